@@ -1,0 +1,68 @@
+# The project's commands. `make run` and `make test` set up all that they need by themselves.
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN = $(VENV)/bin
+DATA_DIR ?= $(CURDIR)/data
+DAGSTER_HOME ?= $(CURDIR)/.dagster_home
+export DATA_DIR DAGSTER_HOME
+
+SAMPLE_CITY = helsinki
+SAMPLE_DAY = 2019-04-21
+
+.DEFAULT_GOAL := help
+.PHONY: help run dev test check bench clean
+
+help: ## List the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/'
+
+run: $(VENV)/.run ## Stage the real Helsinki sample into an embedded GeoPackage
+	@$(BIN)/poi-ingest migrate
+	@$(BIN)/poi-ingest run --city $(SAMPLE_CITY) --day $(SAMPLE_DAY)
+	@echo
+	@echo 'Next:'
+	@echo '  open $(DATA_DIR)/staging.gpkg in QGIS, or export it:'
+	@echo '    $(BIN)/poi-ingest export --city $(SAMPLE_CITY) --day $(SAMPLE_DAY) --format geojson'
+	@echo '  make run     again: nothing changes, no row is written'
+	@echo '  make dev     the Dagster UI with all cities and days'
+	@echo '  a city from Overpass (a server that you may use):'
+	@echo '    OVERPASS_URL=https://.../api/interpreter OVERPASS_CONTACT=you@example.org \'
+	@echo '      $(BIN)/poi-ingest run --city saint-petersburg --day '"$$(date -u +%F)"
+	@echo '  your own city: docs/adding-a-city.md'
+
+dev: $(VENV)/.run ## Start the Dagster UI and daemon on the embedded default
+	@$(BIN)/poi-ingest migrate
+	@mkdir -p $(DAGSTER_HOME) && cp -n ingestion_pipeline/dagster.yaml $(DAGSTER_HOME)/ || true
+	@$(BIN)/dagster dev -w workspace.yaml
+
+test: $(VENV)/.dev ## Run all tests, with a private PostgreSQL + PostGIS
+	@scripts/system-packages test
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.dev ## Lint, types, docs
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary
+
+bench: $(VENV)/.dev ## Measure speed and memory
+	@$(BIN)/python benchmarks/city_day.py
+
+clean: ## Remove what the other commands made, but no data
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+
+$(VENV)/.run: pyproject.toml | $(VENV)/bin/python
+	@echo 'installing packages into $(VENV) ...'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	@echo 'installing packages for development into $(VENV) ...'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/.run
+
+$(VENV)/bin/python:
+	@test -n '$(PYTHON)' || { echo 'Python 3.11 or later is missing; install it, or call make with PYTHON=/path/to/python'; exit 2; }
+	@PYTHON='$(PYTHON)' scripts/system-packages run
+	@$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,27 @@
+"""The root of the project's error tree.
+
+Belongs here: the base class that every area's errors derive from. Does not belong here: any
+concrete error; those stand in one file per area (`osm/errors.py`, `staging/errors.py`, ...).
+
+    IngestionError
+    ├── SettingsError             settings.py
+    ├── CitiesFileError           cities.py
+    ├── UnknownCity               cities.py
+    ├── OsmError                  osm/errors.py
+    ├── LakeError                 lake/errors.py
+    └── StagingError              staging/errors.py
+"""
+
+from typing import ClassVar
+
+
+class IngestionError(Exception):
+    """Something that stops a city-day, said so that the reader knows what to do.
+
+    Attributes:
+        code: Stable snake_case identifier; written to `ingestion_run.error_code`.
+        should_retry: Whether the same attempt may succeed later without a person doing anything.
+    """
+
+    code: ClassVar[str] = "ingestion_error"
+    should_retry: bool = False

@@ -1,0 +1,39 @@
+"""The one canonical form of values and rows: what tells whether something changed.
+
+Belongs here: the way from a value to its canonical text, and from a row to its hash. Does not
+belong here: which columns are hashed (`osm/normalize.py` for what upstream said,
+`staging/slices.py` for what a reader sees).
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DIGEST_BYTES = 16
+"""128 bits: among a billion versions the chance of one collision is below 1e-20."""
+
+
+def canonical_json(value: Any) -> str:
+    """Write a JSON value in the one form that is hashed and stored."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def row_hashes(columns: Sequence[Sequence[Any]]) -> list[str]:
+    """Hash rows that are given column by column.
+
+    Args:
+        columns: C columns of N plain values each (None, bool, int, float, str, bytes, dates):
+            values whose `repr` is the same on every machine and in every Python.
+
+    Returns:
+        N hexadecimal BLAKE2b digests of 128 bits.
+    """
+    return [
+        blake2b(repr(row).encode(), digest_size=DIGEST_BYTES).hexdigest()
+        for row in zip(*columns, strict=True)
+    ]

@@ -1,0 +1,132 @@
+"""Every environment variable that the project reads, validated once.
+
+Belongs here: names, defaults, accepted values. Does not belong here: anything per city
+(`cities.toml`). No other module reads the environment. The table in docs/operations.md documents
+each one; a test compares the two.
+"""
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ingestion_pipeline.cities import OsmSource
+from ingestion_pipeline.errors import IngestionError
+
+
+class SettingsError(IngestionError):
+    """Environment variables that are not what is accepted."""
+
+    code = "bad_settings"
+
+
+EMBEDDED_DATABASE = "staging.gpkg"
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError("there is no home folder for '~' here; give an absolute path") from error
+
+
+def _absolute_or_url(place: str) -> str:
+    # Dagster's processes start in folders of their own; a relative path would name many places.
+    return place if "://" in place else str(_absolute(Path(place)))
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+AbsolutePathOrUrl = Annotated[str, AfterValidator(_absolute_or_url)]
+
+
+class Settings(BaseSettings):
+    """The settings; each field is the environment variable of its upper-case name."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    database_url: SecretStr | None = Field(
+        None,
+        description="`postgresql://user:password@host/database` (PostGIS) or "
+        "`sqlite:////path/to/file.gpkg`. Unset: the embedded GeoPackage `staging.gpkg` in "
+        "DATA_DIR. A secret.",
+    )
+    data_dir: AbsolutePathOrUrl = Field(
+        "data",
+        description="The lake: raw snapshots and GeoParquet. A folder or any fsspec URL.",
+        validate_default=True,
+    )
+    cities_file: AbsolutePath | None = Field(
+        None, description="A `cities.toml` of your own, instead of the one that is shipped."
+    )
+    osm_source: OsmSource = Field(
+        "overpass", description="`overpass` or `extract`: for cities that do not say."
+    )
+    overpass_url: SecretStr | None = Field(
+        None,
+        description="The Overpass API's `interpreter` URL. There is no silent default: a city "
+        "that needs it fails and says so. May hold credentials, so it is a secret.",
+    )
+    overpass_contact: str | None = Field(
+        None,
+        description="An e-mail address or URL for the User-Agent, so that the server's operator "
+        "can reach you. Asked for by public servers.",
+    )
+    osm_extract: str | None = Field(
+        None,
+        description="Path or URL template of `.osm.pbf` files with `{region}` and `{day}`, for "
+        "cities that do not name their own.",
+    )
+    partitions_start: date = Field(
+        date(2019, 4, 21),
+        description="The first day (UTC) that has a partition; by default that of the sample. Set "
+        "it to the first day that you need: Dagster slows down past about 100,000 partitions, "
+        "cities x days.",
+    )
+    state_dir: AbsolutePath = Field(
+        Path("~/.local/state/ingestion_pipeline"),
+        description="Local folder for the locks that keep one request at a time per upstream "
+        "server, shared by every process of the machine.",
+        validate_default=True,
+    )
+    dagster_home: AbsolutePath = Field(
+        Path(".dagster_home"),
+        description="Dagster's own folder, with `dagster.yaml`: its runs and events.",
+        validate_default=True,
+    )
+
+    @property
+    def database(self) -> str:
+        """The database's URL: the one that is set, or that of the embedded GeoPackage.
+
+        Raises:
+            SettingsError: The lake is not a local folder, so it cannot hold the GeoPackage.
+        """
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        if "://" in self.data_dir:
+            raise SettingsError(
+                "DATABASE_URL is not set, and the embedded GeoPackage needs a local folder, which "
+                f"DATA_DIR ({self.data_dir}) is not; set DATABASE_URL"
+            )
+        return f"sqlite:///{self.data_dir}/{EMBEDDED_DATABASE}"
+
+
+def load_settings() -> Settings:
+    """Read the environment.
+
+    Raises:
+        SettingsError: One or more variables are not accepted; all are named, no value is shown.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        mistakes = "; ".join(
+            f"{'.'.join(str(part) for part in detail['loc']).upper()}: {detail['msg']}"
+            for detail in error.errors(include_input=False, include_url=False)
+        )
+        raise SettingsError(
+            f"environment variables are not accepted: {mistakes}; the settings are listed in "
+            "docs/operations.md"
+        ) from None
