@@ -1,0 +1,68 @@
+"""What to acquire and what was acquired: the contract that every source of raw bytes keeps.
+
+Belongs here: plain values only. Does not belong here: how a source does it (`overpass.py`,
+`extract.py`), and storing the bytes (`lake/`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from ingestion_pipeline.osm.features import Evidence
+
+
+class Bbox(NamedTuple):
+    """A bounding box in WGS84 degrees; never crosses the antimeridian."""
+
+    west: float
+    south: float
+    east: float
+    north: float
+
+
+@dataclass(frozen=True)
+class Area:
+    """What to fetch: everything that intersects `bbox`, and the boundary relation if there is one.
+
+    Attributes:
+        bbox: The fetch window.
+        boundary_relation: Id of the OSM relation that bounds the city, or None for the bbox itself.
+    """
+
+    bbox: Bbox
+    boundary_relation: int | None
+
+
+@dataclass(frozen=True)
+class RawPart:
+    """One file of raw bytes, exactly as upstream sent them (after HTTP decompression).
+
+    Attributes:
+        path: Local file.
+        query: What was sent to get it, or None for a file.
+        requested_at: When it was asked for (UTC).
+        received_at: When its last byte had come (UTC).
+    """
+
+    path: Path
+    query: str | None
+    requested_at: datetime
+    received_at: datetime
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """Raw bytes that passed every check of their source, with their evidence.
+
+    Attributes:
+        parts: One part for an extract; one for each quarter of the bbox from Overpass, in order.
+        evidence: Of what time the data is and where it is from; the same for all parts.
+    """
+
+    parts: tuple[RawPart, ...]
+    evidence: Evidence

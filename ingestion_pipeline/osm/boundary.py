@@ -1,0 +1,121 @@
+"""The boundary of a city: what it is called, whether it is the right one, and what it owns.
+
+Belongs here: what is to be known of a boundary, whatever the source. Does not belong here: finding
+the relation (`overpass.py`, `extract.py`) and closing its rings (`assemble.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from ingestion_pipeline.osm.errors import BoundaryNameMismatch, BoundaryOutsideBbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    import numpy as np
+    import numpy.typing as npt
+    import shapely
+
+    from ingestion_pipeline.osm.acquire import Area, Bbox
+    from ingestion_pipeline.osm.features import Reading
+
+    FloatArray = npt.NDArray[np.float64]
+
+NAME_KEY = re.compile(
+    r"((alt|int|loc|nat|official|reg|short)_)?name"
+    r"(:[a-z]{2,3}([-_][A-Za-z0-9]+)*)?"  # the language; not `name:etymology`, `name:prefix`
+)
+"""Keys that name a place of today, alone or with a language (`name:ru`, `alt_name:zh-Hant`).
+
+Source: "Names" of the OSM wiki. Former names (`old_name`) are left out on purpose: a place that
+has taken over another's name must not pass for it."""
+
+
+def boundary_names(tags: Mapping[str, str]) -> frozenset[str]:
+    """Give every name that the tags of a boundary state; `a;b` is two names."""
+    return frozenset(
+        name.strip()
+        for key, value in tags.items()
+        if NAME_KEY.fullmatch(key)
+        for name in value.split(";")
+        if name.strip()
+    )
+
+
+class Boundary(Protocol):
+    """What tells which points are the city's."""
+
+    def owns(self, lon: FloatArray, lat: FloatArray) -> npt.NDArray[np.bool_]:
+        """Tell for each of N points (EPSG:4326) whether it is the city's."""
+
+
+@dataclass(frozen=True)
+class BboxBoundary:
+    """A bounding box: the western and southern edges are its own, the others a neighbour's.
+
+    So two boxes that touch share no point.
+    """
+
+    bbox: Bbox
+
+    def owns(self, lon: FloatArray, lat: FloatArray) -> npt.NDArray[np.bool_]:
+        """Tell for each of N points (EPSG:4326) whether it is the city's."""
+        west, south, east, north = self.bbox
+        return (west <= lon) & (lon < east) & (south <= lat) & (lat < north)
+
+
+@dataclass(frozen=True)
+class PolygonBoundary:
+    """The area of a boundary relation, with its edge."""
+
+    polygon: shapely.Geometry
+
+    def owns(self, lon: FloatArray, lat: FloatArray) -> npt.NDArray[np.bool_]:
+        """Tell for each of N points (EPSG:4326) whether it is the city's."""
+        import shapely
+
+        shapely.prepare(self.polygon)
+        inside: npt.NDArray[np.bool_] = shapely.intersects_xy(self.polygon, lon, lat)
+        return inside
+
+
+def boundary_of(
+    reading: Reading,
+    area: Area,
+    *,
+    city: str,
+    names_match: Callable[[Iterable[str]], bool],
+) -> Boundary:
+    """Give the city's boundary, after making sure that it is the city's.
+
+    Args:
+        reading: What was read, with the boundary relation if the city has one.
+        area: What was asked for.
+        city: The city's slug, for messages.
+        names_match: Whether one of these names is the city's.
+
+    Raises:
+        BoundaryNameMismatch: None of the relation's names is one of the city's.
+        BoundaryOutsideBbox: The relation reaches beyond the window that was fetched.
+    """
+    if area.boundary_relation is None:
+        return BboxBoundary(area.bbox)
+    relation = f"relation/{area.boundary_relation}"
+    assert reading.boundary is not None, f"the reader must give {relation} or fail"
+    if not names_match(reading.boundary_names):
+        named = ", ".join(sorted(reading.boundary_names)[:5]) or "nothing"
+        raise BoundaryNameMismatch(
+            f"the boundary {relation} of {city} is called {named}, none of which is a name of the "
+            "city; correct boundary_ref, or add the name to the city's names"
+        )
+    west, south, east, north = reading.boundary.bounds
+    window = area.bbox
+    if west < window.west or south < window.south or east > window.east or north > window.north:
+        raise BoundaryOutsideBbox(
+            f"the boundary {relation} of {city} spans [{west}, {south}, {east}, {north}], beyond "
+            f"the city's bbox {list(window)}, so POIs would be missing; enlarge the bbox"
+        )
+    return PolygonBoundary(reading.boundary)

@@ -1,0 +1,87 @@
+"""Which data may stand for which day.
+
+Belongs here: the rules of honest days. Does not belong here: how a source learns the time of its
+data (`overpass.py`, `extract.py`).
+
+All days are UTC days. A past day D takes only data whose state lies in D: from D 00:00:00 up to
+and including D+1 00:00:00 (a dump "of the end of D" is stamped with the first moment of D+1). The
+current day takes data that is no older than the city allows, and not of a later day either: a
+clock is wrong then.
+"""
+
+from datetime import UTC, date, datetime, time, timedelta
+
+from ingestion_pipeline.osm.errors import (
+    FutureDay,
+    NoEvidenceForDay,
+    StaleUpstream,
+    TooFewPois,
+)
+
+
+def is_current(day: date, now: datetime) -> bool:
+    """Tell whether `day` is the current UTC day.
+
+    Raises:
+        FutureDay: The day has not begun.
+    """
+    today = now.astimezone(UTC).date()
+    if day > today:
+        raise FutureDay(
+            f"{day} has not begun (it is {today} UTC now); a day can be staged from its first "
+            "moment in UTC on"
+        )
+    return day == today
+
+
+def require_true_on(
+    day: date, *, as_of: datetime, now: datetime, maximum_age: timedelta, origin: str
+) -> None:
+    """Refuse data that was not true on `day`.
+
+    Args:
+        day: The UTC day that would be staged.
+        as_of: The moment (UTC, aware) whose state the data shows.
+        now: The current moment (UTC, aware).
+        maximum_age: How old current data may be.
+        origin: What the data is, for the message ("extract /data/kazan.osm.pbf").
+
+    Raises:
+        FutureDay: The day has not begun.
+        StaleUpstream: The current day, and the data is older than `maximum_age`.
+        NoEvidenceForDay: The data shows another day.
+    """
+    start = datetime.combine(day, time.min, UTC)
+    end = start + timedelta(days=1)
+    if is_current(day, now) and as_of <= end:
+        age = now - as_of
+        if age > maximum_age:
+            hours = maximum_age.total_seconds() / 3600
+            raise StaleUpstream(
+                f"{origin} shows the state of {as_of:%Y-%m-%dT%H:%M:%SZ}, older than the "
+                f"{hours:g} hours that the city allows for the current day {day}; wait for newer "
+                "data, or raise the city's maximum_age_hours"
+            )
+        return
+    if not start <= as_of <= end:
+        raise NoEvidenceForDay(
+            f"{origin} shows the state of {as_of:%Y-%m-%dT%H:%M:%SZ}, which is not {day}; a "
+            "past day is staged only from data that was true on it: a dated extract (a template with "
+            "{day}), an Overpass server with history, or the snapshot stored on that day"
+        )
+
+
+def require_enough(pois: int, *, minimum: int, city: str, day: date) -> None:
+    """Refuse a day with fewer POIs than the city's asserted minimum.
+
+    An upstream that lost its data answers with a small, well-formed result.
+
+    Raises:
+        TooFewPois: There are fewer.
+    """
+    if pois < minimum:
+        raise TooFewPois(
+            f"{city} has {pois} POIs on {day}, fewer than its minimum of {minimum}; look at what "
+            "upstream sent, then run the day again with refetch, or lower minimum_pois in the "
+            "cities file if the city is that small"
+        )
