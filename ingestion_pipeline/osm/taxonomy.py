@@ -1,0 +1,393 @@
+"""What kind of place an object is: its category, its status, and the labels of categories.
+
+Belongs here: matching tags against the category table, upgrading deprecated tags, and the status
+that lifecycle tags tell. Does not belong here: which tags make a POI (`selection.py`), and how the
+table was made (`scripts/build_taxonomy.py`).
+
+The table, `taxonomy.json`, derives from id-tagging-schema, the tagging model of the iD editor. A
+category is the id of one of its presets, such as `amenity/restaurant/pizza`; docs/categories.md
+tells what a reader may rely on. How an object gets its categories:
+
+1. *Status.* The main tags (those that make a POI by `selection.py`) are split at `;`, and every
+   value has a status: by its key's lifecycle prefix (`disused:shop`), by a value that is a
+   lifecycle word itself (`shop=vacant`), otherwise operating. `no` is not a value. Only the main
+   tags of the first status in the order of `Status` count: a café in a former bank is a café.
+   Where these are operating, a flag (`disused=yes`, `construction=yes`) gives the status.
+2. *Upgrade.* Deprecated tags are replaced, unless that would leave nothing that makes a POI.
+3. *Match.* Each main tag gets the category of the most specific rule: that with the most exact
+   tags, then with iD's higher matchScore, and the generic rule of its key last. Other tags may
+   hold lists too (`cuisine=pizza;kebab`); the value that is listed first is preferred. iD's
+   restrictions to geometries and countries are ignored.
+4. *Order.* The most specific category is the primary one. Ties are decided by `MAIN_KEYS`, then
+   by the place in a list of values, then by the category's id. A category is left out where a
+   better one says as much: by its rule's tags, by what it implies (amenity=doctors implies
+   healthcare=doctor), or because its id continues the other's.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+from ingestion_pipeline.osm.selection import CLOSED_TAGS
+
+Status = Literal["operating", "construction", "disused", "abandoned", "proposed", "demolished"]
+"""Whether the place is in use, from the most to the least there (wiki: "Lifecycle prefix")."""
+
+STATUS_OF_WORD: dict[str, Status] = {
+    "abandoned": "abandoned",
+    "closed": "disused",
+    "construction": "construction",
+    "demolished": "demolished",
+    "destroyed": "demolished",
+    "disused": "disused",
+    "planned": "proposed",
+    "proposed": "proposed",
+    "razed": "demolished",
+    "removed": "demolished",
+    "vacant": "disused",
+    "was": "disused",
+}
+"""The status that a word tells, as prefix of a main key, as its value, or as a key with `yes`."""
+
+MAIN_KEYS: tuple[str, ...] = (
+    "tourism",
+    "amenity",
+    "shop",
+    "leisure",
+    "historic",
+    "healthcare",
+    "craft",
+    "office",
+    "club",
+    "public_transport",
+    "railway",
+    "highway",
+    "aeroway",
+    "aerialway",
+    "emergency",
+    "natural",
+    "waterway",
+    "attraction",
+    "man_made",
+    "landuse",
+    "place",
+    "memorial",
+)
+"""All keys of `selection.py`. Of two equally specific main tags the earlier key's is primary:
+tourism comes first because a hotel that has a restaurant is a hotel."""
+
+_TABLE: dict[str, Any] = json.loads(
+    Path(__file__).with_name("taxonomy.json").read_text(encoding="utf-8")
+)
+
+TAXONOMY_VERSION: str = f"id-tagging-schema {_TABLE['header']['version']}"
+"""The release that the categories are from; evidence for every row."""
+
+_ORDER_OF_KEY = {key: order for order, key in enumerate(MAIN_KEYS)}
+_ORDER_OF_STATUS = {status: order for order, status in enumerate(get_args(Status))}
+_CLOSED_VALUES = {key: frozenset(values) for key, values in CLOSED_TAGS.items()}
+_PREFIXED = {
+    f"{word}:{key}": (status, key) for word, status in STATUS_OF_WORD.items() for key in MAIN_KEYS
+}
+_MEMORY = 65_536  # distinct sets of relevant tags; the 4,577 POIs of Andorra have 654
+
+Tag = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What an object is.
+
+    Attributes:
+        category: The primary category; never a building, a road or an address.
+        categories: All categories, the primary one first.
+        status: Whether it is in use.
+        is_specific: Whether the primary category is more than its key's generic one (`shop`),
+            which stands for values that the schema does not know, and for `yes`.
+    """
+
+    category: str
+    categories: tuple[str, ...]
+    status: Status
+    is_specific: bool
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """Tags that make an object one of a category; `*` is any value.
+
+    `says` are the main tags that need no category of their own beside this one.
+    """
+
+    category: str
+    tags: tuple[Tag, ...]
+    says: frozenset[Tag]
+    score: float
+
+    @property
+    def exact(self) -> int:
+        """Give how many tags must have a certain value."""
+        return sum(value != "*" for _, value in self.tags)
+
+    def place(self, values: Mapping[str, list[str]]) -> int | None:
+        """Tell how far back in lists the rule's values stand (0: nowhere), or None: no match."""
+        place = 0
+        for key, value in self.tags:
+            present = values.get(key, [])
+            if value in present:
+                place += present.index(value)
+            elif value != "*" or present in ([], ["no"]):
+                return None
+        return place
+
+
+@dataclass(frozen=True)
+class _Deprecation:
+    """Old tags and what replaces them; `$1` is the value of the old tag that is `*`."""
+
+    order: int
+    old: dict[str, str]
+    replace: dict[str, str]
+
+    def apply(self, tags: Mapping[str, str]) -> dict[str, str] | None:
+        """Give the tags with the old ones replaced.
+
+        Returns:
+            None where the old tags are not there, nothing would change, or a tag that is neither
+            old nor equal would be overwritten.
+        """
+        upgraded = dict(tags)
+        captured = ""
+        for key, value in self.old.items():
+            if key not in tags:
+                return None
+            if value == "*":
+                captured = upgraded.pop(key)
+                continue
+            parts = [value] if tags[key] == value else _split(tags[key])
+            if value not in parts:
+                return None
+            new = self.replace.get(key)
+            kept = [new if part == value else part for part in parts]
+            joined = ";".join(dict.fromkeys(part for part in kept if part is not None))
+            if joined:
+                upgraded[key] = joined
+            else:
+                del upgraded[key]
+        for key, value in self.replace.items():
+            if value == "*":
+                upgraded.setdefault(key, "yes")
+            elif key not in self.old or self.old[key] == "*":
+                new = captured if value == "$1" else value
+                if upgraded.setdefault(key, new) != new:
+                    return None
+        return None if upgraded == tags else upgraded
+
+
+@dataclass(frozen=True, order=True)
+class _Match:
+    """A rule that matches because of a main tag; the best match is the smallest."""
+
+    fewer_exact: int
+    lower_score: float
+    order_of_key: int
+    place: int
+    category: str
+    tag: Tag
+    rule: _Rule = field(compare=False)
+
+
+class Taxonomy:
+    """The category table, ready to be asked."""
+
+    def __init__(self, table: Mapping[str, Any]) -> None:
+        """Index a table of the form of `taxonomy.json`; use `load` for ours."""
+        self._labels: dict[str, dict[str, str]] = {
+            category["id"]: category["labels"] for category in table["categories"]
+        }
+        rules = [
+            _Rule(
+                category=category["id"],
+                tags=tuple(rule["tags"].items()),
+                says=frozenset({**rule["tags"], **rule.get("implies", {})}.items()),
+                score=rule.get("score", 1.0),
+            )
+            for category in table["categories"]
+            for rule in category["rules"]
+        ]
+        self._rules_of: dict[Tag, list[_Rule]] = {}
+        for rule in rules:
+            for tag in rule.tags:
+                self._rules_of.setdefault(tag, []).append(rule)
+        self._deprecations = [
+            _Deprecation(order, item["old"], item["replace"])
+            for order, item in enumerate(table["deprecations"])
+        ]
+        self._deprecations_of: dict[str, dict[str, list[_Deprecation]]] = {}
+        for deprecation in self._deprecations:
+            key, value = next(iter(deprecation.old.items()))
+            by_value = self._deprecations_of.setdefault(key, {})
+            by_value.setdefault(value, []).append(deprecation)
+        self._relevant = self._relevant_keys({key for rule in rules for key, _ in rule.tags})
+        self._classify_relevant = lru_cache(maxsize=_MEMORY)(self._classify)
+
+    @classmethod
+    @cache
+    def load(cls) -> Self:
+        """Give the table that comes with the package, indexed once per process."""
+        return cls(_TABLE)
+
+    def classify(self, tags: Mapping[str, str]) -> Classification | None:
+        """Tell what an object with these tags is; the module's docstring tells how.
+
+        The order of the tags does not matter. Deprecated tags may be given as they are.
+
+        Returns:
+            None for an object that has no main tag but those with the value `no`.
+        """
+        relevant = self._relevant
+        return self._classify_relevant(frozenset(tag for tag in tags.items() if tag[0] in relevant))
+
+    def upgrade(self, tags: Mapping[str, str]) -> dict[str, str]:
+        """Replace deprecated tags; the caller keeps the raw ones.
+
+        Values in lists are replaced one by one. An upgrade that would overwrite another value is
+        not made.
+        """
+        upgraded = dict(tags)
+        for _ in self._deprecations:  # no chain is longer, so that this always ends
+            for deprecation in self._candidates(upgraded):
+                step = deprecation.apply(upgraded)
+                if step is not None:
+                    upgraded = step
+                    break
+            else:
+                break
+        return upgraded
+
+    def label(self, category: str, language: str) -> str | None:
+        """Give a category's name for people.
+
+        Args:
+            category: A category's id.
+            language: A BCP 47 tag. Where there is no label in `pt-BR`, that in `pt` is given, and
+                otherwise the English one.
+
+        Returns:
+            None for an unknown category.
+        """
+        labels = self._labels.get(category, {})
+        for candidate in (language, language.partition("-")[0], "en"):
+            if candidate in labels:
+                return labels[candidate]
+        return None
+
+    def _relevant_keys(self, rule_keys: set[str]) -> frozenset[str]:
+        """List the keys whose tags can change a classification: the rest need not be remembered."""
+        relevant = {*rule_keys, *MAIN_KEYS}
+        before = 0
+        while len(relevant) > before:
+            before = len(relevant)
+            for deprecation in self._deprecations:
+                keys = {*deprecation.old, *deprecation.replace}
+                if not relevant.isdisjoint(keys):
+                    relevant |= keys
+        return frozenset({*relevant, *_PREFIXED, *STATUS_OF_WORD})
+
+    def _classify(self, tags: frozenset[Tag]) -> Classification | None:
+        status, current = _current_tags(dict(tags))
+        found = self._match(self.upgrade(current)) or self._match(current)
+        if not found:
+            return None
+        return Classification(
+            category=found[0],
+            categories=tuple(found),
+            status=status,
+            is_specific=found[0] not in _ORDER_OF_KEY,
+        )
+
+    def _match(self, tags: Mapping[str, str]) -> list[str]:
+        """List the categories of tags that are up to date, the primary one first."""
+        values = {key: _split(text) for key, text in tags.items()}
+        matches = sorted(self._best_match(values, *tag) for tag in _main_tags(values))
+        categories: list[str] = []
+        said: set[Tag] = set()
+        for match in matches:
+            if match.category not in categories and match.tag not in said:
+                categories.append(match.category)
+                said |= match.rule.says
+        return [one for one in categories if not any(_refines(other, one) for other in categories)]
+
+    def _best_match(self, values: Mapping[str, list[str]], key: str, value: str) -> _Match:
+        """Find the most specific rule for one main tag; its key's generic rule always matches."""
+        return min(
+            _Match(
+                -rule.exact,
+                -rule.score,
+                _ORDER_OF_KEY[key],
+                place,
+                rule.category,
+                (key, value),
+                rule,
+            )
+            for rule in self._rules_of.get((key, value), []) + self._rules_of.get((key, "*"), [])
+            if (place := rule.place(values)) is not None
+        )
+
+    def _candidates(self, tags: Mapping[str, str]) -> list[_Deprecation]:
+        """List the deprecations of which at least the first old tag is there, in their order."""
+        by_key = self._deprecations_of
+        found: list[_Deprecation] = []
+        for key in tags:
+            if key in by_key:
+                for value in {"*", tags[key], *_split(tags[key])}:
+                    found += by_key[key].get(value, ())
+        return sorted(found, key=lambda deprecation: deprecation.order)
+
+
+def _split(text: str) -> list[str]:
+    """Split a tag's value at semicolons (wiki: "Semi-colon value separator")."""
+    if ";" not in text:
+        return [text]
+    return [part for part in map(str.strip, text.split(";")) if part]
+
+
+def _refines(category: str, other: str) -> bool:
+    """Tell whether a category is a kind of the other, by its id."""
+    return category.startswith(f"{other}/")
+
+
+def _is_main(key: str, value: str) -> bool:
+    """Tell whether a tag makes a POI, its key being one of `MAIN_KEYS`."""
+    return value != "no" and (key not in _CLOSED_VALUES or value in _CLOSED_VALUES[key])
+
+
+def _main_tags(values: Mapping[str, list[str]]) -> Iterator[Tag]:
+    """Give the tags that make a POI, value by value."""
+    for key in MAIN_KEYS:
+        for value in values.get(key, ()):
+            if _is_main(key, value):
+                yield key, value
+
+
+def _current_tags(tags: Mapping[str, str]) -> tuple[Status, dict[str, str]]:
+    """Give an object's status, and its tags with those main tags alone that have this status."""
+    main: dict[Status, dict[str, list[str]]] = {}
+    current: dict[str, str] = {}
+    for tag_key, text in sorted(tags.items()):
+        prefix_status, key = _PREFIXED.get(tag_key, (None, tag_key))
+        values = [value for value in _split(text) if key in _ORDER_OF_KEY and _is_main(key, value)]
+        for value in values:
+            status = prefix_status or STATUS_OF_WORD.get(value, "operating")
+            main.setdefault(status, {}).setdefault(key, []).append(value)
+        if not values and prefix_status is None:
+            current[key] = text
+    status = min(main, key=_ORDER_OF_STATUS.__getitem__, default="operating")
+    current |= {key: ";".join(values) for key, values in main.get(status, {}).items()}
+    if status == "operating":
+        flags = [flag for word, flag in STATUS_OF_WORD.items() if tags.get(word) == "yes"]
+        status = min(flags, key=_ORDER_OF_STATUS.__getitem__, default="operating")
+    return status, current

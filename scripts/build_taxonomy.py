@@ -1,0 +1,389 @@
+"""Build `ingestion_pipeline/osm/taxonomy.json` from a pinned release of id-tagging-schema.
+
+    python scripts/build_taxonomy.py             # get the release through npm, write the file
+    python scripts/build_taxonomy.py --check     # only compare; exit status 1 where it differs
+    python scripts/build_taxonomy.py --tarball openstreetmap-id-tagging-schema-7.2.0.tgz
+
+Belongs here: turning iD's presets, translations and deprecations into the table that
+`ingestion_pipeline/osm/taxonomy.py` reads, and every decision about which of them we use. Does not
+belong here: matching (`osm/taxonomy.py`) and which tags make a POI (`osm/selection.py`).
+
+The output depends on nothing but the release, `osm/selection.py`, the languages and this file. It
+is sorted, one category or deprecation per line, so that a new release reads as a diff of
+categories. The format of the release: SCHEMA.md in its tarball.
+"""
+
+import argparse
+import base64
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from ingestion_pipeline.osm.selection import (
+    CLOSED_PAIRS,
+    CLOSED_TAGS,
+    LIFECYCLE_PREFIXES,
+    OPEN_KEYS,
+)
+
+PACKAGE = "@openstreetmap/id-tagging-schema"
+VERSION = "7.2.0"
+SHA512 = "7hjV8Xl3CoaO0u+M/Po0u33YIRahL8jEJtOzho189VOqqQQB3L9UGv2o93o/T4G3I0z5sFvQhn0apOz6+j253w=="
+OUTPUT = Path(__file__).resolve().parents[1] / "ingestion_pipeline" / "osm" / "taxonomy.json"
+
+MAIN_KEYS = frozenset({*OPEN_KEYS, *CLOSED_TAGS})
+
+Tags = dict[str, str]
+
+EQUIVALENTS: tuple[tuple[Tags, str], ...] = (
+    ({"aerialway": "station"}, "public_transport/station_aerialway"),
+    ({"amenity": "ferry_terminal"}, "public_transport/station_ferry"),
+    ({"emergency": "drinking_water"}, "amenity/drinking_water"),
+    ({"man_made": "observation_tower"}, "man_made/tower/observation"),
+    ({"memorial": "*"}, "historic/memorial"),
+    ({"railway": "halt"}, "public_transport/station_train_halt"),
+    ({"railway": "station"}, "public_transport/station_train"),
+    ({"railway": "station", "station": "light_rail"}, "public_transport/station_light_rail"),
+    ({"railway": "station", "station": "monorail"}, "public_transport/station_monorail"),
+    ({"railway": "station", "station": "subway"}, "public_transport/station_subway"),
+    ({"railway": "tram_stop"}, "public_transport/stop_position_tram"),
+)
+"""Tags that say the same as a preset which iD matches by other tags only.
+
+iD knows most of them as presets that it no longer offers. Kept apart, one kind of thing would be
+counted under two categories, depending on when it was mapped."""
+
+OWN_CATEGORIES: dict[str, tuple[Tags, dict[str, str]]] = {
+    "public_transport": (
+        {"public_transport": "*"},
+        {"en": "Public Transport Feature", "ru": "Объект общественного транспорта"},
+    ),
+}
+"""Generic categories of keys for which iD has none: their tags and labels."""
+
+
+class BuildError(Exception):
+    """The release is not the pinned one, or holds something that is not understood."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """What one release of the schema says.
+
+    Attributes:
+        presets: Presets by id.
+        deprecated: Upgrades of deprecated tags: `old` and, where there is one, `replace`.
+        labels: By language, the names of presets by preset id.
+    """
+
+    presets: dict[str, dict[str, Any]]
+    deprecated: list[dict[str, Tags]]
+    labels: dict[str, Tags]
+
+    @classmethod
+    def read(cls, tarball: Path, languages: Sequence[str]) -> Self:
+        """Read a tarball as `npm pack` writes it.
+
+        Raises:
+            BuildError: It is another release than the pinned one, or lacks a language.
+        """
+        digest = base64.b64encode(hashlib.sha512(tarball.read_bytes()).digest()).decode()
+        if digest != SHA512:
+            raise BuildError(
+                f"{tarball} is not {PACKAGE} {VERSION}: its SHA-512 is {digest}; to move to "
+                "another release, change VERSION and SHA512 and read the diff of the table"
+            )
+        with tarfile.open(tarball) as archive:
+
+            def load(name: str) -> Any:
+                try:
+                    file = archive.extractfile(f"package/dist/{name}.json")
+                except KeyError:
+                    raise BuildError(f"{PACKAGE} {VERSION} has no {name}.json") from None
+                assert file is not None
+                return json.load(file)
+
+            translations = {
+                language: load(f"translations/{language}")[language]["presets"]["presets"]
+                for language in languages
+            }
+            return cls(
+                presets=load("presets"),
+                deprecated=load("deprecated"),
+                labels={
+                    language: {
+                        preset: text["name"] for preset, text in texts.items() if "name" in text
+                    }
+                    for language, texts in translations.items()
+                },
+            )
+
+    def labels_of(self, preset: str) -> Tags:
+        """Give a preset's labels by language, without the languages that have none."""
+        return {
+            language: names[preset] for language, names in self.labels.items() if preset in names
+        }
+
+
+def is_main(key: str, value: str) -> bool:
+    """Tell whether a tag with this very value is what makes an object a POI."""
+    return value != "*" and (key in OPEN_KEYS or value in CLOSED_TAGS.get(key, ()))
+
+
+def is_used(preset: str, tags: Mapping[str, str]) -> bool:
+    """Tell whether a preset can be the category of a POI.
+
+    It can where it names a main tag, or is the generic preset of a main key. `shop=yes` says no
+    more than its key does, so that the presets of `yes` are left to the generic ones.
+    """
+    if preset in MAIN_KEYS:
+        return tags == {preset: "*"}
+    return any(is_main(key, value) for key, value in tags.items()) and not (
+        len(tags) == 1 and "yes" in tags.values()
+    )
+
+
+def rule(tags: Tags, preset: Mapping[str, Any], score: float = 1) -> dict[str, Any]:
+    """Build one rule of a category.
+
+    Args:
+        tags: The tags that must be there; `*` is any value.
+        preset: The preset that gives the category. The main tags that an object of it has, or that
+            iD would add to it, are implied by the rule: they say nothing more.
+        score: iD's `matchScore` of the tags.
+    """
+    has = {**preset["tags"], **preset.get("addTags", {})}
+    implied = {key: has[key] for key in sorted(has) if key not in tags and is_main(key, has[key])}
+    built: dict[str, Any] = {"tags": dict(sorted(tags.items()))}
+    if implied:
+        built["implies"] = implied
+    if score != 1:
+        built["score"] = score
+    return built
+
+
+def chosen_presets(
+    presets: Mapping[str, dict[str, Any]], deprecated: Sequence[Mapping[str, Tags]]
+) -> dict[str, str]:
+    """Choose the presets that concern our POIs, one for any set of tags.
+
+    Presets of tags that are upgraded to other main tags are left out: they would never match.
+
+    Where iD tells the point from the area of a platform by geometry alone, which we ignore, the
+    point's preset stands for both: its label is the more general one ("stop / platform").
+
+    Returns:
+        Preset ids by tags (as JSON).
+
+    Raises:
+        BuildError: Several presets have the same tags, and geometry does not tell them apart.
+    """
+    upgraded = [
+        item["old"]
+        for item in deprecated
+        if not item["old"].items() <= item["replace"].items()
+        and not MAIN_KEYS.isdisjoint(item["replace"])
+    ]
+    candidates: dict[str, list[str]] = defaultdict(list)
+    for name, preset in sorted(presets.items()):
+        if is_used(name, preset["tags"]) and preset["tags"] not in upgraded:
+            candidates[one_line(dict(sorted(preset["tags"].items())))].append(name)
+    chosen = {}
+    for tags, names in candidates.items():
+        points = [name for name in names if "point" in presets[name]["geometry"]]
+        if len(names) > 1 and len(points) != 1:
+            raise BuildError(f"{', '.join(names)} all match {tags}; decide which to keep")
+        chosen[tags] = points[0] if len(names) > 1 else names[0]
+    return chosen
+
+
+def lone_implications(presets: Mapping[str, dict[str, Any]]) -> list[tuple[Tags, str]]:
+    """Find main tags that a preset of a single tag adds to it, such as healthcare=doctor.
+
+    amenity=doctors and healthcare=doctor name the same thing, so that the second alone is of the
+    same category.
+    """
+    return [
+        ({key: value}, name)
+        for name, preset in sorted(presets.items())
+        if len(preset["tags"]) == 1 and is_used(name, preset["tags"])
+        for key, value in preset.get("addTags", {}).items()
+        if key in OPEN_KEYS and key not in preset["tags"]
+    ]
+
+
+def rules_by_category(
+    presets: Mapping[str, dict[str, Any]], deprecated: Sequence[Mapping[str, Tags]]
+) -> dict[str, list[dict[str, Any]]]:
+    """Turn the presets that concern our POIs, and our own additions, into rules.
+
+    Raises:
+        BuildError: A selected tag would be left without a category.
+    """
+    rules: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    chosen = chosen_presets(presets, deprecated)
+    ours = [tags for tags, _ in EQUIVALENTS]
+    for name in chosen.values():
+        preset = presets[name]
+        # A preset that iD wants replaced (highway=bus_stop) is another way to tag the replacement.
+        category = preset.get("replacement", name)
+        if preset["tags"] not in ours:
+            added = rule(preset["tags"], presets[category], preset.get("matchScore", 1))
+            rules[category].append(added)
+    for tags, category in lone_implications(presets):
+        if one_line(tags) not in chosen:
+            rules[category].append(rule(tags, presets[category]))
+    for tags, category in EQUIVALENTS:
+        rules[category].append(rule(tags, presets[category]))
+    for category, (tags, _) in OWN_CATEGORIES.items():
+        rules[category].append(rule(tags, {"tags": tags}))
+    require_complete(rules)
+    return {
+        name: rules[name] for name in rules if name not in CLOSED_TAGS or is_needed(name, rules)
+    }
+
+
+def is_needed(key: str, rules: Mapping[str, list[dict[str, Any]]]) -> bool:
+    """Tell whether one of a closed key's values has no category but the key's generic one."""
+    return any((key, value) not in lone_tags(rules) for value in CLOSED_TAGS[key])
+
+
+def lone_tags(rules: Mapping[str, list[dict[str, Any]]]) -> set[tuple[str, str]]:
+    """List the tags that are enough for a category."""
+    return {
+        next(iter(rule["tags"].items()))
+        for category_rules in rules.values()
+        for rule in category_rules
+        if len(rule["tags"]) == 1
+    }
+
+
+def require_complete(rules: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Refuse a table in which some selected tag has no category at all."""
+    matched = lone_tags(rules)
+    missing = [f"{key}=*" for key in OPEN_KEYS if (key, "*") not in matched] + [
+        f"{key}={value}" for key, value in CLOSED_PAIRS if not matched & {(key, value), (key, "*")}
+    ]
+    if missing:
+        raise BuildError(
+            f"no category for {', '.join(missing)}; add to EQUIVALENTS or OWN_CATEGORIES"
+        )
+
+
+def deprecations(release: Release) -> list[dict[str, Tags]]:
+    """List the upgrades of deprecated tags, those of most tags first, then in the schema's order.
+
+    Left out are the three that hide a main tag behind a lifecycle prefix because of another tag
+    (`railway=station` with `disused=yes`): a status is not a matter of deprecated tags.
+
+    Raises:
+        BuildError: An upgrade has a form that `osm/taxonomy.py` does not know.
+    """
+    listed: list[dict[str, Tags]] = []
+    for item in release.deprecated:
+        old, new = item["old"], item.get("replace", {})
+        if any(key.partition(":")[0] in LIFECYCLE_PREFIXES and ":" in key for key in new):
+            continue
+        wildcards = [key for key, value in old.items() if value == "*"]
+        captured = [value for value in new.values() if "$" in value]
+        literal = [key for key in new if key in old and old[key] != "*"]
+        understood = (
+            set(item) <= {"old", "replace"}
+            and len(wildcards) <= 1
+            and all(value == "$1" for value in captured)
+            and (not captured or wildcards)
+            and not any(new[key] in {"*", "$1"} for key in literal)
+        )
+        if not understood:
+            raise BuildError(f"the deprecation {item} has a form that is not understood")
+        listed.append({"old": old, "replace": new})
+    return sorted(listed, key=lambda item: -len(item["old"]))
+
+
+def build(release: Release, languages: Sequence[str]) -> str:
+    """Write the table as text."""
+    categories: list[dict[str, Any]] = []
+    upgrades = deprecations(release)
+    for category, rules in sorted(rules_by_category(release.presets, upgrades).items()):
+        own = OWN_CATEGORIES.get(category)
+        labels = own[1] if own else release.labels_of(category)
+        categories.append(
+            {
+                "id": category,
+                "labels": {key: labels[key] for key in languages if key in labels},
+                "rules": sorted(rules, key=lambda rule: json.dumps(rule["tags"])),
+            }
+        )
+    header = {
+        "source": PACKAGE,
+        "version": VERSION,
+        "licence": "ISC",
+        "copyright": "Copyright (c) iD Contributors",
+        "generated_by": "scripts/build_taxonomy.py",
+        "languages": list(languages),
+    }
+    listed: dict[str, Sequence[object]] = {
+        "categories": categories,
+        "deprecations": upgrades,
+    }
+    parts = [f'"header": {one_line(header)}']
+    for name, items in listed.items():
+        lines = ",\n".join(map(one_line, items))
+        parts.append(f'"{name}": [\n{lines}\n]')
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def one_line(value: object) -> str:
+    """Write a value as JSON on one line, Cyrillic as it is."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def fetch(folder: Path) -> Path:
+    """Let npm download the pinned release into a folder."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise BuildError("npm is not installed; install it, or name a tarball with --tarball")
+    subprocess.run(  # noqa: S603  # a fixed command
+        [npm, "pack", "--silent", "--pack-destination", str(folder), f"{PACKAGE}@{VERSION}"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return next(folder.glob("*.tgz"))
+
+
+def main() -> int:
+    """Build the table; write it or compare it."""
+    parser = argparse.ArgumentParser(description=f"Build {OUTPUT.name} from {PACKAGE} {VERSION}.")
+    parser.add_argument("--tarball", type=Path, help="the release as a file, instead of npm")
+    parser.add_argument(
+        "--languages", default="en,ru", help="languages of the labels (default: %(default)s)"
+    )
+    parser.add_argument("--check", action="store_true", help="only compare with the committed file")
+    arguments = parser.parse_args()
+    languages = arguments.languages.split(",")
+    with tempfile.TemporaryDirectory() as folder:
+        tarball = arguments.tarball or fetch(Path(folder))
+        text = build(Release.read(tarball, languages), languages)
+    if not arguments.check:
+        OUTPUT.write_text(text, encoding="utf-8")
+        return 0
+    if OUTPUT.read_text(encoding="utf-8") == text:
+        return 0
+    print(f"{OUTPUT} is not what this script builds; run it without --check", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except BuildError as error:
+        sys.exit(f"error: {error}")
