@@ -1,0 +1,676 @@
+"""Overpass: asking a server for a city-day, and reading what it answered.
+
+Belongs here: the client and its patience; which answers are data. Does not belong here: the query
+(`selection.py`), the form of an answer (`overpass_json.py`), geometries (`assemble.py`), and
+storing the bytes (`lake/`).
+
+An answer is data only if its status is 200, its type is JSON, it decodes to its end, it has no
+`remark`, every section has as many elements as the server counted, and it says of what time the
+server's data is. Anything else becomes one of the errors in `errors.py`.
+
+What the client mends by itself, up to `attempts` questions for each part:
+
+- No free slot (429): it reads `/api/status` and waits for the slot, at least 30 s.
+- Overload (504, 5xx, `protocol_error`), dispatcher down, server unreachable: it waits, longer each
+  time and with jitter. After a 504 it also declares half the time and memory, because a server
+  refuses what it cannot reserve.
+- The same text once too often (`duplicate_query`): every attempt declares one second more, which
+  makes it another text; comments and spaces do not.
+- A body that is not whole: it asks again.
+
+Too big (timed out, out of memory): it doubles the declared time and memory once for the city, then
+splits the bbox in four, and each quarter again where needed, down to `MAXIMUM_DEPTH`.
+
+All parts of a city are of one snapshot. For a past day each part asks for the state of the same
+moment. For the current day the parts must have the same `timestamp_osm_base`. Where the server's
+data moves on in between, the client asks for the remaining parts as of the first one's time; a
+server without history cannot answer that, so there it starts again from the first part, up to
+`MAXIMUM_ROUNDS` rounds.
+
+Source of the server's behaviour: recorded exchanges with Overpass 0.7.62, and "Overpass API" of
+the OSM wiki.
+"""
+
+from __future__ import annotations
+
+import html
+import logging
+import random
+import re
+import tempfile
+from collections import deque
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, time
+from http import HTTPStatus
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from ingestion_pipeline.osm import honesty
+from ingestion_pipeline.osm.acquire import Acquisition, Area, Bbox, RawPart
+from ingestion_pipeline.osm.boundary import boundary_names
+from ingestion_pipeline.osm.endpoint import Endpoint, keep_secrets_out_of_httpx_log
+from ingestion_pipeline.osm.errors import (
+    BoundaryBroken,
+    BoundaryNotFound,
+    NoEvidenceForDay,
+    OverpassBusy,
+    OverpassDuplicateQuery,
+    OverpassError,
+    OverpassForbidden,
+    OverpassNoAttic,
+    OverpassNotConfigured,
+    OverpassRejected,
+    OverpassSnapshotMoved,
+    OverpassTooBig,
+    OverpassTruncated,
+    OverpassUnreachable,
+    StaleUpstream,
+)
+from ingestion_pipeline.osm.features import Evidence, Reading
+from ingestion_pipeline.osm.overpass_wire import Patience, Refusal, Reply, Wire
+from ingestion_pipeline.osm.selection import overpass_query
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import date, timedelta
+
+    import httpx
+    from shapely import MultiPolygon, Polygon
+
+    from ingestion_pipeline.clock import Clock
+    from ingestion_pipeline.osm.overpass_json import Section
+
+log = logging.getLogger(__name__)
+
+MAXIMUM_DEPTH = 4
+"""How often a bbox is split in four: at most 4^4 = 256 parts."""
+
+MAXIMUM_ROUNDS = 3
+"""How often the parts of a city are asked for until they are of one snapshot."""
+
+NO_SLOT_WAIT_S = 30.0
+"""The shortest wait after a 429 (usage policy of the public servers)."""
+
+LONGEST_WAIT_S = 900.0
+"""A slot that is further away is not waited for; the run ends and is retried later."""
+
+FIRST_WAIT_S = 10.0
+"""The first wait of a back-off; each next one is twice as long, and jitter adds up to as much."""
+
+ADVICE: dict[type[OverpassError], str] = {
+    OverpassBusy: "run the partition again later, or set OVERPASS_URL to another server",
+    OverpassDuplicateQuery: "run the partition again in a few minutes",
+    OverpassForbidden: "check OVERPASS_URL and that the User-Agent names a contact",
+    OverpassNoAttic: "use a server with history that reaches back to that day, a dated extract, "
+    "or the snapshot stored on that day",
+    OverpassRejected: "correct the query; asking again cannot help",
+    OverpassTooBig: "narrow the city's bbox, or take the city from an extract",
+    OverpassTruncated: "run the partition again; if it stays so, use another server",
+    OverpassUnreachable: "check OVERPASS_URL and the network, then run the partition again",
+}
+"""What a reader of the error can do."""
+
+
+class Limits(NamedTuple):
+    """What a query declares that it may need; the server ends it there."""
+
+    timeout_s: int
+    maxsize_bytes: int
+
+    def doubled(self) -> Limits:
+        """Give twice as much."""
+        return Limits(self.timeout_s * 2, self.maxsize_bytes * 2)
+
+    def halved(self) -> Limits:
+        """Give half as much."""
+        return Limits(max(1, self.timeout_s // 2), self.maxsize_bytes // 2)
+
+
+DEFAULT_LIMITS = Limits(timeout_s=180, maxsize_bytes=268_435_456)
+DEFAULT_PATIENCE = Patience()
+
+
+@dataclass(frozen=True)
+class _Box:
+    """A part of the city's bbox, and how many times it was split to get there."""
+
+    bbox: Bbox
+    depth: int = 0
+
+    def quarters(self) -> list[_Box]:
+        west, south, east, north = self.bbox
+        lon, lat = (west + east) / 2, (south + north) / 2
+        quarters = (
+            Bbox(west, south, lon, lat),
+            Bbox(lon, south, east, lat),
+            Bbox(west, lat, lon, north),
+            Bbox(lon, lat, east, north),
+        )
+        return [_Box(quarter, self.depth + 1) for quarter in quarters]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """An accepted answer."""
+
+    box: _Box
+    raw: RawPart
+    base: datetime
+
+
+class OverpassClient:
+    """A client of one Overpass server."""
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        http: httpx.Client,
+        clock: Clock,
+        lock_dir: Path,
+        user_agent: str,
+        attempts: int = 4,
+        limits: Limits = DEFAULT_LIMITS,
+        patience: Patience = DEFAULT_PATIENCE,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """Prepare; nothing is sent yet.
+
+        Args:
+            url: Address of the interpreter (`https://host/api/interpreter`); may hold a user and
+                password or a key, which are never shown.
+            http: The client to send with; its own timeouts and redirects are not used.
+            clock: The time, and the way to wait.
+            lock_dir: See `server_lock.one_request_at_a_time`.
+            user_agent: Product and contact. Public servers answer a stock one with 406.
+            attempts: How many times a part is asked for.
+            limits: What a query declares at first.
+            patience: How long to wait for an answer.
+            jitter: Gives numbers in [0, 1).
+
+        Raises:
+            OverpassNotConfigured: `url` is not an http(s) URL.
+        """
+        try:
+            self._endpoint = Endpoint.parse(url)
+        except ValueError as error:
+            raise OverpassNotConfigured(
+                f"OVERPASS_URL cannot be used: {error}; set it to the interpreter of a server, "
+                "such as https://overpass.example/api/interpreter"
+            ) from None
+        keep_secrets_out_of_httpx_log()
+        self._wire = Wire(
+            endpoint=self._endpoint,
+            http=http,
+            clock=clock,
+            lock_dir=lock_dir,
+            user_agent=user_agent,
+            patience=patience,
+        )
+        self._clock = clock
+        self._attempts = attempts
+        self._limits = limits
+        self._jitter = jitter
+
+    def acquire(
+        self, area: Area, *, day: date, maximum_age: timedelta, workdir: Path
+    ) -> Acquisition:
+        """Get the raw bytes of a city-day.
+
+        Args:
+            area: What to fetch.
+            day: The UTC day. The current one gets the server's newest state; a past one gets the
+                state of its last second, from a server with history.
+            maximum_age: How old the newest state may be.
+            workdir: The folder for `overpass-000.json` and so on; nothing stays in it on failure.
+
+        Raises:
+            FutureDay: The day has not begun; nothing was sent.
+            StaleUpstream: The server's data is older than `maximum_age`, or does not reach the
+                end of the past day yet.
+            NoEvidenceForDay: The server does not say of what time its data is.
+            BoundaryNotFound: The boundary relation is not in the server's data.
+            OverpassError: The server gave no data; see the subclasses.
+        """
+        current = honesty.is_current(day, self._clock.now())
+        workdir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="incoming-", dir=workdir) as folder:
+            fetch = _CityFetch(
+                area=area,
+                day=day,
+                current=current,
+                maximum_age=maximum_age,
+                folder=Path(folder),
+                wire=self._wire,
+                clock=self._clock,
+                attempts=self._attempts,
+                limits=self._limits,
+                jitter=self._jitter,
+            )
+            parts = fetch.run()
+            raw = tuple(
+                replace(part.raw, path=part.raw.path.rename(workdir / f"overpass-{index:03d}.json"))
+                for index, part in enumerate(parts)
+            )
+        return Acquisition(
+            parts=raw,
+            evidence=Evidence(
+                as_of=fetch.moment or parts[0].base,
+                as_of_source="timestamp_osm_base" if fetch.moment is None else "attic_date",
+                obtained="overpass",
+                location=self._endpoint.public,
+                query=raw[0].query,
+            ),
+        )
+
+
+class _CityFetch:
+    """One acquisition: what is asked next, and what was learned of the server on the way."""
+
+    def __init__(
+        self,
+        *,
+        area: Area,
+        day: date,
+        current: bool,
+        maximum_age: timedelta,
+        folder: Path,
+        wire: Wire,
+        clock: Clock,
+        attempts: int,
+        limits: Limits,
+        jitter: Callable[[], float],
+    ) -> None:
+        self.moment = None if current else datetime.combine(day, time(23, 59, 59), UTC)
+        """The moment whose state is asked for; None for the newest state."""
+        self._area = area
+        self._day = day
+        self._maximum_age = maximum_age
+        self._folder = folder
+        self._wire = wire
+        self._clock = clock
+        self._attempts = attempts
+        self._limits = limits
+        self._jitter = jitter
+        self._boxes = [_Box(area.bbox)]
+        self._limits_raised = False
+        self._pin: datetime | None = None
+        self._server_has_history = True
+        self._files = count()
+
+    def run(self) -> list[_Part]:
+        """Give the parts of one snapshot, in order; the first one holds the boundary."""
+        for rounds_left in reversed(range(MAXIMUM_ROUNDS)):
+            try:
+                return self._round()
+            except OverpassSnapshotMoved as error:
+                if not rounds_left:
+                    raise
+                log.warning("%s; asking for all parts again", error)
+        raise AssertionError  # pragma: no cover (the last round returns or raises)
+
+    def _round(self) -> list[_Part]:
+        """Ask for all parts.
+
+        Raises:
+            OverpassSnapshotMoved: They would be of more than one snapshot. The next round starts
+                with the boxes that were found to be small enough.
+        """
+        parts: list[_Part] = []
+        boxes = deque(self._boxes)
+        self._pin = None
+        while boxes:
+            box = boxes.popleft()
+            try:
+                part = self._another(box, parts[0].base) if parts else self._first(box)
+            except OverpassTooBig as error:
+                boxes.extendleft(reversed(self._with_more_room(box, error)))
+            except OverpassSnapshotMoved:
+                self._boxes = [*(part.box for part in parts), box, *boxes]
+                raise
+            else:
+                parts.append(part)
+        return parts
+
+    def _first(self, box: _Box) -> _Part:
+        """Ask for the part that decides which snapshot the city is of."""
+        part = self._ask(box, with_boundary=True, moment=self.moment)
+        if self.moment is None:
+            honesty.require_true_on(
+                self._day,
+                as_of=part.base,
+                now=self._clock.now(),
+                maximum_age=self._maximum_age,
+                origin=f"the Overpass server {self._wire.endpoint.server}",
+            )
+        return part
+
+    def _another(self, box: _Box, snapshot: datetime) -> _Part:
+        """Ask for a further part of the same snapshot.
+
+        Raises:
+            OverpassSnapshotMoved: The server cannot give it any more.
+        """
+        if self.moment is not None:
+            return self._ask(box, with_boundary=False, moment=self.moment)
+        if self._pin is None:
+            part = self._ask(box, with_boundary=False, moment=None)
+            if part.base == snapshot:
+                return part
+            self._pin = snapshot
+        if self._server_has_history:
+            try:
+                return self._ask(box, with_boundary=False, moment=self._pin)
+            except OverpassNoAttic:
+                self._server_has_history = False
+            except StaleUpstream as error:
+                # Several machines answer under this name, and this one has not got so far.
+                log.info("%s", error)
+        raise OverpassSnapshotMoved(
+            f"the data of Overpass server {self._wire.endpoint.server} moved between the parts of "
+            f"{_name(self._area)}, and the server does not give its state of {_text(snapshot)} "
+            "any more; run the partition again, narrow the city's bbox, or use a server with "
+            "history, or an extract"
+        )
+
+    def _with_more_room(self, box: _Box, error: OverpassTooBig) -> list[_Box]:
+        """Give the boxes to ask for instead of one that was too big.
+
+        Raises:
+            OverpassTooBig: It cannot be split any further.
+        """
+        if not self._limits_raised:
+            self._limits_raised = True
+            self._limits = self._limits.doubled()
+            return [box]
+        if box.depth == MAXIMUM_DEPTH:
+            raise error
+        return box.quarters()
+
+    def _ask(self, box: _Box, *, with_boundary: bool, moment: datetime | None) -> _Part:
+        """Ask for one part until it comes.
+
+        Raises:
+            OverpassError: It does not come, or waiting cannot help.
+        """
+        limits = self._limits
+        for attempt in count(1):
+            path = self._folder / f"{next(self._files):04d}.json"
+            timeout_s = limits.timeout_s + attempt - 1
+            query = overpass_query(
+                self._area,
+                bbox=box.bbox,
+                with_boundary=with_boundary,
+                timeout_s=timeout_s,
+                maxsize_bytes=limits.maxsize_bytes,
+                date=None if moment is None else _text(moment),
+            )
+            try:
+                reply = self._wire.query(query, timeout_s=timeout_s, to=path)
+                base = self._accept(reply, with_boundary=with_boundary, moment=moment)
+            except Refusal as refusal:
+                path.unlink(missing_ok=True)
+                error = self._error(refusal, box=box, attempt=attempt)
+                if attempt == self._attempts or not error.should_retry:
+                    raise error from refusal
+                self._wait(refusal, error, attempt=attempt)
+                if refusal.status == HTTPStatus.GATEWAY_TIMEOUT:
+                    limits = limits.halved()
+            else:
+                raw = RawPart(path, query, reply.requested_at, reply.received_at)
+                return _Part(box=box, raw=raw, base=base)
+        raise AssertionError  # pragma: no cover (the last attempt returns or raises)
+
+    def _accept(self, reply: Reply, *, with_boundary: bool, moment: datetime | None) -> datetime:
+        """Check that a reply is data, and give the time (UTC) of the server's data.
+
+        Raises:
+            Refusal: It is not data.
+            OsmError: It is, but not of this city-day.
+        """
+        from ingestion_pipeline.osm import overpass_json
+
+        refuse_other_than_json(reply, redact=self._wire.endpoint.redact)
+        try:
+            body = overpass_json.decode(reply.path.read_bytes())
+            self._refuse_remark(body.remark, moment=moment)
+            sections = overpass_json.sections(body)
+        except overpass_json.NotWholeError as error:
+            raise Refusal(OverpassTruncated, str(error), reply.status) from error
+        boundary_asked = with_boundary and self._area.boundary_relation is not None
+        if len(sections) != 1 + boundary_asked:
+            raise Refusal(
+                OverpassTruncated,
+                f"the answer has {len(sections)} counts where {1 + boundary_asked} were asked for",
+                reply.status,
+            )
+        if boundary_asked and not sections[1].relations:
+            raise BoundaryNotFound(
+                f"Overpass server {self._wire.endpoint.server} has no "
+                f"relation/{self._area.boundary_relation}; check the city's boundary"
+            )
+        return self._base(overpass_json.timestamp_osm_base(body), moment=moment)
+
+    def _refuse_remark(self, remark: str | None, *, moment: datetime | None) -> None:
+        """Refuse a body with a remark, which always tells that something went wrong.
+
+        Raises:
+            Refusal: There is one.
+        """
+        if remark is None:
+            return
+        kind = kind_by_words(remark)
+        claimed = re.search(r"timed out .* after (\d+) seconds", remark)
+        if moment is not None and claimed and int(claimed[1]) > self._longest_s():
+            # A server that is asked for a state before its history begins says that it has timed
+            # out after longer than anybody has waited.
+            kind = OverpassNoAttic
+        said = self._wire.endpoint.redact(remark)
+        raise Refusal(kind, f"the answer ends with the remark {said!r}", HTTPStatus.OK)
+
+    def _longest_s(self) -> float:
+        """Give the longest time that any query of this acquisition can have run."""
+        return self._wire.longest_s(self._limits.timeout_s + self._attempts)
+
+    def _base(self, base: datetime | None, *, moment: datetime | None) -> datetime:
+        """Refuse a server that does not know its data's time, or has not got to `moment` yet."""
+        server = self._wire.endpoint.server
+        if base is None:
+            raise NoEvidenceForDay(
+                f"Overpass server {server} does not say of what time its data is "
+                f"(timestamp_osm_base), so it cannot be staged for {self._day}; use another server"
+            )
+        if moment is not None and base < moment:
+            # Asked for a later state than its newest one, a server gives its newest one.
+            raise StaleUpstream(
+                f"Overpass server {server} has the state of {_text(base)} and cannot give that of "
+                f"{_text(moment)} yet; run the partition of {self._day} again when the server has "
+                "caught up"
+            )
+        return base
+
+    def _error(self, refusal: Refusal, *, box: _Box, attempt: int) -> OverpassError:
+        """Say what happened, to what, and what to do."""
+        part = f", part {_numbers(box.bbox)} (split {box.depth} times)" if box.depth else ""
+        return refusal.kind(
+            f"Overpass server {self._wire.endpoint.server} gave no data of {_name(self._area)}"
+            f"{part} for {self._day}: {refusal.what} (attempt {attempt} of {self._attempts}); "
+            f"{ADVICE[refusal.kind]}"
+        )
+
+    def _wait(self, refusal: Refusal, error: OverpassError, *, attempt: int) -> None:
+        """Wait until another attempt makes sense.
+
+        Raises:
+            OverpassError: That would be too long for a run.
+        """
+        seconds = (1 + self._jitter()) * FIRST_WAIT_S * 2 ** (attempt - 1)
+        if refusal.status == HTTPStatus.TOO_MANY_REQUESTS:
+            seconds = max(NO_SLOT_WAIT_S, self._seconds_to_slot()) + self._jitter()
+        if seconds > LONGEST_WAIT_S:
+            raise error from refusal
+        log.warning("%s. Waiting %.0f s before the next attempt", error, seconds)
+        self._clock.sleep(seconds)
+
+    def _seconds_to_slot(self) -> int:
+        """Ask the server when it will have a slot; 0 where it does not say."""
+        path = self._folder / "status.txt"
+        try:
+            reply = self._wire.status(to=path)
+        except Refusal:
+            return 0
+        return seconds_to_slot(reply.text())
+
+
+def seconds_to_slot(status: str) -> int:
+    """Read from the text of `/api/status` in how many seconds there is a slot.
+
+    The lines that tell it may be absent, and the number may be negative.
+    """
+    if re.search(r"^[1-9]\d* slots? available now", status, re.MULTILINE):
+        return 0
+    cooling = re.findall(r"^Slot available after: .*, in (-?\d+) seconds", status, re.MULTILINE)
+    return max(0, min(map(int, cooling), default=0))
+
+
+def refuse_other_than_json(reply: Reply, *, redact: Callable[[str], str]) -> None:
+    """Let only a 200 answer of type JSON pass.
+
+    Args:
+        reply: The reply.
+        redact: Hides secrets in what the server says.
+
+    Raises:
+        Refusal: It is something else.
+    """
+    if (reply.status, reply.content_type) == (HTTPStatus.OK, "application/json"):
+        return
+    page = reply.text()
+    lines = [html.unescape(line).strip() for line in ERROR_LINE.findall(page)]
+    said = "; ".join(lines) or " ".join(re.sub(r"<[^>]*>", " ", page).split())[:300]
+    what = f"it answered with status {reply.status} and {reply.content_type or 'no type'}"
+    if reply.redirect:
+        what += f", a redirect to {redact(reply.redirect)}"
+    if said:
+        what += f": {redact(said)}"
+    raise Refusal(kind_by_status(reply.status, "; ".join(lines)), what, reply.status)
+
+
+ERROR_LINE = re.compile(r"<strong[^>]*>Error</strong>:(.*?)</p>", re.DOTALL)
+"""What Overpass says in its HTML pages."""
+
+
+def kind_by_status(status: int, said: str) -> type[OverpassError]:
+    """Tell what a reply means that is not JSON with status 200.
+
+    Args:
+        status: The HTTP status.
+        said: What Overpass says in the page; empty where another program wrote it.
+    """
+    if status == HTTPStatus.OK or "duplicate_query" in said:
+        return kind_by_words(said)
+    if status == HTTPStatus.BAD_REQUEST:
+        return OverpassRejected
+    if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return OverpassBusy
+    return OverpassForbidden
+
+
+def kind_by_words(said: str) -> type[OverpassError]:
+    """Tell what Overpass means with what it says in a page or a remark of status 200."""
+    for words, kind in KINDS_BY_WORDS.items():
+        if words in said:
+            return kind
+    return OverpassTruncated
+
+
+KINDS_BY_WORDS: dict[str, type[OverpassError]] = {
+    "duplicate_query": OverpassDuplicateQuery,
+    "museum file": OverpassNoAttic,
+    "timed out": OverpassTooBig,
+    "out of memory": OverpassTooBig,
+    "Dispatcher_Client": OverpassBusy,
+    "dispatcher": OverpassBusy,
+}
+"""Words of Overpass, looked for in this order."""
+
+
+def read(parts: Sequence[Path], *, area: Area) -> Reading:
+    """Read the features and the boundary out of the bodies of one city-day.
+
+    Args:
+        parts: Files that `OverpassClient.acquire` accepted, or their stored copies.
+        area: What they were acquired for.
+
+    Raises:
+        OverpassTruncated: A file is not what was accepted once.
+        BoundaryNotFound: The boundary relation is not in the files.
+        BoundaryBroken: The boundary relation does not close to an area.
+    """
+    from ingestion_pipeline.osm.assemble import assemble
+    from ingestion_pipeline.osm.overpass_json import to_elements
+
+    selected: list[Section] = []
+    boundaries: list[Section] = []
+    for path in parts:
+        first, *others = _sections_of(path)
+        selected.append(first)
+        boundaries.extend(others)
+    boundary, names = _boundary(boundaries, relation_id=area.boundary_relation)
+    features, rejections = assemble(to_elements(selected))
+    return Reading(
+        features=features, rejections=rejections, boundary=boundary, boundary_names=names
+    )
+
+
+def _sections_of(path: Path) -> list[Section]:
+    from ingestion_pipeline.osm import overpass_json
+
+    try:
+        return overpass_json.sections(overpass_json.decode(path.read_bytes()))
+    except overpass_json.NotWholeError as error:
+        raise OverpassTruncated(
+            f"{path} cannot be read: {error}; fetch the city-day from the server again"
+        ) from error
+
+
+def _boundary(
+    sections: Sequence[Section], *, relation_id: int | None
+) -> tuple[Polygon | MultiPolygon | None, frozenset[str]]:
+    """Give the area and the names of the boundary relation."""
+    from ingestion_pipeline.osm.assemble import relation_area
+    from ingestion_pipeline.osm.overpass_json import to_members
+
+    if relation_id is None:
+        return None, frozenset()
+    relations = (relation for section in sections for relation in section.relations)
+    relation = next((found for found in relations if found.id == relation_id), None)
+    if relation is None:
+        raise BoundaryNotFound(
+            f"relation/{relation_id} is not in the Overpass data; check the city's boundary"
+        )
+    area = relation_area(to_members(relation))
+    if area is None:
+        raise BoundaryBroken(
+            f"relation/{relation_id} does not close to an area in the Overpass data; repair it in "
+            "OpenStreetMap, take an earlier day, or bound the city by a bbox"
+        )
+    return area, boundary_names(relation.tags)
+
+
+def _text(moment: datetime) -> str:
+    """Write a moment as Overpass does."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _numbers(bbox: Bbox) -> str:
+    return ",".join(f"{number:g}" for number in bbox)
+
+
+def _name(area: Area) -> str:
+    """Name an area for a message."""
+    box = f"bbox {_numbers(area.bbox)}"
+    if area.boundary_relation is None:
+        return box
+    return f"relation/{area.boundary_relation} ({box})"

@@ -1,0 +1,47 @@
+"""One request at a time per upstream server, over all processes of the machine.
+
+Belongs here: the lock. Does not belong here: how long to wait between requests (`overpass.py`).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def one_request_at_a_time(server: str, *, lock_dir: Path) -> Iterator[None]:
+    """Hold the server's lock; wait as long as another process or thread holds it.
+
+    The operating system frees the lock when its holder dies, so nothing can block it for ever.
+    The wait is the one thing of the client that no clock can be injected into: it ends when
+    another process says so.
+
+    Args:
+        server: `host:port`.
+        lock_dir: The folder of lock files; it must be the same for every process of the machine,
+            and on a local disk.
+    """
+    import filelock
+
+    lock_dir.mkdir(parents=True, exist_ok=True)
+    name = re.sub(r"[^a-z0-9.]+", "-", server.lower()).strip("-")
+    lock = filelock.FileLock(lock_dir / f"{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        log.info("Waiting until another run's request to %s has ended", server)
+        lock.acquire()
+        log.info("It is our turn at %s", server)
+    try:
+        yield
+    finally:
+        lock.release()
