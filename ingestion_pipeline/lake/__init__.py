@@ -1,0 +1,1 @@
+"""Files: content-addressed raw snapshots, their manifests, and GeoParquet frames, on fsspec."""

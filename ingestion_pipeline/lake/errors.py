@@ -1,0 +1,36 @@
+"""Every way in which stored files cannot be used.
+
+    LakeError
+    ├── LakeUnavailable     the place does not answer or cannot be written     retry
+    ├── SnapshotMissing     no snapshot is stored for that city and day        never
+    └── SnapshotDamaged     stored bytes no longer match their digest          never
+
+Belongs here: errors of the lake. Does not belong here: turning them into Dagster failures.
+"""
+
+from ingestion_pipeline.errors import IngestionError
+
+
+class LakeError(IngestionError):
+    """Anything that keeps stored files from being used."""
+
+    code = "lake_error"
+
+
+class LakeUnavailable(LakeError):
+    """The lake's place does not answer, or cannot be written."""
+
+    code = "lake_unavailable"
+    should_retry = True
+
+
+class SnapshotMissing(LakeError):
+    """No snapshot is stored."""
+
+    code = "snapshot_missing"
+
+
+class SnapshotDamaged(LakeError):
+    """Stored bytes no longer match their digest."""
+
+    code = "snapshot_damaged"

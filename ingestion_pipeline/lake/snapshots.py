@@ -1,0 +1,371 @@
+"""Raw snapshots: the bytes that upstream sent, kept as they came, and a manifest for each day.
+
+Belongs here: content-addressed blobs and manifests on any fsspec URL. Does not belong here: where
+bytes come from (`osm/`), and frames (`frames.py`).
+
+    <lake>/raw/<2 hex>/<sha256>.json.zst        raw bytes, Zstandard; named by the raw bytes' digest
+    <lake>/raw/<2 hex>/<sha256>.pbf             bytes that are compressed already, as they are
+    <lake>/snapshots/<dataset>/<city>/<boundary>/<day>.json     the manifest that stands for the day
+
+A manifest is written last and only for bytes that passed every check of their source, so whatever
+has a manifest may be replayed. Blobs without one are leftovers of a run that failed; they are never
+read. A refetch writes a new manifest in the old one's place; the old bytes stay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+import shutil
+import uuid
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from ingestion_pipeline.lake.errors import LakeUnavailable, SnapshotDamaged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MANIFEST_VERSION = 1
+
+_CHUNK_BYTES = 1 << 20
+_COMPRESSED = (".pbf",)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of raw bytes.
+
+    Attributes:
+        sha256: Digest of the raw bytes, hexadecimal.
+        raw_bytes: Their number.
+        stored_bytes: How many bytes they take in the lake.
+        key: Where in the lake they are.
+        query: What was sent to get them, or None.
+        requested_at: When it was asked for (UTC).
+        received_at: When the last byte had come (UTC).
+    """
+
+    sha256: str
+    raw_bytes: int
+    stored_bytes: int
+    key: str
+    query: str | None
+    requested_at: datetime
+    received_at: datetime
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is known of the raw bytes of one city-day.
+
+    Attributes:
+        dataset: `poi`.
+        city_slug: The tenant.
+        boundary_ref: The city's boundary, as in the idempotency key.
+        day: The UTC day that the bytes stand for.
+        as_of: The moment (UTC) whose state they show.
+        as_of_source: How that is known.
+        obtained: `overpass` or `extract`.
+        location: URL or path, without credentials.
+        licence: SPDX identifier.
+        attribution: The text that a product must show.
+        parts: The files, in order.
+    """
+
+    dataset: str
+    city_slug: str
+    boundary_ref: str
+    day: date
+    as_of: datetime
+    as_of_source: str
+    obtained: Literal["overpass", "extract"]
+    location: str
+    licence: str
+    attribution: str
+    parts: tuple[Part, ...]
+
+    @property
+    def digest(self) -> str:
+        """The digest of the raw bytes: the file's own, or that of the parts' digests in order."""
+        if len(self.parts) == 1:
+            return self.parts[0].sha256
+        return hashlib.sha256("".join(part.sha256 for part in self.parts).encode()).hexdigest()
+
+    @property
+    def raw_bytes(self) -> int:
+        """The number of raw bytes."""
+        return sum(part.raw_bytes for part in self.parts)
+
+    @property
+    def fetched_at(self) -> datetime:
+        """When the last byte had come (UTC)."""
+        return max(part.received_at for part in self.parts)
+
+
+class Lake:
+    """A folder, or any fsspec URL, that holds snapshots and frames."""
+
+    def __init__(self, url: str) -> None:
+        """Open a lake; nothing is written yet.
+
+        Args:
+            url: A path, or an fsspec URL such as `s3://bucket/prefix`.
+        """
+        import fsspec
+
+        self._filesystem, root = fsspec.core.url_to_fs(url)
+        self._root: str = root.rstrip("/")
+
+    def store(
+        self, path: Path, *, query: str | None, requested_at: datetime, received_at: datetime
+    ) -> Part:
+        """Store a local file's bytes under their digest; bytes that are there already stay.
+
+        Those that are there are read once more: a refetch of the same bytes repairs a damaged blob.
+
+        Raises:
+            LakeUnavailable: The lake cannot be written.
+        """
+        digest = hashlib.sha256()
+        with path.open("rb") as raw:
+            while chunk := raw.read(_CHUNK_BYTES):
+                digest.update(chunk)
+        sha256 = digest.hexdigest()
+        compressed = path.suffix in _COMPRESSED
+        key = f"raw/{sha256[:2]}/{sha256}{path.suffix if compressed else path.suffix + '.zst'}"
+        with self._reachable(key):
+            if not self._holds(key, sha256):
+                with path.open("rb") as raw, self._written(key) as stored:
+                    if compressed:
+                        shutil.copyfileobj(raw, stored, _CHUNK_BYTES)
+                    else:
+                        _compress(raw, stored)
+            size = self._filesystem.size(self._at(key))
+        return Part(
+            sha256=sha256,
+            raw_bytes=path.stat().st_size,
+            stored_bytes=int(size),
+            key=key,
+            query=query,
+            requested_at=requested_at,
+            received_at=received_at,
+        )
+
+    def restore(self, part: Part, folder: Path) -> Path:
+        """Bring a part's raw bytes back into a local file, and check them.
+
+        Raises:
+            SnapshotDamaged: They are gone, or no longer match their digest.
+            LakeUnavailable: The lake cannot be read.
+        """
+        target = folder / posixpath.basename(part.key).removesuffix(".zst")
+        digest = hashlib.sha256()
+        with self._reachable(part.key), target.open("wb") as raw:
+            for chunk in self._raw_bytes(part.key):
+                digest.update(chunk)
+                raw.write(chunk)
+        if digest.hexdigest() != part.sha256:
+            raise _damaged(self._at(part.key))
+        return target
+
+    def write_manifest(self, manifest: Manifest) -> str:
+        """Let a snapshot stand for its day; give where the manifest is.
+
+        Raises:
+            LakeUnavailable: The lake cannot be written.
+        """
+        key = _manifest_key(
+            manifest.dataset, manifest.city_slug, manifest.boundary_ref, manifest.day
+        )
+        text = json.dumps(
+            {"manifest_version": MANIFEST_VERSION, **asdict(manifest)},
+            default=_json_default,
+            ensure_ascii=False,
+            indent=2,
+        )
+        with self._reachable(key), self._written(key) as stored:
+            stored.write(text.encode())
+        return self._at(key)
+
+    def manifest(
+        self, dataset: str, city_slug: str, boundary_ref: str, day: date
+    ) -> Manifest | None:
+        """Give the manifest that stands for a day, or None.
+
+        Raises:
+            SnapshotDamaged: It cannot be read as a manifest.
+            LakeUnavailable: The lake cannot be read.
+        """
+        key = _manifest_key(dataset, city_slug, boundary_ref, day)
+        with self._reachable(key):
+            try:
+                text = self._filesystem.cat_file(self._at(key))
+            except FileNotFoundError:
+                return None
+        try:
+            return _manifest_from(json.loads(text))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise SnapshotDamaged(
+                f"{self._at(key)} is not a manifest that this version reads ({error!r}); restore "
+                "it from a backup, or fetch the day again (refetch)"
+            ) from error
+
+    def set_aside(self, manifest: Manifest) -> str:
+        """Take a manifest out of use without losing it; give where it is now.
+
+        Raises:
+            LakeUnavailable: The lake cannot be written.
+        """
+        key = _manifest_key(
+            manifest.dataset, manifest.city_slug, manifest.boundary_ref, manifest.day
+        )
+        aside = f"{key.removesuffix('.json')}.refused-{manifest.digest[:12]}.json"
+        with self._reachable(key):
+            self._filesystem.mv(self._at(key), self._at(aside))
+        return self._at(aside)
+
+    @contextmanager
+    def written(self, key: str) -> Iterator[Any]:
+        """Open a file for writing; it appears under its key as a whole, or not at all.
+
+        Raises:
+            LakeUnavailable: The lake cannot be written.
+        """
+        with self._reachable(key), self._written(key) as stored:
+            yield stored
+
+    @contextmanager
+    def opened(self, key: str) -> Iterator[Any]:
+        """Open a file for reading.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            LakeUnavailable: The lake cannot be read.
+        """
+        with self._reachable(key), self._filesystem.open(self._at(key), "rb") as stored:
+            yield stored
+
+    def address(self, key: str) -> str:
+        """Tell where a key is, for a person."""
+        return self._at(key)
+
+    def _at(self, key: str) -> str:
+        return f"{self._root}/{key}"
+
+    def _raw_bytes(self, key: str) -> Iterator[bytes]:
+        """Read a blob as it was before it was stored, in chunks."""
+        import pyarrow as pa
+
+        try:
+            stored = self._filesystem.open(self._at(key), "rb")
+        except FileNotFoundError as error:
+            raise SnapshotDamaged(
+                f"{self._at(key)} is in a snapshot's manifest and not in the lake; "
+                "restore it from a backup, or fetch the day again (refetch)"
+            ) from error
+        with stored:
+            source = pa.input_stream(stored, compression="zstd") if key.endswith(".zst") else stored
+            try:
+                while chunk := source.read(_CHUNK_BYTES):
+                    yield chunk
+            except OSError as error:
+                # The decompressor gives no errno: what has one comes from the lake's place.
+                if error.errno is not None:
+                    raise
+                raise _damaged(self._at(key)) from error
+
+    def _holds(self, key: str, sha256: str) -> bool:
+        """Tell whether a blob is there, and whole."""
+        if not self._filesystem.exists(self._at(key)):
+            return False
+        digest = hashlib.sha256()
+        try:
+            for chunk in self._raw_bytes(key):
+                digest.update(chunk)
+        except SnapshotDamaged:
+            return False
+        return digest.hexdigest() == sha256
+
+    @contextmanager
+    def _written(self, key: str) -> Iterator[Any]:
+        """Write beside the target and move into place, so that nobody reads half a file."""
+        target = self._at(key)
+        beside = f"{target}.{uuid.uuid4().hex}.part"
+        self._filesystem.makedirs(posixpath.dirname(target), exist_ok=True)
+        try:
+            with self._filesystem.open(beside, "wb") as stored:
+                yield stored
+            self._filesystem.mv(beside, target)
+        finally:
+            if self._filesystem.exists(beside):
+                self._filesystem.rm(beside)
+
+    @contextmanager
+    def _reachable(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise LakeUnavailable(
+                f"the lake does not let {self._at(key)} be used: {error}; check DATA_DIR, its "
+                "rights and its free space"
+            ) from error
+
+
+def _manifest_key(dataset: str, city_slug: str, boundary_ref: str, day: date) -> str:
+    return f"snapshots/{dataset}/{city_slug}/{boundary_folder(boundary_ref)}/{day.isoformat()}.json"
+
+
+def boundary_folder(boundary_ref: str) -> str:
+    """Write a boundary as a folder's name."""
+    return boundary_ref.replace("/", "-").replace(":", "-")
+
+
+def _manifest_from(document: dict[str, Any]) -> Manifest:
+    version = document.pop("manifest_version")
+    if version != MANIFEST_VERSION:
+        raise ValueError(f"manifest_version {version}")
+    parts = tuple(
+        Part(
+            **part
+            | {name: datetime.fromisoformat(part[name]) for name in ("requested_at", "received_at")}
+        )
+        for part in document.pop("parts")
+    )
+    return Manifest(
+        **document
+        | {
+            "day": date.fromisoformat(document["day"]),
+            "as_of": datetime.fromisoformat(document["as_of"]),
+        },
+        parts=parts,
+    )
+
+
+def _compress(raw: Any, stored: Any) -> None:
+    import pyarrow as pa
+
+    with pa.CompressedOutputStream(pa.PythonFile(stored, mode="w"), "zstd") as stream:
+        while chunk := raw.read(_CHUNK_BYTES):
+            stream.write(chunk)
+
+
+def _damaged(where: str) -> SnapshotDamaged:
+    return SnapshotDamaged(
+        f"{where} no longer matches its digest; restore it from a backup, or fetch the day again "
+        "(refetch)"
+    )
+
+
+def _json_default(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"{value!r} has no JSON form")
