@@ -1,0 +1,229 @@
+"""Opening the database: which kinds there are, transactions, and the level of the schema.
+
+Belongs here: engines, transactions, migrations. Does not belong here: tables and their writers.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from ingestion_pipeline.staging.errors import (
+    DatabaseNotMigrated,
+    DatabaseUnavailable,
+    UnsupportedDatabase,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from alembic.config import Config
+
+SQLITE_BUSY_SECONDS = 120
+"""How long a writer waits for another one; a slice of 200,000 rows is written in seconds."""
+
+
+def create_engine(url: str) -> sa.Engine:
+    """Make the engine for a database URL, without connecting.
+
+    Args:
+        url: `postgresql://...` (PostGIS; psycopg 3 is used), or `sqlite:///path.gpkg`.
+
+    Raises:
+        UnsupportedDatabase: Another kind of database, or not a URL.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise UnsupportedDatabase(
+            "DATABASE_URL is not a database URL; give postgresql://user:password@host/database "
+            "or sqlite:////path/to/file.gpkg"
+        ) from error
+    if parsed.get_backend_name() == "postgresql":
+        return sa.create_engine(
+            parsed.set(drivername="postgresql+psycopg"),
+            pool_pre_ping=True,
+            # A parameter may hold a place's phone number; it has no business in an error message.
+            hide_parameters=True,
+        )
+    if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
+        return _create_geopackage_engine(parsed)
+    raise UnsupportedDatabase(
+        f"DATABASE_URL names a {parsed.drivername!r} database; PostgreSQL with PostGIS "
+        "(postgresql://...) and a GeoPackage file (sqlite:////path/to/file.gpkg) are supported"
+    )
+
+
+def _create_geopackage_engine(url: sa.URL) -> sa.Engine:
+    engine = sa.create_engine(
+        url,
+        connect_args={"timeout": SQLITE_BUSY_SECONDS},
+        # One file, one short connection per transaction: nothing is kept open under QGIS' feet.
+        poolclass=sa.pool.NullPool,
+        hide_parameters=True,
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _take_over_transactions(connection: Any, _: Any) -> None:
+        # sqlite3's own implicit BEGIN comes too late to protect a read that decides a write.
+        connection.isolation_level = None
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
+
+    return engine
+
+
+@contextmanager
+def write_transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Open a transaction that will write; in a GeoPackage it is the only one from its start on.
+
+    Raises:
+        DatabaseUnavailable: The database cannot be reached, or the connection broke.
+    """
+    with (
+        _reachable(engine),
+        engine.execution_options(sqlite_begin="BEGIN IMMEDIATE").begin() as connection,
+    ):
+        yield connection
+
+
+@contextmanager
+def read_transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Open a transaction that sees one state of the database.
+
+    Raises:
+        DatabaseUnavailable: The database cannot be reached, or the connection broke.
+    """
+    if engine.dialect.name == "postgresql":
+        engine = engine.execution_options(isolation_level="REPEATABLE READ")
+    with _reachable(engine), engine.begin() as connection:
+        yield connection
+
+
+@contextmanager
+def _reachable(engine: sa.Engine) -> Iterator[None]:
+    try:
+        yield
+    except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
+        if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+            raise  # SQLite's name for a wrong statement; the file does answer
+        raise DatabaseUnavailable(
+            f"database {describe(engine)} does not answer: {error.orig}; check DATABASE_URL and "
+            "that the server runs"
+        ) from error
+
+
+def describe(engine: sa.Engine) -> str:
+    """Name the database without its password."""
+    # The parameters of a URL may hold a password too.
+    return engine.url.set(query={}).render_as_string(hide_password=True)
+
+
+def is_geopackage(connection: sa.Connection) -> bool:
+    """Tell the embedded GeoPackage from PostGIS."""
+    return connection.dialect.name == "sqlite"
+
+
+def migrate(engine: sa.Engine, revision: str = "head") -> None:
+    """Bring the schema to a revision, up or down.
+
+    Args:
+        engine: The database.
+        revision: `head`, `base`, or a migration's number such as `0001`.
+
+    Raises:
+        DatabaseUnavailable: The database cannot be reached.
+        UnsupportedDatabase: PostgreSQL without PostGIS.
+        DatabaseNotMigrated: There is no such revision.
+    """
+    from alembic import command
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
+    if engine.dialect.name == "sqlite" and engine.url.database is not None:
+        Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+    config = _alembic_config()
+    with write_transaction(engine) as connection:
+        if not is_geopackage(connection):
+            _require_postgis(connection)
+        config.attributes["connection"] = connection
+        current = current_revision(connection)
+        try:
+            scripts = ScriptDirectory.from_config(config)
+            known = [script.revision for script in scripts.walk_revisions()]
+            target = known[0] if revision == "head" else revision
+            downwards = target == "base" or (
+                current in known and target in known and known.index(target) > known.index(current)
+            )
+            (command.downgrade if downwards else command.upgrade)(config, revision)
+        except CommandError as error:
+            raise DatabaseNotMigrated(
+                f"cannot bring {describe(engine)} from {current or 'empty'} to {revision!r}: "
+                f"{error}; known migrations: {', '.join(reversed(known))}"
+            ) from error
+
+
+def _require_postgis(connection: sa.Connection) -> None:
+    try:
+        connection.exec_driver_sql("CREATE EXTENSION IF NOT EXISTS postgis")
+    except sa.exc.DBAPIError as error:
+        raise UnsupportedDatabase(
+            f"database {describe(connection.engine)} has no PostGIS and it cannot be enabled: "
+            f"{str(error.orig).strip()}; install PostGIS on the server, or let an administrator "
+            "run CREATE EXTENSION postgis in the database"
+        ) from error
+
+
+def require_migrated(engine: sa.Engine) -> None:
+    """Refuse a database whose schema is not the one that this code declares.
+
+    Raises:
+        DatabaseUnavailable: The database cannot be reached.
+        DatabaseNotMigrated: It is empty, behind or ahead.
+    """
+    from alembic.script import ScriptDirectory
+
+    (head,) = ScriptDirectory.from_config(_alembic_config()).get_heads()
+    missing = (
+        engine.dialect.name == "sqlite"
+        and engine.url.database is not None
+        and not Path(engine.url.database).exists()
+    )
+    current = None
+    if not missing:
+        with read_transaction(engine) as connection:
+            current = current_revision(connection)
+    if current != head:
+        raise DatabaseNotMigrated(
+            f"database {describe(engine)} is at migration {current or 'none'} and this version of "
+            f"ingestion_pipeline needs {head}; run 'poi-ingest migrate', with a newer version of "
+            "ingestion_pipeline where the database is ahead"
+        )
+
+
+def current_revision(connection: sa.Connection) -> str | None:
+    """Tell at which migration the database is; None where it has none."""
+    from alembic.runtime.migration import MigrationContext
+
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _alembic_config() -> Config:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
+    return config
+
+
+def migrations_folder() -> Path:
+    """Find the migrations: inside the package when installed, beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "migrations"
+    return inside if inside.exists() else package.parent / "migrations"

@@ -1,0 +1,212 @@
+"""Staged days: naming them, reading them back, and telling two of them apart.
+
+Belongs here: every read of versions as days. Does not belong here: writing them (`slices.py`).
+
+The rows of a staged day D are the versions with `valid_from <= D` and `valid_to` later than D or
+null. A day that is not in `staged_partition` has no rows, whatever the versions around it say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import sqlalchemy as sa
+
+from ingestion_pipeline.staging.database import read_transaction
+from ingestion_pipeline.staging.errors import DayNotStaged
+from ingestion_pipeline.staging.tables import VERSION_TABLES, content_columns, staged_partition
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+
+
+@dataclass(frozen=True)
+class Slice:
+    """What is replaced as a whole: one source of one dataset of one city on one UTC day."""
+
+    city_slug: str
+    dataset: str
+    source: str
+    day: date
+
+    @property
+    def table(self) -> sa.Table:
+        """The table of this dataset's versions."""
+        return VERSION_TABLES[self.dataset]
+
+    def __str__(self) -> str:
+        """Name the slice for a person."""
+        return f"{self.city_slug} {self.dataset} from {self.source} on {self.day}"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of one feature between two staged days.
+
+    Attributes:
+        kind: Whether the later day has it anew, otherwise, or no longer.
+        source_ref: The feature, such as `node/123`.
+        category: Its primary category, on the later day where it is there.
+        name: Its display name, likewise.
+        fields: For `changed`, the columns that differ; empty otherwise.
+        cause: `upstream` where the source said something else; `rules` where it said the same and
+            this pipeline reads it otherwise.
+    """
+
+    kind: Literal["added", "changed", "removed"]
+    source_ref: str
+    category: str
+    name: str | None
+    fields: tuple[str, ...]
+    cause: Literal["upstream", "rules"]
+
+
+def read_day(
+    engine: sa.Engine, target: Slice, columns: Sequence[str] | None = None
+) -> list[sa.RowMapping] | None:
+    """Read a slice back as it was last staged.
+
+    Returns:
+        The rows that are valid on the day, by `source_ref`; None where the day is not staged.
+    """
+    table = target.table
+    names = columns or [column.name for column in table.columns]
+    with read_transaction(engine) as connection:
+        if staged_day(connection, target) is None:
+            return None
+        query = (
+            sa.select(*(table.c[name] for name in names))
+            .where(*in_history(target), *valid_on(table, target.day))
+            .order_by(table.c.source_ref)
+        )
+        return list(connection.execute(query).mappings())
+
+
+def count_by_category(engine: sa.Engine, target: Slice) -> list[tuple[str, int]]:
+    """Count a day's rows by primary category, the biggest first."""
+    table = target.table
+    count = sa.func.count()
+    query = (
+        sa.select(table.c.category, count)
+        .where(*in_history(target), *valid_on(table, target.day))
+        .group_by(table.c.category)
+        .order_by(count.desc(), table.c.category)
+    )
+    with read_transaction(engine) as connection:
+        return [(category, number) for category, number in connection.execute(query)]
+
+
+def staged_day(connection: sa.Connection, target: Slice) -> sa.RowMapping | None:
+    """Give the slice's row of `staged_partition`; None where the day is not staged."""
+    return (
+        connection.execute(sa.select(staged_partition).where(*is_partition(target, target.day)))
+        .mappings()
+        .one_or_none()
+    )
+
+
+def require_staged(connection: sa.Connection, target: Slice) -> sa.RowMapping:
+    """Give the slice's row of `staged_partition`.
+
+    Raises:
+        DayNotStaged: There is none; the message lists the staged days around it.
+    """
+    found = staged_day(connection, target)
+    if found is not None:
+        return found
+    days = connection.execute(
+        sa.select(staged_partition.c.day)
+        .where(
+            staged_partition.c.city_slug == target.city_slug,
+            staged_partition.c.dataset == target.dataset,
+            staged_partition.c.source == target.source,
+        )
+        .order_by(staged_partition.c.day)
+    ).scalars()
+    nearest = sorted(days, key=lambda day: abs(day - target.day))[:5]
+    staged = ", ".join(str(day) for day in sorted(nearest)) or "none"
+    raise DayNotStaged(
+        f"{target} is not staged; staged days of this city near it: {staged}. Stage it with "
+        f"'poi-ingest run --city {target.city_slug} --day {target.day}'"
+    )
+
+
+def difference(engine: sa.Engine, earlier: Slice, day: date) -> list[Change]:
+    """Tell a staged day from a later one of the same city, dataset and source.
+
+    Args:
+        engine: The database.
+        earlier: The slice of the earlier day.
+        day: The later day.
+
+    Returns:
+        Changes ordered by feature; none for what is equal on both days, whatever it was between.
+
+    Raises:
+        DayNotStaged: One of the days is not staged.
+    """
+    later = replace(earlier, day=day)
+    table = earlier.table
+    content = content_columns(table)
+    before_only = sa.and_(*valid_on(table, earlier.day), sa.not_(sa.and_(*valid_on(table, day))))
+    after_only = sa.and_(*valid_on(table, day), sa.not_(sa.and_(*valid_on(table, earlier.day))))
+    with read_transaction(engine) as connection:
+        require_staged(connection, earlier)
+        require_staged(connection, later)
+        before, after = (
+            {
+                row["source_ref"]: row
+                for row in connection.execute(
+                    sa.select(table).where(*in_history(earlier), only)
+                ).mappings()
+            }
+            for only in (before_only, after_only)
+        )
+    changes = []
+    for ref in sorted(before.keys() | after.keys()):
+        old, new = before.get(ref), after.get(ref)
+        shown = new or old
+        assert shown is not None
+        if old is not None and new is not None and old["content_hash"] == new["content_hash"]:
+            continue
+        changes.append(
+            Change(
+                kind="added" if old is None else "removed" if new is None else "changed",
+                source_ref=ref,
+                category=shown["category"],
+                name=shown["name"],
+                fields=tuple(name for name in content if old[name] != new[name])
+                if old is not None and new is not None
+                else (),
+                cause="rules"
+                if old is not None and new is not None and old["source_hash"] == new["source_hash"]
+                else "upstream",
+            )
+        )
+    return changes
+
+
+def in_history(target: Slice) -> tuple[sa.ColumnElement[bool], ...]:
+    """Select the versions of the slice's city and source."""
+    table = target.table
+    return (table.c.city_slug == target.city_slug, table.c.source == target.source)
+
+
+def valid_on(table: sa.Table, day: date) -> tuple[sa.ColumnElement[bool], ...]:
+    """Select the versions that are valid on a day."""
+    return (
+        table.c.valid_from <= day,
+        sa.or_(table.c.valid_to.is_(None), table.c.valid_to > day),
+    )
+
+
+def is_partition(target: Slice, day: date) -> tuple[sa.ColumnElement[bool], ...]:
+    """Select the row of `staged_partition` of the slice's city, dataset and source on a day."""
+    return (
+        staged_partition.c.city_slug == target.city_slug,
+        staged_partition.c.dataset == target.dataset,
+        staged_partition.c.source == target.source,
+        staged_partition.c.day == day,
+    )

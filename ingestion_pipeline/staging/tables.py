@@ -1,0 +1,158 @@
+"""The tables: the single truth of the schema.
+
+Belongs here: tables, columns, constraints and indexes. Does not belong here: how they came to be
+(`migrations/`) and who writes them (`slices.py`, `runs.py`). Every column is documented in
+`docs/data-dictionary.md`; a test compares the two, and another compares the tables with what the
+migrations make on each database.
+"""
+
+import sqlalchemy as sa
+
+from ingestion_pipeline.staging.geometry import Geometry
+from ingestion_pipeline.staging.types import BIG_INTEGER, REAL, Json, UtcDateTime
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+VERSION_COLUMNS = (
+    "id",
+    "city_slug",
+    "source",
+    "source_ref",
+    "valid_from",
+    "valid_to",
+    "content_hash",
+    "source_hash",
+)
+"""What every table of versions has; the columns after them are its content."""
+
+poi_ingestion_staging = sa.Table(
+    "poi_ingestion_staging",
+    metadata,
+    sa.Column("id", BIG_INTEGER, primary_key=True, autoincrement=True),
+    sa.Column("city_slug", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("source_ref", sa.Text, nullable=False),
+    sa.Column("valid_from", sa.Date, nullable=False),
+    sa.Column("valid_to", sa.Date),
+    sa.Column("content_hash", sa.Text, nullable=False),
+    sa.Column("source_hash", sa.Text, nullable=False),
+    sa.Column("osm_type", sa.Text, nullable=False),
+    sa.Column("osm_id", BIG_INTEGER, nullable=False),
+    sa.Column("osm_version", sa.Integer),
+    sa.Column("osm_timestamp", UtcDateTime),
+    sa.Column("category", sa.Text, nullable=False),
+    sa.Column("categories", Json, nullable=False),
+    sa.Column("name", sa.Text),
+    sa.Column("names", Json, nullable=False),
+    sa.Column("tags", Json, nullable=False),
+    sa.Column("geometry", Geometry, nullable=False),
+    sa.Column("lon", REAL, nullable=False),
+    sa.Column("lat", REAL, nullable=False),
+    sa.Column("point_source", sa.Text, nullable=False),
+    sa.Column("geom_quality", sa.Text, nullable=False),
+    sa.Column("area_m2", REAL),
+    sa.Column("address", Json, nullable=False),
+    sa.Column("contact", Json, nullable=False),
+    sa.Column("opening_hours", sa.Text),
+    sa.Column("wikidata", sa.Text),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("licence", sa.Text, nullable=False),
+    sa.Column("attribution", sa.Text, nullable=False),
+    sa.UniqueConstraint("city_slug", "source", "source_ref", "valid_from"),
+    sa.CheckConstraint("valid_to IS NULL OR valid_to > valid_from", name="validity"),
+    sa.Index(None, "city_slug", "source", "valid_from"),
+    sa.Index(None, "city_slug", "source", "valid_to"),
+    sa.Index(None, "geometry", postgresql_using="gist").ddl_if(dialect="postgresql"),
+    sqlite_autoincrement=True,
+)
+
+staged_partition = sa.Table(
+    "staged_partition",
+    metadata,
+    sa.Column("city_slug", sa.Text, primary_key=True),
+    sa.Column("dataset", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("boundary_ref", sa.Text, nullable=False),
+    sa.Column("as_of", UtcDateTime, nullable=False),
+    sa.Column("as_of_source", sa.Text, nullable=False),
+    sa.Column("obtained", sa.Text, nullable=False),
+    sa.Column("location", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("rules_version", sa.Text, nullable=False),
+    sa.Column("licence", sa.Text, nullable=False),
+    sa.Column("attribution", sa.Text, nullable=False),
+    sa.Column("rows", sa.Integer, nullable=False),
+    sa.Column("added", sa.Integer, nullable=False),
+    sa.Column("changed", sa.Integer, nullable=False),
+    sa.Column("removed", sa.Integer, nullable=False),
+    sa.Column("rejected", sa.Integer, nullable=False),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("staged_at", UtcDateTime, nullable=False),
+)
+
+ingestion_rejection = sa.Table(
+    "ingestion_rejection",
+    metadata,
+    sa.Column("city_slug", sa.Text, primary_key=True),
+    sa.Column("dataset", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("source_ref", sa.Text, primary_key=True),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("raw", Json, nullable=False),
+)
+
+_ACTIVE = sa.text("status IN ('PENDING', 'RUNNING')")
+
+ingestion_run = sa.Table(
+    "ingestion_run",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("job_type", sa.Text, nullable=False),
+    sa.Column("city_slug", sa.Text, nullable=False),
+    sa.Column("boundary_ref", sa.Text, nullable=False),
+    sa.Column("day", sa.Date, nullable=False),
+    sa.Column("idempotency_key", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("trigger", sa.Text, nullable=False),
+    sa.Column("dagster_run_id", sa.Text),
+    sa.Column("worker", sa.Text),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("as_of", UtcDateTime),
+    sa.Column("counts", Json),
+    sa.Column("error_code", sa.Text),
+    sa.Column("error_message", sa.Text),
+    sa.Column("requested_at", UtcDateTime, nullable=False),
+    sa.Column("started_at", UtcDateTime),
+    sa.Column("finished_at", UtcDateTime),
+    sa.CheckConstraint(
+        "status IN ('PENDING', 'RUNNING', 'SUCCEEDED', 'FAILED', 'CANCELED')", name="status"
+    ),
+    # At most one active run per key: this index is what holds it, whatever the code does.
+    sa.Index(
+        "uq_ingestion_run_active_key",
+        "idempotency_key",
+        unique=True,
+        postgresql_where=_ACTIVE,
+        sqlite_where=_ACTIVE,
+    ),
+    sa.Index(None, "city_slug", "day"),
+    sa.Index(None, "dagster_run_id"),
+)
+
+VERSION_TABLES = {"poi": poi_ingestion_staging}
+"""The table of versions of each dataset."""
+
+
+def content_columns(table: sa.Table) -> tuple[str, ...]:
+    """Name the columns of a version table that a reader reads: its content, in order."""
+    return tuple(column.name for column in table.columns if column.name not in VERSION_COLUMNS)

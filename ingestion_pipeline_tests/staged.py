@@ -1,0 +1,125 @@
+"""Small invented POIs, and the shortest way to have them staged."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+from ingestion_pipeline.identity import JobKey
+from ingestion_pipeline.staging import runs
+from ingestion_pipeline.staging.days import Slice
+from ingestion_pipeline.staging.slices import (
+    RejectedObject,
+    SliceEvidence,
+    SliceResult,
+    replace_slice,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pyarrow as pa
+    import sqlalchemy as sa
+
+NOW = datetime(2026, 11, 20, 3, 4, 5, tzinfo=UTC)
+
+
+def slice_of(city: str, day: date) -> Slice:
+    """Name the slice of a city's POIs from OpenStreetMap."""
+    return Slice(city, "poi", "osm", day)
+
+
+def evidence_of(day: date, *, digest: str = "0" * 64) -> SliceEvidence:
+    """Evidence that depends on the day alone."""
+    return SliceEvidence(
+        boundary_ref="bbox:0,0,1,1",
+        as_of=datetime(day.year, day.month, day.day, 21, tzinfo=UTC),
+        as_of_source="replication_timestamp",
+        obtained="extract",
+        location="invented.osm.pbf",
+        digest=digest,
+        rules_version="test",
+        licence="ODbL-1.0",
+        attribution="© OpenStreetMap contributors",
+    )
+
+
+def poi_rows(pois: Mapping[str, Any]) -> pa.Table:
+    """Make rows for features `{source_ref: content}`; the content becomes the POI's name."""
+    import pyarrow as pa
+    import shapely
+
+    count = len(pois)
+    kinds = [ref.split("/")[0] for ref in pois]
+    ids = [int(ref.split("/")[1]) for ref in pois]
+    lons = [identifier / 1000 for identifier in ids]
+    text = pa.string()
+    columns: dict[str, Any] = {
+        "source_ref": pa.array(list(pois), text),
+        "source_hash": pa.array([f"source of {content}" for content in pois.values()], text),
+        "osm_type": pa.array(kinds, text),
+        "osm_id": pa.array(ids, pa.int64()),
+        "osm_version": pa.array([None] * count, pa.int32()),
+        "osm_timestamp": pa.array([NOW] * count, pa.timestamp("s", "UTC")),
+        "category": pa.array(["amenity/cafe"] * count, text),
+        "categories": pa.array(['["amenity/cafe"]'] * count, text),
+        "name": pa.array([str(content) for content in pois.values()], text),
+        "names": pa.array(["{}"] * count, text),
+        "tags": pa.array(['{"amenity":"cafe"}'] * count, text),
+        "geometry": pa.array(
+            [
+                shapely.to_wkb(
+                    shapely.Point(lon, 0.5) if kind == "node" else shapely.box(lon, 0, lon + 1, 1),
+                    byte_order=1,
+                )
+                for kind, lon in zip(kinds, lons, strict=True)
+            ],
+            pa.binary(),
+        ),
+        "lon": pa.array(lons, pa.float64()),
+        "lat": pa.array([0.5] * count, pa.float64()),
+        "point_source": pa.array(["node"] * count, text),
+        "geom_quality": pa.array(["exact"] * count, text),
+        "area_m2": pa.array([None] * count, pa.float64()),
+        "address": pa.array(["{}"] * count, text),
+        "contact": pa.array(["{}"] * count, text),
+        "opening_hours": pa.array([None] * count, text),
+        "wikidata": pa.array([None] * count, text),
+        "status": pa.array(["operating"] * count, text),
+        "licence": pa.array(["ODbL-1.0"] * count, text),
+        "attribution": pa.array(["© OpenStreetMap contributors"] * count, text),
+    }
+    return pa.table(columns)
+
+
+def claim_key(engine: sa.Engine, city: str, day: date) -> runs.Claim:
+    """Claim a city-day for a run of its own."""
+    return runs.claim(
+        engine,
+        JobKey("osm_import", city, "bbox:0,0,1,1", day),
+        dagster_run_id=str(uuid.uuid4()),
+        worker="test",
+        trigger="cli",
+        is_alive=lambda _: True,
+        now=NOW,
+    )
+
+
+def stage(
+    engine: sa.Engine,
+    city: str,
+    day: date,
+    pois: Mapping[str, Any],
+    rejections: Sequence[RejectedObject] = (),
+) -> SliceResult:
+    """Stage a day's POIs, from claim to commit."""
+    return replace_slice(
+        engine,
+        slice_of(city, day),
+        poi_rows(pois),
+        rejections=rejections,
+        evidence=evidence_of(day),
+        claim=claim_key(engine, city, day),
+        now=NOW,
+    )

@@ -1,0 +1,324 @@
+"""replace_slice: what a day's slice becomes, whatever was staged before."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ingestion_pipeline.staging.days import Slice, read_day
+from ingestion_pipeline.staging.errors import BadRows, ClaimLost
+from ingestion_pipeline.staging.slices import RejectedObject, Version, plan, replace_slice
+from ingestion_pipeline.staging.tables import (
+    ingestion_rejection,
+    ingestion_run,
+    poi_ingestion_staging,
+    staged_partition,
+)
+from ingestion_pipeline_tests.staged import (
+    NOW,
+    claim_key,
+    evidence_of,
+    poi_rows,
+    slice_of,
+    stage,
+)
+
+DAY = date(2026, 11, 1)
+CITIES = (f"city{number}" for number in itertools.count())
+"""A new tenant for each history: its rows must not see the others' either."""
+
+FEATURES = ["node/1", "node/2", "way/1", "relation/1"]
+
+HISTORIES = st.lists(
+    st.tuples(
+        st.integers(0, 6),
+        st.dictionaries(st.sampled_from(FEATURES), st.sampled_from("abc"), max_size=4),
+    ),
+    min_size=1,
+    max_size=9,
+)
+"""Days in any order and as often as one likes, each with the features that it has."""
+
+
+def days_after(offset: int) -> date:
+    return DAY + timedelta(days=offset)
+
+
+def versions(engine: sa.Engine, city: str) -> list[tuple[str, str, date, date | None]]:
+    table = poi_ingestion_staging
+    with engine.connect() as connection:
+        rows = connection.execute(
+            sa.select(table.c.source_ref, table.c.name, table.c.valid_from, table.c.valid_to)
+            .where(table.c.city_slug == city)
+            .order_by(table.c.source_ref, table.c.valid_from)
+        )
+        return [tuple(row) for row in rows]
+
+
+def partitions(engine: sa.Engine, city: str) -> dict[date, tuple[int, int, int, int]]:
+    table = staged_partition
+    with engine.connect() as connection:
+        rows = connection.execute(sa.select(table).where(table.c.city_slug == city))
+        return {row.day: (row.rows, row.added, row.changed, row.removed) for row in rows}
+
+
+def names_on(engine: sa.Engine, city: str, day: date) -> dict[str, str] | None:
+    rows = read_day(engine, slice_of(city, day), ["source_ref", "name"])
+    return None if rows is None else {row["source_ref"]: row["name"] for row in rows}
+
+
+def expected_differences(
+    model: dict[date, dict[str, str]],
+) -> dict[date, tuple[int, int, int, int]]:
+    result = {}
+    before: dict[str, str] = {}
+    for day in sorted(model):
+        now = model[day]
+        result[day] = (
+            len(now),
+            len(now.keys() - before.keys()),
+            sum(1 for ref in now.keys() & before.keys() if now[ref] != before[ref]),
+            len(before.keys() - now.keys()),
+        )
+        before = now
+    return result
+
+
+def maximal_versions(
+    model: dict[date, dict[str, str]],
+) -> list[tuple[str, str, date, date | None]]:
+    """The versions that a dictionary of days must come to: runs of equal content."""
+    days = sorted(model)
+    result: list[tuple[str, str, date, date | None]] = []
+    for ref in sorted({ref for day in days for ref in model[day]}):
+        for content, run in itertools.groupby(days, key=lambda day: model[day].get(ref)):
+            covered = list(run)
+            if content is not None:
+                after = days.index(covered[-1]) + 1
+                end = days[after] if after < len(days) else None
+                result.append((ref, content, covered[0], end))
+    return result
+
+
+@settings(
+    max_examples=500,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(history=HISTORIES)
+def test_every_history_reads_back_as_a_plain_dictionary_of_days_would(
+    engine: sa.Engine, history: list[tuple[int, dict[str, str]]]
+) -> None:
+    city = next(CITIES)
+    model: dict[date, dict[str, str]] = {}
+    for offset, pois in history:
+        day = days_after(offset)
+        result = stage(engine, city, day, pois)
+        model[day] = pois
+        assert (result.rows, result.added, result.changed, result.removed) == (
+            expected_differences(model)[day]
+        )
+
+    assert versions(engine, city) == maximal_versions(model)
+    assert partitions(engine, city) == expected_differences(model)
+    for offset in range(7):
+        assert names_on(engine, city, days_after(offset)) == model.get(days_after(offset))
+
+    before = versions(engine, city)
+    for day, pois in model.items():
+        assert stage(engine, city, day, pois).written == 0
+    assert versions(engine, city) == before
+
+
+@settings(max_examples=2000, deadline=None)
+@given(history=HISTORIES)
+def test_the_plan_alone_keeps_versions_maximal_and_other_days_untouched(
+    history: list[tuple[int, dict[str, str]]],
+) -> None:
+    rows: dict[int, Version] = {}
+    ids = itertools.count()
+    model: dict[date, dict[str, str]] = {}
+    for offset, pois in history:
+        day = days_after(offset)
+        following = min((staged for staged in model if staged > day), default=None)
+        work = plan(
+            day=day,
+            following=following,
+            new=list(pois.items()),
+            covering=[
+                v
+                for v in rows.values()
+                if v.valid_from <= day and (v.valid_to is None or v.valid_to > day)
+            ],
+            ending=[v for v in rows.values() if v.valid_to == day],
+            beginning=[v for v in rows.values() if following and v.valid_from == following],
+        )
+        for gone in work.delete:
+            del rows[gone]
+        for source in work.copy_from:
+            assert following is not None
+            old, new_id = rows[source], next(ids)
+            rows[new_id] = Version(
+                new_id, old.source_ref, old.content_hash, following, old.valid_to
+            )
+        for start, moved in work.move_start.items():
+            for i in moved:
+                rows[i] = Version(
+                    i, rows[i].source_ref, rows[i].content_hash, start, rows[i].valid_to
+                )
+        for end, moved in work.move_end.items():
+            for i in moved:
+                rows[i] = Version(
+                    i, rows[i].source_ref, rows[i].content_hash, rows[i].valid_from, end
+                )
+        for position in work.insert:
+            ref, content = list(pois.items())[position]
+            new_id = next(ids)
+            rows[new_id] = Version(new_id, ref, content, day, following)
+        model[day] = pois
+        found = sorted(rows.values(), key=lambda v: (v.source_ref, v.valid_from))
+        assert maximal_versions(model) == [
+            (v.source_ref, v.content_hash, v.valid_from, v.valid_to) for v in found
+        ]
+
+
+def test_staging_an_unchanged_day_again_writes_nothing_at_all(engine: sa.Engine) -> None:
+    pois = {"node/1": "a", "way/1": "b"}
+    assert stage(engine, "kazan", DAY, pois).written == 2
+    before = _everything(engine, but=("ingestion_run",))
+    assert stage(engine, "kazan", DAY, pois).written == 0
+    assert _everything(engine, but=("ingestion_run",)) == before
+
+
+def test_a_new_day_that_equals_the_last_one_costs_one_row_for_the_day(engine: sa.Engine) -> None:
+    pois = {"node/1": "a", "way/1": "b"}
+    stage(engine, "kazan", DAY, pois)
+    result = stage(engine, "kazan", days_after(1), pois)
+    assert (result.written, result.added, result.changed, result.removed) == (0, 0, 0, 0)
+    assert partitions(engine, "kazan") == {DAY: (2, 2, 0, 0), days_after(1): (2, 0, 0, 0)}
+
+
+def test_two_days_staged_in_either_order_give_the_same_tables(engine: sa.Engine) -> None:
+    first, second = {"node/1": "a", "node/2": "b"}, {"node/1": "a", "way/1": "c"}
+    stage(engine, "kazan", DAY, first)
+    stage(engine, "kazan", days_after(1), second)
+    stage(engine, "sochi", days_after(1), second)
+    stage(engine, "sochi", DAY, first)
+    assert versions(engine, "kazan") == versions(engine, "sochi")
+    assert partitions(engine, "kazan") == partitions(engine, "sochi")
+
+
+def test_a_day_that_is_not_staged_reads_as_none_and_an_empty_one_as_empty(
+    engine: sa.Engine,
+) -> None:
+    stage(engine, "kazan", DAY, {})
+    assert names_on(engine, "kazan", DAY) == {}
+    assert names_on(engine, "kazan", days_after(1)) is None
+
+
+def test_geometry_and_json_come_back_as_they_were_written(engine: sa.Engine) -> None:
+    rows = poi_rows({"node/1": "кафе", "way/1": "b"})
+    stage(engine, "kazan", DAY, {"node/1": "кафе", "way/1": "b"})
+    read = read_day(engine, slice_of("kazan", DAY))
+    assert read is not None
+    assert [row["geometry"] for row in read] == rows.column("geometry").to_pylist()
+    assert read[0]["tags"] == {"amenity": "cafe"}
+    assert read[0]["osm_timestamp"] == NOW
+    assert read[0]["name"] == "кафе"
+
+
+def test_a_slice_and_its_success_are_one_transaction(engine: sa.Engine) -> None:
+    claim = claim_key(engine, "kazan", DAY)
+    assert _status(engine, claim.run_id) == "RUNNING"
+    _replace(engine, claim)
+    with engine.connect() as connection:
+        run = connection.execute(
+            sa.select(ingestion_run).where(ingestion_run.c.id == claim.run_id)
+        ).one()
+    assert run.status == "SUCCEEDED"
+    assert run.counts["rows"] == 1
+    assert run.as_of == evidence_of(DAY).as_of
+
+
+def test_a_run_that_lost_its_claim_writes_nothing(engine: sa.Engine) -> None:
+    claim = claim_key(engine, "kazan", DAY)
+    with engine.begin() as connection:
+        connection.execute(sa.update(ingestion_run).values(status="FAILED", error_message="gone"))
+    before = _everything(engine)
+    with pytest.raises(ClaimLost, match="no longer holds osm_import|kazan.*FAILED"):
+        _replace(engine, claim)
+    assert _everything(engine) == before
+
+
+def test_rows_that_name_a_feature_twice_are_refused(engine: sa.Engine) -> None:
+    rows = poi_rows({"node/1": "a"})
+    with pytest.raises(BadRows, match="1 features more than once, such as node/1"):
+        _replace(engine, claim_key(engine, "kazan", DAY), type(rows).from_batches(2 * rows.to_batches()))
+
+
+def test_rows_with_other_columns_than_the_table_are_refused(engine: sa.Engine) -> None:
+    rows = poi_rows({"node/1": "a"}).drop_columns(["status"])
+    with pytest.raises(BadRows, match="poi_ingestion_staging takes"):
+        _replace(engine, claim_key(engine, "kazan", DAY), rows)
+
+
+def test_rejections_are_replaced_with_their_day(engine: sa.Engine) -> None:
+    def rejected(ref: str) -> RejectedObject:
+        return RejectedObject(ref, "no_geometry", "why", {"tags": {"amenity": "cafe"}})
+
+    stage(engine, "kazan", DAY, {}, [rejected("way/1"), rejected("way/2")])
+    stage(engine, "kazan", days_after(1), {}, [rejected("way/1")])
+    result = stage(engine, "kazan", DAY, {}, [rejected("way/2")])
+    assert result.rejected == 1
+    with engine.connect() as connection:
+        rows = connection.execute(
+            sa.select(ingestion_rejection).order_by(ingestion_rejection.c.day)
+        ).all()
+    assert [(row.day, row.source_ref) for row in rows] == [
+        (DAY, "way/2"),
+        (days_after(1), "way/1"),
+    ]
+    assert rows[0].raw == {"tags": {"amenity": "cafe"}}
+
+
+def test_cities_and_sources_do_not_see_each_other(engine: sa.Engine) -> None:
+    stage(engine, "kazan", DAY, {"node/1": "a"})
+    stage(engine, "sochi", DAY, {"node/1": "b"})
+    stage(engine, "kazan", days_after(1), {})
+    assert names_on(engine, "sochi", DAY) == {"node/1": "b"}
+    assert read_day(engine, Slice("kazan", "poi", "feed", DAY)) is None
+
+
+def _replace(engine: sa.Engine, claim: Any, rows: Any = None) -> None:
+    replace_slice(
+        engine,
+        slice_of("kazan", DAY),
+        poi_rows({"node/1": "a"}) if rows is None else rows,
+        rejections=[],
+        evidence=evidence_of(DAY),
+        claim=claim,
+        now=NOW,
+    )
+
+
+def _status(engine: sa.Engine, run_id: str) -> str:
+    with engine.connect() as connection:
+        status: str = connection.execute(
+            sa.select(ingestion_run.c.status).where(ingestion_run.c.id == run_id)
+        ).scalar_one()
+        return status
+
+
+def _everything(engine: sa.Engine, but: tuple[str, ...] = ()) -> dict[str, list[Any]]:
+    with engine.connect() as connection:
+        return {
+            table.name: sorted(map(repr, connection.execute(sa.select(table))))
+            for table in (poi_ingestion_staging, staged_partition, ingestion_rejection, ingestion_run)
+            if table.name not in but
+        }
