@@ -1,0 +1,192 @@
+"""Features to POI rows: what each column says."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import shapely
+
+from ingestion_pipeline.osm.acquire import Bbox
+from ingestion_pipeline.osm.boundary import BboxBoundary
+from ingestion_pipeline.osm.features import Features
+from ingestion_pipeline.osm.normalize import RULES_VERSION, Pois, count_by_category, normalize
+from ingestion_pipeline.osm.taxonomy import Taxonomy
+from ingestion_pipeline.staging.tables import content_columns, poi_ingestion_staging
+
+WINDOW = Bbox(0.0, 0.0, 10.0, 10.0)
+
+
+def features_of(*objects: tuple[dict[str, str], Any]) -> Features:
+    """Make features of (tags, geometry): points are nodes, everything else ways."""
+    count = len(objects)
+    geometry = np.empty(count, dtype=object)
+    geometry[:] = [shape for _, shape in objects]
+    return Features(
+        osm_type=np.array(
+            ["node" if shape.geom_type == "Point" else "way" for _, shape in objects], dtype=object
+        ),
+        osm_id=np.arange(1, count + 1),
+        version=np.full(count, 3),
+        timestamp=np.array(["2026-11-19T10:00:00"] * count, dtype="datetime64[s]"),
+        tags=[tags for tags, _ in objects],
+        geometry=geometry,
+        geom_quality=np.array(["exact"] * count, dtype=object),
+    )
+
+
+def normalized(*objects: tuple[dict[str, str], Any], languages: tuple[str, ...] = ("en",)) -> Pois:
+    return normalize(
+        features_of(*objects),
+        boundary=BboxBoundary(WINDOW),
+        languages=languages,
+        taxonomy=Taxonomy.load(),
+    )
+
+
+def row(tags: dict[str, str], languages: tuple[str, ...] = ("en",)) -> dict[str, Any]:
+    """Normalize one café with more tags."""
+    pois = normalized(({"amenity": "cafe"} | tags, shapely.Point(1, 2)), languages=languages)
+    (only,) = pois.table.to_pylist()
+    return only
+
+
+def test_the_rows_have_the_columns_that_staging_takes() -> None:
+    pois = normalized(({"amenity": "cafe"}, shapely.Point(1, 2)))
+    assert set(pois.table.column_names) == {
+        "source_ref",
+        "source_hash",
+        *content_columns(poi_ingestion_staging),
+    }
+
+
+def test_no_features_give_an_empty_table_with_the_same_columns_and_types() -> None:
+    none = normalized()
+    assert none.table.num_rows == 0
+    some = normalized(({"amenity": "cafe"}, shapely.Point(1, 2)))
+    assert none.table.schema.equals(some.table.schema)
+
+
+def test_a_feature_is_the_citys_when_its_representative_point_is() -> None:
+    pois = normalized(
+        ({"amenity": "cafe"}, shapely.Point(11, 5)),
+        ({"leisure": "park"}, shapely.box(8, 4, 11, 6)),
+        ({"leisure": "park"}, shapely.box(9, 4, 19, 6)),
+    )
+    assert pois.table.column("source_ref").to_pylist() == ["way/2"]
+    assert pois.outside == 2
+    whole = shapely.from_wkb(pois.table.column("geometry")[0].as_py())
+    assert whole.bounds == (8, 4, 11, 6), "a geometry is never clipped"
+
+
+def test_an_object_whose_main_tags_say_no_is_rejected_by_name() -> None:
+    pois = normalized(({"amenity": "no", "name": "x"}, shapely.Point(1, 2)))
+    assert pois.table.num_rows == 0
+    (rejection,) = pois.rejections
+    assert (rejection.source_ref, rejection.reason) == ("node/1", "no_main_tag")
+    assert rejection.raw == {"tags": {"amenity": "no", "name": "x"}}
+
+
+def test_the_display_name_follows_the_citys_languages() -> None:
+    tags = {"name": "Казань", "name:en": "Kazan", "name:tt": "Qazan"}
+    assert row(tags, ("ru", "en"))["name"] == "Kazan", "no name:ru is mapped"
+    assert row(tags, ("tt", "en"))["name"] == "Qazan"
+    assert row(tags, ("de",))["name"] == "Казань"
+    assert row({"brand": "Cofix"})["name"] == "Cofix"
+    assert row({"name": "  "})["name"] is None
+
+
+def test_names_are_kept_by_language_and_nothing_else_is_a_language() -> None:
+    names = row(
+        {"name": "a", "name:en": "b", "name:zh-Hant": "c", "name:etymology": "d", "name:": "e"}
+    )["names"]
+    assert json.loads(names) == {"und": "a", "en": "b", "zh-Hant": "c"}
+
+
+def test_address_and_contacts_are_collected() -> None:
+    poi = row(
+        {
+            "addr:street": "Baumana",
+            "addr:housenumber": "7",
+            "phone": "+7 1",
+            "contact:phone": "+7 2",
+            "contact:vk": "https://vk.com/x",
+            "website": "https://x.example",
+        }
+    )
+    assert json.loads(poi["address"]) == {"street": "Baumana", "housenumber": "7"}
+    assert json.loads(poi["contact"]) == {
+        "phone": "+7 1",
+        "vk": "https://vk.com/x",
+        "website": "https://x.example",
+    }
+
+
+def test_opening_hours_are_written_in_one_form_and_counted_where_not_understood() -> None:
+    assert row({"opening_hours": "Mo-Su 10:00-18:00"})["opening_hours"] == "10:00-18:00"
+    pois = normalized(({"amenity": "cafe", "opening_hours": "when open"}, shapely.Point(1, 2)))
+    assert pois.table.column("opening_hours").to_pylist() == [None]
+    assert pois.unparsed_opening_hours == 1
+    assert json.loads(pois.table.column("tags")[0].as_py())["opening_hours"] == "when open"
+    assert normalized(({"amenity": "cafe"}, shapely.Point(1, 2))).unparsed_opening_hours == 0
+
+
+def test_wikidata_is_an_identifier_or_nothing() -> None:
+    assert row({"wikidata": "Q42"})["wikidata"] == "Q42"
+    assert row({"wikidata": "Q42;Q43"})["wikidata"] == "Q42"
+    assert row({"wikidata": "de:Foo"})["wikidata"] is None
+
+
+def test_a_node_has_no_area_and_an_area_has_square_metres() -> None:
+    pois = normalized(
+        ({"amenity": "cafe"}, shapely.Point(1, 2)),
+        ({"leisure": "park"}, shapely.box(1, 0, 1.001, 0.001)),
+    )
+    node, area = pois.table.column("area_m2").to_pylist()
+    assert node is None
+    assert area is not None
+    assert abs(area - 111.32 * 110.57) < 5
+    assert pois.table.column("point_source").to_pylist() == ["node", "surface"]
+
+
+def test_unknown_versions_and_times_are_null() -> None:
+    features = features_of(({"amenity": "cafe"}, shapely.Point(1, 2)))
+    features.version[:] = 0
+    features.timestamp[:] = np.datetime64("NaT")
+    pois = normalize(
+        features, boundary=BboxBoundary(WINDOW), languages=(), taxonomy=Taxonomy.load()
+    )
+    (poi,) = pois.table.to_pylist()
+    assert poi["osm_version"] is None
+    assert poi["osm_timestamp"] is None
+
+
+def test_the_source_hash_covers_tags_version_and_geometry_and_no_rule_of_ours() -> None:
+    def source_hash(tags: dict[str, str], shape: Any, languages: tuple[str, ...] = ()) -> str:
+        pois = normalized((tags, shape), languages=languages)
+        text: str = pois.table.column("source_hash")[0].as_py()
+        return text
+
+    tags = {"amenity": "cafe", "name": "a", "name:en": "b"}
+    base = source_hash(tags, shapely.Point(1, 2))
+    assert source_hash(dict(reversed(tags.items())), shapely.Point(1, 2)) == base
+    assert source_hash(tags, shapely.Point(1, 2), ("en",)) == base
+    assert source_hash(tags | {"name": "c"}, shapely.Point(1, 2)) != base
+    assert source_hash(tags, shapely.Point(1, 2.0000001)) != base
+
+
+def test_every_row_carries_licence_and_attribution() -> None:
+    poi = row({})
+    assert poi["licence"] == "ODbL-1.0"
+    assert poi["attribution"] == "© OpenStreetMap contributors"
+
+
+def test_categories_are_counted_with_the_biggest_first() -> None:
+    table = pa.table({"category": ["a", "b", "b"]})
+    assert list(count_by_category(table).items()) == [("b", 2), ("a", 1)]
+
+
+def test_the_rules_version_names_the_taxonomy() -> None:
+    assert "id-tagging-schema" in RULES_VERSION

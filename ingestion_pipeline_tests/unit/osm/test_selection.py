@@ -1,0 +1,103 @@
+"""The selection table and what is built from it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from ingestion_pipeline.osm.acquire import Area, Bbox
+from ingestion_pipeline.osm.selection import (
+    ANY_VALUE_KEYS,
+    CLOSED_PAIRS,
+    LIFECYCLE_PREFIXES,
+    OPEN_KEYS,
+    is_selected,
+    overpass_query,
+)
+
+BBOX = Bbox(24.93, 60.16, 24.96, 60.18)
+
+
+def query(
+    relation: int | None = None, *, with_boundary: bool = True, date: str | None = None
+) -> str:
+    return overpass_query(
+        Area(BBOX, relation),
+        bbox=BBOX,
+        with_boundary=with_boundary,
+        timeout_s=180,
+        maxsize_bytes=1 << 28,
+        date=date,
+    )
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"amenity": "cafe"},
+        {"shop": "anything at all"},
+        {"disused:amenity": "pub"},
+        {"highway": "bus_stop"},
+        {"railway": "station"},
+        {"natural": "peak", "name": "x"},
+    ],
+)
+def test_pois_are_selected(tags: dict[str, str]) -> None:
+    assert is_selected(tags)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {},
+        {"highway": "residential"},
+        {"building": "yes", "addr:street": "x"},
+        {"disused:highway": "bus_stop"},
+        {"xamenity": "cafe"},
+        {"railway": "rail"},
+    ],
+)
+def test_everything_else_is_not(tags: dict[str, str]) -> None:
+    assert not is_selected(tags)
+
+
+def test_the_query_and_the_predicate_say_the_same() -> None:
+    text = query()
+    (keys,) = re.findall(r'nwr\[~"(.*?)"~"\."\]', text)
+    for key in ANY_VALUE_KEYS:
+        assert re.search(keys, key), key
+        assert is_selected({key: "x"})
+    for key in ("name", "xamenity", "amenity2", "disused:", "disused:highway"):
+        assert not re.search(keys, key), key
+        assert not is_selected({key: "x"})
+    pairs = {
+        (key, value)
+        for key, values in re.findall(r'nwr\["(\w+)"~"\^\((.*?)\)\$"\]', text)
+        for value in values.split("|")
+    }
+    assert pairs == set(CLOSED_PAIRS)
+
+
+def test_the_query_counts_before_it_gives() -> None:
+    assert query().index(".p out count;") < query().index(".p out meta geom;")
+
+
+def test_the_query_asks_for_the_boundary_in_the_same_snapshot() -> None:
+    assert "rel(34914)->.b;\n.b out count;\n.b out meta geom;" in query(34914)
+    assert "rel(" not in query(34914, with_boundary=False)
+    assert "rel(" not in query()
+
+
+def test_the_query_names_bbox_limits_and_date() -> None:
+    text = query(date="2026-11-19T23:59:59Z")
+    assert text.startswith(
+        '[out:json][timeout:180][maxsize:268435456][date:"2026-11-19T23:59:59Z"];'
+    )
+    assert "(60.1600000,24.9300000,60.1800000,24.9600000)" in text
+
+
+def test_no_key_is_named_twice() -> None:
+    assert len(set(ANY_VALUE_KEYS)) == len(OPEN_KEYS) * (1 + len(LIFECYCLE_PREFIXES))
+    assert len(set(CLOSED_PAIRS)) == len(CLOSED_PAIRS)
+    assert not {key for key, _ in CLOSED_PAIRS} & set(OPEN_KEYS)
