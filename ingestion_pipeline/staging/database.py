@@ -202,8 +202,8 @@ def require_migrated(engine: sa.Engine) -> None:
     if current != head:
         raise DatabaseNotMigrated(
             f"database {describe(engine)} is at migration {current or 'none'} and this version of "
-            f"ingestion_pipeline needs {head}; run 'poi-ingest migrate', with a newer version of "
-            "ingestion_pipeline where the database is ahead"
+            f"ingestion_pipeline needs {head}; run 'poi-ingest migrate' (that of the newer "
+            "version, where the database is ahead)"
         )
 
 

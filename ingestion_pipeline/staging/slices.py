@@ -461,16 +461,15 @@ def _differences(connection: sa.Connection, target: Slice, day: date) -> dict[st
     Versions begin and end only on staged days, so the rows that begin or end on the day tell it.
     """
     table = target.table
-    begins, ends = table.c.valid_from == day, table.c.valid_to == day
-    count = sa.func.count()
-    # A feature has at most one version that begins on a day and one that ends on it.
-    begun, ended, features = connection.execute(
-        sa.select(
-            count.filter(begins), count.filter(ends), sa.func.count(table.c.source_ref.distinct())
-        ).where(*in_history(target), sa.or_(begins, ends))
-    ).one()
-    return {
-        "added": features - ended,
-        "changed": begun + ended - features,
-        "removed": features - begun,
+    refs = sa.select(table.c.source_ref).where(*in_history(target))
+    begun, ended = refs.where(table.c.valid_from == day), refs.where(table.c.valid_to == day)
+    kinds = {
+        "added": sa.except_(begun, ended),
+        "changed": sa.intersect(begun, ended),
+        "removed": sa.except_(ended, begun),
     }
+    counts = (
+        sa.select(sa.func.count()).select_from(kind.subquery()).scalar_subquery().label(name)
+        for name, kind in kinds.items()
+    )
+    return dict(connection.execute(sa.select(*counts)).mappings().one())

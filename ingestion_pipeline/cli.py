@@ -1,0 +1,370 @@
+"""The command line `poi-ingest`: thin commands over the functions that everything else calls.
+
+Belongs here: arguments, words for a person, exit codes. Does not belong here: any work.
+
+Exit codes: 0 done; 1 failed, and trying again as it is will not help; 2 wrong usage or
+configuration; 3 another live run holds the key; 75 failed, and a later try may succeed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import sys
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ingestion_pipeline.cities import CitiesFileError, UnknownCity, load_cities
+from ingestion_pipeline.errors import IngestionError
+from ingestion_pipeline.settings import SettingsError, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import dagster as dg
+    import sqlalchemy as sa
+
+    from ingestion_pipeline.cities import City
+    from ingestion_pipeline.settings import Settings
+
+FAILED, WRONG_USAGE, KEY_HELD, TRY_LATER = 1, 2, 3, 75
+
+BIGGEST_CATEGORIES = 5
+CHANGES_SHOWN = 50
+
+
+class _Day(click.ParamType[date]):
+    """A UTC day."""
+
+    name = "YYYY-MM-DD"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        if isinstance(value, date):
+            return value
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a day; give YYYY-MM-DD, such as 2026-11-20", param, ctx)
+
+
+DAY = _Day()
+
+
+class _Commands(click.Group):
+    """Commands whose errors are a sentence and an exit code, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except IngestionError as error:
+            click.echo(f"Error ({error.code}): {error}", err=True)
+            ctx.exit(_exit_code(error))
+
+
+def _exit_code(error: IngestionError) -> int:
+    if isinstance(error, SettingsError | CitiesFileError | UnknownCity):
+        return WRONG_USAGE
+    return TRY_LATER if error.should_retry else FAILED
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ingestion-pipeline")
+def main() -> None:
+    """Keep each city's points of interest staged, day by day, from OpenStreetMap.
+
+    Settings come from environment variables (docs/operations.md). Exit codes: 0 done; 1 failed;
+    2 wrong usage or configuration; 3 another run holds the key; 75 failed, try again later.
+    """
+
+
+@main.command()
+@click.option("--to", "revision", default="head", show_default=True, help="Migration, or 'base'.")
+def migrate(revision: str) -> None:
+    """Bring the database's schema up to date, or to a migration."""
+    from ingestion_pipeline.staging.database import create_engine, describe
+    from ingestion_pipeline.staging.database import migrate as bring_to
+
+    engine = create_engine(load_settings().database)
+    bring_to(engine, revision)
+    click.echo(f"{describe(engine)} is at {revision}")
+
+
+@main.command()
+def cities() -> None:
+    """List the cities, and where each one's data comes from."""
+    from ingestion_pipeline.sources import source_of
+
+    settings = load_settings()
+    rows = [
+        (
+            city.slug,
+            city.name.get("en") or next(iter(city.name.values())),
+            source_of(city, settings),
+            city.boundary_ref,
+            city.timezone,
+            "yes" if city.enabled else "no",
+        )
+        for city in load_cities(settings.cities_file)
+    ]
+    _print_table(("slug", "name", "source", "boundary", "time zone", "enabled"), rows)
+
+
+@main.command()
+@click.option("--city", "slug", required=True, help="Slug of the city.")
+@click.option("--day", type=DAY, required=True, help="UTC day.")
+@click.option("--refetch", is_flag=True, help="Ask upstream again even if a snapshot is stored.")
+def run(slug: str, day: date, *, refetch: bool) -> None:
+    """Stage one city's POIs of one day, through Dagster, in this process."""
+    settings = load_settings()
+    city = load_cities(settings.cities_file).get(slug)
+    _require_partition(settings, day)
+    _log_to_stderr()
+    result = _run_job(settings, city, day, refetch=refetch)
+    if not result.success:
+        _report_failure(result)
+    _report_success(settings, city, day, result)
+
+
+@main.command()
+@click.option("--city", "slug", help="Only this city.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+def runs(slug: str | None, limit: int) -> None:
+    """List the latest runs with their status, newest first."""
+    from ingestion_pipeline.staging.runs import recent
+
+    settings = load_settings()
+    rows = [
+        (
+            f"{run.requested_at:%Y-%m-%d %H:%M:%S}",
+            run.city_slug,
+            run.day.isoformat(),
+            run.status,
+            run.trigger,
+            str((run.counts or {}).get("rows", "")),
+            run.id,
+            f"{run.error_code}: {run.error_message}" if run.error_code else "",
+        )
+        for run in recent(_database(settings), city_slug=slug, limit=limit)
+    ]
+    _print_table(("requested", "city", "day", "status", "trigger", "rows", "id", "why"), rows)
+
+
+@main.command()
+@click.option("--city", "slug", required=True, help="Slug of the city.")
+@click.option("--from", "earlier", type=DAY, required=True, help="Earlier staged day.")
+@click.option("--to", "later", type=DAY, required=True, help="Later staged day.")
+@click.option("--json", "as_json", is_flag=True, help="All changes, one JSON object a line.")
+def diff(slug: str, earlier: date, later: date, *, as_json: bool) -> None:
+    """Tell two staged days apart: features added, changed (in which columns) and removed."""
+    from ingestion_pipeline.staging.days import difference
+
+    settings = load_settings()
+    city = load_cities(settings.cities_file).get(slug)
+    changes = difference(_database(settings), _slice(city, earlier), later)
+    if as_json:
+        for change in changes:
+            click.echo(json.dumps(asdict(change), ensure_ascii=False))
+        return
+    for kind in ("added", "changed", "removed"):
+        some = [change for change in changes if change.kind == kind]
+        click.echo(f"{kind}: {len(some)}")
+        for change in some[:CHANGES_SHOWN]:
+            what = f" [{', '.join(change.fields)}]" if change.fields else ""
+            rules = " (our rules changed, not the world)" if change.cause == "rules" else ""
+            click.echo(
+                f"  {change.source_ref}  {change.category}  {change.name or '-'}{what}{rules}"
+            )
+        if len(some) > CHANGES_SHOWN:
+            click.echo(f"  ... and {len(some) - CHANGES_SHOWN} more; --json gives all")
+
+
+@main.command()
+@click.option("--city", "slug", required=True, help="Slug of the city.")
+@click.option("--day", type=DAY, required=True, help="Staged day.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["geojson", "gpkg", "parquet", "csv"]),
+    required=True,
+    help="File format.",
+)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write.  [default: <city>-<day>.<format>]",
+)
+def export(slug: str, day: date, format_: Any, output: Path | None) -> None:
+    """Write a staged day to a file for other tools."""
+    from ingestion_pipeline.export import export_day
+
+    settings = load_settings()
+    city = load_cities(settings.cities_file).get(slug)
+    path = output or Path(f"{slug}-{day}.{format_}")
+    count = export_day(_database(settings), _slice(city, day), path=path, format=format_)
+    click.echo(f"{count:,} POIs of {slug} on {day} written to {path}")
+
+
+def _database(settings: Settings) -> sa.Engine:
+    from ingestion_pipeline.staging.database import create_engine, require_migrated
+
+    engine = create_engine(settings.database)
+    require_migrated(engine)
+    return engine
+
+
+def _slice(city: City, day: date) -> Any:
+    from ingestion_pipeline.defs.assets.osm import DATASET, SOURCE
+    from ingestion_pipeline.staging.days import Slice
+
+    return Slice(city.slug, DATASET, SOURCE, day)
+
+
+def _require_partition(settings: Settings, day: date) -> None:
+    today = datetime.now(UTC).date()
+    if not settings.partitions_start <= day <= today:
+        raise click.BadParameter(
+            f"{day} has no partition: there is one for each UTC day from "
+            f"{settings.partitions_start} (PARTITIONS_START) to today, {today}",
+            param_hint="--day",
+        )
+
+
+def _log_to_stderr() -> None:
+    """Show how the work gets on; Dagster's own events stay in its event log."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logger = logging.getLogger("ingestion_pipeline")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+
+
+def _run_job(
+    settings: Settings, city: City, day: date, *, refetch: bool
+) -> dg.ExecuteInProcessResult:
+    import dagster as dg
+
+    from ingestion_pipeline.definitions import definitions
+    from ingestion_pipeline.defs.assets.osm import JOB
+    from ingestion_pipeline.defs.work import TRIGGER_TAG
+    from ingestion_pipeline.identity import CityDay
+
+    home = settings.dagster_home
+    home.mkdir(parents=True, exist_ok=True)
+    configuration = home / "dagster.yaml"
+    if not configuration.exists():
+        shutil.copyfile(Path(__file__).with_name("dagster.yaml"), configuration)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        return (
+            definitions()
+            .resolve_job_def(JOB)
+            .execute_in_process(
+                partition_key=str(CityDay(city.slug, day)),
+                instance=instance,
+                raise_on_error=False,
+                tags={TRIGGER_TAG: "cli"},
+                run_config={
+                    "ops": {"osm_snapshot": {"config": {"refetch": refetch}}},
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                },
+            )
+        )
+
+
+def _report_failure(result: dg.ExecuteInProcessResult) -> None:
+    """Say why the run failed, and leave with the code that says what helps."""
+    for event in result.all_events:
+        if not event.is_step_failure:
+            continue
+        data = event.step_failure_data
+        described = data.user_failure_data
+        if described is None:
+            cause = data.error.cause or data.error if data.error else None
+            click.echo(f"Error: {cause.message if cause else event.message}", err=True)
+            sys.exit(FAILED)
+        metadata = {name: entry.value for name, entry in described.metadata.items()}
+        click.echo(f"Error ({metadata['error_code']}): {described.description}", err=True)
+        if metadata["error_code"] == "key_held":
+            sys.exit(KEY_HELD)
+        sys.exit(TRY_LATER if metadata["may_succeed_later"] else FAILED)
+    click.echo("Error: the run did not start; its log in DAGSTER_HOME says why", err=True)
+    sys.exit(FAILED)
+
+
+def _report_success(
+    settings: Settings, city: City, day: date, result: dg.ExecuteInProcessResult
+) -> None:
+    from ingestion_pipeline.defs.assets.osm import CHAIN
+    from ingestion_pipeline.osm.taxonomy import Taxonomy
+    from ingestion_pipeline.staging.database import describe
+    from ingestion_pipeline.staging.days import count_by_category
+
+    facts: dict[str, dict[str, Any]] = {
+        name: {
+            key: value.value
+            for key, value in result.asset_materializations_for_node(name)[0].metadata.items()
+        }
+        for name in CHAIN
+    }
+    seconds = {
+        event.step_key: event.step_success_data.duration_ms / 1000
+        for event in result.all_events
+        if event.is_step_success
+    }
+    snapshot, pois, staged = (facts[name] for name in CHAIN)
+    as_of = datetime.fromtimestamp(snapshot["as_of"], UTC).strftime("%Y-%m-%d %H:%M:%S")
+    compared = ", ".join(f"{staged[name]:,} {name}" for name in ("added", "changed", "removed"))
+    click.echo(f"\n{city.name.get('en', city.slug)}, {day}: SUCCEEDED")
+    _print_table(
+        ("step", "what happened", "seconds"),
+        [
+            (
+                "replayed" if snapshot["replayed"] else "fetched",
+                f"{snapshot['raw_bytes']:,} bytes from {snapshot['location']}, as of {as_of} UTC",
+                f"{seconds['osm_snapshot']:.1f}",
+            ),
+            (
+                "normalized",
+                f"{pois['dagster/row_count']:,} POIs in {pois['category_count']} categories",
+                f"{seconds['osm_pois']:.1f}",
+            ),
+            ("rejected", f"{pois['rejected']:,} objects", ""),
+            (
+                "staged",
+                f"{staged['dagster/row_count']:,} POIs, of which this run wrote "
+                f"{staged['written']:,} rows"
+                + ("" if staged["written"] else ": nothing has changed"),
+                f"{seconds['poi_staging']:.1f}",
+            ),
+            (
+                "compared",
+                f"{compared} against the staged day before",
+                "",
+            ),
+        ],
+    )
+    engine = _database(settings)
+    taxonomy = Taxonomy.load()
+    click.echo("\nthe biggest categories:")
+    counts = count_by_category(engine, _slice(city, day))[:BIGGEST_CATEGORIES]
+    _print_table(
+        ("POIs", "category", "label"),
+        [
+            (f"{count:,}", category, taxonomy.label(category, "en") or "")
+            for category, count in counts
+        ],
+    )
+    click.echo(f"\nthe rows are in {describe(engine)}, table poi_ingestion_staging")
+
+
+def _print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    rows = [head, *rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    for row in rows:
+        click.echo(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )

@@ -1,0 +1,42 @@
+"""The one place where Dagster's definitions are assembled; a stable address for its processes.
+
+Belongs here: assembly. Does not belong here: anything that does work (`defs/`). Every process of
+Dagster imports this module, so what it imports is kept small; a test watches it.
+"""
+
+import dagster as dg
+
+from ingestion_pipeline.cities import load_cities
+from ingestion_pipeline.defs.assets.osm import build_osm_assets
+from ingestion_pipeline.defs.jobs import osm_import
+from ingestion_pipeline.defs.partitions import build_partitions
+from ingestion_pipeline.defs.resources import Workshop
+from ingestion_pipeline.settings import load_settings
+
+
+def build_definitions(workshop: Workshop) -> dg.Definitions:
+    """Assemble the definitions.
+
+    Args:
+        workshop: What the assets work with.
+    """
+    partitions = build_partitions(workshop.cities, workshop.settings.partitions_start)
+    return dg.Definitions(
+        assets=build_osm_assets(partitions),
+        jobs=[osm_import],
+        resources={"workshop": workshop},
+        # A process for each step costs twenty times what the steps' own work does.
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def definitions() -> dg.Definitions:
+    """Assemble the definitions from the environment.
+
+    Raises:
+        SettingsError: The environment is not accepted.
+        CitiesFileError: The cities file has mistakes.
+    """
+    settings = load_settings()
+    return build_definitions(Workshop(settings, load_cities(settings.cities_file)))

@@ -1,0 +1,68 @@
+"""Whether the run that holds a key may still be working.
+
+Belongs here: what Dagster and the operating system know of a run. Does not belong here: what
+follows from it (`staging/runs.py`).
+
+Dagster learns of a death from whoever watches the process; a run of the command line is watched by
+nobody, and after a crash of the machine nobody is left. So the ledger keeps which process works for
+a run, and on the same machine that process is looked up.
+"""
+
+import os
+import platform
+import socket
+from functools import cache
+from pathlib import Path
+
+import dagster as dg
+import psutil
+
+from ingestion_pipeline.staging.runs import Run
+
+_SEPARATOR = " "
+
+
+def worker() -> str:
+    """Name this process so that nothing else ever has the same name."""
+    return _SEPARATOR.join((_machine(), str(os.getpid()), _started(psutil.Process())))
+
+
+def is_alive(run: Run, instance: dg.DagsterInstance) -> bool:
+    """Tell whether the run may still be working.
+
+    A run that Dagster knows to be finished is not. Otherwise its process decides where it was one
+    of this machine; elsewhere Dagster's word stands, and a run that it does not know is gone.
+    """
+    assert run.dagster_run_id is not None
+    known = instance.get_run_by_id(run.dagster_run_id)
+    if known is not None and known.is_finished:
+        return False
+    machine, _, process = (run.worker or "").partition(_SEPARATOR)
+    if machine == _machine():
+        return _process_lives(process)
+    return known is not None
+
+
+def _process_lives(process: str) -> bool:
+    pid, _, started = process.partition(_SEPARATOR)
+    try:
+        return _started(psutil.Process(int(pid))) == started
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _started(process: psutil.Process) -> str:
+    """Process ids are used again; together with the time of start they are not."""
+    return "dead" if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"
+
+
+@cache
+def _machine() -> str:
+    """Name this boot of this machine, and the container where process ids are its own."""
+    parts = [socket.gethostname() or platform.node()]
+    for source in (Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")):
+        if source.is_symlink():
+            parts.append(str(source.readlink()))
+        elif source.exists():
+            parts.append(source.read_text().strip())
+    return "/".join(parts).replace(_SEPARATOR, "-")

@@ -1,0 +1,150 @@
+"""What a materialization tells a person: metadata, and one sentence for the log.
+
+Belongs here: choosing and wording. Does not belong here: counting (each area counts its own), and
+drawing (`defs/preview.py`).
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from ingestion_pipeline.defs.preview import png_of_points
+from ingestion_pipeline.lake.snapshots import Manifest
+from ingestion_pipeline.osm.acquire import Bbox
+from ingestion_pipeline.staging.slices import SliceEvidence, SliceResult
+
+if TYPE_CHECKING:
+    from ingestion_pipeline.osm.features import Rejection
+    from ingestion_pipeline.osm.normalize import Pois
+
+CATEGORIES_SHOWN = 25
+SAMPLES_SHOWN = 10
+
+_COLUMNS_DOC = dg.MetadataValue.path("docs/data-dictionary.md")
+_OPERATIONS_DOC = dg.MetadataValue.path("docs/operations.md")
+
+
+def sentence_on_snapshot(manifest: Manifest, *, replayed: bool) -> str:
+    """Say what a snapshot is."""
+    how = "replayed" if replayed else "fetched"
+    return (
+        f"{how} {manifest.raw_bytes:,} raw bytes from {manifest.obtained} {manifest.location}, "
+        f"as of {_text(manifest.as_of)} ({manifest.as_of_source})"
+    )
+
+
+def of_snapshot(manifest: Manifest, *, replayed: bool) -> dict[str, dg.MetadataValue]:
+    """Describe a snapshot."""
+    return {
+        "as_of": dg.MetadataValue.timestamp(manifest.as_of),
+        "as_of_source": dg.MetadataValue.text(manifest.as_of_source),
+        "obtained": dg.MetadataValue.text(manifest.obtained),
+        "location": dg.MetadataValue.text(manifest.location),
+        "replayed": dg.MetadataValue.bool(replayed),
+        "fetched_at": dg.MetadataValue.timestamp(manifest.fetched_at),
+        "raw_bytes": dg.MetadataValue.int(manifest.raw_bytes),
+        "stored_bytes": dg.MetadataValue.int(sum(part.stored_bytes for part in manifest.parts)),
+        "parts": dg.MetadataValue.int(len(manifest.parts)),
+        "digest": dg.MetadataValue.text(manifest.digest),
+        "query": dg.MetadataValue.md(_code(manifest.parts[0].query or "none: a file")),
+        "licence": dg.MetadataValue.text(manifest.licence),
+        "attribution": dg.MetadataValue.text(manifest.attribution),
+        "runbook": _OPERATIONS_DOC,
+    }
+
+
+def sentence_on_pois(pois: "Pois", rejections: Sequence["Rejection"]) -> str:
+    """Say what was normalized."""
+    return (
+        f"normalized {pois.table.num_rows:,} POIs; {pois.outside:,} features lie outside the "
+        f"boundary, {len(rejections):,} were rejected"
+    )
+
+
+def of_pois(
+    pois: "Pois", rejections: Sequence["Rejection"], *, boundary: Bbox, address: str
+) -> dict[str, dg.MetadataValue]:
+    """Describe a day's POIs."""
+    from ingestion_pipeline.osm.normalize import count_by_category
+
+    table = pois.table
+    return {
+        "dagster/row_count": dg.MetadataValue.int(table.num_rows),
+        "categories": dg.MetadataValue.md(
+            _table("category", dict(islice(count_by_category(table).items(), CATEGORIES_SHOWN)))
+        ),
+        "category_count": dg.MetadataValue.int(len(count_by_category(table))),
+        "only_generic_category": dg.MetadataValue.int(pois.generic),
+        "geometry_quality": dg.MetadataValue.md(_table("quality", _counts(table, "geom_quality"))),
+        "point_source": dg.MetadataValue.md(_table("point from", _counts(table, "point_source"))),
+        "status": dg.MetadataValue.md(_table("status", _counts(table, "status"))),
+        "opening_hours_not_understood": dg.MetadataValue.int(pois.unparsed_opening_hours),
+        "outside_boundary": dg.MetadataValue.int(pois.outside),
+        "rejected": dg.MetadataValue.int(len(rejections)),
+        "rejections": dg.MetadataValue.md(_rejections(rejections)),
+        "map": dg.MetadataValue.md(
+            png_of_points(
+                table.column("lon").to_numpy(), table.column("lat").to_numpy(), window=boundary
+            )
+        ),
+        "frame": dg.MetadataValue.path(address),
+        "columns": _COLUMNS_DOC,
+    }
+
+
+def sentence_on_slice(result: SliceResult) -> str:
+    """Say what was staged."""
+    return (
+        f"staged {result.rows:,} POIs, of which {result.written:,} rows were written; against the "
+        f"staged day before {result.added:,} added, {result.changed:,} changed, "
+        f"{result.removed:,} removed"
+    )
+
+
+def of_slice(
+    result: SliceResult, evidence: SliceEvidence, *, database: str
+) -> dict[str, dg.MetadataValue]:
+    """Describe a staged slice."""
+    return {
+        "dagster/row_count": dg.MetadataValue.int(result.rows),
+        **{
+            name: dg.MetadataValue.int(count)
+            for name, count in result.counts().items()
+            if name != "rows"
+        },
+        "as_of": dg.MetadataValue.timestamp(evidence.as_of),
+        "as_of_source": dg.MetadataValue.text(evidence.as_of_source),
+        "digest": dg.MetadataValue.text(evidence.digest),
+        "rules_version": dg.MetadataValue.text(evidence.rules_version),
+        "database": dg.MetadataValue.text(database),
+        "columns": _COLUMNS_DOC,
+    }
+
+
+def _counts(table: "object", column: str) -> dict[str, int]:
+    return dict(Counter(table.column(column).to_pylist()).most_common())  # type: ignore[attr-defined]
+
+
+def _rejections(rejections: Sequence["Rejection"]) -> str:
+    if not rejections:
+        return "none"
+    by_reason = _table("reason", dict(Counter(r.reason for r in rejections).most_common()))
+    samples = "\n".join(f"- `{r.source_ref}` {r.detail}" for r in rejections[:SAMPLES_SHOWN])
+    return f"{by_reason}\n\n{samples}"
+
+
+def _table(what: str, counts: dict[str, int]) -> str:
+    rows = "\n".join(f"| {name} | {count:,} |" for name, count in counts.items())
+    return f"| {what} | POIs |\n|---|---:|\n{rows}"
+
+
+def _code(text: str) -> str:
+    return f"```\n{text}\n```"
+
+
+def _text(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,53 @@
+"""Resources: what assets are given to work with.
+
+Belongs here: lazily opened connections that a run shares. Does not belong here: settings
+(`settings.py`) and the work itself (`assets/`).
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import sqlalchemy as sa
+
+from ingestion_pipeline.cities import Cities
+from ingestion_pipeline.clock import Clock, SystemClock
+from ingestion_pipeline.lake.snapshots import Lake
+from ingestion_pipeline.settings import Settings
+from ingestion_pipeline.staging.database import create_engine, describe, require_migrated
+
+
+@dataclass
+class Workshop:
+    """Everything that the work on a city-day needs, opened when it is first used.
+
+    Attributes:
+        settings: The settings.
+        cities: The cities.
+        clock: The time, and the way to wait.
+    """
+
+    settings: Settings
+    cities: Cities
+    clock: Clock = field(default_factory=SystemClock)
+
+    @cached_property
+    def engine(self) -> sa.Engine:
+        """The database, at the migration that this code needs.
+
+        Raises:
+            DatabaseUnavailable: It cannot be reached.
+            DatabaseNotMigrated: Its schema is another one.
+        """
+        engine = create_engine(self.settings.database)
+        require_migrated(engine)
+        return engine
+
+    @property
+    def database_address(self) -> str:
+        """Where the database is, without its password."""
+        return describe(self.engine)
+
+    @cached_property
+    def lake(self) -> Lake:
+        """The lake."""
+        return Lake(self.settings.data_dir)

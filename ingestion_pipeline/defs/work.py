@@ -1,0 +1,150 @@
+"""The frame around every asset's work: the claim before it, and the truth about its end.
+
+Belongs here: claiming a city-day for a Dagster run, and what the ledger says when a step ends in
+any way. Does not belong here: the work itself (`assets/`), and the ledger (`staging/runs.py`).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from typing import get_args
+
+import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
+
+from ingestion_pipeline.cities import City
+from ingestion_pipeline.defs.failures import failure_of, may_retry, retry_of
+from ingestion_pipeline.defs.liveness import is_alive, worker
+from ingestion_pipeline.defs.partitions import city_day
+from ingestion_pipeline.defs.resources import Workshop
+from ingestion_pipeline.errors import IngestionError
+from ingestion_pipeline.identity import JobKey, JobType
+from ingestion_pipeline.staging import runs
+
+RUN_ID_TAG = "ingestion/run_id"
+"""Names the row of the ledger that a Dagster run was started for."""
+
+TRIGGER_TAG = "ingestion/trigger"
+"""Names what started a Dagster run, where Dagster's own tags do not tell."""
+
+_TRIGGER_BY_TAG: dict[str, runs.Trigger] = {
+    "dagster/backfill": "backfill",
+    "dagster/schedule_name": "schedule",
+    "dagster/sensor_name": "admin",
+}
+
+
+@dataclass(frozen=True)
+class Work:
+    """A claimed city-day.
+
+    Attributes:
+        city: The city.
+        day: The UTC day.
+        claim: The right to write its slice.
+    """
+
+    city: City
+    day: date
+    claim: runs.Claim
+
+
+@contextmanager
+def city_day_work(
+    context: dg.AssetExecutionContext,
+    workshop: Workshop,
+    *,
+    job_type: JobType,
+    chain: Sequence[str],
+) -> Iterator[Work]:
+    """Claim the run's city-day, and write to the ledger how the step ended.
+
+    A step that ends well leaves the claim to the next step; the step that commits the slice ends
+    it as SUCCEEDED. A run that was asked for earlier assets only ends as CANCELED (`not_staged`),
+    because nothing was staged. An error ends the run as FAILED, unless Dagster will try the step
+    again; an interruption ends it as CANCELED.
+
+    Args:
+        context: The step's context.
+        workshop: What to work with.
+        job_type: Which job the asset belongs to.
+        chain: The job's assets in order; the last one commits the slice.
+
+    Raises:
+        dagster.Failure: The work cannot be done; says why and what to do.
+        dagster.RetryRequested: The work may succeed later.
+    """
+    claim: runs.Claim | None = None
+
+    def end(error_code: str, error_message: str, *, canceled: bool = False) -> None:
+        if claim is not None:
+            write = runs.cancel if canceled else runs.fail
+            write(
+                workshop.engine,
+                claim,
+                error_code=error_code,
+                error_message=error_message,
+                now=workshop.clock.now(),
+            )
+
+    try:
+        partition = city_day(context)
+        city = workshop.cities.get(partition.city)
+        claim = _claim(
+            context, workshop, JobKey(job_type, city.slug, city.boundary_key, partition.day)
+        )
+        yield Work(city, partition.day, claim)
+    except IngestionError as error:
+        if may_retry(error, retry_number=context.retry_number):
+            context.log.warning("%s; this step will be tried again", error)
+            raise retry_of(retry_number=context.retry_number) from error
+        end(error.code, str(error))
+        raise failure_of(error) from error
+    except (DagsterExecutionInterruptedError, KeyboardInterrupt):
+        end("interrupted", "the run was terminated before its slice was staged", canceled=True)
+        raise
+    except Exception as error:
+        # Not understood, so a fault of ours; the ledger still has to say that the run is over.
+        end("unexpected_error", f"{type(error).__name__}; the run's log has the details")
+        raise
+    asset = context.asset_key.to_user_string()
+    if asset != chain[-1] and _is_last_of(context, chain):
+        end(
+            "not_staged",
+            f"the run was asked for {asset} and not for {chain[-1]}, so nothing was staged; "
+            f"materialize {chain[-1]} to stage the day",
+            canceled=True,
+        )
+
+
+def _claim(context: dg.AssetExecutionContext, workshop: Workshop, key: JobKey) -> runs.Claim:
+    tags = context.run.tags
+    return runs.claim(
+        workshop.engine,
+        key,
+        dagster_run_id=context.run_id,
+        worker=worker(),
+        trigger=trigger_of(tags),
+        is_alive=lambda run: is_alive(run, context.instance),
+        now=workshop.clock.now(),
+        run_id=tags.get(RUN_ID_TAG),
+    )
+
+
+def trigger_of(tags: Mapping[str, str]) -> runs.Trigger:
+    """Tell what started a run; a run without a sign was started in the UI."""
+    named = tags.get(TRIGGER_TAG)
+    triggers: tuple[runs.Trigger, ...] = get_args(runs.Trigger)
+    for trigger in triggers:
+        if trigger == named:
+            return trigger
+    return next((trigger for tag, trigger in _TRIGGER_BY_TAG.items() if tag in tags), "ui")
+
+
+def _is_last_of(context: dg.AssetExecutionContext, chain: Sequence[str]) -> bool:
+    """Tell whether the run was asked for no later asset of the chain than this one."""
+    selected = context.job_def.asset_layer.selected_asset_keys
+    asked = [name for name in chain if dg.AssetKey(name) in selected]
+    last: str = asked[-1]
+    return last == context.asset_key.to_user_string()

@@ -1,0 +1,112 @@
+"""Which source a city's data comes from, and calling it.
+
+Belongs here: choosing between Overpass and extracts by the city and the settings, before anything
+is asked of the network. Does not belong here: how a source works (`osm/overpass.py`,
+`osm/extract.py`).
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from ingestion_pipeline.osm.errors import ExtractNotConfigured, OverpassNotConfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+    from pathlib import Path
+
+    from ingestion_pipeline.cities import City, OsmSource
+    from ingestion_pipeline.clock import Clock
+    from ingestion_pipeline.osm.acquire import Acquisition, Area
+    from ingestion_pipeline.osm.features import Reading
+    from ingestion_pipeline.settings import Settings
+
+
+def source_of(city: City, settings: Settings) -> OsmSource:
+    """Tell where a city's data comes from."""
+    return city.osm_source or settings.osm_source
+
+
+def acquire(
+    city: City, day: date, *, settings: Settings, clock: Clock, workdir: Path
+) -> Acquisition:
+    """Get the raw bytes of a city-day from the city's source.
+
+    Args:
+        city: The city.
+        day: The UTC day.
+        settings: Addresses of the sources.
+        clock: The time, and the way to wait.
+        workdir: An empty local folder for the bytes.
+
+    Raises:
+        OverpassNotConfigured: The city needs OVERPASS_URL; nothing was sent.
+        ExtractNotConfigured: The city needs an extract.
+        OsmError: The source has no acceptable data; see `osm/errors.py`.
+    """
+    if source_of(city, settings) == "overpass":
+        return _acquire_from_overpass(city, day, settings=settings, clock=clock, workdir=workdir)
+    return _acquire_from_extract(city, day, settings=settings, clock=clock, workdir=workdir)
+
+
+def read(obtained: OsmSource, paths: Sequence[Path], *, area: Area) -> Reading:
+    """Read raw bytes of either source.
+
+    Raises:
+        OsmError: They cannot be read, or the boundary relation is not in them.
+    """
+    if obtained == "overpass":
+        from ingestion_pipeline.osm import overpass
+
+        return overpass.read(paths, area=area)
+    from ingestion_pipeline.osm import extract
+
+    (path,) = paths
+    return extract.read(path, area=area)
+
+
+def _acquire_from_overpass(
+    city: City, day: date, *, settings: Settings, clock: Clock, workdir: Path
+) -> Acquisition:
+    if settings.overpass_url is None:
+        raise OverpassNotConfigured(
+            f"{city.slug} comes from Overpass and OVERPASS_URL is not set; set it to the "
+            "interpreter of a server that you may use (docs/operations.md), or give the city an "
+            "extract in the cities file"
+        )
+    import httpx
+
+    from ingestion_pipeline.osm.overpass import OverpassClient
+
+    contact = settings.overpass_contact or "no contact given"
+    with httpx.Client() as http:
+        client = OverpassClient(
+            url=settings.overpass_url.get_secret_value(),
+            http=http,
+            clock=clock,
+            lock_dir=settings.state_dir / "locks",
+            user_agent=f"ingestion-pipeline/{version('ingestion-pipeline')} ({contact})",
+        )
+        return client.acquire(city.area, day=day, maximum_age=city.maximum_age, workdir=workdir)
+
+
+def _acquire_from_extract(
+    city: City, day: date, *, settings: Settings, clock: Clock, workdir: Path
+) -> Acquisition:
+    template = city.osm_extract or settings.osm_extract
+    if template is None:
+        raise ExtractNotConfigured(
+            f"{city.slug} comes from an extract and names none, and OSM_EXTRACT is not set; give "
+            "the city an osm_extract in the cities file, or set OSM_EXTRACT"
+        )
+    from ingestion_pipeline.osm import extract
+
+    return extract.acquire(
+        extract.resolve(template, region=city.osm_region, day=day),
+        day=day,
+        clock=clock,
+        maximum_age=city.maximum_age,
+        workdir=workdir,
+    )
