@@ -9,6 +9,11 @@ DATA_DIR ?= $(CURDIR)/data
 DAGSTER_HOME ?= $(CURDIR)/.dagster_home
 export DATA_DIR DAGSTER_HOME
 
+# uv installs in a fifth of pip's time; where there is no uv for the platform, pip does it.
+install = { $(BIN)/pip install --quiet --disable-pip-version-check uv && \
+	$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --editable '$(1)'; } || \
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '$(1)'
+
 SAMPLE_CITY = helsinki
 SAMPLE_DAY = 2019-04-21
 
@@ -54,12 +59,12 @@ clean: ## Remove what the other commands made, but no data
 
 $(VENV)/.run: pyproject.toml | $(VENV)/bin/python
 	@echo 'installing packages into $(VENV) ...'
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	@$(call install,.[demo])
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@echo 'installing packages for development into $(VENV) ...'
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(call install,.[dev])
 	@touch $@ $(VENV)/.run
 
 $(VENV)/bin/python:
