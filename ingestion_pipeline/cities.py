@@ -39,6 +39,9 @@ MAXIMUM_BBOX_DEGREES = 3.0
 TEMPLATE_FIELDS = ("region", "day")
 """What a template of an extract's location may hold in braces."""
 
+_DATE_FORM = re.compile(r"([^{}%]|%[YymdjbB])+")
+"""How the day may be written in a template: parts of a date, and text between them."""
+
 DEFAULT_MAXIMUM_AGE_HOURS = 36
 """A day of upstream's rhythm and half a day for its delays."""
 
@@ -338,9 +341,12 @@ def _osm_extract(value: object) -> str:
         fields = [part for part in Formatter().parse(value) if part[1] is not None]
     except ValueError as error:
         raise ValueError(f"{allowed} ({error})") from error
-    for _, name, format_spec, conversion in fields:
-        if name not in TEMPLATE_FIELDS or format_spec or conversion:
-            raise ValueError(f"{allowed}, and nothing else in braces")
+    for _, name, form, conversion in fields:
+        is_date_form = name == "day" and form is not None and _DATE_FORM.fullmatch(form)
+        if name not in TEMPLATE_FIELDS or conversion or (form and not is_date_form):
+            raise ValueError(
+                f"{allowed}, and nothing else in braces but a form of the day, as {{day:%y%m%d}}"
+            )
     return value
 
 

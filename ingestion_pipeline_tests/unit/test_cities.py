@@ -147,6 +147,7 @@ def test_the_key_of_a_bbox_is_the_same_however_its_numbers_are_written(
         "/data/kazan.osm.pbf",
         "s3://bucket/{region}/{day}.osm.pbf",
         "https://example.org/{region}-latest.osm.pbf",
+        "https://example.org/{region}-{day:%y%m%d}.osm.pbf",
     ],
 )
 def test_an_extract_is_a_path_a_url_a_template_or_a_sample(file: Path, extract: str) -> None:
@@ -230,7 +231,8 @@ def test_an_unknown_city_that_resembles_none_gets_no_suggestion(file: Path) -> N
             'with {region} and {day}; or "sample:" and a name, and nothing else in braces',
         ),
         ("osm_extract", '"{}.osm.pbf"', "nothing else in braces"),
-        ("osm_extract", '"{day:%Y}.osm.pbf"', "nothing else in braces"),
+        ("osm_extract", '"{day:%H}.osm.pbf"', "nothing else in braces but a form of the day"),
+        ("osm_extract", '"{region:>9}.osm.pbf"', "nothing else in braces"),
         ("osm_extract", '"{day!r}.osm.pbf"', "nothing else in braces"),
         ("osm_extract", '"{region.osm.pbf"', "expected '}'"),
         ("osm_region", '"../etc"', 'parts joined by "/"'),
