@@ -309,8 +309,7 @@ def _lines(members: Sequence[Member]) -> Any | None:
     """Give the known lines of the ways, each once, or None."""
     import shapely
 
-    known = [xy[~np.isnan(xy).any(axis=1)] for xy in _ways(members).values()]
-    lines = [xy for xy in known if (xy != xy[:1]).any()]
+    lines = [xy for xy in _ways(members).values() if (xy != xy[:1]).any()]
     return shapely.MultiLineString(lines) if lines else None
 
 
@@ -319,24 +318,20 @@ def _points(members: Sequence[Member]) -> Any | None:
     import shapely
 
     for kind in ("node", "way"):
-        known = [
-            xy[~np.isnan(xy).any(axis=1)][:1]
-            for xy in (member.xy for member in members if member.type == kind)
-            if xy is not None
-        ]
-        points = np.concatenate([np.empty((0, 2)), *known])
+        known = (_known(member.xy) for member in members if member.type == kind)
+        points = np.concatenate([np.empty((0, 2)), *(xy[:1] for xy in known)])
         if len(points):
             return shapely.MultiPoint(points)
     return None
 
 
 def _ways(members: Sequence[Member]) -> dict[int, FloatArray]:
-    """Give the ways among the members, each once: mappers sometimes list one twice."""
-    return {
-        member.ref: member.xy
-        for member in members
-        if member.type == "way" and member.xy is not None
-    }
+    """Give the known nodes of the member ways, each way once: mappers sometimes list one twice."""
+    return {member.ref: _known(member.xy) for member in members if member.type == "way"}
+
+
+def _known(xy: FloatArray | None) -> FloatArray:
+    return np.empty((0, 2)) if xy is None else xy[~np.isnan(xy).any(axis=1)]
 
 
 def relation_area(members: Sequence[Member]) -> Any | None:
@@ -359,26 +354,25 @@ def relation_area(members: Sequence[Member]) -> Any | None:
 def _area(members: Sequence[Member]) -> tuple[Any | None, GeomQuality]:
     """Build the best area of a relation, or None.
 
-    Where ways are missing or rings stay open, only the closed rings of outer ways count, without
-    those of inner ways; so the inner rings of a building whose outline is cut off are not it.
+    Where ways or nodes are missing or rings stay open, only the rings count that still close, and
+    of these the outer ones without the inner ones; so the inner rings of a building whose outline
+    is cut off are not it.
     """
     import shapely
 
     ways = _ways(members)
     whole = all(_is_whole(member) for member in members if member.type == "way")
     everything = enclosed(segments(ways.values()))
-    if everything is None:
-        return None, "partial"
-    if whole and everything.closed:
+    if everything is not None and everything.closed and whole:
         return everything.area, "exact" if everything.simple else "repaired"
     inner = {member.ref for member in members if member.type == "way" and member.role == "inner"}
     outside = enclosed(segments([xy for ref, xy in ways.items() if ref not in inner]))
     inside = enclosed(segments([xy for ref, xy in ways.items() if ref in inner]))
     if outside is None:
         return None, "partial"
-    area = shapely.make_valid(outside.area)
+    area = _valid(outside.area)
     if inside is not None:
-        area = shapely.difference(area, shapely.make_valid(inside.area))
+        area = shapely.difference(area, _valid(inside.area))
     return (None if area.is_empty else area), "partial"
 
 
@@ -406,9 +400,7 @@ def canonical(geoms: ObjectArray) -> tuple[ObjectArray, ObjectArray]:
     result = _unwrapped(shapely.force_2d(geoms))
     invalid = ~shapely.is_valid(result)
     areal = shapely.get_dimensions(result) == _AREA
-    result[invalid & areal] = shapely.make_valid(
-        result[invalid & areal], method="structure", keep_collapsed=False
-    )
+    result[invalid & areal] = _valid(result[invalid & areal])
     result[invalid & ~areal] = shapely.make_valid(result[invalid & ~areal])
     across = shapely.bounds(result)[:, 2] > HALF_WORLD
     result[across] = _split(result[across])
@@ -421,6 +413,12 @@ def canonical(geoms: ObjectArray) -> tuple[ObjectArray, ObjectArray]:
     result[areal] = shapely.normalize(result[areal])
     result[shapely.is_empty(result)] = None
     return result, np.where(invalid, "repaired", "exact").astype(object)
+
+
+def _valid(areas: Any) -> Any:
+    import shapely
+
+    return shapely.make_valid(areas, method="structure", keep_collapsed=False)
 
 
 _SIMPLE = 3  # type ids up to POLYGON are single geometries
@@ -509,7 +507,7 @@ def areas_m2(geoms: ObjectArray) -> FloatArray:
     Returns:
         (N,) square metres, NaN for what is no area. Measured in EPSG:6933, a cylindrical equal-area
         projection of the WGS84 ellipsoid: exact but for the sides, which are straight in degrees
-        instead of geodesic (far below 0.1 % for anything of a city's size).
+        instead of geodesic (one part in a million for 10 km).
     """
     import shapely
     from pyproj import Transformer

@@ -115,7 +115,8 @@ def acquire(
 
     A local file is used where it is. Anything else is downloaded to `workdir`. The file has to
     have the size that its server announced, the checksum in the `.md5` file beside it (where there
-    is one), and to be a PBF whose blocks are whole to the last byte.
+    is one), and to be a PBF whose blocks are all whole. (A cut exactly between two blocks leaves a
+    file that looks whole; only the size and the checksum can tell.)
 
     Args:
         location: A path, or any URL that fsspec understands.
@@ -274,9 +275,10 @@ def read(path: Path, *, area: Area) -> Reading:
     4. The lines of the ways that are selected or are members of a relation found before. Nodes do
        not reach Python: libosmium keeps their locations in an index and puts them into the ways.
 
-    Memory: 16 bytes for each node of the file while ways are read (index `flex_mem`; at most 165 MB
-    more for the set of way ids); and about 1 kB for each selected object, whether it lies in the
-    area or not. An extract of a region is the right size for a city; a whole continent is not.
+    Memory: 16 bytes for each node of the file while ways are read (index `flex_mem`: as small as
+    the sparse arrays, a third of `sparse_mem_map`, and it needs no disk), at most 165 MB more for
+    the set of way ids, and about 1 kB for each selected object, ways outside the area included. An
+    extract of a region is the right size for a city; one of a continent is not.
 
     Args:
         path: The file; its name does not matter.
@@ -521,7 +523,7 @@ def _boundary(found: _Found, osm_id: int, path: Path) -> tuple[Any, frozenset[st
     """Give the polygon and the names of the boundary relation."""
     if found.boundary is None:
         raise BoundaryNotFound(
-            f"relation {osm_id} is not in {path.name}; check the city's boundary_ref, or take an "
+            f"relation/{osm_id} is not in {path.name}; check the city's boundary_ref, or take an "
             "extract that holds the whole city"
         )
     members = _members(found.boundary, found)
@@ -529,7 +531,7 @@ def _boundary(found: _Found, osm_id: int, path: Path) -> tuple[Any, frozenset[st
     if polygon is None:
         missing = sum(member.type == "way" and member.xy is None for member in members)
         raise BoundaryBroken(
-            f"the ways of relation {osm_id} do not close to an area; {missing} of them are not in "
+            f"the ways of relation/{osm_id} do not close to an area; {missing} of them are not in "
             f"{path.name}; take an extract that holds the whole boundary, or, if none is missing, "
             "repair the relation in OpenStreetMap"
         )

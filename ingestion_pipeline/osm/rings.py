@@ -43,17 +43,17 @@ def segments(lines: Iterable[FloatArray]) -> FloatArray:
     """Give the segments of lines as (s, 4) rows `x0 y0 x1 y1`, the smaller end first.
 
     Segments of no length, and those that occur an even number of times, are left out: touching
-    inner rings melt into one. A gap (NaN) interrupts its line. Where a line crosses the
-    antimeridian, the west's longitudes go on from 180 to 360, so that the plane is whole there.
+    inner rings melt into one. Where a line crosses the antimeridian, the west's longitudes
+    go on from 180 to 360, so that the plane is whole there.
 
     Args:
-        lines: (j, 2) lon and lat in degrees of each line.
+        lines: (j, 2) lon and lat in degrees of each line, without NaN.
     """
     lines = [np.empty((0, 2)), *lines]
     rows = np.hstack(
         [np.concatenate([xy[:-1] for xy in lines]), np.concatenate([xy[1:] for xy in lines])]
     )
-    rows = rows[~np.isnan(rows).any(axis=1) & (rows[:, :2] != rows[:, 2:]).any(axis=1)]
+    rows = rows[(rows[:, :2] != rows[:, 2:]).any(axis=1)]
     if (np.abs(rows[:, 0] - rows[:, 2]) > HALF_WORLD).any():
         rows[:, ::2] = eastward(rows[:, ::2])
     unique, counts = np.unique(_oriented(rows), axis=0, return_counts=True)
