@@ -104,7 +104,7 @@ class City:
         slug: The tenant key; never reused for another city.
         name: The city's name by language; at least one.
         country: ISO 3166-1 alpha-2 code.
-        timezone: IANA time zone; the daily schedule follows it.
+        timezone: IANA time zone; what is due in the early morning follows it.
         bbox: The fetch window in WGS84 degrees; it encloses the boundary.
         boundary_ref: `bbox`, or `relation/<id>` of the OSM relation that bounds the city.
         osm_source: Where its data comes from, or None for the setting OSM_SOURCE.
@@ -114,7 +114,7 @@ class City:
         languages: The fallback chain for display names, best first.
         minimum_pois: A day with fewer POIs is refused.
         maximum_age_hours: How old the data of the current day may be.
-        enabled: Whether the schedule runs it and the checks expect it.
+        enabled: Whether it is to be staged every day; any city can be run by hand.
     """
 
     slug: str
@@ -180,7 +180,7 @@ class Cities:
         return len(self.cities)
 
     def enabled(self) -> tuple[City, ...]:
-        """Give the cities that the schedule runs."""
+        """Give the cities that are to be staged every day."""
         return tuple(city for city in self.cities if city.enabled)
 
     def get(self, slug: str) -> City:

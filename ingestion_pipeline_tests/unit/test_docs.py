@@ -1,0 +1,380 @@
+"""Documents and code say the same."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+import tomllib
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
+
+import click
+import numpy as np
+import pyarrow as pa
+import pytest
+import shapely
+import sqlalchemy as sa
+
+import ingestion_pipeline
+from ingestion_pipeline import cli
+from ingestion_pipeline.cities import KEYS
+from ingestion_pipeline.defs import work
+from ingestion_pipeline.errors import IngestionError
+from ingestion_pipeline.osm import features
+from ingestion_pipeline.osm.assemble import representative_points
+from ingestion_pipeline.osm.taxonomy import Status
+from ingestion_pipeline.settings import Settings
+from ingestion_pipeline.staging import runs, tables
+from ingestion_pipeline.staging.slices import RejectedObject, replace_slice
+from ingestion_pipeline_tests.staged import NOW, claim_key, evidence_of, poi_rows, slice_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+BASE_URLS = ("http://", "https://", "mailto:")
+SOURCE_SUFFIXES = {".md", ".py", ".toml", ".yaml", ".yml", ".json", ".txt", ".cfg", ""}
+SOURCE_FOLDERS = ("ingestion_pipeline", "ingestion_pipeline_tests", "migrations", "scripts",
+                  "benchmarks", "docs", ".ci")  # fmt: skip
+
+
+def text_of(document: Path) -> str:
+    return document.read_text(encoding="utf-8")
+
+
+OPERATIONS = text_of(DOCS / "operations.md")
+DICTIONARY = text_of(DOCS / "data-dictionary.md")
+
+
+def without_fences(text: str) -> str:
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def section(text: str, heading: str) -> str:
+    """Give what stands between a heading and the next one of its level or above."""
+    lines = without_fences(text).splitlines()
+    start = lines.index(heading)
+    level = heading.index(" ")
+    for end in range(start + 1, len(lines)):
+        if re.match(rf"#{{1,{level}}} ", lines[end]):
+            return "\n".join(lines[start:end])
+    return "\n".join(lines[start:])
+
+
+def rows_of(text: str) -> list[list[str]]:
+    """Give the cells of all tables of a text, without their heads."""
+    rows = []
+    lines = text.splitlines()
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        is_rule = re.fullmatch(r"\|[-|: ]+\|", line)
+        is_head = re.fullmatch(r"\|[-|: ]+\|", following)
+        if line.startswith("|") and not is_rule and not is_head:
+            rows.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+    return rows
+
+
+def first_words(text: str) -> list[str]:
+    """Give the first cell of each row, without its backticks."""
+    return [row[0].strip("`") for row in rows_of(text)]
+
+
+@cache
+def error_classes() -> frozenset[type[IngestionError]]:
+    """Give every error of the project that is not merely the root of others."""
+    for module in pkgutil.walk_packages(ingestion_pipeline.__path__, "ingestion_pipeline."):
+        importlib.import_module(module.name)
+
+    def below(error: type[IngestionError]) -> Iterator[type[IngestionError]]:
+        yield error
+        for child in error.__subclasses__():
+            yield from below(child)
+
+    ours = {error for error in below(IngestionError) if is_ours(error)}
+    return frozenset(e for e in ours if not any(is_ours(child) for child in e.__subclasses__()))
+
+
+def is_ours(error: type[IngestionError]) -> bool:
+    return error.__module__.startswith("ingestion_pipeline.")
+
+
+def ledger_codes() -> set[str]:
+    """Give the codes that are written to the ledger without an error that has them."""
+    source = inspect.getsource(work) + inspect.getsource(runs)
+    return set(re.findall(r'(?:\bend\(\s*|error_code=)"(\w+)"', source))
+
+
+class TestSettings:
+    def test_the_table_has_one_row_for_each_setting(self) -> None:
+        documented = first_words(section(OPERATIONS, "## Settings"))
+        assert documented == [name.upper() for name in Settings.model_fields]
+
+    def test_the_table_tells_the_defaults(self) -> None:
+        documented = {row[0].strip("`"): row[1] for row in rows_of(OPERATIONS) if len(row) == 3}
+        for name, field in Settings.model_fields.items():
+            expected = "unset" if field.default is None else f"`{field.default}`"
+            assert documented[name.upper()] == expected, name
+
+
+class TestCommandLine:
+    def test_every_command_and_option_is_documented_and_no_other(self) -> None:
+        documented = {
+            row[0].strip("`").removeprefix("poi-ingest "): set(re.findall(r"`(--[\w-]+)`", row[1]))
+            for row in rows_of(section(OPERATIONS, "## Commands"))
+        }
+        actual = {
+            name: {
+                option
+                for parameter in command.params
+                if isinstance(parameter, click.Option)
+                for option in parameter.opts
+                if option.startswith("--")
+            }
+            for name, command in cli.main.commands.items()
+        }
+        assert documented == actual
+
+    def test_the_choices_of_an_option_are_documented(self) -> None:
+        (formats,) = (
+            parameter.type.choices
+            for parameter in cli.main.commands["export"].params
+            if isinstance(parameter.type, click.Choice)
+        )
+        commands = section(OPERATIONS, "## Commands")
+        assert all(f"`{name}`" in commands for name in formats)
+
+    def test_the_exit_codes_are_documented_and_no_other(self) -> None:
+        failed = {cli.FAILED, cli.WRONG_USAGE, cli.KEY_HELD, cli.TRY_LATER, cli.INTERRUPTED}
+        assert set(map(int, first_words(section(OPERATIONS, "## Exit codes")))) == {0, *failed}
+
+
+class TestErrors:
+    def test_every_code_is_in_the_table_once_and_no_other(self) -> None:
+        documented = first_words(section(OPERATIONS, "## Errors"))
+        assert len(documented) == len(set(documented))
+        assert set(documented) == {error.code for error in error_classes()} | ledger_codes()
+
+    def test_the_table_tells_which_errors_a_later_try_may_mend(self) -> None:
+        documented = {
+            row[0].strip("`"): row[1]
+            for row in rows_of(section(OPERATIONS, "## Errors"))
+            if row[1] in {"yes", "no"}
+        }
+        assert documented == {
+            error.code: "yes" if error.should_retry else "no" for error in error_classes()
+        }
+
+    def test_each_error_has_a_code_of_its_own(self) -> None:
+        codes = [error.code for error in error_classes()]
+        assert len(codes) == len(set(codes))
+
+    def test_the_ledgers_own_codes_are_found_in_the_source(self) -> None:
+        assert ledger_codes() == {"run_died", "not_staged", "interrupted", "unexpected_error"}
+
+
+class TestDataDictionary:
+    @pytest.mark.parametrize("table", tables.metadata.sorted_tables, ids=lambda table: table.name)
+    def test_every_column_of_a_table_is_documented_in_order(self, table: sa.Table) -> None:
+        heading = f"## `{table.name}`"
+        before_subsections = section(DICTIONARY, heading).split("\n### ")[0]
+        assert first_words(before_subsections) == [column.name for column in table.columns]
+
+    @pytest.mark.parametrize("table", tables.metadata.sorted_tables, ids=lambda table: table.name)
+    def test_the_dictionary_tells_which_columns_are_never_null(self, table: sa.Table) -> None:
+        for row in rows_of(section(DICTIONARY, f"## `{table.name}`").split("\n### ")[0]):
+            column = table.columns[row[0].strip("`")]
+            assert (row[3] == "never") == (not column.nullable), column.name
+
+    def test_no_other_table_is_documented(self) -> None:
+        headings = set(re.findall(r"^## `(\w+)`$", DICTIONARY, re.MULTILINE))
+        assert headings == set(tables.metadata.tables)
+
+    @pytest.mark.parametrize(
+        ("heading", "values"),
+        [
+            ("### `geom_quality`", get_args(features.GeomQuality)),
+            ("### `status`", get_args(Status)),
+            ("### `reason`", get_args(features.RejectionReason)),
+            ("### `as_of_source`", get_args(get_type_hints(features.Evidence)["as_of_source"])),
+            ("### `obtained`", get_args(get_type_hints(features.Evidence)["obtained"])),
+            ("### Run status", get_args(runs.Status)),
+            ("### `trigger`", get_args(runs.Trigger)),
+        ],
+    )
+    def test_a_vocabulary_is_documented_and_no_other_word(
+        self, heading: str, values: tuple[str, ...]
+    ) -> None:
+        assert sorted(first_words(section(DICTIONARY, heading))) == sorted(values)
+
+    def test_the_sources_of_a_point_are_documented(self) -> None:
+        shapes = np.array(
+            [shapely.Point(1, 1), shapely.LineString([(0, 0), (1, 1)]), shapely.box(0, 0, 1, 1)]
+        )
+        *_, sources = representative_points(shapes)
+        assert sorted(first_words(section(DICTIONARY, "### `point_source`"))) == sorted(sources)
+
+
+class Query(NamedTuple):
+    kind: str
+    sql: str
+
+
+QUERIES = [
+    Query(kind.strip(), sql)
+    for kind, sql in re.findall(r"^```sql(.*?)\n(.*?)^```$", DICTIONARY, re.MULTILINE | re.DOTALL)
+]
+
+
+class TestExampleQueries:
+    def test_there_are_some_for_both_databases(self) -> None:
+        assert {query.kind for query in QUERIES} == {"", "postgis"}
+
+    def test_every_query_finds_something(self, engine: sa.Engine) -> None:
+        stage_two_days(engine)
+        with engine.connect() as connection:
+            for query in QUERIES:
+                if query.kind == "postgis" and engine.dialect.name != "postgresql":
+                    continue
+                assert connection.execute(sa.text(query.sql)).all(), query.sql
+
+    def test_the_rows_of_a_day_are_what_was_staged(self, engine: sa.Engine) -> None:
+        stage_two_days(engine)
+        with engine.connect() as connection:
+            rows = connection.execute(sa.text(QUERIES[0].sql)).all()
+        assert [(row[0], row[2]) for row in rows] == [
+            ("node/60068035", "before"),
+            ("node/7", "stays"),
+        ]
+
+    def test_the_difference_of_two_days_is_what_changed(self, engine: sa.Engine) -> None:
+        stage_two_days(engine)
+        (difference,) = (query for query in QUERIES if "FULL JOIN" in query.sql)
+        with engine.connect() as connection:
+            rows = connection.execute(sa.text(difference.sql)).all()
+        assert [tuple(row) for row in rows] == [
+            ("node/60068035", "changed", "upstream", "before", "after"),
+            ("node/8", "added", "upstream", None, "new"),
+        ]
+
+
+def stage_two_days(engine: sa.Engine) -> None:
+    """Stage the days of the example queries, with one rejection."""
+    broken = RejectedObject("way/9", "missing_nodes", "the source has none of its nodes", {})
+    for day, names in {
+        date(2019, 4, 21): {"node/60068035": "before", "node/7": "stays"},
+        date(2019, 4, 22): {"node/60068035": "after", "node/7": "stays", "node/8": "new"},
+    }.items():
+        replace_slice(
+            engine,
+            slice_of("helsinki", day),
+            in_helsinki(poi_rows(names)),
+            rejections=[broken],
+            evidence=evidence_of(day),
+            claim=claim_key(engine, "helsinki", day),
+            now=NOW,
+        )
+
+
+def in_helsinki(rows: pa.Table) -> pa.Table:
+    """Move invented POIs to where the example queries look; one of them is disused."""
+    place = shapely.to_wkb(shapely.Point(24.9414, 60.1719), byte_order=1)
+    names = rows.column("name").to_pylist()
+    changed: dict[str, pa.Array[Any]] = {
+        "geometry": pa.array([place] * len(names), pa.binary()),
+        "lon": pa.array([24.9414] * len(names)),
+        "lat": pa.array([60.1719] * len(names)),
+        "category": pa.array(["amenity/restaurant/pizza"] * len(names)),
+        "status": pa.array(["disused" if name == "stays" else "operating" for name in names]),
+    }
+    for name, values in changed.items():
+        rows = rows.set_column(rows.column_names.index(name), name, values)
+    return rows
+
+
+def anchors_of(document: Path) -> set[str]:
+    """Give the anchors that GitHub makes of a document's headings."""
+    headings = re.findall(r"^#+ (.+)$", without_fences(text_of(document)), re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.replace(" ", "-") for heading in plain}
+
+
+def relative_links(document: Path) -> list[str]:
+    links = re.findall(r"\]\(([^)\s]+)\)", without_fences(text_of(document)))
+    return [link for link in links if not link.startswith(BASE_URLS)]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_relative_link_leads_somewhere(document: Path) -> None:
+    for link in relative_links(document):
+        target, _, anchor = link.partition("#")
+        path = (document.parent / target).resolve() if target else document
+        assert path.exists(), link
+        assert not anchor or anchor in anchors_of(path), link
+
+
+def test_every_document_can_be_reached_from_the_readme() -> None:
+    reached: set[Path] = set()
+    waiting = [ROOT / "README.md"]
+    while waiting:
+        document = waiting.pop()
+        reached.add(document)
+        for link in relative_links(document):
+            path = (document.parent / link.partition("#")[0]).resolve()
+            if path.suffix == ".md" and path not in reached:
+                waiting.append(path)
+    assert set(DOCUMENTS) <= reached
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z]+):.*##", text_of(ROOT / "Makefile"), re.MULTILINE))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_document_mentions_only_make_targets_that_exist(document: Path) -> None:
+    mentioned = set(re.findall(r"(?:`|^)make ([a-z]+)", text_of(document), re.MULTILINE))
+    assert mentioned <= make_targets()
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_every_make_target_is_mentioned(document: str) -> None:
+    text = text_of(ROOT / document)
+    assert [target for target in sorted(make_targets()) if f"make {target}" not in text] == []
+
+
+def test_the_changelog_has_the_packages_version() -> None:
+    version = tomllib.loads(text_of(ROOT / "pyproject.toml"))["project"]["version"]
+    assert re.search(rf"^## \[{re.escape(version)}\]", text_of(ROOT / "CHANGELOG.md"), re.MULTILINE)
+
+
+def test_the_readme_shows_the_columns_of_a_row() -> None:
+    shown = set(re.findall(r"`(\w+)`", section(text_of(ROOT / "README.md"), "## What is in a row")))
+    columns = {column.name for column in tables.poi_ingestion_staging.columns} - {"id"}
+    assert columns <= shown
+
+
+def test_the_index_of_decisions_lists_every_record() -> None:
+    records = {path.name for path in (DOCS / "adr").glob("[0-9]*.md")}
+    assert set(relative_links(DOCS / "adr" / "README.md")) == records
+
+
+def test_the_manual_of_cities_lists_every_key_of_a_city() -> None:
+    documented = first_words(section(text_of(DOCS / "adding-a-city.md"), "## A table"))
+    assert documented == list(KEYS)
+
+
+def test_no_file_names_a_path_of_somebodys_machine() -> None:
+    files = [
+        path
+        for folder in SOURCE_FOLDERS
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and path.suffix in SOURCE_SUFFIXES
+    ]
+    files += [path for path in ROOT.iterdir() if path.is_file() and path.suffix in SOURCE_SUFFIXES]
+    machine = re.compile(r"(?<![\w.~}-])/(?:home|Users|work|tmp)/[\w-]")
+    assert [str(path) for path in files if machine.search(text_of(path))] == []
