@@ -40,7 +40,7 @@ class Area:
 
 @dataclass(frozen=True)
 class RawPart:
-    """One file of raw bytes, exactly as upstream sent them (after HTTP decompression).
+    """One file of raw bytes, as upstream sent them (after HTTP decompression), less user names.
 
     Attributes:
         path: Local file.

@@ -425,6 +425,8 @@ class _CityFetch:
     def _accept(self, reply: Reply, *, with_boundary: bool, moment: datetime | None) -> datetime:
         """Check that a reply is data, and give the time (UTC) of the server's data.
 
+        The file is left without what it said of users.
+
         Raises:
             Refusal: It is not data.
             OsmError: It is, but not of this city-day.
@@ -432,8 +434,9 @@ class _CityFetch:
         from ingestion_pipeline.osm import overpass_json
 
         refuse_other_than_json(reply, redact=self._wire.endpoint.redact)
+        raw = overpass_json.without_users(reply.path.read_bytes())
         try:
-            body = overpass_json.decode(reply.path.read_bytes())
+            body = overpass_json.decode(raw)
             self._refuse_remark(body.remark, moment=moment)
             sections = overpass_json.sections(body)
         except overpass_json.NotWholeError as error:
@@ -450,7 +453,9 @@ class _CityFetch:
                 f"Overpass server {self._wire.endpoint.server} has no "
                 f"relation/{self._area.boundary_relation}; check the city's boundary"
             )
-        return self._base(overpass_json.timestamp_osm_base(body), moment=moment)
+        base = self._base(overpass_json.timestamp_osm_base(body), moment=moment)
+        reply.path.write_bytes(raw)
+        return base
 
     def _refuse_remark(self, remark: str | None, *, moment: datetime | None) -> None:
         """Refuse a body with a remark, which always tells that something went wrong.

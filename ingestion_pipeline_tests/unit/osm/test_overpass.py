@@ -45,6 +45,7 @@ from ingestion_pipeline.osm.overpass import (
     read,
     seconds_to_slot,
 )
+from ingestion_pipeline.osm.overpass_json import without_users
 from ingestion_pipeline.osm.overpass_wire import Patience
 from ingestion_pipeline.osm.server_lock import one_request_at_a_time
 from ingestion_pipeline_tests.overpass_server import (
@@ -87,6 +88,12 @@ def node(osm_id: int, *, lon: float = 7.42, lat: float = 43.74, **tags: str) -> 
     tags = tags or {"amenity": "cafe"}
     place = {"lat": lat, "lon": lon}
     return {"type": "node", "id": osm_id, **place, "version": 3, **META, "tags": tags}
+
+
+def kept_of(reply: Reply) -> bytes:
+    """What is kept of a body: everything but who changed an element."""
+    assert isinstance(reply.body, bytes)
+    return without_users(reply.body)
 
 
 def vertices(*pairs: tuple[float, float]) -> list[dict[str, float]]:
@@ -239,7 +246,7 @@ def test_an_accepted_body_is_kept_byte_by_byte(bench: Bench) -> None:
     acquisition = bench.acquire(reply)
     (part,) = acquisition.parts
     assert part.path == bench.workdir / "overpass-000.json"
-    assert part.path.read_bytes() == reply.body
+    assert part.path.read_bytes() == kept_of(reply)
     assert [path.name for path in bench.workdir.iterdir()] == ["overpass-000.json"]
     assert part.query == bench.server.queries[0]
 
@@ -247,7 +254,7 @@ def test_an_accepted_body_is_kept_byte_by_byte(bench: Bench) -> None:
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_a_compressed_body_is_kept_without_its_compression(bench: Bench, framing: Any) -> None:
     reply = replace(whole(), compressed=True, framing=framing, piece_bytes=50)
-    assert bench.acquire(reply).parts[0].path.read_bytes() == reply.body
+    assert bench.acquire(reply).parts[0].path.read_bytes() == kept_of(reply)
 
 
 def test_the_current_day_is_as_of_the_servers_data(bench: Bench) -> None:
@@ -427,7 +434,7 @@ PASSING: dict[str, tuple[Reply, type[OverpassError]]] = {
 def test_what_passes_is_asked_again_after_a_wait(bench: Bench, name: str) -> None:
     reply, _ = PASSING[name]
     acquisition = bench.acquire(reply, whole(node(5)))
-    assert acquisition.parts[0].path.read_bytes() == whole(node(5)).body
+    assert acquisition.parts[0].path.read_bytes() == kept_of(whole(node(5)))
     assert len(bench.clock.sleeps) == 1
 
 
@@ -506,7 +513,7 @@ def test_a_body_that_trickles_is_given_up(bench: Bench, compressed: bool) -> Non
 
 def test_a_slow_answer_within_its_time_is_taken(bench: Bench) -> None:
     reply = replace(whole(), delay_s=0.3, piece_bytes=100, pause_s=0.02, framing="chunked")
-    assert bench.acquire(reply).parts[0].path.read_bytes() == reply.body
+    assert bench.acquire(reply).parts[0].path.read_bytes() == kept_of(reply)
 
 
 def test_waits_grow_and_are_jittered(bench: Bench) -> None:
@@ -832,6 +839,22 @@ def test_a_feature_keeps_tags_version_and_time_and_no_user(bench: Bench) -> None
     assert features.timestamp.tolist() == [datetime(2023, 10, 24, 15, 35, 37)]  # noqa: DTZ001
     assert features.geometry[0] == shapely.Point(7.42, 43.74)
     assert "mapper" not in repr(features)
+
+
+@pytest.mark.parametrize("layout", [{"indent": 2}, {"separators": (",", ":")}])
+def test_users_are_taken_out_of_the_bytes_and_nothing_else_is(layout: dict[str, Any]) -> None:
+    kept = {"type": "node", "id": 1, "version": 3}
+    who = {"changeset": 5, "user": 'the "best" \\ mapper', "uid": 77}
+    tags = {"tags": {"user": "mapper", "uid": "77", "changeset": "5"}}
+    for rest in (tags, {}):
+        raw = json.dumps([kept | who | rest] * 2, **layout).encode()
+        assert json.loads(without_users(raw)) == [kept | rest] * 2
+
+
+def test_users_are_not_in_the_files_that_are_kept(bench: Bench) -> None:
+    (part,) = bench.acquire(whole(node(1, amenity="cafe", user="a tag"))).parts
+    assert "mapper" not in part.path.read_text()
+    assert "a tag" in part.path.read_text()
 
 
 def test_a_closed_way_is_an_area(bench: Bench) -> None:
