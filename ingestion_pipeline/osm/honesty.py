@@ -66,8 +66,8 @@ def require_true_on(
     if not start <= as_of <= end:
         raise NoEvidenceForDay(
             f"{origin} shows the state of {as_of:%Y-%m-%dT%H:%M:%SZ}, which is not {day}; a "
-            "past day is staged only from data that was true on it: a dated extract (a template with "
-            "{day}), an Overpass server with history, or the snapshot stored on that day"
+            "past day is staged only from data that was true on it: a dated extract (a template "
+            "with {day}), an Overpass server with history, or the snapshot stored on that day"
         )
 
 
