@@ -28,12 +28,13 @@ def row_hashes(columns: Sequence[Sequence[Any]]) -> list[str]:
 
     Args:
         columns: C columns of N plain values each (None, bool, int, float, str, bytes, dates):
-            values whose `repr` is the same on every machine and in every Python.
+            values whose `ascii` is the same on every machine and in every Python.
 
     Returns:
         N hexadecimal BLAKE2b digests of 128 bits.
     """
+    # Not `repr`: it escapes what the Unicode of this Python does not know yet as printable.
     return [
-        blake2b(repr(row).encode(), digest_size=DIGEST_BYTES).hexdigest()
+        blake2b(ascii(row).encode(), digest_size=DIGEST_BYTES).hexdigest()
         for row in zip(*columns, strict=True)
     ]

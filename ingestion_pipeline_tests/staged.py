@@ -6,6 +6,9 @@ import uuid
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import shapely
+
 from ingestion_pipeline.identity import JobKey
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice
@@ -19,7 +22,6 @@ from ingestion_pipeline.staging.slices import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import pyarrow as pa
     import sqlalchemy as sa
 
 NOW = datetime(2026, 11, 20, 3, 4, 5, tzinfo=UTC)
@@ -47,9 +49,6 @@ def evidence_of(day: date, *, digest: str = "0" * 64) -> SliceEvidence:
 
 def poi_rows(pois: Mapping[str, Any]) -> pa.Table:
     """Make rows for features `{source_ref: content}`; the content becomes the POI's name."""
-    import pyarrow as pa
-    import shapely
-
     count = len(pois)
     kinds = [ref.split("/")[0] for ref in pois]
     ids = [int(ref.split("/")[1]) for ref in pois]
@@ -112,6 +111,8 @@ def stage(
     day: date,
     pois: Mapping[str, Any],
     rejections: Sequence[RejectedObject] = (),
+    *,
+    now: datetime = NOW,
 ) -> SliceResult:
     """Stage a day's POIs, from claim to commit."""
     return replace_slice(
@@ -121,5 +122,5 @@ def stage(
         rejections=rejections,
         evidence=evidence_of(day),
         claim=claim_key(engine, city, day),
-        now=NOW,
+        now=now,
     )

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from ingestion_pipeline.lake.errors import SnapshotMissing
+from ingestion_pipeline.lake.errors import SnapshotDamaged, SnapshotMissing
 from ingestion_pipeline.lake.snapshots import boundary_folder
 
 if TYPE_CHECKING:
@@ -73,8 +73,10 @@ def read_frame(lake: Lake, key: str) -> tuple[pa.Table, dict[str, Any]]:
 
     Raises:
         SnapshotMissing: There is no such frame.
+        SnapshotDamaged: It is no Parquet file.
         LakeUnavailable: The lake cannot be read.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
@@ -83,5 +85,10 @@ def read_frame(lake: Lake, key: str) -> tuple[pa.Table, dict[str, Any]]:
     except FileNotFoundError as error:
         raise SnapshotMissing(
             f"{lake.address(key)} does not exist; materialize osm_pois of this city and day first"
+        ) from error
+    except pa.ArrowInvalid as error:
+        raise SnapshotDamaged(
+            f"{lake.address(key)} cannot be read as Parquet ({error}); materialize osm_pois of this "
+            "city and day again"
         ) from error
     return table, json.loads(table.schema.metadata[_EVIDENCE])

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 SQLITE_BUSY_SECONDS = 120
 """How long a writer waits for another one; a slice of 200,000 rows is written in seconds."""
 
+_MIGRATION_LOCK = int.from_bytes(b"poi-mig")
+
 
 def create_engine(url: str) -> sa.Engine:
     """Make the engine for a database URL, without connecting.
@@ -151,6 +153,8 @@ def migrate(engine: sa.Engine, revision: str = "head") -> None:
     config = _alembic_config()
     with write_transaction(engine) as connection:
         if not is_geopackage(connection):
+            # Whoever else migrates waits, and finds it done; a GeoPackage is locked as a whole.
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             _require_postgis(connection)
         config.attributes["connection"] = connection
         current = current_revision(connection)

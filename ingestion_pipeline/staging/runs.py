@@ -97,9 +97,10 @@ def claim(
 ) -> Claim:
     """Take the key for a Dagster run, before it fetches or writes anything.
 
-    Claiming again from the same Dagster run gives the same claim. A run that is dead is taken
-    over: its row ends as FAILED (`run_died`) and a new row begins; only where the newcomer carries
-    on the very same row (`run_id`: a retry of a job) does the row go on with its next attempt.
+    Claiming again from the same Dagster run gives the same claim, but never a new one: once its
+    claim has ended, what the run did before is of another time. A run that is dead is taken over:
+    its row ends as FAILED (`run_died`) and a new row begins; only where the newcomer carries on
+    with the very same row (`run_id`: a retry of a job) does the row go on with its next attempt.
 
     Args:
         engine: The database.
@@ -114,10 +115,12 @@ def claim(
 
     Raises:
         KeyHeld: A live run holds the key.
+        ClaimLost: This Dagster run had a claim, and it has ended.
     """
     while True:
         with write_transaction(engine) as connection:
             run, _ = _insert_or_active(connection, key, trigger=trigger, now=now)
+            _refuse_another_claim(connection, key, dagster_run_id)
             if run.status == "PENDING":
                 return _start(connection, run, dagster_run_id, worker, now)
             if run.dagster_run_id == dagster_run_id and run.worker == worker:
@@ -165,13 +168,18 @@ def fence(connection: sa.Connection, claim: Claim) -> Run:
         claim.dagster_run_id,
         claim.attempt,
     ):
-        raise ClaimLost(
-            f"Dagster run {claim.dagster_run_id} no longer holds {claim.idempotency_key}: job "
-            f"{claim.run_id} is {run.status}"
-            + (f" ({run.error_message})" if run.error_message else "")
-            + "; nothing was written. The run that took over decides; start a new one if needed"
-        )
+        raise _lost(run, claim.dagster_run_id)
     return run
+
+
+def require(engine: sa.Engine, claim: Claim) -> None:
+    """Check that the claim stands, before something is written that the database does not fence.
+
+    Raises:
+        ClaimLost: It does not.
+    """
+    with write_transaction(engine) as connection:
+        fence(connection, claim)
 
 
 def succeed(
@@ -270,6 +278,27 @@ def _insert_or_active(
         # The active run may end between the two statements (READ COMMITTED); then the key is free.
         if found is not None:
             return _run(found), False
+
+
+def _refuse_another_claim(connection: sa.Connection, key: JobKey, dagster_run_id: str) -> None:
+    ended = connection.execute(
+        sa.select(ingestion_run).where(
+            ingestion_run.c.idempotency_key == str(key),
+            ingestion_run.c.dagster_run_id == dagster_run_id,
+            ingestion_run.c.status.not_in(ACTIVE),
+        )
+    ).first()
+    if ended is not None:
+        raise _lost(_run(ended), dagster_run_id)
+
+
+def _lost(run: Run, dagster_run_id: str) -> ClaimLost:
+    return ClaimLost(
+        f"Dagster run {dagster_run_id} no longer holds {run.idempotency_key}: job {run.id} is "
+        f"{run.status}"
+        + (f" ({run.error_message})" if run.error_message else "")
+        + "; nothing was written. The run that took over decides; start a new one if needed"
+    )
 
 
 def _start(

@@ -277,8 +277,8 @@ def _checked_columns(target: Slice, rows: pa.Table) -> dict[str, list[Any]]:
             f"{', '.join(sorted(twice)[:5])}; the reader must merge them"
         )
     hashed = {
-        # A moment's repr depends on the time zone library; its number does not.
-        name: rows.column(name).cast(pa.int64()).to_pylist()
+        # A moment's repr depends on the time zone library; its number, in one unit, does not.
+        name: rows.column(name).cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_pylist()
         if pa.types.is_timestamp(rows.column(name).type)
         else columns[name]
         for name in content

@@ -74,7 +74,8 @@ def upgrade() -> None:
             name="uq_poi_ingestion_staging_city_slug_source_source_ref_valid_from",
         ),
         sa.CheckConstraint(
-            "valid_to IS NULL OR valid_to > valid_from", name="ck_poi_ingestion_staging_validity"
+            "valid_to IS NULL OR valid_to > valid_from",
+            name=op.f("ck_poi_ingestion_staging_validity"),
         ),
         sqlite_autoincrement=True,
     )
@@ -154,7 +155,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_ingestion_run"),
         sa.CheckConstraint(
             "status IN ('PENDING', 'RUNNING', 'SUCCEEDED', 'FAILED', 'CANCELED')",
-            name="ck_ingestion_run_status",
+            name=op.f("ck_ingestion_run_status"),
         ),
     )
     op.create_index(

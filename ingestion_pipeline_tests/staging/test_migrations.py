@@ -1,0 +1,351 @@
+"""Opening and migrating: the tables are what the code declares, and nothing is left half-done."""
+
+from __future__ import annotations
+
+import threading
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from ingestion_pipeline.staging.database import (
+    create_engine,
+    current_revision,
+    describe,
+    migrate,
+    read_transaction,
+    require_migrated,
+    write_transaction,
+)
+from ingestion_pipeline.staging.errors import (
+    DatabaseNotMigrated,
+    DatabaseUnavailable,
+    UnsupportedDatabase,
+)
+from ingestion_pipeline.staging.geometry import Geometry
+from ingestion_pipeline.staging.tables import metadata, poi_ingestion_staging
+from ingestion_pipeline_tests.staged import claim_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.filterwarnings(
+    # SQLAlchemy cannot know PostGIS's type; the tests look at it by themselves.
+    "ignore:Did not recognize type 'geometry'"
+)
+
+POSTGIS_TABLES = {"spatial_ref_sys"}
+GEOPACKAGE_TABLES = {"gpkg_contents", "gpkg_geometry_columns", "gpkg_spatial_ref_sys"}
+
+
+@pytest.fixture
+def empty(database_url: str) -> Iterator[sa.Engine]:
+    """A database that was never migrated."""
+    engine = create_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+def tables(engine: sa.Engine) -> set[str]:
+    return set(sa.inspect(engine).get_table_names()) - POSTGIS_TABLES
+
+
+def set_revision(engine: sa.Engine, revision: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision}
+        )
+
+
+# What the migrations make is what the code declares
+
+
+def test_the_migrations_make_the_declared_tables(engine: sa.Engine) -> None:
+    foreign = GEOPACKAGE_TABLES | POSTGIS_TABLES
+    if engine.dialect.name == "sqlite":
+        # Declared for PostgreSQL alone, which Alembic does not see.
+        foreign.add("ix_poi_ingestion_staging_geometry")
+
+    def ours(_: Any, name: str | None, *__: Any) -> bool:
+        return name not in foreign
+
+    def types_differ(*five: Any) -> bool | None:
+        return False if isinstance(five[-1], Geometry) else None
+
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"include_object": ours, "compare_type": types_differ}
+        )
+        assert compare_metadata(context, metadata) == []
+
+
+def test_a_migrated_database_equals_one_that_is_made_from_the_declared_tables(
+    engine: sa.Engine, tmp_path: Path
+) -> None:
+    declared: object
+    found: object
+    if engine.dialect.name == "sqlite":
+        other = create_engine(f"sqlite:///{tmp_path}/declared.gpkg")
+        with other.begin() as connection:
+            metadata.create_all(connection)
+        declared = _statements_of_sqlite(other)
+        found = _statements_of_sqlite(engine)
+    else:
+        with engine.begin() as connection:
+            connection.execute(sa.schema.CreateSchema("declared"))
+            metadata.create_all(
+                connection.execution_options(schema_translate_map={None: "declared"})
+            )
+        declared = _catalogue_of_postgres(engine, "declared")
+        found = _catalogue_of_postgres(engine, "public")
+    assert declared
+    assert found == declared
+
+
+def _statements_of_sqlite(engine: sa.Engine) -> dict[str, str]:
+    """Every table and index of ours by the words that made it."""
+    with engine.connect() as connection:
+        rows = connection.execute(
+            sa.text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+        )
+        return {
+            row.name: " ".join(row.sql.split())
+            for row in rows
+            if not row.name.startswith(("gpkg_", "sqlite_", "alembic_"))
+        }
+
+
+def _catalogue_of_postgres(engine: sa.Engine, schema: str) -> dict[str, set[tuple[Any, ...]]]:
+    """Every column, constraint and index of ours as PostgreSQL tells it."""
+    queries = {
+        "columns": """
+            SELECT c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
+                   a.attnotnull, replace(pg_get_expr(d.adbin, d.adrelid), :schema || '.', '')
+            FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+            LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+            WHERE c.relnamespace = CAST(:schema AS regnamespace) AND c.relkind = 'r'
+              AND a.attnum > 0
+        """,
+        "constraints": """
+            SELECT conname, contype, pg_get_constraintdef(oid) FROM pg_constraint
+            WHERE connamespace = CAST(:schema AS regnamespace)
+        """,
+        "indexes": """
+            SELECT indexname, replace(indexdef, :schema || '.', '') FROM pg_indexes
+            WHERE schemaname = :schema
+        """,
+    }
+    with engine.connect() as connection:
+        return {
+            name: {
+                tuple(row)
+                for row in connection.execute(sa.text(query), {"schema": schema})
+                if not row[0].startswith(("alembic_", "spatial_ref_sys"))
+            }
+            for name, query in queries.items()
+        }
+
+
+def test_the_index_of_active_keys_is_partial_on_both_databases(engine: sa.Engine) -> None:
+    (index,) = (
+        index
+        for index in sa.inspect(engine).get_indexes("ingestion_run")
+        if index["name"] == "uq_ingestion_run_active_key"
+    )
+    assert index["unique"]
+    assert index["column_names"] == ["idempotency_key"]
+    where = str(index["dialect_options"][f"{engine.dialect.name}_where"])
+    assert "PENDING" in where
+    assert "RUNNING" in where
+    assert "FAILED" not in where
+
+
+def test_the_geometry_column_takes_any_kind_of_geometry_in_wgs84(engine: sa.Engine) -> None:
+    column = {
+        "sqlite": "SELECT column_name, geometry_type_name, srs_id FROM gpkg_geometry_columns",
+        "postgresql": "SELECT f_geometry_column, type, srid FROM geometry_columns",
+    }[engine.dialect.name]
+    with engine.connect() as connection:
+        assert connection.execute(sa.text(column)).all() == [("geometry", "GEOMETRY", 4326)]
+
+
+# Up, down, and up again
+
+
+def test_down_to_base_leaves_nothing_of_ours_and_up_again_works(engine: sa.Engine) -> None:
+    before = tables(engine)
+    migrate(engine, "base")
+    assert tables(engine) == {"alembic_version"}
+    with engine.connect() as connection:
+        assert current_revision(connection) is None
+        if engine.dialect.name == "sqlite":
+            assert connection.exec_driver_sql("PRAGMA application_id").scalar_one() == 0
+    with pytest.raises(DatabaseNotMigrated):
+        require_migrated(engine)
+    migrate(engine)
+    assert tables(engine) == before
+    require_migrated(engine)
+
+
+def test_migrating_again_changes_nothing(engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE mine (number INTEGER)"))
+    before = tables(engine)
+    migrate(engine)
+    migrate(engine, "0001")
+    assert tables(engine) == before
+
+
+def test_many_that_migrate_at_once_all_find_it_done(empty: sa.Engine) -> None:
+    start = threading.Barrier(4)
+    errors: list[BaseException] = []
+
+    def one() -> None:
+        start.wait()
+        try:
+            migrate(empty)
+        except BaseException as error:  # noqa: BLE001 - the test judges it
+            errors.append(error)
+
+    threads = [threading.Thread(target=one) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    require_migrated(empty)
+
+
+def test_a_migration_that_fails_leaves_nothing_half_done(empty: sa.Engine) -> None:
+    # The name of the last table that is made is taken: everything before it was made by then.
+    with empty.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE ingestion_run (mine INTEGER)"))
+    with pytest.raises(sa.exc.DBAPIError, match="ingestion_run"):
+        migrate(empty)
+    assert tables(empty) == {"ingestion_run"}
+    if empty.dialect.name == "sqlite":
+        with empty.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA application_id").scalar_one() == 0
+    with empty.begin() as connection:
+        connection.execute(sa.text("DROP TABLE ingestion_run"))
+    migrate(empty)
+    require_migrated(empty)
+
+
+def test_a_geopackage_is_made_in_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/new/folder/staging.gpkg")
+    migrate(engine)
+    assert (tmp_path / "new/folder/staging.gpkg").exists()
+
+
+# A database at another level
+
+
+def test_an_empty_database_is_refused_with_the_command_that_migrates_it(empty: sa.Engine) -> None:
+    with pytest.raises(DatabaseNotMigrated, match=r"at migration none .* 'poi-ingest migrate'"):
+        require_migrated(empty)
+
+
+def test_looking_for_a_geopackage_does_not_make_one(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/staging.gpkg")
+    with pytest.raises(DatabaseNotMigrated, match="poi-ingest migrate"):
+        require_migrated(engine)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_at_another_migration_is_refused_with_both_levels(engine: sa.Engine) -> None:
+    set_revision(engine, "0000")
+    with pytest.raises(
+        DatabaseNotMigrated, match=r"at migration 0000 .* needs 0001; run 'poi-ingest migrate'"
+    ):
+        require_migrated(engine)
+
+
+def test_a_database_that_is_ahead_is_not_migrated_by_an_older_version(engine: sa.Engine) -> None:
+    set_revision(engine, "9999")
+    before = tables(engine)
+    for revision in ("head", "0001"):
+        with pytest.raises(DatabaseNotMigrated, match=r"from 9999 .*known migrations: 0001"):
+            migrate(engine, revision)
+    with pytest.raises(DatabaseNotMigrated, match="at migration 9999"):
+        require_migrated(engine)
+    assert tables(engine) == before
+
+
+def test_a_migration_that_does_not_exist_is_refused_with_those_that_do(empty: sa.Engine) -> None:
+    with pytest.raises(DatabaseNotMigrated, match=r"'no-such'.*known migrations: 0001"):
+        migrate(empty, "no-such")
+    assert tables(empty) == set()
+
+
+# Which databases there are
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://user:secret@host/database",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "not a url: secret",
+        "",
+    ],
+)
+def test_another_kind_of_database_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(UnsupportedDatabase) as refused:
+        create_engine(url)
+    assert "postgresql://" in str(refused.value)
+    assert "sqlite:///" in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg", "postgresql+psycopg2"])
+def test_any_spelling_of_postgresql_uses_the_driver_that_is_installed(scheme: str) -> None:
+    engine = create_engine(f"{scheme}://user@host/database")
+    assert engine.dialect.driver == "psycopg"
+
+
+@pytest.mark.parametrize("work", [migrate, require_migrated])
+def test_a_server_that_does_not_answer_is_named_without_its_password(work: Any) -> None:
+    engine = create_engine(
+        "postgresql://user:topsecret@127.0.0.1:1/database?password=topsecret&sslmode=disable"
+    )
+    with pytest.raises(DatabaseUnavailable) as refused:
+        work(engine)
+    assert refused.value.should_retry
+    assert "127.0.0.1:1/database does not answer" in str(refused.value)
+    assert "check DATABASE_URL" in str(refused.value)
+    assert "topsecret" not in str(refused.value)
+    assert "topsecret" not in describe(engine)
+
+
+def test_a_wrong_statement_is_not_mistaken_for_a_database_that_is_away(engine: sa.Engine) -> None:
+    for transaction in (read_transaction, write_transaction):
+        with pytest.raises(sa.exc.DBAPIError), transaction(engine) as connection:
+            connection.execute(sa.text("SELECT no_such_column FROM poi_ingestion_staging"))
+
+
+def test_what_is_stored_does_not_stand_in_the_message_of_a_database_error(
+    engine: sa.Engine,
+) -> None:
+    with pytest.raises(sa.exc.IntegrityError) as refused, engine.begin() as connection:
+        connection.execute(sa.insert(poi_ingestion_staging).values(name="+7 843 000-00-00"))
+    assert "parameters hidden" in str(refused.value)
+
+
+def test_a_read_sees_one_state_of_the_database(postgis_url: str) -> None:
+    # A GeoPackage cannot even be written while it is read.
+    engine = create_engine(postgis_url)
+    migrate(engine)
+    runs = sa.select(sa.func.count()).select_from(metadata.tables["ingestion_run"])
+    with read_transaction(engine) as reader:
+        assert reader.execute(runs).scalar_one() == 0
+        claim_key(engine, "kazan", date(2026, 11, 20))
+        assert reader.execute(runs).scalar_one() == 0
+    with read_transaction(engine) as reader:
+        assert reader.execute(runs).scalar_one() == 1
+    engine.dispose()

@@ -1,0 +1,402 @@
+"""The lake: bytes come back as they came, or it is said that they do not."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import random
+import uuid
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+import fsspec
+import pyarrow as pa
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from ingestion_pipeline.lake.errors import LakeUnavailable, SnapshotDamaged
+from ingestion_pipeline.lake.snapshots import Lake, Manifest, Part
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+ASKED = datetime(2026, 11, 20, 3, 4, 5, tzinfo=UTC)
+CAME = datetime(2026, 11, 20, 3, 5, 6, 789_000, tzinfo=UTC)
+DAY = date(2026, 11, 20)
+
+TEXT = json.dumps({"elements": [{"id": number} for number in range(5000)]}).encode()
+NOISE = random.Random(1).randbytes(5000)
+
+
+@pytest.fixture(params=["folder", "memory"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where the lake is: once in a folder, once on another of fsspec's file systems."""
+    return str(tmp_path / "lake") if request.param == "folder" else f"memory://{uuid.uuid4()}"
+
+
+@pytest.fixture
+def lake(url: str) -> Lake:
+    """An empty lake."""
+    return Lake(url)
+
+
+@pytest.fixture
+def workdir(tmp_path: Path) -> Path:
+    """An empty local folder."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+def files(url: str) -> list[str]:
+    """Every file in the lake, by its key."""
+    filesystem, root = fsspec.core.url_to_fs(url)
+    return sorted(path.removeprefix(root).lstrip("/") for path in filesystem.find(root))
+
+
+def stored(url: str, key: str) -> bytes:
+    filesystem, root = fsspec.core.url_to_fs(url)
+    content: bytes = filesystem.cat_file(f"{root}/{key}")
+    return content
+
+
+def overwrite(url: str, key: str, content: bytes) -> None:
+    filesystem, root = fsspec.core.url_to_fs(url)
+    filesystem.pipe_file(f"{root}/{key}", content)
+
+
+def store(lake: Lake, folder: Path, name: str = "reply.json", content: bytes = TEXT) -> Part:
+    path = folder / name
+    path.write_bytes(content)
+    return lake.store(path, query="[out:json];", requested_at=ASKED, received_at=CAME)
+
+
+def manifest_of(*parts: Part) -> Manifest:
+    return Manifest(
+        dataset="poi",
+        city_slug="kazan",
+        boundary_ref="relation/27504067",
+        day=DAY,
+        as_of=datetime(2026, 11, 20, 3, 0, tzinfo=UTC),
+        as_of_source="timestamp_osm_base",
+        obtained="overpass",
+        location="https://overpass.example/api/interpreter",
+        licence="ODbL-1.0",
+        attribution="© OpenStreetMap contributors",
+        parts=parts,
+    )
+
+
+# Blobs
+
+
+def test_bytes_come_back_as_they_were(lake: Lake, workdir: Path, tmp_path: Path) -> None:
+    part = store(lake, workdir)
+    assert lake.restore(part, tmp_path).read_bytes() == TEXT
+    assert part == Part(
+        sha256=hashlib.sha256(TEXT).hexdigest(),
+        raw_bytes=len(TEXT),
+        stored_bytes=part.stored_bytes,
+        key=f"raw/{part.sha256[:2]}/{part.sha256}.json.zst",
+        query="[out:json];",
+        requested_at=ASKED,
+        received_at=CAME,
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"ab" * 3_000_000])
+@pytest.mark.parametrize("name", ["reply.json", "extract.osm.pbf"])
+def test_no_bytes_and_many_bytes_come_back_too(
+    lake: Lake, workdir: Path, tmp_path: Path, name: str, content: bytes
+) -> None:
+    part = store(lake, workdir, name, content)
+    restored = lake.restore(part, tmp_path)
+    assert restored.read_bytes() == content
+    assert restored.suffix == (workdir / name).suffix
+
+
+def test_what_is_text_is_compressed(lake: Lake, url: str, workdir: Path) -> None:
+    part = store(lake, workdir)
+    assert part.stored_bytes == len(stored(url, part.key)) < len(TEXT) / 5
+    assert pa.input_stream(pa.py_buffer(stored(url, part.key)), compression="zstd").read() == TEXT
+
+
+def test_what_is_compressed_already_is_kept_as_it_is(lake: Lake, url: str, workdir: Path) -> None:
+    part = store(lake, workdir, "helsinki.osm.pbf", NOISE)
+    assert part.key == f"raw/{part.sha256[:2]}/{part.sha256}.pbf"
+    assert stored(url, part.key) == NOISE
+
+
+def test_equal_bytes_are_stored_once(lake: Lake, url: str, workdir: Path) -> None:
+    first = store(lake, workdir, "one.json")
+    second = store(lake, workdir, "another.json")
+    assert second == first
+    assert files(url) == [first.key]
+
+
+def test_other_bytes_are_stored_beside_them(lake: Lake, url: str, workdir: Path) -> None:
+    first, second = store(lake, workdir), store(lake, workdir, content=TEXT + b" ")
+    assert files(url) == sorted([first.key, second.key])
+
+
+@pytest.mark.parametrize("name", ["reply.json", "extract.osm.pbf"])
+def test_every_flipped_byte_is_noticed(
+    lake: Lake, url: str, workdir: Path, tmp_path: Path, name: str
+) -> None:
+    content = b"some bytes that came from upstream " * 3
+    part = store(lake, workdir, name, content)
+    good = stored(url, part.key)
+    for position in range(len(good)):
+        flipped = bytearray(good)
+        flipped[position] ^= 0xFF
+        overwrite(url, part.key, bytes(flipped))
+        noticed = True
+        try:
+            restored = lake.restore(part, tmp_path)
+            noticed = False
+        except SnapshotDamaged:
+            pass
+        # Zstandard has bits that mean nothing; then the bytes are still the right ones.
+        assert noticed or (name == "reply.json" and restored.read_bytes() == content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda good: good[: len(good) // 2], id="cut in half"),
+        pytest.param(lambda good: good[:-1], id="one byte short"),
+        pytest.param(lambda _: b"", id="empty"),
+        pytest.param(lambda good: good + b"x", id="one byte long"),
+        pytest.param(lambda good: bytes([*good[:2000], good[2000] ^ 1, *good[2001:]]), id="bit"),
+    ],
+)
+def test_damaged_bytes_are_refused_and_mended_by_fetching_them_again(
+    lake: Lake, url: str, workdir: Path, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    for name in ("reply.json", "extract.osm.pbf"):
+        _damage_and_mend(lake, url, workdir / name, tmp_path, damage)
+
+
+def _damage_and_mend(
+    lake: Lake, url: str, path: Path, folder: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    part = store(lake, path.parent, path.name, NOISE)
+    good = stored(url, part.key)
+    overwrite(url, part.key, damage(good))
+    with pytest.raises(SnapshotDamaged, match=r"no longer matches its digest.*refetch") as refused:
+        lake.restore(part, folder)
+    assert part.key in str(refused.value)
+    assert not refused.value.should_retry
+    assert store(lake, path.parent, path.name, NOISE) == part
+    assert stored(url, part.key) == good
+    assert lake.restore(part, folder).read_bytes() == NOISE
+
+
+def test_bytes_that_are_gone_are_refused_and_mended_by_fetching_them_again(
+    lake: Lake, url: str, workdir: Path, tmp_path: Path
+) -> None:
+    part = store(lake, workdir)
+    filesystem, root = fsspec.core.url_to_fs(url)
+    filesystem.rm(f"{root}/{part.key}")
+    with pytest.raises(SnapshotDamaged, match="in a snapshot's manifest and not in the lake"):
+        lake.restore(part, tmp_path)
+    store(lake, workdir)
+    assert lake.restore(part, tmp_path).read_bytes() == TEXT
+
+
+def test_a_local_folder_that_is_full_or_gone_is_not_mistaken_for_damage(
+    lake: Lake, workdir: Path, tmp_path: Path
+) -> None:
+    part = store(lake, workdir)
+    (tmp_path / "reader").mkdir()
+    (tmp_path / "reader" / f"{part.sha256}.json").symlink_to("/dev/full")
+    with pytest.raises(LakeUnavailable, match="No space left"):
+        lake.restore(part, tmp_path / "reader")
+
+
+class _BrokenConnection(io.BytesIO):
+    """What a remote store gives when its connection breaks in the middle of a file."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell() >= 100:
+            raise TimeoutError(errno.ETIMEDOUT, "the store went silent")
+        return super().read(min(size or 100, 100))
+
+
+class _RemoteStore(MemoryFileSystem):  # type: ignore[misc]
+    """A store that takes everything and gives back the beginning of it."""
+
+    protocol = "breaking"
+
+    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        if mode == "rb":
+            return _BrokenConnection(self.cat_file(path))
+        return super()._open(path, mode, **options)
+
+
+@pytest.mark.parametrize("name", ["reply.json", "extract.osm.pbf"])
+def test_a_store_that_goes_silent_is_not_mistaken_for_damage(
+    workdir: Path, tmp_path: Path, name: str
+) -> None:
+    fsspec.register_implementation("breaking", _RemoteStore, clobber=True)
+    lake = Lake(f"breaking://{uuid.uuid4()}")
+    part = store(lake, workdir, name, NOISE)
+    with pytest.raises(LakeUnavailable, match="the store went silent"):
+        lake.restore(part, tmp_path)
+
+
+# Manifests
+
+
+def test_a_manifest_comes_back_as_it_was(lake: Lake, workdir: Path) -> None:
+    manifest = manifest_of(store(lake, workdir), store(lake, workdir, content=b"{}"))
+    where = lake.write_manifest(manifest)
+    assert lake.manifest("poi", "kazan", "relation/27504067", DAY) == manifest
+    assert where.endswith("/snapshots/poi/kazan/relation-27504067/2026-11-20.json")
+
+
+def test_a_manifest_is_text_for_people_in_utc(lake: Lake, url: str, workdir: Path) -> None:
+    lake.write_manifest(manifest_of(store(lake, workdir)))
+    text = stored(url, "snapshots/poi/kazan/relation-27504067/2026-11-20.json").decode()
+    document = json.loads(text)
+    assert document["manifest_version"] == 1
+    assert document["as_of"] == "2026-11-20T03:00:00Z"
+    assert document["parts"][0]["received_at"] == "2026-11-20T03:05:06.789000Z"
+    assert "© OpenStreetMap contributors" in text
+
+
+def test_a_day_without_a_manifest_has_none(lake: Lake, workdir: Path) -> None:
+    assert lake.manifest("poi", "kazan", "relation/27504067", DAY) is None
+    lake.write_manifest(manifest_of(store(lake, workdir)))
+    assert lake.manifest("poi", "kazan", "relation/27504067", date(2026, 11, 21)) is None
+    assert lake.manifest("poi", "kazan", "relation/1", DAY) is None
+    assert lake.manifest("poi", "sochi", "relation/27504067", DAY) is None
+    assert lake.manifest("helpers", "kazan", "relation/27504067", DAY) is None
+
+
+def test_a_refetch_takes_the_manifests_place_and_leaves_the_old_bytes(
+    lake: Lake, url: str, workdir: Path, tmp_path: Path
+) -> None:
+    old = store(lake, workdir)
+    lake.write_manifest(manifest_of(old))
+    new = manifest_of(store(lake, workdir, content=b"{}"))
+    lake.write_manifest(new)
+    assert lake.manifest("poi", "kazan", "relation/27504067", DAY) == new
+    assert lake.restore(old, tmp_path).read_bytes() == TEXT
+    assert len(files(url)) == 3
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda good: good | {"manifest_version": 2}, id="another version"),
+        pytest.param(lambda good: good | {"surprise": 1}, id="an unknown field"),
+        pytest.param(lambda good: good | {"parts": [{}]}, id="a part without fields"),
+        pytest.param(lambda good: good | {"as_of": "yesterday"}, id="no moment"),
+        pytest.param(lambda good: {k: v for k, v in good.items() if k != "day"}, id="no day"),
+        pytest.param(lambda _: {}, id="nothing"),
+        pytest.param(lambda _: [], id="a list"),
+        pytest.param(lambda _: None, id="null"),
+    ],
+)
+def test_a_manifest_that_cannot_be_understood_is_refused(
+    lake: Lake, url: str, workdir: Path, spoil: Callable[[dict[str, object]], object]
+) -> None:
+    lake.write_manifest(manifest_of(store(lake, workdir)))
+    key = "snapshots/poi/kazan/relation-27504067/2026-11-20.json"
+    overwrite(url, key, json.dumps(spoil(json.loads(stored(url, key)))).encode())
+    with pytest.raises(SnapshotDamaged, match=r"2026-11-20\.json is not a manifest"):
+        lake.manifest("poi", "kazan", "relation/27504067", DAY)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe"])
+def test_a_manifest_that_is_not_json_is_refused(lake: Lake, url: str, content: bytes) -> None:
+    lake.write_manifest(manifest_of())
+    overwrite(url, "snapshots/poi/kazan/relation-27504067/2026-11-20.json", content)
+    with pytest.raises(SnapshotDamaged):
+        lake.manifest("poi", "kazan", "relation/27504067", DAY)
+
+
+def test_the_digest_of_one_part_is_its_own_and_of_more_depends_on_their_order(
+    lake: Lake, workdir: Path
+) -> None:
+    one, two = store(lake, workdir), store(lake, workdir, content=b"{}")
+    assert manifest_of(one).digest == one.sha256
+    both = {manifest_of(one, two).digest, manifest_of(two, one).digest}
+    assert len(both | {one.sha256, two.sha256}) == 4
+
+
+def test_a_snapshot_is_as_big_as_its_parts_and_came_with_the_last_one(
+    lake: Lake, workdir: Path
+) -> None:
+    one = store(lake, workdir)
+    two = replace(one, raw_bytes=5, received_at=CAME.replace(hour=9))
+    manifest = manifest_of(two, one)
+    assert manifest.raw_bytes == len(TEXT) + 5
+    assert manifest.fetched_at == CAME.replace(hour=9)
+
+
+# Whole or not at all
+
+
+def test_a_file_appears_under_its_key_as_a_whole(lake: Lake, url: str) -> None:
+    with lake.written("some/key") as stream:
+        stream.write(b"half")
+        with pytest.raises(FileNotFoundError), lake.opened("some/key"):
+            pass
+        stream.write(b" and half")
+    assert stored(url, "some/key") == b"half and half"
+    assert files(url) == ["some/key"]
+
+
+@pytest.mark.parametrize("before", [None, b"old"])
+def test_a_failure_in_the_middle_of_writing_leaves_what_was_there(
+    lake: Lake, url: str, before: bytes | None
+) -> None:
+    if before is not None:
+        with lake.written("some/key") as stream:
+            stream.write(before)
+
+    def fail_in_the_middle() -> None:
+        with lake.written("some/key") as stream:
+            stream.write(b"half")
+            raise RuntimeError("the power went")
+
+    with pytest.raises(RuntimeError, match="the power went"):
+        fail_in_the_middle()
+    assert files(url) == ([] if before is None else ["some/key"])
+    if before is not None:
+        assert stored(url, "some/key") == before
+
+
+def test_an_address_names_the_place_of_a_key(lake: Lake, tmp_path: Path) -> None:
+    assert lake.address("some/key").endswith("/some/key")
+    assert Lake(f"{tmp_path}/").address("some/key") == f"{tmp_path}/some/key"
+
+
+# A lake that cannot be used
+
+
+def test_a_lake_that_cannot_be_used_is_unavailable_and_worth_a_retry(
+    workdir: Path, tmp_path: Path
+) -> None:
+    part = store(Lake(str(tmp_path / "lake")), workdir)
+    (tmp_path / "file").write_text("a file, where a folder would have to be")
+    lake = Lake(str(tmp_path / "file" / "lake"))
+    uses: list[Callable[[], object]] = [
+        lambda: store(lake, workdir),
+        lambda: lake.restore(part, tmp_path),
+        lambda: lake.write_manifest(manifest_of(part)),
+        lambda: lake.manifest("poi", "kazan", "relation/27504067", DAY),
+        lambda: lake.written("key").__enter__(),
+        lambda: lake.opened("key").__enter__(),
+    ]
+    for use in uses:
+        with pytest.raises(LakeUnavailable, match="check DATA_DIR") as refused:
+            use()
+        assert refused.value.should_retry
+        assert f"{tmp_path}/file/lake/" in str(refused.value)

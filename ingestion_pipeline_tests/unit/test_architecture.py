@@ -1,0 +1,193 @@
+"""The rules of the house: who may import whom, and what every module says of itself."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+import ingestion_pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = Path(ingestion_pipeline.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+PLAIN_MODULES = [path for path in MODULES if path.name != "__init__.py"]
+
+ROOMS = ("osm", "helpers", "lake", "staging")
+"""The domain: rooms that know nothing of each other, nor of what puts them together."""
+
+COMMON = {"errors", "hashing", "identity", "clock"}
+"""What any room may use."""
+
+HEAVY = {
+    "alembic",
+    "geopandas",
+    "httpx",
+    "matplotlib",
+    "msgspec",
+    "numpy",
+    "opening_hours",
+    "osmium",
+    "pandas",
+    "psycopg",
+    "pyarrow",
+    "pyproj",
+    "shapely",
+}
+"""What takes long to import and is needed by a run only; Dagster itself loads none of it."""
+
+
+class Import(NamedTuple):
+    """One import of a module, wherever in its file it stands."""
+
+    module: str
+    level: int
+    at_the_top: bool
+
+
+def names(path: Path) -> str:
+    return path.relative_to(PACKAGE.parent).as_posix()
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(path: Path) -> Iterator[Import]:
+    """Every import: at the top, in functions, and for the type checker."""
+    tree = tree_of(path)
+    for node in ast.walk(tree):
+        top = node in tree.body
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(alias.name, 0, top)
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            yield Import(module, node.level, top)
+            for alias in node.names:
+                yield Import(f"{module}.{alias.name}", node.level, top)
+
+
+def imported_parts(path: Path) -> set[str]:
+    """What of the package a module imports, by the first name below the package."""
+    return {
+        found.module.split(".")[1]
+        for found in imports(path)
+        if found.module.startswith("ingestion_pipeline.")
+    }
+
+
+def room_of(path: Path) -> str:
+    """The folder below the package that a module stands in, or its own name."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def standing(*rooms: str) -> list[Path]:
+    return [path for path in MODULES if room_of(path) in rooms]
+
+
+def standing_elsewhere_than(*rooms: str) -> list[Path]:
+    return [path for path in MODULES if room_of(path) not in rooms]
+
+
+def dagster_imports(path: Path) -> list[Import]:
+    return [found for found in imports(path) if found.module.startswith("dagster")]
+
+
+def test_there_is_something_to_look_at() -> None:
+    assert {room_of(path) for path in standing(*ROOMS)} >= {"osm", "lake", "staging"}
+    assert PACKAGE / "settings.py" in PLAIN_MODULES
+
+
+@pytest.mark.parametrize("path", standing_elsewhere_than("defs", "definitions", "cli"), ids=names)
+def test_only_the_orchestration_imports_dagster(path: Path) -> None:
+    assert dagster_imports(path) == []
+
+
+def test_the_command_line_imports_dagster_only_where_it_starts_a_run() -> None:
+    assert not any(found.at_the_top for found in dagster_imports(PACKAGE / "cli.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=names)
+def test_only_the_command_line_and_the_assembly_import_the_orchestration(path: Path) -> None:
+    allowed = {"definitions": {"defs"}, "defs": {"defs"}, "cli": {"defs", "definitions"}}
+    assert imported_parts(path) & {"defs", "definitions", "cli"} <= allowed.get(
+        room_of(path), set()
+    )
+
+
+@pytest.mark.parametrize("path", standing(*ROOMS), ids=names)
+def test_the_rooms_of_the_domain_know_nothing_of_each_other(path: Path) -> None:
+    assert imported_parts(path) <= COMMON | {room_of(path)}
+
+
+@pytest.mark.parametrize("name", sorted(COMMON))
+def test_what_every_room_may_use_uses_no_room(name: str) -> None:
+    assert imported_parts(PACKAGE / f"{name}.py") <= COMMON
+
+
+@pytest.mark.parametrize("path", standing_elsewhere_than("settings"), ids=names)
+def test_only_the_settings_read_the_environment(path: Path) -> None:
+    reads = {"environ", "environb", "getenv", "getenvb"}
+    used = {node.attr for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute)}
+    assert not used & reads
+    assert not {found.module for found in imports(path)} & {f"os.{name}" for name in reads}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=names)
+def test_imports_are_absolute(path: Path) -> None:
+    assert [found for found in imports(path) if found.level] == []
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=names)
+def test_a_package_holds_a_docstring_and_nothing_else(path: Path) -> None:
+    tree = tree_of(path)
+    assert ast.get_docstring(tree)
+    assert len(tree.body) == 1
+
+
+@pytest.mark.parametrize("path", PLAIN_MODULES, ids=names)
+def test_a_module_says_what_belongs_in_it_and_what_does_not(path: Path) -> None:
+    said = " ".join((ast.get_docstring(tree_of(path)) or "").split())
+    assert "Belongs here:" in said
+    assert "oes not belong here:" in said
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "defs").rglob("*.py")), ids=names)
+def test_annotations_that_dagster_reads_are_not_put_off(path: Path) -> None:
+    assert "__future__" not in {found.module for found in imports(path)}
+
+
+def test_the_definitions_load_nothing_that_only_a_run_needs() -> None:
+    loaded = _loaded_by("import ingestion_pipeline.definitions")
+    assert "dagster" in loaded
+    assert sorted(HEAVY & loaded) == []
+
+
+def test_dagster_itself_loads_none_of_it_either() -> None:
+    # Otherwise the test above would ask the impossible of the definitions.
+    assert sorted(HEAVY & _loaded_by("import dagster")) == []
+
+
+def test_the_command_line_starts_without_dagster() -> None:
+    loaded = _loaded_by("import ingestion_pipeline.cli")
+    assert sorted((HEAVY | {"dagster"}) & loaded) == []
+
+
+def _loaded_by(statement: str) -> set[str]:
+    """Name the packages that a fresh process has loaded after a statement."""
+    script = f"{statement}; import json, sys; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    modules: list[str] = json.loads(done.stdout)
+    return {module.split(".")[0] for module in modules}

@@ -1,0 +1,86 @@
+"""Canonical text and hashes: equal values are equal, and nothing else is."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingestion_pipeline.hashing import canonical_json, row_hashes
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@given(value=JSON_VALUES)
+def test_canonical_json_reads_back_as_the_value(value: Any) -> None:
+    assert json.loads(canonical_json(value)) == value
+
+
+@given(value=st.dictionaries(st.text(), st.integers(), min_size=2), data=st.data())
+def test_canonical_json_does_not_depend_on_the_order_of_keys(
+    value: dict[str, int], data: st.DataObject
+) -> None:
+    shuffled = dict(data.draw(st.permutations(list(value.items()))))
+    assert canonical_json(shuffled) == canonical_json(value)
+
+
+def test_canonical_json_is_the_same_for_ever() -> None:
+    assert canonical_json({"b": [1, 2.5, None], "a": {"кафе": True}}) == (
+        '{"a":{"кафе":true},"b":[1,2.5,null]}'
+    )
+
+
+def test_a_rows_hash_is_the_same_for_ever() -> None:
+    row = ("node/1", None, True, -5, 49.106414, b"\x00\xff", date(2026, 11, 20), "кафе 'é' \\")
+    assert row_hashes([[value] for value in row]) == ["5ed180977653500fea8bf5affde3d02d"]
+
+
+def test_a_rows_hash_does_not_depend_on_which_characters_this_python_knows() -> None:
+    # U+1FAE9 came with Unicode 16, U+0378 is not assigned, U+00AD is not printable.
+    assert row_hashes([["\U0001fae9 \u0378 \u00ad"]]) == ["1f60e4f9c08a2864ad365165d2c96524"]
+
+
+ROWS = st.lists(
+    st.tuples(st.text(max_size=3), st.none() | st.integers(0, 2) | st.text(max_size=2)), max_size=6
+)
+
+
+@given(rows=ROWS)
+def test_hashes_are_equal_exactly_where_rows_are(rows: list[tuple[str, Any]]) -> None:
+    hashes = row_hashes([[row[0] for row in rows], [row[1] for row in rows]])
+    assert len(hashes) == len(rows)
+    for first, one in zip(rows, hashes, strict=True):
+        for second, other in zip(rows, hashes, strict=True):
+            assert (one == other) == (first == second)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        pytest.param([("a", "bc"), ("ab", "c")], id="where one column ends"),
+        pytest.param([(None, ""), ("", None), ("None", None)], id="nothing and the word for it"),
+        pytest.param([(1, "1"), ("1", 1), (1.0, "1")], id="numbers and their text"),
+        pytest.param([("\\xe9", ""), ("é", ""), ("e\u0301", "")], id="escapes and their letters"),
+        pytest.param([(b"a", ""), ("a", ""), ("b'a'", "")], id="bytes and text"),
+    ],
+)
+def test_what_only_looks_alike_has_another_hash(others: list[tuple[Any, Any]]) -> None:
+    hashes = row_hashes([[row[0] for row in others], [row[1] for row in others]])
+    assert len(set(hashes)) == len(others)
+
+
+def test_columns_of_different_length_have_no_rows() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        row_hashes([[1, 2], [1]])
+
+
+def test_no_rows_have_no_hashes() -> None:
+    assert row_hashes([[], []]) == []
