@@ -2,8 +2,9 @@
 
 Belongs here: arguments, words for a person, exit codes. Does not belong here: any work.
 
-Exit codes: 0 done; 1 failed, and trying again as it is will not help; 2 wrong usage or
-configuration; 3 another live run holds the key; 75 failed, and a later try may succeed.
+Exit codes: 0 done; 1 failed, and trying again as it is will not help; 2 wrong usage, settings or
+cities file; 3 another live run holds the key; 75 failed, and a later try may succeed; 130
+interrupted.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
     import dagster as dg
     import sqlalchemy as sa
 
-    from ingestion_pipeline.cities import City
+    from ingestion_pipeline.cities import Cities, City
     from ingestion_pipeline.settings import Settings
 
-FAILED, WRONG_USAGE, KEY_HELD, TRY_LATER = 1, 2, 3, 75
+FAILED, WRONG_USAGE, KEY_HELD, TRY_LATER, INTERRUPTED = 1, 2, 3, 75, 130
 
 BIGGEST_CATEGORIES = 5
 CHANGES_SHOWN = 50
@@ -78,7 +79,8 @@ def main() -> None:
     """Keep each city's points of interest staged, day by day, from OpenStreetMap.
 
     Settings come from environment variables (docs/operations.md). Exit codes: 0 done; 1 failed;
-    2 wrong usage or configuration; 3 another run holds the key; 75 failed, try again later.
+    2 wrong usage, settings or cities file; 3 another run holds the key; 75 failed, try again
+    later; 130 interrupted.
     """
 
 
@@ -121,10 +123,11 @@ def cities() -> None:
 def run(slug: str, day: date, *, refetch: bool) -> None:
     """Stage one city's POIs of one day, through Dagster, in this process."""
     settings = load_settings()
-    city = load_cities(settings.cities_file).get(slug)
+    cities = load_cities(settings.cities_file)
+    city = cities.get(slug)
     _require_partition(settings, day)
     _log_to_stderr()
-    result = _run_job(settings, city, day, refetch=refetch)
+    result = _run_job(settings, cities, city, day, refetch=refetch)
     if not result.success:
         _report_failure(result)
     _report_success(settings, city, day, result)
@@ -147,7 +150,7 @@ def runs(slug: str | None, limit: int) -> None:
             run.trigger,
             str((run.counts or {}).get("rows", "")),
             run.id,
-            f"{run.error_code}: {run.error_message}" if run.error_code else "",
+            " ".join(f"{run.error_code}: {run.error_message}".split()) if run.error_code else "",
         )
         for run in recent(_database(settings), city_slug=slug, limit=limit)
     ]
@@ -163,6 +166,8 @@ def diff(slug: str, earlier: date, later: date, *, as_json: bool) -> None:
     """Tell two staged days apart: features added, changed (in which columns) and removed."""
     from ingestion_pipeline.staging.days import difference
 
+    if later <= earlier:
+        raise click.BadParameter(f"{later} is not later than {earlier}", param_hint="--to")
     settings = load_settings()
     city = load_cities(settings.cities_file).get(slug)
     changes = difference(_database(settings), _slice(city, earlier), later)
@@ -213,6 +218,7 @@ def _database(settings: Settings) -> sa.Engine:
     from ingestion_pipeline.staging.database import create_engine, require_migrated
 
     engine = create_engine(settings.database)
+    click.get_current_context().call_on_close(engine.dispose)
     require_migrated(engine)
     return engine
 
@@ -244,12 +250,14 @@ def _log_to_stderr() -> None:
 
 
 def _run_job(
-    settings: Settings, city: City, day: date, *, refetch: bool
+    settings: Settings, cities: Cities, city: City, day: date, *, refetch: bool
 ) -> dg.ExecuteInProcessResult:
     import dagster as dg
 
-    from ingestion_pipeline.definitions import definitions
+    from ingestion_pipeline.definitions import build_definitions
     from ingestion_pipeline.defs.assets.osm import JOB
+    from ingestion_pipeline.defs.failures import Retrying
+    from ingestion_pipeline.defs.resources import Workshop
     from ingestion_pipeline.defs.work import TRIGGER_TAG
     from ingestion_pipeline.identity import CityDay
 
@@ -258,9 +266,11 @@ def _run_job(
     configuration = home / "dagster.yaml"
     if not configuration.exists():
         shutil.copyfile(Path(__file__).with_name("dagster.yaml"), configuration)
+    # Whoever waits at a terminal, or a job of cron, tries again by itself: exit code 75 says so.
+    workshop = Workshop(settings, cities, retrying=Retrying(maximum=0))
     with dg.DagsterInstance.from_config(str(home)) as instance:
         return (
-            definitions()
+            build_definitions(workshop)
             .resolve_job_def(JOB)
             .execute_in_process(
                 partition_key=str(CityDay(city.slug, day)),
@@ -277,11 +287,16 @@ def _run_job(
 
 def _report_failure(result: dg.ExecuteInProcessResult) -> None:
     """Say why the run failed, and leave with the code that says what helps."""
+    from dagster._core.execution.plan.objects import ErrorSource
+
     for event in result.all_events:
         if not event.is_step_failure:
             continue
         data = event.step_failure_data
         described = data.user_failure_data
+        if data.error_source == ErrorSource.INTERRUPT:
+            click.echo("Interrupted: nothing was staged", err=True)
+            sys.exit(INTERRUPTED)
         if described is None:
             cause = data.error.cause or data.error if data.error else None
             click.echo(f"Error: {cause.message if cause else event.message}", err=True)

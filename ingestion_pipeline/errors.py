@@ -7,6 +7,7 @@ concrete error; those stand in one file per area (`osm/errors.py`, `staging/erro
     ├── SettingsError             settings.py
     ├── CitiesFileError           cities.py
     ├── UnknownCity               cities.py
+    ├── FileNotWritten            export.py
     ├── OsmError                  osm/errors.py
     ├── LakeError                 lake/errors.py
     └── StagingError              staging/errors.py

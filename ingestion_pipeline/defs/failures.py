@@ -5,30 +5,43 @@ errors themselves (one file per area).
 """
 
 import random
+from dataclasses import dataclass
 
 import dagster as dg
 
 from ingestion_pipeline.errors import IngestionError
 
-MAXIMUM_RETRIES = 3
-FIRST_WAIT_SECONDS = 60
-"""The first wait before a step is tried again; each next one is twice as long."""
 
-
-def may_retry(error: IngestionError, *, retry_number: int) -> bool:
-    """Tell whether Dagster is to try the step again."""
-    return error.should_retry and retry_number < MAXIMUM_RETRIES
-
-
-def retry_of(*, retry_number: int) -> dg.RetryRequested:
-    """Ask Dagster to try the step again, later each time, and not all cities at the same moment.
+@dataclass(frozen=True)
+class Retrying:
+    """How a step is tried again whose error may pass by itself.
 
     It is raised and not set as a policy of the asset, because a blanket policy also retries what
     cannot succeed, and a run that a person has terminated.
+
+    Attributes:
+        maximum: How many times.
+        first_wait_s: How long Dagster waits before the first time; each next wait is twice as long.
     """
-    wait = FIRST_WAIT_SECONDS * 2**retry_number
-    jitter = random.uniform(0.5, 1.5)  # noqa: S311 - spreads load, keeps no secret
-    return dg.RetryRequested(max_retries=MAXIMUM_RETRIES, seconds_to_wait=wait * jitter)
+
+    maximum: int = 3
+    first_wait_s: float = 60.0
+
+    def of(self, error: IngestionError, *, retry_number: int) -> dg.RetryRequested | None:
+        """Ask Dagster to try the step again, later each time, not all cities at the same moment.
+
+        Args:
+            error: Why the step failed.
+            retry_number: How many times it was tried again already.
+
+        Returns:
+            What to raise; None where trying again does not help, or has not helped often enough.
+        """
+        if not error.should_retry or retry_number >= self.maximum:
+            return None
+        wait = self.first_wait_s * 2**retry_number
+        jitter = random.uniform(0.5, 1.5)  # noqa: S311 - spreads load, keeps no secret
+        return dg.RetryRequested(max_retries=self.maximum, seconds_to_wait=wait * jitter)
 
 
 def failure_of(error: IngestionError) -> dg.Failure:

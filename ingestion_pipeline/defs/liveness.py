@@ -31,15 +31,16 @@ def is_alive(run: Run, instance: dg.DagsterInstance) -> bool:
     """Tell whether the run may still be working.
 
     A run that Dagster knows to be finished is not. Otherwise its process decides where it was one
-    of this machine; elsewhere Dagster's word stands, and a run that it does not know is gone.
+    of this host; a process from before the host, or the container of that name, was started again
+    is gone. Elsewhere Dagster's word stands, and a run that it does not know is gone.
     """
     assert run.dagster_run_id is not None
     known = instance.get_run_by_id(run.dagster_run_id)
     if known is not None and known.is_finished:
         return False
     machine, _, process = (run.worker or "").partition(_SEPARATOR)
-    if machine == _machine():
-        return _process_lives(process)
+    if _host(machine) == _host(_machine()):
+        return machine == _machine() and _process_lives(process)
     return known is not None
 
 
@@ -52,13 +53,19 @@ def _process_lives(process: str) -> bool:
 
 
 def _started(process: psutil.Process) -> str:
-    """Process ids are used again; together with the time of start they are not."""
-    return "dead" if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"
+    """Tell when a process was started: ids are used again, but not with the same time.
+
+    It is told in seconds since the machine was booted: no correction of the clock moves that.
+    """
+    if process.status() == psutil.STATUS_ZOMBIE:
+        return "dead"
+    booted = psutil.boot_time()  # first: older releases of psutil count from where it was seen last
+    return f"{process.create_time() - booted:.2f}"
 
 
 @cache
 def _machine() -> str:
-    """Name this boot of this machine, and the container where process ids are its own."""
+    """Name this host, its boot, and the container where process ids are its own."""
     parts = [socket.gethostname() or platform.node()]
     for source in (Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")):
         if source.is_symlink():
@@ -66,3 +73,7 @@ def _machine() -> str:
         elif source.exists():
             parts.append(source.read_text().strip())
     return "/".join(parts).replace(_SEPARATOR, "-")
+
+
+def _host(machine: str) -> str:
+    return machine.partition("/")[0]

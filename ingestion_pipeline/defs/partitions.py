@@ -9,7 +9,7 @@ from datetime import date
 import dagster as dg
 
 from ingestion_pipeline.cities import Cities
-from ingestion_pipeline.identity import CityDay
+from ingestion_pipeline.identity import CityDay, PartitionKeyError
 
 CITY = "city"
 DAY = "day"
@@ -32,6 +32,11 @@ def city_day(context: dg.AssetExecutionContext) -> CityDay:
     """Read the run's partition; it may be anything, because GraphQL does not validate it.
 
     Raises:
-        PartitionKeyError: It is not a city and a day.
+        PartitionKeyError: It is not a city and a day, or the run has none or a range of them.
     """
+    if not context.has_partition_key:
+        raise PartitionKeyError(
+            "the run is not of a single partition; launch it again with a key such as "
+            "'kazan|2026-11-20', and many days as a backfill of one run each"
+        )
     return CityDay.parse(str(context.partition_key))

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from ingestion_pipeline.cities import Cities
 from ingestion_pipeline.clock import Clock, SystemClock
+from ingestion_pipeline.defs.failures import Retrying
 from ingestion_pipeline.lake.snapshots import Lake
 from ingestion_pipeline.settings import Settings
 from ingestion_pipeline.staging.database import create_engine, describe, require_migrated
@@ -24,11 +25,13 @@ class Workshop:
         settings: The settings.
         cities: The cities.
         clock: The time, and the way to wait.
+        retrying: How a step is tried again whose error may pass by itself.
     """
 
     settings: Settings
     cities: Cities
     clock: Clock = field(default_factory=SystemClock)
+    retrying: Retrying = field(default_factory=Retrying)
 
     @cached_property
     def engine(self) -> sa.Engine:

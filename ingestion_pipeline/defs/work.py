@@ -4,6 +4,7 @@ Belongs here: claiming a city-day for a Dagster run, and what the ledger says wh
 any way. Does not belong here: the work itself (`assets/`), and the ledger (`staging/runs.py`).
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,13 +15,16 @@ import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 
 from ingestion_pipeline.cities import City
-from ingestion_pipeline.defs.failures import failure_of, may_retry, retry_of
+from ingestion_pipeline.defs.failures import failure_of
 from ingestion_pipeline.defs.liveness import is_alive, worker
 from ingestion_pipeline.defs.partitions import city_day
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.errors import IngestionError
 from ingestion_pipeline.identity import JobKey, JobType
 from ingestion_pipeline.staging import runs
+from ingestion_pipeline.staging.errors import DatabaseUnavailable
+
+log = logging.getLogger(__name__)
 
 RUN_ID_TAG = "ingestion/run_id"
 """Names the row of the ledger that a Dagster run was started for."""
@@ -78,8 +82,10 @@ def city_day_work(
     claim: runs.Claim | None = None
 
     def end(error_code: str, error_message: str, *, canceled: bool = False) -> None:
-        if claim is not None:
-            write = runs.cancel if canceled else runs.fail
+        if claim is None:
+            return
+        write = runs.cancel if canceled else runs.fail
+        try:
             write(
                 workshop.engine,
                 claim,
@@ -87,6 +93,9 @@ def city_day_work(
                 error_message=error_message,
                 now=workshop.clock.now(),
             )
+        except DatabaseUnavailable as error:
+            # The reason that the step ended for counts more; the next run finds this one dead.
+            log.warning("The ledger was not told that the run ended (%s): %s", error_code, error)
 
     try:
         partition = city_day(context)
@@ -96,9 +105,10 @@ def city_day_work(
         )
         yield Work(city, partition.day, claim)
     except IngestionError as error:
-        if may_retry(error, retry_number=context.retry_number):
-            context.log.warning("%s; this step will be tried again", error)
-            raise retry_of(retry_number=context.retry_number) from error
+        retry = workshop.retrying.of(error, retry_number=context.retry_number)
+        if retry is not None:
+            log.warning("%s. This step is tried again in %.0f s", error, retry.seconds_to_wait)
+            raise retry from error
         end(error.code, str(error))
         raise failure_of(error) from error
     except (DagsterExecutionInterruptedError, KeyboardInterrupt):
@@ -123,7 +133,7 @@ def _claim(context: dg.AssetExecutionContext, workshop: Workshop, key: JobKey) -
     return runs.claim(
         workshop.engine,
         key,
-        dagster_run_id=context.run_id,
+        dagster_run_id=context.run.run_id,
         worker=worker(),
         trigger=trigger_of(tags),
         is_alive=lambda run: is_alive(run, context.instance),
@@ -145,6 +155,6 @@ def trigger_of(tags: Mapping[str, str]) -> runs.Trigger:
 def _is_last_of(context: dg.AssetExecutionContext, chain: Sequence[str]) -> bool:
     """Tell whether the run was asked for no later asset of the chain than this one."""
     selected = context.job_def.asset_layer.selected_asset_keys
-    asked = [name for name in chain if dg.AssetKey(name) in selected]
-    last: str = asked[-1]
-    return last == context.asset_key.to_user_string()
+    steps = context.run.step_keys_to_execute or chain  # of a run that executes another again
+    asked = [name for name in chain if dg.AssetKey(name) in selected and name in steps]
+    return asked[-1:] == [context.asset_key.to_user_string()]

@@ -27,6 +27,7 @@ from ingestion_pipeline.osm.acquire import Acquisition
 from ingestion_pipeline.osm.boundary import boundary_of
 from ingestion_pipeline.osm.errors import TooFewPois
 from ingestion_pipeline.osm.honesty import require_enough
+from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice
 from ingestion_pipeline.staging.slices import RejectedObject, SliceEvidence, replace_slice
 
@@ -122,6 +123,7 @@ def build_osm_assets(partitions: dg.PartitionsDefinition) -> Sequence[dg.AssetsD
                 licence=manifest.licence,
                 attribution=manifest.attribution,
             )
+            runs.require(workshop.engine, work.claim)
             address = write_frame(
                 workshop.lake,
                 _frame_key(work),
@@ -183,6 +185,7 @@ def _fetch(workshop: Workshop, work: Work) -> Manifest:
             workdir=Path(folder),
         )
         manifest = _manifest_of(acquired, workshop, work)
+    runs.require(workshop.engine, work.claim)
     workshop.lake.write_manifest(manifest)
     return manifest
 

@@ -1,0 +1,443 @@
+"""The job, from raw bytes to staged rows, as Dagster runs it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+import dagster as dg
+import pytest
+from PIL import Image
+from pydantic import SecretStr
+
+from ingestion_pipeline.osm.selection import overpass_query
+from ingestion_pipeline.staging.tables import (
+    ingestion_run,
+    poi_ingestion_staging,
+    staged_partition,
+)
+from ingestion_pipeline_tests.installation import (
+    NOON,
+    TOWN,
+    ScriptedClock,
+    contents,
+    failure,
+    installed,
+    metadata,
+    overpass_cafes,
+    why,
+    write_extract,
+)
+from ingestion_pipeline_tests.overpass_server import OverpassServer, Reply, overpass_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ingestion_pipeline_tests.installation import Installation
+
+TOWN_KEY = "town|2024-06-01"
+PASSWORD = "Unspeakable-Secret-7"
+
+
+def test_the_sample_is_staged_and_every_asset_says_what_a_person_needs(
+    tmp_path: Path, database_url: str
+) -> None:
+    with installed(tmp_path, database_url, stored=True) as here:
+        result = here.run()
+        assert result.success, why(result)
+        snapshot = metadata(result, "osm_snapshot")
+        pois = metadata(result, "osm_pois")
+        staged = metadata(result, "poi_staging")
+        (run,) = here.ledger()
+        rows = here.count(poi_ingestion_staging)
+    assert rows > 2000
+    assert snapshot == {
+        "as_of": 1555840214.0,
+        "as_of_source": "newest_object",
+        "obtained": "extract",
+        "location": snapshot["location"],
+        "replayed": False,
+        "fetched_at": snapshot["fetched_at"],
+        "raw_bytes": 685_110,
+        "stored_bytes": 685_110,
+        "parts": 1,
+        "digest": "b73e9c2c82054d654209b0127f1c3287d5900d6780a6083bf3a45ead8ba3e5ee",
+        "query": "```\nnone: a file\n```",
+        "licence": "ODbL-1.0",
+        "attribution": "© OpenStreetMap contributors",
+        "runbook": "docs/operations.md",
+    }
+    assert snapshot["location"].endswith("Helsinki.osm.pbf")
+    assert set(pois) == {
+        "dagster/row_count",
+        "categories",
+        "category_count",
+        "only_generic_category",
+        "geometry_quality",
+        "point_source",
+        "status",
+        "opening_hours_not_understood",
+        "outside_boundary",
+        "rejected",
+        "rejections",
+        "map",
+        "frame",
+        "columns",
+    }
+    assert pois["dagster/row_count"] == rows
+    assert len(pois["map"]) < 60_000  # it stays in the event log for ever
+    assert 200 < pois["category_count"] < 400
+    assert pois["categories"].startswith("| category | POIs |\n|---|---:|\n")
+    for name in ("geometry_quality", "point_source", "status"):
+        numbers = re.findall(r"\| ([\d,]+) \|$", pois[name], re.MULTILINE)
+        assert sum(int(number.replace(",", "")) for number in numbers) == rows
+    assert staged == {
+        "dagster/row_count": rows,
+        "added": rows,
+        "changed": 0,
+        "removed": 0,
+        "rejected": pois["rejected"],
+        "written": rows,
+        "as_of": snapshot["as_of"],
+        "as_of_source": "newest_object",
+        "digest": snapshot["digest"],
+        "rules_version": staged["rules_version"],
+        "database": staged["database"],
+        "columns": "docs/data-dictionary.md",
+    }
+    assert (run.status, run.trigger, run.attempt) == ("SUCCEEDED", "ui", 1)
+    assert run.dagster_run_id == result.run_id
+    assert run.as_of is not None
+    assert run.as_of.timestamp() == snapshot["as_of"]
+    assert run.counts == {
+        "rows": rows,
+        "added": rows,
+        "changed": 0,
+        "removed": 0,
+        "rejected": pois["rejected"],
+        "written": rows,
+    }
+
+
+@pytest.fixture
+def town(install_town: Callable[..., Installation], tmp_path: Path) -> Installation:
+    """The invented town, from an extract with two cafés."""
+    extract = write_extract(tmp_path / "town.osm.pbf", {1: "A", 2: "B"})
+    city = {"osm_source": "extract", "osm_extract": str(extract)}
+    return install_town(city=city, clock=ScriptedClock(NOON))
+
+
+def test_the_map_is_a_picture(town: Installation) -> None:
+    markdown = metadata(town.run(TOWN_KEY), "osm_pois")["map"]
+    found = re.fullmatch(r"!\[\d+ POIs\]\(data:image/png;base64,([A-Za-z0-9+/=]+)\)", markdown)
+    assert found is not None
+    picture = Image.open(io.BytesIO(base64.b64decode(found[1])))
+    assert picture.format == "PNG"
+    assert picture.getcolors() is not None
+    assert len(picture.getcolors() or []) > 2
+
+
+def test_running_again_replays_the_snapshot_and_writes_nothing(
+    tmp_path: Path, database_url: str
+) -> None:
+    extract = tmp_path / "town.osm.pbf"
+    write_extract(extract, {1: "A", 2: "B"})
+    city = TOWN | {"osm_source": "extract", "osm_extract": str(extract)}
+    with installed(tmp_path, database_url, cities=[city], clock=ScriptedClock(NOON)) as here:
+        assert here.run(TOWN_KEY).success
+        before = contents(here.engine, but=frozenset(), tables=[poi_ingestion_staging])
+        partition = contents(here.engine, but=frozenset(), tables=[staged_partition])
+        extract.unlink()  # what is replayed needs no upstream
+        again = here.run(TOWN_KEY)
+        assert metadata(again, "osm_snapshot")["replayed"] is True
+        assert metadata(again, "poi_staging")["written"] == 0
+        assert contents(here.engine, but=frozenset(), tables=[poi_ingestion_staging]) == before
+        assert contents(here.engine, but=frozenset(), tables=[staged_partition]) == partition
+        assert [run.status for run in here.ledger()] == ["SUCCEEDED", "SUCCEEDED"]
+
+
+def test_a_refetch_asks_upstream_again_and_keeps_the_old_bytes(
+    install_town: Callable[..., Installation], tmp_path: Path
+) -> None:
+    extract = write_extract(tmp_path / "town.osm.pbf", {1: "A", 2: "B"})
+    city = {"osm_source": "extract", "osm_extract": str(extract)}
+    here = install_town(city=city, clock=ScriptedClock(NOON))
+    first = metadata(here.run(TOWN_KEY), "osm_snapshot")
+    write_extract(extract, {1: "A", 2: "New", 3: "C"})
+    assert metadata(here.run(TOWN_KEY), "poi_staging")["written"] == 0
+    again = here.run(TOWN_KEY, refetch=True)
+    second = metadata(again, "osm_snapshot")
+    assert second["replayed"] is False
+    assert second["digest"] != first["digest"]
+    assert metadata(again, "poi_staging")["dagster/row_count"] == 3
+    assert metadata(again, "poi_staging")["written"] == 3  # one deleted, two inserted
+    assert len(list((tmp_path / "lake/raw").glob("*/*"))) == 2
+    assert metadata(here.run(TOWN_KEY), "osm_snapshot")["digest"] == second["digest"]
+
+
+def test_the_query_is_shown_and_no_secret_is_stored_anywhere(
+    tmp_path: Path, postgis_url: str
+) -> None:
+    database = urlsplit(postgis_url)
+    secret = database.password or PASSWORD
+    if database.password is None:
+        user = f"{database.username}:{PASSWORD}@"
+        place = database.netloc.rpartition("@")[2]
+        postgis_url = urlunsplit(database._replace(netloc=user + place))
+    with (
+        OverpassServer(Reply(body=overpass_json(overpass_cafes({1: "A"}), base=_text()))) as server,
+        installed(
+            tmp_path,
+            postgis_url,
+            cities=[TOWN],
+            clock=ScriptedClock(NOON),
+            stored=True,
+            overpass_url=server.url.replace("http://", f"http://me:{PASSWORD}@")
+            + f"?key={PASSWORD}",
+        ) as here,
+    ):
+        result = here.run(TOWN_KEY)
+        assert result.success, why(result)
+        snapshot = metadata(result, "osm_snapshot")
+        assert snapshot["location"] == server.url
+        assert server.queries[0] in snapshot["query"]
+        assert "***@" in metadata(result, "poi_staging")["database"]
+        server.enqueue(Reply(400, f"<p>no {server.requests[0].path}</p>", "text/html"))
+        error_code, words = failure(here.run(TOWN_KEY, refetch=True))
+        assert error_code == "overpass_rejected"
+        assert PASSWORD not in words
+        assert any(f"key={PASSWORD}" in request.path for request in server.requests)
+        everything = contents(here.engine, but=frozenset())
+    assert PASSWORD not in str(everything)
+    holders = [
+        path
+        for path in tmp_path.rglob("*")
+        if path.is_file() and any(word.encode() in path.read_bytes() for word in {PASSWORD, secret})
+    ]
+    assert holders == []
+
+
+def test_no_secret_is_told_when_the_database_is_gone(
+    install_town: Callable[..., Installation], tmp_path: Path
+) -> None:
+    here = install_town(stored=True)
+    lost = SecretStr(f"postgresql://me:{PASSWORD}@127.0.0.1:1/nowhere")
+    settings = here.workshop.settings.model_copy(update={"database_url": lost})
+    result = replace(here, workshop=replace(here.workshop, settings=settings)).run(TOWN_KEY)
+    error_code, words = failure(result)
+    assert error_code == "database_unavailable"
+    assert "me:***@127.0.0.1" in words
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in files if PASSWORD.encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    ("tags", "error_code"),
+    [
+        ({"dagster/partition": "helsinki"}, "bad_partition_key"),
+        (
+            {
+                "dagster/partition": "nowhere|2019-04-21",
+                "dagster/partition/city": "nowhere",
+                "dagster/partition/day": "2019-04-21",
+            },
+            "unknown_city",
+        ),
+        (
+            {
+                "dagster/partition": "2019-04-21|helsinki",
+                "dagster/partition/city": "2019-04-21",
+                "dagster/partition/day": "helsinki",
+            },
+            "bad_partition_key",
+        ),
+        (
+            {
+                "dagster/partition": "helsinki|2019-02-30",
+                "dagster/partition/city": "helsinki",
+                "dagster/partition/day": "2019-02-30",
+            },
+            "bad_partition_key",
+        ),
+        ({}, "bad_partition_key"),
+        (
+            {
+                "dagster/asset_partition_range_start": "helsinki|2019-04-21",
+                "dagster/asset_partition_range_end": "helsinki|2019-04-23",
+            },
+            "bad_partition_key",
+        ),
+    ],
+    ids=["no day", "no such city", "swapped", "no such day", "none", "a range"],
+)
+def test_a_partition_that_graphql_did_not_validate_ends_in_a_clear_failure(
+    install: Callable[..., Installation], tags: dict[str, str], error_code: str
+) -> None:
+    here = install()
+    result = here.run(None, tags=tags)
+    code, words = failure(result)
+    assert code == error_code
+    assert "has no city" in words or "launch" in words
+    assert here.count(ingestion_run) == 0
+    assert not [event for event in result.all_events if event.is_step_restarted]
+
+
+@pytest.mark.parametrize("day", ["2019-04-20", "2019-04-22"])
+def test_a_past_day_without_evidence_fails_and_says_why(
+    install: Callable[..., Installation], day: str
+) -> None:
+    here = install()
+    code, words = failure(here.run(f"helsinki|{day}"))
+    assert code == "no_evidence_for_day"
+    assert "shows the state of 2019-04-21T09:50:14Z" in words
+    (run,) = here.ledger()
+    assert (run.status, run.error_code, run.error_message) == ("FAILED", code, words)
+    assert here.manifests() == []
+    assert here.count(staged_partition) == 0
+
+
+def test_a_day_that_has_not_begun_fails(install_town: Callable[..., Installation]) -> None:
+    here = install_town(
+        clock=ScriptedClock(NOON), overpass_url="http://127.0.0.1:1/api/interpreter"
+    )
+    assert failure(here.run("town|2024-06-02"))[0] == "future_day"
+    assert here.ledger()[0].status == "FAILED"
+
+
+@pytest.mark.parametrize("last", ["osm_snapshot", "osm_pois"])
+def test_a_run_of_earlier_assets_only_ends_as_canceled_because_nothing_was_staged(
+    town: Installation, last: str
+) -> None:
+    chain = ["osm_snapshot", "osm_pois"]
+    assert town.run(TOWN_KEY, only=chain[: chain.index(last) + 1]).success
+    (run,) = town.ledger()
+    assert (run.status, run.error_code) == ("CANCELED", "not_staged")
+    assert last in (run.error_message or "")
+    assert town.count(staged_partition) == 0
+
+
+def test_the_assets_can_be_materialized_one_run_each(town: Installation) -> None:
+    for name in ("osm_snapshot", "osm_pois", "poi_staging"):
+        assert town.run(TOWN_KEY, only=[name]).success
+    assert sorted(run.status for run in town.ledger()) == ["CANCELED", "CANCELED", "SUCCEEDED"]
+    assert town.count(poi_ingestion_staging) == 2
+
+
+@pytest.mark.parametrize("asset", ["osm_pois", "poi_staging"])
+def test_an_asset_without_what_it_needs_says_what_to_materialize_first(
+    town: Installation, asset: str
+) -> None:
+    code, words = failure(town.run(TOWN_KEY, only=[asset]))
+    assert code == "snapshot_missing"
+    assert "materialize" in words
+    assert town.ledger()[0].status == "FAILED"
+
+
+def test_a_day_with_too_few_pois_is_refused_and_fetched_anew_by_the_next_run(
+    install_town: Callable[..., Installation], tmp_path: Path
+) -> None:
+    extract = write_extract(tmp_path / "town.osm.pbf", {1: "A"})
+    city = {"osm_source": "extract", "osm_extract": str(extract), "minimum_pois": 2}
+    here = install_town(city=city, clock=ScriptedClock(NOON))
+    code, words = failure(here.run(TOWN_KEY))
+    assert code == "too_few_pois"
+    assert ".refused-" in words
+    assert here.manifests() == []
+    assert here.count(poi_ingestion_staging) == here.count(staged_partition) == 0
+    write_extract(extract, {1: "A", 2: "B"})
+    again = here.run(TOWN_KEY)
+    assert again.success
+    assert metadata(again, "osm_snapshot")["replayed"] is False
+    assert [run.status for run in here.ledger()] == ["FAILED", "SUCCEEDED"]
+
+
+def _text() -> str:
+    return NOON.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+BOUNDARY: dict[str, Any] = {
+    "type": "relation",
+    "id": 7,
+    "version": 3,
+    "timestamp": "2024-01-01T00:00:00Z",
+    "tags": {"type": "boundary", "boundary": "administrative", "name": "Town"},
+    "members": [
+        {
+            "type": "way",
+            "ref": 70,
+            "role": "outer",
+            "geometry": [
+                {"lon": 10.0, "lat": 50.0},
+                {"lon": 10.05, "lat": 50.0},
+                {"lon": 10.05, "lat": 50.1},
+                {"lon": 10.0, "lat": 50.1},
+                {"lon": 10.0, "lat": 50.0},
+            ],
+        }
+    ],
+}
+
+
+def test_a_boundary_relation_decides_which_features_are_the_citys(
+    install_town: Callable[..., Installation],
+) -> None:
+    cafes = overpass_cafes({10: "inside", 90: "outside"})
+    body = overpass_json(cafes, boundary=[BOUNDARY], base=_text())
+    with OverpassServer(Reply(body=body)) as server:
+        here = install_town(
+            city={"boundary_ref": "relation/7"},
+            clock=ScriptedClock(NOON),
+            overpass_url=server.url,
+        )
+        result = here.run(TOWN_KEY)
+        assert metadata(result, "osm_pois")["outside_boundary"] == 1
+        assert metadata(result, "poi_staging")["dagster/row_count"] == 1
+        assert here.ledger()[0].boundary_ref == "relation/7"
+        area = here.workshop.cities.get("town").area
+        assert server.queries == [
+            overpass_query(
+                area, bbox=area.bbox, with_boundary=True, timeout_s=180, maxsize_bytes=1 << 28
+            )
+        ]
+
+
+@pytest.mark.parametrize(
+    ("city", "error_code"),
+    [
+        ({"name": {"en": "Elsewhere"}}, "boundary_name_mismatch"),
+        ({"bbox": [10.0, 50.0, 10.04, 50.1]}, "boundary_outside_bbox"),
+    ],
+)
+def test_a_boundary_that_cannot_be_the_citys_stages_nothing(
+    install_town: Callable[..., Installation], city: dict[str, Any], error_code: str
+) -> None:
+    body = overpass_json(overpass_cafes({10: "A"}), boundary=[BOUNDARY], base=_text())
+    with OverpassServer(Reply(body=body)) as server:
+        here = install_town(
+            city={"boundary_ref": "relation/7"} | city,
+            clock=ScriptedClock(NOON),
+            overpass_url=server.url,
+        )
+        assert failure(here.run(TOWN_KEY))[0] == error_code
+    (run,) = here.ledger()
+    assert (run.status, run.error_code) == ("FAILED", error_code)
+    assert here.count(staged_partition) == 0
+
+
+def test_dagster_knows_the_digest_as_the_version_of_the_snapshots_data(
+    town: Installation,
+) -> None:
+    result = town.run(TOWN_KEY)
+    (materialization,) = result.asset_materializations_for_node("osm_snapshot")
+    assert materialization.partition == TOWN_KEY
+    assert materialization.tags is not None
+    assert (
+        materialization.tags["dagster/data_version"] == metadata(result, "osm_snapshot")["digest"]
+    )
+    kept = town.instance.fetch_materializations(dg.AssetKey("poi_staging"), limit=5)
+    assert len(kept.records) == 1

@@ -1,0 +1,108 @@
+"""What Dagster is told of the project, and what loading that costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import dagster as dg
+import pytest
+
+from ingestion_pipeline.definitions import build_definitions
+from ingestion_pipeline.defs.assets.osm import CHAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ingestion_pipeline_tests.installation import Installation
+
+HEAVY = {
+    "alembic",
+    "fsspec",
+    "geopandas",
+    "httpx",
+    "matplotlib",
+    "msgspec",
+    "opening_hours",
+    "osmium",
+    "pandas",
+    "PIL",
+    "psycopg",
+    "pyarrow",
+    "pyproj",
+    "shapely",
+}
+"""Packages that only work needs: every process of Dagster imports the definitions."""
+
+
+@pytest.fixture
+def definitions(install: Callable[..., Installation]) -> dg.Definitions:
+    return build_definitions(install().workshop)
+
+
+def test_every_asset_tells_what_it_is(definitions: dg.Definitions) -> None:
+    specs = {spec.key.to_user_string(): spec for spec in definitions.resolve_all_asset_specs()}
+    assert set(specs) >= set(CHAIN)
+    for name, spec in specs.items():
+        assert spec.partitions_def is not None, name
+        assert spec.group_name not in (None, "default"), name
+        assert spec.description, name
+        assert spec.kinds, name
+
+
+def test_the_assets_form_one_chain(definitions: dg.Definitions) -> None:
+    specs = {spec.key.to_user_string(): spec for spec in definitions.resolve_all_asset_specs()}
+    upstream = {
+        name: [dep.asset_key.to_user_string() for dep in specs[name].deps] for name in CHAIN
+    }
+    assert upstream == {
+        "osm_snapshot": [],
+        "osm_pois": ["osm_snapshot"],
+        "poi_staging": ["osm_pois"],
+    }
+
+
+def test_the_job_runs_the_whole_chain_in_one_process(definitions: dg.Definitions) -> None:
+    job = definitions.resolve_job_def("osm_import")
+    assert {key.to_user_string() for key in job.asset_layer.selected_asset_keys} == set(CHAIN)
+    assert job.executor_def.name == "in_process"
+    assert job.description
+
+
+def test_there_is_a_partition_for_each_city_and_utc_day_the_current_one_included(
+    definitions: dg.Definitions,
+) -> None:
+    partitions = definitions.resolve_job_def("osm_import").partitions_def
+    assert isinstance(partitions, dg.MultiPartitionsDefinition)
+    assert [dimension.name for dimension in partitions.partitions_defs] == ["city", "day"]
+    before = datetime.now(UTC).date()
+    days = partitions.get_partitions_def_for_dimension("day").get_partition_keys()
+    after = datetime.now(UTC).date()
+    assert days[0] == "2015-01-01"
+    assert days[-1] in {before.isoformat(), after.isoformat()}
+    assert len(days) in {(day - datetime(2015, 1, 1, tzinfo=UTC).date()).days + 1
+                         for day in (before, after)}  # fmt: skip
+    cities = partitions.get_partitions_def_for_dimension("city").get_partition_keys()
+    assert "helsinki" in cities
+    assert partitions.has_partition_key(f"helsinki|{before}")
+    assert not partitions.has_partition_key(f"helsinki|{after + timedelta(days=1)}")
+
+
+def test_dagster_finds_no_fault_with_the_definitions(definitions: dg.Definitions) -> None:
+    dg.Definitions.validate_loadable(definitions)
+
+
+def test_loading_the_definitions_imports_nothing_that_only_work_needs() -> None:
+    program = (
+        "import sys\n"
+        "from ingestion_pipeline.definitions import definitions\n"
+        "definitions().resolve_job_def('osm_import')\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))\n"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert "dagster" in loaded
+    assert not HEAVY & set(loaded)

@@ -1,0 +1,412 @@
+"""The claim around every step, and what the ledger says when a step ends in any way."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import create_execution_plan, execute_run
+from pydantic import SecretStr
+
+from ingestion_pipeline.defs.failures import Retrying
+from ingestion_pipeline.defs.liveness import worker
+from ingestion_pipeline.defs.work import trigger_of
+from ingestion_pipeline.identity import JobKey
+from ingestion_pipeline.staging import runs
+from ingestion_pipeline.staging.days import Slice, read_day
+from ingestion_pipeline.staging.slices import replace_slice
+from ingestion_pipeline.staging.tables import staged_partition
+from ingestion_pipeline_tests.installation import (
+    NOON,
+    TODAY,
+    ScriptedClock,
+    contents,
+    failure,
+    metadata,
+    new_run_id,
+    overpass_cafes,
+    why,
+    write_extract,
+)
+from ingestion_pipeline_tests.overpass_server import OverpassServer, Reply, overpass_json
+from ingestion_pipeline_tests.staged import evidence_of, poi_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ingestion_pipeline_tests.installation import Installation
+
+KEY = f"town|{TODAY}"
+GOOD = Reply(body=overpass_json(overpass_cafes({1: "A", 2: "B"}), base="2024-06-01T11:59:00Z"))
+STALE = Reply(body=overpass_json(overpass_cafes({1: "A", 2: "B"}), base="2024-05-01T00:00:00Z"))
+
+
+def job_key(here: Installation) -> JobKey:
+    city = here.workshop.cities.get("town")
+    return JobKey("osm_import", "town", city.boundary_key, TODAY)
+
+
+def take(here: Installation, *, worker_name: str, dagster_run_id: str = "") -> runs.Claim:
+    """Take the key as another Dagster run does, which believes that any holder is dead."""
+    return runs.claim(
+        here.engine,
+        job_key(here),
+        dagster_run_id=dagster_run_id or new_run_id(),
+        worker=worker_name,
+        trigger="ui",
+        is_alive=lambda _: False,
+        now=NOON,
+    )
+
+
+def stage_by_hand(here: Installation, claim: runs.Claim) -> None:
+    """Stage other rows with another run's claim."""
+    replace_slice(
+        here.engine,
+        Slice("town", "poi", "osm", TODAY),
+        poi_rows({"node/900": "the newer run's"}),
+        rejections=[],
+        evidence=evidence_of(TODAY),
+        claim=claim,
+        now=NOON,
+    )
+
+
+def staged_refs(here: Installation) -> list[str] | None:
+    rows = read_day(here.engine, Slice("town", "poi", "osm", TODAY), ["source_ref"])
+    return None if rows is None else [row["source_ref"] for row in rows]
+
+
+# Errors
+
+
+def test_a_passing_error_is_tried_again_while_the_ledger_says_running(
+    install_town: Callable[..., Installation],
+) -> None:
+    seen: list[str] = []
+
+    def answer(_: object) -> Reply:
+        seen.extend(run.status for run in here.ledger())
+        return STALE if len(seen) == 1 else GOOD
+
+    with OverpassServer(answer) as server:
+        here = install_town(
+            clock=ScriptedClock(),
+            overpass_url=server.url,
+            retrying=Retrying(maximum=2, first_wait_s=0.2),
+        )
+        result = here.run(KEY)
+    assert result.success, why(result)
+    (again,) = [event for event in result.all_events if event.is_step_up_for_retry]
+    assert again.step_retry_data.seconds_to_wait is not None
+    assert 0.1 <= again.step_retry_data.seconds_to_wait <= 0.3
+    assert "StaleUpstream" in str(again.step_retry_data.error)
+    assert seen == ["RUNNING", "RUNNING"]
+    (run,) = here.ledger()
+    assert (run.status, run.attempt) == ("SUCCEEDED", 1)
+
+
+def test_when_no_retry_helps_the_run_fails_with_the_last_reason(
+    install_town: Callable[..., Installation],
+) -> None:
+    with OverpassServer(STALE) as server:
+        here = install_town(
+            clock=ScriptedClock(),
+            overpass_url=server.url,
+            retrying=Retrying(maximum=2, first_wait_s=0.01),
+        )
+        result = here.run(KEY)
+        assert len(server.requests) == 3
+    code, words = failure(result)
+    assert code == "stale_upstream"
+    (run,) = here.ledger()
+    assert (run.status, run.error_code, run.error_message) == ("FAILED", code, words)
+    assert run.finished_at is not None
+
+
+def test_a_lasting_error_fails_at_once(install_town: Callable[..., Installation]) -> None:
+    here = install_town()  # no OVERPASS_URL
+    result = here.run(KEY)
+    code, words = failure(result)
+    assert code == "overpass_not_configured"
+    assert "OVERPASS_URL" in words
+    assert not [event for event in result.all_events if event.is_step_up_for_retry]
+    (event,) = [event for event in result.all_events if event.is_step_failure]
+    assert event.step_failure_data.user_failure_data is not None
+    assert here.ledger()[0].error_code == code
+    skipped = {event.step_key for event in result.all_events if event.is_step_skipped}
+    executed = {event.step_key for event in result.all_events if event.is_step_start}
+    assert executed == {"osm_snapshot"}
+    assert not skipped & executed
+
+
+def test_what_nobody_foresaw_fails_the_run_and_keeps_its_traceback_in_dagster(
+    install_town: Callable[..., Installation],
+) -> None:
+    def break_down(look: int) -> None:
+        if look == 2:
+            raise ZeroDivisionError("the clock has stopped")
+
+    clock = ScriptedClock(on_look=break_down)
+    result = install_town(clock=clock, overpass_url="http://127.0.0.1:1/api").run(KEY)
+    assert not result.success
+    told = why(result)
+    assert "ZeroDivisionError: the clock has stopped" in told
+    assert "break_down" in told
+
+
+def test_what_nobody_foresaw_is_an_unexpected_error_in_the_ledger(
+    install_town: Callable[..., Installation],
+) -> None:
+    def break_down(look: int) -> None:
+        if look == 2:
+            raise ZeroDivisionError
+
+    here = install_town(
+        clock=ScriptedClock(on_look=break_down), overpass_url="http://127.0.0.1:1/api"
+    )
+    here.run(KEY)
+    (run,) = here.ledger()
+    assert (run.status, run.error_code) == ("FAILED", "unexpected_error")
+    assert "ZeroDivisionError" in (run.error_message or "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_terminated_run_ends_as_canceled(
+    install_town: Callable[..., Installation], number: signal.Signals
+) -> None:
+    def terminate(_: object) -> Reply:
+        (run,) = here.instance.get_runs()
+        here.instance.report_run_canceling(run)
+        os.kill(os.getpid(), number)
+        return replace(GOOD, delay_s=5)
+
+    with OverpassServer(terminate) as server:
+        here = install_town(overpass_url=server.url)
+        day = f"{here.workshop.clock.now():%Y-%m-%d}"
+        result = here.run(f"town|{day}")
+        assert not result.success
+        (dagster_run,) = here.instance.get_runs()
+    assert dagster_run.status == dg.DagsterRunStatus.CANCELED
+    (run,) = here.ledger()
+    assert (run.status, run.error_code) == ("CANCELED", "interrupted")
+    assert not [event for event in result.all_events if event.is_step_up_for_retry]
+    assert here.manifests() == []
+
+
+def test_the_reason_is_told_even_when_the_database_goes_away_in_the_middle(
+    install_town: Callable[..., Installation], tmp_path: Path
+) -> None:
+    def lose_database(_: object) -> Reply:
+        (tmp_path / "staging.gpkg").rename(tmp_path / "moved.gpkg")
+        (tmp_path / "staging.gpkg").mkdir()
+        return Reply(400, "no", "text/html")
+
+    with OverpassServer(lose_database) as server:
+        here = install_town(clock=ScriptedClock(), overpass_url=server.url)
+        assert failure(here.run(KEY))[0] == "overpass_rejected"
+    (tmp_path / "staging.gpkg").rmdir()
+    (tmp_path / "moved.gpkg").rename(tmp_path / "staging.gpkg")
+    assert here.ledger()[0].status == "RUNNING"  # nobody could tell; the next run finds it dead
+    with OverpassServer(GOOD) as server:
+        settings = here.workshop.settings.model_copy(update={"overpass_url": SecretStr(server.url)})
+        again = replace(here, workshop=replace(here.workshop, settings=settings)).run(KEY)
+    assert again.success, why(again)
+    assert [(run.status, run.error_code) for run in here.ledger()] == [
+        ("FAILED", "run_died"),
+        ("SUCCEEDED", None),
+    ]
+
+
+# Who started the run
+
+
+@pytest.mark.parametrize(
+    ("tags", "trigger"),
+    [
+        ({}, "ui"),
+        ({"dagster/backfill": "abc"}, "backfill"),
+        ({"dagster/schedule_name": "daily"}, "schedule"),
+        ({"dagster/sensor_name": "admin_trigger_sensor"}, "admin"),
+        ({"ingestion/trigger": "cli"}, "cli"),
+        ({"ingestion/trigger": "graphql", "dagster/backfill": "abc"}, "graphql"),
+        ({"ingestion/trigger": "something else", "dagster/backfill": "abc"}, "backfill"),
+    ],
+)
+def test_the_tags_tell_what_started_a_run(tags: dict[str, str], trigger: str) -> None:
+    assert trigger_of(tags) == trigger
+
+
+def test_the_ledger_keeps_what_started_a_run(install_town: Callable[..., Installation]) -> None:
+    here = install_town()
+    here.run(KEY, tags={"dagster/backfill": "abc"})
+    assert here.ledger()[0].trigger == "backfill"
+
+
+def test_a_run_that_was_started_for_a_job_of_the_ledger_works_on_that_job(
+    install_town: Callable[..., Installation],
+) -> None:
+    with OverpassServer(GOOD) as server:
+        here = install_town(clock=ScriptedClock(), overpass_url=server.url)
+        job, _ = runs.enqueue(here.engine, job_key(here), trigger="admin", now=NOON)
+        result = here.run(KEY, tags={"ingestion/run_id": job.id})
+        assert result.success, why(result)
+    (run,) = here.ledger()
+    assert (run.id, run.status, run.trigger) == (job.id, "SUCCEEDED", "admin")
+    assert run.dagster_run_id == result.run_id
+
+
+# Keys that are held
+
+
+def test_a_key_that_a_live_run_holds_is_left_alone_and_its_holder_is_named(
+    install_town: Callable[..., Installation],
+) -> None:
+    here = install_town(overpass_url="http://127.0.0.1:1/api")
+    holder = take(here, worker_name=worker())
+    before = contents(here.engine, but=frozenset())
+    code, words = failure(here.run(KEY))
+    assert code == "key_held"
+    assert holder.dagster_run_id in words
+    assert holder.run_id in words
+    assert contents(here.engine, but=frozenset()) == before
+
+
+@pytest.mark.parametrize(
+    "name", ["{host}/{boot} 4194999 1.00", "elsewhere/boot/pid:[1] 7 1.00"],
+    ids=["its process is gone", "another machine's, and unknown to Dagster"],
+)  # fmt: skip
+def test_a_dead_runs_key_is_taken_over(
+    install_town: Callable[..., Installation], name: str
+) -> None:
+    machine = worker().split(" ")[0]
+    host, _, boot = machine.partition("/")
+    with OverpassServer(GOOD) as server:
+        here = install_town(clock=ScriptedClock(), overpass_url=server.url)
+        dead = take(here, worker_name=name.format(host=host, boot=boot))
+        result = here.run(KEY)
+        assert result.success, why(result)
+    statuses = {run.id: (run.status, run.error_code) for run in here.ledger()}
+    assert statuses.pop(dead.run_id) == ("FAILED", "run_died")
+    assert list(statuses.values()) == [("SUCCEEDED", None)]
+
+
+def test_the_key_of_a_run_that_dagster_knows_to_be_finished_is_taken_over(
+    install_town: Callable[..., Installation],
+) -> None:
+    with OverpassServer(GOOD) as server:
+        here = install_town(clock=ScriptedClock(), overpass_url=server.url)
+        finished = dg.DagsterRun(
+            job_name="osm_import", run_id=new_run_id(), status=dg.DagsterRunStatus.FAILURE
+        )
+        here.instance.add_run(finished)
+        take(here, worker_name=worker(), dagster_run_id=finished.run_id)
+        result = here.run(KEY)
+        assert result.success, why(result)
+    assert sorted(run.status for run in here.ledger()) == ["FAILED", "SUCCEEDED"]
+
+
+# Claims that are lost
+
+
+@pytest.mark.parametrize("newer_run_ends", [True, False])
+def test_a_run_that_lost_its_key_while_it_fetched_keeps_its_bytes_to_itself(
+    install_town: Callable[..., Installation], newer_run_ends: bool
+) -> None:
+    def take_over(_: object) -> Reply:
+        claim = take(here, worker_name=worker())
+        if newer_run_ends:
+            stage_by_hand(here, claim)
+        return GOOD
+
+    with OverpassServer(take_over) as server:
+        here = install_town(clock=ScriptedClock(), overpass_url=server.url)
+        code, words = failure(here.run(KEY))
+    assert code == "claim_lost"
+    assert "run_died" in words or "taken over" in words
+    assert here.manifests() == []
+    assert staged_refs(here) == (["node/900"] if newer_run_ends else None)
+    old, new = sorted(here.ledger(), key=lambda run: run.status != "FAILED")
+    assert (old.status, old.error_code) == ("FAILED", "run_died")
+    assert new.status == ("SUCCEEDED" if newer_run_ends else "RUNNING")
+
+
+LOOKS = {
+    "as osm_pois begins": 4,
+    "as poi_staging begins": 5,
+    "just before it writes": 6,
+}
+"""The looks at the clock by a run from an extract: claim, asked, came; claim; claim, write."""
+
+
+@pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
+@pytest.mark.parametrize("newer_run_ends", [True, False])
+def test_a_run_that_lost_its_key_later_cannot_write(
+    install_town: Callable[..., Installation], tmp_path: Path, look: int, newer_run_ends: bool
+) -> None:
+    def take_over(number: int) -> None:
+        if number == look:
+            claim = take(here, worker_name=worker())
+            if newer_run_ends:
+                stage_by_hand(here, claim)
+
+    extract = write_extract(tmp_path / "town.osm.pbf", {1: "A", 2: "B"})
+    here = install_town(
+        city={"osm_source": "extract", "osm_extract": str(extract)},
+        clock=ScriptedClock(on_look=take_over),
+    )
+    assert failure(here.run(KEY))[0] == "claim_lost"
+    assert staged_refs(here) == (["node/900"] if newer_run_ends else None)
+    assert sorted(run.status for run in here.ledger()) == [
+        "FAILED",
+        "SUCCEEDED" if newer_run_ends else "RUNNING",
+    ]
+
+
+# Runs that execute some steps of another run again
+
+
+def execute_steps(here: Installation, steps: list[str]) -> runs.Status:
+    """Do what 'Re-execute selected' does in the UI; say how the ledger tells that it ended."""
+    job = here.job()
+    run = here.instance.create_run_for_job(
+        job,
+        execution_plan=create_execution_plan(InMemoryJob(job), step_keys_to_execute=steps),
+        tags={
+            "dagster/partition": KEY,
+            "dagster/partition/city": "town",
+            "dagster/partition/day": str(TODAY),
+        },
+    )
+    assert run.step_keys_to_execute is not None
+    assert execute_run(InMemoryJob(job), run, here.instance).success
+    (status,) = [row.status for row in here.ledger() if row.dagster_run_id == run.run_id]
+    return status
+
+
+def test_executing_single_steps_again_leaves_no_run_behind_that_looks_alive(
+    install_town: Callable[..., Installation],
+) -> None:
+    with OverpassServer(GOOD) as server:
+        here = install_town(clock=ScriptedClock(), overpass_url=server.url)
+        assert here.run(KEY).success
+    assert execute_steps(here, ["osm_pois"]) == "CANCELED"
+    assert execute_steps(here, ["osm_pois", "poi_staging"]) == "SUCCEEDED"
+    assert here.count(staged_partition) == 1
+
+
+def test_the_second_of_two_runs_writes_nothing_new(
+    install_town: Callable[..., Installation],
+) -> None:
+    with OverpassServer(GOOD) as server:
+        here = install_town(clock=ScriptedClock(), overpass_url=server.url)
+        first, second = here.run(KEY), here.run(KEY)
+        assert len(server.requests) == 1
+    assert metadata(first, "poi_staging")["written"] == 2
+    assert metadata(second, "poi_staging")["written"] == 0

@@ -1,0 +1,213 @@
+"""A second reading of extracts, written anew, to compare the pipeline with.
+
+Belongs here: which objects of a file are a city's, told with nothing of the package: plain `if`s,
+libosmium's own areas, and shapely. Does not belong here: speed, and anything imported from
+`ingestion_pipeline`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import osmium
+import shapely
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+MAIN = {
+    "amenity", "attraction", "club", "craft", "healthcare", "historic", "leisure", "memorial",
+    "office", "public_transport", "shop", "tourism",
+}  # fmt: skip
+LIFECYCLE = {
+    "abandoned", "closed", "construction", "demolished", "destroyed", "disused", "planned",
+    "proposed", "razed", "removed", "was",
+}  # fmt: skip
+
+
+def is_selected(tags: Mapping[str, str]) -> bool:  # noqa: C901, PLR0911 - plain on purpose
+    """Tell whether an object is one that the pipeline promises to look at."""
+    for key, value in tags.items():
+        first, _, second = key.partition(":")
+        if key in MAIN or (first in LIFECYCLE and second in MAIN):
+            return True
+        if key == "aerialway" and value == "station":
+            return True
+        if key == "aeroway" and value in ("aerodrome", "heliport", "terminal"):
+            return True
+        if key == "emergency" and value in (
+            "ambulance_station", "assembly_point", "defibrillator", "drinking_water",
+            "landing_site", "lifeguard", "mountain_rescue", "phone",
+        ):  # fmt: skip
+            return True
+        if key == "highway" and value in ("bus_stop", "rest_area", "services"):
+            return True
+        if key == "landuse" and value in ("cemetery", "recreation_ground", "religious"):
+            return True
+        if key == "man_made" and value in (
+            "cross", "lighthouse", "obelisk", "observatory", "observation_tower", "pier",
+            "telescope", "water_tap", "water_well", "watermill", "windmill",
+        ):  # fmt: skip
+            return True
+        if key == "natural" and value in (
+            "arch", "beach", "cave_entrance", "geyser", "hot_spring", "peak", "spring", "volcano",
+        ):  # fmt: skip
+            return True
+        if key == "place" and value == "square":
+            return True
+        if key == "railway" and value in ("halt", "station", "subway_entrance", "tram_stop"):
+            return True
+        if key == "waterway" and value == "waterfall":
+            return True
+    return False
+
+
+@dataclass(frozen=True)
+class Thing:
+    """An object of a file.
+
+    Attributes:
+        tags: Its tags.
+        version: Its version.
+        timestamp: When that version was made.
+        geometry: Its shape, or None where the file has nothing of it.
+    """
+
+    tags: dict[str, str]
+    version: int
+    timestamp: datetime
+    geometry: Any | None
+
+    def lies_in(self, bbox: tuple[float, float, float, float]) -> bool:
+        """Tell whether a point on its largest part lies in a bbox (north and east are not in)."""
+        if self.geometry is None:
+            return False
+        parts = shapely.get_parts(self.geometry)
+        if shapely.get_dimensions(self.geometry) == 2:
+            point = parts[np.argmax(shapely.area(parts))].point_on_surface()
+        elif shapely.get_dimensions(self.geometry) == 1:
+            line = parts[np.argmax(shapely.length(parts))]
+            point = line.interpolate(0.5, normalized=True)
+        else:
+            point = parts[0]
+        west, south, east, north = bbox
+        return bool(west <= round(point.x, 7) < east and south <= round(point.y, 7) < north)
+
+
+@cache
+def things_of(path: Path) -> dict[str, Thing]:
+    """Read all selected objects of an extract: `{"node/1": ...}`."""
+    members = _Members()
+    members.apply_file(str(path))
+    reader = _Reader(members)
+    reader.apply_file(str(path), locations=True)
+    for number, relation in members.selected.items():
+        reader.things[f"relation/{number}"] = relation.with_shape(reader)
+    for ref, area in reader.areas.items():
+        thing = reader.things.get(ref)
+        if thing is not None and (ref[0] == "r" or not _is_line(thing.tags)):
+            reader.things[ref] = Thing(thing.tags, thing.version, thing.timestamp, area)
+    return reader.things
+
+
+def _is_line(tags: Mapping[str, str]) -> bool:
+    """Tell whether a closed way is a line; only those that stand in the extracts of the tests."""
+    if tags.get("area") == "yes":
+        return False
+    if tags.get("leisure") in ("track", "slipway") or tags.get("highway") not in (
+        None, "rest_area", "services", "platform", "elevator",
+    ):  # fmt: skip
+        return not any(key in tags for key in ("amenity", "shop", "building"))
+    return "barrier" in tags and not any(
+        key in tags for key in ("amenity", "shop", "building", "leisure", "office", "historic")
+    )
+
+
+@dataclass(frozen=True)
+class _Relation:
+    tags: dict[str, str]
+    version: int
+    timestamp: datetime
+    ways: list[int]
+    nodes: list[int]
+
+    def with_shape(self, reader: _Reader) -> Thing:
+        lines = [reader.lines[ref] for ref in self.ways if ref in reader.lines]
+        points = [reader.points[ref] for ref in self.nodes if ref in reader.points]
+        shape = None
+        if lines:
+            shape = shapely.multilinestrings(lines)
+        elif points:
+            shape = shapely.multipoints(points)
+        return Thing(self.tags, self.version, self.timestamp, shape)
+
+
+class _Members(osmium.SimpleHandler):
+    """Finds the selected relations, and what they are made of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.selected: dict[int, _Relation] = {}
+        self.ways: set[int] = set()
+        self.nodes: set[int] = set()
+
+    def relation(self, item: Any) -> None:
+        tags = dict(item.tags)
+        if not is_selected(tags):
+            return
+        ways = [member.ref for member in item.members if member.type == "w"]
+        nodes = [member.ref for member in item.members if member.type == "n"]
+        self.selected[item.id] = _Relation(tags, item.version, item.timestamp, ways, nodes)
+        self.ways.update(ways)
+        self.nodes.update(nodes)
+
+
+class _Reader(osmium.SimpleHandler):
+    """Finds the selected nodes and ways, their shapes, and the areas that libosmium can close."""
+
+    def __init__(self, members: _Members) -> None:
+        super().__init__()
+        self.things: dict[str, Thing] = {}
+        self.areas: dict[str, Any] = {}
+        self.lines: dict[int, Any] = {}
+        self.points: dict[int, Any] = {}
+        self._members = members
+        self._factory = osmium.geom.WKBFactory()
+
+    def node(self, item: Any) -> None:
+        if not item.tags and item.id not in self._members.nodes:
+            return
+        tags = dict(item.tags)
+        point = shapely.Point(item.location.lon, item.location.lat)
+        if item.id in self._members.nodes:
+            self.points[item.id] = point
+        if is_selected(tags):
+            self.things[f"node/{item.id}"] = Thing(tags, item.version, item.timestamp, point)
+
+    def way(self, item: Any) -> None:
+        tags = dict(item.tags)
+        selected = is_selected(tags)
+        if not selected and item.id not in self._members.ways:
+            return
+        known = [
+            (node.location.lon, node.location.lat) for node in item.nodes if node.location.valid()
+        ]
+        shape: Any | None = None
+        if len(set(known)) > 1:
+            shape = shapely.LineString(known)
+            self.lines[item.id] = shape
+        elif known:
+            shape = shapely.Point(known[0])
+        if selected:
+            self.things[f"way/{item.id}"] = Thing(tags, item.version, item.timestamp, shape)
+
+    def area(self, item: Any) -> None:
+        if is_selected(dict(item.tags)):
+            kind = "way" if item.from_way() else "relation"
+            wkb = self._factory.create_multipolygon(item)
+            self.areas[f"{kind}/{item.orig_id()}"] = shapely.from_wkb(bytes.fromhex(wkb))
