@@ -28,7 +28,8 @@ run: $(VENV)/.run ## Stage the real Helsinki sample into an embedded GeoPackage
 	@$(BIN)/poi-ingest run --city $(SAMPLE_CITY) --day $(SAMPLE_DAY)
 	@echo
 	@echo 'Next:'
-	@echo '  open $(DATA_DIR)/staging.gpkg in QGIS, or export it:'
+	@[ -n "$$DATABASE_URL" ] || echo '  open $(DATA_DIR)/staging.gpkg in QGIS'
+	@echo '  export the day to a file:'
 	@echo '    $(BIN)/poi-ingest export --city $(SAMPLE_CITY) --day $(SAMPLE_DAY) --format geojson'
 	@echo '  make run     again: nothing changes, no row is written'
 	@echo '  make dev     the Dagster UI with all cities and days'
@@ -39,7 +40,8 @@ run: $(VENV)/.run ## Stage the real Helsinki sample into an embedded GeoPackage
 
 dev: $(VENV)/.run ## Start the Dagster UI and daemon on the embedded default
 	@$(BIN)/poi-ingest migrate
-	@mkdir -p $(DAGSTER_HOME) && cp -n ingestion_pipeline/dagster.yaml $(DAGSTER_HOME)/ || true
+	@mkdir -p '$(DAGSTER_HOME)'
+	@[ -e '$(DAGSTER_HOME)/dagster.yaml' ] || cp ingestion_pipeline/dagster.yaml '$(DAGSTER_HOME)/'
 	@$(BIN)/dagster dev -w workspace.yaml
 
 test: $(VENV)/.dev ## Run all tests, with a private PostgreSQL + PostGIS

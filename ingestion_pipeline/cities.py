@@ -42,6 +42,9 @@ TEMPLATE_FIELDS = ("region", "day")
 _DATE_FORM = re.compile(r"([^{}%]|%[YymdjbB])+")
 """How the day may be written in a template: parts of a date, and text between them."""
 
+MAXIMUM_AGE_HOURS = 48
+"""The oldest data that may stand for the current day, whatever a city says."""
+
 DEFAULT_MAXIMUM_AGE_HOURS = 36
 """A day of upstream's rhythm and half a day for its delays."""
 
@@ -112,6 +115,7 @@ class City:
             OSM_EXTRACT.
         osm_region: What `{region}` stands for in a template.
         languages: The fallback chain for display names, best first.
+        local_language: The language that a plain `name` is in, or None.
         minimum_pois: A day with fewer POIs is refused.
         maximum_age_hours: How old the data of the current day may be.
         enabled: Whether it is to be staged every day; any city can be run by hand.
@@ -127,6 +131,7 @@ class City:
     osm_extract: str | None
     osm_region: str
     languages: tuple[str, ...]
+    local_language: str | None
     minimum_pois: int
     maximum_age_hours: int
     enabled: bool
@@ -368,6 +373,19 @@ def _languages(value: object) -> tuple[str, ...]:
     raise ValueError('different language tags of two or three letters, such as ["ru", "en"]')
 
 
+def _local_language(value: object) -> str:
+    if isinstance(value, str) and _is_language(value):
+        return value
+    raise ValueError('a language tag of two or three letters, such as "ru"')
+
+
+def _hours(value: object) -> int:
+    # More would let one weekly file stand for seven days.
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAXIMUM_AGE_HOURS:
+        return value
+    raise ValueError(f"a whole number from 1 to {MAXIMUM_AGE_HOURS}")
+
+
 def _whole_number(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
         return value
@@ -411,8 +429,9 @@ KEYS: Mapping[str, Key] = {
     "osm_extract": Key(_osm_extract, required=False),
     "osm_region": Key(_osm_region, required=False),
     "languages": Key(_languages),
+    "local_language": Key(_local_language, required=False),
     "minimum_pois": Key(_whole_number),
-    "maximum_age_hours": Key(_whole_number, required=False),
+    "maximum_age_hours": Key(_hours, required=False),
     "enabled": Key(_flag),
 }
 """Everything that may stand in `[[city]]`, in the order of the documentation."""
@@ -460,10 +479,15 @@ def _read_city(place: str, table: Mapping[str, object], mistakes: list[str]) -> 
             try:
                 reading[name] = key.read(table[name])
             except ValueError as allowed:
-                mistakes.append(f"{place}: {name}: is {table[name]!r}; allowed: {allowed}")
+                mistakes.append(f"{place}: {name}: is {_shown(table[name])}; allowed: {allowed}")
         elif key.required:
             mistakes.append(f"{place}: {name}: is missing")
     return reading
+
+
+def _shown(value: object) -> str:
+    """Show a value of the file, without what may be a secret in a URL."""
+    return re.sub(r"(?<=://)[^/@'\"\s]*@|\?[^'\"\s]*", "...", repr(value))
 
 
 def _defaults(reading: Mapping[str, Any]) -> dict[str, Any]:
@@ -471,6 +495,7 @@ def _defaults(reading: Mapping[str, Any]) -> dict[str, Any]:
         "osm_source": None,
         "osm_extract": None,
         "osm_region": reading["slug"],
+        "local_language": None,
         "maximum_age_hours": DEFAULT_MAXIMUM_AGE_HOURS,
     }
 
@@ -485,21 +510,21 @@ def _mistakes_between(readings: list[dict[str, Any]]) -> Iterator[str]:
             continue
         if one["boundary_ref"] != "bbox":
             yield f"{both}: boundary_ref: is the same; a feature belongs to exactly one city"
-        elif "bbox" in one and "bbox" in other and _touch(one["bbox"], other["bbox"]):
+        elif "bbox" in one and "bbox" in other and _overlap(one["bbox"], other["bbox"]):
             yield (
-                f"{both}: bbox: they overlap or share an edge, and both are boundaries; "
+                f"{both}: bbox: they overlap, and both are boundaries; "
                 "a feature belongs to exactly one city"
             )
     if not any(reading.get("enabled", True) for reading in readings):
         yield "no city is enabled; set enabled = true for at least one"
 
 
-def _touch(one: Bbox, other: Bbox) -> bool:
+def _overlap(one: Bbox, other: Bbox) -> bool:
     return (
-        one.west <= other.east
-        and other.west <= one.east
-        and one.south <= other.north
-        and other.south <= one.north
+        one.west < other.east
+        and other.west < one.east
+        and one.south < other.north
+        and other.south < one.north
     )
 
 

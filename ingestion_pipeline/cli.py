@@ -38,6 +38,13 @@ FAILED, WRONG_USAGE, KEY_HELD, TRY_LATER, INTERRUPTED = 1, 2, 3, 75, 130
 BIGGEST_CATEGORIES = 5
 CHANGES_SHOWN = 50
 
+BY_US = {
+    "upstream": "",
+    "rules": " (our rules changed, not the world)",
+    "boundary": " (the city's boundary changed, not the world)",
+}
+"""What is said of a change by its cause."""
+
 
 class _Day(click.ParamType[date]):
     """A UTC day."""
@@ -180,9 +187,9 @@ def diff(slug: str, earlier: date, later: date, *, as_json: bool) -> None:
         click.echo(f"{kind}: {len(some)}")
         for change in some[:CHANGES_SHOWN]:
             what = f" [{', '.join(change.fields)}]" if change.fields else ""
-            rules = " (our rules changed, not the world)" if change.cause == "rules" else ""
             click.echo(
-                f"  {change.source_ref}  {change.category}  {change.name or '-'}{what}{rules}"
+                f"  {change.source_ref}  {change.category}  {change.name or '-'}{what}"
+                + BY_US[change.cause]
             )
         if len(some) > CHANGES_SHOWN:
             click.echo(f"  ... and {len(some) - CHANGES_SHOWN} more; --json gives all")
@@ -252,8 +259,6 @@ def _log_to_stderr() -> None:
 def _run_job(
     settings: Settings, cities: Cities, city: City, day: date, *, refetch: bool
 ) -> dg.ExecuteInProcessResult:
-    import dagster as dg
-
     from ingestion_pipeline.definitions import build_definitions
     from ingestion_pipeline.defs.assets.osm import JOB
     from ingestion_pipeline.defs.failures import Retrying
@@ -261,14 +266,9 @@ def _run_job(
     from ingestion_pipeline.defs.work import TRIGGER_TAG
     from ingestion_pipeline.identity import CityDay
 
-    home = settings.dagster_home
-    home.mkdir(parents=True, exist_ok=True)
-    configuration = home / "dagster.yaml"
-    if not configuration.exists():
-        shutil.copyfile(Path(__file__).with_name("dagster.yaml"), configuration)
     # Whoever waits at a terminal, or a job of cron, tries again by itself: exit code 75 says so.
     workshop = Workshop(settings, cities, retrying=Retrying(maximum=0))
-    with dg.DagsterInstance.from_config(str(home)) as instance:
+    with _dagster_instance(settings.dagster_home) as instance:
         return (
             build_definitions(workshop)
             .resolve_job_def(JOB)
@@ -283,6 +283,20 @@ def _run_job(
                 },
             )
         )
+
+
+def _dagster_instance(home: Path) -> dg.DagsterInstance:
+    """Open Dagster's own folder, which is set up when it is used for the first time."""
+    import dagster as dg
+    import filelock
+
+    home.mkdir(parents=True, exist_ok=True)
+    # Two processes that make Dagster's tables at the same moment stumble over each other.
+    with filelock.FileLock(home / "first-use.lock"):
+        configuration = home / "dagster.yaml"
+        if not configuration.exists():
+            shutil.copyfile(Path(__file__).with_name("dagster.yaml"), configuration)
+        return dg.DagsterInstance.from_config(str(home))
 
 
 def _report_failure(result: dg.ExecuteInProcessResult) -> None:

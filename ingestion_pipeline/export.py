@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ingestion_pipeline.errors import IngestionError
 from ingestion_pipeline.hashing import canonical_json
 from ingestion_pipeline.staging.database import read_transaction
-from ingestion_pipeline.staging.days import read_day, require_staged
+from ingestion_pipeline.staging.days import read_rows, require_staged
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -54,7 +54,7 @@ def export_day(engine: sa.Engine, target: Slice, *, path: Path, format: Format) 
 
     with read_transaction(engine) as connection:
         partition = require_staged(connection, target)
-    rows = [dict(row) for row in read_day(engine, target) or ()]
+        rows = [dict(row) for row in read_rows(connection, target)]
     geometry = shapely.from_wkb([row.pop("geometry") for row in rows])
     # Areas are stored with clockwise shells; RFC 7946 and GeoParquet's readers want the other way.
     areal = shapely.get_dimensions(geometry) == 2  # noqa: PLR2004 - an area's

@@ -108,7 +108,7 @@ class Settings(BaseSettings):
         if "://" in self.data_dir:
             raise SettingsError(
                 "DATABASE_URL is not set, and the embedded GeoPackage needs a local folder, which "
-                f"DATA_DIR ({self.data_dir}) is not; set DATABASE_URL"
+                "DATA_DIR is not; set DATABASE_URL"
             )
         return f"sqlite:///{self.data_dir}/{EMBEDDED_DATABASE}"
 

@@ -31,16 +31,21 @@ def is_alive(run: Run, instance: dg.DagsterInstance) -> bool:
     """Tell whether the run may still be working.
 
     A run that Dagster knows to be finished is not. Otherwise its process decides where it was one
-    of this host; a process from before the host, or the container of that name, was started again
-    is gone. Elsewhere Dagster's word stands, and a run that it does not know is gone.
+    of this host, and a process from before the host was booted is gone. Where the process cannot
+    be seen, on another host or in another container, Dagster's word stands, and a run that it does
+    not know is gone.
     """
     assert run.dagster_run_id is not None
     known = instance.get_run_by_id(run.dagster_run_id)
     if known is not None and known.is_finished:
         return False
     machine, _, process = (run.worker or "").partition(_SEPARATOR)
-    if _host(machine) == _host(_machine()):
-        return machine == _machine() and _process_lives(process)
+    host, boot, *_ = [*machine.split("/"), "", ""]
+    our_host, our_boot, *_ = [*_machine().split("/"), "", ""]
+    if machine == _machine():
+        return _process_lives(process)
+    if host == our_host and boot != our_boot:
+        return False
     return known is not None
 
 
@@ -73,7 +78,3 @@ def _machine() -> str:
         elif source.exists():
             parts.append(source.read_text().strip())
     return "/".join(parts).replace(_SEPARATOR, "-")
-
-
-def _host(machine: str) -> str:
-    return machine.partition("/")[0]

@@ -3,6 +3,7 @@
     LakeError
     ├── LakeUnavailable     the place does not answer or cannot be written     retry
     ├── SnapshotMissing     no snapshot is stored for that city and day        never
+    ├── FrameOutdated       a frame was made from another snapshot             never
     └── SnapshotDamaged     stored bytes no longer match their digest          never
 
 Belongs here: errors of the lake. Does not belong here: turning them into Dagster failures.
@@ -34,3 +35,9 @@ class SnapshotDamaged(LakeError):
     """Stored bytes no longer match their digest."""
 
     code = "snapshot_damaged"
+
+
+class FrameOutdated(LakeError):
+    """A frame was made from another snapshot than the one of its day."""
+
+    code = "frame_outdated"

@@ -88,7 +88,7 @@ def read_frame(lake: Lake, key: str) -> tuple[pa.Table, dict[str, Any]]:
         ) from error
     except pa.ArrowInvalid as error:
         raise SnapshotDamaged(
-            f"{lake.address(key)} cannot be read as Parquet ({error}); materialize osm_pois of this "
-            "city and day again"
+            f"{lake.address(key)} cannot be read as Parquet ({error}); materialize osm_pois of "
+            "this city and day again"
         ) from error
     return table, json.loads(table.schema.metadata[_EVIDENCE])

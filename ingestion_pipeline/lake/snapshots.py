@@ -6,10 +6,13 @@ bytes come from (`osm/`), and frames (`frames.py`).
     <lake>/raw/<2 hex>/<sha256>.json.zst        raw bytes, Zstandard; named by the raw bytes' digest
     <lake>/raw/<2 hex>/<sha256>.pbf             bytes that are compressed already, as they are
     <lake>/snapshots/<dataset>/<city>/<boundary>/<day>.json     the manifest that stands for the day
+                                                <day>.candidate.json            one still on trial
+                                                <day>.refused-<12 hex>.json     one that failed it
 
-A manifest is written last and only for bytes that passed every check of their source, so whatever
-has a manifest may be replayed. Blobs without one are leftovers of a run that failed; they are never
-read. A refetch writes a new manifest in the old one's place; the old bytes stay.
+A manifest is written last, for bytes that passed every check of their source, as a candidate. When
+they have been read and found good, it is accepted and stands for the day in the old one's place;
+otherwise it is refused, and the one that stood for the day stands on. The bytes stay in any case.
+Blobs without a manifest are leftovers of a run that failed; they are never read.
 """
 
 from __future__ import annotations
@@ -72,6 +75,8 @@ class Manifest:
         as_of_source: How that is known.
         obtained: `overpass` or `extract`.
         location: URL or path, without credentials.
+        bbox: The window that was asked for: west, south, east, north in WGS84 degrees.
+        selection: Digest of the selection that was asked for.
         licence: SPDX identifier.
         attribution: The text that a product must show.
         parts: The files, in order.
@@ -85,6 +90,8 @@ class Manifest:
     as_of_source: str
     obtained: Literal["overpass", "extract"]
     location: str
+    bbox: tuple[float, float, float, float]
+    selection: str
     licence: str
     attribution: str
     parts: tuple[Part, ...]
@@ -173,15 +180,13 @@ class Lake:
             raise _damaged(self._at(part.key))
         return target
 
-    def write_manifest(self, manifest: Manifest) -> str:
-        """Let a snapshot stand for its day; give where the manifest is.
+    def propose(self, manifest: Manifest) -> str:
+        """Put a snapshot on trial for its day; give where its manifest is.
 
         Raises:
             LakeUnavailable: The lake cannot be written.
         """
-        key = _manifest_key(
-            manifest.dataset, manifest.city_slug, manifest.boundary_ref, manifest.day
-        )
+        key = _manifest_key(*_day_of(manifest), state=".candidate")
         text = json.dumps(
             {"manifest_version": MANIFEST_VERSION, **asdict(manifest)},
             default=_json_default,
@@ -192,16 +197,43 @@ class Lake:
             stored.write(text.encode())
         return self._at(key)
 
+    def accept(self, manifest: Manifest) -> None:
+        """Let a snapshot that is on trial stand for its day; do nothing if it does already.
+
+        Raises:
+            LakeUnavailable: The lake cannot be written.
+        """
+        self._move_candidate(manifest, state="")
+
+    def refuse(self, manifest: Manifest) -> str | None:
+        """Take a snapshot that is on trial away from its day; leave one that was accepted.
+
+        Returns:
+            Where its manifest is now, or None where it is not on trial.
+
+        Raises:
+            LakeUnavailable: The lake cannot be written.
+        """
+        return self._move_candidate(manifest, state=f".refused-{manifest.digest[:12]}")
+
     def manifest(
         self, dataset: str, city_slug: str, boundary_ref: str, day: date
     ) -> Manifest | None:
-        """Give the manifest that stands for a day, or None.
+        """Give the manifest of a day: the one on trial, else the one that stands, else None.
 
         Raises:
             SnapshotDamaged: It cannot be read as a manifest.
             LakeUnavailable: The lake cannot be read.
         """
-        key = _manifest_key(dataset, city_slug, boundary_ref, day)
+        for state in (".candidate", ""):
+            found = self._manifest(
+                _manifest_key(dataset, city_slug, boundary_ref, day, state=state)
+            )
+            if found is not None:
+                return found
+        return None
+
+    def _manifest(self, key: str) -> Manifest | None:
         with self._reachable(key):
             try:
                 text = self._filesystem.cat_file(self._at(key))
@@ -215,19 +247,14 @@ class Lake:
                 "it from a backup, or fetch the day again (refetch)"
             ) from error
 
-    def set_aside(self, manifest: Manifest) -> str:
-        """Take a manifest out of use without losing it; give where it is now.
-
-        Raises:
-            LakeUnavailable: The lake cannot be written.
-        """
-        key = _manifest_key(
-            manifest.dataset, manifest.city_slug, manifest.boundary_ref, manifest.day
-        )
-        aside = f"{key.removesuffix('.json')}.refused-{manifest.digest[:12]}.json"
-        with self._reachable(key):
-            self._filesystem.mv(self._at(key), self._at(aside))
-        return self._at(aside)
+    def _move_candidate(self, manifest: Manifest, *, state: str) -> str | None:
+        candidate = _manifest_key(*_day_of(manifest), state=".candidate")
+        if self._manifest(candidate) != manifest:
+            return None
+        target = self._at(_manifest_key(*_day_of(manifest), state=state))
+        with self._reachable(candidate):
+            self._filesystem.mv(self._at(candidate), target)
+        return target
 
     @contextmanager
     def written(self, key: str) -> Iterator[Any]:
@@ -318,8 +345,13 @@ class Lake:
             ) from error
 
 
-def _manifest_key(dataset: str, city_slug: str, boundary_ref: str, day: date) -> str:
-    return f"snapshots/{dataset}/{city_slug}/{boundary_folder(boundary_ref)}/{day.isoformat()}.json"
+def _manifest_key(dataset: str, city_slug: str, boundary_ref: str, day: date, *, state: str) -> str:
+    folder = f"snapshots/{dataset}/{city_slug}/{boundary_folder(boundary_ref)}"
+    return f"{folder}/{day.isoformat()}{state}.json"
+
+
+def _day_of(manifest: Manifest) -> tuple[str, str, str, date]:
+    return manifest.dataset, manifest.city_slug, manifest.boundary_ref, manifest.day
 
 
 def boundary_folder(boundary_ref: str) -> str:
@@ -343,6 +375,7 @@ def _manifest_from(document: dict[str, Any]) -> Manifest:
         | {
             "day": date.fromisoformat(document["day"]),
             "as_of": datetime.fromisoformat(document["as_of"]),
+            "bbox": tuple(document["bbox"]),
         },
         parts=parts,
     )

@@ -24,6 +24,15 @@ class Bbox(NamedTuple):
     east: float
     north: float
 
+    def holds(self, other: Bbox) -> bool:
+        """Tell whether the other lies within this one."""
+        return (
+            self.west <= other.west
+            and self.south <= other.south
+            and self.east >= other.east
+            and self.north >= other.north
+        )
+
 
 @dataclass(frozen=True)
 class Area:

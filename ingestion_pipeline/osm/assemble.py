@@ -326,8 +326,14 @@ def _points(members: Sequence[Member]) -> Any | None:
 
 
 def _ways(members: Sequence[Member]) -> dict[int, FloatArray]:
-    """Give the known nodes of the member ways, each way once: mappers sometimes list one twice."""
-    return {member.ref: _known(member.xy) for member in members if member.type == "way"}
+    """Give the known nodes of the member ways, each way once: mappers sometimes list one twice.
+
+    Where one of them crosses the antimeridian, all go on beyond 180 degrees together.
+    """
+    ways = {member.ref: _known(member.xy) for member in members if member.type == "way"}
+    if any((np.abs(np.diff(xy[:, 0])) > HALF_WORLD).any() for xy in ways.values()):
+        return {ref: np.column_stack([eastward(xy[:, 0]), xy[:, 1]]) for ref, xy in ways.items()}
+    return ways
 
 
 def _known(xy: FloatArray | None) -> FloatArray:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import re
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -113,7 +115,8 @@ def acquire(
 ) -> Acquisition:
     """Bring an extract to this machine and prove that it may stand for `day`.
 
-    A local file is used where it is. Anything else is downloaded to `workdir`. The file has to
+    The file is brought to `workdir`: a local one by a hard link where that is possible, because a
+    provider's `latest` file may be replaced at any moment, anything else by a download. It has to
     have the size that its server announced, the checksum in the `.md5` file beside it (where there
     is one), and to be a PBF whose blocks are all whole. (A cut exactly between two blocks leaves a
     file that looks whole; only the size and the checksum can tell.)
@@ -173,10 +176,10 @@ def _fetched(location: str, workdir: Path, storage_options: dict[str, Any]) -> P
         ) from None
     try:
         announced = filesystem.info(remote).get("size")
+        path = workdir / "extract.osm.pbf"
         if isinstance(filesystem, LocalFileSystem):
-            path = Path(remote)
+            _hold(Path(remote), path)
         else:
-            path = workdir / "extract.osm.pbf"
             filesystem.get_file(remote, str(path))
         checksum = _published_md5(filesystem, remote)
     except Exception as error:  # noqa: BLE001 - every file system of fsspec has errors of its own
@@ -193,6 +196,14 @@ def _fetched(location: str, workdir: Path, storage_options: dict[str, Any]) -> P
                 "is being replaced right now or the download is damaged; try again"
             )
     return path
+
+
+def _hold(original: Path, path: Path) -> None:
+    """Keep hold of a local file under another name, whatever becomes of the first one."""
+    try:
+        path.hardlink_to(original.resolve())
+    except OSError:  # another file system, or not ours to link
+        shutil.copyfile(original, path)
 
 
 def _raise(safe: str, error: Exception) -> NoReturn:
@@ -217,8 +228,10 @@ def _published_md5(filesystem: Any, remote: str) -> str | None:
     beside = f"{path}.md5{question}{query}"
     if not filesystem.exists(beside):
         return None
-    words = filesystem.cat_file(beside).decode("ascii", "replace").split()
-    return words[0].lower() if words else None
+    said = filesystem.cat_file(beside)[:1000].decode("ascii", "replace")
+    # A server may answer an address that it does not know with a page of words.
+    found = re.search(r"(?<![0-9a-fA-F])[0-9a-fA-F]{32}(?![0-9a-fA-F])", said)
+    return found[0].lower() if found else None
 
 
 def _time_of(

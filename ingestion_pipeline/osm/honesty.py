@@ -5,8 +5,8 @@ data (`overpass.py`, `extract.py`).
 
 All days are UTC days. A past day D takes only data whose state lies in D: from D 00:00:00 up to
 and including D+1 00:00:00 (a dump "of the end of D" is stamped with the first moment of D+1). The
-current day takes data that is no older than the city allows, and not of a later day either: a
-clock is wrong then.
+current day takes the newest data that there is: no older than the city allows, so it may show the
+evening before, and `as_of` says so. Data from the future is taken for no day: a clock is wrong.
 """
 
 from datetime import UTC, date, datetime, time, timedelta
@@ -17,6 +17,9 @@ from ingestion_pipeline.osm.errors import (
     StaleUpstream,
     TooFewPois,
 )
+
+CLOCK_TOLERANCE = timedelta(minutes=10)
+"""How far upstream's clock may be ahead of ours."""
 
 
 def is_current(day: date, now: datetime) -> bool:
@@ -49,11 +52,17 @@ def require_true_on(
     Raises:
         FutureDay: The day has not begun.
         StaleUpstream: The current day, and the data is older than `maximum_age`.
-        NoEvidenceForDay: The data shows another day.
+        NoEvidenceForDay: The data shows another day, or the future.
     """
     start = datetime.combine(day, time.min, UTC)
     end = start + timedelta(days=1)
-    if is_current(day, now) and as_of <= end:
+    current = is_current(day, now)
+    if as_of > now + CLOCK_TOLERANCE:
+        raise NoEvidenceForDay(
+            f"{origin} says that it shows the state of {as_of:%Y-%m-%dT%H:%M:%SZ}, and it is only "
+            f"{now:%Y-%m-%dT%H:%M:%SZ}; set the clock that is wrong, here or there"
+        )
+    if current and as_of <= end:
         age = now - as_of
         if age > maximum_age:
             hours = maximum_age.total_seconds() / 3600

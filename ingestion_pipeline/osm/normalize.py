@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,9 +29,8 @@ if TYPE_CHECKING:
 
     from ingestion_pipeline.osm.boundary import Boundary
 
-RULES_VERSION = f"1; {TAXONOMY_VERSION}"
-"""Which rules made a row: raised with every change here, in `assemble.py` or in the taxonomy that
-changes what a reader sees. Recorded with every staged day."""
+RULES = 1
+"""Raised with every change, here or in `assemble.py`, that changes what a reader sees."""
 
 NAME_KEYS = ("name", "int_name", "official_name", "short_name", "brand", "operator")
 """Where the display name comes from when no name in one of the city's languages is mapped."""
@@ -63,8 +63,26 @@ class Pois:
     unparsed_opening_hours: int
 
 
+def rules_version() -> str:
+    """Name what makes rows out of features; recorded with every staged day.
+
+    Two libraries are part of the rules: one writes opening hours, the other finds points on
+    surfaces.
+    """
+    import shapely
+
+    geos = ".".join(map(str, shapely.geos_version))
+    hours = version("opening-hours-py")
+    return f"rules {RULES}; {TAXONOMY_VERSION}; opening-hours {hours}; GEOS {geos}"
+
+
 def normalize(
-    features: Features, *, boundary: Boundary, languages: Sequence[str], taxonomy: Taxonomy
+    features: Features,
+    *,
+    boundary: Boundary,
+    languages: Sequence[str],
+    local_language: str | None,
+    taxonomy: Taxonomy,
 ) -> Pois:
     """Make the POI rows of a city.
 
@@ -72,6 +90,7 @@ def normalize(
         features: N features in whatever window was fetched.
         boundary: The city's boundary; a feature is the city's when its representative point is.
         languages: The fallback chain for display names, best first.
+        local_language: The language of a plain `name` in the city, where that is known.
         taxonomy: The table of categories.
 
     Returns:
@@ -95,7 +114,8 @@ def normalize(
     ]
     wkb = shapely.to_wkb(geometry, byte_order=1)
     tags_text = [canonical_json(tag) for tag in tags]
-    versions = [int(version) or None for version in features.version[keep]]
+    versions = [int(number) or None for number in features.version[keep]]
+    name_keys = _name_keys(languages, local_language)
     text = pa.string()
     columns = {
         "source_ref": pa.array(refs, text),
@@ -108,7 +128,7 @@ def normalize(
         ),
         "category": pa.array([each.category for each in found], text),
         "categories": pa.array([canonical_json(list(each.categories)) for each in found], text),
-        "name": pa.array([_display_name(tag, languages) for tag in tags], text),
+        "name": pa.array([_display_name(tag, name_keys) for tag in tags], text),
         "names": pa.array([canonical_json(_names(tag)) for tag in tags], text),
         "tags": pa.array(tags_text, text),
         "geometry": pa.array(wkb, pa.binary()),
@@ -165,9 +185,21 @@ def _without_main_tag(features: Features, positions: npt.NDArray[np.intp]) -> li
     ]
 
 
-def _display_name(tags: Mapping[str, str], languages: Iterable[str]) -> str | None:
-    """Choose the name: in the city's languages, then as mapped, then who runs the place."""
-    for key in (*(f"name:{language}" for language in languages), *NAME_KEYS):
+def _name_keys(languages: Iterable[str], local_language: str | None) -> tuple[str, ...]:
+    """Order the keys of names: in the city's languages, then as mapped, then who runs the place.
+
+    A plain `name` is in the local language, in which `name:<language>` is seldom mapped.
+    """
+    chain: list[str] = []
+    for language in languages:
+        chain.append(f"name:{language}")
+        if language == local_language:
+            chain.append("name")
+    return (*chain, *NAME_KEYS)
+
+
+def _display_name(tags: Mapping[str, str], keys: Iterable[str]) -> str | None:
+    for key in keys:
         if name := tags.get(key, "").strip():
             return name
     return None

@@ -453,6 +453,12 @@ class _CityFetch:
                 f"Overpass server {self._wire.endpoint.server} has no "
                 f"relation/{self._area.boundary_relation}; check the city's boundary"
             )
+        if overpass_json.names_users(body):
+            raise Refusal(
+                OverpassForbidden,
+                "the answer names users in a form that is not known, so they cannot be taken out",
+                reply.status,
+            )
         base = self._base(overpass_json.timestamp_osm_base(body), moment=moment)
         reply.path.write_bytes(raw)
         return base

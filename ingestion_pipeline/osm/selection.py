@@ -12,6 +12,7 @@ A selected object whose only main tags say `no` is no POI; the normalizer reject
 
 from collections.abc import Mapping
 
+from ingestion_pipeline.hashing import row_hashes
 from ingestion_pipeline.osm.acquire import Area, Bbox
 
 OPEN_KEYS: tuple[str, ...] = (
@@ -98,6 +99,9 @@ ANY_VALUE_KEYS: tuple[str, ...] = OPEN_KEYS + PREFIXED_KEYS
 CLOSED_PAIRS: tuple[tuple[str, str], ...] = tuple(
     (key, value) for key, values in CLOSED_TAGS.items() for value in values
 )
+
+SELECTION_DIGEST = row_hashes([[ANY_VALUE_KEYS], [CLOSED_PAIRS]])[0]
+"""What tells whether an Overpass answer was asked for with this very table."""
 
 _ANY_VALUE = frozenset(ANY_VALUE_KEYS)
 _PAIRS = frozenset(CLOSED_PAIRS)

@@ -40,11 +40,12 @@ def create_engine(url: str) -> sa.Engine:
     """
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError as error:
+    except (sa.exc.ArgumentError, ValueError):
+        # The error's own text may quote the password.
         raise UnsupportedDatabase(
             "DATABASE_URL is not a database URL; give postgresql://user:password@host/database "
             "or sqlite:////path/to/file.gpkg"
-        ) from error
+        ) from None
     if parsed.get_backend_name() == "postgresql":
         return sa.create_engine(
             parsed.set(drivername="postgresql+psycopg"),
@@ -53,6 +54,12 @@ def create_engine(url: str) -> sa.Engine:
             hide_parameters=True,
         )
     if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
+        if not Path(str(parsed.database)).is_absolute():
+            # Dagster's processes start in folders of their own.
+            raise UnsupportedDatabase(
+                f"DATABASE_URL names the file {parsed.database!r} relative to wherever a process "
+                "starts; give the whole path: sqlite:////path/to/file.gpkg (four slashes)"
+            )
         return _create_geopackage_engine(parsed)
     raise UnsupportedDatabase(
         f"DATABASE_URL names a {parsed.drivername!r} database; PostgreSQL with PostGIS "
@@ -88,6 +95,9 @@ def write_transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
     Raises:
         DatabaseUnavailable: The database cannot be reached, or the connection broke.
     """
+    if engine.dialect.name == "postgresql":
+        # Said and not assumed: after waiting for a lock a statement must see what the other wrote.
+        engine = engine.execution_options(isolation_level="READ COMMITTED")
     with (
         _reachable(engine),
         engine.execution_options(sqlite_begin="BEGIN IMMEDIATE").begin() as connection,

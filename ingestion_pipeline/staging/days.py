@@ -51,8 +51,9 @@ class Change:
         category: Its primary category, on the later day where it is there.
         name: Its display name, likewise.
         fields: For `changed`, the columns that differ; empty otherwise.
-        cause: `upstream` where the source said something else; `rules` where it said the same and
-            this pipeline reads it otherwise.
+        cause: `upstream` where the source said something else; `rules` where it said the same of
+            the feature and this pipeline reads it otherwise; `boundary` where a feature came or
+            went and the city's boundary is another one on the two days.
     """
 
     kind: Literal["added", "changed", "removed"]
@@ -60,7 +61,7 @@ class Change:
     category: str
     name: str | None
     fields: tuple[str, ...]
-    cause: Literal["upstream", "rules"]
+    cause: Literal["upstream", "rules", "boundary"]
 
 
 def read_day(
@@ -71,17 +72,24 @@ def read_day(
     Returns:
         The rows that are valid on the day, by `source_ref`; None where the day is not staged.
     """
-    table = target.table
-    names = columns or [column.name for column in table.columns]
     with read_transaction(engine) as connection:
         if staged_day(connection, target) is None:
             return None
-        query = (
-            sa.select(*(table.c[name] for name in names))
-            .where(*in_history(target), *valid_on(table, target.day))
-            .order_by(table.c.source_ref)
-        )
-        return list(connection.execute(query).mappings())
+        return read_rows(connection, target, columns)
+
+
+def read_rows(
+    connection: sa.Connection, target: Slice, columns: Sequence[str] | None = None
+) -> list[sa.RowMapping]:
+    """Read the rows of a day that is staged, by `source_ref`."""
+    table = target.table
+    names = columns or [column.name for column in table.columns]
+    query = (
+        sa.select(*(table.c[name] for name in names))
+        .where(*in_history(target), *valid_on(table, target.day))
+        .order_by(table.c.source_ref)
+    )
+    return list(connection.execute(query).mappings())
 
 
 def count_by_category(engine: sa.Engine, target: Slice) -> list[tuple[str, int]]:
@@ -153,8 +161,9 @@ def difference(engine: sa.Engine, earlier: Slice, day: date) -> list[Change]:
     before_only = sa.and_(*valid_on(table, earlier.day), sa.not_(sa.and_(*valid_on(table, day))))
     after_only = sa.and_(*valid_on(table, day), sa.not_(sa.and_(*valid_on(table, earlier.day))))
     with read_transaction(engine) as connection:
-        require_staged(connection, earlier)
-        require_staged(connection, later)
+        boundaries = {
+            require_staged(connection, staged)["boundary_ref"] for staged in (earlier, later)
+        }
         before, after = (
             {
                 row["source_ref"]: row
@@ -164,27 +173,26 @@ def difference(engine: sa.Engine, earlier: Slice, day: date) -> list[Change]:
             }
             for only in (before_only, after_only)
         )
+    came_or_went: Literal["upstream", "boundary"] = (
+        "upstream" if len(boundaries) == 1 else "boundary"
+    )
     changes = []
     for ref in sorted(before.keys() | after.keys()):
         old, new = before.get(ref), after.get(ref)
-        shown = new or old
-        assert shown is not None
-        if old is not None and new is not None and old["content_hash"] == new["content_hash"]:
-            continue
-        changes.append(
-            Change(
-                kind="added" if old is None else "removed" if new is None else "changed",
-                source_ref=ref,
-                category=shown["category"],
-                name=shown["name"],
-                fields=tuple(name for name in content if old[name] != new[name])
-                if old is not None and new is not None
-                else (),
-                cause="rules"
-                if old is not None and new is not None and old["source_hash"] == new["source_hash"]
-                else "upstream",
+        if old is None or new is None:
+            shown = new or old
+            assert shown is not None
+            kind: Literal["added", "removed"] = "added" if old is None else "removed"
+            fields: tuple[str, ...] = ()
+            changes.append(
+                Change(kind, ref, shown["category"], shown["name"], fields, came_or_went)
             )
-        )
+        elif old["content_hash"] != new["content_hash"]:
+            fields = tuple(name for name in content if old[name] != new[name])
+            cause: Literal["upstream", "rules"] = (
+                "rules" if old["source_hash"] == new["source_hash"] else "upstream"
+            )
+            changes.append(Change("changed", ref, new["category"], new["name"], fields, cause))
     return changes
 
 

@@ -356,6 +356,73 @@ def test_a_day_with_too_few_pois_is_refused_and_fetched_anew_by_the_next_run(
     assert [run.status for run in here.ledger()] == ["FAILED", "SUCCEEDED"]
 
 
+def test_a_bad_refetch_leaves_the_days_good_snapshot_where_it_was(
+    install_town: Callable[..., Installation], tmp_path: Path
+) -> None:
+    extract = write_extract(tmp_path / "town.osm.pbf", {1: "A", 2: "B"})
+    city = {"osm_source": "extract", "osm_extract": str(extract), "minimum_pois": 2}
+    here = install_town(city=city, clock=ScriptedClock(NOON))
+    good = metadata(here.run(TOWN_KEY), "osm_snapshot")["digest"]
+    write_extract(extract, {1: "A"})
+    assert failure(here.run(TOWN_KEY, refetch=True))[0] == "too_few_pois"
+    replay = here.run(TOWN_KEY)
+    assert metadata(replay, "osm_snapshot")["digest"] == good
+    assert metadata(replay, "osm_snapshot")["replayed"] is True
+    assert metadata(replay, "poi_staging")["written"] == 0
+
+
+def test_a_snapshot_that_stood_for_its_day_stays_though_the_settings_turn_against_it(
+    install_town: Callable[..., Installation], tmp_path: Path
+) -> None:
+    extract = write_extract(tmp_path / "town.osm.pbf", {1: "A", 2: "B"})
+    city = {"osm_source": "extract", "osm_extract": str(extract)}
+    assert install_town(city=city, clock=ScriptedClock(NOON)).run(TOWN_KEY).success
+    stricter = install_town(city=city | {"minimum_pois": 3}, clock=ScriptedClock(NOON))
+    code, words = failure(stricter.run(TOWN_KEY))
+    assert code == "too_few_pois"
+    assert "set aside" not in words
+    (manifest,) = stricter.manifests()
+    assert manifest.name == f"{TOWN_KEY.split('|')[1]}.json"
+
+
+def test_a_frame_of_an_older_snapshot_is_not_staged(
+    install_town: Callable[..., Installation], tmp_path: Path
+) -> None:
+    extract = write_extract(tmp_path / "town.osm.pbf", {1: "A"})
+    city = {"osm_source": "extract", "osm_extract": str(extract)}
+    here = install_town(city=city, clock=ScriptedClock(NOON))
+    assert here.run(TOWN_KEY).success
+    write_extract(extract, {1: "B"})
+    assert here.run(TOWN_KEY, only=["osm_snapshot"], refetch=True).success
+    assert failure(here.run(TOWN_KEY, only=["poi_staging"]))[0] == "frame_outdated"
+    assert here.run(TOWN_KEY, only=["osm_pois"]).success
+    assert here.run(TOWN_KEY, only=["poi_staging"]).success
+
+
+def test_an_answer_to_a_smaller_bbox_is_not_replayed_for_a_larger_one(
+    install_town: Callable[..., Installation],
+) -> None:
+    relation = {"boundary_ref": "relation/7"}
+    small = overpass_json(overpass_cafes({10: "A"}), boundary=[BOUNDARY], base=_text())
+    large = overpass_json(overpass_cafes({10: "A", 40: "B"}), boundary=[BOUNDARY], base=_text())
+    with OverpassServer() as server:
+        server.enqueue(Reply(body=small), Reply(body=large))
+        clock = ScriptedClock(NOON)
+        narrow = relation | {"bbox": [10.0, 50.0, 10.04, 50.1]}
+        here = install_town(city=narrow, clock=clock, overpass_url=server.url)
+        code, words = failure(here.run(TOWN_KEY))
+        assert code == "boundary_outside_bbox"
+        assert "the next run asks upstream again" in words
+        here = install_town(city=relation, clock=clock, overpass_url=server.url)
+        assert metadata(here.run(TOWN_KEY), "poi_staging")["dagster/row_count"] == 2
+        assert metadata(here.run(TOWN_KEY), "osm_snapshot")["replayed"] is True
+        server.enqueue(Reply(body=large))
+        wide = relation | {"bbox": [9.9, 49.9, 10.2, 50.2]}
+        here = install_town(city=wide, clock=clock, overpass_url=server.url)
+        assert metadata(here.run(TOWN_KEY), "osm_snapshot")["replayed"] is False
+        assert server.unused == 0
+
+
 def _text() -> str:
     return NOON.strftime("%Y-%m-%dT%H:%M:%SZ")
 

@@ -291,6 +291,7 @@ def rows_of(reading: Reading) -> dict[str, dict[str, Any]]:
         reading.features,
         boundary=BboxBoundary(MONACO_WINDOW),
         languages=["fr"],
+        local_language="fr",
         taxonomy=Taxonomy.load(),
     )
     return {row["source_ref"]: row for row in pois.table.to_pylist()}

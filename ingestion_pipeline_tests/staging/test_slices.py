@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
@@ -13,6 +15,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ingestion_pipeline.staging.database import create_engine, migrate, write_transaction
 from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.errors import BadRows, ClaimLost
 from ingestion_pipeline.staging.slices import Plan, RejectedObject, Version, plan, replace_slice
@@ -304,6 +307,46 @@ def test_rejections_are_replaced_with_their_day(engine: sa.Engine) -> None:
         (days_after(1), "way/1"),
     ]
     assert rows[0].raw == {"tags": {"amenity": "cafe"}}
+
+
+def test_two_days_staged_at_once_see_each_other_whatever_the_databases_own_isolation(
+    postgis_url: str,
+) -> None:
+    engine = create_engine(
+        f"{postgis_url}?options=-c%20default_transaction_isolation%3Drepeatable%5C%20read"
+    )
+    migrate(engine)
+    stage(engine, "kazan", DAY, {"node/1": "a"})
+    later = [(days_after(1), {"node/1": "b"}), (days_after(2), {"node/1": "a"})]
+    with ThreadPoolExecutor() as threads:
+        with write_transaction(engine) as connection:
+            # Hold the city's history until both have begun their transactions and wait for it.
+            connection.execute(
+                sa.select(
+                    sa.func.pg_advisory_xact_lock(sa.func.hashtextextended("kazan|poi|osm", 0))
+                )
+            )
+            staging = [threads.submit(stage, engine, "kazan", *args) for args in later]
+            _wait_for_lock_waiters(engine, 2)
+        for each in staging:
+            each.result()
+    assert [names_on(engine, "kazan", days_after(offset)) for offset in range(3)] == [
+        {"node/1": "a"},
+        {"node/1": "b"},
+        {"node/1": "a"},
+    ]
+    engine.dispose()
+
+
+def _wait_for_lock_waiters(engine: sa.Engine, count: int) -> None:
+    waiting = sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with engine.connect() as connection:
+            if connection.execute(waiting).scalar_one() == count:
+                return
+        time.sleep(0.05)
+    raise AssertionError("the writers did not come to wait for each other")
 
 
 def test_cities_and_sources_do_not_see_each_other(engine: sa.Engine) -> None:

@@ -6,12 +6,13 @@ stores and reports. Does not belong here: how any of that is done (`sources.py`,
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
@@ -20,16 +21,20 @@ from ingestion_pipeline.cities import boundary_names_match
 from ingestion_pipeline.defs import metadata
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.work import Work, city_day_work
-from ingestion_pipeline.lake.errors import SnapshotMissing
+from ingestion_pipeline.lake.errors import FrameOutdated, SnapshotMissing
 from ingestion_pipeline.lake.frames import frame_key, read_frame, write_frame
 from ingestion_pipeline.lake.snapshots import Manifest
-from ingestion_pipeline.osm.acquire import Acquisition
+from ingestion_pipeline.osm.acquire import Acquisition, Bbox
 from ingestion_pipeline.osm.boundary import boundary_of
-from ingestion_pipeline.osm.errors import TooFewPois
+from ingestion_pipeline.osm.errors import OsmError
 from ingestion_pipeline.osm.honesty import require_enough
+from ingestion_pipeline.osm.selection import SELECTION_DIGEST
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice
 from ingestion_pipeline.staging.slices import RejectedObject, SliceEvidence, replace_slice
+
+if TYPE_CHECKING:
+    from ingestion_pipeline.osm.features import Reading
 
 # Shown by the command line, and kept with the run by `managed_python_loggers` in dagster.yaml.
 log = logging.getLogger(__name__)
@@ -96,21 +101,26 @@ def build_osm_assets(partitions: dg.PartitionsDefinition) -> Sequence[dg.AssetsD
                     f"no snapshot is stored for {city.slug} on {work.day}; materialize "
                     "osm_snapshot of this partition first"
                 )
-            with TemporaryDirectory(prefix="ingestion-") as folder:
-                paths = [workshop.lake.restore(part, Path(folder)) for part in manifest.parts]
-                reading = sources.read(manifest.obtained, paths, area=city.area)
-            pois = normalize.normalize(
-                reading.features,
-                boundary=boundary_of(
-                    reading,
-                    city.area,
+            with _on_trial(workshop, work, manifest):
+                reading = _read(workshop, work, manifest)
+                pois = normalize.normalize(
+                    reading.features,
+                    boundary=boundary_of(
+                        reading,
+                        city.area,
+                        city=city.slug,
+                        names_match=lambda names: boundary_names_match(city, names),
+                    ),
+                    languages=city.languages,
+                    local_language=city.local_language,
+                    taxonomy=Taxonomy.load(),
+                )
+                require_enough(
+                    pois.table.num_rows,
+                    minimum=city.minimum_pois,
                     city=city.slug,
-                    names_match=lambda names: boundary_names_match(city, names),
-                ),
-                languages=city.languages,
-                taxonomy=Taxonomy.load(),
-            )
-            _require_enough(workshop, work, manifest, pois.table.num_rows)
+                    day=work.day,
+                )
             rejections = reading.rejections + pois.rejections
             evidence = SliceEvidence(
                 boundary_ref=city.boundary_key,
@@ -119,11 +129,10 @@ def build_osm_assets(partitions: dg.PartitionsDefinition) -> Sequence[dg.AssetsD
                 obtained=manifest.obtained,
                 location=manifest.location,
                 digest=manifest.digest,
-                rules_version=normalize.RULES_VERSION,
+                rules_version=normalize.rules_version(),
                 licence=manifest.licence,
                 attribution=manifest.attribution,
             )
-            runs.require(workshop.engine, work.claim)
             address = write_frame(
                 workshop.lake,
                 _frame_key(work),
@@ -153,6 +162,7 @@ def build_osm_assets(partitions: dg.PartitionsDefinition) -> Sequence[dg.AssetsD
             table, described = read_frame(workshop.lake, _frame_key(work))
             stated = described["evidence"]
             evidence = SliceEvidence(**stated | {"as_of": datetime.fromisoformat(stated["as_of"])})
+            _require_current(workshop, work, evidence)
             result = replace_slice(
                 workshop.engine,
                 Slice(work.city.slug, DATASET, SOURCE, work.day),
@@ -171,11 +181,29 @@ def build_osm_assets(partitions: dg.PartitionsDefinition) -> Sequence[dg.AssetsD
 
 
 def _stored(workshop: Workshop, work: Work) -> Manifest | None:
-    return workshop.lake.manifest(DATASET, work.city.slug, work.city.boundary_key, work.day)
+    """Give the day's snapshot, if it holds what is asked for now.
+
+    An extract holds everything; an answer of Overpass only what its query named.
+    """
+    city = work.city
+    manifest = workshop.lake.manifest(DATASET, city.slug, city.boundary_key, work.day)
+    if (
+        manifest is not None
+        and manifest.obtained == "overpass"
+        and not (manifest.selection == SELECTION_DIGEST and Bbox(*manifest.bbox).holds(city.bbox))
+    ):
+        log.warning(
+            "The stored snapshot of %s on %s was asked for with another bbox or selection of tags; "
+            "it is not used",
+            city.slug,
+            work.day,
+        )
+        return None
+    return manifest
 
 
 def _fetch(workshop: Workshop, work: Work) -> Manifest:
-    """Get the raw bytes, store them, and only then let them stand for the day."""
+    """Get the raw bytes, store them, and only then put them on trial for the day."""
     with TemporaryDirectory(prefix="ingestion-") as folder:
         acquired = sources.acquire(
             work.city,
@@ -186,8 +214,48 @@ def _fetch(workshop: Workshop, work: Work) -> Manifest:
         )
         manifest = _manifest_of(acquired, workshop, work)
     runs.require(workshop.engine, work.claim)
-    workshop.lake.write_manifest(manifest)
+    workshop.lake.propose(manifest)
     return manifest
+
+
+def _read(workshop: Workshop, work: Work, manifest: Manifest) -> "Reading":
+    with TemporaryDirectory(prefix="ingestion-") as folder:
+        paths = [workshop.lake.restore(part, Path(folder)) for part in manifest.parts]
+        return sources.read(manifest.obtained, paths, area=work.city.area)
+
+
+@contextmanager
+def _on_trial(workshop: Workshop, work: Work, manifest: Manifest) -> Iterator[None]:
+    """Accept the day's snapshot if it can be read as the city's, and refuse a new one if not.
+
+    Without the refusal the next run would replay it, and fail again for ever. A snapshot that was
+    accepted once stays: then it is the city's settings that have changed.
+    """
+    try:
+        yield
+    except OsmError as error:
+        runs.require(workshop.engine, work.claim)
+        kept = workshop.lake.refuse(manifest)
+        if kept is None:
+            raise
+        refused = type(error)(
+            f"{error}. What was fetched does not stand for the day: its manifest was set aside as "
+            f"{kept}, and the next run asks upstream again"
+        )
+        refused.should_retry = False  # this step would find nothing to read
+        raise refused from error
+    runs.require(workshop.engine, work.claim)
+    workshop.lake.accept(manifest)
+
+
+def _require_current(workshop: Workshop, work: Work, evidence: SliceEvidence) -> None:
+    """Refuse a frame that was made before the day was fetched again."""
+    manifest = _stored(workshop, work)
+    if manifest is not None and manifest.digest != evidence.digest:
+        raise FrameOutdated(
+            f"the frame of {work.city.slug} on {work.day} was made from another snapshot than the "
+            "day has now; materialize osm_pois of this partition first"
+        )
 
 
 def _manifest_of(acquired: Acquisition, workshop: Workshop, work: Work) -> Manifest:
@@ -201,6 +269,8 @@ def _manifest_of(acquired: Acquisition, workshop: Workshop, work: Work) -> Manif
         as_of_source=evidence.as_of_source,
         obtained=evidence.obtained,
         location=evidence.location,
+        bbox=work.city.bbox,
+        selection=SELECTION_DIGEST,
         licence=evidence.licence,
         attribution=evidence.attribution,
         parts=tuple(
@@ -213,18 +283,6 @@ def _manifest_of(acquired: Acquisition, workshop: Workshop, work: Work) -> Manif
             for part in acquired.parts
         ),
     )
-
-
-def _require_enough(workshop: Workshop, work: Work, manifest: Manifest, pois: int) -> None:
-    """Refuse a day that is far too small, and its snapshot with it.
-
-    The snapshot is set aside, or the next run would replay it and fail again for ever.
-    """
-    try:
-        require_enough(pois, minimum=work.city.minimum_pois, city=work.city.slug, day=work.day)
-    except TooFewPois as error:
-        kept = workshop.lake.set_aside(manifest)
-        raise TooFewPois(f"{error}. The snapshot's manifest was set aside as {kept}") from error
 
 
 def _frame_key(work: Work) -> str:

@@ -85,6 +85,8 @@ def manifest_of(*parts: Part) -> Manifest:
         as_of_source="timestamp_osm_base",
         obtained="overpass",
         location="https://overpass.example/api/interpreter",
+        bbox=(48.9, 55.6, 49.4, 55.9),
+        selection="5e1ec7",
         licence="ODbL-1.0",
         attribution="© OpenStreetMap contributors",
         parts=parts,
@@ -254,14 +256,52 @@ def test_a_store_that_goes_silent_is_not_mistaken_for_damage(
 
 def test_a_manifest_comes_back_as_it_was(lake: Lake, workdir: Path) -> None:
     manifest = manifest_of(store(lake, workdir), store(lake, workdir, content=b"{}"))
-    where = lake.write_manifest(manifest)
+    where = lake.propose(manifest)
     assert lake.manifest("poi", "kazan", "relation/27504067", DAY) == manifest
-    assert where.endswith("/snapshots/poi/kazan/relation-27504067/2026-11-20.json")
+    assert where.endswith("/snapshots/poi/kazan/relation-27504067/2026-11-20.candidate.json")
+
+
+def test_an_accepted_snapshot_stands_for_its_day(lake: Lake, url: str, workdir: Path) -> None:
+    manifest = manifest_of(store(lake, workdir))
+    lake.propose(manifest)
+    lake.accept(manifest)
+    assert lake.manifest("poi", "kazan", "relation/27504067", DAY) == manifest
+    assert stored(url, "snapshots/poi/kazan/relation-27504067/2026-11-20.json")
+    lake.accept(manifest)
+    assert lake.refuse(manifest) is None
+    assert lake.manifest("poi", "kazan", "relation/27504067", DAY) == manifest
+
+
+def test_a_refused_snapshot_gives_way_to_the_one_that_stood(lake: Lake, workdir: Path) -> None:
+    good, bad = (
+        manifest_of(store(lake, workdir)),
+        manifest_of(store(lake, workdir, content=b"{}")),
+    )
+    lake.propose(good)
+    lake.accept(good)
+    lake.propose(bad)
+    assert lake.manifest("poi", "kazan", "relation/27504067", DAY) == bad
+    kept = lake.refuse(bad)
+    assert kept is not None
+    assert kept.endswith(f"/2026-11-20.refused-{bad.digest[:12]}.json")
+    assert lake.manifest("poi", "kazan", "relation/27504067", DAY) == good
+
+
+def test_only_the_snapshot_that_is_on_trial_is_moved(lake: Lake, workdir: Path) -> None:
+    old, new = (
+        manifest_of(store(lake, workdir)),
+        manifest_of(store(lake, workdir, content=b"{}")),
+    )
+    lake.propose(old)
+    lake.propose(new)
+    lake.accept(old)
+    assert lake.refuse(old) is None
+    assert lake.manifest("poi", "kazan", "relation/27504067", DAY) == new
 
 
 def test_a_manifest_is_text_for_people_in_utc(lake: Lake, url: str, workdir: Path) -> None:
-    lake.write_manifest(manifest_of(store(lake, workdir)))
-    text = stored(url, "snapshots/poi/kazan/relation-27504067/2026-11-20.json").decode()
+    lake.propose(manifest_of(store(lake, workdir)))
+    text = stored(url, "snapshots/poi/kazan/relation-27504067/2026-11-20.candidate.json").decode()
     document = json.loads(text)
     assert document["manifest_version"] == 1
     assert document["as_of"] == "2026-11-20T03:00:00Z"
@@ -271,7 +311,7 @@ def test_a_manifest_is_text_for_people_in_utc(lake: Lake, url: str, workdir: Pat
 
 def test_a_day_without_a_manifest_has_none(lake: Lake, workdir: Path) -> None:
     assert lake.manifest("poi", "kazan", "relation/27504067", DAY) is None
-    lake.write_manifest(manifest_of(store(lake, workdir)))
+    lake.propose(manifest_of(store(lake, workdir)))
     assert lake.manifest("poi", "kazan", "relation/27504067", date(2026, 11, 21)) is None
     assert lake.manifest("poi", "kazan", "relation/1", DAY) is None
     assert lake.manifest("poi", "sochi", "relation/27504067", DAY) is None
@@ -282,9 +322,9 @@ def test_a_refetch_takes_the_manifests_place_and_leaves_the_old_bytes(
     lake: Lake, url: str, workdir: Path, tmp_path: Path
 ) -> None:
     old = store(lake, workdir)
-    lake.write_manifest(manifest_of(old))
+    lake.propose(manifest_of(old))
     new = manifest_of(store(lake, workdir, content=b"{}"))
-    lake.write_manifest(new)
+    lake.propose(new)
     assert lake.manifest("poi", "kazan", "relation/27504067", DAY) == new
     assert lake.restore(old, tmp_path).read_bytes() == TEXT
     assert len(files(url)) == 3
@@ -306,17 +346,17 @@ def test_a_refetch_takes_the_manifests_place_and_leaves_the_old_bytes(
 def test_a_manifest_that_cannot_be_understood_is_refused(
     lake: Lake, url: str, workdir: Path, spoil: Callable[[dict[str, object]], object]
 ) -> None:
-    lake.write_manifest(manifest_of(store(lake, workdir)))
-    key = "snapshots/poi/kazan/relation-27504067/2026-11-20.json"
+    lake.propose(manifest_of(store(lake, workdir)))
+    key = "snapshots/poi/kazan/relation-27504067/2026-11-20.candidate.json"
     overwrite(url, key, json.dumps(spoil(json.loads(stored(url, key)))).encode())
-    with pytest.raises(SnapshotDamaged, match=r"2026-11-20\.json is not a manifest"):
+    with pytest.raises(SnapshotDamaged, match=r"2026-11-20\.candidate\.json is not a manifest"):
         lake.manifest("poi", "kazan", "relation/27504067", DAY)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe"])
 def test_a_manifest_that_is_not_json_is_refused(lake: Lake, url: str, content: bytes) -> None:
-    lake.write_manifest(manifest_of())
-    overwrite(url, "snapshots/poi/kazan/relation-27504067/2026-11-20.json", content)
+    lake.propose(manifest_of())
+    overwrite(url, "snapshots/poi/kazan/relation-27504067/2026-11-20.candidate.json", content)
     with pytest.raises(SnapshotDamaged):
         lake.manifest("poi", "kazan", "relation/27504067", DAY)
 
@@ -390,7 +430,7 @@ def test_a_lake_that_cannot_be_used_is_unavailable_and_worth_a_retry(
     uses: list[Callable[[], object]] = [
         lambda: store(lake, workdir),
         lambda: lake.restore(part, tmp_path),
-        lambda: lake.write_manifest(manifest_of(part)),
+        lambda: lake.propose(manifest_of(part)),
         lambda: lake.manifest("poi", "kazan", "relation/27504067", DAY),
         lambda: lake.written("key").__enter__(),
         lambda: lake.opened("key").__enter__(),

@@ -505,6 +505,14 @@ def test_a_relation_across_the_antimeridian_keeps_its_hole_beyond() -> None:
     assert geometry.bounds == (-180, 0, 180, 1)
 
 
+def test_a_relation_across_the_antimeridian_keeps_its_hole_though_a_way_is_missing() -> None:
+    outer = [(179.9, 0.0), (-179.8, 0.0), (-179.8, 1.0), (179.9, 1.0), (179.9, 0.0)]
+    members = [way(1, outer), way(2, square(-179.95, 0.2, 0.1), "inner"), way(3, None)]
+    geometry, quality = one(relations=[(MULTIPOLYGON, members)])
+    assert quality == "partial"
+    assert geometry.area == pytest.approx(0.3 - 0.1**2)
+
+
 def test_parts_on_both_sides_of_the_antimeridian_stay_as_they_are() -> None:
     both = shapely.MultiPolygon([shapely.box(-180, 0, -179.9, 1), shapely.box(179.9, 0, 180, 1)])
     geoms, quality = canonical(np.array([both], dtype=object))

@@ -111,6 +111,7 @@ def memory() -> MemoryFileSystem:
     """An empty remote place."""
     filesystem = fsspec.filesystem("memory")
     filesystem.store.clear()
+    filesystem.pseudo_dirs[:] = [""]
     return filesystem
 
 
@@ -142,12 +143,21 @@ def test_an_unknown_sample_is_refused_with_those_there_are() -> None:
 # --- acquire -------------------------------------------------------------------------------------
 
 
-def test_a_local_file_is_used_where_it_is(dated: Path, workdir: Path) -> None:
-    acquisition = acquired(dated, workdir)
-    [part] = acquisition.parts
-    assert part.path == dated
+def test_a_local_file_is_held_on_to_though_its_name_may_pass_to_another(
+    dated: Path, workdir: Path, tmp_path: Path
+) -> None:
+    content = dated.read_bytes()
+    [part] = acquired(dated, workdir).parts
     assert (part.query, part.requested_at, part.received_at) == (None, NOON, NOON)
-    assert list(workdir.iterdir()) == []
+    newer = tmp_path / "newer"
+    newer.write_bytes(b"another file")
+    newer.replace(dated)
+    assert part.path.read_bytes() == content
+
+
+def test_a_local_file_that_cannot_be_linked_is_copied(dated: Path, workdir: Path) -> None:
+    (workdir / "extract.osm.pbf").write_bytes(b"in the way of a link")
+    assert acquired(dated, workdir).parts[0].path.read_bytes() == dated.read_bytes()
 
 
 def test_a_link_to_a_file_will_do(dated: Path, workdir: Path, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ def check(day: date, as_of: str) -> None:
     ("day", "as_of"),
     [
         (TODAY, "2026-11-20T11:59:00Z"),
+        (TODAY, "2026-11-20T12:10:00Z"),
         (TODAY, "2026-11-19T00:00:00Z"),
         (date(2026, 11, 18), "2026-11-18T00:00:00Z"),
         (date(2026, 11, 18), "2026-11-18T23:59:59Z"),
@@ -47,6 +48,7 @@ def test_data_of_the_day_is_taken(day: date, as_of: str) -> None:
     ("day", "as_of", "error"),
     [
         (TODAY, "2026-11-18T23:59:59Z", StaleUpstream),
+        (TODAY, "2026-11-20T12:10:01Z", NoEvidenceForDay),
         (TODAY, "2026-11-21T00:00:01Z", NoEvidenceForDay),
         (date(2026, 11, 18), "2026-11-20T12:00:00Z", NoEvidenceForDay),
         (date(2026, 11, 18), "2026-11-17T23:59:59Z", NoEvidenceForDay),

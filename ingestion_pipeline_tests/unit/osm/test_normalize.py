@@ -12,7 +12,7 @@ import shapely
 from ingestion_pipeline.osm.acquire import Bbox
 from ingestion_pipeline.osm.boundary import BboxBoundary
 from ingestion_pipeline.osm.features import Features
-from ingestion_pipeline.osm.normalize import RULES_VERSION, Pois, count_by_category, normalize
+from ingestion_pipeline.osm.normalize import Pois, count_by_category, normalize, rules_version
 from ingestion_pipeline.osm.taxonomy import Taxonomy
 from ingestion_pipeline.staging.tables import content_columns, poi_ingestion_staging
 
@@ -37,18 +37,29 @@ def features_of(*objects: tuple[dict[str, str], Any]) -> Features:
     )
 
 
-def normalized(*objects: tuple[dict[str, str], Any], languages: tuple[str, ...] = ("en",)) -> Pois:
+def normalized(
+    *objects: tuple[dict[str, str], Any],
+    languages: tuple[str, ...] = ("en",),
+    local_language: str | None = None,
+) -> Pois:
     return normalize(
         features_of(*objects),
         boundary=BboxBoundary(WINDOW),
         languages=languages,
+        local_language=local_language,
         taxonomy=Taxonomy.load(),
     )
 
 
-def row(tags: dict[str, str], languages: tuple[str, ...] = ("en",)) -> dict[str, Any]:
+def row(
+    tags: dict[str, str], languages: tuple[str, ...] = ("en",), local_language: str | None = None
+) -> dict[str, Any]:
     """Normalize one café with more tags."""
-    pois = normalized(({"amenity": "cafe"} | tags, shapely.Point(1, 2)), languages=languages)
+    pois = normalized(
+        ({"amenity": "cafe"} | tags, shapely.Point(1, 2)),
+        languages=languages,
+        local_language=local_language,
+    )
     (only,) = pois.table.to_pylist()
     return only
 
@@ -96,6 +107,14 @@ def test_the_display_name_follows_the_citys_languages() -> None:
     assert row(tags, ("de",))["name"] == "Казань"
     assert row({"brand": "Cofix"})["name"] == "Cofix"
     assert row({"name": "  "})["name"] is None
+
+
+def test_a_plain_name_is_in_the_local_language() -> None:
+    tags = {"name": "Третьяковская галерея", "name:en": "Tretyakov Gallery"}
+    assert row(tags, ("ru", "en"), "ru")["name"] == "Третьяковская галерея"
+    assert row(tags | {"name:ru": "Третьяковка"}, ("ru", "en"), "ru")["name"] == "Третьяковка"
+    assert row(tags, ("en", "ru"), "ru")["name"] == "Tretyakov Gallery"
+    assert row(tags, ("ru", "en"), "fi")["name"] == "Tretyakov Gallery"
 
 
 def test_names_are_kept_by_language_and_nothing_else_is_a_language() -> None:
@@ -156,7 +175,11 @@ def test_unknown_versions_and_times_are_null() -> None:
     features.version[:] = 0
     features.timestamp[:] = np.datetime64("NaT")
     pois = normalize(
-        features, boundary=BboxBoundary(WINDOW), languages=(), taxonomy=Taxonomy.load()
+        features,
+        boundary=BboxBoundary(WINDOW),
+        languages=(),
+        local_language=None,
+        taxonomy=Taxonomy.load(),
     )
     (poi,) = pois.table.to_pylist()
     assert poi["osm_version"] is None
@@ -188,5 +211,6 @@ def test_categories_are_counted_with_the_biggest_first() -> None:
     assert list(count_by_category(table).items()) == [("b", 2), ("a", 1)]
 
 
-def test_the_rules_version_names_the_taxonomy() -> None:
-    assert "id-tagging-schema" in RULES_VERSION
+def test_the_rules_version_names_everything_that_decides_what_a_row_says() -> None:
+    for part in ("rules ", "id-tagging-schema", "opening-hours", "GEOS"):
+        assert part in rules_version()

@@ -851,6 +851,14 @@ def test_users_are_taken_out_of_the_bytes_and_nothing_else_is(layout: dict[str, 
         assert json.loads(without_users(raw)) == [kept | rest] * 2
 
 
+@pytest.mark.parametrize("who", [{"user": "mapper"}, {"uid": 7}, {"uid": 7, "user": "mapper"}])
+def test_an_answer_that_names_users_in_an_unknown_form_is_refused(
+    bench: Bench, who: dict[str, Any]
+) -> None:
+    plain = {key: value for key, value in node(1).items() if key not in META}
+    assert "cannot be taken out" in bench.fails(OverpassForbidden, whole(plain | who))
+
+
 def test_users_are_not_in_the_files_that_are_kept(bench: Bench) -> None:
     (part,) = bench.acquire(whole(node(1, amenity="cafe", user="a tag"))).parts
     assert "mapper" not in part.path.read_text()
