@@ -1,0 +1,308 @@
+"""The commands of `poi-ingest`, within this process; `run` is tested as a process of its own."""
+
+from __future__ import annotations
+
+import csv
+import json
+from datetime import date
+from typing import TYPE_CHECKING
+
+import geopandas as gpd
+import pytest
+import shapely
+from click.testing import CliRunner
+
+from ingestion_pipeline import cli
+from ingestion_pipeline.staging.database import create_engine, migrate
+from ingestion_pipeline.staging.days import Slice, read_day
+from ingestion_pipeline_tests.installation import SAMPLE_KEY, TOWN, installed, write_cities
+from ingestion_pipeline_tests.staged import stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from click.testing import Result
+
+    Invoke = Callable[..., Result]
+
+SAMPLE = ["--city", "helsinki", "--day", "2019-04-21"]
+
+
+def invoke_in(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Result:
+    """Run a command on the database and the cities of a folder."""
+    own: dict[str, str | None] = dict.fromkeys(
+        ("OSM_SOURCE", "OVERPASS_URL", "OSM_EXTRACT", "PARTITIONS_START", "CITIES_FILE")
+    )
+    own |= {
+        "DATABASE_URL": f"sqlite:///{folder}/staging.gpkg",
+        "DATA_DIR": str(folder / "lake"),
+        "DAGSTER_HOME": str(folder / "dagster_home"),
+        "STATE_DIR": str(folder / "state"),
+    }
+    if (folder / "cities.toml").exists():
+        own["CITIES_FILE"] = str(folder / "cities.toml")
+    result = CliRunner().invoke(cli.main, arguments, env=own | dict(env or {}))
+    unexpected = result.exception is not None and not isinstance(result.exception, SystemExit)
+    assert not unexpected, result.exception
+    return result
+
+
+@pytest.fixture
+def invoke(tmp_path: Path) -> Invoke:
+    """Run a command on a folder of its own, with the invented town."""
+    write_cities(tmp_path / "cities.toml", [TOWN])
+    return lambda *arguments, **more: invoke_in(tmp_path, *arguments, **more)
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in whose database the real sample is staged."""
+    folder = tmp_path_factory.mktemp("sample")
+    with installed(folder, f"sqlite:///{folder}/staging.gpkg") as here:
+        assert here.run(SAMPLE_KEY).success
+    return folder
+
+
+# Words
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in cli.main.commands)], ids=" ".join)
+def test_every_command_and_option_explains_itself(invoke: Invoke, command: list[str]) -> None:
+    result = invoke(*command, "--help")
+    assert result.exit_code == 0
+    assert result.output.startswith("Usage: ")
+    shown = cli.main if not command else cli.main.commands[command[0]]
+    assert shown.help
+    options = [option for option in shown.params if option.name not in ("help", "limit", "version")]
+    assert all(getattr(option, "help", None) for option in options)
+
+
+def test_the_help_tells_the_exit_codes(invoke: Invoke) -> None:
+    words = invoke("--help").output
+    for code in (0, cli.FAILED, cli.WRONG_USAGE, cli.KEY_HELD, cli.TRY_LATER, cli.INTERRUPTED):
+        assert f"{code} " in words
+
+
+# migrate, cities, runs
+
+
+def test_migrate_makes_the_database_and_can_be_repeated(invoke: Invoke, tmp_path: Path) -> None:
+    for _ in range(2):
+        result = invoke("migrate")
+        assert result.exit_code == 0, result.output
+        assert result.output == f"sqlite:///{tmp_path}/staging.gpkg is at head\n"
+    assert invoke("migrate", "--to", "base").exit_code == 0
+    assert invoke("runs").exit_code == cli.FAILED
+
+
+def test_an_unknown_migration_is_named(invoke: Invoke) -> None:
+    result = invoke("migrate", "--to", "9999")
+    assert result.exit_code == cli.FAILED
+    assert result.output.startswith("Error (database_not_migrated): ")
+    assert "known migrations: 0001" in result.output
+
+
+def test_cities_lists_each_city_with_its_source(invoke: Invoke) -> None:
+    head, row = invoke("cities").output.splitlines()
+    assert head.split() == ["slug", "name", "source", "boundary", "time", "zone", "enabled"]
+    assert row.split() == ["town", "Town", "overpass", "bbox", "Europe/Helsinki", "yes"]
+    assert "extract" in invoke("cities", env={"OSM_SOURCE": "extract"}).output
+
+
+def test_runs_lists_the_newest_first_and_why_they_failed(invoke: Invoke, sample: Path) -> None:
+    assert invoke("migrate").exit_code == 0
+    (head,) = invoke("runs").output.splitlines()
+    assert head.split()[:3] == ["requested", "city", "day"]
+    rows = invoke_in(sample, "runs", "--city", "helsinki").output.splitlines()[1:]
+    assert len(rows) == 1
+    assert "helsinki" in rows[0]
+    assert "SUCCEEDED" in rows[0]
+    assert "2318" in rows[0]
+    assert invoke_in(sample, "runs", "--city", "elsewhere").output.count("\n") == 1
+
+
+# diff
+
+
+@pytest.fixture
+def two_days(tmp_path: Path, invoke: Invoke) -> Invoke:
+    """The invented town with two staged days."""
+    engine = create_engine(f"sqlite:///{tmp_path}/staging.gpkg")
+    migrate(engine)
+    stage(engine, "town", date(2024, 6, 1), {"node/1": "a", "node/2": "b", "way/3": "c"})
+    stage(engine, "town", date(2024, 6, 9), {"node/1": "a", "node/2": "B", "way/4": "d"})
+    engine.dispose()
+    return invoke
+
+
+DAYS = ["--city", "town", "--from", "2024-06-01", "--to", "2024-06-09"]
+
+
+def test_diff_tells_what_was_added_changed_and_removed(two_days: Invoke) -> None:
+    result = two_days("diff", *DAYS)
+    assert result.exit_code == 0
+    assert result.output.splitlines() == [
+        "added: 1",
+        "  way/4  amenity/cafe  d",
+        "changed: 1",
+        "  node/2  amenity/cafe  B [name]",
+        "removed: 1",
+        "  way/3  amenity/cafe  c",
+    ]
+
+
+def test_diff_prints_one_json_object_a_line(two_days: Invoke) -> None:
+    lines = [json.loads(line) for line in two_days("diff", *DAYS, "--json").output.splitlines()]
+    assert [(line["kind"], line["source_ref"], line["fields"]) for line in lines] == [
+        ("changed", "node/2", ["name"]),
+        ("removed", "way/3", []),
+        ("added", "way/4", []),
+    ]
+    assert lines[0] == {
+        "kind": "changed",
+        "source_ref": "node/2",
+        "category": "amenity/cafe",
+        "name": "B",
+        "fields": ["name"],
+        "cause": "upstream",
+    }
+
+
+def test_diff_of_a_day_that_is_not_staged_names_those_that_are(two_days: Invoke) -> None:
+    result = two_days("diff", "--city", "town", "--from", "2024-06-01", "--to", "2024-06-02")
+    assert result.exit_code == cli.FAILED
+    assert result.output.startswith("Error (day_not_staged): ")
+    assert "2024-06-01, 2024-06-09" in result.output
+
+
+# export
+
+
+def exported(sample: Path, tmp_path: Path, form: str) -> Path:
+    path = tmp_path / "new folder" / f"out.{form}"
+    for _ in range(2):  # the second time the file is replaced
+        result = invoke_in(sample, "export", *SAMPLE, "--format", form, "--output", str(path))
+        assert result.exit_code == 0, result.output
+        assert result.output == f"2,318 POIs of helsinki on 2019-04-21 written to {path}\n"
+    return path
+
+
+def staged_geometry(sample: Path) -> dict[str, shapely.Geometry]:
+    engine = create_engine(f"sqlite:///{sample}/staging.gpkg")
+    target = Slice("helsinki", "poi", "osm", date(2019, 4, 21))
+    rows = read_day(engine, target, ["source_ref", "geometry"]) or []
+    engine.dispose()
+    return {row["source_ref"]: shapely.from_wkb(row["geometry"]) for row in rows}
+
+
+@pytest.mark.parametrize("form", ["geojson", "gpkg", "parquet"])
+def test_an_exported_day_is_what_is_staged(sample: Path, tmp_path: Path, form: str) -> None:
+    path = exported(sample, tmp_path, form)
+    frame = gpd.read_parquet(path) if form == "parquet" else gpd.read_file(path)
+    assert len(frame) == 2318
+    assert frame.crs.to_epsg() == 4326
+    assert set(frame["day"].astype(str).str[:10]) == {"2019-04-21"}
+    assert set(frame["as_of"].astype(str).str[:19].str.replace(" ", "T")) == {"2019-04-21T09:50:14"}
+    assert set(frame["attribution"]) == {"© OpenStreetMap contributors"}
+    assert "id" not in frame.columns
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    staged = staged_geometry(sample)
+    for ref, geometry in zip(frame["source_ref"], frame.geometry, strict=True):
+        assert shapely.normalize(geometry) == shapely.normalize(staged[ref])
+
+
+def test_exported_geojson_is_rfc_7946(sample: Path, tmp_path: Path) -> None:
+    document = json.loads(exported(sample, tmp_path, "geojson").read_text(encoding="utf-8"))
+    assert "crs" not in document
+    kinds = set()
+    for feature in document["features"]:
+        assert isinstance(feature["properties"]["tags"], dict)
+        assert isinstance(feature["properties"]["categories"], list)
+        assert type(feature["properties"]["osm_version"]) is int
+        geometry = shapely.geometry.shape(feature["geometry"])
+        kinds.add(geometry.geom_type)
+        for part in shapely.get_parts(geometry):
+            if part.geom_type == "Polygon":
+                assert shapely.is_ccw(part.exterior)
+                assert not any(shapely.is_ccw(ring) for ring in part.interiors)
+    assert {"Point", "LineString", "Polygon", "MultiPolygon"} <= kinds
+
+
+def test_exported_csv_has_whole_geometries_and_json_as_text(sample: Path, tmp_path: Path) -> None:
+    with exported(sample, tmp_path, "csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2318
+    staged = staged_geometry(sample)
+    for row in rows:
+        assert shapely.normalize(shapely.from_wkt(row["geometry"])) == shapely.normalize(
+            staged[row["source_ref"]]
+        )
+        assert isinstance(json.loads(row["tags"]), dict)
+    assert {row["as_of"] for row in rows} == {"2019-04-21T09:50:14+00:00"}
+
+
+def test_an_export_names_its_file_by_city_and_day(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert invoke_in(sample, "export", *SAMPLE, "--format", "csv").exit_code == 0
+    assert (tmp_path / "helsinki-2019-04-21.csv").exists()
+
+
+@pytest.mark.parametrize("form", ["geojson", "gpkg", "parquet", "csv"])
+def test_a_file_that_cannot_be_written_is_named(sample: Path, tmp_path: Path, form: str) -> None:
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "file" / f"out.{form}"
+    result = invoke_in(sample, "export", *SAMPLE, "--format", form, "--output", str(path))
+    assert result.exit_code == cli.FAILED
+    assert result.output.startswith(f"Error (file_not_written): {path} cannot be written")
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "words"),
+    [
+        (["run", "--city", "nowhere", "--day", "2024-06-01"], {}, "has no city 'nowhere'"),
+        (["run", "--city", "town", "--day", "1.6.2024"], {}, "give YYYY-MM-DD"),
+        (["run", "--city", "town", "--day", "2001-01-01"], {}, "has no partition"),
+        (["run", "--city", "town", "--day", "2999-01-01"], {}, "has no partition"),
+        (["run", "--city", "town"], {}, "--day"),
+        (["cities"], {"OSM_SOURCE": "floppy"}, "OSM_SOURCE"),
+        (["cities"], {"CITIES_FILE": "/nowhere/cities.toml"}, "cannot be read"),
+        (["runs"], {"DATABASE_URL": "", "DATA_DIR": "s3://bucket/lake"}, "DATABASE_URL"),
+        (["export", "--city", "town", "--day", "2024-06-01", "--format", "shp"], {}, "shp"),
+        (["do"], {}, "No such command"),
+    ],
+)
+def test_wrong_usage_is_told_in_a_sentence(
+    invoke: Invoke, arguments: list[str], env: dict[str, str], words: str
+) -> None:
+    result = invoke(*arguments, env=env)
+    assert result.exit_code == cli.WRONG_USAGE
+    assert words in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "exit_code"),
+    [
+        ("mysql://u:Unspeakable@h/db", "unsupported_database", cli.FAILED),
+        ("postgresql://u:Unspeakable@127.0.0.1:1/db", "database_unavailable", cli.TRY_LATER),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_told_without_its_password(
+    invoke: Invoke, url: str, code: str, exit_code: int
+) -> None:
+    result = invoke("runs", env={"DATABASE_URL": url})
+    assert result.exit_code == exit_code
+    assert result.output.startswith(f"Error ({code}): ")
+    assert "Unspeakable" not in result.output
+
+
+def test_a_database_without_tables_says_to_migrate(invoke: Invoke) -> None:
+    result = invoke("runs")
+    assert result.exit_code == cli.FAILED
+    assert "run 'poi-ingest migrate'" in result.output
