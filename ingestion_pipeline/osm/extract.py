@@ -200,6 +200,7 @@ def _fetched(location: str, workdir: Path, storage_options: dict[str, Any]) -> P
 
 def _hold(original: Path, path: Path) -> None:
     """Keep hold of a local file under another name, whatever becomes of the first one."""
+    path.unlink(missing_ok=True)
     try:
         path.hardlink_to(original.resolve())
     except OSError:  # another file system, or not ours to link

@@ -9,6 +9,7 @@ import traceback
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import fsspec
@@ -155,9 +156,11 @@ def test_a_local_file_is_held_on_to_though_its_name_may_pass_to_another(
     assert part.path.read_bytes() == content
 
 
-def test_a_local_file_that_cannot_be_linked_is_copied(dated: Path, workdir: Path) -> None:
-    (workdir / "extract.osm.pbf").write_bytes(b"in the way of a link")
-    assert acquired(dated, workdir).parts[0].path.read_bytes() == dated.read_bytes()
+def test_a_local_file_that_cannot_be_linked_is_copied(dated: Path) -> None:
+    with TemporaryDirectory(dir="/dev/shm") as another_file_system:
+        workdir = Path(another_file_system)
+        assert workdir.stat().st_dev != dated.stat().st_dev
+        assert acquired(dated, workdir).parts[0].path.read_bytes() == dated.read_bytes()
 
 
 def test_a_link_to_a_file_will_do(dated: Path, workdir: Path, tmp_path: Path) -> None:
