@@ -70,6 +70,7 @@ class Settings(BaseSettings):
     )
     overpass_contact: str | None = Field(
         None,
+        pattern=r"^[ -~]+$",  # it goes into an HTTP header
         description="An e-mail address or URL for the User-Agent, so that the server's operator "
         "can reach you. Asked for by public servers.",
     )

@@ -1,6 +1,7 @@
 """Every way in which stored files cannot be used.
 
     LakeError
+    ├── LakeNotConfigured   no file system is installed for DATA_DIR           never
     ├── LakeUnavailable     the place does not answer or cannot be written     retry
     ├── SnapshotMissing     no snapshot is stored for that city and day        never
     ├── FrameOutdated       a frame was made from another snapshot             never
@@ -16,6 +17,12 @@ class LakeError(IngestionError):
     """Anything that keeps stored files from being used."""
 
     code = "lake_error"
+
+
+class LakeNotConfigured(LakeError):
+    """No file system is installed for the lake's URL."""
+
+    code = "lake_not_configured"
 
 
 class LakeUnavailable(LakeError):

@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from ingestion_pipeline.lake.errors import LakeUnavailable, SnapshotDamaged
+from ingestion_pipeline.lake.errors import LakeNotConfigured, LakeUnavailable, SnapshotDamaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,10 +122,20 @@ class Lake:
 
         Args:
             url: A path, or an fsspec URL such as `s3://bucket/prefix`.
+
+        Raises:
+            LakeNotConfigured: No file system is installed for the URL.
         """
         import fsspec
 
-        self._filesystem, root = fsspec.core.url_to_fs(url)
+        try:
+            self._filesystem, root = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError) as error:
+            # The URL may hold credentials, and the error's own text the URL.
+            raise LakeNotConfigured(
+                f"no file system for DATA_DIR ({type(error).__name__}); check the beginning of the "
+                "URL, and install the package that fsspec needs for it (s3fs for s3://, ...)"
+            ) from None
         self._root: str = root.rstrip("/")
 
     def store(

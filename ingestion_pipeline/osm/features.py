@@ -25,16 +25,13 @@ GeomQuality = Literal["exact", "repaired", "partial", "line", "point"]
 - `point`: only single points could be had.
 """
 
-RejectionReason = Literal[
-    "no_geometry", "missing_nodes", "invalid_coordinates", "no_main_tag", "unreadable"
-]
+RejectionReason = Literal["no_geometry", "missing_nodes", "invalid_coordinates", "no_main_tag"]
 """Why an object that was selected is not staged (documented in docs/data-dictionary.md).
 
 - `missing_nodes`: a way none of whose nodes the source has (Overpass: `geometry: []`).
 - `no_geometry`: a relation none of whose members has a geometry.
 - `invalid_coordinates`: a coordinate outside -180..180 / -90..90, or not a number.
 - `no_main_tag`: nothing is left that makes it a POI (`amenity=no`).
-- `unreadable`: anything else that could not be understood; `detail` says what.
 """
 
 

@@ -81,12 +81,14 @@ def test_a_place_is_the_same_from_every_folder(
 
 def test_all_mistakes_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OSM_SOURCE", "carrier pigeon")
+    monkeypatch.setenv("OVERPASS_CONTACT", "почта@example.org")
     monkeypatch.setenv("PARTITIONS_START", "last spring")
     monkeypatch.setenv("STATE_DIR", "~nobody-of-this-name/state")
     with pytest.raises(SettingsError) as refused:
         load_settings()
     message = str(refused.value)
     assert "OSM_SOURCE: Input should be 'overpass' or 'extract'" in message
+    assert "OVERPASS_CONTACT: String should match pattern" in message
     assert "PARTITIONS_START: Input should be a valid date" in message
     assert "STATE_DIR: " in message
     assert "give an absolute path" in message

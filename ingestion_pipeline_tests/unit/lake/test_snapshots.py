@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from ingestion_pipeline.lake.errors import LakeUnavailable, SnapshotDamaged
+from ingestion_pipeline.lake.errors import LakeNotConfigured, LakeUnavailable, SnapshotDamaged
 from ingestion_pipeline.lake.snapshots import Lake, Manifest, Part
 
 if TYPE_CHECKING:
@@ -249,6 +249,12 @@ def test_a_store_that_goes_silent_is_not_mistaken_for_damage(
     part = store(lake, workdir, name, NOISE)
     with pytest.raises(LakeUnavailable, match="the store went silent"):
         lake.restore(part, tmp_path)
+
+
+def test_a_url_without_a_file_system_is_refused_without_being_shown() -> None:
+    with pytest.raises(LakeNotConfigured, match="no file system for DATA_DIR") as caught:
+        Lake("nowhere://user:hush@host/lake")
+    assert "hush" not in str(caught.value)
 
 
 # Manifests
