@@ -48,10 +48,12 @@ test: $(VENV)/.dev ## Run all tests, with a private PostgreSQL + PostGIS
 	@scripts/system-packages test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-check: $(VENV)/.dev ## Lint, types, docs
+check: $(VENV)/.dev ## Lint, types, the rules of the house, and documents against code
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/python -m pytest -qq -k 'not postgis' \
+		ingestion_pipeline_tests/unit/test_architecture.py ingestion_pipeline_tests/unit/test_docs.py
 
 bench: $(VENV)/.dev ## Measure speed and memory
 	@$(BIN)/python benchmarks/city_day.py
