@@ -69,19 +69,20 @@ def of_pois(
     pois: "Pois", rejections: Sequence["Rejection"], *, boundary: Bbox, address: str
 ) -> dict[str, dg.MetadataValue]:
     """Describe a day's POIs."""
-    from ingestion_pipeline.osm.normalize import count_by_category
+    from ingestion_pipeline.osm.normalize import count_by
 
     table = pois.table
+    categories = count_by(table, "category")
     return {
         "dagster/row_count": dg.MetadataValue.int(table.num_rows),
         "categories": dg.MetadataValue.md(
-            _table("category", dict(islice(count_by_category(table).items(), CATEGORIES_SHOWN)))
+            _table("category", dict(islice(categories.items(), CATEGORIES_SHOWN)))
         ),
-        "category_count": dg.MetadataValue.int(len(count_by_category(table))),
+        "category_count": dg.MetadataValue.int(len(categories)),
         "only_generic_category": dg.MetadataValue.int(pois.generic),
-        "geometry_quality": dg.MetadataValue.md(_table("quality", _counts(table, "geom_quality"))),
-        "point_source": dg.MetadataValue.md(_table("point from", _counts(table, "point_source"))),
-        "status": dg.MetadataValue.md(_table("status", _counts(table, "status"))),
+        "geometry_quality": dg.MetadataValue.md(_table("quality", count_by(table, "geom_quality"))),
+        "point_source": dg.MetadataValue.md(_table("point from", count_by(table, "point_source"))),
+        "status": dg.MetadataValue.md(_table("status", count_by(table, "status"))),
         "opening_hours_not_understood": dg.MetadataValue.int(pois.unparsed_opening_hours),
         "outside_boundary": dg.MetadataValue.int(pois.outside),
         "rejected": dg.MetadataValue.int(len(rejections)),
@@ -123,10 +124,6 @@ def of_slice(
         "database": dg.MetadataValue.text(database),
         "columns": _COLUMNS_DOC,
     }
-
-
-def _counts(table: "object", column: str) -> dict[str, int]:
-    return dict(Counter(table.column(column).to_pylist()).most_common())  # type: ignore[attr-defined]
 
 
 def _rejections(rejections: Sequence["Rejection"]) -> str:

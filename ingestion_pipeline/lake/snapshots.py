@@ -162,7 +162,7 @@ class Lake:
                         shutil.copyfileobj(raw, stored, _CHUNK_BYTES)
                     else:
                         _compress(raw, stored)
-            size = self._filesystem.size(self._at(key))
+            size = self._filesystem.size(self.address(key))
         return Part(
             sha256=sha256,
             raw_bytes=path.stat().st_size,
@@ -187,7 +187,7 @@ class Lake:
                 digest.update(chunk)
                 raw.write(chunk)
         if digest.hexdigest() != part.sha256:
-            raise _damaged(self._at(part.key))
+            raise _damaged(self.address(part.key))
         return target
 
     def propose(self, manifest: Manifest) -> str:
@@ -203,9 +203,9 @@ class Lake:
             ensure_ascii=False,
             indent=2,
         )
-        with self._reachable(key), self._written(key) as stored:
+        with self.written(key) as stored:
             stored.write(text.encode())
-        return self._at(key)
+        return self.address(key)
 
     def accept(self, manifest: Manifest) -> None:
         """Let a snapshot that is on trial stand for its day; do nothing if it does already.
@@ -246,24 +246,24 @@ class Lake:
     def _manifest(self, key: str) -> Manifest | None:
         with self._reachable(key):
             try:
-                text = self._filesystem.cat_file(self._at(key))
+                text = self._filesystem.cat_file(self.address(key))
             except FileNotFoundError:
                 return None
         try:
             return _manifest_from(json.loads(text))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise SnapshotDamaged(
-                f"{self._at(key)} is not a manifest that this version reads ({error!r}); restore "
-                "it from a backup, or fetch the day again (refetch)"
+                f"{self.address(key)} is not a manifest that this version reads ({error!r}); "
+                "restore it from a backup, or fetch the day again (refetch)"
             ) from error
 
     def _move_candidate(self, manifest: Manifest, *, state: str) -> str | None:
         candidate = _manifest_key(*_day_of(manifest), state=".candidate")
         if self._manifest(candidate) != manifest:
             return None
-        target = self._at(_manifest_key(*_day_of(manifest), state=state))
+        target = self.address(_manifest_key(*_day_of(manifest), state=state))
         with self._reachable(candidate):
-            self._filesystem.mv(self._at(candidate), target)
+            self._filesystem.mv(self.address(candidate), target)
         return target
 
     @contextmanager
@@ -284,14 +284,11 @@ class Lake:
             FileNotFoundError: There is no such file.
             LakeUnavailable: The lake cannot be read.
         """
-        with self._reachable(key), self._filesystem.open(self._at(key), "rb") as stored:
+        with self._reachable(key), self._filesystem.open(self.address(key), "rb") as stored:
             yield stored
 
     def address(self, key: str) -> str:
-        """Tell where a key is, for a person."""
-        return self._at(key)
-
-    def _at(self, key: str) -> str:
+        """Tell where a key is in the file system."""
         return f"{self._root}/{key}"
 
     def _raw_bytes(self, key: str) -> Iterator[bytes]:
@@ -299,10 +296,10 @@ class Lake:
         import pyarrow as pa
 
         try:
-            stored = self._filesystem.open(self._at(key), "rb")
+            stored = self._filesystem.open(self.address(key), "rb")
         except FileNotFoundError as error:
             raise SnapshotDamaged(
-                f"{self._at(key)} is in a snapshot's manifest and not in the lake; "
+                f"{self.address(key)} is in a snapshot's manifest and not in the lake; "
                 "restore it from a backup, or fetch the day again (refetch)"
             ) from error
         with stored:
@@ -314,11 +311,11 @@ class Lake:
                 # The decompressor gives no errno: what has one comes from the lake's place.
                 if error.errno is not None:
                     raise
-                raise _damaged(self._at(key)) from error
+                raise _damaged(self.address(key)) from error
 
     def _holds(self, key: str, sha256: str) -> bool:
         """Tell whether a blob is there, and whole."""
-        if not self._filesystem.exists(self._at(key)):
+        if not self._filesystem.exists(self.address(key)):
             return False
         digest = hashlib.sha256()
         try:
@@ -331,7 +328,7 @@ class Lake:
     @contextmanager
     def _written(self, key: str) -> Iterator[Any]:
         """Write beside the target and move into place, so that nobody reads half a file."""
-        target = self._at(key)
+        target = self.address(key)
         beside = f"{target}.{uuid.uuid4().hex}.part"
         self._filesystem.makedirs(posixpath.dirname(target), exist_ok=True)
         try:
@@ -350,7 +347,7 @@ class Lake:
             raise
         except OSError as error:
             raise LakeUnavailable(
-                f"the lake does not let {self._at(key)} be used: {error}; check DATA_DIR, its "
+                f"the lake does not let {self.address(key)} be used: {error}; check DATA_DIR, its "
                 "rights and its free space"
             ) from error
 

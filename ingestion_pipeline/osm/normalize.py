@@ -168,9 +168,9 @@ def source_refs(features: Features, positions: npt.NDArray[np.intp]) -> list[str
     ]
 
 
-def count_by_category(table: pa.Table) -> dict[str, int]:
-    """Count POIs by primary category, the most frequent first."""
-    return dict(Counter(map(str, table.column("category").to_pylist())).most_common())
+def count_by(table: pa.Table, column: str) -> dict[str, int]:
+    """Count POIs by the values of a text column, the most frequent first."""
+    return dict(Counter(map(str, table.column(column).to_pylist())).most_common())
 
 
 def _without_main_tag(features: Features, positions: npt.NDArray[np.intp]) -> list[Rejection]:

@@ -39,28 +39,27 @@ class Position(msgspec.Struct, gc=False, eq=False):
     lat: float
 
 
-class Node(msgspec.Struct, tag_field="type", tag="node"):
+class Element(msgspec.Struct, kw_only=True, tag_field="type"):
+    """What nodes, ways and relations have in common."""
+
+    id: int
+    version: int = 0
+    timestamp: datetime | None = None
+    user: str | None = None
+    uid: int | None = None
+    tags: dict[str, str] = {}
+
+
+class Node(Element, kw_only=True, tag="node"):
     """A node."""
 
-    id: int
     lon: float
     lat: float
-    version: int = 0
-    timestamp: datetime | None = None
-    user: str | None = None
-    uid: int | None = None
-    tags: dict[str, str] = {}
 
 
-class Way(msgspec.Struct, tag_field="type", tag="way"):
+class Way(Element, kw_only=True, tag="way"):
     """A way; `geometry` is empty, or null in places, where the server lacks its nodes."""
 
-    id: int
-    version: int = 0
-    timestamp: datetime | None = None
-    user: str | None = None
-    uid: int | None = None
-    tags: dict[str, str] = {}
     nodes: list[int] = []
     geometry: list[Position | None] = []
 
@@ -76,15 +75,9 @@ class RelationMember(msgspec.Struct):
     geometry: list[Position | None] = []
 
 
-class Relation(msgspec.Struct, tag_field="type", tag="relation"):
+class Relation(Element, kw_only=True, tag="relation"):
     """A relation."""
 
-    id: int
-    version: int = 0
-    timestamp: datetime | None = None
-    user: str | None = None
-    uid: int | None = None
-    tags: dict[str, str] = {}
     members: list[RelationMember] = []
 
 
@@ -135,7 +128,7 @@ def without_users(raw: bytes) -> bytes:
 def names_users(body: Body) -> bool:
     """Tell whether a body says who changed an element."""
     return any(
-        not isinstance(element, Count) and (element.user is not None or element.uid is not None)
+        isinstance(element, Element) and (element.user is not None or element.uid is not None)
         for element in body.elements
     )
 

@@ -109,7 +109,7 @@ def count_by_category(engine: sa.Engine, target: Slice) -> list[tuple[str, int]]
 def staged_day(connection: sa.Connection, target: Slice) -> sa.RowMapping | None:
     """Give the slice's row of `staged_partition`; None where the day is not staged."""
     return (
-        connection.execute(sa.select(staged_partition).where(*is_partition(target, target.day)))
+        connection.execute(sa.select(staged_partition).where(*of_slice(staged_partition, target)))
         .mappings()
         .one_or_none()
     )
@@ -126,11 +126,7 @@ def require_staged(connection: sa.Connection, target: Slice) -> sa.RowMapping:
         return found
     days = connection.execute(
         sa.select(staged_partition.c.day)
-        .where(
-            staged_partition.c.city_slug == target.city_slug,
-            staged_partition.c.dataset == target.dataset,
-            staged_partition.c.source == target.source,
-        )
+        .where(*in_slices(staged_partition, target))
         .order_by(staged_partition.c.day)
     ).scalars()
     nearest = sorted(days, key=lambda day: abs(day - target.day))[:5]
@@ -210,11 +206,15 @@ def valid_on(table: sa.Table, day: date) -> tuple[sa.ColumnElement[bool], ...]:
     )
 
 
-def is_partition(target: Slice, day: date) -> tuple[sa.ColumnElement[bool], ...]:
-    """Select the row of `staged_partition` of the slice's city, dataset and source on a day."""
+def in_slices(table: sa.Table, target: Slice) -> tuple[sa.ColumnElement[bool], ...]:
+    """Select what a table of slices has of the slice's city, dataset and source, on any day."""
     return (
-        staged_partition.c.city_slug == target.city_slug,
-        staged_partition.c.dataset == target.dataset,
-        staged_partition.c.source == target.source,
-        staged_partition.c.day == day,
+        table.c.city_slug == target.city_slug,
+        table.c.dataset == target.dataset,
+        table.c.source == target.source,
     )
+
+
+def of_slice(table: sa.Table, target: Slice) -> tuple[sa.ColumnElement[bool], ...]:
+    """Select what a table of slices has of this very slice."""
+    return (*in_slices(table, target), table.c.day == target.day)

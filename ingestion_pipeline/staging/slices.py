@@ -15,7 +15,7 @@ module is how it reaches the database.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -27,7 +27,8 @@ from ingestion_pipeline.staging.database import is_geopackage, write_transaction
 from ingestion_pipeline.staging.days import (
     Slice,
     in_history,
-    is_partition,
+    in_slices,
+    of_slice,
     staged_day,
     valid_on,
 )
@@ -69,7 +70,7 @@ class RejectedObject:
     source_ref: str
     reason: str
     detail: str
-    raw: Mapping[str, Any]
+    raw: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -247,7 +248,7 @@ def replace_slice(
         )
         if following is not None:
             # What the following day added, changed and removed is told against this day now.
-            _recount(connection, target, following)
+            _recount(connection, replace(target, day=following))
         written = work.written()
         if written and is_geopackage(connection):
             geopackage.refresh_contents(connection, target.table, now=now)
@@ -303,10 +304,7 @@ def _lock_history(connection: sa.Connection, target: Slice) -> None:
 def _following_day(connection: sa.Connection, target: Slice) -> date | None:
     day: date | None = connection.execute(
         sa.select(sa.func.min(staged_partition.c.day)).where(
-            staged_partition.c.city_slug == target.city_slug,
-            staged_partition.c.dataset == target.dataset,
-            staged_partition.c.source == target.source,
-            staged_partition.c.day > target.day,
+            *in_slices(staged_partition, target), staged_partition.c.day > target.day
         )
     ).scalar_one()
     return day
@@ -380,12 +378,7 @@ def _replace_rejections(
     connection: sa.Connection, target: Slice, rejections: Sequence[RejectedObject]
 ) -> None:
     table = ingestion_rejection
-    here = (
-        table.c.city_slug == target.city_slug,
-        table.c.dataset == target.dataset,
-        table.c.source == target.source,
-        table.c.day == target.day,
-    )
+    here = of_slice(table, target)
     new = {
         (rejected.source_ref, rejected.reason, rejected.detail, canonical_json(rejected.raw))
         for rejected in rejections
@@ -400,19 +393,7 @@ def _replace_rejections(
     if rejections:
         connection.execute(
             sa.insert(table),
-            [
-                {
-                    "city_slug": target.city_slug,
-                    "dataset": target.dataset,
-                    "source": target.source,
-                    "day": target.day,
-                    "source_ref": rejected.source_ref,
-                    "reason": rejected.reason,
-                    "detail": rejected.detail,
-                    "raw": dict(rejected.raw),
-                }
-                for rejected in rejections
-            ],
+            [vars(target) | vars(rejected) for rejected in rejections],
         )
 
 
@@ -429,7 +410,7 @@ def _record_day(
     """Write the slice's row of `staged_partition`, unless it says the same already."""
     counts = {
         "rows": rows,
-        **_differences(connection, target, target.day),
+        **_differences(connection, target),
         "rejected": rejected,
     }
     said = {**vars(evidence), **counts}
@@ -441,26 +422,26 @@ def _record_day(
     elif any(existing[name] != value for name, value in said.items()):
         connection.execute(
             sa.update(staged_partition)
-            .where(*is_partition(target, target.day))
+            .where(*of_slice(staged_partition, target))
             .values(**said, run_id=run_id, staged_at=now)
         )
     return counts
 
 
-def _recount(connection: sa.Connection, target: Slice, day: date) -> None:
+def _recount(connection: sa.Connection, target: Slice) -> None:
     connection.execute(
         sa.update(staged_partition)
-        .where(*is_partition(target, day))
-        .values(**_differences(connection, target, day))
+        .where(*of_slice(staged_partition, target))
+        .values(**_differences(connection, target))
     )
 
 
-def _differences(connection: sa.Connection, target: Slice, day: date) -> dict[str, int]:
+def _differences(connection: sa.Connection, target: Slice) -> dict[str, int]:
     """Count what a staged day added, changed and removed against the staged day before it.
 
     Versions begin and end only on staged days, so the rows that begin or end on the day tell it.
     """
-    table = target.table
+    table, day = target.table, target.day
     refs = sa.select(table.c.source_ref).where(*in_history(target))
     begun, ended = refs.where(table.c.valid_from == day), refs.where(table.c.valid_to == day)
     kinds = {
