@@ -145,7 +145,7 @@ def run(slug: str, day: date, *, refetch: bool) -> None:
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 def runs(slug: str | None, limit: int) -> None:
     """List the latest runs with their status, newest first."""
-    from ingestion_pipeline.staging.runs import recent
+    from ingestion_pipeline.staging.runs import page
 
     settings = load_settings()
     rows = [
@@ -159,7 +159,7 @@ def runs(slug: str | None, limit: int) -> None:
             run.id,
             " ".join(f"{run.error_code}: {run.error_message}".split()) if run.error_code else "",
         )
-        for run in recent(_database(settings), city_slug=slug, limit=limit)
+        for run in page(_database(settings), city_slug=slug, limit=limit)
     ]
     _print_table(("requested", "city", "day", "status", "trigger", "rows", "id", "why"), rows)
 

@@ -8,7 +8,7 @@ import dagster as dg
 
 from ingestion_pipeline.cities import load_cities
 from ingestion_pipeline.defs.assets.osm import build_osm_assets
-from ingestion_pipeline.defs.jobs import osm_import
+from ingestion_pipeline.defs.jobs import JOBS
 from ingestion_pipeline.defs.partitions import build_partitions
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.settings import load_settings
@@ -23,7 +23,7 @@ def build_definitions(workshop: Workshop) -> dg.Definitions:
     partitions = build_partitions(workshop.cities, workshop.settings.partitions_start)
     return dg.Definitions(
         assets=build_osm_assets(partitions),
-        jobs=[osm_import],
+        jobs=[job.definition for job in JOBS.values()],
         resources={"workshop": workshop},
         # A process for each step costs twenty times what the steps' own work does.
         executor=dg.in_process_executor,

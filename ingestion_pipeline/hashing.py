@@ -8,7 +8,9 @@ belong here: which columns are hashed (`osm/normalize.py` for what upstream said
 from __future__ import annotations
 
 import json
+from functools import cache
 from hashlib import blake2b
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,6 +23,21 @@ DIGEST_BYTES = 16
 def canonical_json(value: Any) -> str:
     """Write a JSON value in the one form that is hashed and stored."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def digest(value: Any) -> str:
+    """Give the hexadecimal BLAKE2b digest, of 128 bits, of a JSON value."""
+    return blake2b(canonical_json(value).encode(), digest_size=DIGEST_BYTES).hexdigest()
+
+
+@cache
+def code_digest(package: str) -> str:
+    """Give the digest of a package's own files: what was computed by other code is told apart."""
+    hashed = blake2b(digest_size=DIGEST_BYTES)
+    for file in sorted(files(package).iterdir(), key=lambda file: file.name):
+        if file.is_file() and file.name.endswith((".py", ".json")):
+            hashed.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return hashed.hexdigest()
 
 
 def row_hashes(columns: Sequence[Sequence[Any]]) -> list[str]:

@@ -7,7 +7,7 @@ each one; a test compares the two.
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -95,6 +95,37 @@ class Settings(BaseSettings):
         Path(".dagster_home"),
         description="Dagster's own folder, with `dagster.yaml`: its runs and events.",
         validate_default=True,
+    )
+
+    admin_api_token: SecretStr | None = Field(
+        None,
+        description="What callers of the admin API send as X-Admin-Token; several, separated by "
+        "commas, while it is rotated. Unset: the API is closed. A secret.",
+    )
+    callback_signing_keys: SecretStr | None = Field(
+        None,
+        description="The keys with which a queue signs its deliveries to the callback, separated "
+        "by commas: the current one, and the next while they are rotated. Unset: it is closed. A "
+        "secret.",
+    )
+    callback_url: str | None = Field(
+        None,
+        description="The callback's URL as the queue calls it, which its signature must name. "
+        "Unset: the URL of the request is compared, which is right where no proxy changes it.",
+    )
+    start_deadline_minutes: int = Field(
+        360,
+        ge=1,
+        description="How long a job may wait for a run to begin; then it is FAILED.",
+    )
+    schedules: Literal["on", "off"] = Field(
+        "off",
+        description="Whether the daily schedules run from the start; in the UI each can be "
+        "switched by itself.",
+    )
+    dagster_url: str = Field(
+        "http://127.0.0.1:3000",
+        description="Dagster's webserver, through which `poi-ingest backfill` submits.",
     )
 
     @property

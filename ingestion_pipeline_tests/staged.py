@@ -32,7 +32,7 @@ def slice_of(city: str, day: date) -> Slice:
     return Slice(city, "poi", "osm", day)
 
 
-def evidence_of(day: date, *, digest: str = "0" * 64) -> SliceEvidence:
+def evidence_of(day: date, *, digest: str = "0" * 64, inputs: str = "0" * 32) -> SliceEvidence:
     """Evidence that depends on the day alone."""
     return SliceEvidence(
         boundary_ref="bbox:0,0,1,1",
@@ -44,6 +44,7 @@ def evidence_of(day: date, *, digest: str = "0" * 64) -> SliceEvidence:
         rules_version="test",
         licence="ODbL-1.0",
         attribution="© OpenStreetMap contributors",
+        inputs_digest=inputs,
     )
 
 
@@ -94,7 +95,7 @@ def poi_rows(pois: Mapping[str, Any]) -> pa.Table:
 
 def claim_key(engine: sa.Engine, city: str, day: date) -> runs.Claim:
     """Claim a city-day for a run of its own."""
-    return runs.claim(
+    claimed = runs.claim(
         engine,
         JobKey("osm_import", city, "bbox:0,0,1,1", day),
         dagster_run_id=str(uuid.uuid4()),
@@ -103,6 +104,8 @@ def claim_key(engine: sa.Engine, city: str, day: date) -> runs.Claim:
         is_alive=lambda _: True,
         now=NOW,
     )
+    assert isinstance(claimed, runs.Claim)
+    return claimed
 
 
 def stage(

@@ -1,14 +1,54 @@
-"""Jobs: what is run for a partition.
+"""Jobs: what is run for a partition, one for each type of job.
 
-Belongs here: selections of assets with a name. Does not belong here: assets, and what starts jobs.
+Belongs here: selections of assets with a name, and what has to be known to start one. Does not
+belong here: assets, and what starts jobs (`sensors.py`, `schedules.py`).
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from ingestion_pipeline.defs.assets.osm import CHAIN, JOB
+from ingestion_pipeline.defs.assets import osm
+from ingestion_pipeline.identity import JobType
 
-osm_import = dg.define_asset_job(
-    JOB,
-    selection=dg.AssetSelection.assets(*CHAIN),
-    description="Stage one city's POIs of one UTC day from OpenStreetMap.",
+
+@dataclass(frozen=True)
+class IngestionJob:
+    """A type of job that this code can run.
+
+    Attributes:
+        job_type: The first part of its idempotency keys, and its name in Dagster.
+        definition: Dagster's job.
+        chain: Its assets, in order.
+        dataset: The dataset that it stages.
+        source: The source of the slices that it stages.
+    """
+
+    job_type: JobType
+    definition: UnresolvedAssetJobDefinition
+    chain: Sequence[str]
+    dataset: str
+    source: str
+
+    def run_config(self, *, refetch: bool) -> dict[str, Any]:
+        """Give the run config of a run: whether upstream is to be asked again."""
+        return {"ops": {self.chain[0]: {"config": {"refetch": refetch}}}}
+
+
+OSM_IMPORT = IngestionJob(
+    job_type=osm.JOB,
+    definition=dg.define_asset_job(
+        osm.JOB,
+        selection=dg.AssetSelection.assets(*osm.CHAIN),
+        description="Stage one city's POIs of one UTC day from OpenStreetMap.",
+    ),
+    chain=osm.CHAIN,
+    dataset=osm.DATASET,
+    source=osm.SOURCE,
 )
+
+JOBS: Mapping[JobType, IngestionJob] = {job.job_type: job for job in (OSM_IMPORT,)}
+"""All of them, by type."""

@@ -57,23 +57,26 @@ def of_snapshot(manifest: Manifest, *, replayed: bool) -> dict[str, dg.MetadataV
     }
 
 
-def sentence_on_pois(pois: "Pois", rejections: Sequence["Rejection"]) -> str:
+def sentence_on_pois(pois: "Pois", *, reused: bool) -> str:
     """Say what was normalized."""
+    how = "nothing to normalize again:" if reused else "normalized"
     return (
-        f"normalized {pois.table.num_rows:,} POIs; {pois.outside:,} features lie outside the "
-        f"boundary, {len(rejections):,} were rejected"
+        f"{how} {pois.table.num_rows:,} POIs; {pois.outside:,} features lie outside the "
+        f"boundary, {len(pois.rejections):,} were rejected"
     )
 
 
 def of_pois(
-    pois: "Pois", rejections: Sequence["Rejection"], *, boundary: Bbox, address: str
+    pois: "Pois", *, reused: bool, boundary: Bbox, address: str
 ) -> dict[str, dg.MetadataValue]:
     """Describe a day's POIs."""
     from ingestion_pipeline.osm.normalize import count_by
 
     table = pois.table
     categories = count_by(table, "category")
+    rejections = pois.rejections
     return {
+        "reused": dg.MetadataValue.bool(reused),
         "dagster/row_count": dg.MetadataValue.int(table.num_rows),
         "categories": dg.MetadataValue.md(
             _table("category", dict(islice(categories.items(), CATEGORIES_SHOWN)))

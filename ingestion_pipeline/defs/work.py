@@ -5,14 +5,15 @@ any way. Does not belong here: the work itself (`assets/`), and the ledger (`sta
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import get_args
 
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.storage.tags import PARENT_RUN_ID_TAG, RETRY_NUMBER_TAG
 
 from ingestion_pipeline.cities import City
 from ingestion_pipeline.defs.failures import failure_of
@@ -54,30 +55,55 @@ class Work:
     claim: runs.Claim
 
 
+def city_day_step(
+    context: dg.AssetExecutionContext,
+    workshop: Workshop,
+    do: Callable[[Workshop, Work], dg.MaterializeResult[None]],
+    *,
+    job_type: JobType,
+    chain: Sequence[str],
+    refetch: bool = False,
+) -> dg.MaterializeResult[None]:
+    """Do an asset's work on the run's city-day under a claim, and tell the ledger how it ended.
+
+    Args:
+        context: The step's context.
+        workshop: What to work with.
+        do: The work.
+        job_type: Which job the asset belongs to.
+        chain: The job's assets in order; the last one commits the slice.
+        refetch: Whether the run was asked to ask upstream again.
+
+    Returns:
+        What the work gave; or, where another run staged the day while this one was waiting for its
+        turn, the word that there was nothing to do.
+
+    Raises:
+        dagster.Failure: The work cannot be done; says why and what to do.
+        dagster.RetryRequested: The work may succeed later.
+    """
+    with _claimed(context, workshop, job_type=job_type, chain=chain, refetch=refetch) as work:
+        if isinstance(work, runs.NothingToDo):
+            log.info(work.message)
+            return dg.MaterializeResult(metadata={"nothing_to_do": work.message})
+        return do(workshop, work)
+
+
 @contextmanager
-def city_day_work(
+def _claimed(
     context: dg.AssetExecutionContext,
     workshop: Workshop,
     *,
     job_type: JobType,
     chain: Sequence[str],
-) -> Iterator[Work]:
+    refetch: bool,
+) -> Iterator[Work | runs.NothingToDo]:
     """Claim the run's city-day, and write to the ledger how the step ended.
 
     A step that ends well leaves the claim to the next step; the step that commits the slice ends
     it as SUCCEEDED. A run that was asked for earlier assets only ends as CANCELED (`not_staged`),
     because nothing was staged. An error ends the run as FAILED, unless Dagster will try the step
     again; an interruption ends it as CANCELED.
-
-    Args:
-        context: The step's context.
-        workshop: What to work with.
-        job_type: Which job the asset belongs to.
-        chain: The job's assets in order; the last one commits the slice.
-
-    Raises:
-        dagster.Failure: The work cannot be done; says why and what to do.
-        dagster.RetryRequested: The work may succeed later.
     """
     claim: runs.Claim | None = None
 
@@ -100,10 +126,13 @@ def city_day_work(
     try:
         partition = city_day(context)
         city = workshop.cities.get(partition.city)
-        claim = _claim(
-            context, workshop, JobKey(job_type, city.slug, city.boundary_key, partition.day)
-        )
-        yield Work(city, partition.day, claim)
+        key = JobKey(job_type, city.slug, city.boundary_key, partition.day)
+        got = _claim(context, workshop, key, refetch=refetch)
+        if isinstance(got, runs.Claim):
+            claim = got
+            yield Work(city, partition.day, claim)
+        else:
+            yield got
     except IngestionError as error:
         retry = workshop.retrying.of(error, retry_number=context.retry_number)
         if retry is not None:
@@ -128,28 +157,46 @@ def city_day_work(
         )
 
 
-def _claim(context: dg.AssetExecutionContext, workshop: Workshop, key: JobKey) -> runs.Claim:
-    tags = context.run.tags
+def _claim(
+    context: dg.AssetExecutionContext, workshop: Workshop, key: JobKey, *, refetch: bool
+) -> runs.Claim | runs.NothingToDo:
+    run = context.run
     return runs.claim(
         workshop.engine,
         key,
-        dagster_run_id=context.run.run_id,
+        dagster_run_id=run.run_id,
         worker=worker(),
-        trigger=trigger_of(tags),
-        is_alive=lambda run: is_alive(run, context.instance),
+        trigger=trigger_of(run.tags),
+        is_alive=lambda holder: is_alive(holder, context.instance),
         now=workshop.clock.now(),
-        run_id=tags.get(RUN_ID_TAG),
+        requested_at=_requested_at(context),
+        run_id=None if _is_started_anew(run.tags) else run.tags.get(RUN_ID_TAG),
+        refetch=refetch,
     )
+
+
+def _requested_at(context: dg.AssetExecutionContext) -> datetime | None:
+    """Tell when the run was put into the queue; None where it was started without one."""
+    stats = context.instance.get_run_stats(context.run.run_id)
+    queued = stats.enqueued_time or stats.launch_time
+    return None if queued is None else datetime.fromtimestamp(queued, UTC)
 
 
 def trigger_of(tags: Mapping[str, str]) -> runs.Trigger:
     """Tell what started a run; a run without a sign was started in the UI."""
+    if _is_started_anew(tags):
+        return "ui"
     named = tags.get(TRIGGER_TAG)
     triggers: tuple[runs.Trigger, ...] = get_args(runs.Trigger)
     for trigger in triggers:
         if trigger == named:
             return trigger
     return next((trigger for tag, trigger in _TRIGGER_BY_TAG.items() if tag in tags), "ui")
+
+
+def _is_started_anew(tags: Mapping[str, str]) -> bool:
+    """Tell whether a person executed an earlier run again: its tags, copied, are of that one."""
+    return PARENT_RUN_ID_TAG in tags and RETRY_NUMBER_TAG not in tags
 
 
 def _is_last_of(context: dg.AssetExecutionContext, chain: Sequence[str]) -> bool:

@@ -12,12 +12,14 @@ nothing else.
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ingestion_pipeline.lake.errors import SnapshotDamaged, SnapshotMissing
 from ingestion_pipeline.lake.snapshots import boundary_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import date
 
     import pyarrow as pa
@@ -34,14 +36,14 @@ def frame_key(dataset: str, city_slug: str, boundary_ref: str, day: date) -> str
     return f"frames/{dataset}/{city_slug}/{boundary_folder(boundary_ref)}/{day.isoformat()}.parquet"
 
 
-def write_frame(lake: Lake, key: str, table: pa.Table, evidence: dict[str, Any]) -> str:
-    """Write rows with their evidence; give where they are.
+def write_frame(lake: Lake, key: str, table: pa.Table, described: dict[str, Any]) -> None:
+    """Write rows with what is to be known of them.
 
     Args:
         lake: Where to.
         key: See `frame_key`.
         table: Rows with a WKB column `geometry` (EPSG:4326).
-        evidence: Any JSON object.
+        described: Any JSON object: the rows' evidence, for one.
 
     Raises:
         LakeUnavailable: The lake cannot be written.
@@ -60,35 +62,62 @@ def write_frame(lake: Lake, key: str, table: pa.Table, evidence: dict[str, Any])
             }
         },
     }
-    described = table.replace_schema_metadata(
-        {b"geo": json.dumps(geo).encode(), _EVIDENCE: json.dumps(evidence).encode()}
+    with_metadata = table.replace_schema_metadata(
+        {b"geo": json.dumps(geo).encode(), _EVIDENCE: json.dumps(described).encode()}
     )
     with lake.written(key) as stream:
-        pq.write_table(described, stream, compression="zstd", row_group_size=_ROW_GROUP)
-    return lake.address(key)
+        pq.write_table(with_metadata, stream, compression="zstd", row_group_size=_ROW_GROUP)
 
 
-def read_frame(lake: Lake, key: str) -> tuple[pa.Table, dict[str, Any]]:
-    """Read rows and their evidence back.
+def describe_frame(lake: Lake, key: str) -> dict[str, Any]:
+    """Give what was written with a frame's rows, without reading the rows.
+
+    Raises:
+        SnapshotMissing: There is no such frame.
+        SnapshotDamaged: It is no Parquet file, or not one of ours.
+        LakeUnavailable: The lake cannot be read.
+    """
+    import pyarrow.parquet as pq
+
+    with _opened(lake, key) as stream:
+        metadata = pq.read_metadata(stream).metadata or {}
+    if _EVIDENCE not in metadata:
+        raise _damaged(lake, key, "it does not say where its rows come from")
+    described: dict[str, Any] = json.loads(metadata[_EVIDENCE])
+    return described
+
+
+def read_frame(lake: Lake, key: str) -> pa.Table:
+    """Read a frame's rows.
 
     Raises:
         SnapshotMissing: There is no such frame.
         SnapshotDamaged: It is no Parquet file.
         LakeUnavailable: The lake cannot be read.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
+
+    with _opened(lake, key) as stream:
+        return pq.read_table(stream)
+
+
+@contextmanager
+def _opened(lake: Lake, key: str) -> Iterator[Any]:
+    import pyarrow as pa
 
     try:
         with lake.opened(key) as stream:
-            table = pq.read_table(stream)
+            yield stream
     except FileNotFoundError as error:
         raise SnapshotMissing(
             f"{lake.address(key)} does not exist; materialize osm_pois of this city and day first"
         ) from error
     except pa.ArrowInvalid as error:
-        raise SnapshotDamaged(
-            f"{lake.address(key)} cannot be read as Parquet ({error}); materialize osm_pois of "
-            "this city and day again"
-        ) from error
-    return table, json.loads(table.schema.metadata[_EVIDENCE])
+        raise _damaged(lake, key, str(error)) from error
+
+
+def _damaged(lake: Lake, key: str, why: str) -> SnapshotDamaged:
+    return SnapshotDamaged(
+        f"{lake.address(key)} cannot be read as a frame ({why}); materialize osm_pois of this "
+        "city and day again"
+    )

@@ -92,6 +92,16 @@ def read_rows(
     return list(connection.execute(query).mappings())
 
 
+def count_rows(connection: sa.Connection, target: Slice) -> int:
+    """Count a day's rows."""
+    query = (
+        sa.select(sa.func.count())
+        .select_from(target.table)
+        .where(*in_history(target), *valid_on(target.table, target.day))
+    )
+    return connection.execute(query).scalar_one()
+
+
 def count_by_category(engine: sa.Engine, target: Slice) -> list[tuple[str, int]]:
     """Count a day's rows by primary category, the biggest first."""
     table = target.table

@@ -6,6 +6,7 @@
     ├── UnsupportedDatabase     neither PostgreSQL with PostGIS nor a GeoPackage     never
     ├── KeyHeld                 another live run works on the same key               never
     ├── ClaimLost               this run's claim was taken over; it may not write    never
+    ├── CancelRequested         this run was asked to stop; it may not write         never
     ├── DayNotStaged            a day is read that was never staged                  never
     └── BadRows                 rows that are not what the table declares            never
 
@@ -51,6 +52,12 @@ class ClaimLost(StagingError):
     """This run no longer holds its key, so it may not write."""
 
     code = "claim_lost"
+
+
+class CancelRequested(StagingError):
+    """Somebody asked this run to stop, so it may not write."""
+
+    code = "canceled"
 
 
 class BadRows(StagingError):

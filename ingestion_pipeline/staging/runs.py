@@ -4,27 +4,33 @@ Belongs here: every statement on `ingestion_run`. Does not belong here: what a r
 find out whether a run is alive (its caller knows, and passes a function).
 
     PENDING ──claim──> RUNNING ─┬─succeed─> SUCCEEDED      (with the slice, in one transaction)
-                                ├──fail───> FAILED
-                                └─cancel──> CANCELED
+       │                        ├──fail───> FAILED
+       └────────────────────────┴─cancel──> CANCELED
 
 A partial unique index allows one PENDING or RUNNING row per key. A claim is fenced: the triple
-(row, Dagster run, attempt) must still stand, RUNNING, when the slice is written. A terminal state
-is never overwritten. The rule for a key that is held by another live run: the newcomer fails at
-once with `KeyHeld`, naming the holder, and neither fetches nor writes.
+(row, Dagster run, attempt) must still stand, RUNNING and not asked to stop, when the slice is
+written. A terminal state is never overwritten.
+
+Two rules for a Dagster run that comes to a key and is not the one to do the work; both leave a
+row of their own, so that the ledger names every run that came:
+
+- Another live run holds the key: the newcomer fails at once with `KeyHeld`, naming the holder.
+- The day was staged after the newcomer had been asked for (it waited in a queue behind the run that
+  did it): there is nothing left to do, and it ends as CANCELED (`already_staged`).
 """
 
 from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ingestion_pipeline.staging.database import read_transaction, write_transaction
-from ingestion_pipeline.staging.errors import ClaimLost, KeyHeld
-from ingestion_pipeline.staging.tables import ingestion_run
+from ingestion_pipeline.staging.errors import CancelRequested, ClaimLost, KeyHeld
+from ingestion_pipeline.staging.tables import callback_message, ingestion_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,6 +42,12 @@ Status = Literal["PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELED"]
 Trigger = Literal["admin", "callback", "schedule", "backfill", "ui", "graphql", "cli"]
 
 ACTIVE: tuple[Status, ...] = ("PENDING", "RUNNING")
+
+ALREADY_STAGED = "already_staged"
+CANCELED = "canceled"
+KEY_HELD = KeyHeld.code
+NEVER_STARTED = "never_started"
+RUN_DIED = "run_died"
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,15 @@ class Run:
     requested_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    refetch: bool
+    cancel_requested_at: datetime | None
+
+
+class Position(NamedTuple):
+    """A place in the ledger's order of asking."""
+
+    requested_at: datetime
+    id: str
 
 
 @dataclass(frozen=True)
@@ -70,18 +91,62 @@ class Claim:
     idempotency_key: str
     dagster_run_id: str
     attempt: int
+    refetch: bool
 
 
-def enqueue(engine: sa.Engine, key: JobKey, *, trigger: Trigger, now: datetime) -> tuple[Run, bool]:
+@dataclass(frozen=True)
+class NothingToDo:
+    """The day was staged by another run after this one had been asked for.
+
+    Attributes:
+        message: Which run that was.
+    """
+
+    message: str
+
+
+def enqueue(
+    engine: sa.Engine, key: JobKey, *, trigger: Trigger, now: datetime, refetch: bool = False
+) -> tuple[Run, bool]:
     """Give the key's active run, or make a PENDING one.
 
-    However many ask at once, all get the same run, and one of them made it.
+    However many ask at once, all get the same run, and one of them made it. A run that is active
+    already stays as it was asked for, `refetch` included.
 
     Returns:
         The run, and whether this call made it.
     """
     with write_transaction(engine) as connection:
-        return _insert_or_active(connection, key, trigger=trigger, now=now)
+        return _insert_or_active(connection, key, trigger=trigger, now=now, refetch=refetch)
+
+
+def enqueue_message(
+    engine: sa.Engine, key: JobKey, *, message_id: str, now: datetime, refetch: bool = False
+) -> tuple[Run, bool]:
+    """Enqueue for a message of a queue that may deliver it many times, also long after.
+
+    All deliveries of one message get the run that the first of them got, whatever became of it.
+
+    Returns:
+        The run, and whether this call made it.
+    """
+    with write_transaction(engine) as connection:
+        insert = _insert(connection)
+        first = connection.execute(
+            insert(callback_message)
+            .values(message_id=message_id, run_id="", received_at=now)
+            .on_conflict_do_nothing()
+            .returning(callback_message.c.message_id)
+        ).one_or_none()
+        this_message = callback_message.c.message_id == message_id
+        if first is None:
+            run_id = connection.execute(
+                sa.select(callback_message.c.run_id).where(this_message)
+            ).scalar_one()
+            return _lock(connection, run_id), False
+        run, made = _insert_or_active(connection, key, trigger="callback", now=now, refetch=refetch)
+        connection.execute(sa.update(callback_message).where(this_message).values(run_id=run.id))
+        return run, made
 
 
 def claim(
@@ -93,8 +158,10 @@ def claim(
     trigger: Trigger,
     is_alive: Callable[[Run], bool],
     now: datetime,
+    requested_at: datetime | None = None,
     run_id: str | None = None,
-) -> Claim:
+    refetch: bool = False,
+) -> Claim | NothingToDo:
     """Take the key for a Dagster run, before it fetches or writes anything.
 
     Claiming again from the same Dagster run gives the same claim, but never a new one: once its
@@ -111,44 +178,49 @@ def claim(
         is_alive: Whether the run that holds the key may still be working. It is called outside of
             any transaction.
         now: The current moment.
+        requested_at: When the Dagster run was asked for; `now`, if nothing is said.
         run_id: The ledger row that this Dagster run was started for, if there is one.
+        refetch: Whether the run wants upstream to be asked again.
+
+    Returns:
+        The claim, or that there is nothing left to do.
 
     Raises:
         KeyHeld: A live run holds the key.
-        ClaimLost: This Dagster run had a claim, and it has ended.
+        ClaimLost: This Dagster run had a claim, and it has ended; or the job that it was started
+            for has.
     """
+    newcomer = _Newcomer(
+        key, dagster_run_id, worker, trigger, requested_at or now, run_id, refetch, now
+    )
     while True:
         with write_transaction(engine) as connection:
-            run, _ = _insert_or_active(connection, key, trigger=trigger, now=now)
-            _refuse_another_claim(connection, key, dagster_run_id)
+            settled = newcomer.what_is_settled(connection)
+            if settled is not None:
+                return settled
+            run, _ = _insert_or_active(
+                connection, key, trigger=trigger, now=newcomer.requested_at, lock=True
+            )
             if run.status == "PENDING":
-                return _start(connection, run, dagster_run_id, worker, now)
+                return newcomer.start(connection, run)
             if run.dagster_run_id == dagster_run_id and run.worker == worker:
                 return _claim_of(run)
         if run.dagster_run_id != dagster_run_id and is_alive(run):
-            raise KeyHeld(
-                f"key {key} is held by Dagster run {run.dagster_run_id} (job {run.id}, started "
-                f"{run.started_at:%Y-%m-%dT%H:%M:%SZ} by {run.trigger}), which is still alive; "
-                "wait for it to end or cancel it, then start this one again"
-            )
+            newcomer.give_way(engine, run)
         with write_transaction(engine) as connection:
             # Another newcomer may have been quicker since the look above; then look again.
             still = _lock(connection, run.id)
-            if (still.status, still.dagster_run_id, still.attempt, still.worker) != (
-                run.status,
-                run.dagster_run_id,
-                run.attempt,
-                run.worker,
-            ):
+            if not _is_same(still, run):
                 continue
-            if dagster_run_id == run.dagster_run_id or run_id == run.id:
-                return _start(connection, still, dagster_run_id, worker, now)
+            carries_on = dagster_run_id == run.dagster_run_id or run_id == run.id
+            if carries_on and run.cancel_requested_at is None:
+                return newcomer.start(connection, still)
             _end(
                 connection,
                 still,
                 status="FAILED",
                 now=now,
-                error_code="run_died",
+                error_code=RUN_DIED,
                 error_message=(
                     f"Dagster run {run.dagster_run_id} ended without a word; "
                     f"its key was taken over by Dagster run {dagster_run_id}"
@@ -156,19 +228,141 @@ def claim(
             )
 
 
+@dataclass(frozen=True)
+class _Newcomer:
+    """A Dagster run that comes to a key."""
+
+    key: JobKey
+    dagster_run_id: str
+    worker: str
+    trigger: Trigger
+    requested_at: datetime
+    run_id: str | None
+    refetch: bool
+    now: datetime
+
+    def what_is_settled(self, connection: sa.Connection) -> NothingToDo | None:
+        """See whether the run came too late.
+
+        Raises:
+            ClaimLost: Its claim, or the job that it was started for, has ended.
+        """
+        ended = connection.execute(
+            sa.select(ingestion_run).where(
+                ingestion_run.c.idempotency_key == str(self.key),
+                ingestion_run.c.dagster_run_id == self.dagster_run_id,
+                ingestion_run.c.status.not_in(ACTIVE),
+            )
+        ).first()
+        if ended is not None:
+            mine = _run(ended)
+            if mine.error_code == ALREADY_STAGED and mine.error_message is not None:
+                return NothingToDo(mine.error_message)
+            raise _lost(mine, self.dagster_run_id)
+        by = self._job_done(connection) or self._staged_meanwhile(connection)
+        if by is None:
+            return None
+        message = (
+            f"{self.key} was staged by Dagster run {by.dagster_run_id} (job {by.id}) at "
+            f"{by.finished_at:%Y-%m-%dT%H:%M:%SZ}, after Dagster run {self.dagster_run_id} had "
+            "been asked for; there was nothing left to do"
+        )
+        self._record(connection, "CANCELED", error_code=ALREADY_STAGED, error_message=message)
+        return NothingToDo(message)
+
+    def start(self, connection: sa.Connection, run: Run) -> Claim:
+        """Make the row this run's."""
+        row = connection.execute(
+            sa.update(ingestion_run)
+            .where(ingestion_run.c.id == run.id)
+            .values(
+                status="RUNNING",
+                dagster_run_id=self.dagster_run_id,
+                worker=self.worker,
+                attempt=run.attempt + 1,
+                started_at=self.now,
+                refetch=run.refetch or self.refetch,
+            )
+            .returning(ingestion_run)
+        ).one()
+        return _claim_of(_run(row))
+
+    def give_way(self, engine: sa.Engine, holder: Run) -> NoReturn:
+        """Leave the key to the run that holds it.
+
+        Raises:
+            KeyHeld: Always.
+        """
+        message = (
+            f"key {self.key} is held by Dagster run {holder.dagster_run_id} (job {holder.id}, "
+            f"started {holder.started_at:%Y-%m-%dT%H:%M:%SZ} by {holder.trigger}), which is still "
+            "alive; wait for it to end or cancel it, then start this one again"
+        )
+        with write_transaction(engine) as connection:
+            self._record(connection, "FAILED", error_code=KEY_HELD, error_message=message)
+        raise KeyHeld(message)
+
+    def _job_done(self, connection: sa.Connection) -> Run | None:
+        """Look at the job that the run was started for: another may have done it."""
+        if self.run_id is None:
+            return None
+        job = _lock(connection, self.run_id)
+        if job.idempotency_key != str(self.key):
+            raise ClaimLost(
+                f"job {job.id} is of {job.idempotency_key}, and Dagster run {self.dagster_run_id} "
+                f"would work on {self.key}: the city has changed since; enqueue the day again"
+            )
+        if job.status in ACTIVE:
+            return None
+        if job.status != "SUCCEEDED":
+            raise _lost(job, self.dagster_run_id)
+        return job
+
+    def _staged_meanwhile(self, connection: sa.Connection) -> Run | None:
+        """Find a run that ended well after this one was asked for, and did at least as much."""
+        done = connection.execute(
+            sa.select(ingestion_run)
+            .where(
+                ingestion_run.c.idempotency_key == str(self.key),
+                ingestion_run.c.status == "SUCCEEDED",
+                ingestion_run.c.finished_at > self.requested_at,
+                *([ingestion_run.c.refetch] if self.refetch else []),
+            )
+            .order_by(ingestion_run.c.finished_at.desc())
+        ).first()
+        return None if done is None else _run(done)
+
+    def _record(
+        self, connection: sa.Connection, status: Status, *, error_code: str, error_message: str
+    ) -> None:
+        """Leave a row that tells how the run ended without having worked."""
+        connection.execute(
+            sa.insert(ingestion_run).values(
+                **_new_row(
+                    self.key, trigger=self.trigger, now=self.requested_at, refetch=self.refetch
+                )
+                | {
+                    "status": status,
+                    "dagster_run_id": self.dagster_run_id,
+                    "worker": self.worker,
+                    "finished_at": self.now,
+                    "error_code": error_code,
+                    "error_message": error_message,
+                }
+            )
+        )
+
+
 def fence(connection: sa.Connection, claim: Claim) -> Run:
-    """Lock the claim's row for the rest of the transaction, and check that the claim stands.
+    """Lock the claim's row for the rest of the transaction, and check that the run may write.
 
     Raises:
         ClaimLost: The row is no longer RUNNING for this Dagster run and attempt.
+        CancelRequested: Somebody asked the run to stop.
     """
-    run = _lock(connection, claim.run_id)
-    if (run.status, run.dagster_run_id, run.attempt) != (
-        "RUNNING",
-        claim.dagster_run_id,
-        claim.attempt,
-    ):
-        raise _lost(run, claim.dagster_run_id)
+    run = _standing(connection, claim)
+    if run.cancel_requested_at is not None:
+        raise CancelRequested(_canceled_on_request(run))
     return run
 
 
@@ -177,6 +371,7 @@ def require(engine: sa.Engine, claim: Claim) -> None:
 
     Raises:
         ClaimLost: It does not.
+        CancelRequested: Somebody asked the run to stop.
     """
     with write_transaction(engine) as connection:
         fence(connection, claim)
@@ -226,70 +421,201 @@ def cancel(
     )
 
 
-def recent(engine: sa.Engine, *, city_slug: str | None = None, limit: int = 20) -> list[Run]:
-    """List runs, the newest first."""
-    query = sa.select(ingestion_run).order_by(
-        ingestion_run.c.requested_at.desc(), ingestion_run.c.id
-    )
-    if city_slug is not None:
-        query = query.where(ingestion_run.c.city_slug == city_slug)
+def request_cancel(engine: sa.Engine, run_id: str, *, now: datetime) -> Run | None:
+    """Ask a run to stop.
+
+    A PENDING run is CANCELED at once. A RUNNING one can no longer write from now on, and is
+    CANCELED when its process has stopped; until then its key is held. A run that has ended stays
+    as it is.
+
+    Returns:
+        The run as it is now; None where there is no such run.
+    """
+    with write_transaction(engine) as connection:
+        run = _find(connection, run_id, lock=True)
+        if run is None or run.status not in ACTIVE or run.cancel_requested_at is not None:
+            return run
+        connection.execute(
+            sa.update(ingestion_run)
+            .where(ingestion_run.c.id == run_id)
+            .values(cancel_requested_at=now)
+        )
+        asked = _find(connection, run_id, lock=True)
+        assert asked is not None
+        if asked.status == "PENDING":
+            _end(
+                connection,
+                asked,
+                status="CANCELED",
+                now=now,
+                error_code=CANCELED,
+                error_message=_canceled_on_request(asked),
+            )
+        return _find(connection, run_id, lock=True)
+
+
+def end_as_seen(
+    engine: sa.Engine,
+    seen: Run,
+    *,
+    status: Status,
+    error_code: str,
+    error_message: str,
+    now: datetime,
+) -> bool:
+    """End a run for which its own process can no longer speak, if it is still as it was seen.
+
+    Returns:
+        Whether it was, and is now ended.
+    """
+    with write_transaction(engine) as connection:
+        run = _find(connection, seen.id, lock=True)
+        if run is None or run.status not in ACTIVE or not _is_same(run, seen):
+            return False
+        _end(
+            connection,
+            run,
+            status=status,
+            now=now,
+            error_code=error_code,
+            error_message=error_message,
+        )
+        return True
+
+
+def expire(engine: sa.Engine, *, requested_before: datetime, now: datetime) -> int:
+    """End runs that were asked for before a moment and never started, as FAILED.
+
+    Returns:
+        How many there were.
+    """
+    with write_transaction(engine) as connection:
+        ended = connection.execute(
+            sa.update(ingestion_run)
+            .where(
+                ingestion_run.c.status == "PENDING",
+                ingestion_run.c.requested_at < requested_before,
+            )
+            .values(
+                status="FAILED",
+                finished_at=now,
+                error_code=NEVER_STARTED,
+                error_message=(
+                    "no Dagster run began to work on it in time; check that the daemon, the code "
+                    "location and admin_trigger_sensor are running (GET /v1/api/health) and that "
+                    "the run queue moves, then enqueue it again"
+                ),
+            )
+        )
+        return ended.rowcount
+
+
+def active(
+    engine: sa.Engine, status: Status, *, after: Position | None = None, limit: int
+) -> list[Run]:
+    """List runs of an active status in the order in which they were asked for.
+
+    Args:
+        engine: The database.
+        status: PENDING or RUNNING.
+        after: Where to begin; from the first if None.
+        limit: How many at most.
+    """
+    columns = ingestion_run.c
+    query = sa.select(ingestion_run).where(columns.status == status)
+    if after is not None:
+        query = query.where(sa.tuple_(columns.requested_at, columns.id) > sa.tuple_(*after))
+    query = query.order_by(columns.requested_at, columns.id).limit(limit)
     with read_transaction(engine) as connection:
-        return [_run(row) for row in connection.execute(query.limit(limit))]
+        return [_run(row) for row in connection.execute(query)]
+
+
+def page(
+    engine: sa.Engine,
+    *,
+    city_slug: str | None = None,
+    day: date | None = None,
+    status: Status | None = None,
+    before: Position | None = None,
+    limit: int = 20,
+) -> list[Run]:
+    """List runs, the newest first.
+
+    Args:
+        engine: The database.
+        city_slug: Only of this city.
+        day: Only of this day.
+        status: Only with this status.
+        before: Only those that come after this place in the list; where the page before ended.
+        limit: How many at most.
+    """
+    columns = ingestion_run.c
+    wanted = {columns.city_slug: city_slug, columns.day: day, columns.status: status}
+    query = sa.select(ingestion_run).where(
+        *(column == value for column, value in wanted.items() if value is not None)
+    )
+    if before is not None:
+        query = query.where(sa.tuple_(columns.requested_at, columns.id) < sa.tuple_(*before))
+    query = query.order_by(columns.requested_at.desc(), columns.id.desc()).limit(limit)
+    with read_transaction(engine) as connection:
+        return [_run(row) for row in connection.execute(query)]
 
 
 def get(engine: sa.Engine, run_id: str) -> Run | None:
     """Give one run, or None."""
     with read_transaction(engine) as connection:
-        row = connection.execute(
-            sa.select(ingestion_run).where(ingestion_run.c.id == run_id)
-        ).one_or_none()
-    return None if row is None else _run(row)
+        return _find(connection, run_id)
+
+
+def _insert(connection: sa.Connection) -> Any:
+    return postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+
+
+def _new_row(key: JobKey, *, trigger: Trigger, now: datetime, refetch: bool) -> dict[str, Any]:
+    return {
+        "id": str(uuid.uuid4()),
+        "job_type": key.job_type,
+        "city_slug": key.city_slug,
+        "boundary_ref": key.boundary_ref,
+        "day": key.day,
+        "idempotency_key": str(key),
+        "status": "PENDING",
+        "trigger": trigger,
+        "attempt": 0,
+        "requested_at": now,
+        "refetch": refetch,
+    }
 
 
 def _insert_or_active(
-    connection: sa.Connection, key: JobKey, *, trigger: Trigger, now: datetime
+    connection: sa.Connection,
+    key: JobKey,
+    *,
+    trigger: Trigger,
+    now: datetime,
+    refetch: bool = False,
+    lock: bool = False,
 ) -> tuple[Run, bool]:
     """The one function through which every start goes."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    insert = _insert(connection)
     active = sa.select(ingestion_run).where(
         ingestion_run.c.idempotency_key == str(key), ingestion_run.c.status.in_(ACTIVE)
     )
+    if lock:
+        active = active.with_for_update()
     while True:
         made = connection.execute(
             insert(ingestion_run)
-            .values(
-                id=str(uuid.uuid4()),
-                job_type=key.job_type,
-                city_slug=key.city_slug,
-                boundary_ref=key.boundary_ref,
-                day=key.day,
-                idempotency_key=str(key),
-                status="PENDING",
-                trigger=trigger,
-                attempt=0,
-                requested_at=now,
-            )
+            .values(**_new_row(key, trigger=trigger, now=now, refetch=refetch))
             .on_conflict_do_nothing()
             .returning(ingestion_run)
         ).one_or_none()
         if made is not None:
             return _run(made), True
-        found = connection.execute(active.with_for_update()).one_or_none()
+        found = connection.execute(active).one_or_none()
         # The active run may end between the two statements (READ COMMITTED); then the key is free.
         if found is not None:
             return _run(found), False
-
-
-def _refuse_another_claim(connection: sa.Connection, key: JobKey, dagster_run_id: str) -> None:
-    ended = connection.execute(
-        sa.select(ingestion_run).where(
-            ingestion_run.c.idempotency_key == str(key),
-            ingestion_run.c.dagster_run_id == dagster_run_id,
-            ingestion_run.c.status.not_in(ACTIVE),
-        )
-    ).first()
-    if ended is not None:
-        raise _lost(_run(ended), dagster_run_id)
 
 
 def _lost(run: Run, dagster_run_id: str) -> ClaimLost:
@@ -299,24 +625,6 @@ def _lost(run: Run, dagster_run_id: str) -> ClaimLost:
         + (f" ({run.error_message})" if run.error_message else "")
         + "; nothing was written. The run that took over decides; start a new one if needed"
     )
-
-
-def _start(
-    connection: sa.Connection, run: Run, dagster_run_id: str, worker: str, now: datetime
-) -> Claim:
-    row = connection.execute(
-        sa.update(ingestion_run)
-        .where(ingestion_run.c.id == run.id)
-        .values(
-            status="RUNNING",
-            dagster_run_id=dagster_run_id,
-            worker=worker,
-            attempt=run.attempt + 1,
-            started_at=now,
-        )
-        .returning(ingestion_run)
-    ).one()
-    return _claim_of(_run(row))
 
 
 def _finish(
@@ -330,7 +638,7 @@ def _finish(
 ) -> bool:
     with write_transaction(engine) as connection:
         try:
-            run = fence(connection, claim)
+            run = _standing(connection, claim)
         except ClaimLost:
             return False
         _end(
@@ -353,6 +661,9 @@ def _end(
     error_code: str,
     error_message: str,
 ) -> None:
+    # Where a stop was asked for, that is what the run came to, however it stopped.
+    if run.cancel_requested_at is not None:
+        status, error_code, error_message = "CANCELED", CANCELED, _canceled_on_request(run)
     connection.execute(
         sa.update(ingestion_run)
         .where(ingestion_run.c.id == run.id)
@@ -360,19 +671,53 @@ def _end(
     )
 
 
+def _canceled_on_request(run: Run) -> str:
+    return (
+        f"job {run.id} was canceled on request at {run.cancel_requested_at:%Y-%m-%dT%H:%M:%SZ}; "
+        "nothing of it was staged"
+    )
+
+
+def _standing(connection: sa.Connection, claim: Claim) -> Run:
+    run = _lock(connection, claim.run_id)
+    if (run.status, run.dagster_run_id, run.attempt) != (
+        "RUNNING",
+        claim.dagster_run_id,
+        claim.attempt,
+    ):
+        raise _lost(run, claim.dagster_run_id)
+    return run
+
+
+def _is_same(run: Run, seen: Run) -> bool:
+    """Tell whether nobody has taken the run on since it was seen."""
+    return (run.status, run.dagster_run_id, run.attempt, run.worker) == (
+        seen.status,
+        seen.dagster_run_id,
+        seen.attempt,
+        seen.worker,
+    )
+
+
 def _lock(connection: sa.Connection, run_id: str) -> Run:
-    # A GeoPackage has no row locks and needs none: the write transaction holds the whole file.
-    row = connection.execute(
-        sa.select(ingestion_run).where(ingestion_run.c.id == run_id).with_for_update()
-    ).one_or_none()
-    if row is None:
+    run = _find(connection, run_id, lock=True)
+    if run is None:
         raise ClaimLost(f"job {run_id} is no longer in the ledger; nothing was written")
-    return _run(row)
+    return run
+
+
+def _find(connection: sa.Connection, run_id: str, *, lock: bool = False) -> Run | None:
+    query = sa.select(ingestion_run).where(ingestion_run.c.id == run_id)
+    if lock:
+        # A GeoPackage has no row locks and needs none: the write transaction holds the whole file.
+        query = query.with_for_update()
+    row = connection.execute(query).one_or_none()
+    return None if row is None else _run(row)
 
 
 def _claim_of(run: Run) -> Claim:
     assert run.dagster_run_id is not None
-    return Claim(run.id, run.idempotency_key, run.dagster_run_id, run.attempt)
+    return Claim(run.id, run.idempotency_key, run.dagster_run_id, run.attempt, run.refetch)
 
 
 def _run(row: sa.Row[Any]) -> Run:

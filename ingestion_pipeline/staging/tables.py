@@ -1,7 +1,8 @@
 """The tables: the single truth of the schema.
 
 Belongs here: tables, columns, constraints and indexes. Does not belong here: how they came to be
-(`migrations/`) and who writes them (`slices.py`, `runs.py`). Every column is documented in
+(`migrations/`) and who writes them (`slices.py`, `runs.py`,
+`ticks.py`). Every column is documented in
 `docs/data-dictionary.md`; a test compares the two, and another compares the tables with what the
 migrations make on each database.
 """
@@ -96,6 +97,7 @@ staged_partition = sa.Table(
     sa.Column("rejected", sa.Integer, nullable=False),
     sa.Column("run_id", sa.Text, nullable=False),
     sa.Column("staged_at", UtcDateTime, nullable=False),
+    sa.Column("inputs_digest", sa.Text),
 )
 
 ingestion_rejection = sa.Table(
@@ -134,6 +136,8 @@ ingestion_run = sa.Table(
     sa.Column("requested_at", UtcDateTime, nullable=False),
     sa.Column("started_at", UtcDateTime),
     sa.Column("finished_at", UtcDateTime),
+    sa.Column("refetch", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("cancel_requested_at", UtcDateTime),
     sa.CheckConstraint(
         "status IN ('PENDING', 'RUNNING', 'SUCCEEDED', 'FAILED', 'CANCELED')", name="status"
     ),
@@ -147,6 +151,32 @@ ingestion_run = sa.Table(
     ),
     sa.Index(None, "city_slug", "day"),
     sa.Index(None, "dagster_run_id"),
+    # What is active stays a short list, however long the ledger grows.
+    sa.Index(
+        "ix_ingestion_run_active",
+        "status",
+        "requested_at",
+        "id",
+        postgresql_where=_ACTIVE,
+        sqlite_where=_ACTIVE,
+    ),
+    sa.Index(None, "requested_at", "id"),
+    sa.Index(None, "idempotency_key"),
+)
+
+callback_message = sa.Table(
+    "callback_message",
+    metadata,
+    sa.Column("message_id", sa.Text, primary_key=True),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("received_at", UtcDateTime, nullable=False),
+)
+
+sensor_tick = sa.Table(
+    "sensor_tick",
+    metadata,
+    sa.Column("sensor", sa.Text, primary_key=True),
+    sa.Column("ticked_at", UtcDateTime, nullable=False),
 )
 
 VERSION_TABLES = {"poi": poi_ingestion_staging}

@@ -8,21 +8,23 @@ stores and reports. Does not belong here: how any of that is done (`sources.py`,
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
 from ingestion_pipeline import sources
-from ingestion_pipeline.cities import boundary_names_match
+from ingestion_pipeline.cities import City, boundary_names_match
 from ingestion_pipeline.defs import metadata
 from ingestion_pipeline.defs.resources import Workshop
-from ingestion_pipeline.defs.work import Work, city_day_work
-from ingestion_pipeline.lake.errors import FrameOutdated, SnapshotMissing
-from ingestion_pipeline.lake.frames import frame_key, read_frame, write_frame
+from ingestion_pipeline.defs.work import Work, city_day_step
+from ingestion_pipeline.hashing import code_digest, digest
+from ingestion_pipeline.lake.errors import FrameOutdated, SnapshotDamaged, SnapshotMissing
+from ingestion_pipeline.lake.frames import describe_frame, frame_key, read_frame, write_frame
 from ingestion_pipeline.lake.snapshots import Manifest
 from ingestion_pipeline.osm.acquire import Acquisition, Bbox
 from ingestion_pipeline.osm.boundary import boundary_of
@@ -31,10 +33,16 @@ from ingestion_pipeline.osm.honesty import require_enough
 from ingestion_pipeline.osm.selection import SELECTION_DIGEST
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice
-from ingestion_pipeline.staging.slices import RejectedObject, SliceEvidence, replace_slice
+from ingestion_pipeline.staging.slices import (
+    RejectedObject,
+    SliceEvidence,
+    confirm_slice,
+    replace_slice,
+)
 
 if TYPE_CHECKING:
     from ingestion_pipeline.osm.features import Reading
+    from ingestion_pipeline.osm.normalize import Pois
 
 # Shown by the command line, and kept with the run by `managed_python_loggers` in dagster.yaml.
 log = logging.getLogger(__name__)
@@ -43,6 +51,11 @@ DATASET = "poi"
 SOURCE = "osm"
 JOB: Final = "osm_import"
 CHAIN = ("osm_snapshot", "osm_pois", "poi_staging")
+
+UPSTREAM_POOL = "osm_upstream"
+"""Dagster's concurrency pool of what asks an upstream server; `dagster.yaml` has its limit."""
+
+_COUNTS = ("outside", "generic", "unparsed_opening_hours")
 
 
 class SnapshotConfig(dg.Config):
@@ -54,11 +67,13 @@ class SnapshotConfig(dg.Config):
 
 def build_osm_assets(partitions: dg.PartitionsDefinition) -> Sequence[dg.AssetsDefinition]:
     """Define the three assets for the given partitions."""
+    step = partial(city_day_step, job_type=JOB, chain=CHAIN)
 
     @dg.asset(
         partitions_def=partitions,
         group_name="osm",
         kinds={"openstreetmap"},
+        pool=UPSTREAM_POOL,
         description="The raw bytes of a city's day, as OpenStreetMap sent them, stored by their "
         "digest with a manifest. A day that has a snapshot is replayed from it; set `refetch` in "
         "the run config to ask upstream again.",
@@ -68,16 +83,7 @@ def build_osm_assets(partitions: dg.PartitionsDefinition) -> Sequence[dg.AssetsD
         config: SnapshotConfig,
         workshop: dg.ResourceParam[Workshop],
     ) -> dg.MaterializeResult[None]:
-        with city_day_work(context, workshop, job_type=JOB, chain=CHAIN) as work:
-            manifest = None if config.refetch else _stored(workshop, work)
-            replayed = manifest is not None
-            if manifest is None:
-                manifest = _fetch(workshop, work)
-            log.info(metadata.sentence_on_snapshot(manifest, replayed=replayed))
-            return dg.MaterializeResult(
-                metadata=metadata.of_snapshot(manifest, replayed=replayed),
-                data_version=dg.DataVersion(manifest.digest),
-            )
+        return step(context, workshop, take_snapshot, refetch=config.refetch)
 
     @dg.asset(
         partitions_def=partitions,
@@ -90,62 +96,7 @@ def build_osm_assets(partitions: dg.PartitionsDefinition) -> Sequence[dg.AssetsD
     def osm_pois(
         context: dg.AssetExecutionContext, workshop: dg.ResourceParam[Workshop]
     ) -> dg.MaterializeResult[None]:
-        from ingestion_pipeline.osm import normalize
-        from ingestion_pipeline.osm.taxonomy import Taxonomy
-
-        with city_day_work(context, workshop, job_type=JOB, chain=CHAIN) as work:
-            city = work.city
-            manifest = _stored(workshop, work)
-            if manifest is None:
-                raise SnapshotMissing(
-                    f"no snapshot is stored for {city.slug} on {work.day}; materialize "
-                    "osm_snapshot of this partition first"
-                )
-            with _on_trial(workshop, work, manifest):
-                reading = _read(workshop, work, manifest)
-                pois = normalize.normalize(
-                    reading.features,
-                    boundary=boundary_of(
-                        reading,
-                        city.area,
-                        city=city.slug,
-                        names_match=lambda names: boundary_names_match(city, names),
-                    ),
-                    languages=city.languages,
-                    local_language=city.local_language,
-                    taxonomy=Taxonomy.load(),
-                )
-                require_enough(
-                    pois.table.num_rows,
-                    minimum=city.minimum_pois,
-                    city=city.slug,
-                    day=work.day,
-                )
-            rejections = reading.rejections + pois.rejections
-            evidence = SliceEvidence(
-                boundary_ref=city.boundary_key,
-                as_of=manifest.as_of,
-                as_of_source=manifest.as_of_source,
-                obtained=manifest.obtained,
-                location=manifest.location,
-                digest=manifest.digest,
-                rules_version=normalize.rules_version(),
-                licence=manifest.licence,
-                attribution=manifest.attribution,
-            )
-            address = write_frame(
-                workshop.lake,
-                _frame_key(work),
-                pois.table,
-                {
-                    "evidence": asdict(evidence) | {"as_of": evidence.as_of.isoformat()},
-                    "rejections": [asdict(rejection) for rejection in rejections],
-                },
-            )
-            log.info(metadata.sentence_on_pois(pois, rejections))
-            return dg.MaterializeResult(
-                metadata=metadata.of_pois(pois, rejections, boundary=city.bbox, address=address),
-            )
+        return step(context, workshop, shape_pois)
 
     @dg.asset(
         partitions_def=partitions,
@@ -158,26 +109,73 @@ def build_osm_assets(partitions: dg.PartitionsDefinition) -> Sequence[dg.AssetsD
     def poi_staging(
         context: dg.AssetExecutionContext, workshop: dg.ResourceParam[Workshop]
     ) -> dg.MaterializeResult[None]:
-        with city_day_work(context, workshop, job_type=JOB, chain=CHAIN) as work:
-            table, described = read_frame(workshop.lake, _frame_key(work))
-            stated = described["evidence"]
-            evidence = SliceEvidence(**stated | {"as_of": datetime.fromisoformat(stated["as_of"])})
-            _require_current(workshop, work, evidence)
-            result = replace_slice(
-                workshop.engine,
-                Slice(work.city.slug, DATASET, SOURCE, work.day),
-                table,
-                rejections=[RejectedObject(**rejected) for rejected in described["rejections"]],
-                evidence=evidence,
-                claim=work.claim,
-                now=workshop.clock.now(),
-            )
-            log.info(metadata.sentence_on_slice(result))
-            return dg.MaterializeResult(
-                metadata=metadata.of_slice(result, evidence, database=workshop.database_address)
-            )
+        return step(context, workshop, stage_pois)
 
     return [osm_snapshot, osm_pois, poi_staging]
+
+
+def take_snapshot(workshop: Workshop, work: Work) -> dg.MaterializeResult[None]:
+    """Give the day its raw bytes: those that are stored, or else those that upstream has."""
+    manifest = None if work.claim.refetch else _stored(workshop, work)
+    replayed = manifest is not None
+    if manifest is None:
+        manifest = _fetch(workshop, work)
+    log.info(metadata.sentence_on_snapshot(manifest, replayed=replayed))
+    return dg.MaterializeResult(
+        metadata=metadata.of_snapshot(manifest, replayed=replayed),
+        data_version=dg.DataVersion(manifest.digest),
+    )
+
+
+def shape_pois(workshop: Workshop, work: Work) -> dg.MaterializeResult[None]:
+    """Make the day's frame out of its snapshot, unless it has been made from the very same."""
+    manifest = _stored(workshop, work)
+    if manifest is None:
+        raise SnapshotMissing(
+            f"no snapshot is stored for {work.city.slug} on {work.day}; materialize "
+            "osm_snapshot of this partition first"
+        )
+    evidence = _evidence(work.city, manifest)
+    with _on_trial(workshop, work, manifest):
+        pois = _already_shaped(workshop, work, evidence)
+        reused = pois is not None
+        if pois is None:
+            pois = _normalized(workshop, work, manifest)
+            _write(workshop, work, pois, evidence)
+    log.info(metadata.sentence_on_pois(pois, reused=reused))
+    return dg.MaterializeResult(
+        metadata=metadata.of_pois(
+            pois,
+            reused=reused,
+            boundary=work.city.bbox,
+            address=workshop.lake.address(_frame_key(work)),
+        )
+    )
+
+
+def stage_pois(workshop: Workshop, work: Work) -> dg.MaterializeResult[None]:
+    """Make the day's slice equal to its frame."""
+    described = describe_frame(workshop.lake, _frame_key(work))
+    stated = described["evidence"]
+    evidence = SliceEvidence(**stated | {"as_of": datetime.fromisoformat(stated["as_of"])})
+    _require_current(workshop, work, evidence)
+    target = Slice(work.city.slug, DATASET, SOURCE, work.day)
+    now = workshop.clock.now()
+    result = confirm_slice(
+        workshop.engine, target, evidence=evidence, claim=work.claim, now=now
+    ) or replace_slice(
+        workshop.engine,
+        target,
+        read_frame(workshop.lake, _frame_key(work)),
+        rejections=[RejectedObject(**rejected) for rejected in described["rejections"]],
+        evidence=evidence,
+        claim=work.claim,
+        now=now,
+    )
+    log.info(metadata.sentence_on_slice(result))
+    return dg.MaterializeResult(
+        metadata=metadata.of_slice(result, evidence, database=workshop.database_address)
+    )
 
 
 def _stored(workshop: Workshop, work: Work) -> Manifest | None:
@@ -216,6 +214,88 @@ def _fetch(workshop: Workshop, work: Work) -> Manifest:
     runs.require(workshop.engine, work.claim)
     workshop.lake.propose(manifest)
     return manifest
+
+
+def _normalized(workshop: Workshop, work: Work, manifest: Manifest) -> "Pois":
+    from ingestion_pipeline.osm import normalize
+    from ingestion_pipeline.osm.taxonomy import Taxonomy
+
+    city = work.city
+    reading = _read(workshop, work, manifest)
+    pois = normalize.normalize(
+        reading.features,
+        boundary=boundary_of(
+            reading,
+            city.area,
+            city=city.slug,
+            names_match=lambda names: boundary_names_match(city, names),
+        ),
+        languages=city.languages,
+        local_language=city.local_language,
+        taxonomy=Taxonomy.load(),
+    )
+    require_enough(pois.table.num_rows, minimum=city.minimum_pois, city=city.slug, day=work.day)
+    return replace(pois, rejections=reading.rejections + pois.rejections)
+
+
+def _evidence(city: City, manifest: Manifest) -> SliceEvidence:
+    from ingestion_pipeline.osm.normalize import rules_version
+
+    rules = rules_version()
+    return SliceEvidence(
+        boundary_ref=city.boundary_key,
+        as_of=manifest.as_of,
+        as_of_source=manifest.as_of_source,
+        obtained=manifest.obtained,
+        location=manifest.location,
+        digest=manifest.digest,
+        rules_version=rules,
+        licence=manifest.licence,
+        attribution=manifest.attribution,
+        inputs_digest=digest(
+            [
+                manifest.digest,
+                rules,
+                code_digest("ingestion_pipeline.osm"),
+                # Of the city, what its rows and the acceptance of its day depend on.
+                *(city.boundary_key, list(city.bbox), dict(city.name), list(city.languages)),
+                *(city.local_language, city.minimum_pois),
+            ]
+        ),
+    )
+
+
+def _write(workshop: Workshop, work: Work, pois: "Pois", evidence: SliceEvidence) -> None:
+    write_frame(
+        workshop.lake,
+        _frame_key(work),
+        pois.table,
+        {
+            "evidence": _plain(evidence),
+            "rejections": [asdict(rejection) for rejection in pois.rejections],
+            "counts": {name: getattr(pois, name) for name in _COUNTS},
+        },
+    )
+
+
+def _already_shaped(workshop: Workshop, work: Work, evidence: SliceEvidence) -> "Pois | None":
+    """Give the day's frame, if it is what would be made again."""
+    from ingestion_pipeline.osm.features import Rejection
+    from ingestion_pipeline.osm.normalize import Pois
+
+    try:
+        described = describe_frame(workshop.lake, _frame_key(work))
+        if described["evidence"] != _plain(evidence):
+            return None
+        table = read_frame(workshop.lake, _frame_key(work))
+    except (SnapshotMissing, SnapshotDamaged):
+        return None
+    rejections = [Rejection(**rejected) for rejected in described["rejections"]]
+    return Pois(table, rejections, **described["counts"])
+
+
+def _plain(evidence: SliceEvidence) -> dict[str, Any]:
+    return asdict(evidence) | {"as_of": evidence.as_of.isoformat()}
 
 
 def _read(workshop: Workshop, work: Work, manifest: Manifest) -> "Reading":
