@@ -38,11 +38,8 @@ run: $(VENV)/.run ## Stage the real Helsinki sample into an embedded GeoPackage
 	@echo '      $(BIN)/poi-ingest run --city saint-petersburg --day '"$$(date -u +%F)"
 	@echo '  your own city: docs/adding-a-city.md'
 
-dev: $(VENV)/.run ## Start the Dagster UI and daemon on the embedded default
-	@$(BIN)/poi-ingest migrate
-	@mkdir -p '$(DAGSTER_HOME)'
-	@[ -e '$(DAGSTER_HOME)/dagster.yaml' ] || cp ingestion_pipeline/dagster.yaml '$(DAGSTER_HOME)/'
-	@$(BIN)/dagster dev -w workspace.yaml
+dev: $(VENV)/.run ## Start the Dagster UI, its daemon and the admin API together
+	@exec $(BIN)/poi-ingest dev
 
 test: $(VENV)/.dev ## Run all tests, with a private PostgreSQL + PostGIS
 	@scripts/system-packages test

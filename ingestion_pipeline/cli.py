@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import sys
 from dataclasses import asdict
@@ -221,6 +222,44 @@ def export(slug: str, day: date, format_: Any, output: Path | None) -> None:
     click.echo(f"{count:,} POIs of {slug} on {day} written to {path}")
 
 
+@main.command()
+@click.option("--ui-port", type=click.IntRange(1, 65535), default=3000, show_default=True)
+@click.option("--api-port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+def dev(ui_port: int, api_port: int) -> None:
+    """Run the Dagster UI, its daemon and the admin API together, until Ctrl-C."""
+    from ingestion_pipeline.development import new_token, run_all
+    from ingestion_pipeline.staging.database import create_engine, describe
+    from ingestion_pipeline.staging.database import migrate as bring_to
+
+    settings = load_settings()
+    cities = load_cities(settings.cities_file)
+    engine = create_engine(settings.database)
+    bring_to(engine)
+    _prepare_dagster_home(settings.dagster_home)
+    given = settings.admin_api_token
+    token = given.get_secret_value().split(",")[0] if given else new_token()
+    slug = next(iter(cities)).slug
+    url = f"http://127.0.0.1:{api_port}"
+    click.echo(
+        f"Dagster UI   http://127.0.0.1:{ui_port}\n"
+        f"Admin API    {url}/docs\n"
+        f"Database     {describe(engine)}\n"
+        + ("" if given else f"ADMIN_API_TOKEN is not set; for this session it is {token}\n")
+        + "Enqueue a day, when all have started:\n"
+        f"  curl -X POST {url}/v1/admin/ingestion/osm/enqueue -H 'X-Admin-Token: "
+        f"{'...' if given else token}' -H 'Content-Type: application/json' "
+        f'-d \'{{"city_slug": "{slug}", "day": "{settings.partitions_start}"}}\'\n'
+        "Ctrl-C ends them all.\n"
+    )
+    run_all(
+        settings,
+        token=given.get_secret_value() if given else token,
+        ui_port=ui_port,
+        api_port=api_port,
+    )
+    click.echo("All processes have ended.")
+
+
 def _database(settings: Settings) -> sa.Engine:
     from ingestion_pipeline.staging.database import create_engine, require_migrated
 
@@ -290,13 +329,20 @@ def _dagster_instance(home: Path) -> dg.DagsterInstance:
     import dagster as dg
     import filelock
 
-    home.mkdir(parents=True, exist_ok=True)
+    _prepare_dagster_home(home)
     # Two processes that make Dagster's tables at the same moment stumble over each other.
     with filelock.FileLock(home / "first-use.lock"):
-        configuration = home / "dagster.yaml"
-        if not configuration.exists():
-            shutil.copyfile(Path(__file__).with_name("dagster.yaml"), configuration)
         return dg.DagsterInstance.from_config(str(home))
+
+
+def _prepare_dagster_home(home: Path) -> None:
+    home.mkdir(parents=True, exist_ok=True)
+    configuration = home / "dagster.yaml"
+    if not configuration.exists():
+        # Written beside it and moved: another process never reads half of it.
+        complete = home / f"dagster.yaml.{os.getpid()}"
+        shutil.copyfile(Path(__file__).with_name("dagster.yaml"), complete)
+        complete.rename(configuration)
 
 
 def _report_failure(result: dg.ExecuteInProcessResult) -> None:

@@ -5,6 +5,7 @@ Belongs here: names, defaults, accepted values. Does not belong here: anything p
 each one; a test compares the two.
 """
 
+import os
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
@@ -143,6 +144,17 @@ class Settings(BaseSettings):
                 "DATA_DIR is not; set DATABASE_URL"
             )
         return f"sqlite:///{self.data_dir}/{EMBEDDED_DATABASE}"
+
+
+def environment_with(settings: Settings, **changed: str) -> dict[str, str]:
+    """Give the environment for a process of ours: this one's, with some settings made explicit.
+
+    Args:
+        settings: Where defaults come from that depend on the folder of this process.
+        changed: Settings that are to be others, by field.
+    """
+    said = {"dagster_home": str(settings.dagster_home), "data_dir": settings.data_dir} | changed
+    return os.environ | {name.upper(): value for name, value in said.items()}
 
 
 def load_settings() -> Settings:

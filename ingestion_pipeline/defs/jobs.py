@@ -50,5 +50,5 @@ OSM_IMPORT = IngestionJob(
     source=osm.SOURCE,
 )
 
-JOBS: Mapping[JobType, IngestionJob] = {job.job_type: job for job in (OSM_IMPORT,)}
+JOBS: Mapping[str, IngestionJob] = {job.job_type: job for job in (OSM_IMPORT,)}
 """All of them, by type."""

@@ -39,14 +39,23 @@ def is_alive(run: Run, instance: dg.DagsterInstance) -> bool:
     known = instance.get_run_by_id(run.dagster_run_id)
     if known is not None and known.is_finished:
         return False
+    lives = _is_seen_alive(run)
+    return known is not None if lives is None else lives
+
+
+def is_visible(run: Run) -> bool:
+    """Tell whether the run's process is or was one of this host, so that its death can be seen."""
+    return _is_seen_alive(run) is not None
+
+
+def _is_seen_alive(run: Run) -> bool | None:
+    """Look the run's process up; None where it cannot be seen."""
     machine, _, process = (run.worker or "").partition(_SEPARATOR)
-    host, boot, *_ = [*machine.split("/"), "", ""]
-    our_host, our_boot, *_ = [*_machine().split("/"), "", ""]
     if machine == _machine():
         return _process_lives(process)
-    if host == our_host and boot != our_boot:
-        return False
-    return known is not None
+    host, boot, *_ = [*machine.split("/"), "", ""]
+    our_host, our_boot, *_ = [*_machine().split("/"), "", ""]
+    return False if host == our_host and boot != our_boot else None
 
 
 def _process_lives(process: str) -> bool:

@@ -259,8 +259,8 @@ class _Newcomer:
             if mine.error_code == ALREADY_STAGED and mine.error_message is not None:
                 return NothingToDo(mine.error_message)
             raise _lost(mine, self.dagster_run_id)
-        by = self._job_done(connection) or self._staged_meanwhile(connection)
-        if by is None:
+        by = self._staged_meanwhile(connection) if self.run_id is None else self._job(connection)
+        if by is None or by.status in ACTIVE:
             return None
         message = (
             f"{self.key} was staged by Dagster run {by.dagster_run_id} (job {by.id}) at "
@@ -302,19 +302,20 @@ class _Newcomer:
             self._record(connection, "FAILED", error_code=KEY_HELD, error_message=message)
         raise KeyHeld(message)
 
-    def _job_done(self, connection: sa.Connection) -> Run | None:
-        """Look at the job that the run was started for: another may have done it."""
-        if self.run_id is None:
-            return None
+    def _job(self, connection: sa.Connection) -> Run:
+        """Look at the job that the run was started for: another run may have done it.
+
+        Raises:
+            ClaimLost: The job is of another key, or it has ended, and not well.
+        """
+        assert self.run_id is not None
         job = _lock(connection, self.run_id)
         if job.idempotency_key != str(self.key):
             raise ClaimLost(
                 f"job {job.id} is of {job.idempotency_key}, and Dagster run {self.dagster_run_id} "
                 f"would work on {self.key}: the city has changed since; enqueue the day again"
             )
-        if job.status in ACTIVE:
-            return None
-        if job.status != "SUCCEEDED":
+        if job.status in ("FAILED", "CANCELED"):
             raise _lost(job, self.dagster_run_id)
         return job
 

@@ -1,0 +1,168 @@
+"""Bringing the ledger to the truth about runs that could not tell it themselves.
+
+Belongs here: comparing active jobs with what Dagster and the machine know of their runs. Does not
+belong here: what a run tells by itself (`work.py`), and the ledger's own rules (`staging/runs.py`).
+
+A poll over the few active rows sees every end of every run, whatever started it and whatever became
+of it, also the one that no event tells of: that there is nobody left. So there are no sensors on
+events beside it.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+import dagster as dg
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
+
+from ingestion_pipeline.defs.liveness import is_alive, is_visible
+from ingestion_pipeline.defs.requests import why_impossible
+from ingestion_pipeline.defs.resources import Workshop
+from ingestion_pipeline.defs.work import RUN_ID_TAG
+from ingestion_pipeline.staging import runs
+from ingestion_pipeline.staging.runs import Position, Run
+
+log = logging.getLogger(__name__)
+
+NO_SUCH_JOB = "no_such_job"
+
+LONGEST_RUN = timedelta(days=1)
+"""After this a run that nobody here can see counts as dead; none takes nearly as long."""
+
+
+def reconcile(
+    workshop: Workshop, instance: dg.DagsterInstance, *, after: Position | None, limit: int
+) -> Sequence[Run]:
+    """Look at all RUNNING jobs and at a batch of the PENDING ones, and end those that are over.
+
+    Args:
+        workshop: What to work with.
+        instance: Dagster's instance.
+        after: Where among the PENDING jobs to begin.
+        limit: How many of them to look at, and how many RUNNING ones.
+
+    Returns:
+        The PENDING jobs that were looked at.
+    """
+    sweep = _Sweep(workshop, instance)
+    for job in runs.active(workshop.engine, "RUNNING", limit=limit):
+        sweep.look_at_running(job)
+    pending = runs.active(workshop.engine, "PENDING", after=after, limit=limit)
+    dagster_runs = _runs_of(instance, pending)
+    for job in pending:
+        sweep.look_at_pending(job, dagster_runs[job.id])
+    now = workshop.clock.now()
+    runs.expire(workshop.engine, requested_before=now - sweep.start_deadline, now=now)
+    return pending
+
+
+class _Sweep:
+    def __init__(self, workshop: Workshop, instance: dg.DagsterInstance) -> None:
+        self.workshop = workshop
+        self.instance = instance
+        self.start_deadline = timedelta(minutes=workshop.settings.start_deadline_minutes)
+
+    def look_at_running(self, job: Run) -> None:
+        assert job.dagster_run_id is not None
+        assert job.started_at is not None
+        dagster_run = self.instance.get_run_by_id(job.dagster_run_id)
+        if is_alive(job, self.instance):
+            if job.cancel_requested_at is not None and dagster_run is not None:
+                self._stop(dagster_run)
+            return
+        if dagster_run is None and not is_visible(job):
+            # A run of another machine with a Dagster of its own: only time can tell.
+            if self.workshop.clock.now() - job.started_at > LONGEST_RUN:
+                self._end(job, "FAILED", runs.RUN_DIED, "nothing was heard of it for a day")
+            return
+        if dagster_run is not None and not dagster_run.is_finished:
+            # Dagster waits for a process that is gone, and would hold the partition's place.
+            self._declare_over(dagster_run)
+            return
+        if dagster_run is not None and self._is_carried_on(job, dagster_run):
+            return
+        self._end_as_dagster_says(job, dagster_run, runs.RUN_DIED)
+
+    def look_at_pending(self, job: Run, dagster_runs: Sequence[dg.DagsterRun]) -> None:
+        reason = why_impossible(job, self.workshop)
+        if reason is not None:
+            self._end(job, "FAILED", NO_SUCH_JOB, reason)
+        elif dagster_runs and all(run.is_finished for run in dagster_runs):
+            last = dagster_runs[0]
+            if not self._is_carried_on(job, last):
+                self._end_as_dagster_says(job, last, runs.NEVER_STARTED)
+
+    def _stop(self, dagster_run: dg.DagsterRun) -> None:
+        if dagster_run.status == dg.DagsterRunStatus.CANCELING:
+            return
+        try:
+            self.instance.run_coordinator.cancel_run(dagster_run.run_id)
+        except Exception as error:  # noqa: BLE001 - whoever launched it may be gone
+            # Its claim cannot write any more; the run ends when it next looks at it.
+            log.warning("Dagster cannot stop run %s: %s", dagster_run.run_id, error)
+
+    def _declare_over(self, dagster_run: dg.DagsterRun) -> None:
+        message = "The process that worked for this run is gone."
+        if dagster_run.status == dg.DagsterRunStatus.CANCELING:
+            self.instance.report_run_canceled(dagster_run, message)
+        else:
+            self.instance.report_run_failed(dagster_run, message)
+
+    def _is_carried_on(self, job: Run, dagster_run: dg.DagsterRun) -> bool:
+        """Tell whether Dagster will yet start the job's run again, after its process died."""
+        tags = dagster_run.tags
+        if tags.get(RUN_ID_TAG) != job.id or tags.get(WILL_RETRY_TAG) != "true":
+            return False
+        again = tags.get(AUTO_RETRY_RUN_ID_TAG)
+        retry = None if again is None else self.instance.get_run_by_id(again)
+        if retry is not None:
+            return not retry.is_finished
+        record = self.instance.get_run_record_by_id(dagster_run.run_id)
+        ended = None if record is None else record.end_time
+        now = self.workshop.clock.now().timestamp()
+        return ended is not None and now - ended < self.start_deadline.total_seconds()
+
+    def _end_as_dagster_says(self, job: Run, dagster_run: dg.DagsterRun | None, code: str) -> None:
+        if dagster_run is None:
+            self._end(job, "FAILED", code, "its process is gone, and Dagster does not know its run")
+        elif dagster_run.status == dg.DagsterRunStatus.CANCELED:
+            self._end(
+                job,
+                "CANCELED",
+                "interrupted",
+                f"Dagster run {dagster_run.run_id} was terminated; nothing was staged",
+            )
+        else:
+            self._end(
+                job,
+                "FAILED",
+                code,
+                f"Dagster run {dagster_run.run_id} ended as {dagster_run.status.value} without a "
+                "word to the ledger: its process was killed, could not be started, or lost its "
+                "database. Its page in Dagster says what is known; run the day again",
+            )
+
+    def _end(self, job: Run, status: runs.Status, code: str, message: str) -> None:
+        ended = runs.end_as_seen(
+            self.workshop.engine,
+            job,
+            status=status,
+            error_code=code,
+            error_message=message,
+            now=self.workshop.clock.now(),
+        )
+        if ended:
+            log.warning("Job %s (%s) is %s: %s", job.id, job.idempotency_key, status, message)
+
+
+def _runs_of(
+    instance: dg.DagsterInstance, jobs: Sequence[Run]
+) -> Mapping[str, list[dg.DagsterRun]]:
+    """Find the Dagster runs that were started for jobs, the newest first."""
+    found: dict[str, list[dg.DagsterRun]] = defaultdict(list)
+    if jobs:
+        of_jobs = dg.RunsFilter(tags={RUN_ID_TAG: [job.id for job in jobs]})
+        for run in instance.get_runs(filters=of_jobs):
+            found[run.tags[RUN_ID_TAG]].append(run)
+    return found

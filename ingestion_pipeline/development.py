@@ -1,0 +1,103 @@
+"""Everything at once on one machine: Dagster's UI and daemon, and the admin API.
+
+Belongs here: starting the processes together, and ending them together. Does not belong here: how
+they run in production (docs/deployment.md), and what they do.
+"""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ingestion_pipeline.errors import IngestionError
+from ingestion_pipeline.settings import environment_with
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ingestion_pipeline.settings import Settings
+
+GRACE_S = 20
+"""How long a process may take to end; Dagster's waits for the runs that it has to stop."""
+
+LOOK_S = 0.5
+
+
+class ProcessEnded(IngestionError):
+    """One of the processes ended by itself."""
+
+    code = "process_ended"
+
+
+class _Terminated(Exception):
+    """Somebody asked this process to end."""
+
+
+def new_token() -> str:
+    """Make a token for the admin API of one session."""
+    return secrets.token_urlsafe(24)
+
+
+def run_all(settings: Settings, *, token: str, ui_port: int, api_port: int) -> None:
+    """Run the UI, the daemon and the admin API until this process is interrupted or terminated.
+
+    Args:
+        settings: The settings; the processes read the same environment.
+        token: What the admin API accepts.
+        ui_port: Where the UI listens, on this machine only.
+        api_port: Where the admin API listens, on this machine only.
+
+    Raises:
+        ProcessEnded: One of the processes ended; the others have been ended too.
+    """
+    environment = environment_with(
+        settings, admin_api_token=token, dagster_url=f"http://127.0.0.1:{ui_port}"
+    )
+    definitions = "ingestion_pipeline.definitions"
+    commands = {
+        "Dagster": ["-m", "dagster", "dev", "-m", definitions, "--port", str(ui_port)],
+        "the admin API": ["-m", "ingestion_pipeline", "serve", "--port", str(api_port)],
+    }
+    with _running(commands, environment) as processes:
+        while True:
+            for name, process in processes.items():
+                try:
+                    code = process.wait(LOOK_S)
+                except subprocess.TimeoutExpired:
+                    continue
+                raise ProcessEnded(
+                    f"{name} ended with code {code}; its last lines above say why (a port that is "
+                    "taken is the usual reason: choose others with --ui-port and --api-port)"
+                )
+
+
+@contextmanager
+def _running(
+    commands: Mapping[str, Sequence[str]], environment: Mapping[str, str]
+) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    processes: dict[str, subprocess.Popen[bytes]] = {}
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        for name, command in commands.items():
+            processes[name] = subprocess.Popen([sys.executable, *command], env=environment)  # noqa: S603
+        yield processes
+    except (KeyboardInterrupt, _Terminated):
+        pass
+    finally:
+        # A second Ctrl-C has nothing left to interrupt but this.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for process in processes.values():
+            process.send_signal(signal.SIGINT)
+        for process in processes.values():
+            try:
+                process.wait(GRACE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _terminate(*_: object) -> None:
+    raise _Terminated
