@@ -68,7 +68,10 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
             workshop, context.instance, after=_position(context.cursor), limit=BATCH
         )
         ticks.record(workshop.engine, ticks.SWEEP_SENSOR, now=workshop.clock.now())
-        return dg.SensorResult(skip_reason="runs nothing by itself", cursor=_cursor(looked_at))
+        return dg.SensorResult(
+            skip_reason=f"compared RUNNING jobs and {len(looked_at)} PENDING ones with Dagster",
+            cursor=_cursor(looked_at),
+        )
 
     return [admin_trigger_sensor, ledger_sweep_sensor]
 

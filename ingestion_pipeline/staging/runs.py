@@ -525,7 +525,7 @@ def active(
     columns = ingestion_run.c
     query = sa.select(ingestion_run).where(columns.status == status)
     if after is not None:
-        query = query.where(sa.tuple_(columns.requested_at, columns.id) > sa.tuple_(*after))
+        query = query.where(_row_position > _at(after))
     query = query.order_by(columns.requested_at, columns.id).limit(limit)
     with read_transaction(engine) as connection:
         return [_run(row) for row in connection.execute(query)]
@@ -556,7 +556,7 @@ def page(
         *(column == value for column, value in wanted.items() if value is not None)
     )
     if before is not None:
-        query = query.where(sa.tuple_(columns.requested_at, columns.id) < sa.tuple_(*before))
+        query = query.where(_row_position < _at(before))
     query = query.order_by(columns.requested_at.desc(), columns.id.desc()).limit(limit)
     with read_transaction(engine) as connection:
         return [_run(row) for row in connection.execute(query)]
@@ -566,6 +566,15 @@ def get(engine: sa.Engine, run_id: str) -> Run | None:
     """Give one run, or None."""
     with read_transaction(engine) as connection:
         return _find(connection, run_id)
+
+
+_row_position = sa.tuple_(ingestion_run.c.requested_at, ingestion_run.c.id)
+
+
+def _at(position: Position) -> sa.Tuple:
+    # Typed, because a GeoPackage keeps moments as text of a certain form.
+    moment = sa.literal(position.requested_at, ingestion_run.c.requested_at.type)
+    return sa.tuple_(moment, sa.literal(position.id))
 
 
 def _insert(connection: sa.Connection) -> Any:

@@ -1,0 +1,222 @@
+"""The sweep: no job stays active whose run is over, and none is ended whose run is not."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+import dagster as dg
+import pytest
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
+
+from ingestion_pipeline.defs.liveness import worker
+from ingestion_pipeline.defs.reconcile import LONGEST_RUN, reconcile
+from ingestion_pipeline.defs.work import RUN_ID_TAG
+from ingestion_pipeline.identity import JobKey
+from ingestion_pipeline.staging import runs
+from ingestion_pipeline_tests.installation import NOON, TODAY, Installation, ScriptedClock
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ingestion_pipeline.identity import JobType
+    from ingestion_pipeline_tests.defs.conftest import Install
+
+STATUS = dg.DagsterRunStatus
+ELSEWHERE = "another-host/boot/4026531836 17 12.34"
+
+
+@pytest.fixture
+def here(install_town: Install) -> Installation:
+    return install_town(clock=ScriptedClock(), partitions_start=date(2020, 1, 1))
+
+
+def key_of(here: Installation, job_type: JobType = "osm_import", boundary: str = "") -> JobKey:
+    boundary = boundary or here.workshop.cities.get("town").boundary_key
+    return JobKey(job_type, "town", boundary, TODAY)
+
+
+def enqueue(here: Installation, key: JobKey | None = None) -> runs.Run:
+    return runs.enqueue(here.engine, key or key_of(here), trigger="admin", now=NOON)[0]
+
+
+def dagster_run(
+    here: Installation, status: dg.DagsterRunStatus, tags: Mapping[str, str] | None = None
+) -> str:
+    """Let Dagster know of a run, as it stands after whatever befell it."""
+    run = here.instance.create_run_for_job(
+        here.job(), status=status, tags={"dagster/partition": f"town|{TODAY}", **(tags or {})}
+    )
+    return run.run_id
+
+
+def claim(here: Installation, dagster_run_id: str, worker_name: str) -> runs.Claim:
+    held = runs.claim(
+        here.engine,
+        key_of(here),
+        dagster_run_id=dagster_run_id,
+        worker=worker_name,
+        trigger="ui",
+        is_alive=lambda _: True,
+        now=NOON,
+    )
+    assert isinstance(held, runs.Claim)
+    return held
+
+
+def sweep(here: Installation) -> runs.Run:
+    """Sweep once, and give the only job there is."""
+    reconcile(here.workshop, here.instance, after=None, limit=10)
+    (job,) = here.ledger()
+    return job
+
+
+# Jobs that wait
+
+
+def test_a_job_that_waits_for_its_run_is_left_alone(here: Installation) -> None:
+    job = enqueue(here)
+    assert sweep(here).status == "PENDING"
+    dagster_run(here, STATUS.NOT_STARTED, {RUN_ID_TAG: job.id})
+    assert sweep(here).status == "PENDING"
+
+
+@pytest.mark.parametrize("key", ["job type", "boundary"])
+def test_a_job_that_can_never_be_run_fails_with_the_reason(here: Installation, key: str) -> None:
+    enqueue(
+        here,
+        key_of(here, "helpers_import")
+        if key == "job type"
+        else key_of(here, boundary="relation/1"),
+    )
+    job = sweep(here)
+    assert (job.status, job.error_code) == ("FAILED", "no_such_job")
+    assert ("helpers_import" if key == "job type" else "relation/1") in (job.error_message or "")
+
+
+def test_a_job_whose_run_could_not_be_started_fails(here: Installation) -> None:
+    job = enqueue(here)
+    run_id = dagster_run(here, STATUS.FAILURE, {RUN_ID_TAG: job.id})
+    job = sweep(here)
+    assert (job.status, job.error_code) == ("FAILED", "never_started")
+    assert run_id in (job.error_message or "")
+
+
+def test_a_job_whose_run_was_canceled_in_the_queue_is_canceled(here: Installation) -> None:
+    job = enqueue(here)
+    dagster_run(here, STATUS.CANCELED, {RUN_ID_TAG: job.id})
+    job = sweep(here)
+    assert (job.status, job.error_code) == ("CANCELED", "interrupted")
+
+
+def test_a_job_whose_run_dagster_will_start_again_waits_for_that(here: Installation) -> None:
+    job = enqueue(here)
+    dagster_run(here, STATUS.FAILURE, {RUN_ID_TAG: job.id, WILL_RETRY_TAG: "true"})
+    again = dagster_run(here, STATUS.STARTING, {RUN_ID_TAG: job.id})
+    assert sweep(here).status == "PENDING"
+    here.instance.report_run_failed(here.instance.get_run_by_id(again))  # type: ignore[arg-type]
+    assert sweep(here).status == "FAILED"
+
+
+def test_a_job_for_which_no_run_begins_in_time_fails(here: Installation) -> None:
+    enqueue(here)
+    deadline = here.workshop.settings.start_deadline_minutes * 60
+    here.workshop.clock.sleep(deadline)
+    assert sweep(here).status == "PENDING"
+    here.workshop.clock.sleep(1)
+    job = sweep(here)
+    assert (job.status, job.error_code) == ("FAILED", "never_started")
+
+
+# Jobs that are worked on
+
+
+def test_a_run_whose_process_lives_is_left_alone(here: Installation) -> None:
+    claim(here, dagster_run(here, STATUS.STARTED), worker())
+    assert sweep(here).status == "RUNNING"
+
+
+@pytest.mark.parametrize(
+    ("status", "ends"),
+    [(STATUS.FAILURE, ("FAILED", "run_died")), (STATUS.CANCELED, ("CANCELED", "interrupted"))],
+    ids=["failure", "canceled"],
+)
+def test_a_run_that_ended_in_dagster_ends_in_the_ledger(
+    here: Installation, status: dg.DagsterRunStatus, ends: tuple[str, str]
+) -> None:
+    claim(here, dagster_run(here, status), worker())
+    job = sweep(here)
+    assert (job.status, job.error_code) == ends
+
+
+def test_a_success_of_dagster_that_staged_nothing_is_none_in_the_ledger(here: Installation) -> None:
+    claim(here, dagster_run(here, STATUS.SUCCESS), worker())
+    job = sweep(here)
+    assert (job.status, job.error_code) == ("FAILED", "run_died")
+
+
+def test_a_run_whose_process_is_gone_ends_in_dagster_and_then_in_the_ledger(
+    here: Installation,
+) -> None:
+    run_id = dagster_run(here, STATUS.STARTED)
+    claim(here, run_id, " ".join((worker().split(" ")[0], "999999999", "1.00")))
+    sweep(here)
+    known = here.instance.get_run_by_id(run_id)
+    assert known is not None
+    assert known.status == STATUS.FAILURE
+    job = sweep(here)
+    assert (job.status, job.error_code) == ("FAILED", "run_died")
+
+
+def test_a_run_of_another_host_is_believed_to_live_while_dagster_says_so(
+    here: Installation,
+) -> None:
+    run_id = dagster_run(here, STATUS.STARTED)
+    claim(here, run_id, ELSEWHERE)
+    assert sweep(here).status == "RUNNING"
+    here.instance.report_run_failed(here.instance.get_run_by_id(run_id))  # type: ignore[arg-type]
+    assert sweep(here).status == "FAILED"
+
+
+def test_a_run_of_another_hosts_own_dagster_is_left_alone_for_a_day(here: Installation) -> None:
+    claim(here, "unknown-here", ELSEWHERE)
+    here.workshop.clock.sleep(LONGEST_RUN.total_seconds())
+    assert sweep(here).status == "RUNNING"
+    here.workshop.clock.sleep(1)
+    job = sweep(here)
+    assert (job.status, job.error_code) == ("FAILED", "run_died")
+
+
+def test_a_jobs_run_that_dagster_starts_again_keeps_its_job(here: Installation) -> None:
+    job = enqueue(here)
+    first = dagster_run(here, STATUS.FAILURE, {RUN_ID_TAG: job.id, WILL_RETRY_TAG: "true"})
+    claim(here, first, worker())
+    again = dagster_run(here, STATUS.NOT_STARTED, {RUN_ID_TAG: job.id})
+    here.instance.add_run_tags(first, {AUTO_RETRY_RUN_ID_TAG: again})
+    assert sweep(here).status == "RUNNING"
+    here.instance.report_run_failed(here.instance.get_run_by_id(again))  # type: ignore[arg-type]
+    assert sweep(here).status == "FAILED"
+
+
+def test_the_end_that_a_run_wrote_itself_stays(here: Installation) -> None:
+    held = claim(here, dagster_run(here, STATUS.FAILURE), worker())
+    runs.fail(here.engine, held, error_code="stale_upstream", error_message="old", now=NOON)
+    assert sweep(here).error_code == "stale_upstream"
+
+
+# Jobs that were asked to stop
+
+
+def test_a_canceled_job_whose_run_is_over_is_canceled(here: Installation) -> None:
+    held = claim(here, dagster_run(here, STATUS.FAILURE), worker())
+    runs.request_cancel(here.engine, held.run_id, now=NOON + timedelta(seconds=1))
+    job = sweep(here)
+    assert (job.status, job.error_code) == ("CANCELED", "canceled")
+
+
+def test_a_canceled_job_stays_active_while_its_process_lives(here: Installation) -> None:
+    held = claim(here, dagster_run(here, STATUS.STARTED), worker())
+    runs.request_cancel(here.engine, held.run_id, now=NOON)
+    job = sweep(here)
+    assert job.status == "RUNNING"
+    assert job.cancel_requested_at == NOON
