@@ -10,8 +10,10 @@ import secrets
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
+
+import psutil
 
 from ingestion_pipeline.errors import IngestionError
 from ingestion_pipeline.settings import environment_with
@@ -80,23 +82,40 @@ def _running(
     commands: Mapping[str, Sequence[str]], environment: Mapping[str, str]
 ) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
     processes: dict[str, subprocess.Popen[bytes]] = {}
-    signal.signal(signal.SIGTERM, _terminate)
+    # Said for both: a shell that starts this in the background has it ignore interrupts.
+    for asked in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(asked, _terminate)
     try:
         for name, command in commands.items():
             processes[name] = subprocess.Popen([sys.executable, *command], env=environment)  # noqa: S603
         yield processes
-    except (KeyboardInterrupt, _Terminated):
+    except _Terminated:
         pass
     finally:
         # A second Ctrl-C has nothing left to interrupt but this.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        for process in processes.values():
-            process.send_signal(signal.SIGINT)
-        for process in processes.values():
-            try:
-                process.wait(GRACE_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        _end(list(processes.values()))
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End processes, and what they have started: Dagster's servers look around for a while yet."""
+    started = [
+        child
+        for process in processes
+        if process.poll() is None
+        for child in psutil.Process(process.pid).children(recursive=True)
+    ]
+    for process in processes:
+        process.send_signal(signal.SIGINT)
+    for process in processes:
+        try:
+            process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    _, left = psutil.wait_procs(started, timeout=LOOK_S)
+    for child in left:
+        with suppress(psutil.NoSuchProcess):
+            child.terminate()
 
 
 def _terminate(*_: object) -> None:

@@ -1,0 +1,162 @@
+"""`make dev`: everything at once on the embedded default, from the first request to Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import psutil
+import pytest
+
+from ingestion_pipeline.staging.database import create_engine
+from ingestion_pipeline.staging.days import Slice, read_day
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+DAY = date(2019, 4, 21)
+SAMPLE = {"city_slug": "helsinki", "day": DAY.isoformat()}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Session:
+    """A running `poi-ingest dev`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = folder / "log"
+        self.ui_port, self.api_port = free_port(), free_port()
+        environment = os.environ | {
+            "DATA_DIR": str(folder / "data"),
+            "DAGSTER_HOME": str(folder / "home"),
+            "STATE_DIR": str(folder / "state"),
+        }
+        for name in ("PYTHONDONTWRITEBYTECODE", "ADMIN_API_TOKEN", "DATABASE_URL", "CITIES_FILE"):
+            environment.pop(name, None)
+        ports = ["--ui-port", str(self.ui_port), "--api-port", str(self.api_port)]
+        with self.log.open("w") as log:
+            self.process = psutil.Popen(
+                [sys.executable, "-m", "ingestion_pipeline", "dev", *ports],
+                cwd=folder,
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.api = httpx.Client(base_url=f"http://127.0.0.1:{self.api_port}", timeout=30)
+
+    def token(self) -> str:
+        (token,) = re.findall(r"for this session it is (\S+)", self.log.read_text())
+        return str(token)
+
+    def wait(self, condition: Callable[[], Any], seconds: float = 120) -> Any:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            try:
+                found = condition()
+            except httpx.TransportError:
+                found = None
+            if found:
+                return found
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.2)
+        raise AssertionError(f"not within {seconds} s:\n{self.log.read_text()}")
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session]:
+    with started(tmp_path) as session:
+        yield session
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[Session]:
+    session = Session(folder)
+    try:
+        yield session
+    finally:
+        session.api.close()
+        if session.process.is_running():
+            for process in [*session.process.children(recursive=True), session.process]:
+                process.kill()
+
+
+def test_a_day_is_enqueued_run_by_dagster_and_told_truly_and_ctrl_c_ends_everything(
+    session: Session,
+) -> None:
+    session.wait(lambda: session.api.get("/v1/api/health").status_code == 200)
+    enqueue = "/v1/admin/ingestion/osm/enqueue"
+    assert session.api.post(enqueue, json=SAMPLE).status_code == 401
+    wrong = session.api.post(enqueue, json=SAMPLE, headers={"X-Admin-Token": "wrong"})
+    assert wrong.status_code == 403
+    session.api.headers["X-Admin-Token"] = session.token()
+    accepted = session.api.post(enqueue, json=SAMPLE)
+    assert accepted.status_code == 202
+    assert accepted.json()["status"] == "PENDING"
+
+    seen = [accepted.json()["status"]]
+
+    def ended() -> dict[str, Any] | None:
+        job: dict[str, Any] = session.api.get(accepted.json()["links"]["self"]).json()
+        if job["status"] != seen[-1]:
+            seen.append(job["status"])
+        return job if job["finished_at"] else None
+
+    job = session.wait(ended)
+    assert seen == ["PENDING", "RUNNING", "SUCCEEDED"], job
+    ui = httpx.post(
+        f"http://127.0.0.1:{session.ui_port}/graphql",
+        json={
+            "query": "query($id: ID!) { runOrError(runId: $id) { ... on Run { jobName } } }",
+            "variables": {"id": job["dagster_run_id"]},
+        },
+        timeout=30,
+    )
+    assert ui.json()["data"]["runOrError"]["jobName"] == "osm_import"
+    engine = create_engine(f"sqlite:///{session.folder}/data/staging.gpkg")
+    rows = read_day(engine, Slice("helsinki", "poi", "osm", DAY))
+    assert rows is not None
+    assert job["counts"]["rows"] == len(rows) == job["counts"]["added"]
+
+    family = [session.process, *session.process.children(recursive=True)]
+    assert len(family) > 4
+    os.killpg(session.process.pid, signal.SIGINT)  # what a terminal does on Ctrl-C
+    assert session.process.wait(60) == 0
+    # Code servers of Dagster end by themselves a little later than who started them.
+    _, alive = psutil.wait_procs(family, timeout=60)
+    assert alive == []
+
+
+def test_a_port_that_is_taken_ends_everything_with_a_word(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        ports = ["--ui-port", str(free_port()), "--api-port", str(taken.getsockname()[1])]
+        done = subprocess.run(
+            [sys.executable, "-m", "ingestion_pipeline", "dev", *ports],
+            cwd=tmp_path,
+            env=os.environ
+            | {"DATA_DIR": str(tmp_path / "data"), "DAGSTER_HOME": str(tmp_path / "home")},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "process_ended" in done.stderr
