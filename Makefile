@@ -54,6 +54,7 @@ check: $(VENV)/.dev ## Lint, types, the rules of the house, and documents agains
 
 bench: $(VENV)/.dev ## Measure speed and memory
 	@$(BIN)/python benchmarks/city_day.py
+	@$(BIN)/python -m benchmarks.enqueue
 
 clean: ## Remove what the other commands made, but no data
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

@@ -9,20 +9,22 @@ interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import shutil
 import sys
 from dataclasses import asdict
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from ingestion_pipeline.cities import CitiesFileError, UnknownCity, load_cities
 from ingestion_pipeline.errors import IngestionError
+from ingestion_pipeline.identity import JobType
 from ingestion_pipeline.settings import SettingsError, load_settings
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from ingestion_pipeline.cities import Cities, City
+    from ingestion_pipeline.defs.jobs import IngestionJob
+    from ingestion_pipeline.plan import PlannedDay
     from ingestion_pipeline.settings import Settings
 
 FAILED, WRONG_USAGE, KEY_HELD, TRY_LATER, INTERRUPTED = 1, 2, 3, 75, 130
@@ -134,11 +138,70 @@ def run(slug: str, day: date, *, refetch: bool) -> None:
     cities = load_cities(settings.cities_file)
     city = cities.get(slug)
     _require_partition(settings, day)
-    _log_to_stderr()
+    _log_to_stderr("ingestion_pipeline")
     result = _run_job(settings, cities, city, day, refetch=refetch)
     if not result.success:
         _report_failure(result)
     _report_success(settings, city, day, result)
+
+
+@main.command()
+@click.option("--city", "slugs", multiple=True, help="Slug of a city; may be repeated.")
+@click.option("--all-cities", is_flag=True, help="All enabled cities.")
+@click.option("--from", "first", type=DAY, required=True, help="First UTC day.")
+@click.option("--to", "last", type=DAY, required=True, help="Last UTC day.")
+@click.option(
+    "--job",
+    "job_type",
+    type=click.Choice(get_args(JobType)),
+    default="osm_import",
+    show_default=True,
+    help="What to run.",
+)
+@click.option("--all", "again", is_flag=True, help="Also the days that are staged already.")
+@click.option("--dry-run", is_flag=True, help="Only print the plan.")
+def backfill(
+    slugs: Sequence[str],
+    first: date,
+    last: date,
+    job_type: JobType,
+    *,
+    all_cities: bool,
+    again: bool,
+    dry_run: bool,
+) -> None:
+    """Plan days of cities, and submit those that can be staged honestly to Dagster as a backfill.
+
+    What is staged already from equal inputs is left out, so a backfill that was interrupted is
+    finished by submitting it again.
+    """
+    from ingestion_pipeline.defs.jobs import JOBS
+
+    if last < first:
+        raise click.BadParameter(f"{last} is earlier than {first}", param_hint="--to")
+    if bool(slugs) == all_cities:
+        raise click.UsageError("name cities with --city, or take all enabled ones by --all-cities")
+    if job_type not in JOBS:
+        raise click.BadParameter(f"this version cannot run {job_type} yet", param_hint="--job")
+    settings = load_settings()
+    cities = load_cities(settings.cities_file)
+    chosen = cities.enabled() if all_cities else [cities.get(slug) for slug in dict.fromkeys(slugs)]
+    days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    planned = _plan(settings, chosen, days, JOBS[job_type])
+    _print_plan(planned)
+    due = [day for day in planned if day.is_possible and (again or not day.is_staged)]
+    staged = sum(day.is_staged for day in planned)
+    impossible = sum(not day.is_possible for day in planned)
+    click.echo(
+        f"\n{len(planned):,} city-days: {len(due):,} to run, {staged:,} staged already, "
+        f"{impossible:,} cannot be staged honestly"
+    )
+    if dry_run:
+        return
+    if not due:
+        click.echo("Nothing to submit")
+        sys.exit(0 if staged else FAILED)
+    _submit(settings, JOBS[job_type], due, title=f"{len(chosen)} cities, {first} to {last}")
 
 
 @main.command()
@@ -260,6 +323,51 @@ def dev(ui_port: int, api_port: int) -> None:
     click.echo("All processes have ended.")
 
 
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Port."
+)
+def serve(host: str, port: int) -> None:
+    """Serve the admin API (docs/api.md) until it is interrupted."""
+    from ingestion_pipeline.admin_api.app import create_app
+    from ingestion_pipeline.admin_api.server import build_server
+    from ingestion_pipeline.admin_api.service import secrets_in
+
+    settings = load_settings()
+    app = create_app(settings, load_cities(settings.cities_file))
+    _log_to_stderr("ingestion_pipeline", "uvicorn")
+    click.echo(f"admin API on http://{f'[{host}]' if ':' in host else host}:{port}")
+    if not secrets_in(settings.admin_api_token):
+        click.echo("ADMIN_API_TOKEN is not set: jobs can neither be asked for nor looked at")
+    if not secrets_in(settings.callback_signing_keys):
+        click.echo("CALLBACK_SIGNING_KEYS is not set: the callback is closed")
+    server = build_server(app, host=host, port=port)
+    # Interrupted, as it should end; or it could not start, and has said why.
+    with contextlib.suppress(KeyboardInterrupt, SystemExit):
+        server.run()
+    if not server.started:
+        sys.exit(FAILED)
+
+
+@main.command()
+@click.option(
+    "--older-than", "days", type=click.IntRange(min=1), required=True, help="Age in days."
+)
+@click.option("--dry-run", is_flag=True, help="Only count.")
+def prune(days: int, *, dry_run: bool) -> None:
+    """Remove from Dagster's storage what runs said in detail that ended long ago.
+
+    Runs, materializations, checks and statuses stay; so do the ledger, the rows and the lake.
+    """
+    from ingestion_pipeline.defs.retention import prune as remove
+
+    with _dagster_instance(load_settings().dagster_home) as instance:
+        done = remove(instance, before=datetime.now(UTC) - timedelta(days=days), dry_run=dry_run)
+    what = "would be removed" if dry_run else "removed, with their captured output"
+    click.echo(f"{done.events:,} events of {done.runs:,} runs {what}")
+
+
 def _database(settings: Settings) -> sa.Engine:
     from ingestion_pipeline.staging.database import create_engine, require_migrated
 
@@ -286,13 +394,62 @@ def _require_partition(settings: Settings, day: date) -> None:
         )
 
 
-def _log_to_stderr() -> None:
+def _plan(
+    settings: Settings, cities: Iterable[City], days: Sequence[date], job: IngestionJob
+) -> list[PlannedDay]:
+    from ingestion_pipeline.lake.snapshots import Lake
+    from ingestion_pipeline.plan import look, plan
+
+    lake, engine, now = Lake(settings.data_dir), _database(settings), datetime.now(UTC)
+    planned = []
+    for city in cities:
+        kept = look(lake, engine, city, days, dataset=job.dataset, source=job.source)
+        planned += plan(city, days, settings=settings, kept=kept, now=now)
+    return planned
+
+
+def _print_plan(planned: Iterable[PlannedDay]) -> None:
+    from ingestion_pipeline.plan import spans
+
+    _print_table(
+        ("city", "from", "to", "days", "what", "from where, or why not"),
+        [
+            (s.city_slug, str(s.first), str(s.last), f"{s.days:,}", s.way, s.words)
+            for s in spans(planned)
+        ],
+    )
+
+
+def _submit(
+    settings: Settings, job: IngestionJob, due: Iterable[PlannedDay], *, title: str
+) -> None:
+    import httpx
+
+    from ingestion_pipeline.backfill import submit
+    from ingestion_pipeline.defs.work import TRIGGER_TAG
+    from ingestion_pipeline.identity import CityDay
+
+    partitions = [str(CityDay(planned.city_slug, planned.day)) for planned in due]
+    with httpx.Client() as http:
+        submitted = submit(
+            http,
+            settings.dagster_url,
+            assets=job.chain,
+            partitions=partitions,
+            tags={TRIGGER_TAG: "backfill"},
+            title=title,
+        )
+    click.echo(f"Backfill {submitted.id} of {len(partitions):,} runs: {submitted.address}")
+
+
+def _log_to_stderr(*loggers: str) -> None:
     """Show how the work gets on; Dagster's own events stay in its event log."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    logger = logging.getLogger("ingestion_pipeline")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    for name in loggers:
+        logger = logging.getLogger(name)
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
 
 
 def _run_job(
@@ -385,6 +542,10 @@ def _report_success(
         }
         for name in CHAIN
     }
+    name = city.name.get("en", city.slug)
+    if "nothing_to_do" in facts[CHAIN[0]]:
+        click.echo(f"\n{name}, {day}: nothing to do: {facts[CHAIN[0]]['nothing_to_do']}")
+        return
     seconds = {
         event.step_key: event.step_success_data.duration_ms / 1000
         for event in result.all_events
@@ -393,7 +554,7 @@ def _report_success(
     snapshot, pois, staged = (facts[name] for name in CHAIN)
     as_of = datetime.fromtimestamp(snapshot["as_of"], UTC).strftime("%Y-%m-%d %H:%M:%S")
     compared = ", ".join(f"{staged[name]:,} {name}" for name in ("added", "changed", "removed"))
-    click.echo(f"\n{city.name.get('en', city.slug)}, {day}: SUCCEEDED")
+    click.echo(f"\n{name}, {day}: SUCCEEDED")
     _print_table(
         ("step", "what happened", "seconds"),
         [

@@ -11,6 +11,7 @@ from ingestion_pipeline.defs.assets.osm import build_osm_assets
 from ingestion_pipeline.defs.jobs import JOBS
 from ingestion_pipeline.defs.partitions import build_partitions
 from ingestion_pipeline.defs.resources import Workshop
+from ingestion_pipeline.defs.schedules import build_schedules
 from ingestion_pipeline.defs.sensors import build_sensors
 from ingestion_pipeline.settings import load_settings
 
@@ -25,6 +26,7 @@ def build_definitions(workshop: Workshop) -> dg.Definitions:
     return dg.Definitions(
         assets=build_osm_assets(partitions),
         jobs=[job.definition for job in JOBS.values()],
+        schedules=build_schedules(workshop),
         sensors=build_sensors(),
         resources={"workshop": workshop},
         # A process for each step costs twenty times what the steps' own work does.

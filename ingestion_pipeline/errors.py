@@ -8,6 +8,8 @@ concrete error; those stand in one file per area (`osm/errors.py`, `staging/erro
     ├── CitiesFileError           cities.py
     ├── UnknownCity               cities.py
     ├── FileNotWritten            export.py
+    ├── DagsterUnavailable        backfill.py
+    ├── DagsterRefused            backfill.py
     ├── OsmError                  osm/errors.py
     ├── LakeError                 lake/errors.py
     └── StagingError              staging/errors.py

@@ -67,15 +67,40 @@ def read(obtained: OsmSource, paths: Sequence[Path], *, area: Area) -> Reading:
     return extract.read(path, area=area)
 
 
-def _acquire_from_overpass(
-    city: City, day: date, *, settings: Settings, clock: Clock, workdir: Path
-) -> Acquisition:
+def overpass_url(city: City, settings: Settings) -> str:
+    """Give the address of the Overpass server that the city comes from.
+
+    Raises:
+        OverpassNotConfigured: OVERPASS_URL is not set.
+    """
     if settings.overpass_url is None:
         raise OverpassNotConfigured(
             f"{city.slug} comes from Overpass and OVERPASS_URL is not set; set it to the "
             "interpreter of a server that you may use (docs/operations.md), or give the city an "
             "extract in the cities file"
         )
+    return settings.overpass_url.get_secret_value()
+
+
+def extract_template(city: City, settings: Settings) -> str:
+    """Give the template of the location of the city's extracts.
+
+    Raises:
+        ExtractNotConfigured: Neither the city nor OSM_EXTRACT names one.
+    """
+    template = city.osm_extract or settings.osm_extract
+    if template is None:
+        raise ExtractNotConfigured(
+            f"{city.slug} comes from an extract and names none, and OSM_EXTRACT is not set; give "
+            "the city an osm_extract in the cities file, or set OSM_EXTRACT"
+        )
+    return template
+
+
+def _acquire_from_overpass(
+    city: City, day: date, *, settings: Settings, clock: Clock, workdir: Path
+) -> Acquisition:
+    url = overpass_url(city, settings)
     import httpx
 
     from ingestion_pipeline.osm.overpass import OverpassClient
@@ -83,7 +108,7 @@ def _acquire_from_overpass(
     contact = settings.overpass_contact or "no contact given"
     with httpx.Client() as http:
         client = OverpassClient(
-            url=settings.overpass_url.get_secret_value(),
+            url=url,
             http=http,
             clock=clock,
             lock_dir=settings.state_dir / "locks",
@@ -95,12 +120,7 @@ def _acquire_from_overpass(
 def _acquire_from_extract(
     city: City, day: date, *, settings: Settings, clock: Clock, workdir: Path
 ) -> Acquisition:
-    template = city.osm_extract or settings.osm_extract
-    if template is None:
-        raise ExtractNotConfigured(
-            f"{city.slug} comes from an extract and names none, and OSM_EXTRACT is not set; give "
-            "the city an osm_extract in the cities file, or set OSM_EXTRACT"
-        )
+    template = extract_template(city, settings)
     from ingestion_pipeline.osm import extract
 
     return extract.acquire(

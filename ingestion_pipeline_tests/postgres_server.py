@@ -30,7 +30,7 @@ class PostgresServer:
     def __init__(self, url: str) -> None:
         self.url = sa.make_url(url).set(drivername="postgresql+psycopg")
         self._template = f"{TEMPLATE}_{uuid.uuid4().hex[:12]}"
-        self._administer(f"CREATE DATABASE {self._template}")
+        _administer(self.url, f"CREATE DATABASE {self._template}")
         engine = sa.create_engine(
             self.url.set(database=self._template), isolation_level="AUTOCOMMIT"
         )
@@ -42,22 +42,16 @@ class PostgresServer:
     def fresh_database(self) -> Iterator[str]:
         """Give the URL of a new database, which is dropped afterwards."""
         name = f"ingestion_test_{uuid.uuid4().hex[:12]}"
-        self._administer(f"CREATE DATABASE {name} TEMPLATE {self._template}")
+        _administer(self.url, f"CREATE DATABASE {name} TEMPLATE {self._template}")
         try:
             url = self.url.set(drivername="postgresql", database=name)
             yield url.render_as_string(hide_password=False)
         finally:
-            self._administer(f"DROP DATABASE {name} WITH (FORCE)")
+            _administer(self.url, f"DROP DATABASE {name} WITH (FORCE)")
 
     def close(self) -> None:
         """Drop what this object made."""
-        self._administer(f"DROP DATABASE {self._template} WITH (FORCE)")
-
-    def _administer(self, statement: str) -> None:
-        engine = sa.create_engine(self.url, isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            connection.exec_driver_sql(statement)
-        engine.dispose()
+        _administer(self.url, f"DROP DATABASE {self._template} WITH (FORCE)")
 
 
 @contextmanager
@@ -69,40 +63,92 @@ def running_server() -> Iterator[PostgresServer]:
         yield server
         server.close()
         return
-    with _private_cluster() as url:
-        yield PostgresServer(url)
+    with private_cluster() as cluster:
+        yield PostgresServer(cluster.url)
 
 
 @contextmanager
-def _private_cluster() -> Iterator[str]:
-    binaries = _binaries()
+def private_cluster(*, durable: bool = False) -> Iterator[Cluster]:
+    """Make a server of our own, start it, and remove it at the end.
+
+    Args:
+        durable: Whether what is committed outlives a crash of the server. It costs time, which
+            tests that never stop the server need not spend.
+    """
     home = Path(tempfile.mkdtemp(prefix="ingestion-postgres-"))
-    # PostgreSQL refuses to run as root; Debian's package made a user for it.
-    prefix: list[str] = []
-    if os.geteuid() == 0:
-        shutil.chown(home, "postgres", "postgres")
-        prefix = ["runuser", "-u", "postgres", "--"]
-    port = _free_port()
-
-    def run(*command: str) -> None:
-        subprocess.run([*prefix, *command], check=True, cwd=home, stdout=subprocess.DEVNULL)
-
-    data = str(home / "data")
-    options = (
-        f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={home} "
-        "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200"
-    )
+    cluster = Cluster(home, free_port(), durable=durable)
     try:
-        run(str(binaries / "initdb"), "-D", data, "-U", "tester", "-A", "trust", "-E", "UTF8",
-            "--locale=C.UTF-8")  # fmt: skip
-        log = str(home / "log")
-        run(str(binaries / "pg_ctl"), "-D", data, "-w", "-l", log, "-o", options, "start")
+        cluster.create()
+        cluster.start()
         try:
-            yield f"postgresql://tester@127.0.0.1:{port}/postgres"
+            yield cluster
         finally:
-            run(str(binaries / "pg_ctl"), "-D", data, "-m", "immediate", "stop")
+            cluster.stop()
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+class Cluster:
+    """A server in a folder of its own, which can be stopped and started again."""
+
+    def __init__(self, home: Path, port: int, *, durable: bool) -> None:
+        self.home = home
+        self.port = port
+        self.url = f"postgresql://tester@127.0.0.1:{port}/postgres"
+        self.running = False
+        self._durable = durable
+        # PostgreSQL refuses to run as root; Debian's package made a user for it.
+        self._prefix: list[str] = []
+        if os.geteuid() == 0:
+            shutil.chown(home, "postgres", "postgres")
+            self._prefix = ["runuser", "-u", "postgres", "--"]
+
+    def create(self) -> None:
+        """Make its files."""
+        self._run("initdb", "-U", "tester", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8")
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        # A crash of the machine need not be survived, so nothing waits for the disk.
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": self.port,
+            "unix_socket_directories": self.home,
+            "fsync": "off",
+            "synchronous_commit": "on" if self._durable else "off",
+            "full_page_writes": "off",
+            "max_connections": 200,
+        }
+        options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+        self._run("pg_ctl", "-w", "-l", str(self.home / "log"), "-o", options, "start")
+        self.running = True
+
+    def stop(self) -> None:
+        """Let it crash: every connection breaks at once, and nothing is put in order."""
+        if self.running:
+            self._run("pg_ctl", "-m", "immediate", "stop")
+            self.running = False
+
+    def create_database(self, name: str) -> sa.URL:
+        """Make an empty database; give its URL."""
+        url = sa.make_url(self.url)
+        _administer(url.set(drivername="postgresql+psycopg"), f"CREATE DATABASE {name}")
+        return url.set(database=name)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [*self._prefix, _binaries() / program, "-D", self.home / "data", *arguments],
+            check=True,
+            cwd=self.home,
+            stdout=subprocess.DEVNULL,
+        )
+
+
+def _administer(url: sa.URL, statement: str) -> None:
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(statement)
+    engine.dispose()
 
 
 def _binaries() -> Path:
@@ -117,7 +163,8 @@ def _binaries() -> Path:
     return found[-1].parent
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Find a port of the loopback interface on which nobody listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -93,16 +93,23 @@ def poi_rows(pois: Mapping[str, Any]) -> pa.Table:
     return pa.table(columns)
 
 
-def claim_key(engine: sa.Engine, city: str, day: date) -> runs.Claim:
+def claim_key(
+    engine: sa.Engine,
+    city: str,
+    day: date,
+    *,
+    boundary_ref: str = "bbox:0,0,1,1",
+    now: datetime = NOW,
+) -> runs.Claim:
     """Claim a city-day for a run of its own."""
     claimed = runs.claim(
         engine,
-        JobKey("osm_import", city, "bbox:0,0,1,1", day),
+        JobKey("osm_import", city, boundary_ref, day),
         dagster_run_id=str(uuid.uuid4()),
         worker="test",
         trigger="cli",
         is_alive=lambda _: True,
-        now=NOW,
+        now=now,
     )
     assert isinstance(claimed, runs.Claim)
     return claimed
@@ -124,6 +131,6 @@ def stage(
         poi_rows(pois),
         rejections=rejections,
         evidence=evidence_of(day),
-        claim=claim_key(engine, city, day),
+        claim=claim_key(engine, city, day, now=now),
         now=now,
     )

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
+from string import Formatter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 from urllib.parse import urlsplit, urlunsplit
 
@@ -75,6 +76,11 @@ def resolve(template: str, *, region: str, day: date) -> str:
             f"the extract's template {redacted(template)!r} cannot be filled in ({error!r}); it "
             "may hold {region} and {day} and nothing else in braces"
         ) from error
+
+
+def is_dated(template: str) -> bool:
+    """Tell whether a template names another file for each day."""
+    return any(name == "day" for _, name, _, _ in Formatter().parse(template))
 
 
 def _sample(name: str) -> str:

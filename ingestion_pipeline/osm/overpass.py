@@ -159,6 +159,21 @@ class _Part:
     base: datetime
 
 
+def endpoint_of(url: str) -> Endpoint:
+    """Take the interpreter's URL apart.
+
+    Raises:
+        OverpassNotConfigured: It is not an http(s) URL.
+    """
+    try:
+        return Endpoint.parse(url)
+    except ValueError as error:
+        raise OverpassNotConfigured(
+            f"OVERPASS_URL cannot be used: {error}; set it to the interpreter of a server, "
+            "such as https://overpass.example/api/interpreter"
+        ) from None
+
+
 class OverpassClient:
     """A client of one Overpass server."""
 
@@ -192,13 +207,7 @@ class OverpassClient:
         Raises:
             OverpassNotConfigured: `url` is not an http(s) URL.
         """
-        try:
-            self._endpoint = Endpoint.parse(url)
-        except ValueError as error:
-            raise OverpassNotConfigured(
-                f"OVERPASS_URL cannot be used: {error}; set it to the interpreter of a server, "
-                "such as https://overpass.example/api/interpreter"
-            ) from None
+        self._endpoint = endpoint_of(url)
         keep_secrets_out_of_httpx_log()
         self._wire = Wire(
             endpoint=self._endpoint,

@@ -26,14 +26,20 @@ if TYPE_CHECKING:
 SQLITE_BUSY_SECONDS = 120
 """How long a writer waits for another one; a slice of 200,000 rows is written in seconds."""
 
+CONNECT_SECONDS = 5
+STATEMENT_SECONDS = 30
+"""How long a service waits for PostgreSQL before it says that the database does not answer."""
+
 _MIGRATION_LOCK = int.from_bytes(b"poi-mig")
 
 
-def create_engine(url: str) -> sa.Engine:
+def create_engine(url: str, *, service_connections: int | None = None) -> sa.Engine:
     """Make the engine for a database URL, without connecting.
 
     Args:
         url: `postgresql://...` (PostGIS; psycopg 3 is used), or `sqlite:///path.gpkg`.
+        service_connections: For a service that answers many callers at once: how many connections
+            to PostgreSQL it may keep. It then gives up on a server that lets it wait.
 
     Raises:
         UnsupportedDatabase: Another kind of database, or not a URL.
@@ -52,6 +58,7 @@ def create_engine(url: str) -> sa.Engine:
             pool_pre_ping=True,
             # A parameter may hold a place's phone number; it has no business in an error message.
             hide_parameters=True,
+            **({} if service_connections is None else _for_a_service(parsed, service_connections)),
         )
     if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
         if not Path(str(parsed.database)).is_absolute():
@@ -65,6 +72,19 @@ def create_engine(url: str) -> sa.Engine:
         f"DATABASE_URL names a {parsed.drivername!r} database; PostgreSQL with PostGIS "
         "(postgresql://...) and a GeoPackage file (sqlite:////path/to/file.gpkg) are supported"
     )
+
+
+def _for_a_service(url: sa.URL, connections: int) -> dict[str, Any]:
+    patience = {
+        "connect_timeout": CONNECT_SECONDS,
+        "options": f"-c statement_timeout={STATEMENT_SECONDS}s",
+    }
+    return {
+        "pool_size": connections,
+        "max_overflow": 0,
+        # What the URL itself says of these stands.
+        "connect_args": {name: value for name, value in patience.items() if name not in url.query},
+    }
 
 
 def _create_geopackage_engine(url: sa.URL) -> sa.Engine:
@@ -122,6 +142,10 @@ def read_transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
 def _reachable(engine: sa.Engine) -> Iterator[None]:
     try:
         yield
+    except sa.exc.TimeoutError as error:
+        raise DatabaseUnavailable(
+            f"all connections to database {describe(engine)} are in use; try again later"
+        ) from error
     except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
         if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
             raise  # SQLite's name for a wrong statement; the file does answer

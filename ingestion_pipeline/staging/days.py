@@ -125,6 +125,18 @@ def staged_day(connection: sa.Connection, target: Slice) -> sa.RowMapping | None
     )
 
 
+def staged_days(
+    engine: sa.Engine, city_slug: str, *, dataset: str, source: str
+) -> dict[date, sa.RowMapping]:
+    """Give the rows of `staged_partition` of all of a city's staged days, by day."""
+    table = staged_partition
+    query = sa.select(table).where(
+        table.c.city_slug == city_slug, table.c.dataset == dataset, table.c.source == source
+    )
+    with read_transaction(engine) as connection:
+        return {row["day"]: row for row in connection.execute(query).mappings()}
+
+
 def require_staged(connection: sa.Connection, target: Slice) -> sa.RowMapping:
     """Give the slice's row of `staged_partition`.
 

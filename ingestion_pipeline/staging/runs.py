@@ -195,16 +195,20 @@ def claim(
     )
     while True:
         with write_transaction(engine) as connection:
-            settled = newcomer.what_is_settled(connection)
-            if settled is not None:
-                return settled
-            run, _ = _insert_or_active(
+            # The key first: to wait for it may be to wait for its holder's commit, and what is seen
+            # under its lock stays so.
+            run, made = _insert_or_active(
                 connection, key, trigger=trigger, now=newcomer.requested_at, lock=True
             )
-            if run.status == "PENDING":
-                return newcomer.start(connection, run)
             if run.dagster_run_id == dagster_run_id and run.worker == worker:
                 return _claim_of(run)
+            settled = newcomer.what_is_settled(connection)
+            if settled is not None:
+                if made:
+                    connection.execute(sa.delete(ingestion_run).where(ingestion_run.c.id == run.id))
+                return settled
+            if run.status == "PENDING":
+                return newcomer.start(connection, run)
         if run.dagster_run_id != dagster_run_id and is_alive(run):
             newcomer.give_way(engine, run)
         with write_transaction(engine) as connection:
@@ -213,7 +217,7 @@ def claim(
             if not _is_same(still, run):
                 continue
             carries_on = dagster_run_id == run.dagster_run_id or run_id == run.id
-            if carries_on and run.cancel_requested_at is None:
+            if carries_on and still.cancel_requested_at is None:
                 return newcomer.start(connection, still)
             _end(
                 connection,
@@ -614,18 +618,17 @@ def _insert_or_active(
     if lock:
         active = active.with_for_update()
     while True:
-        made = connection.execute(
-            insert(ingestion_run)
-            .values(**_new_row(key, trigger=trigger, now=now, refetch=refetch))
-            .on_conflict_do_nothing()
-            .returning(ingestion_run)
-        ).one_or_none()
-        if made is not None:
-            return _run(made), True
+        # Looked for first: the key that is asked for again and again is not written to.
         found = connection.execute(active).one_or_none()
-        # The active run may end between the two statements (READ COMMITTED); then the key is free.
         if found is not None:
             return _run(found), False
+        made = connection.execute(
+            insert(ingestion_run).on_conflict_do_nothing().returning(ingestion_run),
+            _new_row(key, trigger=trigger, now=now, refetch=refetch),
+        ).one_or_none()
+        # Another one's may have come, and even ended, between the two (READ COMMITTED); then again.
+        if made is not None:
+            return _run(made), True
 
 
 def _lost(run: Run, dagster_run_id: str) -> ClaimLost:

@@ -283,7 +283,7 @@ def confirm_slice(
         runs.fence(connection, claim)
         _lock_history(connection, target)
         staged = staged_day(connection, target)
-        if staged is None or any(staged[name] != value for name, value in vars(evidence).items()):
+        if staged is None or not is_staged_from(staged, evidence):
             return None
         # Somebody may have put a hand to the table; then its rows are written again.
         if count_rows(connection, target) != staged["rows"]:
@@ -292,6 +292,11 @@ def confirm_slice(
         result = SliceResult(**{name: staged[name] for name in names}, written=0)
         runs.succeed(connection, claim, as_of=evidence.as_of, counts=result.counts(), now=now)
     return result
+
+
+def is_staged_from(staged: sa.RowMapping, evidence: SliceEvidence) -> bool:
+    """Tell whether a day's row of `staged_partition` was written for the very same evidence."""
+    return all(staged[name] == value for name, value in vars(evidence).items())
 
 
 def _checked_columns(target: Slice, rows: pa.Table) -> dict[str, list[Any]]:

@@ -50,6 +50,8 @@ def held_by(name: str | None, dagster_run_id: str | None = None) -> Run:
         requested_at=now,
         started_at=now,
         finished_at=None,
+        refetch=False,
+        cancel_requested_at=None,
     )
 
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
 from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.events import DagsterEvent, DagsterEventType
 from dagster._core.execution.api import create_execution_plan, execute_run
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 from pydantic import SecretStr
 
 from ingestion_pipeline.defs.failures import Retrying
@@ -25,7 +32,6 @@ from ingestion_pipeline_tests.installation import (
     NOON,
     TODAY,
     ScriptedClock,
-    contents,
     failure,
     metadata,
     new_run_id,
@@ -52,9 +58,11 @@ def job_key(here: Installation) -> JobKey:
     return JobKey("osm_import", "town", city.boundary_key, TODAY)
 
 
-def take(here: Installation, *, worker_name: str, dagster_run_id: str = "") -> runs.Claim:
+def take(
+    here: Installation, *, worker_name: str, dagster_run_id: str = "", job: str | None = None
+) -> runs.Claim:
     """Take the key as another Dagster run does, which believes that any holder is dead."""
-    return runs.claim(
+    held = runs.claim(
         here.engine,
         job_key(here),
         dagster_run_id=dagster_run_id or new_run_id(),
@@ -62,7 +70,10 @@ def take(here: Installation, *, worker_name: str, dagster_run_id: str = "") -> r
         trigger="ui",
         is_alive=lambda _: False,
         now=NOON,
+        run_id=job,
     )
+    assert isinstance(held, runs.Claim)
+    return held
 
 
 def stage_by_hand(here: Installation, claim: runs.Claim) -> None:
@@ -218,10 +229,10 @@ def test_the_reason_is_told_even_when_the_database_goes_away_in_the_middle(
         settings = here.workshop.settings.model_copy(update={"overpass_url": SecretStr(server.url)})
         again = replace(here, workshop=replace(here.workshop, settings=settings)).run(KEY)
     assert again.success, why(again)
-    assert [(run.status, run.error_code) for run in here.ledger()] == [
+    assert {(run.status, run.error_code) for run in here.ledger()} == {
         ("FAILED", "run_died"),
         ("SUCCEEDED", None),
-    ]
+    }
 
 
 # Who started the run
@@ -236,7 +247,17 @@ def test_the_reason_is_told_even_when_the_database_goes_away_in_the_middle(
         ({"dagster/sensor_name": "admin_trigger_sensor"}, "admin"),
         ({"ingestion/trigger": "cli"}, "cli"),
         ({"ingestion/trigger": "graphql", "dagster/backfill": "abc"}, "graphql"),
+        ({"ingestion/trigger": "callback", "dagster/sensor_name": "any"}, "callback"),
         ({"ingestion/trigger": "something else", "dagster/backfill": "abc"}, "backfill"),
+        ({"ingestion/trigger": "admin", "dagster/parent_run_id": "abc"}, "ui"),
+        (
+            {
+                "ingestion/trigger": "admin",
+                "dagster/parent_run_id": "abc",
+                "dagster/retry_number": "1",
+            },
+            "admin",
+        ),
     ],
 )
 def test_the_tags_tell_what_started_a_run(tags: dict[str, str], trigger: str) -> None:
@@ -270,12 +291,23 @@ def test_a_key_that_a_live_run_holds_is_left_alone_and_its_holder_is_named(
 ) -> None:
     here = install_town(overpass_url="http://127.0.0.1:1/api")
     holder = take(here, worker_name=worker())
-    before = contents(here.engine, but=frozenset())
-    code, words = failure(here.run(KEY))
+    (before,) = here.ledger()
+    result = here.run(KEY)
+    code, words = failure(result)
     assert code == "key_held"
     assert holder.dagster_run_id in words
     assert holder.run_id in words
-    assert contents(here.engine, but=frozenset()) == before
+    left = {run.dagster_run_id: run for run in here.ledger()}
+    assert left.pop(holder.dagster_run_id) == before
+    newcomer = left.pop(result.run_id)
+    assert (newcomer.status, newcomer.error_code, newcomer.error_message) == (
+        "FAILED",
+        code,
+        words,
+    )
+    assert not left
+    assert here.count(staged_partition) == 0
+    assert here.manifests() == []
 
 
 @pytest.mark.parametrize(
@@ -367,6 +399,243 @@ def test_a_run_that_lost_its_key_later_cannot_write(
         "FAILED",
         "SUCCEEDED" if newer_run_ends else "RUNNING",
     ]
+
+
+# Runs that waited in Dagster's queue
+
+
+def put_into_queue(here: Installation, key: str, *, refetch: bool = False) -> dg.DagsterRun:
+    """Let Dagster know of a run that waits for its turn, as its queue does."""
+    city, _, day = key.partition("|")
+    location = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("here"), "__repository__")
+    run = here.instance.create_run_for_job(
+        here.job(),
+        remote_job_origin=RemoteJobOrigin(location, "osm_import"),
+        run_config={"ops": {"osm_snapshot": {"config": {"refetch": refetch}}}},
+        tags={
+            "dagster/partition": key,
+            "dagster/partition/city": city,
+            "dagster/partition/day": day,
+        },
+    )
+    here.instance.report_dagster_event(DagsterEvent.job_enqueue(run), run.run_id)
+    return run
+
+
+def start_from_queue(here: Installation, run: dg.DagsterRun) -> bool:
+    """Start a run that waited; tell whether it ended well."""
+    starting = DagsterEvent(DagsterEventType.PIPELINE_STARTING.value, run.job_name)
+    here.instance.report_dagster_event(starting, run.run_id)
+    started = here.instance.get_run_by_id(run.run_id)
+    assert started is not None
+    return execute_run(InMemoryJob(here.job()), started, here.instance).success
+
+
+def metadata_of_run(here: Installation, run_id: str) -> dict[str, dict[str, Any]]:
+    """Give what each asset that a run materialized says."""
+    events = [
+        entry.dagster_event.step_materialization_data.materialization
+        for entry in here.instance.all_logs(run_id, DagsterEventType.ASSET_MATERIALIZATION)
+        if entry.dagster_event is not None
+    ]
+    return {
+        event.asset_key.to_user_string(): {
+            name: entry.value for name, entry in event.metadata.items()
+        }
+        for event in events
+    }
+
+
+def fresh(_: object) -> Reply:
+    """Answer as of this very moment: queues tell the time by Dagster's own clock."""
+    base = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Reply(body=overpass_json(overpass_cafes({1: "A", 2: "B"}), base=base))
+
+
+def test_a_run_that_waited_behind_the_one_that_staged_its_day_ends_well_with_nothing_to_do(
+    install_town: Callable[..., Installation],
+) -> None:
+    with OverpassServer(fresh) as server:
+        here = install_town(overpass_url=server.url)
+        key = f"town|{here.workshop.clock.now():%Y-%m-%d}"
+        waiting = put_into_queue(here, key)
+        first = here.run(key)
+        assert first.success, why(first)
+        assert start_from_queue(here, waiting)
+        assert len(server.requests) == 1
+    told = metadata_of_run(here, waiting.run_id)
+    rows = {run.dagster_run_id: run for run in here.ledger()}
+    mine = rows.pop(waiting.run_id)
+    assert (mine.status, mine.error_code) == ("CANCELED", "already_staged")
+    assert told == {
+        name: {"nothing_to_do": mine.error_message}
+        for name in ("osm_snapshot", "osm_pois", "poi_staging")
+    }
+    assert first.run_id in (mine.error_message or "")
+    assert [(run.dagster_run_id, run.status) for run in rows.values()] == [
+        (first.run_id, "SUCCEEDED")
+    ]
+
+
+def test_a_refetch_that_waited_behind_a_run_that_did_not_ask_upstream_does_so(
+    install_town: Callable[..., Installation],
+) -> None:
+    with OverpassServer(fresh) as server:
+        here = install_town(overpass_url=server.url)
+        key = f"town|{here.workshop.clock.now():%Y-%m-%d}"
+        waiting = put_into_queue(here, key, refetch=True)
+        assert here.run(key).success
+        assert start_from_queue(here, waiting)
+        assert len(server.requests) == 2
+    assert metadata_of_run(here, waiting.run_id)["osm_snapshot"]["replayed"] is False
+    assert [run.status for run in here.ledger()] == ["SUCCEEDED"] * 2
+
+
+def test_a_run_that_was_put_into_the_queue_after_the_day_was_staged_works(
+    install_town: Callable[..., Installation],
+) -> None:
+    with OverpassServer(fresh) as server:
+        here = install_town(overpass_url=server.url)
+        key = f"town|{here.workshop.clock.now():%Y-%m-%d}"
+        assert here.run(key).success
+        later = put_into_queue(here, key)
+        assert start_from_queue(here, later)
+    assert metadata_of_run(here, later.run_id)["poi_staging"]["written"] == 0
+    assert [run.status for run in here.ledger()] == ["SUCCEEDED"] * 2
+
+
+# Jobs of the ledger that are started more than once
+
+
+def api_job(here: Installation, *, refetch: bool = False) -> tuple[runs.Run, dict[str, str]]:
+    """Enqueue a job as the API does; give it with the tags of the run that the sensor makes."""
+    job, _ = runs.enqueue(here.engine, job_key(here), trigger="admin", now=NOON, refetch=refetch)
+    return job, {"ingestion/run_id": job.id, "ingestion/trigger": "admin"}
+
+
+def again(tags: dict[str, str], first_run_id: str) -> dict[str, str]:
+    """Give the tags of a run that executes another one again, as Dagster copies them."""
+    return tags | {"dagster/parent_run_id": first_run_id, "dagster/root_run_id": first_run_id}
+
+
+def test_a_person_who_executes_a_failed_run_of_the_api_again_starts_anew(
+    install_town: Callable[..., Installation],
+) -> None:
+    with OverpassServer() as server:
+        here = install_town(clock=ScriptedClock(), overpass_url=server.url)
+        job, tags = api_job(here)
+        server.enqueue(Reply(400, "no", "text/html"), GOOD)
+        failed = here.run(KEY, tags=tags)
+        assert failure(failed)[0] == "overpass_rejected"
+        result = here.run(KEY, tags=again(tags, failed.run_id))
+        assert result.success, why(result)
+    rows = {run.dagster_run_id: run for run in here.ledger()}
+    assert (rows[failed.run_id].id, rows[failed.run_id].status) == (job.id, "FAILED")
+    assert (rows[result.run_id].status, rows[result.run_id].trigger) == ("SUCCEEDED", "ui")
+    assert len(rows) == 2
+
+
+def test_a_person_who_executes_a_run_again_that_staged_the_day_stages_it_again(
+    install_town: Callable[..., Installation],
+) -> None:
+    with OverpassServer(GOOD) as server:
+        here = install_town(clock=ScriptedClock(), overpass_url=server.url)
+        _, tags = api_job(here)
+        first = here.run(KEY, tags=tags)
+        result = here.run(KEY, tags=again(tags, first.run_id))
+    assert metadata(result, "poi_staging")["written"] == 0
+    assert sorted((run.status, run.trigger) for run in here.ledger()) == [
+        ("SUCCEEDED", "admin"),
+        ("SUCCEEDED", "ui"),
+    ]
+
+
+def test_dagsters_own_retry_of_a_run_that_died_carries_its_job_on(
+    install_town: Callable[..., Installation],
+) -> None:
+    with OverpassServer(GOOD) as server:
+        here = install_town(clock=ScriptedClock(), overpass_url=server.url)
+        job, tags = api_job(here)
+        dead = take(here, worker_name="elsewhere/boot/pid:[1] 7 1.00", job=job.id)
+        retry = again(tags, dead.dagster_run_id) | {"dagster/retry_number": "1"}
+        result = here.run(KEY, tags=retry)
+        assert result.success, why(result)
+    (run,) = here.ledger()
+    assert (run.id, run.status, run.trigger, run.attempt) == (job.id, "SUCCEEDED", "admin", 2)
+    assert run.dagster_run_id == result.run_id
+
+
+def test_dagsters_own_retry_of_a_run_that_died_after_its_commit_has_nothing_to_do(
+    install_town: Callable[..., Installation],
+) -> None:
+    with OverpassServer(GOOD) as server:
+        here = install_town(clock=ScriptedClock(), overpass_url=server.url)
+        _, tags = api_job(here)
+        first = here.run(KEY, tags=tags)
+        result = here.run(KEY, tags=again(tags, first.run_id) | {"dagster/retry_number": "1"})
+        assert result.success, why(result)
+    assert list(metadata(result, "poi_staging")) == ["nothing_to_do"]
+    assert sorted((run.status, run.error_code) for run in here.ledger()) == [
+        ("CANCELED", "already_staged"),
+        ("SUCCEEDED", None),
+    ]
+
+
+def test_a_run_of_the_ui_that_joins_a_refetch_that_waits_asks_upstream_again(
+    install_town: Callable[..., Installation],
+) -> None:
+    with OverpassServer(GOOD) as server:
+        here = install_town(clock=ScriptedClock(), overpass_url=server.url)
+        assert here.run(KEY).success
+        job, _ = api_job(here, refetch=True)
+        result = here.run(KEY)
+        assert metadata(result, "osm_snapshot")["replayed"] is False
+        assert len(server.requests) == 2
+    (joined,) = [run for run in here.ledger() if run.id == job.id]
+    assert (joined.status, joined.dagster_run_id) == ("SUCCEEDED", result.run_id)
+
+
+# Jobs that are asked to stop
+
+
+def test_a_run_that_is_asked_to_stop_while_it_fetches_stages_nothing_and_ends_as_canceled(
+    install_town: Callable[..., Installation],
+) -> None:
+    def ask_to_stop(_: object) -> Reply:
+        (run,) = here.ledger()
+        runs.request_cancel(here.engine, run.id, now=NOON)
+        return GOOD
+
+    with OverpassServer(ask_to_stop) as server:
+        here = install_town(clock=ScriptedClock(), overpass_url=server.url)
+        result = here.run(KEY)
+    code, words = failure(result)
+    assert code == "canceled"
+    (run,) = here.ledger()
+    assert (run.status, run.error_code, run.error_message) == ("CANCELED", "canceled", words)
+    assert here.manifests() == []
+    assert staged_refs(here) is None
+    assert not [event for event in result.all_events if event.is_step_up_for_retry]
+
+
+@pytest.mark.parametrize("look", [4, 5, 6])
+def test_a_run_that_is_asked_to_stop_later_stages_nothing_either(
+    install_town: Callable[..., Installation], tmp_path: Path, look: int
+) -> None:
+    def ask_to_stop(number: int) -> None:
+        if number == look:
+            (run,) = here.ledger()
+            runs.request_cancel(here.engine, run.id, now=NOON)
+
+    extract = write_extract(tmp_path / "town.osm.pbf", {1: "A", 2: "B"})
+    here = install_town(
+        city={"osm_source": "extract", "osm_extract": str(extract)},
+        clock=ScriptedClock(on_look=ask_to_stop),
+    )
+    assert failure(here.run(KEY))[0] == "canceled"
+    assert staged_refs(here) is None
+    assert [(run.status, run.error_code) for run in here.ledger()] == [("CANCELED", "canceled")]
+    assert here.run(KEY).success
 
 
 # Runs that execute some steps of another run again

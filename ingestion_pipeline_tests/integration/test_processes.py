@@ -11,7 +11,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,8 @@ import pytest
 import sqlalchemy as sa
 
 from ingestion_pipeline import cli
-from ingestion_pipeline.staging.database import create_engine, migrate
+from ingestion_pipeline.staging import runs
+from ingestion_pipeline.staging.database import create_engine, migrate, write_transaction
 from ingestion_pipeline.staging.tables import (
     ingestion_run,
     poi_ingestion_staging,
@@ -40,6 +41,7 @@ from ingestion_pipeline_tests.overpass_server import (
     overpass_json,
     refusing_url,
 )
+from ingestion_pipeline_tests.staged import claim_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -150,7 +152,8 @@ def test_of_two_processes_for_one_city_day_one_works_and_the_other_names_it(
         assert gate.asked.wait(LONG_ENOUGH_S)
         code, output, errors = ended(desk.start("run", "--city", "town", "--day", day))
         with desk.engine() as engine, engine.connect() as connection:
-            (holder,) = connection.execute(sa.select(ingestion_run)).all()
+            holding = sa.select(ingestion_run).where(ingestion_run.c.status == "RUNNING")
+            (holder,) = connection.execute(holding).all()
         gate.opened.set()
         assert code == cli.KEY_HELD
         assert output == ""
@@ -160,7 +163,7 @@ def test_of_two_processes_for_one_city_day_one_works_and_the_other_names_it(
         assert code == 0
         assert "SUCCEEDED" in output
         assert len(server.requests) == 1
-    assert desk.ledger() == [("SUCCEEDED", None)]
+    assert desk.ledger() == [("SUCCEEDED", None), ("FAILED", "key_held")]
 
 
 def test_two_processes_at_the_same_moment_stage_the_day_once(
@@ -173,10 +176,39 @@ def test_two_processes_at_the_same_moment_stage_the_day_once(
         codes = sorted(code for code, _, _ in ends)
         assert codes in ([0, 0], [0, cli.KEY_HELD]), ends
         assert len(server.requests) == 1
-    assert desk.ledger() == [("SUCCEEDED", None)] * codes.count(0)
     with desk.engine() as engine, engine.connect() as connection:
-        runs = connection.execute(sa.select(ingestion_run)).all()
-    assert sorted(run.counts["written"] for run in runs) == [0, 2][-codes.count(0) :]
+        came = connection.execute(sa.select(ingestion_run)).all()
+    first, second = sorted((run.counts or {}).get("written", 0) for run in came)
+    assert (first, second) == (0, 2)
+    # The other one met it at work, waited for its commit, or came when all was over.
+    others = (
+        {("FAILED", "key_held")}
+        if cli.KEY_HELD in codes
+        else {
+            ("CANCELED", "already_staged"),
+            ("SUCCEEDED", None),
+        }
+    )
+    ledger = desk.ledger()
+    ledger.remove(("SUCCEEDED", None))
+    assert set(ledger) <= others
+
+
+def test_a_process_whose_day_another_one_stages_meanwhile_says_so_and_ends_well(
+    tmp_path: Path,
+) -> None:
+    desk = desk_in(tmp_path, f"sqlite:///{tmp_path}/staging.gpkg", OVERPASS_URL=refusing_url())
+    with desk.engine() as engine:
+        # By a clock that is ahead: it ended after the process below is started.
+        later = datetime.now(UTC) + timedelta(minutes=10)
+        held = claim_key(engine, "town", TODAY, boundary_ref="bbox:10,50,10.1,50.1")
+        with write_transaction(engine) as connection:
+            runs.succeed(connection, held, as_of=later, counts={"written": 2}, now=later)
+    code, output, errors = ended(desk.start("run", "--city", "town", "--day", str(TODAY)))
+    assert code == 0, errors
+    assert output.startswith(f"\nTown, {TODAY}: nothing to do: osm_import|town|bbox:")
+    assert f"was staged by Dagster run {held.dagster_run_id}" in output
+    assert sorted(desk.ledger()) == [("CANCELED", "already_staged"), ("SUCCEEDED", None)]
 
 
 # Terminated

@@ -68,6 +68,8 @@ def test_pyogrio_finds_the_layers_and_what_they_are(path: Path) -> None:
         "staged_partition": None,
         "ingestion_rejection": None,
         "ingestion_run": None,
+        "callback_message": None,
+        "sensor_tick": None,
     }
     info = pyogrio.read_info(path, layer=LAYER)
     assert (info["crs"], info["features"], info["fid_column"]) == ("EPSG:4326", 3, "id")
@@ -87,7 +89,14 @@ def test_ogrinfo_reads_every_layer_without_a_warning(path: Path) -> None:
             re.findall(r"^Feature Count: (\d+)$", done.stdout, re.MULTILINE),
             strict=True,
         )
-    ) == {LAYER: "3", "staged_partition": "1", "ingestion_rejection": "0", "ingestion_run": "1"}
+    ) == {
+        LAYER: "3",
+        "staged_partition": "1",
+        "ingestion_rejection": "0",
+        "ingestion_run": "1",
+        "callback_message": "0",
+        "sensor_tick": "0",
+    }
     assert 'ID["EPSG",4326]' in done.stdout
     assert "Extent: (0.001000, 0.500000) - (3.000000, 0.500000)" in done.stdout
 
@@ -116,7 +125,8 @@ def test_the_list_of_contents_is_kept_up_with_every_change(path: Path) -> None:
     later = datetime(2026, 11, 21, 4, 5, 6, 700_000, tzinfo=UTC)
     stage(engine, "kazan", DAY + timedelta(days=1), {**POIS, "node/9000": "d"}, now=later)
     assert read() == (0.001, 0.5, 9.0, 0.5, "2026-11-21T04:05:06.700Z")
-    stage(engine, "kazan", DAY + timedelta(days=1), {**POIS, "node/9000": "d"})
+    later += timedelta(hours=1)
+    stage(engine, "kazan", DAY + timedelta(days=1), {**POIS, "node/9000": "d"}, now=later)
     assert read()[-1] == "2026-11-21T04:05:06.700Z"
 
 
@@ -173,7 +183,7 @@ def test_every_column_has_a_type_that_a_geopackage_allows(connection: sa.Connect
         for table in tables
         for column in connection.exec_driver_sql(f"PRAGMA table_info('{table}')")
     }
-    assert types == {"INTEGER", "REAL", "TEXT", "DATE", "DATETIME", "GEOMETRY"}
+    assert types == {"INTEGER", "REAL", "TEXT", "DATE", "DATETIME", "BOOLEAN", "GEOMETRY"}
 
 
 def test_the_layers_key_is_one_that_is_never_used_again(connection: sa.Connection) -> None:

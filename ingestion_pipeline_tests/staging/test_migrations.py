@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -26,8 +27,13 @@ from ingestion_pipeline.staging.errors import (
     UnsupportedDatabase,
 )
 from ingestion_pipeline.staging.geometry import Geometry
-from ingestion_pipeline.staging.tables import metadata, poi_ingestion_staging
-from ingestion_pipeline_tests.staged import claim_key
+from ingestion_pipeline.staging.tables import (
+    ingestion_run,
+    metadata,
+    poi_ingestion_staging,
+    staged_partition,
+)
+from ingestion_pipeline_tests.staged import claim_key, stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,17 +112,30 @@ def test_a_migrated_database_equals_one_that_is_made_from_the_declared_tables(
     assert found == declared
 
 
-def _statements_of_sqlite(engine: sa.Engine) -> dict[str, str]:
+def _statements_of_sqlite(engine: sa.Engine) -> dict[str, object]:
     """Every table and index of ours by the words that made it."""
     with engine.connect() as connection:
         rows = connection.execute(
-            sa.text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+            sa.text("SELECT name, type, sql FROM sqlite_master WHERE sql IS NOT NULL")
         )
         return {
-            row.name: " ".join(row.sql.split())
+            row.name: _parts_of_table(row.sql) if row.type == "table" else " ".join(row.sql.split())
             for row in rows
             if not row.name.startswith(("gpkg_", "sqlite_", "alembic_"))
         }
+
+
+def _parts_of_table(statement: str) -> tuple[list[str], set[str], str]:
+    """Take a CREATE TABLE apart: its columns in order, its constraints, and what follows them.
+
+    A column that is added stands before the constraints or behind them, as the release of SQLite
+    has it.
+    """
+    head, _, rest = " ".join(statement.split()).partition("(")
+    body, _, tail = rest.rpartition(")")
+    items = [item.strip() for item in re.split(r",(?![^()]*\))", body)]
+    constraints = {item for item in items if item.startswith("CONSTRAINT ")}
+    return [item for item in items if item not in constraints], constraints, head + tail
 
 
 def _catalogue_of_postgres(engine: sa.Engine, schema: str) -> dict[str, set[tuple[Any, ...]]]:
@@ -196,8 +215,86 @@ def test_migrating_again_changes_nothing(engine: sa.Engine) -> None:
         connection.execute(sa.text("CREATE TABLE mine (number INTEGER)"))
     before = tables(engine)
     migrate(engine)
-    migrate(engine, "0001")
+    migrate(engine, "0002")
     assert tables(engine) == before
+
+
+ADDED = {
+    ingestion_run: {"refetch", "cancel_requested_at"},
+    staged_partition: {"inputs_digest"},
+}
+"""The columns that migration 0002 adds."""
+
+
+def rows_as_of_0001(engine: sa.Engine) -> dict[str, list[Any]]:
+    """Give what migration 0001 keeps of the ledger and of the staged days."""
+    with engine.connect() as connection:
+        return {
+            table.name: sorted(
+                map(
+                    repr,
+                    connection.execute(
+                        sa.select(*(c for c in table.columns if c.name not in added))
+                    ),
+                )
+            )
+            for table, added in ADDED.items()
+        }
+
+
+def columns_and_indexes(engine: sa.Engine) -> dict[str, tuple[list[str], set[str | None]]]:
+    look = sa.inspect(engine)
+    return {
+        table: (
+            [column["name"] for column in look.get_columns(table)],
+            {index["name"] for index in look.get_indexes(table)},
+        )
+        for table in tables(engine)
+    }
+
+
+def test_the_ledger_and_the_staged_days_come_through_the_second_migration_both_ways(
+    empty: sa.Engine,
+) -> None:
+    migrate(empty, "0001")
+    first = columns_and_indexes(empty)
+    migrate(empty)
+    stage(empty, "kazan", date(2026, 11, 19), {"node/1": "a"})
+    claim_key(empty, "kazan", date(2026, 11, 20))
+    rows = rows_as_of_0001(empty)
+    assert [len(found) for found in rows.values()] == [2, 1]
+
+    migrate(empty, "0001")
+    assert columns_and_indexes(empty) == first
+    assert rows_as_of_0001(empty) == rows
+    with pytest.raises(DatabaseNotMigrated, match=r"at migration 0001 .* needs 0002"):
+        require_migrated(empty)
+
+    migrate(empty)
+    assert rows_as_of_0001(empty) == rows
+    with empty.connect() as connection:
+        runs = connection.execute(sa.select(ingestion_run)).all()
+        assert {(run.refetch, run.cancel_requested_at) for run in runs} == {(False, None)}
+        # From what the rows were made is not known any more, so they are compared once again.
+        assert connection.execute(sa.select(staged_partition.c.inputs_digest)).all() == [(None,)]
+    stage(empty, "kazan", date(2026, 11, 19), {"node/1": "b"})
+    with pytest.raises(sa.exc.IntegrityError), empty.begin() as connection:
+        connection.execute(sa.update(ingestion_run).values(refetch=None))
+
+
+def test_a_geopackage_lists_the_tables_of_the_second_migration_while_it_has_them(
+    tmp_path: Path,
+) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/staging.gpkg")
+    listed = sa.text("SELECT table_name FROM gpkg_contents WHERE data_type = 'attributes'")
+    new = {"callback_message", "sensor_tick"}
+    for revision in ("head", "0001", "head"):
+        migrate(engine, revision)
+        with engine.connect() as connection:
+            names = set(connection.execute(listed).scalars())
+        assert names & new == (new if revision == "head" else set())
+        assert names >= {"ingestion_run", "staged_partition"}
+    engine.dispose()
 
 
 def test_many_that_migrate_at_once_all_find_it_done(empty: sa.Engine) -> None:
@@ -260,7 +357,7 @@ def test_looking_for_a_geopackage_does_not_make_one(tmp_path: Path) -> None:
 def test_a_database_at_another_migration_is_refused_with_both_levels(engine: sa.Engine) -> None:
     set_revision(engine, "0000")
     with pytest.raises(
-        DatabaseNotMigrated, match=r"at migration 0000 .* needs 0001; run 'poi-ingest migrate'"
+        DatabaseNotMigrated, match=r"at migration 0000 .* needs 0002; run 'poi-ingest migrate'"
     ):
         require_migrated(engine)
 
@@ -269,7 +366,7 @@ def test_a_database_that_is_ahead_is_not_migrated_by_an_older_version(engine: sa
     set_revision(engine, "9999")
     before = tables(engine)
     for revision in ("head", "0001"):
-        with pytest.raises(DatabaseNotMigrated, match=r"from 9999 .*known migrations: 0001"):
+        with pytest.raises(DatabaseNotMigrated, match=r"from 9999 .*known migrations: 0001, 0002"):
             migrate(engine, revision)
     with pytest.raises(DatabaseNotMigrated, match="at migration 9999"):
         require_migrated(engine)
@@ -277,7 +374,7 @@ def test_a_database_that_is_ahead_is_not_migrated_by_an_older_version(engine: sa
 
 
 def test_a_migration_that_does_not_exist_is_refused_with_those_that_do(empty: sa.Engine) -> None:
-    with pytest.raises(DatabaseNotMigrated, match=r"'no-such'.*known migrations: 0001"):
+    with pytest.raises(DatabaseNotMigrated, match=r"'no-such'.*known migrations: 0001, 0002"):
         migrate(empty, "no-such")
     assert tables(empty) == set()
 

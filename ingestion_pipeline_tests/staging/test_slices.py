@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -15,10 +15,20 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.database import create_engine, migrate, write_transaction
 from ingestion_pipeline.staging.days import Slice, read_day
-from ingestion_pipeline.staging.errors import BadRows, ClaimLost
-from ingestion_pipeline.staging.slices import Plan, RejectedObject, Version, plan, replace_slice
+from ingestion_pipeline.staging.errors import BadRows, CancelRequested, ClaimLost
+from ingestion_pipeline.staging.slices import (
+    Plan,
+    RejectedObject,
+    SliceEvidence,
+    SliceResult,
+    Version,
+    confirm_slice,
+    plan,
+    replace_slice,
+)
 from ingestion_pipeline.staging.tables import (
     ingestion_rejection,
     ingestion_run,
@@ -276,6 +286,143 @@ def test_a_run_that_lost_its_claim_writes_nothing(engine: sa.Engine) -> None:
     assert _everything(engine) == before
 
 
+def test_a_run_that_was_asked_to_stop_writes_nothing(engine: sa.Engine) -> None:
+    claim = claim_key(engine, "kazan", DAY)
+    runs.request_cancel(engine, claim.run_id, now=NOW)
+    before = _everything(engine)
+    with pytest.raises(CancelRequested):
+        _replace(engine, claim)
+    with pytest.raises(CancelRequested):
+        _confirm(engine, claim=claim)
+    assert _everything(engine) == before
+
+
+# Days that were staged from the very same
+
+
+def test_a_day_that_was_staged_from_equal_inputs_is_confirmed_without_a_write(
+    engine: sa.Engine,
+) -> None:
+    staged = stage(engine, "kazan", DAY, {"node/1": "a", "way/1": "b"}, [_rejected("way/2")])
+    before = _everything(engine, but=("ingestion_run",))
+    claim = claim_key(engine, "kazan", DAY)
+    assert _confirm(engine, claim=claim) == replace(staged, written=0)
+    assert _everything(engine, but=("ingestion_run",)) == before
+    run = runs.get(engine, claim.run_id)
+    assert run is not None
+    assert (run.status, run.as_of, run.finished_at) == ("SUCCEEDED", evidence_of(DAY).as_of, NOW)
+    assert run.counts == {
+        "rows": 2,
+        "added": 2,
+        "changed": 0,
+        "removed": 0,
+        "rejected": 1,
+        "written": 0,
+    }
+
+
+OTHER_EVIDENCE: dict[str, Any] = {
+    "boundary_ref": "relation/1",
+    "as_of": evidence_of(DAY).as_of + timedelta(seconds=1),
+    "as_of_source": "newest_object",
+    "obtained": "overpass",
+    "location": "elsewhere.osm.pbf",
+    "digest": "1" * 64,
+    "rules_version": "another",
+    "licence": "CC0-1.0",
+    "attribution": "somebody else",
+    "inputs_digest": "1" * 32,
+}
+
+
+def test_there_is_another_value_for_every_piece_of_evidence() -> None:
+    assert list(OTHER_EVIDENCE) == [field.name for field in fields(SliceEvidence)]
+
+
+@pytest.mark.parametrize("name", OTHER_EVIDENCE)
+def test_a_day_with_other_evidence_is_compared_again_and_then_confirmed(
+    engine: sa.Engine, name: str
+) -> None:
+    stage(engine, "kazan", DAY, {"node/1": "a"})
+    other = replace(evidence_of(DAY), **{name: OTHER_EVIDENCE[name]})
+    before = _everything(engine, but=("ingestion_run",))
+    claim = claim_key(engine, "kazan", DAY)
+    assert _confirm(engine, claim=claim, evidence=other) is None
+    assert _everything(engine, but=("ingestion_run",)) == before
+    assert _status(engine, claim.run_id) == "RUNNING"
+    _replace(engine, claim, evidence=other)
+    assert _confirm(engine, evidence=other) is not None
+    assert _confirm(engine) is None
+
+
+def test_a_day_that_is_not_staged_cannot_be_confirmed(engine: sa.Engine) -> None:
+    stage(engine, "kazan", days_after(1), {"node/1": "a"})
+    assert _confirm(engine) is None
+    assert names_on(engine, "kazan", DAY) is None
+
+
+def test_a_day_of_which_nobody_knows_from_what_it_was_staged_is_compared_again(
+    engine: sa.Engine,
+) -> None:
+    stage(engine, "kazan", DAY, {"node/1": "a"})
+    with engine.begin() as connection:
+        connection.execute(sa.update(staged_partition).values(inputs_digest=None))
+    assert _confirm(engine) is None
+
+
+@pytest.mark.parametrize("by_hand", ["a row is deleted", "a row is added"])
+def test_a_day_that_has_not_its_rows_is_repaired(engine: sa.Engine, by_hand: str) -> None:
+    pois = {"node/1": "a", "way/1": "b"}
+    stage(engine, "kazan", DAY, pois)
+    before = versions(engine, "kazan")
+    table = poi_ingestion_staging
+    with engine.begin() as connection:
+        if by_hand == "a row is deleted":
+            connection.execute(sa.delete(table).where(table.c.source_ref == "way/1"))
+        else:
+            row = dict(connection.execute(sa.select(table)).mappings().first() or {})
+            del row["id"]
+            connection.execute(sa.insert(table).values(row | {"source_ref": "node/7"}))
+    assert _confirm(engine) is None
+    claim = claim_key(engine, "kazan", DAY)
+    _replace(engine, claim, poi_rows(pois))
+    assert versions(engine, "kazan") == before
+    assert _confirm(engine) is not None
+
+
+def test_a_run_that_lost_its_claim_confirms_nothing(engine: sa.Engine) -> None:
+    stage(engine, "kazan", DAY, {"node/1": "a"})
+    claim = claim_key(engine, "kazan", DAY)
+    runs.fail(engine, claim, error_code="run_died", error_message="gone", now=NOW)
+    before = _everything(engine)
+    with pytest.raises(ClaimLost):
+        _confirm(engine, claim=claim)
+    assert _everything(engine) == before
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(history=histories(days=4, steps=5))
+def test_a_confirmed_day_is_counted_against_whichever_day_is_before_it_now(
+    engine: sa.Engine, history: list[tuple[int, dict[str, str]]]
+) -> None:
+    city = next(CITIES)
+    model: dict[date, dict[str, str]] = {}
+    for offset, pois in history:
+        day = days_after(offset)
+        stage(engine, city, day, pois)
+        model[day] = pois
+    for day, expected in expected_differences(model).items():
+        result = _confirm(engine, city=city, day=day)
+        assert result is not None
+        assert (result.rows, result.added, result.changed, result.removed) == expected
+    assert versions(engine, city) == maximal_versions(model)
+    assert partitions(engine, city) == expected_differences(model)
+
+
 def test_rows_that_name_a_feature_twice_are_refused(engine: sa.Engine) -> None:
     rows = poi_rows({"node/1": "a"})
     with pytest.raises(BadRows, match="1 features more than once, such as node/1"):
@@ -291,12 +438,9 @@ def test_rows_with_other_columns_than_the_table_are_refused(engine: sa.Engine) -
 
 
 def test_rejections_are_replaced_with_their_day(engine: sa.Engine) -> None:
-    def rejected(ref: str) -> RejectedObject:
-        return RejectedObject(ref, "no_geometry", "why", {"tags": {"amenity": "cafe"}})
-
-    stage(engine, "kazan", DAY, {}, [rejected("way/1"), rejected("way/2")])
-    stage(engine, "kazan", days_after(1), {}, [rejected("way/1")])
-    result = stage(engine, "kazan", DAY, {}, [rejected("way/2")])
+    stage(engine, "kazan", DAY, {}, [_rejected("way/1"), _rejected("way/2")])
+    stage(engine, "kazan", days_after(1), {}, [_rejected("way/1")])
+    result = stage(engine, "kazan", DAY, {}, [_rejected("way/2")])
     assert result.rejected == 1
     with engine.connect() as connection:
         rows = connection.execute(
@@ -357,13 +501,41 @@ def test_cities_and_sources_do_not_see_each_other(engine: sa.Engine) -> None:
     assert read_day(engine, Slice("kazan", "poi", "feed", DAY)) is None
 
 
-def _replace(engine: sa.Engine, claim: Any, rows: Any = None) -> None:
+def _rejected(ref: str) -> RejectedObject:
+    return RejectedObject(ref, "no_geometry", "why", {"tags": {"amenity": "cafe"}})
+
+
+def _confirm(
+    engine: sa.Engine,
+    *,
+    city: str = "kazan",
+    day: date = DAY,
+    claim: runs.Claim | None = None,
+    evidence: SliceEvidence | None = None,
+) -> SliceResult | None:
+    """Confirm a day with a claim; one of a run of its own, which ends with it, if none is given."""
+    own = claim_key(engine, city, day) if claim is None else claim
+    result = confirm_slice(
+        engine,
+        slice_of(city, day),
+        evidence=evidence or evidence_of(day),
+        claim=own,
+        now=NOW,
+    )
+    if claim is None and result is None:
+        runs.cancel(engine, own, error_code="not_staged", error_message="only asked", now=NOW)
+    return result
+
+
+def _replace(
+    engine: sa.Engine, claim: Any, rows: Any = None, *, evidence: SliceEvidence | None = None
+) -> None:
     replace_slice(
         engine,
         slice_of("kazan", DAY),
         poi_rows({"node/1": "a"}) if rows is None else rows,
         rejections=[],
-        evidence=evidence_of(DAY),
+        evidence=evidence or evidence_of(DAY),
         claim=claim,
         now=NOW,
     )

@@ -105,6 +105,7 @@ def dagster_imports(path: Path) -> list[Import]:
 
 def test_there_is_something_to_look_at() -> None:
     assert {room_of(path) for path in standing(*ROOMS)} >= {"osm", "lake", "staging"}
+    assert {room_of(path) for path in MODULES} >= {"admin_api", "defs"}
     assert PACKAGE / "settings.py" in PLAIN_MODULES
 
 
@@ -123,6 +124,11 @@ def test_only_the_command_line_and_the_assembly_import_the_orchestration(path: P
     assert imported_parts(path) & {"defs", "definitions", "cli"} <= allowed.get(
         room_of(path), set()
     )
+
+
+@pytest.mark.parametrize("path", standing_elsewhere_than("admin_api", "cli"), ids=names)
+def test_only_the_command_line_imports_the_admin_api(path: Path) -> None:
+    assert "admin_api" not in imported_parts(path)
 
 
 @pytest.mark.parametrize("path", standing(*ROOMS), ids=names)
@@ -176,6 +182,12 @@ def test_the_definitions_load_nothing_that_only_a_run_needs() -> None:
 def test_dagster_itself_loads_none_of_it_either() -> None:
     # Otherwise the test above would ask the impossible of the definitions.
     assert sorted(HEAVY & _loaded_by("import dagster")) == []
+
+
+def test_the_admin_api_starts_without_dagster_and_without_what_only_a_run_needs() -> None:
+    loaded = _loaded_by("import ingestion_pipeline.admin_api.app")
+    assert "fastapi" in loaded
+    assert sorted((HEAVY | {"dagster"}) & loaded) == []
 
 
 def test_the_command_line_starts_without_dagster() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
 import pytest
@@ -15,11 +15,18 @@ from click.testing import CliRunner
 from ingestion_pipeline import cli
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.days import Slice, read_day
-from ingestion_pipeline_tests.installation import SAMPLE_KEY, TOWN, installed, write_cities
+from ingestion_pipeline_tests.installation import (
+    SAMPLE_KEY,
+    TOWN,
+    installed,
+    write_cities,
+    write_extract,
+)
+from ingestion_pipeline_tests.overpass_server import OverpassServer, Reply, refusing_url
 from ingestion_pipeline_tests.staged import stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from click.testing import Result
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
     Invoke = Callable[..., Result]
 
 SAMPLE = ["--city", "helsinki", "--day", "2019-04-21"]
+ONE_DAY = ["--from", "2024-01-01", "--to", "2024-01-01"]
 
 
 def invoke_in(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Result:
@@ -176,6 +184,133 @@ def test_diff_of_a_day_that_is_not_staged_names_those_that_are(two_days: Invoke)
     assert "2024-06-01, 2024-06-09" in result.output
 
 
+# backfill
+
+DAYS_OF_2024 = ["--from", "2024-01-01", "--to", "2024-12-30"]
+
+
+@pytest.fixture
+def dagster() -> Iterator[OverpassServer]:
+    """A server that takes every backfill on, as Dagster's webserver does."""
+    taken = {"__typename": "LaunchBackfillSuccess", "backfillId": "abcdefgh"}
+    answer = json.dumps({"data": {"launchPartitionBackfill": taken}})
+    with OverpassServer(Reply(body=answer)) as server:
+        yield server
+
+
+@pytest.fixture
+def three_towns(tmp_path: Path, dagster: OverpassServer) -> Invoke:
+    """Three towns with dated extracts, and a migrated database."""
+    towns = [
+        TOWN | {"slug": f"town-{n}", "bbox": [10 + n / 10, 50.0, 10 + (n + 1) / 10, 50.1]}
+        for n in (0, 1, 2)
+    ]
+    write_cities(tmp_path / "cities.toml", towns)
+    env = {
+        "DAGSTER_URL": dagster.url.removesuffix("/api/interpreter"),
+        "OSM_SOURCE": "extract",
+        "OSM_EXTRACT": "/data/{day}.osm.pbf",
+        "PARTITIONS_START": "2024-01-01",
+    }
+    assert invoke_in(tmp_path, "migrate").exit_code == 0
+    return lambda *arguments, **more: invoke_in(
+        tmp_path, *arguments, env=env | more.pop("env", {}), **more
+    )
+
+
+def submitted(dagster: OverpassServer) -> dict[str, Any]:
+    """Give the parameters of the one backfill that was submitted."""
+    (request,) = dagster.requests
+    parameters: dict[str, Any] = json.loads(request.body)["variables"]["parameters"]
+    return parameters
+
+
+def test_a_year_of_three_cities_is_one_backfill(
+    three_towns: Invoke, dagster: OverpassServer
+) -> None:
+    result = three_towns("backfill", "--all-cities", *DAYS_OF_2024)
+    assert result.exit_code == 0, result.output
+    assert [line.split()[:5] for line in result.output.splitlines()[1:4]] == [
+        [f"town-{n}", "2024-01-01", "2024-12-30", "365", "dated"] for n in (0, 1, 2)
+    ]
+    assert "1,095 city-days: 1,095 to run, 0 staged already, 0 cannot be" in result.output
+    assert f"Backfill abcdefgh of 1,095 runs: {dagster.url[:-16]}/runs/b/abcdefgh" in result.output
+    parameters = submitted(dagster)
+    assert len(set(parameters["partitionNames"])) == 1095
+    assert parameters["partitionNames"][0] == "town-0|2024-01-01"
+    assert [asset["path"] for asset in parameters["assetSelection"]] == [
+        ["osm_snapshot"],
+        ["osm_pois"],
+        ["poi_staging"],
+    ]
+    assert parameters["tags"] == [{"key": "ingestion/trigger", "value": "backfill"}]
+
+
+def test_a_dry_run_submits_nothing(three_towns: Invoke, dagster: OverpassServer) -> None:
+    result = three_towns("backfill", "--city", "town-1", *DAYS_OF_2024, "--dry-run")
+    assert result.exit_code == 0
+    assert "365 to run" in result.output
+    assert dagster.requests == []
+
+
+def test_what_is_staged_or_cannot_be_had_is_left_out_and_told(
+    three_towns: Invoke, dagster: OverpassServer, tmp_path: Path
+) -> None:
+    with installed(
+        tmp_path,
+        f"sqlite:///{tmp_path}/staging.gpkg",
+        cities=[TOWN],
+        osm_source="extract",
+        osm_extract=str(write_extract(tmp_path / "town.osm.pbf", {1: "A"})),
+    ) as here:
+        assert here.run("town|2024-06-01").success
+    arguments = ("backfill", "--city", "town", "--from", "2023-12-31", "--to", "2024-06-02")
+    result = three_towns(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "155 city-days: 153 to run, 1 staged already, 1 cannot be" in result.output
+    assert "town  2024-06-01  2024-06-01  1     staged" in result.output
+    assert "set PARTITIONS_START" in result.output
+    asked = submitted(dagster)["partitionNames"]
+    assert asked[0] == "town|2024-01-01"
+    assert asked[-1] == "town|2024-06-02"
+    assert "town|2024-06-01" not in asked
+    dagster.requests.clear()
+    assert "154 to run" in three_towns(*arguments, "--all").output
+    assert "town|2024-06-01" in submitted(dagster)["partitionNames"]
+
+
+@pytest.mark.parametrize(
+    ("day", "exit_code"), [("2024-06-01", 0), ("2024-06-02", cli.FAILED)], ids=["staged", "none"]
+)
+def test_where_nothing_is_left_to_submit_the_exit_code_tells_whether_that_is_good(
+    three_towns: Invoke, dagster: OverpassServer, tmp_path: Path, day: str, exit_code: int
+) -> None:
+    extract = str(write_extract(tmp_path / "town.osm.pbf", {1: "A"}))
+    with installed(
+        tmp_path,
+        f"sqlite:///{tmp_path}/staging.gpkg",
+        cities=[TOWN],
+        osm_source="extract",
+        osm_extract=extract,
+    ) as here:
+        assert here.run("town|2024-06-01").success
+    arguments = ("backfill", "--city", "town", "--from", day, "--to", day)
+    result = three_towns(*arguments, env={"OSM_EXTRACT": extract})
+    assert result.exit_code == exit_code
+    assert result.output.endswith("Nothing to submit\n")
+    assert dagster.requests == []
+
+
+def test_a_webserver_that_is_not_there_is_told_with_the_code_for_later(
+    three_towns: Invoke,
+) -> None:
+    result = three_towns(
+        "backfill", "--all-cities", *DAYS_OF_2024, env={"DAGSTER_URL": refusing_url()}
+    )
+    assert result.exit_code == cli.TRY_LATER
+    assert "Error (dagster_unavailable): " in result.output
+
+
 # export
 
 
@@ -275,6 +410,11 @@ def test_a_file_that_cannot_be_written_is_named(sample: Path, tmp_path: Path, fo
         (["runs"], {"DATABASE_URL": "", "DATA_DIR": "s3://bucket/lake"}, "DATABASE_URL"),
         (["export", "--city", "town", "--day", "2024-06-01", "--format", "shp"], {}, "shp"),
         (["do"], {}, "No such command"),
+        (["backfill", "--all-cities", "--from", "2024-01-02", "--to", "2024-01-01"], {}, "--to"),
+        (["backfill", *ONE_DAY], {}, "--all-cities"),
+        (["backfill", *ONE_DAY, "--all-cities", "--city", "town"], {}, "--all-cities"),
+        (["backfill", *ONE_DAY, "--city", "nowhere"], {}, "has no city 'nowhere'"),
+        (["backfill", *ONE_DAY, "--city", "town", "--job", "helpers_import"], {}, "cannot run"),
     ],
 )
 def test_wrong_usage_is_told_in_a_sentence(

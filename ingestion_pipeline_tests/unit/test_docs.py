@@ -22,7 +22,7 @@ import sqlalchemy as sa
 import ingestion_pipeline
 from ingestion_pipeline import cli
 from ingestion_pipeline.cities import KEYS
-from ingestion_pipeline.defs import work
+from ingestion_pipeline.defs import reconcile, work
 from ingestion_pipeline.errors import IngestionError
 from ingestion_pipeline.osm import features
 from ingestion_pipeline.osm.assemble import representative_points
@@ -106,8 +106,13 @@ def is_ours(error: type[IngestionError]) -> bool:
 
 def ledger_codes() -> set[str]:
     """Give the codes that are written to the ledger without an error that has them."""
-    source = inspect.getsource(work) + inspect.getsource(runs)
-    return set(re.findall(r'(?:\bend\(\s*|error_code=)"(\w+)"', source))
+    written = re.findall(r'\bend\(\s*"(\w+)"', inspect.getsource(work))
+    named = [
+        code
+        for module in (runs, reconcile)
+        for code in re.findall(r'^[A-Z_]+ = "(\w+)"$', inspect.getsource(module), re.MULTILINE)
+    ]
+    return {*written, *named} - {error.code for error in error_classes()}
 
 
 class TestSettings:
@@ -175,7 +180,15 @@ class TestErrors:
         assert len(codes) == len(set(codes))
 
     def test_the_ledgers_own_codes_are_found_in_the_source(self) -> None:
-        assert ledger_codes() == {"run_died", "not_staged", "interrupted", "unexpected_error"}
+        assert ledger_codes() == {
+            "already_staged",
+            "interrupted",
+            "never_started",
+            "no_such_job",
+            "not_staged",
+            "run_died",
+            "unexpected_error",
+        }
 
 
 class TestDataDictionary:

@@ -18,19 +18,19 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 
 from ingestion_pipeline import sources
-from ingestion_pipeline.cities import City, boundary_names_match
+from ingestion_pipeline.cities import boundary_names_match
 from ingestion_pipeline.defs import metadata
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.work import Work, city_day_step
-from ingestion_pipeline.hashing import code_digest, digest
 from ingestion_pipeline.lake.errors import FrameOutdated, SnapshotDamaged, SnapshotMissing
 from ingestion_pipeline.lake.frames import describe_frame, frame_key, read_frame, write_frame
 from ingestion_pipeline.lake.snapshots import Manifest
-from ingestion_pipeline.osm.acquire import Acquisition, Bbox
+from ingestion_pipeline.osm.acquire import Acquisition
 from ingestion_pipeline.osm.boundary import boundary_of
 from ingestion_pipeline.osm.errors import OsmError
 from ingestion_pipeline.osm.honesty import require_enough
 from ingestion_pipeline.osm.selection import SELECTION_DIGEST
+from ingestion_pipeline.provenance import evidence_of, holds_what_is_asked
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice
 from ingestion_pipeline.staging.slices import (
@@ -135,7 +135,7 @@ def shape_pois(workshop: Workshop, work: Work) -> dg.MaterializeResult[None]:
             f"no snapshot is stored for {work.city.slug} on {work.day}; materialize "
             "osm_snapshot of this partition first"
         )
-    evidence = _evidence(work.city, manifest)
+    evidence = evidence_of(work.city, manifest)
     with _on_trial(workshop, work, manifest):
         pois = _already_shaped(workshop, work, evidence)
         reused = pois is not None
@@ -179,17 +179,10 @@ def stage_pois(workshop: Workshop, work: Work) -> dg.MaterializeResult[None]:
 
 
 def _stored(workshop: Workshop, work: Work) -> Manifest | None:
-    """Give the day's snapshot, if it holds what is asked for now.
-
-    An extract holds everything; an answer of Overpass only what its query named.
-    """
+    """Give the day's snapshot, if it holds what is asked for now."""
     city = work.city
     manifest = workshop.lake.manifest(DATASET, city.slug, city.boundary_key, work.day)
-    if (
-        manifest is not None
-        and manifest.obtained == "overpass"
-        and not (manifest.selection == SELECTION_DIGEST and Bbox(*manifest.bbox).holds(city.bbox))
-    ):
+    if manifest is not None and not holds_what_is_asked(manifest, city):
         log.warning(
             "The stored snapshot of %s on %s was asked for with another bbox or selection of tags; "
             "it is not used",
@@ -236,33 +229,6 @@ def _normalized(workshop: Workshop, work: Work, manifest: Manifest) -> "Pois":
     )
     require_enough(pois.table.num_rows, minimum=city.minimum_pois, city=city.slug, day=work.day)
     return replace(pois, rejections=reading.rejections + pois.rejections)
-
-
-def _evidence(city: City, manifest: Manifest) -> SliceEvidence:
-    from ingestion_pipeline.osm.normalize import rules_version
-
-    rules = rules_version()
-    return SliceEvidence(
-        boundary_ref=city.boundary_key,
-        as_of=manifest.as_of,
-        as_of_source=manifest.as_of_source,
-        obtained=manifest.obtained,
-        location=manifest.location,
-        digest=manifest.digest,
-        rules_version=rules,
-        licence=manifest.licence,
-        attribution=manifest.attribution,
-        inputs_digest=digest(
-            [
-                manifest.digest,
-                rules,
-                code_digest("ingestion_pipeline.osm"),
-                # Of the city, what its rows and the acceptance of its day depend on.
-                *(city.boundary_key, list(city.bbox), dict(city.name), list(city.languages)),
-                *(city.local_language, city.minimum_pois),
-            ]
-        ),
-    )
 
 
 def _write(workshop: Workshop, work: Work, pois: "Pois", evidence: SliceEvidence) -> None:

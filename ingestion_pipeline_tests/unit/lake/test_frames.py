@@ -12,11 +12,12 @@ import pytest
 import shapely
 
 from ingestion_pipeline.lake.errors import SnapshotDamaged, SnapshotMissing
-from ingestion_pipeline.lake.frames import frame_key, read_frame, write_frame
+from ingestion_pipeline.lake.frames import describe_frame, frame_key, read_frame, write_frame
 from ingestion_pipeline.lake.snapshots import Lake
 from ingestion_pipeline_tests.staged import poi_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 KEY = frame_key("poi", "kazan", "bbox:48.9,55.6,49.4,55.9", date(2026, 11, 20))
@@ -32,28 +33,27 @@ def lake(tmp_path: Path) -> Lake:
 
 def test_rows_and_their_evidence_come_back_as_they_were(lake: Lake) -> None:
     write_frame(lake, KEY, ROWS, EVIDENCE)
-    rows, evidence = read_frame(lake, KEY)
-    assert rows.to_pylist() == ROWS.to_pylist()
-    assert evidence == EVIDENCE
+    assert read_frame(lake, KEY).to_pylist() == ROWS.to_pylist()
+    assert describe_frame(lake, KEY) == EVIDENCE
 
 
 def test_no_rows_come_back_with_their_columns(lake: Lake) -> None:
     write_frame(lake, KEY, ROWS.slice(0, 0), {})
-    rows, evidence = read_frame(lake, KEY)
+    rows = read_frame(lake, KEY)
     assert rows.num_rows == 0
     assert rows.column_names == ROWS.column_names
-    assert evidence == {}
+    assert describe_frame(lake, KEY) == {}
 
 
 def test_another_filesystem_holds_frames_too(tmp_path: Path) -> None:
     lake = Lake(f"memory://{tmp_path.name}")
     write_frame(lake, KEY, ROWS, EVIDENCE)
-    assert read_frame(lake, KEY)[0].to_pylist() == ROWS.to_pylist()
+    assert read_frame(lake, KEY).to_pylist() == ROWS.to_pylist()
 
 
 def test_geopandas_opens_a_frame_in_wgs84(lake: Lake) -> None:
-    where = write_frame(lake, KEY, ROWS, EVIDENCE)
-    frame = geopandas.read_parquet(where)
+    write_frame(lake, KEY, ROWS, EVIDENCE)
+    frame = geopandas.read_parquet(lake.address(KEY))
     assert frame.crs == "EPSG:4326"
     assert [shapely.to_wkb(shape, byte_order=1) for shape in frame.geometry] == (
         ROWS.column("geometry").to_pylist()
@@ -62,7 +62,8 @@ def test_geopandas_opens_a_frame_in_wgs84(lake: Lake) -> None:
 
 
 def test_a_frame_says_that_it_is_geoparquet(lake: Lake) -> None:
-    metadata = pq.read_metadata(write_frame(lake, KEY, ROWS, EVIDENCE)).metadata
+    write_frame(lake, KEY, ROWS, EVIDENCE)
+    metadata = pq.read_metadata(lake.address(KEY)).metadata
     assert metadata is not None
     geo = json.loads(metadata[b"geo"])
     assert geo["version"] == "1.1.0"
@@ -74,19 +75,32 @@ def test_a_frame_says_that_it_is_geoparquet(lake: Lake) -> None:
 def test_a_frame_that_is_written_again_takes_the_old_ones_place(lake: Lake) -> None:
     write_frame(lake, KEY, ROWS, EVIDENCE)
     write_frame(lake, KEY, ROWS.slice(0, 1), {})
-    assert read_frame(lake, KEY)[0].num_rows == 1
+    assert read_frame(lake, KEY).num_rows == 1
 
 
-def test_a_frame_that_is_not_there_is_missed_with_what_makes_it(lake: Lake) -> None:
+@pytest.mark.parametrize("look", [read_frame, describe_frame])
+def test_a_frame_that_is_not_there_is_missed_with_what_makes_it(
+    lake: Lake, look: Callable[[Lake, str], object]
+) -> None:
     with pytest.raises(SnapshotMissing, match=r"20\.parquet does not exist; materialize osm_pois"):
-        read_frame(lake, KEY)
+        look(lake, KEY)
 
 
-def test_a_damaged_frame_is_named_with_what_mends_it(lake: Lake) -> None:
+@pytest.mark.parametrize("look", [read_frame, describe_frame])
+def test_a_damaged_frame_is_named_with_what_mends_it(
+    lake: Lake, look: Callable[[Lake, str], object]
+) -> None:
     with lake.written(KEY) as stream:
         stream.write(b"PAR1 and then something else")
     with pytest.raises(SnapshotDamaged, match="materialize osm_pois of this city and day again"):
-        read_frame(lake, KEY)
+        look(lake, KEY)
+
+
+def test_a_parquet_file_that_says_nothing_of_its_rows_is_no_frame(lake: Lake) -> None:
+    with lake.written(KEY) as stream:
+        pq.write_table(ROWS, stream)
+    with pytest.raises(SnapshotDamaged, match="does not say where its rows come from"):
+        describe_frame(lake, KEY)
 
 
 def test_frames_of_other_boundaries_and_days_stand_beside_each_other() -> None:

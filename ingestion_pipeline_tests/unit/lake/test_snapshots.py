@@ -324,6 +324,26 @@ def test_a_day_without_a_manifest_has_none(lake: Lake, workdir: Path) -> None:
     assert lake.manifest("helpers", "kazan", "relation/27504067", DAY) is None
 
 
+def test_many_days_are_read_as_each_by_itself(lake: Lake, url: str, workdir: Path) -> None:
+    manifest = manifest_of(store(lake, workdir))
+    stands, tried, both, refused, damaged = (DAY.replace(day=number) for number in range(1, 6))
+    of = {day: replace(manifest, day=day) for day in (stands, tried, both, refused, damaged)}
+    old = replace(of[both], location="an older one")
+    for accepted in (of[stands], old):
+        lake.propose(accepted)
+        lake.accept(accepted)
+    for proposed in (of[tried], of[both], of[refused], of[damaged]):
+        lake.propose(proposed)
+    lake.refuse(of[refused])
+    where = "snapshots/poi/kazan/relation-27504067"
+    overwrite(url, f"{where}/{damaged}.candidate.json", b"{")
+    found = lake.manifests("poi", "kazan", manifest.boundary_ref, [*of, DAY])
+    assert isinstance(found.pop(damaged), SnapshotDamaged)
+    assert found == {day: of[day] for day in (stands, tried, both)}
+    assert lake.manifests("poi", "kazan", manifest.boundary_ref, [DAY]) == {}
+    assert lake.manifests("poi", "elsewhere", manifest.boundary_ref, [DAY]) == {}
+
+
 def test_a_refetch_takes_the_manifests_place_and_leaves_the_old_bytes(
     lake: Lake, url: str, workdir: Path, tmp_path: Path
 ) -> None:

@@ -1,0 +1,62 @@
+"""Who may use the admin API: whoever has one of its tokens.
+
+Belongs here: the comparison of tokens. Does not belong here: signatures of the callback
+(`signature.py`).
+"""
+
+import hmac
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import Depends, Security
+from fastapi.security import APIKeyHeader
+
+from ingestion_pipeline.admin_api.problems import (
+    NOT_CONFIGURED,
+    TOKEN_MISSING,
+    TOKEN_WRONG,
+    Refused,
+)
+from ingestion_pipeline.admin_api.service import Here, secrets_in
+
+HEADER = "X-Admin-Token"
+
+_header = APIKeyHeader(
+    name=HEADER,
+    scheme_name="AdminToken",
+    description="One of the tokens in `ADMIN_API_TOKEN`.",
+    auto_error=False,
+)
+
+
+def is_accepted(given: bytes, tokens: Sequence[bytes]) -> bool:
+    """Tell whether a token is one of those that are configured.
+
+    All are compared, each in a time that does not depend on what is equal, so that the time of the
+    answer does not tell how near a guess was.
+    """
+    return sum(hmac.compare_digest(given, token) for token in tokens) > 0
+
+
+async def require_token(service: Here, given: Annotated[str | None, Security(_header)]) -> None:
+    """Let a request pass if it has a token.
+
+    Raises:
+        Refused: No token is configured, none is given, or a wrong one.
+    """
+    tokens = secrets_in(service.settings.admin_api_token)
+    if not tokens:
+        raise Refused(NOT_CONFIGURED, "ADMIN_API_TOKEN is not set, so the admin API is closed")
+    if given is None:
+        raise Refused(
+            TOKEN_MISSING,
+            f"send a token in the header {HEADER}",
+            headers={"WWW-Authenticate": f'AdminToken header="{HEADER}"'},
+        )
+    # A header is bytes; the framework has read them as Latin-1.
+    if not is_accepted(given.encode("latin-1"), tokens):
+        raise Refused(TOKEN_WRONG, f"the header {HEADER} holds no token that is accepted")
+
+
+Authorized = Depends(require_token)
+"""A dependency of every endpoint that needs a token."""

@@ -1,0 +1,117 @@
+"""Deliveries of a queue or a cron elsewhere that sends each message at least once.
+
+Belongs here: the endpoint, and what makes two deliveries one message. Does not belong here: the
+check of the signature (`signature.py`).
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Request, Response, Security
+from fastapi.security import APIKeyHeader
+
+from ingestion_pipeline.admin_api import signature
+from ingestion_pipeline.admin_api.bodies import parse, read
+from ingestion_pipeline.admin_api.enqueue import ENQUEUED, PROBLEMS, enqueued, key_of
+from ingestion_pipeline.admin_api.models import CallbackRequest, Job
+from ingestion_pipeline.admin_api.problems import (
+    NOT_CONFIGURED,
+    SIGNATURE_INVALID,
+    Refused,
+    responses,
+)
+from ingestion_pipeline.admin_api.service import Here, secrets_in
+from ingestion_pipeline.identity import JobKey
+from ingestion_pipeline.staging import runs
+
+HEADER = "Upstash-Signature"
+MESSAGE_HEADER = "Upstash-Message-Id"
+
+router = APIRouter(tags=["jobs"])
+
+_header = APIKeyHeader(
+    name=HEADER,
+    scheme_name="DeliverySignature",
+    description="A JWT, HS256, signed with one of `CALLBACK_SIGNING_KEYS`: `iss` is `Upstash`, "
+    "`sub` the URL of this endpoint (`CALLBACK_URL`), `exp` and `nbf` as usual, and `body` the "
+    "base64url SHA-256 digest of the raw body.",
+    auto_error=False,
+)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A delivery whose signature is right.
+
+    Attributes:
+        raw: Its body.
+        asked: What the body asks for.
+    """
+
+    raw: bytes
+    asked: CallbackRequest
+
+
+async def _delivery(
+    request: Request, service: Here, token: Annotated[str | None, Security(_header)]
+) -> Delivery:
+    keys = secrets_in(service.settings.callback_signing_keys)
+    if not keys:
+        raise Refused(NOT_CONFIGURED, "CALLBACK_SIGNING_KEYS is not set, so the callback is closed")
+    raw = await read(request)
+    url = service.settings.callback_url or str(request.url)
+    if token is None or not signature.is_valid(token, keys=keys, url=url, body=raw):
+        raise Refused(
+            SIGNATURE_INVALID,
+            SIGNATURE_INVALID.example,
+            headers={"WWW-Authenticate": f'Signature header="{HEADER}"'},
+        )
+    return Delivery(raw, parse(CallbackRequest, raw))
+
+
+@router.post(
+    "/v1/jobs/callback",
+    operation_id="receive_delivery",
+    summary="Take a delivery of a queue that delivers at least once",
+    status_code=202,
+    responses=ENQUEUED | responses(NOT_CONFIGURED, SIGNATURE_INVALID, *PROBLEMS),
+)
+def receive_delivery(
+    delivery: Annotated[Delivery, Depends(_delivery)],
+    service: Here,
+    response: Response,
+    message_id: Annotated[
+        str,
+        Header(
+            alias=MESSAGE_HEADER,
+            max_length=200,
+            description="Names the message; all its deliveries give the job of the first. Without "
+            "it, deliveries of the same body for the same day are one message.",
+        ),
+    ] = "",
+) -> Job:
+    """Ask for a city-day as the admin API does, once for each message.
+
+    Every further delivery of a message gives the job that the first one got, also after it ended,
+    with 200, so that the queue stops.
+    """
+    key = key_of(delivery.asked.job_type, delivery.asked, service)
+    run, made = runs.enqueue_message(
+        service.database(),
+        key,
+        message_id=identity_of(delivery.raw, key, message_id),
+        now=service.clock.now(),
+        refetch=delivery.asked.refetch,
+    )
+    return enqueued(run, made=made, response=response)
+
+
+def identity_of(raw: bytes, key: JobKey, message_id: str) -> str:
+    """Tell which message a delivery is of.
+
+    A body that names no day asks for another one tomorrow, so the day is a part of the answer.
+    """
+    if message_id:
+        return f"message:{message_id}"
+    return f"body:{key.day}:{hashlib.sha256(raw).hexdigest()}"

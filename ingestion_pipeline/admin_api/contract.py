@@ -1,0 +1,98 @@
+"""The contract: the OpenAPI document of the admin API.
+
+Belongs here: what FastAPI does not know or says otherwise, and the document as a file. Does not
+belong here: what one endpoint takes and gives; that stands beside it.
+
+`docs/openapi.yaml` is generated (`scripts/build_openapi.py`), and a test compares the two.
+"""
+
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from ingestion_pipeline.admin_api.models import CallbackRequest, EnqueueRequest
+from ingestion_pipeline.admin_api.problems import MEDIA_TYPE, examples
+
+ABOUT: dict[str, Any] = {
+    "title": "Ingestion pipeline: admin API",
+    "version": version("ingestion-pipeline"),
+    "description": "Asks for city-days, looks at jobs and cancels them. A request writes one row "
+    "and returns; Dagster's sensor starts the work. What goes wrong is told as problem details "
+    "(RFC 9457). The manual is docs/api.md.",
+    "license_info": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    "servers": [{"url": "http://127.0.0.1:8000", "description": "`poi-ingest serve`"}],
+    "openapi_tags": [
+        {"name": "jobs", "description": "City-days that were asked for"},
+        {"name": "operation", "description": "Whether all works; no token is needed"},
+    ],
+    "openapi_url": "/openapi.json",
+    # Their pages load scripts from elsewhere.
+    "docs_url": None,
+    "redoc_url": None,
+}
+"""What the document says of the API as a whole."""
+
+_BODIES: dict[str, type[BaseModel]] = {
+    "enqueue_osm_import": EnqueueRequest,
+    "enqueue_helpers_import": EnqueueRequest,
+    "receive_delivery": CallbackRequest,
+}
+"""The bodies of operations; their endpoints read them by themselves (`bodies.py`)."""
+
+_ERRORS_FROM = 400
+
+
+def complete(app: FastAPI) -> None:
+    """Let an app give the whole contract as its OpenAPI document."""
+    generated = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _completed(generated())
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend it
+
+
+def _completed(document: dict[str, Any]) -> dict[str, Any]:
+    schemas = document["components"]["schemas"]
+    for model in _BODIES.values():
+        schemas[model.__name__] = model.model_json_schema()
+    for path in document["paths"].values():
+        for operation in path.values():
+            _take_body(operation)
+            _name_problems(operation)
+            _take_null_from_parameters(operation)
+            operation["responses"] = dict(sorted(operation["responses"].items()))
+    document["components"]["schemas"] = dict(sorted(schemas.items()))
+    document["components"]["examples"] = examples()
+    return document
+
+
+def _take_body(operation: dict[str, Any]) -> None:
+    model = _BODIES.get(operation["operationId"])
+    if model is not None:
+        reference = {"$ref": f"#/components/schemas/{model.__name__}"}
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": reference}},
+        }
+
+
+def _name_problems(operation: dict[str, Any]) -> None:
+    """Give problems their media type; FastAPI knows only that of the endpoint's own replies."""
+    for response in operation["responses"].values():
+        content = response.get("content", {})
+        if MEDIA_TYPE in content:
+            content[MEDIA_TYPE]["schema"] = content.pop("application/json")["schema"]
+
+
+def _take_null_from_parameters(operation: dict[str, Any]) -> None:
+    """Let a parameter that may be left out be just that; an address cannot say null."""
+    for parameter in operation.get("parameters", []):
+        schema = parameter["schema"]
+        given = [one for one in schema.pop("anyOf", []) if one != {"type": "null"}]
+        for one in given:
+            schema |= one

@@ -1,0 +1,116 @@
+"""Asking for a city-day: one row in the ledger, and a reply at once.
+
+Belongs here: the two endpoints, and what the callback shares with them. Does not belong here: the
+ledger (`staging/runs.py`), and starting the work, which is Dagster's.
+"""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from ingestion_pipeline.admin_api.auth import Authorized
+from ingestion_pipeline.admin_api.bodies import parse, read
+from ingestion_pipeline.admin_api.models import EnqueueRequest, Job, path_of
+from ingestion_pipeline.admin_api.problems import (
+    AUTHORIZATION,
+    BODY_TOO_LARGE,
+    DATABASE,
+    INVALID_REQUEST,
+    UNKNOWN_CITY,
+    Mistake,
+    Refused,
+    Responses,
+    invalid,
+    responses,
+)
+from ingestion_pipeline.admin_api.service import Here, Service
+from ingestion_pipeline.identity import JobKey, JobType
+from ingestion_pipeline.staging import runs
+
+router = APIRouter(tags=["jobs"])
+
+_LOCATION = {"Location": {"description": "The job's path", "schema": {"type": "string"}}}
+
+ENQUEUED: Responses = {
+    200: {"model": Job, "description": "The job that was there already", "headers": _LOCATION},
+    202: {"model": Job, "description": "A new job, PENDING", "headers": _LOCATION},
+}
+"""What a reply to whoever asks for a city-day can be, if it is no problem."""
+
+PROBLEMS = (UNKNOWN_CITY, BODY_TOO_LARGE, INVALID_REQUEST, *DATABASE)
+"""What else it can be."""
+
+_RESPONSES = ENQUEUED | responses(*AUTHORIZATION, *PROBLEMS)
+
+
+async def _asked(request: Request) -> EnqueueRequest:
+    return parse(EnqueueRequest, await read(request))
+
+
+Asked = Annotated[EnqueueRequest, Depends(_asked)]
+
+
+@router.post(
+    "/v1/admin/ingestion/osm/enqueue",
+    operation_id="enqueue_osm_import",
+    summary="Ask for a city's POIs of one day",
+    status_code=202,
+    dependencies=[Authorized],
+    responses=_RESPONSES,
+)
+def enqueue_osm_import(asked: Asked, service: Here, response: Response) -> Job:
+    """Start a job of type `osm_import`, or give the active one of the same key.
+
+    The reply does not wait for the work. A job that has ended is not given again: a new one starts,
+    which leads to the same rows.
+    """
+    return _enqueue("osm_import", asked, service, response)
+
+
+@router.post(
+    "/v1/admin/ingestion/helpers/enqueue",
+    operation_id="enqueue_helpers_import",
+    summary="Ask for a city's helper places of one day",
+    status_code=202,
+    dependencies=[Authorized],
+    responses=_RESPONSES,
+)
+def enqueue_helpers_import(asked: Asked, service: Here, response: Response) -> Job:
+    """Start a job of type `helpers_import`; otherwise as `enqueue_osm_import`."""
+    return _enqueue("helpers_import", asked, service, response)
+
+
+def _enqueue(job_type: JobType, asked: EnqueueRequest, service: Service, response: Response) -> Job:
+    key = key_of(job_type, asked, service)
+    run, made = runs.enqueue(
+        service.database(), key, trigger="admin", now=service.clock.now(), refetch=asked.refetch
+    )
+    return enqueued(run, made=made, response=response)
+
+
+def key_of(job_type: JobType, asked: EnqueueRequest, service: Service) -> JobKey:
+    """Give the key that is asked for.
+
+    Raises:
+        Refused: The day has no partition, or there is no such city.
+    """
+    start, today = service.settings.partitions_start, service.today()
+    day = asked.day or today
+    if not start <= day <= today:
+        raise invalid(
+            [Mistake(field="day", message=f"give a UTC day from {start} to today, {today}")]
+        )
+    city = next((city for city in service.cities if city.slug == asked.city_slug), None)
+    if city is None:
+        raise Refused(
+            UNKNOWN_CITY,
+            f"there is no city {asked.city_slug!r}; 'poi-ingest cities' lists those that there are",
+        )
+    return JobKey(job_type, city.slug, city.boundary_key, day)
+
+
+def enqueued(run: runs.Run, *, made: bool, response: Response) -> Job:
+    """Answer with a job: 202 if it is new."""
+    response.status_code = 202 if made else 200
+    response.headers["Location"] = path_of(run)
+    return Job.of(run)

@@ -1,0 +1,126 @@
+"""Figures for a monitoring system, in Prometheus' text format.
+
+Belongs here: names, labels and the endpoint. Does not belong here: the queries
+(`staging/statistics.py`).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+from fastapi import APIRouter, Response
+from prometheus_client import generate_latest
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ingestion_pipeline.admin_api.problems import Responses, responses
+from ingestion_pipeline.admin_api.service import Here, Service
+from ingestion_pipeline.staging import statistics
+from ingestion_pipeline.staging.errors import DatabaseNotMigrated, DatabaseUnavailable
+from ingestion_pipeline.staging.statistics import DURATION_BOUNDS_S, Durations, Statistics
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+router = APIRouter(tags=["operation"])
+
+
+class LedgerCollector(Collector):
+    """Asks the database at every scrape; nothing is kept between two of them."""
+
+    def __init__(self, service: Service) -> None:
+        """Collect for a service."""
+        self._service = service
+
+    def collect(self) -> Iterator[Metric]:
+        """Give all figures; where the database cannot be used, only that."""
+        try:
+            figures = statistics.collect(self._service.database())
+        except (DatabaseUnavailable, DatabaseNotMigrated):
+            figures = None
+        yield _gauge(
+            "ingestion_database_up",
+            "Whether the database can be used.",
+            (),
+            [((), figures is not None)],
+        )
+        if figures is not None:
+            yield from _families(figures, self._service.clock.now())
+
+
+def _families(figures: Statistics, now: datetime) -> Iterator[Metric]:
+    yield _gauge(
+        "ingestion_jobs",
+        "Jobs in the ledger.",
+        ("job_type", "city_slug", "status"),
+        [((job.job_type, job.city_slug, job.status), job.number) for job in figures.jobs],
+    )
+    yield _durations(figures.durations)
+    yield _gauge(
+        "ingestion_newest_slice_age_seconds",
+        "Age of the data of the newest staged slice, by what the data says of its own time.",
+        ("city_slug", "dataset", "source"),
+        [
+            ((newest.city_slug, newest.dataset, newest.source), _age_s(newest.as_of, now))
+            for newest in figures.newest_slices
+        ],
+    )
+    yield _gauge(
+        "ingestion_rejections",
+        "Objects of the newest staged slices that were not understood.",
+        ("city_slug", "dataset", "reason"),
+        [((each.city_slug, each.dataset, each.reason), each.number) for each in figures.rejections],
+    )
+    yield _gauge(
+        "ingestion_sensor_tick_age_seconds",
+        "Time since a sensor's last tick.",
+        ("sensor",),
+        [((sensor,), _age_s(ticked_at, now)) for sensor, ticked_at in figures.ticks.items()],
+    )
+
+
+def _gauge(
+    name: str, what: str, labels: Sequence[str], values: Iterable[tuple[Sequence[str], float]]
+) -> Metric:
+    family = GaugeMetricFamily(name, what, labels=labels)
+    for of, value in values:
+        family.add_metric(of, value)
+    return family
+
+
+def _durations(durations: Iterable[Durations]) -> Metric:
+    family = HistogramMetricFamily(
+        "ingestion_run_duration_seconds",
+        "How long runs that have ended worked, from claim to end.",
+        labels=("job_type", "status"),
+    )
+    for each in durations:
+        bounds = [str(float(bound)) for bound in DURATION_BOUNDS_S]
+        buckets = [*zip(bounds, each.up_to, strict=True), ("+Inf", each.count)]
+        family.add_metric((each.job_type, each.status), buckets, each.sum_s)
+    return family
+
+
+def _age_s(moment: datetime, now: datetime) -> float:
+    return (now - moment).total_seconds()
+
+
+_RESPONSES: Responses = {
+    200: {
+        "description": "Prometheus' text format",
+        "content": {"text/plain": {"schema": {"type": "string"}}},
+    },
+}
+
+
+@router.get(
+    "/metrics",
+    operation_id="get_metrics",
+    summary="Give figures to Prometheus",
+    response_class=Response,
+    responses=_RESPONSES | responses(),
+)
+def get_metrics(service: Here) -> Response:
+    """Give figures of the ledger and of what is staged; no token is needed.
+
+    They tell the names of the cities, and counts.
+    """
+    return Response(generate_latest(LedgerCollector(service)), media_type=CONTENT_TYPE)

@@ -1,0 +1,147 @@
+"""What goes over the wire: bodies of requests and replies.
+
+Belongs here: the models, their examples, and making them from the ledger's rows. Does not belong
+here: problems (`problems.py`) and health (`health.py`), which have bodies of their own.
+"""
+
+import re
+from datetime import date, datetime
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from ingestion_pipeline.identity import JobType
+from ingestion_pipeline.staging.runs import ACTIVE, Run, Status, Trigger
+
+
+def _day(value: object) -> object:
+    # Pydantic would also take a Unix time for a day.
+    if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
+        raise ValueError("give a day as YYYY-MM-DD")
+    return date.fromisoformat(value) if isinstance(value, str) else value
+
+
+Day = Annotated[date, BeforeValidator(_day), Field(examples=["2026-11-20"])]
+"""A UTC day, `YYYY-MM-DD` and nothing else."""
+
+Slug = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]*$", max_length=100, examples=["kazan"])]
+"""What a city's slug may look like; there may be no such city."""
+
+_EXAMPLE_ID = "0d5b1b0e-6a3c-4a55-9f0e-5d3f2b7f6a11"
+_EXAMPLE_KEY = "osm_import|kazan|relation/27504067|2026-11-20"
+
+
+class EnqueueRequest(BaseModel):
+    """A city-day that is asked for."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        json_schema_extra={"examples": [{"city_slug": "kazan", "day": "2026-11-20"}]},
+    )
+
+    city_slug: Slug
+    day: Day | None = Field(None, description="The UTC day; the current one if it is not given")
+    refetch: bool = Field(
+        default=False, description="Ask upstream again, even if a snapshot of the day is stored"
+    )
+
+
+class CallbackRequest(EnqueueRequest):
+    """A city-day that a queue asks for."""
+
+    job_type: JobType = Field("osm_import", description="What to import")
+
+
+class JobError(BaseModel):
+    """Why a job did not succeed."""
+
+    code: str = Field(description="One of docs/operations.md", examples=["stale_upstream"])
+    message: str = Field(description="What happened, to what, and what to do")
+
+
+class JobLinks(BaseModel):
+    """Where to go on from a job."""
+
+    self: str = Field(description="The job", examples=[f"/v1/jobs/{_EXAMPLE_ID}"])
+    cancel: str | None = Field(
+        description="POST here to cancel it; null once it has ended",
+        examples=[f"/v1/jobs/{_EXAMPLE_ID}/cancel"],
+    )
+
+
+class Job(BaseModel):
+    """A job: one piece of work on one city-day, as the ledger has it."""
+
+    job_id: str = Field(json_schema_extra={"format": "uuid"}, examples=[_EXAMPLE_ID])
+    job_type: JobType
+    city_slug: str
+    day: date
+    boundary_ref: str = Field(
+        description="The city's boundary, a part of the key", examples=["relation/27504067"]
+    )
+    idempotency_key: str = Field(
+        description="At most one job of a key is PENDING or RUNNING", examples=[_EXAMPLE_KEY]
+    )
+    status: Status
+    trigger: Trigger = Field(description="What asked for it")
+    attempt: int = Field(description="How many times a run has begun to work on it")
+    refetch: bool
+    counts: dict[str, Any] | None = Field(description="What was staged; null before SUCCEEDED")
+    as_of: datetime | None = Field(description="What the data says of its own time")
+    error: JobError | None = Field(description="Why it FAILED or was CANCELED")
+    requested_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    cancel_requested_at: datetime | None
+    dagster_run_id: str | None
+    links: JobLinks
+
+    @classmethod
+    def of(cls, run: Run) -> Self:
+        """Make it from a row of the ledger."""
+        return cls(
+            job_id=run.id,
+            job_type=run.job_type,
+            city_slug=run.city_slug,
+            day=run.day,
+            boundary_ref=run.boundary_ref,
+            idempotency_key=run.idempotency_key,
+            status=run.status,
+            trigger=run.trigger,
+            attempt=run.attempt,
+            refetch=run.refetch,
+            counts=run.counts,
+            as_of=run.as_of,
+            error=_error(run),
+            requested_at=run.requested_at,
+            started_at=run.started_at,
+            finished_at=run.finished_at,
+            cancel_requested_at=run.cancel_requested_at,
+            dagster_run_id=run.dagster_run_id,
+            links=JobLinks(
+                self=path_of(run),
+                cancel=f"{path_of(run)}/cancel" if run.status in ACTIVE else None,
+            ),
+        )
+
+
+class JobPage(BaseModel):
+    """Some jobs, the newest first."""
+
+    jobs: list[Job]
+    next_cursor: str | None = Field(
+        description="Give it as `cursor` to get the next page; null on the last one"
+    )
+
+
+def path_of(run: Run) -> str:
+    """Give the path of a job."""
+    return f"/v1/jobs/{run.id}"
+
+
+def _error(run: Run) -> JobError | None:
+    if run.error_code is None:
+        return None
+    return JobError(code=run.error_code, message=run.error_message or "")

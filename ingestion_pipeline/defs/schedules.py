@@ -1,0 +1,94 @@
+"""Schedules: each enabled city once a day, in the early morning of its own time zone.
+
+Belongs here: when a city is due, and what a tick asks for that comes late. Does not belong here:
+which days can be staged honestly (`plan.py`), and which cities there are (`cities.toml`).
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, time
+from typing import Final
+
+import dagster as dg
+
+from ingestion_pipeline.cities import City
+from ingestion_pipeline.defs.jobs import JOBS, IngestionJob
+from ingestion_pipeline.defs.resources import Workshop
+from ingestion_pipeline.defs.work import TRIGGER_TAG
+from ingestion_pipeline.hashing import digest
+from ingestion_pipeline.identity import CityDay, JobType
+from ingestion_pipeline.plan import look, plan
+from ingestion_pipeline.staging.runs import Trigger
+
+FIRST_HOUR = 3
+WINDOW_MINUTES = 180
+"""From 03:00 to 05:59 local time."""
+
+TRIGGER: Final[Trigger] = "schedule"
+
+
+def local_time_of(job_type: JobType, slug: str) -> time:
+    """Give the local time at which a city is due: the same on every day and every machine.
+
+    Times are spread over the early morning by a hash, so that cities do not come to one server
+    together. Where clocks are put forward over that time, Dagster ticks at the end of the gap;
+    where they are put back, it ticks once.
+    """
+    minute = int(digest([job_type, slug]), 16) % WINDOW_MINUTES
+    return time(FIRST_HOUR + minute // 60, minute % 60)
+
+
+def build_schedules(
+    workshop: Workshop, jobs: Iterable[IngestionJob] = tuple(JOBS.values())
+) -> Sequence[dg.ScheduleDefinition]:
+    """Define a schedule for each job and enabled city; SCHEDULES tells whether they run."""
+    return [_schedule(workshop, job, city) for job in jobs for city in workshop.cities.enabled()]
+
+
+def _schedule(workshop: Workshop, job: IngestionJob, city: City) -> dg.ScheduleDefinition:
+    due = local_time_of(job.job_type, city.slug)
+    is_on = workshop.settings.schedules == "on"
+
+    @dg.schedule(
+        name=f"{job.job_type}_{city.slug.replace('-', '_')}_schedule",
+        job=job.definition,
+        cron_schedule=f"{due.minute} {due.hour} * * *",
+        execution_timezone=city.timezone,
+        default_status=(
+            dg.DefaultScheduleStatus.RUNNING if is_on else dg.DefaultScheduleStatus.STOPPED
+        ),
+        description=f"{city.slug} every day at {due:%H:%M} in {city.timezone}, for the UTC day "
+        "that is current then. A tick that comes too late never fills its day with another's data.",
+    )
+    def schedule(
+        context: dg.ScheduleEvaluationContext, workshop: dg.ResourceParam[Workshop]
+    ) -> dg.RunRequest | dg.SkipReason:
+        return _asked_for(workshop, job, city, context.scheduled_execution_time)
+
+    return schedule
+
+
+def _asked_for(
+    workshop: Workshop, job: IngestionJob, city: City, scheduled: datetime
+) -> dg.RunRequest | dg.SkipReason:
+    """Ask for the UTC day in which the tick was due, if it can be staged still."""
+    day = scheduled.astimezone(UTC).date()
+    start = workshop.settings.partitions_start
+    if day < start:
+        return dg.SkipReason(f"{day} has no partition: they begin at {start} (PARTITIONS_START)")
+    now = workshop.clock.now()
+    if day < now.date():
+        kept = look(
+            workshop.lake, workshop.engine, city, [day], dataset=job.dataset, source=job.source
+        )
+        (planned,) = plan(city, [day], settings=workshop.settings, kept=kept, now=now)
+        if planned.is_staged or not planned.is_possible:
+            return dg.SkipReason(
+                f"this tick comes late: {day} has passed in UTC. {planned.words}. A past day is "
+                "never filled with today's data; the next tick asks for the day of its own moment"
+            )
+    partition = str(CityDay(city.slug, day))
+    return dg.RunRequest(
+        run_key=partition,  # Dagster compares it within this tick only
+        partition_key=partition,
+        tags={TRIGGER_TAG: TRIGGER},
+    )

@@ -1,0 +1,197 @@
+"""Which days of a city can be staged honestly, and from which evidence, before anything is begun.
+
+Belongs here: looking at what is kept and what is configured. Does not belong here: the rules that a
+run keeps (`osm/honesty.py`, `provenance.py`, `sources.py`), and starting runs.
+
+Nothing is fetched for a plan. An extract of a day, or a server's history, may turn out not to be
+there; then the day's run fails and says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Literal
+
+from ingestion_pipeline.lake.errors import SnapshotDamaged
+from ingestion_pipeline.osm.errors import ExtractNotConfigured, FutureDay, OverpassNotConfigured
+from ingestion_pipeline.osm.honesty import is_current
+from ingestion_pipeline.provenance import evidence_of, holds_what_is_asked
+from ingestion_pipeline.sources import extract_template, overpass_url, source_of
+from ingestion_pipeline.staging.days import staged_days
+from ingestion_pipeline.staging.slices import is_staged_from
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from datetime import date, datetime
+
+    import sqlalchemy as sa
+
+    from ingestion_pipeline.cities import City
+    from ingestion_pipeline.lake.snapshots import Lake, Manifest
+    from ingestion_pipeline.settings import Settings
+
+Way = Literal["staged", "snapshot", "dated extract", "history", "current data", "none"]
+"""What a day would be staged from, the cheapest first; `staged`: it is, from equal inputs."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is kept of a city's days.
+
+    Attributes:
+        manifests: The stored snapshots, or why one cannot be read.
+        staged: The rows of `staged_partition`.
+    """
+
+    manifests: Mapping[date, Manifest | SnapshotDamaged]
+    staged: Mapping[date, sa.RowMapping]
+
+
+@dataclass(frozen=True)
+class PlannedDay:
+    """A city-day, and what it can be staged from.
+
+    Attributes:
+        city_slug: The city.
+        day: The UTC day.
+        way: From what.
+        words: From where; for `none`, why not and what to do. The same for all days of one kind.
+    """
+
+    city_slug: str
+    day: date
+    way: Way
+    words: str
+
+    @property
+    def is_staged(self) -> bool:
+        """Whether there is nothing to do."""
+        return self.way == "staged"
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether the day can be staged, as far as is known without asking upstream."""
+        return self.way != "none"
+
+
+@dataclass(frozen=True)
+class Span:
+    """Days of a city that follow each other in a plan and are alike."""
+
+    city_slug: str
+    first: date
+    last: date
+    days: int
+    way: Way
+    words: str
+
+
+def look(
+    lake: Lake, engine: sa.Engine, city: City, days: Collection[date], *, dataset: str, source: str
+) -> Kept:
+    """See what the lake and the database keep of a city's days.
+
+    Raises:
+        LakeUnavailable: The lake cannot be read.
+        DatabaseUnavailable: The database cannot be reached.
+    """
+    return Kept(
+        manifests=lake.manifests(dataset, city.slug, city.boundary_key, days),
+        staged=staged_days(engine, city.slug, dataset=dataset, source=source),
+    )
+
+
+def plan(
+    city: City, days: Iterable[date], *, settings: Settings, kept: Kept, now: datetime
+) -> list[PlannedDay]:
+    """Tell for each day from which evidence it can be staged.
+
+    Args:
+        city: The city.
+        days: UTC days, in any order.
+        settings: Where data comes from, and where partitions begin.
+        kept: What is kept of these days.
+        now: The current moment (UTC, aware).
+
+    Returns:
+        One entry for each day, in the order of `days`.
+    """
+    return [
+        PlannedDay(city.slug, day, *_way(city, day, settings=settings, kept=kept, now=now))
+        for day in days
+    ]
+
+
+def spans(planned: Iterable[PlannedDay]) -> list[Span]:
+    """Put days together that follow each other and are alike, for a person to read."""
+    found = []
+    for (slug, way, words), alike in groupby(
+        planned, lambda entry: (entry.city_slug, entry.way, entry.words)
+    ):
+        days = [entry.day for entry in alike]
+        found.append(Span(slug, days[0], days[-1], len(days), way, words))
+    return found
+
+
+def _way(
+    city: City, day: date, *, settings: Settings, kept: Kept, now: datetime
+) -> tuple[Way, str]:
+    try:
+        current = is_current(day, now)
+    except FutureDay:
+        return "none", "the day has not begun in UTC; wait for it"
+    if day < settings.partitions_start:
+        return "none", (
+            f"there are no partitions before {settings.partitions_start}; set PARTITIONS_START to "
+            "an earlier day"
+        )
+    from_stored = _from_stored(city, day, kept)
+    if from_stored is not None:
+        return from_stored
+    if source_of(city, settings) == "overpass":
+        return _from_overpass(city, settings, current=current)
+    return _from_extract(city, day, settings, current=current)
+
+
+def _from_stored(city: City, day: date, kept: Kept) -> tuple[Way, str] | None:
+    manifest = kept.manifests.get(day)
+    if isinstance(manifest, SnapshotDamaged):
+        return "none", str(manifest)
+    if manifest is None or not holds_what_is_asked(manifest, city):
+        return None
+    staged = kept.staged.get(day)
+    if staged is not None and is_staged_from(staged, evidence_of(city, manifest)):
+        return "staged", "nothing to do: staged from equal inputs"
+    return "snapshot", "replayed from the lake"
+
+
+def _from_overpass(city: City, settings: Settings, *, current: bool) -> tuple[Way, str]:
+    from ingestion_pipeline.osm.overpass import endpoint_of
+
+    try:
+        server = endpoint_of(overpass_url(city, settings)).public
+    except OverpassNotConfigured as error:
+        return "none", str(error)
+    if current:
+        return "current data", f"asks {server}"
+    return "history", f"asks {server} for the day's end; it refuses if it keeps no history"
+
+
+def _from_extract(city: City, day: date, settings: Settings, *, current: bool) -> tuple[Way, str]:
+    from ingestion_pipeline.osm import extract
+
+    try:
+        template = extract_template(city, settings)
+        extract.resolve(template, region=city.osm_region, day=day)
+    except ExtractNotConfigured as error:
+        return "none", str(error)
+    place = extract.redacted(template)
+    if extract.is_dated(template):
+        return "dated extract", f"{place}, if there is one of the day"
+    if current:
+        return "current data", f"{place}, if it is recent enough"
+    return "none", (
+        f"{place} names no {{day}}, so it is of one day at most; if it is of this one, stage it "
+        "with 'poi-ingest run', and otherwise give the city dated extracts"
+    )

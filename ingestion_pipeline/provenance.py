@@ -1,0 +1,59 @@
+"""What a city-day's rows are made of: which stored snapshot will do, and the evidence of its rows.
+
+Belongs here: the two rules by which a run, and whoever plans one, tell that nothing is left to do.
+Does not belong here: storing snapshots (`lake/`), and making rows out of them (`osm/`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ingestion_pipeline.hashing import code_digest, digest
+from ingestion_pipeline.osm.acquire import Bbox
+from ingestion_pipeline.osm.selection import SELECTION_DIGEST
+from ingestion_pipeline.staging.slices import SliceEvidence
+
+if TYPE_CHECKING:
+    from ingestion_pipeline.cities import City
+    from ingestion_pipeline.lake.snapshots import Manifest
+
+
+def holds_what_is_asked(manifest: Manifest, city: City) -> bool:
+    """Tell whether a stored snapshot holds all that would be asked for now.
+
+    An extract holds everything; an answer of Overpass only what its query named.
+    """
+    return manifest.obtained != "overpass" or (
+        manifest.selection == SELECTION_DIGEST and Bbox(*manifest.bbox).holds(city.bbox)
+    )
+
+
+def evidence_of(city: City, manifest: Manifest) -> SliceEvidence:
+    """Give the evidence of the rows that this code makes of a snapshot.
+
+    Two that are equal have equal rows, so a day that is staged from it need not be staged again.
+    """
+    from ingestion_pipeline.osm.normalize import rules_version
+
+    rules = rules_version()
+    return SliceEvidence(
+        boundary_ref=city.boundary_key,
+        as_of=manifest.as_of,
+        as_of_source=manifest.as_of_source,
+        obtained=manifest.obtained,
+        location=manifest.location,
+        digest=manifest.digest,
+        rules_version=rules,
+        licence=manifest.licence,
+        attribution=manifest.attribution,
+        inputs_digest=digest(
+            [
+                manifest.digest,
+                rules,
+                code_digest("ingestion_pipeline.osm"),
+                # Of the city, what its rows and the acceptance of its day depend on.
+                *(city.boundary_key, list(city.bbox), dict(city.name), list(city.languages)),
+                *(city.local_language, city.minimum_pois),
+            ]
+        ),
+    )

@@ -1,0 +1,159 @@
+"""Figures of the whole installation: what a monitoring system asks for again and again.
+
+Belongs here: counts and ages over the ledger, the staged slices and the rejections. Does not belong
+here: their form on the wire (`admin_api/metrics.py`), and single runs (`runs.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import sqlalchemy as sa
+
+from ingestion_pipeline.staging.database import is_geopackage, read_transaction
+from ingestion_pipeline.staging.tables import (
+    ingestion_rejection,
+    ingestion_run,
+    sensor_tick,
+    staged_partition,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+DURATION_BOUNDS_S = (1, 5, 15, 60, 300, 900, 3600)
+"""Upper bounds of the classes into which durations of runs are counted, in seconds."""
+
+
+class JobCount(NamedTuple):
+    """How many jobs of a type a city has in a status."""
+
+    job_type: str
+    city_slug: str
+    status: str
+    number: int
+
+
+class NewestSlice(NamedTuple):
+    """How new the newest staged slice of a source is, by what the data says of its own time."""
+
+    city_slug: str
+    dataset: str
+    source: str
+    as_of: datetime
+
+
+class RejectionCount(NamedTuple):
+    """How many objects of the newest staged slices were not understood, and why."""
+
+    city_slug: str
+    dataset: str
+    reason: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Durations:
+    """How long the runs of a job type that came to one end had worked.
+
+    Attributes:
+        job_type: The type.
+        status: The end.
+        up_to: How many took no longer than each of `DURATION_BOUNDS_S`.
+        count: How many there were.
+        sum_s: How long they took together, in seconds.
+    """
+
+    job_type: str
+    status: str
+    up_to: tuple[int, ...]
+    count: int
+    sum_s: float
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """All figures, of one moment."""
+
+    jobs: Sequence[JobCount]
+    newest_slices: Sequence[NewestSlice]
+    rejections: Sequence[RejectionCount]
+    durations: Sequence[Durations]
+    ticks: dict[str, datetime]
+
+
+def collect(engine: sa.Engine) -> Statistics:
+    """Read all figures, of one state of the database.
+
+    Raises:
+        DatabaseUnavailable: The database cannot be reached.
+    """
+    with read_transaction(engine) as connection:
+        return Statistics(
+            jobs=_jobs(connection),
+            newest_slices=_newest_slices(connection),
+            rejections=_rejections(connection),
+            durations=_durations(connection),
+            ticks={row.sensor: row.ticked_at for row in connection.execute(sa.select(sensor_tick))},
+        )
+
+
+def _jobs(connection: sa.Connection) -> list[JobCount]:
+    columns = ingestion_run.c
+    by = (columns.job_type, columns.city_slug, columns.status)
+    query = sa.select(*by, sa.func.count()).group_by(*by).order_by(*by)
+    return [JobCount(*row) for row in connection.execute(query)]
+
+
+def _newest_slices(connection: sa.Connection) -> list[NewestSlice]:
+    columns = staged_partition.c
+    by = (columns.city_slug, columns.dataset, columns.source)
+    query = sa.select(*by, sa.func.max(columns.as_of)).group_by(*by).order_by(*by)
+    return [NewestSlice(*row) for row in connection.execute(query)]
+
+
+def _rejections(connection: sa.Connection) -> list[RejectionCount]:
+    staged = staged_partition.c
+    slices = (staged.city_slug, staged.dataset, staged.source)
+    newest = sa.select(*slices, sa.func.max(staged.day).label("day")).group_by(*slices).subquery()
+    rejected = ingestion_rejection.c
+    by = (rejected.city_slug, rejected.dataset, rejected.reason)
+    query = (
+        sa.select(*by, sa.func.count())
+        .join(newest, sa.and_(*(rejected[column.name] == column for column in newest.columns)))
+        .group_by(*by)
+        .order_by(*by)
+    )
+    return [RejectionCount(*row) for row in connection.execute(query)]
+
+
+def _durations(connection: sa.Connection) -> list[Durations]:
+    columns = ingestion_run.c
+    by = (columns.job_type, columns.status)
+    seconds = _seconds_worked(connection)
+    query = (
+        sa.select(
+            *by,
+            *(sa.func.count(sa.case((seconds <= bound, 1))) for bound in DURATION_BOUNDS_S),
+            sa.func.count(),
+            sa.func.sum(seconds),
+        )
+        .where(columns.started_at.is_not(None), columns.finished_at.is_not(None))
+        .group_by(*by)
+        .order_by(*by)
+    )
+    return [
+        Durations(job_type, status, tuple(up_to), count, float(sum_s))
+        for job_type, status, *up_to, count, sum_s in connection.execute(query)
+    ]
+
+
+def _seconds_worked(connection: sa.Connection) -> sa.ColumnElement[Any]:
+    started, finished = ingestion_run.c.started_at, ingestion_run.c.finished_at
+    if is_geopackage(connection):
+        # Days as a float are not exact to the millisecond in which moments are kept.
+        days = sa.func.julianday(finished) - sa.func.julianday(started)
+        return sa.func.round(days * sa.literal(86400.0), 3)
+    return sa.extract("epoch", finished - started)

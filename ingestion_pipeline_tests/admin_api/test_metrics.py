@@ -1,0 +1,86 @@
+"""Metrics: what a scrape gives."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from ingestion_pipeline.staging import ticks
+from ingestion_pipeline.staging.slices import RejectedObject
+from ingestion_pipeline_tests.api_server import claim, fail
+from ingestion_pipeline_tests.installation import NOON
+from ingestion_pipeline_tests.staged import stage
+
+if TYPE_CHECKING:
+    from ingestion_pipeline_tests.api_server import Api
+
+
+def scrape(api: Api) -> dict[tuple[str, ...], float]:
+    """Give each sample by its name and the values of its labels, in the order of their names."""
+    reply = api.http.get("/metrics", headers={"X-Admin-Token": ""})
+    assert reply.status_code == 200
+    assert reply.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(reply.text)
+        for sample in family.samples
+    }
+
+
+def test_an_empty_database_gives_no_figures_but_that_it_is_there(fresh_api: Api) -> None:
+    assert scrape(fresh_api) == {("ingestion_database_up",): 1}
+
+
+def test_jobs_are_counted_by_type_city_and_status(fresh_api: Api) -> None:
+    fresh_api.enqueue()
+    fail(fresh_api.engine, claim(fresh_api.engine))
+    fresh_api.enqueue()
+    fresh_api.enqueue(day="2024-05-31")
+    fresh_api.enqueue(city_slug="other-town")
+    samples = scrape(fresh_api)
+    assert samples["ingestion_jobs", "town", "osm_import", "PENDING"] == 2
+    assert samples["ingestion_jobs", "town", "osm_import", "FAILED"] == 1
+    assert samples["ingestion_jobs", "other-town", "osm_import", "PENDING"] == 1
+
+
+def test_durations_are_of_runs_that_began_and_ended(fresh_api: Api) -> None:
+    for seconds in (0, 5, 5.001, 4000):
+        fail(fresh_api.engine, claim(fresh_api.engine), now=NOON + timedelta(seconds=seconds))
+    fresh_api.enqueue()
+    samples = scrape(fresh_api)
+    name, of = "ingestion_run_duration_seconds", ("osm_import", "FAILED")
+    assert samples[f"{name}_count", *of] == 4
+    assert samples[f"{name}_sum", *of] == 4010.001
+    buckets = {key[2]: value for key, value in samples.items() if key[0] == f"{name}_bucket"}
+    assert buckets == {"1.0": 1, "5.0": 2, "15.0": 3, "60.0": 3, "300.0": 3, "900.0": 3,
+                       "3600.0": 3, "+Inf": 4}  # fmt: skip
+
+
+def test_the_newest_slice_and_its_rejections_count(fresh_api: Api) -> None:
+    def rejected(ref: str, reason: str) -> RejectedObject:
+        return RejectedObject(ref, reason, "detail", {})
+
+    engine = fresh_api.engine
+    newest, older = date(2024, 5, 31), date(2024, 5, 1)
+    stage(
+        engine,
+        "town",
+        newest,
+        {"node/1": "a"},
+        [rejected("way/1", "open"), rejected("way/2", "open")],
+    )
+    stage(engine, "town", older, {"node/1": "a"}, [rejected("way/9", "other")])
+    stage(engine, "other-town", older, {"node/1": "a"})
+    samples = scrape(fresh_api)
+    age = "ingestion_newest_slice_age_seconds"
+    assert samples[age, "town", "poi", "osm"] == timedelta(hours=15).total_seconds()
+    assert samples[age, "other-town", "poi", "osm"] == timedelta(days=30, hours=15).total_seconds()
+    rejections = {key: value for key, value in samples.items() if key[0] == "ingestion_rejections"}
+    assert rejections == {("ingestion_rejections", "town", "poi", "open"): 2}
+
+
+def test_the_sensors_ages_are_given(fresh_api: Api) -> None:
+    ticks.record(fresh_api.engine, ticks.TRIGGER_SENSOR, now=NOON - timedelta(seconds=9))
+    assert scrape(fresh_api)["ingestion_sensor_tick_age_seconds", ticks.TRIGGER_SENSOR] == 9

@@ -1,0 +1,486 @@
+"""The platform's processes, asked over HTTP and killed in the middle of their work.
+
+Whatever happens to them, each job comes to an end by itself, and what the ledger says of it is what
+the database holds.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from ingestion_pipeline.cities import load_cities
+from ingestion_pipeline.identity import JobKey
+from ingestion_pipeline.staging import runs
+from ingestion_pipeline.staging.tables import poi_ingestion_staging, staged_partition
+from ingestion_pipeline_tests.installation import overpass_cafes, write_extract
+from ingestion_pipeline_tests.overpass_server import OverpassServer, Reply, overpass_json
+from ingestion_pipeline_tests.platform_processes import (
+    Platform,
+    cafes,
+    running_platform,
+    town,
+    wait_until,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from ingestion_pipeline_tests.overpass_server import Request
+    from ingestion_pipeline_tests.platform_processes import Name
+
+TOWNS = (1, 2)
+"""Towns whose data comes from dated extracts; town 0 asks an Overpass server."""
+
+CAFES = 99
+"""What every town has, on every day."""
+
+FIRST_DAY = date(2026, 1, 1)
+IN_THE_END_S = 500
+"""Half a minute on two cores that have nothing else to do."""
+
+ENQUEUE = "/v1/admin/ingestion/osm/enqueue"
+
+
+class Upstream:
+    """An Overpass server that lets requests wait while it is shut, and extracts of any day."""
+
+    def __init__(self, extracts: Path) -> None:
+        self.asked = threading.Event()
+        self._open = threading.Event()
+        self._open.set()
+        self._extracts = extracts
+        self._last = FIRST_DAY
+
+    def __call__(self, request: Request) -> Reply:
+        del request
+        self.asked.set()
+        assert self._open.wait(IN_THE_END_S)
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return Reply(body=overpass_json(overpass_cafes(cafes(0)), base=now))
+
+    @contextmanager
+    def shut(self) -> Iterator[None]:
+        """Let nobody through for a while."""
+        self.asked.clear()
+        self._open.clear()
+        try:
+            yield
+        finally:
+            self._open.set()
+
+    def new_days(self, count: int) -> list[date]:
+        """Give past days that no test has used, with an extract of each."""
+        days = [self._last + timedelta(days=number) for number in range(1, count + 1)]
+        self._last = days[-1]
+        pois = {place: name for number in TOWNS for place, name in cafes(number).items()}
+        for day in days:
+            at = datetime(day.year, day.month, day.day, 20, tzinfo=UTC)
+            write_extract(self._extracts / f"{day}.osm.pbf", pois, at=at)
+        return days
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("platform")
+
+
+@pytest.fixture(scope="module")
+def upstream(folder: Path) -> Upstream:
+    return Upstream(folder / "extracts")
+
+
+@pytest.fixture(scope="module")
+def platform(folder: Path, upstream: Upstream) -> Iterator[Platform]:
+    towns = [town(0, osm_source="overpass"), *(town(number) for number in TOWNS)]
+    with (
+        OverpassServer(upstream) as server,
+        running_platform(
+            folder, towns=towns, OVERPASS_URL=server.url, PARTITIONS_START=str(FIRST_DAY)
+        ) as platform,
+    ):
+        platform.allow_fetches(4)
+        yield platform
+
+
+def today() -> date:
+    return datetime.now(UTC).date()
+
+
+def enqueue(
+    platform: Platform,
+    days: Sequence[date],
+    towns: Sequence[int] = TOWNS,
+    *,
+    refetch: bool = False,
+) -> list[str]:
+    """Enqueue city-days as the admin API does; give the jobs' ids."""
+    cities = load_cities(platform.folder / "cities.toml")
+    ids = []
+    for city in [cities.get(f"town-{number}") for number in towns]:
+        for day in days:
+            key = JobKey("osm_import", city.slug, city.boundary_key, day)
+            job, made = runs.enqueue(
+                platform.engine, key, trigger="admin", now=datetime.now(UTC), refetch=refetch
+            )
+            assert made
+            ids.append(job.id)
+    return ids
+
+
+def jobs_of(platform: Platform, ids: Sequence[str]) -> list[runs.Run]:
+    return [job for job in platform.ledger() if job.id in ids]
+
+
+def running(platform: Platform, ids: Sequence[str]) -> list[runs.Run]:
+    return [job for job in jobs_of(platform, ids) if job.status == "RUNNING"]
+
+
+def runs_for(platform: Platform, job_id: str) -> list[str]:
+    """Give the ids of the Dagster runs that were started for a job."""
+    return [run.run_id for run in platform.dagster_runs(**{"ingestion/run_id": job_id})]
+
+
+def until_all_ended(platform: Platform, ids: Sequence[str]) -> list[runs.Run]:
+    """Wait until jobs have ended, and Dagster's runs too; give the jobs."""
+
+    def ended() -> bool:
+        return all(job.status not in runs.ACTIVE for job in jobs_of(platform, ids)) and all(
+            run.is_finished for run in platform.dagster_runs()
+        )
+
+    wait_until(ended, "every job has ended", timeout=IN_THE_END_S, every=1)
+    jobs = jobs_of(platform, ids)
+    assert len(jobs) == len(ids)
+    return jobs
+
+
+def assert_true(platform: Platform, jobs: Sequence[runs.Run]) -> None:
+    """Check that what the ledger says of jobs is what the database holds."""
+    slices, versions = staged_partition.c, poi_ingestion_staging.c
+    for job in jobs:
+        of_that_day = (
+            versions.city_slug == job.city_slug,
+            versions.valid_from <= job.day,
+            sa.or_(versions.valid_to.is_(None), versions.valid_to > job.day),
+        )
+        with platform.engine.connect() as connection:
+            staged = connection.execute(
+                sa.select(staged_partition).where(
+                    slices.city_slug == job.city_slug, slices.day == job.day
+                )
+            ).one_or_none()
+            refs = connection.execute(sa.select(versions.source_ref).where(*of_that_day))
+            rows = list(refs.scalars())
+        if job.status == "SUCCEEDED":
+            assert staged is not None
+            assert staged.run_id == job.id
+            assert job.counts is not None
+            assert job.counts["rows"] == staged.rows == len(rows) == len(set(rows)) == CAFES
+        else:
+            assert staged is None or staged.run_id != job.id
+            assert job.error_code
+            assert job.error_message
+
+
+def assert_all_staged(platform: Platform, ids: Sequence[str]) -> list[runs.Run]:
+    """Check that each job ends well; give the jobs."""
+    jobs = until_all_ended(platform, ids)
+    assert {(job.status, job.error_message) for job in jobs} == {("SUCCEEDED", None)}
+    assert_true(platform, jobs)
+    return jobs
+
+
+def assert_all_staged_by_one_run_each(platform: Platform, ids: Sequence[str]) -> None:
+    """Check that each job ends well, and that Dagster made one run for it."""
+    for job in assert_all_staged(platform, ids):
+        assert runs_for(platform, job.id) == [job.dagster_run_id]
+
+
+# Asked over HTTP
+
+
+def test_a_job_that_is_asked_for_over_http_comes_to_be_done(
+    platform: Platform, upstream: Upstream
+) -> None:
+    (day,) = upstream.new_days(1)
+    asked = time.monotonic()
+    reply = platform.api.post(ENQUEUE, json={"city_slug": "town-1", "day": str(day)})
+    assert time.monotonic() - asked < 2
+    assert reply.status_code == 202
+    job = reply.json()
+    assert job["status"] == "PENDING"
+    with slices_locked(platform):
+        wait_until(lambda: runs_for(platform, job["job_id"]), "Dagster has a run")
+        wait_until(lambda: told(platform, job)["status"] == "RUNNING", "it is said to run")
+    wait_until(lambda: told(platform, job)["status"] == "SUCCEEDED", "it is said to be done")
+    (row,) = jobs_of(platform, [job["job_id"]])
+    assert told(platform, job)["counts"] == row.counts
+    assert_all_staged_by_one_run_each(platform, [row.id])
+
+
+def told(platform: Platform, job: Mapping[str, Any]) -> Any:
+    """Give what the API says of a job now."""
+    reply = platform.api.get(job["links"]["self"])
+    assert reply.status_code == 200
+    return reply.json()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"), [({}, 401), ({"X-Admin-Token": "wrong"}, 403)], ids=["none", "wrong"]
+)
+def test_who_has_no_good_token_starts_nothing(
+    platform: Platform, headers: dict[str, str], status: int
+) -> None:
+    before = len(platform.ledger())
+    reply = httpx.post(
+        platform.api.base_url.join(ENQUEUE), headers=headers, json={"city_slug": "town-1"}
+    )
+    assert reply.status_code == status
+    assert len(platform.ledger()) == before
+
+
+def test_a_thousand_calls_for_one_key_over_50_connections_make_one_job_and_one_run(
+    platform: Platform, upstream: Upstream
+) -> None:
+    wanted = {"city_slug": "town-0", "refetch": True}
+
+    def call_20_times(_: int) -> list[httpx.Response]:
+        with platform.new_client() as client:
+            return [client.post(ENQUEUE, json=wanted) for _ in range(20)]
+
+    with upstream.shut(), ThreadPoolExecutor(50) as callers:
+        replies = [reply for some in callers.map(call_20_times, range(50)) for reply in some]
+        (job_id,) = {reply.json()["job_id"] for reply in replies}
+        wait_until(upstream.asked.is_set, "the run asks upstream")
+    assert Counter(reply.status_code for reply in replies) == {202: 1, 200: 999}
+    assert_all_staged_by_one_run_each(platform, [job_id])
+
+
+# One process is killed
+
+
+def test_a_daemon_that_is_killed_again_and_again_loses_and_doubles_no_job(
+    platform: Platform, upstream: Upstream
+) -> None:
+    ids = enqueue(platform, upstream.new_days(10))
+    chance = random.Random(20261122)
+    for _ in range(5):
+        time.sleep(chance.uniform(0.5, 8))
+        platform.kill("daemon")
+        platform.start("daemon")
+    for job in assert_all_staged(platform, ids):
+        assert job.attempt == 1
+        of_the_job = platform.dagster_runs(**{"ingestion/run_id": job.id})
+        # A daemon that dies while it launches a run leaves one that never starts and is retried.
+        assert sum("dagster/retry_number" not in run.tags for run in of_the_job) == 1
+        done = [run.run_id for run in of_the_job if run.status == "SUCCESS"]
+        assert done == [job.dagster_run_id]
+
+
+SENSOR_THAT_DIES = """
+import logging, signal, sys, time
+from dagster import DagsterInstance
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster._daemon.sensor import execute_sensor_iteration
+
+_, workspace, moment = sys.argv
+flags = {"admin_trigger_sensor": {moment: signal.SIGKILL}}
+with (
+    DagsterInstance.get() as instance,
+    WorkspaceProcessContext(instance, WorkspaceFileTarget([workspace])) as context,
+):
+    while True:
+        log = logging.getLogger()
+        for _ in execute_sensor_iteration(context, log, None, None, debug_crash_flags=flags):
+            pass
+        time.sleep(1)
+"""
+"""Evaluates sensors as the daemon does, and dies at a moment of a tick that Dagster names."""
+
+MOMENTS = ("TICK_CREATED", "TICK_HELD", "RUN_CREATED", "RUN_LAUNCHED")
+"""From before the sensor is asked until it has been, and its cursor is not yet stored."""
+
+
+def test_a_sensor_that_dies_between_its_yield_and_its_cursor_loses_and_doubles_no_job(
+    platform: Platform, upstream: Upstream
+) -> None:
+    platform.stop("daemon")
+    ids = []
+    for moment, day in zip(MOMENTS, upstream.new_days(len(MOMENTS)), strict=True):
+        ids += enqueue(platform, [day])
+        died = subprocess.run(
+            [sys.executable, "-c", SENSOR_THAT_DIES, platform.folder / "workspace.yaml", moment],
+            env=platform.environment,
+            timeout=IN_THE_END_S,
+            check=False,
+        )
+        assert died.returncode == -signal.SIGKILL, moment
+    platform.start("daemon")
+    assert_all_staged_by_one_run_each(platform, ids)
+
+
+def test_a_run_worker_that_is_killed_while_it_fetches_is_followed_by_another(
+    platform: Platform, upstream: Upstream
+) -> None:
+    with upstream.shut():
+        ids = enqueue(platform, [today()], [0], refetch=True)
+        wait_until(upstream.asked.is_set, "the run asks upstream")
+        (job,) = running(platform, ids)
+        platform.kill_run_worker(job)
+    (job,) = assert_all_staged(platform, ids)
+    assert job.attempt == 2
+
+
+def test_a_run_worker_that_is_killed_while_it_writes_leaves_no_row_and_is_followed_by_another(
+    platform: Platform, upstream: Upstream
+) -> None:
+    (day,) = upstream.new_days(1)
+    with slices_locked(platform):
+        ids = enqueue(platform, [day], [1])
+        wait_until(partial(somebody_waits, platform), "the run writes")
+        (job,) = running(platform, ids)
+        platform.kill_run_worker(job)
+    (job,) = assert_all_staged(platform, ids)
+    assert job.attempt == 2
+
+
+@contextmanager
+def slices_locked(platform: Platform) -> Iterator[None]:
+    """Let every run wait before it records its slice, in the transaction that wrote the rows."""
+    with platform.engine.begin() as connection:
+        connection.execute(sa.text("LOCK TABLE staged_partition IN SHARE MODE"))
+        yield
+
+
+def somebody_waits(platform: Platform) -> bool:
+    """Tell whether a run waits to record its slice."""
+    waiting = sa.text(
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE wait_event_type = 'Lock' AND query ILIKE '%staged_partition%'"
+    )
+    with platform.engine.connect() as connection:
+        return bool(connection.execute(waiting).scalar_one())
+
+
+@pytest.mark.parametrize("names", [["webserver"], ["code-server", "daemon"]], ids="+".join)
+def test_jobs_under_way_outlive_what_started_them(
+    platform: Platform, upstream: Upstream, names: list[Name]
+) -> None:
+    ids = enqueue(platform, upstream.new_days(2))
+    wait_until(lambda: running(platform, ids), "one is under way")
+    platform.kill(*names)
+    time.sleep(3)
+    platform.start(*names)
+    assert_all_staged(platform, ids)
+
+
+def test_queued_runs_wait_for_a_code_server_that_is_away(
+    platform: Platform, upstream: Upstream
+) -> None:
+    platform.kill("code-server")
+    try:
+        launched = [platform.launch("town-1", str(day)) for day in upstream.new_days(2)]
+        time.sleep(15)
+    finally:
+        platform.start("code-server")
+    wait_until(
+        lambda: {run.status for run in platform.dagster_runs()} <= {"SUCCESS", "FAILURE"},
+        "all runs have ended",
+        timeout=IN_THE_END_S,
+    )
+    jobs = [job for job in platform.ledger() if job.dagster_run_id in launched]
+    assert [job.status for job in jobs] == ["SUCCEEDED"] * 2
+    assert_true(platform, jobs)
+
+
+def test_whoever_asked_an_api_that_was_killed_asks_again_and_gets_the_same_jobs(
+    platform: Platform, upstream: Upstream
+) -> None:
+    days = upstream.new_days(2)
+    wanted = [{"city_slug": f"town-{number}", "day": str(day)} for number in TOWNS for day in days]
+    killed = threading.Event()
+
+    def ask_until_it_dies(body: dict[str, str]) -> set[str]:
+        """Ask over and over; give the jobs of the replies that came."""
+        got: set[str] = set()
+        with platform.new_client() as client:
+            try:
+                while not killed.is_set():
+                    got.add(client.post(ENQUEUE, json=body).json()["job_id"])
+            except httpx.TransportError:
+                pass
+        return got
+
+    platform.stop("daemon")
+    with ThreadPoolExecutor(len(wanted)) as callers:
+        asking = [callers.submit(ask_until_it_dies, body) for body in wanted]
+        time.sleep(1)
+        platform.kill("api")
+        killed.set()
+        before = [call.result() for call in asking]
+    platform.start("api")
+    with platform.new_client() as client:
+        after = [client.post(ENQUEUE, json=body).json()["job_id"] for body in wanted]
+    assert before == [{job_id} for job_id in after]
+    platform.start("daemon")
+    assert_all_staged_by_one_run_each(platform, after)
+
+
+# Everything
+
+
+def test_when_postgresql_is_gone_for_20_seconds_every_job_comes_to_a_true_end(
+    platform: Platform, upstream: Upstream
+) -> None:
+    assert platform.postgres is not None
+    ids = enqueue(platform, upstream.new_days(3))
+    at_work = wait_until(lambda: running(platform, ids), "one is under way")
+    platform.postgres.stop()
+    time.sleep(20)
+    platform.postgres.start()
+    wait_until(partial(answers, platform), "the webserver has thrown its connections away")
+    jobs = until_all_ended(platform, ids)
+    assert_true(platform, jobs)
+    assert {job.status for job in jobs} <= {"SUCCEEDED", "FAILED"}
+    print([(j.status, j.error_code, j.attempt) for j in jobs])
+    failed = [job for job in jobs if job.status == "FAILED"]
+    assert len(failed) <= len(at_work) + 1
+    again = platform.api.post(ENQUEUE, json={"city_slug": "town-1", "day": str(jobs[0].day)})
+    assert again.status_code == 202
+    assert_all_staged(platform, [again.json()["job_id"]])
+
+
+def answers(platform: Platform) -> bool:
+    """Tell whether Dagster's webserver can read its database."""
+    try:
+        platform.dagster_runs()
+    except (httpx.HTTPError, AssertionError):
+        return False
+    return True
+
+
+def test_when_the_whole_machine_dies_every_job_is_done_after_it_has_started_again(
+    platform: Platform, upstream: Upstream
+) -> None:
+    ids = enqueue(platform, upstream.new_days(2))
+    wait_until(lambda: running(platform, ids), "one is under way")
+    platform.crash()
+    platform.boot()
+    assert_all_staged(platform, ids)
