@@ -286,8 +286,20 @@ def export(slug: str, day: date, format_: Any, output: Path | None) -> None:
 
 
 @main.command()
-@click.option("--ui-port", type=click.IntRange(1, 65535), default=3000, show_default=True)
-@click.option("--api-port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@click.option(
+    "--ui-port",
+    type=click.IntRange(1, 65535),
+    default=3000,
+    show_default=True,
+    help="Port of the Dagster UI.",
+)
+@click.option(
+    "--api-port",
+    type=click.IntRange(1, 65535),
+    default=8000,
+    show_default=True,
+    help="Port of the admin API.",
+)
 def dev(ui_port: int, api_port: int) -> None:
     """Run the Dagster UI, its daemon and the admin API together, until Ctrl-C."""
     from ingestion_pipeline.development import new_token, run_all
@@ -466,7 +478,9 @@ def _run_job(
     workshop = Workshop(settings, cities, retrying=Retrying(maximum=0))
     with _dagster_instance(settings.dagster_home) as instance:
         return (
-            build_definitions(workshop)
+            # Outside of the queue's pool: only a daemon gives the place of a killed process back. The
+            # lock that each server has keeps requests one by one here too.
+            build_definitions(workshop, upstream_pool=None)
             .resolve_job_def(JOB)
             .execute_in_process(
                 partition_key=str(CityDay(city.slug, day)),

@@ -7,7 +7,7 @@ Dagster imports this module, so what it imports is kept small; a test watches it
 import dagster as dg
 
 from ingestion_pipeline.cities import load_cities
-from ingestion_pipeline.defs.assets.osm import build_osm_assets
+from ingestion_pipeline.defs.assets.osm import UPSTREAM_POOL, build_osm_assets
 from ingestion_pipeline.defs.jobs import JOBS
 from ingestion_pipeline.defs.partitions import build_partitions
 from ingestion_pipeline.defs.resources import Workshop
@@ -16,15 +16,19 @@ from ingestion_pipeline.defs.sensors import build_sensors
 from ingestion_pipeline.settings import load_settings
 
 
-def build_definitions(workshop: Workshop) -> dg.Definitions:
+def build_definitions(
+    workshop: Workshop, *, upstream_pool: str | None = UPSTREAM_POOL
+) -> dg.Definitions:
     """Assemble the definitions.
 
     Args:
         workshop: What the assets work with.
+        upstream_pool: The concurrency pool in which runs wait for their turn at upstream; none for
+            a run that no daemon looks after.
     """
     partitions = build_partitions(workshop.cities, workshop.settings.partitions_start)
     return dg.Definitions(
-        assets=build_osm_assets(partitions),
+        assets=build_osm_assets(partitions, upstream_pool=upstream_pool),
         jobs=[job.definition for job in JOBS.values()],
         schedules=build_schedules(workshop),
         sensors=build_sensors(),

@@ -10,6 +10,7 @@ concrete error; those stand in one file per area (`osm/errors.py`, `staging/erro
     ├── FileNotWritten            export.py
     ├── DagsterUnavailable        backfill.py
     ├── DagsterRefused            backfill.py
+    ├── ProcessEnded              development.py
     ├── OsmError                  osm/errors.py
     ├── LakeError                 lake/errors.py
     └── StagingError              staging/errors.py

@@ -65,15 +65,17 @@ class SnapshotConfig(dg.Config):
     """Ask upstream again, even where the day has a stored snapshot."""
 
 
-def build_osm_assets(partitions: dg.PartitionsDefinition) -> Sequence[dg.AssetsDefinition]:
-    """Define the three assets for the given partitions."""
+def build_osm_assets(
+    partitions: dg.PartitionsDefinition, *, upstream_pool: str | None
+) -> Sequence[dg.AssetsDefinition]:
+    """Define the three assets for the given partitions, and for the pool of those that fetch."""
     step = partial(city_day_step, job_type=JOB, chain=CHAIN)
 
     @dg.asset(
         partitions_def=partitions,
         group_name="osm",
         kinds={"openstreetmap"},
-        pool=UPSTREAM_POOL,
+        pool=upstream_pool,
         description="The raw bytes of a city's day, as OpenStreetMap sent them, stored by their "
         "digest with a manifest. A day that has a snapshot is replayed from it; set `refetch` in "
         "the run config to ask upstream again.",
