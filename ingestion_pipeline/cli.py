@@ -478,8 +478,8 @@ def _run_job(
     workshop = Workshop(settings, cities, retrying=Retrying(maximum=0))
     with _dagster_instance(settings.dagster_home) as instance:
         return (
-            # Outside of the queue's pool: only a daemon gives the place of a killed process back. The
-            # lock that each server has keeps requests one by one here too.
+            # Outside of the pool: only a daemon gives the place of a killed process back. The lock
+            # that each server has keeps requests one by one here too.
             build_definitions(workshop, upstream_pool=None)
             .resolve_job_def(JOB)
             .execute_in_process(
