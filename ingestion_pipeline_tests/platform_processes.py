@@ -20,7 +20,6 @@ import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -203,7 +202,7 @@ class Platform:
     environment: Mapping[str, str]
     ports: Mapping[Name, int]
     programs: Mapping[Name, Program]
-    postgres: Cluster | None
+    postgres: Cluster
     _clients: ExitStack = field(default_factory=ExitStack)
 
     # Processes
@@ -234,13 +233,12 @@ class Platform:
             process.kill()
         for program in self.programs.values():
             program.close()
-        if self.postgres is not None:
-            self.postgres.stop()
+        self.postgres.stop()
         self.engine.dispose()
 
     def boot(self) -> None:
         """Start everything, in the order in which one needs the other."""
-        if self.postgres is not None and not self.postgres.running:
+        if not self.postgres.running:
             self.postgres.start()
         self.start("code-server")
         self.start("webserver", "daemon", "api")
@@ -439,7 +437,6 @@ def running_platform(
     folder: Path,
     *,
     towns: Sequence[Mapping[str, Any]],
-    storage: Literal["postgres", "sqlite"] = "postgres",
     **settings: str,
 ) -> Iterator[Platform]:
     """Start the platform in an empty folder, and end every process of it whatever happens.
@@ -450,8 +447,6 @@ def running_platform(
     Args:
         folder: Where to.
         towns: The cities.
-        storage: PostgreSQL, for the project and for Dagster, of the platform's own; or the embedded
-            default for both.
         settings: Further environment variables.
     """
     (home := folder / "dagster_home").mkdir(parents=True)
@@ -459,18 +454,11 @@ def running_platform(
     write_cities(folder / "cities.toml", towns)
     names: tuple[Name, ...] = ("code-server", "daemon", "webserver", "api")
     ports = {name: free_port() for name in names}
-    configuration = DEPLOY / "dagster.yaml"
-    with ExitStack() as stack:
-        if storage == "postgres":
-            cluster = stack.enter_context(private_cluster(durable=True))
-            project, dagster = (cluster.create_database(name) for name in ("project", "dagster"))
-            database_url = project.render_as_string(hide_password=False)
-            dagster_url = dagster.set(drivername="postgresql+psycopg2").render_as_string()
-        else:
-            configuration = Path(str(files("ingestion_pipeline"))) / "dagster.yaml"
-            cluster = None
-            database_url, dagster_url = f"sqlite:///{folder}/lake/staging.gpkg", ""
-        shutil.copyfile(configuration, home / "dagster.yaml")
+    shutil.copyfile(DEPLOY / "dagster.yaml", home / "dagster.yaml")
+    with private_cluster(durable=True) as cluster, ExitStack() as stack:
+        project, dagster = (cluster.create_database(name) for name in ("project", "dagster"))
+        database_url = project.render_as_string()
+        dagster_url = dagster.set(drivername="postgresql+psycopg2").render_as_string()
         (folder / "workspace.yaml").write_text(
             "load_from:\n  - grpc_server:\n      host: 127.0.0.1\n"
             f"      port: {ports['code-server']}\n      location_name: {LOCATION}\n"

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from ingestion_pipeline_tests.overpass_server import Request
 
+pytestmark = pytest.mark.timeout(2400)
+
 ROUNDS = 10
 CAFES = 99
 AN_HOUR_OF_THE_MORNING = 4
@@ -40,6 +42,9 @@ BEFORE_THE_TICK = timedelta(minutes=2)
 
 OF_THE_ROUNDS = timedelta(minutes=6)
 """In this time they come to an end, on one UTC day."""
+
+IN_THE_END_S = 900
+"""Two minutes on two cores that have nothing else to do."""
 
 
 class Upstream:
@@ -50,7 +55,7 @@ class Upstream:
 
     def __call__(self, request: Request) -> Reply:
         del request
-        assert self.opened.wait(600)
+        assert self.opened.wait(IN_THE_END_S)
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         pois = {place: name for number in range(ROUNDS) for place, name in cafes(number).items()}
         return Reply(body=overpass_json(overpass_cafes(pois), base=now))
@@ -145,14 +150,14 @@ def test_of_all_that_start_one_key_at_one_moment_one_does_the_work_and_the_ledge
     wait_until(
         lambda: all(_has_come_in_every_way(platform, slug, day, jobs[slug]) for slug in slugs),
         "every way has led to a Dagster run of each town",
-        timeout=180,
+        timeout=IN_THE_END_S,
         every=1,
     )
     upstream.opened.set()
     wait_until(
         lambda: all(run.is_finished for run in platform.dagster_runs()),
         "all runs have ended",
-        timeout=400,
+        timeout=IN_THE_END_S,
         every=1,
     )
     wait_until(
