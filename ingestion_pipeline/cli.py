@@ -317,7 +317,7 @@ def dev(ui_port: int, api_port: int) -> None:
     url = f"http://127.0.0.1:{api_port}"
     click.echo(
         f"Dagster UI   http://127.0.0.1:{ui_port}\n"
-        f"Admin API    {url}/docs\n"
+        f"Admin API    {url}/v1/api/health\n"
         f"Database     {describe(engine)}\n"
         + ("" if given else f"ADMIN_API_TOKEN is not set; for this session it is {token}\n")
         + "Enqueue a day, when all have started:\n"

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -59,9 +60,9 @@ def run_all(settings: Settings, *, token: str, ui_port: int, api_port: int) -> N
     environment = environment_with(
         settings, admin_api_token=token, dagster_url=f"http://127.0.0.1:{ui_port}"
     )
-    definitions = "ingestion_pipeline.definitions"
+    workspace = str(Path(__file__).with_name("workspace.yaml"))
     commands = {
-        "Dagster": ["-m", "dagster", "dev", "-m", definitions, "--port", str(ui_port)],
+        "Dagster": ["-m", "dagster", "dev", "-w", workspace, "--port", str(ui_port)],
         "the admin API": ["-m", "ingestion_pipeline", "serve", "--port", str(api_port)],
     }
     with _running(commands, environment) as processes:

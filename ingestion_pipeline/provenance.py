@@ -6,6 +6,7 @@ Does not belong here: storing snapshots (`lake/`), and making rows out of them (
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from ingestion_pipeline.hashing import code_digest, digest
@@ -16,6 +17,11 @@ from ingestion_pipeline.staging.slices import SliceEvidence
 if TYPE_CHECKING:
     from ingestion_pipeline.cities import City
     from ingestion_pipeline.lake.snapshots import Manifest
+
+
+_CODE = ("ingestion_pipeline", "ingestion_pipeline.osm", "ingestion_pipeline.staging")
+_LIBRARIES = ("shapely", "pyproj", "numpy", "osmium", "msgspec", "pyarrow")
+"""What has a hand in the rows; where one is another, a day is made again and compared."""
 
 
 def holds_what_is_asked(manifest: Manifest, city: City) -> bool:
@@ -50,7 +56,8 @@ def evidence_of(city: City, manifest: Manifest) -> SliceEvidence:
             [
                 manifest.digest,
                 rules,
-                code_digest("ingestion_pipeline.osm"),
+                *(code_digest(package) for package in _CODE),
+                *(version(library) for library in _LIBRARIES),
                 # Of the city, what its rows and the acceptance of its day depend on.
                 *(city.boundary_key, list(city.bbox), dict(city.name), list(city.languages)),
                 *(city.local_language, city.minimum_pois),

@@ -117,7 +117,8 @@ class Settings(BaseSettings):
     start_deadline_minutes: int = Field(
         360,
         ge=1,
-        description="How long a job may wait for a run to begin; then it is FAILED.",
+        description="How long a job may wait for Dagster to make a run of it, or in a queue in "
+        "which nothing begins; then it is FAILED.",
     )
     schedules: Literal["on", "off"] = Field(
         "off",

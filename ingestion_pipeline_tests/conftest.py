@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,11 @@ from ingestion_pipeline_tests.postgres_server import PostgresServer, running_ser
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
+
+
+def pytest_configure() -> None:
+    """Let whoever terminates the tests do as Ctrl-C does: servers that they started are ended."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

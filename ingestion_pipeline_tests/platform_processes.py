@@ -455,7 +455,7 @@ def running_platform(
     names: tuple[Name, ...] = ("code-server", "daemon", "webserver", "api")
     ports = {name: free_port() for name in names}
     shutil.copyfile(DEPLOY / "dagster.yaml", home / "dagster.yaml")
-    with private_cluster(durable=True) as cluster, ExitStack() as stack:
+    with private_cluster(durable=True) as cluster:
         project, dagster = (cluster.create_database(name) for name in ("project", "dagster"))
         database_url = project.render_as_string()
         dagster_url = dagster.set(drivername="postgresql+psycopg2").render_as_string()
@@ -477,9 +477,11 @@ def running_platform(
             for name, command in _commands(folder, ports).items()
         }
         platform = Platform(folder, database_url, environment, ports, programs, cluster)
-        stack.callback(platform.close)
-        platform.boot()
-        yield platform
+        try:
+            platform.boot()
+            yield platform
+        finally:
+            platform.close()
 
 
 def _environment(folder: Path) -> dict[str, str]:

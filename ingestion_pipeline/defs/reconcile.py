@@ -10,7 +10,8 @@ events beside it.
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 
 import dagster as dg
@@ -21,6 +22,7 @@ from ingestion_pipeline.defs.requests import why_impossible
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.work import RUN_ID_TAG
 from ingestion_pipeline.staging import runs
+from ingestion_pipeline.staging.errors import DatabaseUnavailable
 from ingestion_pipeline.staging.runs import Position, Run
 
 log = logging.getLogger(__name__)
@@ -40,18 +42,20 @@ def reconcile(
         workshop: What to work with.
         instance: Dagster's instance.
         after: Where among the PENDING jobs to begin.
-        limit: How many of them to look at, and how many RUNNING ones.
+        limit: How many of them to look at.
 
     Returns:
         The PENDING jobs that were looked at.
     """
     sweep = _Sweep(workshop, instance)
-    for job in runs.active(workshop.engine, "RUNNING", limit=limit):
-        sweep.look_at_running(job)
+    for job in _all_running(workshop, limit):
+        with _alone(job):
+            sweep.look_at_running(job)
     pending = runs.active(workshop.engine, "PENDING", after=after, limit=limit)
     dagster_runs = _runs_of(instance, pending)
     for job in pending:
-        sweep.look_at_pending(job, dagster_runs[job.id])
+        with _alone(job):
+            sweep.look_at_pending(job, dagster_runs[job.id])
     now = workshop.clock.now()
     runs.expire(workshop.engine, requested_before=now - sweep.start_deadline, now=now)
     return pending
@@ -66,8 +70,10 @@ class _Sweep:
     def look_at_running(self, job: Run) -> None:
         assert job.dagster_run_id is not None
         assert job.started_at is not None
+        lives = is_alive(job, self.instance)
+        # Asked after it: a run that ends between the two is seen to have ended.
         dagster_run = self.instance.get_run_by_id(job.dagster_run_id)
-        if is_alive(job, self.instance):
+        if lives:
             if job.cancel_requested_at is not None and dagster_run is not None:
                 self._stop(dagster_run)
             return
@@ -88,10 +94,23 @@ class _Sweep:
         reason = why_impossible(job, self.workshop)
         if reason is not None:
             self._end(job, "FAILED", NO_SUCH_JOB, reason)
-        elif dagster_runs and all(run.is_finished for run in dagster_runs):
+        elif not dagster_runs:
+            self._expire(job)
+        elif all(run.is_finished for run in dagster_runs):
             last = dagster_runs[0]
             if not self._is_carried_on(job, last):
                 self._end_as_dagster_says(job, last, runs.NEVER_STARTED)
+
+    def _expire(self, job: Run) -> None:
+        """End a job that has waited too long for Dagster to make a run of it."""
+        if self.workshop.clock.now() - job.requested_at > self.start_deadline:
+            self._end(
+                job,
+                "FAILED",
+                runs.NEVER_STARTED,
+                "Dagster made no run of it in time; look at the ticks of admin_trigger_sensor in "
+                "the UI, then enqueue it again",
+            )
 
     def _stop(self, dagster_run: dg.DagsterRun) -> None:
         if dagster_run.status == dg.DagsterRunStatus.CANCELING:
@@ -154,6 +173,24 @@ class _Sweep:
         )
         if ended:
             log.warning("Job %s (%s) is %s: %s", job.id, job.idempotency_key, status, message)
+
+
+def _all_running(workshop: Workshop, limit: int) -> Iterator[Run]:
+    after = None
+    while batch := runs.active(workshop.engine, "RUNNING", after=after, limit=limit):
+        yield from batch
+        after = Position(batch[-1].requested_at, batch[-1].id)
+
+
+@contextmanager
+def _alone(job: Run) -> Iterator[None]:
+    """Let what goes wrong with one job not keep the others from being looked at."""
+    try:
+        yield
+    except DatabaseUnavailable:
+        raise
+    except Exception:
+        log.exception("Job %s (%s) could not be looked at", job.id, job.idempotency_key)
 
 
 def _runs_of(

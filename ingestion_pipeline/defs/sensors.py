@@ -59,7 +59,7 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
         minimum_interval_seconds=INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Brings the ledger to the truth about runs that could not tell it themselves: "
-        "killed, canceled, or never begun. Stops the runs of jobs that were canceled.",
+        "killed, canceled, or never begun. Stops runs at work on a job that was canceled.",
     )
     def ledger_sweep_sensor(
         context: dg.SensorEvaluationContext, workshop: dg.ResourceParam[Workshop]

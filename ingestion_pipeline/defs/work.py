@@ -127,7 +127,7 @@ def _claimed(
         partition = city_day(context)
         city = workshop.cities.get(partition.city)
         key = JobKey(job_type, city.slug, city.boundary_key, partition.day)
-        got = _claim(context, workshop, key, refetch=refetch)
+        got = _claim(context, workshop, key, chain=chain, refetch=refetch)
         if isinstance(got, runs.Claim):
             claim = got
             yield Work(city, partition.day, claim)
@@ -158,7 +158,12 @@ def _claimed(
 
 
 def _claim(
-    context: dg.AssetExecutionContext, workshop: Workshop, key: JobKey, *, refetch: bool
+    context: dg.AssetExecutionContext,
+    workshop: Workshop,
+    key: JobKey,
+    *,
+    chain: Sequence[str],
+    refetch: bool,
 ) -> runs.Claim | runs.NothingToDo:
     run = context.run
     return runs.claim(
@@ -172,6 +177,7 @@ def _claim(
         requested_at=_requested_at(context),
         run_id=None if _is_started_anew(run.tags) else run.tags.get(RUN_ID_TAG),
         refetch=refetch,
+        whole=len(_asked(context, chain)) == len(chain),
     )
 
 
@@ -201,7 +207,11 @@ def _is_started_anew(tags: Mapping[str, str]) -> bool:
 
 def _is_last_of(context: dg.AssetExecutionContext, chain: Sequence[str]) -> bool:
     """Tell whether the run was asked for no later asset of the chain than this one."""
+    return _asked(context, chain)[-1:] == [context.asset_key.to_user_string()]
+
+
+def _asked(context: dg.AssetExecutionContext, chain: Sequence[str]) -> list[str]:
+    """Give the assets of the chain that the run was asked for."""
     selected = context.job_def.asset_layer.selected_asset_keys
     steps = context.run.step_keys_to_execute or chain  # of a run that executes another again
-    asked = [name for name in chain if dg.AssetKey(name) in selected and name in steps]
-    return asked[-1:] == [context.asset_key.to_user_string()]
+    return [name for name in chain if dg.AssetKey(name) in selected and name in steps]

@@ -131,9 +131,8 @@ def enqueue_message(
         The run, and whether this call made it.
     """
     with write_transaction(engine) as connection:
-        insert = _insert(connection)
         first = connection.execute(
-            insert(callback_message)
+            _insert(connection)(callback_message)
             .values(message_id=message_id, run_id="", received_at=now)
             .on_conflict_do_nothing()
             .returning(callback_message.c.message_id)
@@ -143,7 +142,9 @@ def enqueue_message(
             run_id = connection.execute(
                 sa.select(callback_message.c.run_id).where(this_message)
             ).scalar_one()
-            return _lock(connection, run_id), False
+            known = _find(connection, run_id)
+            if known is not None:
+                return known, False
         run, made = _insert_or_active(connection, key, trigger="callback", now=now, refetch=refetch)
         connection.execute(sa.update(callback_message).where(this_message).values(run_id=run.id))
         return run, made
@@ -161,6 +162,7 @@ def claim(
     requested_at: datetime | None = None,
     run_id: str | None = None,
     refetch: bool = False,
+    whole: bool = True,
 ) -> Claim | NothingToDo:
     """Take the key for a Dagster run, before it fetches or writes anything.
 
@@ -181,12 +183,14 @@ def claim(
         requested_at: When the Dagster run was asked for; `now`, if nothing is said.
         run_id: The ledger row that this Dagster run was started for, if there is one.
         refetch: Whether the run wants upstream to be asked again.
+        whole: Whether the run does all of the job. One that does a part of it cannot stand for a
+            job that waits, and gives way to it.
 
     Returns:
         The claim, or that there is nothing left to do.
 
     Raises:
-        KeyHeld: A live run holds the key.
+        KeyHeld: A live run holds the key, or a job waits for a run that does all of it.
         ClaimLost: This Dagster run had a claim, and it has ended; or the job that it was started
             for has.
     """
@@ -207,8 +211,11 @@ def claim(
                 if made:
                     connection.execute(sa.delete(ingestion_run).where(ingestion_run.c.id == run.id))
                 return settled
-            if run.status == "PENDING":
+            stands_for_it = made or whole or run.id == run_id
+            if run.status == "PENDING" and stands_for_it:
                 return newcomer.start(connection, run)
+        if run.status == "PENDING":
+            newcomer.give_way_to_waiting(engine, run)
         if run.dagster_run_id != dagster_run_id and is_alive(run):
             newcomer.give_way(engine, run)
         with write_transaction(engine) as connection:
@@ -302,6 +309,22 @@ class _Newcomer:
             f"started {holder.started_at:%Y-%m-%dT%H:%M:%SZ} by {holder.trigger}), which is still "
             "alive; wait for it to end or cancel it, then start this one again"
         )
+        self._fail_as_held(engine, message)
+
+    def give_way_to_waiting(self, engine: sa.Engine, waiting: Run) -> NoReturn:
+        """Leave the key to the job that waits for a whole run.
+
+        Raises:
+            KeyHeld: Always.
+        """
+        self._fail_as_held(
+            engine,
+            f"job {waiting.id} waits for a run of all of {self.key}, and Dagster run "
+            f"{self.dagster_run_id} was asked for a part of it; wait for the job to end or cancel "
+            "it, then start this one again",
+        )
+
+    def _fail_as_held(self, engine: sa.Engine, message: str) -> NoReturn:
         with write_transaction(engine) as connection:
             self._record(connection, "FAILED", error_code=KEY_HELD, error_message=message)
         raise KeyHeld(message)
@@ -489,17 +512,21 @@ def end_as_seen(
 
 
 def expire(engine: sa.Engine, *, requested_before: datetime, now: datetime) -> int:
-    """End runs that were asked for before a moment and never started, as FAILED.
+    """End runs that were asked for before a moment, as FAILED, if none has started since.
+
+    While others start, the queue moves, and who waits in it waits for its turn.
 
     Returns:
         How many there were.
     """
+    another = ingestion_run.alias()
     with write_transaction(engine) as connection:
         ended = connection.execute(
             sa.update(ingestion_run)
             .where(
                 ingestion_run.c.status == "PENDING",
                 ingestion_run.c.requested_at < requested_before,
+                sa.not_(sa.exists().where(another.c.started_at >= requested_before)),
             )
             .values(
                 status="FAILED",

@@ -128,7 +128,67 @@ def test_a_job_for_which_no_run_begins_in_time_fails(here: Installation) -> None
     assert (job.status, job.error_code) == ("FAILED", "never_started")
 
 
+def test_a_job_of_which_dagster_makes_no_run_fails_even_where_others_start(
+    here: Installation,
+) -> None:
+    job = enqueue(here, key_of(here))
+    here.workshop.clock.sleep(here.workshop.settings.start_deadline_minutes * 60 + 1)
+    other = JobKey("osm_import", "town", job.boundary_ref, date(2024, 5, 1))
+    runs.claim(
+        here.engine,
+        other,
+        dagster_run_id=dagster_run(here, STATUS.STARTED),
+        worker=worker(),
+        trigger="ui",
+        is_alive=lambda _: True,
+        now=here.workshop.clock.now(),
+    )
+    reconcile(here.workshop, here.instance, after=None, limit=10)
+    ended = runs.get(here.engine, job.id)
+    assert ended is not None
+    assert (ended.status, ended.error_code) == ("FAILED", "never_started")
+
+
+def test_a_job_whose_run_is_in_a_queue_that_moves_goes_on_waiting(here: Installation) -> None:
+    job = enqueue(here, key_of(here))
+    dagster_run(here, STATUS.NOT_STARTED, {RUN_ID_TAG: job.id})
+    here.workshop.clock.sleep(here.workshop.settings.start_deadline_minutes * 60 + 1)
+    runs.claim(
+        here.engine,
+        JobKey("osm_import", "town", job.boundary_ref, date(2024, 5, 1)),
+        dagster_run_id=dagster_run(here, STATUS.STARTED),
+        worker=worker(),
+        trigger="ui",
+        is_alive=lambda _: True,
+        now=here.workshop.clock.now(),
+    )
+    reconcile(here.workshop, here.instance, after=None, limit=10)
+    assert runs.get(here.engine, job.id) == job
+
+
 # Jobs that are worked on
+
+
+def test_all_running_jobs_are_looked_at_however_many_and_whatever_one_of_them_is(
+    here: Installation,
+) -> None:
+    boundary = here.workshop.cities.get("town").boundary_key
+    gone = " ".join((worker().split(" ")[0], "not-a-number", "1.00"))
+    for number in range(7):
+        runs.claim(
+            here.engine,
+            JobKey("osm_import", "town", boundary, date(2024, 5, 1 + number)),
+            dagster_run_id=dagster_run(here, STATUS.STARTED if number < 3 else STATUS.FAILURE),
+            worker=gone,  # of the first three nobody can tell
+            trigger="ui",
+            is_alive=lambda _: True,
+            now=NOON,
+        )
+    reconcile(here.workshop, here.instance, after=None, limit=2)
+    assert [run.status for run in sorted(here.ledger(), key=lambda run: run.day)] == [
+        *("RUNNING",) * 3,
+        *("FAILED",) * 4,
+    ]
 
 
 def test_a_run_whose_process_lives_is_left_alone(here: Installation) -> None:

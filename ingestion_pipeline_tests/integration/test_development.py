@@ -123,12 +123,18 @@ def test_a_day_is_enqueued_run_by_dagster_and_told_truly_and_ctrl_c_ends_everyth
     ui = httpx.post(
         f"http://127.0.0.1:{session.ui_port}/graphql",
         json={
-            "query": "query($id: ID!) { runOrError(runId: $id) { ... on Run { jobName } } }",
+            "query": "query($id: ID!) { runOrError(runId: $id) { ... on Run { jobName "
+            "repositoryOrigin { repositoryLocationName } } } }",
             "variables": {"id": job["dagster_run_id"]},
         },
         timeout=30,
     )
-    assert ui.json()["data"]["runOrError"]["jobName"] == "osm_import"
+    assert ui.json()["data"]["runOrError"] == {
+        "jobName": "osm_import",
+        "repositoryOrigin": {"repositoryLocationName": "ingestion_pipeline"},  # as docs/api.md says
+    }
+    for address in re.findall(r"^\S.*(http://127\S+)$", session.log.read_text(), re.MULTILINE)[:2]:
+        assert httpx.get(address, timeout=30).status_code == 200, address
     engine = create_engine(f"sqlite:///{session.folder}/data/staging.gpkg")
     rows = read_day(engine, Slice("helsinki", "poi", "osm", DAY))
     assert rows is not None

@@ -52,6 +52,7 @@ def come(
     now: datetime = NOW,
     requested_at: datetime | None = None,
     refetch: bool = False,
+    whole: bool = True,
 ) -> runs.Claim | runs.NothingToDo:
     return runs.claim(
         engine,
@@ -64,6 +65,7 @@ def come(
         requested_at=requested_at,
         run_id=run_id,
         refetch=refetch,
+        whole=whole,
     )
 
 
@@ -766,8 +768,8 @@ def test_what_was_asked_for_too_long_ago_and_never_started_fails(engine: sa.Engi
     late, _ = enqueue(engine, days[0], now=EARLIER)
     on_time, _ = enqueue(engine, days[1], now=NOW)
     enqueue(engine, days[2], now=EARLIER)
-    started = claim(engine, "run1", key=days[2])
-    ended = claim(engine, "run2", key=days[3], requested_at=EARLIER)
+    started = claim(engine, "run1", key=days[2], now=EARLIER)
+    ended = claim(engine, "run2", key=days[3], now=EARLIER)
     fail(engine, ended)
     assert runs.expire(engine, requested_before=NOW, now=LATER) == 1
     expired = get(engine, late.id)
@@ -779,6 +781,36 @@ def test_what_was_asked_for_too_long_ago_and_never_started_fails(engine: sa.Engi
     assert get(engine, ended.run_id).error_code == "broken"
     assert runs.expire(engine, requested_before=NOW, now=LATER) == 0
     assert enqueue(engine, days[0])[1]
+
+
+def test_what_waits_in_a_queue_that_moves_is_not_ended(engine: sa.Engine) -> None:
+    waiting, _ = enqueue(engine, now=EARLIER)
+    claim(engine, "run1", key=replace(KEY, day=DAY - timedelta(days=1)), now=NOW)
+    assert runs.expire(engine, requested_before=NOW, now=LATER) == 0
+    assert get(engine, waiting.id) == waiting
+
+
+# A run that does a part of a job
+
+
+def test_a_run_of_a_part_gives_way_to_a_job_that_waits_for_a_whole_one(engine: sa.Engine) -> None:
+    waiting, _ = enqueue(engine)
+    with pytest.raises(KeyHeld, match=rf"job {waiting.id} waits for a run of all"):
+        come(engine, "part", whole=False)
+    assert get(engine, waiting.id) == waiting
+    (refused,) = [run for run in ledger(engine) if run.dagster_run_id == "part"]
+    assert (refused.status, refused.error_code) == ("FAILED", "key_held")
+    assert claim(engine, "whole", run_id=waiting.id).run_id == waiting.id
+
+
+def test_a_run_of_a_part_works_where_nobody_waits(engine: sa.Engine) -> None:
+    held = claim(engine, "part", whole=False)
+    assert claim(engine, "part", whole=False) == held
+
+
+def test_a_part_of_the_run_that_was_started_for_a_job_carries_it_on(engine: sa.Engine) -> None:
+    waiting, _ = enqueue(engine)
+    assert claim(engine, "again", run_id=waiting.id, whole=False).run_id == waiting.id
 
 
 # Fence and the ends
@@ -1478,9 +1510,13 @@ class Ledger(RuleBasedStateMachine):
         now = self.now()
         before = now - timedelta(seconds=patience_s)
         # Other histories in this database have ended; their rows would be counted as well.
+        with self.engine.connect() as connection:
+            moves = connection.execute(
+                sa.select(sa.exists().where(ingestion_run.c.started_at >= before))
+            ).scalar_one()
         runs.expire(self.engine, requested_before=before, now=now)
         for row in self.rows.values():
-            if row.status == "PENDING" and row.requested_at < before:
+            if row.status == "PENDING" and row.requested_at < before and not moves:
                 row.end("FAILED", "never_started", now)
 
     @invariant()

@@ -143,6 +143,7 @@ def shape_pois(workshop: Workshop, work: Work) -> dg.MaterializeResult[None]:
         reused = pois is not None
         if pois is None:
             pois = _normalized(workshop, work, manifest)
+            runs.require(workshop.engine, work.claim)
             _write(workshop, work, pois, evidence)
     log.info(metadata.sentence_on_pois(pois, reused=reused))
     return dg.MaterializeResult(
@@ -297,12 +298,16 @@ def _on_trial(workshop: Workshop, work: Work, manifest: Manifest) -> Iterator[No
 
 
 def _require_current(workshop: Workshop, work: Work, evidence: SliceEvidence) -> None:
-    """Refuse a frame that was made before the day was fetched again."""
+    """Refuse a frame that was made from another snapshot, by other code, or for another city."""
     manifest = _stored(workshop, work)
-    if manifest is not None and manifest.digest != evidence.digest:
+    if (
+        manifest is not None
+        and evidence_of(work.city, manifest).inputs_digest != evidence.inputs_digest
+    ):
         raise FrameOutdated(
             f"the frame of {work.city.slug} on {work.day} was made from another snapshot than the "
-            "day has now; materialize osm_pois of this partition first"
+            "day has now, by other rules, or with other settings of the city; materialize osm_pois "
+            "of this partition first"
         )
 
 
