@@ -10,7 +10,7 @@ from ingestion_pipeline.cities import load_cities
 from ingestion_pipeline.defs.assets.osm import UPSTREAM_POOL, build_osm_assets
 from ingestion_pipeline.defs.jobs import JOBS
 from ingestion_pipeline.defs.partitions import build_partitions
-from ingestion_pipeline.defs.resources import Workshop
+from ingestion_pipeline.defs.resources import Workshop, build_workshop_resource
 from ingestion_pipeline.defs.schedules import build_schedules
 from ingestion_pipeline.defs.sensors import build_sensors
 from ingestion_pipeline.settings import load_settings
@@ -32,7 +32,7 @@ def build_definitions(
         jobs=[job.definition for job in JOBS.values()],
         schedules=build_schedules(workshop),
         sensors=build_sensors(),
-        resources={"workshop": workshop},
+        resources={"workshop": build_workshop_resource(workshop)},
         # A process for each step costs twenty times what the steps' own work does.
         executor=dg.in_process_executor,
     )

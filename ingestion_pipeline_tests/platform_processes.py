@@ -243,10 +243,10 @@ class Platform:
         self.start("code-server")
         self.start("webserver", "daemon", "api")
 
-    def kill_run_worker(self, job: runs.Run) -> None:
-        """Kill the process that works for a job, as the ledger has it."""
-        assert job.worker is not None
-        _, pid, _ = job.worker.rsplit(" ", 2)
+    def kill_worker(self, name: str | None) -> None:
+        """Kill the process that works for a run, by its name in the ledger or in Dagster."""
+        assert name is not None
+        _, pid, _ = name.rsplit(" ", 2)
         worker = psutil.Process(int(pid))
         assert _is_of(worker, self.environment["DAGSTER_HOME"])
         worker.kill()

@@ -19,12 +19,24 @@ import psutil
 
 from ingestion_pipeline.staging.runs import Run
 
+WORKER_TAG = "ingestion/worker"
+"""Names the process that works for a Dagster run, from before it is STARTED."""
+
 _SEPARATOR = " "
 
 
 def worker() -> str:
     """Name this process so that nothing else ever has the same name."""
     return _SEPARATOR.join((_machine(), str(os.getpid()), _started(psutil.Process())))
+
+
+def name_worker(dagster_run: dg.DagsterRun, instance: dg.DagsterInstance) -> None:
+    """Let Dagster know which process works for a run, so that its death can be seen.
+
+    Dagster's own launcher cannot tell whether a run's process lives, and a run may wait for its
+    turn at upstream before it claims its city-day, which is when the ledger learns of the process.
+    """
+    instance.add_run_tags(dagster_run.run_id, {WORKER_TAG: worker()})
 
 
 def is_alive(run: Run, instance: dg.DagsterInstance) -> bool:
@@ -39,18 +51,23 @@ def is_alive(run: Run, instance: dg.DagsterInstance) -> bool:
     known = instance.get_run_by_id(run.dagster_run_id)
     if known is not None and known.is_finished:
         return False
-    lives = _is_seen_alive(run)
+    lives = _is_seen_alive(run.worker)
     return known is not None if lives is None else lives
 
 
 def is_visible(run: Run) -> bool:
     """Tell whether the run's process is or was one of this host, so that its death can be seen."""
-    return _is_seen_alive(run) is not None
+    return _is_seen_alive(run.worker) is not None
 
 
-def _is_seen_alive(run: Run) -> bool | None:
-    """Look the run's process up; None where it cannot be seen."""
-    machine, _, process = (run.worker or "").partition(_SEPARATOR)
+def has_died(dagster_run: dg.DagsterRun) -> bool:
+    """Tell whether a run that Dagster has STARTED is seen to have no process any more."""
+    return _is_seen_alive(dagster_run.tags.get(WORKER_TAG)) is False
+
+
+def _is_seen_alive(worker_name: str | None) -> bool | None:
+    """Look a process up by its name; None where it cannot be seen."""
+    machine, _, process = (worker_name or "").partition(_SEPARATOR)
     if machine == _machine():
         return _process_lives(process)
     host, boot, *_ = [*machine.split("/"), "", ""]

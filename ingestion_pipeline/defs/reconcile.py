@@ -17,7 +17,7 @@ from datetime import timedelta
 import dagster as dg
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
-from ingestion_pipeline.defs.liveness import is_alive, is_visible
+from ingestion_pipeline.defs.liveness import has_died, is_alive, is_visible
 from ingestion_pipeline.defs.requests import why_impossible
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.work import RUN_ID_TAG
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 NO_SUCH_JOB = "no_such_job"
 
+_AT_WORK = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+
 LONGEST_RUN = timedelta(days=1)
 """After this a run that nobody here can see counts as dead; none takes nearly as long."""
 
@@ -37,6 +39,9 @@ def reconcile(
     workshop: Workshop, instance: dg.DagsterInstance, *, after: Position | None, limit: int
 ) -> Sequence[Run]:
     """Look at all RUNNING jobs and at a batch of the PENDING ones, and end those that are over.
+
+    Dagster is told first of its runs that have lost their process, whether or not they have come
+    as far as a job of the ledger: it would wait for them, and they hold places in its queue.
 
     Args:
         workshop: What to work with.
@@ -48,6 +53,7 @@ def reconcile(
         The PENDING jobs that were looked at.
     """
     sweep = _Sweep(workshop, instance)
+    sweep.declare_the_dead_over()
     for job in _all_running(workshop, limit):
         with _alone(job):
             sweep.look_at_running(job)
@@ -67,6 +73,14 @@ class _Sweep:
         self.instance = instance
         self.start_deadline = timedelta(minutes=workshop.settings.start_deadline_minutes)
 
+    def declare_the_dead_over(self) -> None:
+        for dagster_run in self.instance.get_runs(filters=dg.RunsFilter(statuses=_AT_WORK)):
+            if has_died(dagster_run):
+                # Asked after it: a run that ends between the two is seen to have ended.
+                now = self.instance.get_run_by_id(dagster_run.run_id)
+                if now is not None and not now.is_finished:
+                    self._declare_over(now)
+
     def look_at_running(self, job: Run) -> None:
         assert job.dagster_run_id is not None
         assert job.started_at is not None
@@ -83,9 +97,7 @@ class _Sweep:
                 self._end(job, "FAILED", runs.RUN_DIED, "nothing was heard of it for a day")
             return
         if dagster_run is not None and not dagster_run.is_finished:
-            # Dagster waits for a process that is gone, and would hold the partition's place.
-            self._declare_over(dagster_run)
-            return
+            return  # its process died just now; the next sweep tells Dagster
         if dagster_run is not None and self._is_carried_on(job, dagster_run):
             return
         self._end_as_dagster_says(job, dagster_run, runs.RUN_DIED)
@@ -131,7 +143,7 @@ class _Sweep:
     def _is_carried_on(self, job: Run, dagster_run: dg.DagsterRun) -> bool:
         """Tell whether Dagster will yet start the job's run again, after its process died."""
         tags = dagster_run.tags
-        if tags.get(RUN_ID_TAG) != job.id or tags.get(WILL_RETRY_TAG) != "true":
+        if tags.get(RUN_ID_TAG) != job.id or not self._will_be_retried(dagster_run):
             return False
         again = tags.get(AUTO_RETRY_RUN_ID_TAG)
         retry = None if again is None else self.instance.get_run_by_id(again)
@@ -141,6 +153,16 @@ class _Sweep:
         ended = None if record is None else record.end_time
         now = self.workshop.clock.now().timestamp()
         return ended is not None and now - ended < self.start_deadline.total_seconds()
+
+    def _will_be_retried(self, dagster_run: dg.DagsterRun) -> bool:
+        """Tell whether Dagster has decided to start a run again, or has yet to decide."""
+        decided = dagster_run.tags.get(WILL_RETRY_TAG)
+        if decided is None:  # it writes that a run failed first, and what follows from it second
+            return (
+                self.instance.run_retries_enabled
+                and dagster_run.status == dg.DagsterRunStatus.FAILURE
+            )
+        return decided == "true"
 
     def _end_as_dagster_says(self, job: Run, dagster_run: dg.DagsterRun | None, code: str) -> None:
         if dagster_run is None:

@@ -1,17 +1,19 @@
 """Resources: what assets are given to work with.
 
-Belongs here: lazily opened connections that a run shares. Does not belong here: settings
-(`settings.py`) and the work itself (`assets/`).
+Belongs here: lazily opened connections that a run shares, and how a run comes by them. Does not
+belong here: settings (`settings.py`) and the work itself (`assets/`).
 """
 
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import dagster as dg
 import sqlalchemy as sa
 
 from ingestion_pipeline.cities import Cities
 from ingestion_pipeline.clock import Clock, SystemClock
 from ingestion_pipeline.defs.failures import Retrying
+from ingestion_pipeline.defs.liveness import name_worker
 from ingestion_pipeline.lake.snapshots import Lake
 from ingestion_pipeline.settings import Settings
 from ingestion_pipeline.staging.database import create_engine, describe, require_migrated
@@ -54,3 +56,15 @@ class Workshop:
     def lake(self) -> Lake:
         """The lake."""
         return Lake(self.settings.data_dir)
+
+
+def build_workshop_resource(workshop: Workshop) -> dg.ResourceDefinition:
+    """Give a workshop to whatever asks for it, and Dagster the name of each run's process."""
+
+    @dg.resource(description="The settings, the cities, the database and the lake.")
+    def workshop_resource(context: dg.InitResourceContext) -> Workshop:
+        if context.run is not None and context.instance is not None:
+            name_worker(context.run, context.instance)
+        return workshop
+
+    return workshop_resource

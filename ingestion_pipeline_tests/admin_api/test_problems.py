@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
+from ingestion_pipeline.admin_api import problems
 from ingestion_pipeline.admin_api.app import create_app
 from ingestion_pipeline.admin_api.problems import KINDS
 from ingestion_pipeline.cities import load_cities
@@ -104,7 +105,8 @@ def test_a_fault_of_ours_is_500_without_its_cause_and_one_line_in_the_log(
     reply = httpx.get(f"{broken}/v1/jobs", headers=token, verify=False)
     assert reply.status_code == 500
     assert problem(reply) == "internal_error"
-    (record,) = (record for record in caplog.records if record.levelno >= logging.ERROR)
+    of_requests = [record for record in caplog.records if record.name == problems.__name__]
+    (record,) = (record for record in of_requests if record.levelno >= logging.ERROR)
     line = record.getMessage()
     assert "OperationalError" in line
     assert "ingestion_pipeline/staging/" in line

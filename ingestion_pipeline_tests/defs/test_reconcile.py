@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
-from ingestion_pipeline.defs.liveness import worker
+from ingestion_pipeline.defs.liveness import WORKER_TAG, worker
 from ingestion_pipeline.defs.reconcile import LONGEST_RUN, reconcile
 from ingestion_pipeline.defs.work import RUN_ID_TAG
 from ingestion_pipeline.identity import JobKey
@@ -62,6 +62,18 @@ def claim(here: Installation, dagster_run_id: str, worker_name: str) -> runs.Cla
     )
     assert isinstance(held, runs.Claim)
     return held
+
+
+def gone() -> str:
+    """Name a process of this machine that is no more."""
+    return " ".join((worker().split(" ")[0], "999999999", "1.00"))
+
+
+def status_of(here: Installation, run_id: str) -> dg.DagsterRunStatus:
+    """Tell how a run stands in Dagster."""
+    run = here.instance.get_run_by_id(run_id)
+    assert run is not None
+    return run.status
 
 
 def sweep(here: Installation) -> runs.Run:
@@ -218,14 +230,61 @@ def test_a_success_of_dagster_that_staged_nothing_is_none_in_the_ledger(here: In
 def test_a_run_whose_process_is_gone_ends_in_dagster_and_then_in_the_ledger(
     here: Installation,
 ) -> None:
-    run_id = dagster_run(here, STATUS.STARTED)
-    claim(here, run_id, " ".join((worker().split(" ")[0], "999999999", "1.00")))
-    sweep(here)
-    known = here.instance.get_run_by_id(run_id)
-    assert known is not None
-    assert known.status == STATUS.FAILURE
+    run_id = dagster_run(here, STATUS.STARTED, {WORKER_TAG: gone()})
+    claim(here, run_id, gone())
     job = sweep(here)
+    assert status_of(here, run_id) == STATUS.FAILURE
     assert (job.status, job.error_code) == ("FAILED", "run_died")
+
+
+@pytest.mark.parametrize(
+    ("status", "ends"),
+    [(STATUS.STARTED, STATUS.FAILURE), (STATUS.CANCELING, STATUS.CANCELED)],
+    ids=["started", "canceling"],
+)
+def test_a_run_whose_process_is_gone_before_it_claimed_anything_ends_in_dagster(
+    here: Installation, status: dg.DagsterRunStatus, ends: dg.DagsterRunStatus
+) -> None:
+    lives = dagster_run(here, status, {WORKER_TAG: worker()})
+    elsewhere = dagster_run(here, status, {WORKER_TAG: ELSEWHERE})
+    nameless = dagster_run(here, status)
+    dead = dagster_run(here, status, {WORKER_TAG: gone()})
+    reconcile(here.workshop, here.instance, after=None, limit=10)
+    assert [status_of(here, run) for run in (lives, elsewhere, nameless)] == [status] * 3
+    assert status_of(here, dead) == ends
+
+
+def test_a_job_whose_run_lost_its_process_before_the_claim_ends(here: Installation) -> None:
+    job = enqueue(here)
+    dagster_run(here, STATUS.STARTED, {RUN_ID_TAG: job.id, WORKER_TAG: gone()})
+    job = sweep(here)
+    assert (job.status, job.error_code) == ("FAILED", "never_started")
+
+
+@pytest.mark.parametrize("claimed", [False, True], ids=["waits", "runs"])
+def test_a_job_is_not_ended_before_dagster_has_decided_whether_to_run_it_again(
+    install_town: Install, monkeypatch: pytest.MonkeyPatch, *, claimed: bool
+) -> None:
+    here = install_town(clock=ScriptedClock(), partitions_start=date(2020, 1, 1), stored=True)
+    job = enqueue(here)
+    run_id = dagster_run(here, STATUS.STARTED, {RUN_ID_TAG: job.id})
+    if claimed:
+        claim(here, run_id, worker())
+    before = here.ledger()
+    run = here.instance.get_run_by_id(run_id)
+    assert run is not None
+    with monkeypatch.context() as daemon:
+        daemon.setattr(here.instance, "add_run_tags", _die)
+        with pytest.raises(KeyboardInterrupt):
+            here.instance.report_run_failed(run)
+    assert status_of(here, run_id) == STATUS.FAILURE
+    assert [sweep(here)] == before
+    here.instance.add_run_tags(run_id, {WILL_RETRY_TAG: "false"})
+    assert sweep(here).status == "FAILED"
+
+
+def _die(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_run_of_another_host_is_believed_to_live_while_dagster_says_so(

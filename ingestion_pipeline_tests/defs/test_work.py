@@ -21,7 +21,7 @@ from dagster._core.remote_origin import (
 from pydantic import SecretStr
 
 from ingestion_pipeline.defs.failures import Retrying
-from ingestion_pipeline.defs.liveness import worker
+from ingestion_pipeline.defs.liveness import WORKER_TAG, worker
 from ingestion_pipeline.defs.work import trigger_of
 from ingestion_pipeline.identity import JobKey
 from ingestion_pipeline.staging import runs
@@ -308,6 +308,14 @@ def test_a_key_that_a_live_run_holds_is_left_alone_and_its_holder_is_named(
     assert not left
     assert here.count(staged_partition) == 0
     assert here.manifests() == []
+
+
+def test_dagster_knows_a_runs_process(install_town: Callable[..., Installation]) -> None:
+    here = install_town()
+    run_id = here.run(f"town|{TODAY}").run_id
+    known = here.instance.get_run_by_id(run_id)
+    assert known is not None
+    assert known.tags[WORKER_TAG] == worker()
 
 
 @pytest.mark.parametrize(

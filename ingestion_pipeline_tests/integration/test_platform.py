@@ -24,12 +24,14 @@ import pytest
 import sqlalchemy as sa
 
 from ingestion_pipeline.cities import load_cities
+from ingestion_pipeline.defs.liveness import WORKER_TAG
 from ingestion_pipeline.identity import JobKey
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.tables import poi_ingestion_staging, staged_partition
 from ingestion_pipeline_tests.installation import overpass_cafes, write_extract
 from ingestion_pipeline_tests.overpass_server import OverpassServer, Reply, overpass_json
 from ingestion_pipeline_tests.platform_processes import (
+    DagsterRun,
     Platform,
     cafes,
     running_platform,
@@ -51,6 +53,9 @@ TOWNS = (1, 2)
 
 CAFES = 99
 """What every town has, on every day."""
+
+FETCHES = 4
+"""How many runs may fetch at a time: no two wait for each other, but where a test is of that."""
 
 FIRST_DAY = date(2026, 1, 1)
 IN_THE_END_S = 900
@@ -116,7 +121,7 @@ def platform(folder: Path, upstream: Upstream) -> Iterator[Platform]:
             folder, towns=towns, OVERPASS_URL=server.url, PARTITIONS_START=str(FIRST_DAY)
         ) as platform,
     ):
-        platform.allow_fetches(4)
+        platform.allow_fetches(FETCHES)
         yield platform
 
 
@@ -161,12 +166,14 @@ def runs_for(platform: Platform, job_id: str) -> list[str]:
 def until_all_ended(platform: Platform, ids: Sequence[str]) -> list[runs.Run]:
     """Wait until jobs have ended, and Dagster's runs too; give the jobs."""
 
-    def ended() -> bool:
-        return all(job.status not in runs.ACTIVE for job in jobs_of(platform, ids)) and all(
-            run.is_finished for run in platform.dagster_runs()
-        )
+    def active() -> list[runs.Run | DagsterRun]:
+        jobs = [job for job in jobs_of(platform, ids) if job.status in runs.ACTIVE]
+        return [*jobs, *(run for run in platform.dagster_runs() if not run.is_finished)]
 
-    wait_until(ended, "every job has ended", timeout=IN_THE_END_S, every=1)
+    try:
+        wait_until(lambda: not active(), "every job has ended", timeout=IN_THE_END_S, every=1)
+    except AssertionError as late:
+        raise AssertionError(f"{late}: {active()}") from None
     jobs = jobs_of(platform, ids)
     assert len(jobs) == len(ids)
     return jobs
@@ -345,9 +352,33 @@ def test_a_run_worker_that_is_killed_while_it_fetches_is_followed_by_another(
         ids = enqueue(platform, [today()], [0], refetch=True)
         wait_until(upstream.asked.is_set, "the run asks upstream")
         (job,) = running(platform, ids)
-        platform.kill_run_worker(job)
+        platform.kill_worker(job.worker)
     (job,) = assert_all_staged(platform, ids)
     assert job.attempt == 2
+
+
+def test_a_run_worker_that_is_killed_while_it_waits_for_its_turn_is_followed_by_another(
+    platform: Platform, upstream: Upstream
+) -> None:
+    platform.allow_fetches(1)
+    try:
+        with upstream.shut():
+            first = enqueue(platform, [today()], [0], refetch=True)
+            wait_until(upstream.asked.is_set, "a run asks upstream")
+            ids = enqueue(platform, upstream.new_days(1), [1])
+            (waiting,) = wait_until(partial(started, platform, ids), "another waits for its turn")
+            platform.kill_worker(waiting.tags[WORKER_TAG])
+            assert not running(platform, ids)
+            wait_until(lambda: len(runs_for(platform, *ids)) == 2, "there is another run")
+        assert_all_staged(platform, [*first, *ids])
+    finally:
+        platform.allow_fetches(FETCHES)
+
+
+def started(platform: Platform, ids: Sequence[str]) -> list[DagsterRun]:
+    """Give the runs of jobs that Dagster has started."""
+    found = [run for job in ids for run in platform.dagster_runs(**{"ingestion/run_id": job})]
+    return [run for run in found if run.status == "STARTED"]
 
 
 def test_a_run_worker_that_is_killed_while_it_writes_leaves_no_row_and_is_followed_by_another(
@@ -358,7 +389,7 @@ def test_a_run_worker_that_is_killed_while_it_writes_leaves_no_row_and_is_follow
         ids = enqueue(platform, [day], [1])
         wait_until(partial(somebody_waits, platform), "the run writes")
         (job,) = running(platform, ids)
-        platform.kill_run_worker(job)
+        platform.kill_worker(job.worker)
     (job,) = assert_all_staged(platform, ids)
     assert job.attempt == 2
 
