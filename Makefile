@@ -43,7 +43,7 @@ dev: $(VENV)/.run ## Start the Dagster UI, its daemon and the admin API together
 
 test: $(VENV)/.dev ## Run all tests, with a private PostgreSQL + PostGIS
 	@scripts/system-packages test
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: $(VENV)/.dev ## Lint, types, the rules of the house, and documents against code
 	@$(BIN)/ruff check --quiet .

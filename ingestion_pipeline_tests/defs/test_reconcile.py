@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
 import pytest
+from dagster._core.events import DagsterEvent, DagsterEventType, JobFailureData
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
 from ingestion_pipeline.defs.liveness import WORKER_TAG, worker
@@ -263,7 +264,7 @@ def test_a_job_whose_run_lost_its_process_before_the_claim_ends(here: Installati
 
 @pytest.mark.parametrize("claimed", [False, True], ids=["waits", "runs"])
 def test_a_job_is_not_ended_before_dagster_has_decided_whether_to_run_it_again(
-    install_town: Install, monkeypatch: pytest.MonkeyPatch, *, claimed: bool
+    install_town: Install, *, claimed: bool
 ) -> None:
     here = install_town(clock=ScriptedClock(), partitions_start=date(2020, 1, 1), stored=True)
     job = enqueue(here)
@@ -271,20 +272,16 @@ def test_a_job_is_not_ended_before_dagster_has_decided_whether_to_run_it_again(
     if claimed:
         claim(here, run_id, worker())
     before = here.ledger()
-    run = here.instance.get_run_by_id(run_id)
-    assert run is not None
-    with monkeypatch.context() as daemon:
-        daemon.setattr(here.instance, "add_run_tags", _die)
-        with pytest.raises(KeyboardInterrupt):
-            here.instance.report_run_failed(run)
+    failed = DagsterEvent(
+        DagsterEventType.RUN_FAILURE.value,
+        "osm_import",
+        event_specific_data=JobFailureData(error=None),
+    )
+    here.instance.run_storage.handle_run_event(run_id, failed, datetime.now(UTC))
     assert status_of(here, run_id) == STATUS.FAILURE
     assert [sweep(here)] == before
     here.instance.add_run_tags(run_id, {WILL_RETRY_TAG: "false"})
     assert sweep(here).status == "FAILED"
-
-
-def _die(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def test_a_run_of_another_host_is_believed_to_live_while_dagster_says_so(
