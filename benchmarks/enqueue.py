@@ -1,8 +1,9 @@
 """What an enqueue costs beside a bare `SELECT 1`, over HTTP, on PostgreSQL.
 
-The application is the real one, in a process of its own, on a PostgreSQL that this starts; it has
-one endpoint more, which only asks the database for `SELECT 1`. Rounds of each kind of request are
-run in turn, so that a noisy machine troubles all alike. Quote ratios; times are this machine's.
+The application is the real one, in a process of its own, on a PostgreSQL that this starts and that
+waits for the disk (fsync) as in production; it has one endpoint more, which only asks the database
+for `SELECT 1`. Rounds of each kind of request are run in turn, so that a noisy machine troubles all
+alike. Quote ratios; times are this machine's.
 
 Usage: python -m benchmarks.enqueue [ROUNDS]      (10 by default; about a minute)
 """
@@ -25,10 +26,10 @@ from datetime import date, timedelta
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from ingestion_pipeline_tests.postgres_server import free_port, running_server
+from ingestion_pipeline_tests.postgres_server import free_port, private_cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 ROUNDS = 10
 REQUESTS = 200
@@ -162,7 +163,14 @@ def main(rounds: int) -> None:
     }
     print("| request | callers | median ms | 95% ms | median / `SELECT 1` |")
     print("|---|---:|---:|---:|---:|")
-    with running_server() as server, server.fresh_database() as url, running_api(url) as port:
+    with private_cluster(fsync=True) as cluster:
+        database = cluster.create_database("benchmark")
+        measure_all(database.render_as_string(hide_password=False), kinds, rounds)
+
+
+def measure_all(database_url: str, kinds: Mapping[str, Iterator[Request]], rounds: int) -> None:
+    """Measure each kind of request in turn, and print a row for each."""
+    with running_api(database_url) as port:
         for number in CALLERS:
             callers = [Caller(port) for _ in range(number)]
             times: dict[str, list[list[float]]] = {kind: [] for kind in kinds}

@@ -68,15 +68,16 @@ def running_server() -> Iterator[PostgresServer]:
 
 
 @contextmanager
-def private_cluster(*, durable: bool = False) -> Iterator[Cluster]:
+def private_cluster(*, durable: bool = False, fsync: bool = False) -> Iterator[Cluster]:
     """Make a server of our own, start it, and remove it at the end.
 
     Args:
         durable: Whether what is committed outlives a crash of the server. It costs time, which
             tests that never stop the server need not spend.
+        fsync: Whether it also outlives a crash of the machine, as in production. It costs more.
     """
     home = Path(tempfile.mkdtemp(prefix="ingestion-postgres-"))
-    cluster = Cluster(home, free_port(), durable=durable)
+    cluster = Cluster(home, free_port(), durable=durable or fsync, fsync=fsync)
     try:
         cluster.create()
         cluster.start()
@@ -91,12 +92,13 @@ def private_cluster(*, durable: bool = False) -> Iterator[Cluster]:
 class Cluster:
     """A server in a folder of its own, which can be stopped and started again."""
 
-    def __init__(self, home: Path, port: int, *, durable: bool) -> None:
+    def __init__(self, home: Path, port: int, *, durable: bool, fsync: bool) -> None:
         self.home = home
         self.port = port
         self.url = f"postgresql://tester@127.0.0.1:{port}/postgres"
         self.running = False
         self._durable = durable
+        self._fsync = fsync
         # PostgreSQL refuses to run as root; Debian's package made a user for it.
         self._prefix: list[str] = []
         if os.geteuid() == 0:
@@ -109,14 +111,13 @@ class Cluster:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        # A crash of the machine need not be survived, so nothing waits for the disk.
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": self.port,
             "unix_socket_directories": self.home,
-            "fsync": "off",
+            "fsync": "on" if self._fsync else "off",
             "synchronous_commit": "on" if self._durable else "off",
-            "full_page_writes": "off",
+            "full_page_writes": "on" if self._fsync else "off",
             "max_connections": 200,
         }
         options = " ".join(f"-c {name}={value}" for name, value in settings.items())
