@@ -55,12 +55,12 @@ def reconcile(
     sweep = _Sweep(workshop, instance)
     sweep.declare_the_dead_over()
     for job in _all_running(workshop, limit):
-        with _alone(job):
+        with _alone(f"Job {job.id} ({job.idempotency_key})"):
             sweep.look_at_running(job)
     pending = runs.active(workshop.engine, "PENDING", after=after, limit=limit)
     dagster_runs = _runs_of(instance, pending)
     for job in pending:
-        with _alone(job):
+        with _alone(f"Job {job.id} ({job.idempotency_key})"):
             sweep.look_at_pending(job, dagster_runs[job.id])
     now = workshop.clock.now()
     runs.expire(workshop.engine, requested_before=now - sweep.start_deadline, now=now)
@@ -75,11 +75,15 @@ class _Sweep:
 
     def declare_the_dead_over(self) -> None:
         for dagster_run in self.instance.get_runs(filters=dg.RunsFilter(statuses=_AT_WORK)):
-            if has_died(dagster_run):
-                # Asked after it: a run that ends between the two is seen to have ended.
-                now = self.instance.get_run_by_id(dagster_run.run_id)
-                if now is not None and not now.is_finished:
-                    self._declare_over(now)
+            with _alone(f"Dagster run {dagster_run.run_id}"):
+                self._look_at_process(dagster_run)
+
+    def _look_at_process(self, dagster_run: dg.DagsterRun) -> None:
+        if has_died(dagster_run):
+            # Asked after it: a run that ends between the two is seen to have ended.
+            now = self.instance.get_run_by_id(dagster_run.run_id)
+            if now is not None and not now.is_finished:
+                self._declare_over(now)
 
     def look_at_running(self, job: Run) -> None:
         assert job.dagster_run_id is not None
@@ -205,14 +209,14 @@ def _all_running(workshop: Workshop, limit: int) -> Iterator[Run]:
 
 
 @contextmanager
-def _alone(job: Run) -> Iterator[None]:
-    """Let what goes wrong with one job not keep the others from being looked at."""
+def _alone(what: str) -> Iterator[None]:
+    """Let what goes wrong with one of them not keep the others from being looked at."""
     try:
         yield
     except DatabaseUnavailable:
         raise
     except Exception:
-        log.exception("Job %s (%s) could not be looked at", job.id, job.idempotency_key)
+        log.exception("%s could not be looked at", what)
 
 
 def _runs_of(

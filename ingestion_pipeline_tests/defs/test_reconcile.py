@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ingestion_pipeline_tests.defs.conftest import Install
 
 STATUS = dg.DagsterRunStatus
+ANOTHER_DAY = date(2024, 5, 1)
 ELSEWHERE = "another-host/boot/4026531836 17 12.34"
 
 
@@ -32,9 +33,14 @@ def here(install_town: Install) -> Installation:
     return install_town(clock=ScriptedClock(), partitions_start=date(2020, 1, 1))
 
 
-def key_of(here: Installation, job_type: JobType = "osm_import", boundary: str = "") -> JobKey:
+def key_of(
+    here: Installation,
+    job_type: JobType = "osm_import",
+    boundary: str = "",
+    day: date = TODAY,
+) -> JobKey:
     boundary = boundary or here.workshop.cities.get("town").boundary_key
-    return JobKey(job_type, "town", boundary, TODAY)
+    return JobKey(job_type, "town", boundary, day)
 
 
 def enqueue(here: Installation, key: JobKey | None = None) -> runs.Run:
@@ -51,15 +57,17 @@ def dagster_run(
     return run.run_id
 
 
-def claim(here: Installation, dagster_run_id: str, worker_name: str) -> runs.Claim:
+def claim(
+    here: Installation, dagster_run_id: str, worker_name: str, *, day: date = TODAY
+) -> runs.Claim:
     held = runs.claim(
         here.engine,
-        key_of(here),
+        key_of(here, day=day),
         dagster_run_id=dagster_run_id,
         worker=worker_name,
         trigger="ui",
         is_alive=lambda _: True,
-        now=NOON,
+        now=here.workshop.clock.now(),
     )
     assert isinstance(held, runs.Claim)
     return held
@@ -68,6 +76,11 @@ def claim(here: Installation, dagster_run_id: str, worker_name: str) -> runs.Cla
 def gone() -> str:
     """Name a process of this machine that is no more."""
     return " ".join((worker().split(" ")[0], "999999999", "1.00"))
+
+
+def unreadable() -> str:
+    """Give the name of a process of this machine, spoilt."""
+    return " ".join((worker().split(" ")[0], "not-a-number", "1.00"))
 
 
 def status_of(here: Installation, run_id: str) -> dg.DagsterRunStatus:
@@ -146,16 +159,7 @@ def test_a_job_of_which_dagster_makes_no_run_fails_even_where_others_start(
 ) -> None:
     job = enqueue(here, key_of(here))
     here.workshop.clock.sleep(here.workshop.settings.start_deadline_minutes * 60 + 1)
-    other = JobKey("osm_import", "town", job.boundary_ref, date(2024, 5, 1))
-    runs.claim(
-        here.engine,
-        other,
-        dagster_run_id=dagster_run(here, STATUS.STARTED),
-        worker=worker(),
-        trigger="ui",
-        is_alive=lambda _: True,
-        now=here.workshop.clock.now(),
-    )
+    claim(here, dagster_run(here, STATUS.STARTED), worker(), day=ANOTHER_DAY)
     reconcile(here.workshop, here.instance, after=None, limit=10)
     ended = runs.get(here.engine, job.id)
     assert ended is not None
@@ -166,15 +170,7 @@ def test_a_job_whose_run_is_in_a_queue_that_moves_goes_on_waiting(here: Installa
     job = enqueue(here, key_of(here))
     dagster_run(here, STATUS.NOT_STARTED, {RUN_ID_TAG: job.id})
     here.workshop.clock.sleep(here.workshop.settings.start_deadline_minutes * 60 + 1)
-    runs.claim(
-        here.engine,
-        JobKey("osm_import", "town", job.boundary_ref, date(2024, 5, 1)),
-        dagster_run_id=dagster_run(here, STATUS.STARTED),
-        worker=worker(),
-        trigger="ui",
-        is_alive=lambda _: True,
-        now=here.workshop.clock.now(),
-    )
+    claim(here, dagster_run(here, STATUS.STARTED), worker(), day=ANOTHER_DAY)
     reconcile(here.workshop, here.instance, after=None, limit=10)
     assert runs.get(here.engine, job.id) == job
 
@@ -185,18 +181,10 @@ def test_a_job_whose_run_is_in_a_queue_that_moves_goes_on_waiting(here: Installa
 def test_all_running_jobs_are_looked_at_however_many_and_whatever_one_of_them_is(
     here: Installation,
 ) -> None:
-    boundary = here.workshop.cities.get("town").boundary_key
-    gone = " ".join((worker().split(" ")[0], "not-a-number", "1.00"))
     for number in range(7):
-        runs.claim(
-            here.engine,
-            JobKey("osm_import", "town", boundary, date(2024, 5, 1 + number)),
-            dagster_run_id=dagster_run(here, STATUS.STARTED if number < 3 else STATUS.FAILURE),
-            worker=gone,  # of the first three nobody can tell
-            trigger="ui",
-            is_alive=lambda _: True,
-            now=NOON,
-        )
+        run_id = dagster_run(here, STATUS.STARTED if number < 3 else STATUS.FAILURE)
+        # Of the first three nobody can tell.
+        claim(here, run_id, unreadable(), day=date(2024, 5, 1 + number))
     reconcile(here.workshop, here.instance, after=None, limit=2)
     assert [run.status for run in sorted(here.ledger(), key=lambda run: run.day)] == [
         *("RUNNING",) * 3,
@@ -249,10 +237,13 @@ def test_a_run_whose_process_is_gone_before_it_claimed_anything_ends_in_dagster(
     lives = dagster_run(here, status, {WORKER_TAG: worker()})
     elsewhere = dagster_run(here, status, {WORKER_TAG: ELSEWHERE})
     nameless = dagster_run(here, status)
-    dead = dagster_run(here, status, {WORKER_TAG: gone()})
+    first = dagster_run(here, status, {WORKER_TAG: gone()})
+    spoilt = dagster_run(here, status, {WORKER_TAG: unreadable()})
+    last = dagster_run(here, status, {WORKER_TAG: gone()})
     reconcile(here.workshop, here.instance, after=None, limit=10)
-    assert [status_of(here, run) for run in (lives, elsewhere, nameless)] == [status] * 3
-    assert status_of(here, dead) == ends
+    left_alone = (lives, elsewhere, nameless, spoilt)
+    assert [status_of(here, run) for run in left_alone] == [status] * len(left_alone)
+    assert [status_of(here, run) for run in (first, last)] == [ends] * 2
 
 
 def test_a_job_whose_run_lost_its_process_before_the_claim_ends(here: Installation) -> None:

@@ -91,6 +91,11 @@ def test_production_differs_from_development_where_it_must() -> None:
     assert production == development
 
 
+def test_the_installed_workspace_is_that_of_a_checkout() -> None:
+    installed = yaml_of(ROOT / "ingestion_pipeline" / "workspace.yaml")
+    assert installed == yaml_of(ROOT / "workspace.yaml")
+
+
 def test_the_workspace_names_the_code_server() -> None:
     path = str(DEPLOY / "workspace.yaml")
     (origin,) = location_origins_from_yaml_paths([path])
