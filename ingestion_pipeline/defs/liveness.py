@@ -20,7 +20,7 @@ import psutil
 from ingestion_pipeline.staging.runs import Run
 
 WORKER_TAG = "ingestion/worker"
-"""Names the process that works for a Dagster run, from before it is STARTED."""
+"""Names the process that works for a Dagster run, from just after its start, before any step."""
 
 _SEPARATOR = " "
 

@@ -376,9 +376,9 @@ def test_a_run_worker_that_is_killed_while_it_waits_for_its_turn_is_followed_by_
 
 
 def started(platform: Platform, ids: Sequence[str]) -> list[DagsterRun]:
-    """Give the runs of jobs that Dagster has started."""
+    """Give the runs of jobs that Dagster has started, and that have named their process."""
     found = [run for job in ids for run in platform.dagster_runs(**{"ingestion/run_id": job})]
-    return [run for run in found if run.status == "STARTED"]
+    return [run for run in found if run.status == "STARTED" and WORKER_TAG in run.tags]
 
 
 def test_a_run_worker_that_is_killed_while_it_writes_leaves_no_row_and_is_followed_by_another(
