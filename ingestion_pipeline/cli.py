@@ -390,10 +390,11 @@ def _database(settings: Settings) -> sa.Engine:
 
 
 def _slice(city: City, day: date) -> Any:
-    from ingestion_pipeline.defs.assets.osm import DATASET, SOURCE
+    from ingestion_pipeline.datasets import POI
+    from ingestion_pipeline.defs.assets.osm import SOURCE
     from ingestion_pipeline.staging.days import Slice
 
-    return Slice(city.slug, DATASET, SOURCE, day)
+    return Slice(city.slug, POI.name, SOURCE, day)
 
 
 def _require_partition(settings: Settings, day: date) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from ingestion_pipeline.datasets import POI
 from ingestion_pipeline.defs.assets import osm
 from ingestion_pipeline.identity import JobType
 
@@ -46,7 +47,7 @@ OSM_IMPORT = IngestionJob(
         description="Stage one city's POIs of one UTC day from OpenStreetMap.",
     ),
     chain=osm.CHAIN,
-    dataset=osm.DATASET,
+    dataset=POI.name,
     source=osm.SOURCE,
 )
 
