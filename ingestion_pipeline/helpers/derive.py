@@ -269,11 +269,21 @@ def _details(tags: Tags, kind: Kind) -> dict[str, str]:
     return found | {key: value for key, value in tags.items() if key.startswith(beginnings)}
 
 
-_GONE = ("disused", "abandoned", "closed", "demolished", "razed", "removed")
+_STATUS_BY_FLAG = {
+    "abandoned": "abandoned",
+    "closed": "disused",
+    "demolished": "demolished",
+    "destroyed": "demolished",
+    "disused": "disused",
+    "razed": "demolished",
+    "removed": "demolished",
+}
+_OUT_OF_ORDER = ("broken", "closed", "out_of_order")
 
 
 def _status(tags: Tags) -> str:
-    """Tell whether a helper can be used, as far as it is said with `disused=yes` or the like."""
-    if tags.get("operational_status") in {"closed", "broken", "out_of_order", "needs_maintenance"}:
-        return "out_of_order"
-    return next((word for word in _GONE if tags.get(word) == "yes"), "operating")
+    """Tell whether a helper can be used, as far as its object says (`disused=yes`)."""
+    for flag, status in _STATUS_BY_FLAG.items():
+        if tags.get(flag) == "yes":
+            return status
+    return "out_of_order" if tags.get("operational_status") in _OUT_OF_ORDER else "operating"
