@@ -19,8 +19,16 @@ if TYPE_CHECKING:
     from ingestion_pipeline.lake.snapshots import Manifest
 
 
-_CODE = ("ingestion_pipeline", "ingestion_pipeline.osm", "ingestion_pipeline.staging")
-_LIBRARIES = ("shapely", "pyproj", "numpy", "osmium", "msgspec", "pyarrow")
+_CODE = (
+    "ingestion_pipeline",
+    "ingestion_pipeline.osm",
+    "ingestion_pipeline.staging",
+    "ingestion_pipeline.text",
+)
+_LIBRARIES = (
+    *("shapely", "pyproj", "numpy", "osmium", "msgspec", "pyarrow"),
+    *("email-validator", "idna", "ada-url", "regex", "langcodes"),
+)
 """What has a hand in the rows; where one is another, a day is made again and compared."""
 
 
@@ -60,7 +68,7 @@ def evidence_of(city: City, manifest: Manifest) -> SliceEvidence:
                 *(version(library) for library in _LIBRARIES),
                 # Of the city, what its rows and the acceptance of its day depend on.
                 *(city.boundary_key, list(city.bbox), dict(city.name), list(city.languages)),
-                *(city.local_language, city.minimum_pois),
+                *(city.local_language, city.country, city.minimum_pois),
             ]
         ),
     )

@@ -87,6 +87,8 @@ def of_pois(
         "point_source": dg.MetadataValue.md(_table("point from", count_by(table, "point_source"))),
         "status": dg.MetadataValue.md(_table("status", count_by(table, "status"))),
         "opening_hours_not_understood": dg.MetadataValue.int(pois.unparsed_opening_hours),
+        "contacts_not_understood": dg.MetadataValue.int(pois.unparsed_contacts),
+        "transliterated_names": dg.MetadataValue.int(pois.transliterated_names),
         "outside_boundary": dg.MetadataValue.int(pois.outside),
         "rejected": dg.MetadataValue.int(len(rejections)),
         "rejections": dg.MetadataValue.md(_rejections(rejections)),

@@ -55,7 +55,13 @@ CHAIN = ("osm_snapshot", "osm_pois", "poi_staging")
 UPSTREAM_POOL = "osm_upstream"
 """Dagster's concurrency pool of what asks an upstream server; `dagster.yaml` has its limit."""
 
-_COUNTS = ("outside", "generic", "unparsed_opening_hours")
+_COUNTS = (
+    "outside",
+    "generic",
+    "unparsed_opening_hours",
+    "unparsed_contacts",
+    "transliterated_names",
+)
 
 
 class SnapshotConfig(dg.Config):
@@ -228,6 +234,7 @@ def _normalized(workshop: Workshop, work: Work, manifest: Manifest) -> "Pois":
         ),
         languages=city.languages,
         local_language=city.local_language,
+        country=city.country,
         taxonomy=Taxonomy.load(),
     )
     require_enough(pois.table.num_rows, minimum=city.minimum_pois, city=city.slug, day=work.day)
