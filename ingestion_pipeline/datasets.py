@@ -46,7 +46,12 @@ def _helper_rules() -> str:
     return f"{rules_version()}; {_poi_rules()}"
 
 
-_CODE = ("ingestion_pipeline", "ingestion_pipeline.osm", "ingestion_pipeline.staging")
+_CODE = (
+    "ingestion_pipeline",
+    "ingestion_pipeline.osm",
+    "ingestion_pipeline.staging",
+    "ingestion_pipeline.text",
+)
 
 POI = Dataset("poi", POIS, _poi_rules, _CODE)
 HELPER = Dataset(

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from ingestion_pipeline.lake.snapshots import Manifest
 
 
-_LIBRARIES = ("shapely", "pyproj", "numpy", "osmium", "msgspec", "pyarrow")
+_LIBRARIES = (
+    *("shapely", "pyproj", "numpy", "osmium", "msgspec", "pyarrow"),
+    *("email-validator", "idna", "ada-url", "regex", "langcodes"),
+)
 """What has a hand in the rows; where one is another, a day is made again and compared."""
 
 
@@ -59,7 +62,7 @@ def evidence_of(city: City, manifest: Manifest) -> SliceEvidence:
                 *(version(library) for library in _LIBRARIES),
                 # Of the city, what its rows and the acceptance of its day depend on.
                 *(city.boundary_key, list(city.bbox), dict(city.name), list(city.languages)),
-                *(city.local_language, city.minimum_pois),
+                *(city.local_language, city.country, city.minimum_pois),
             ]
         ),
     )

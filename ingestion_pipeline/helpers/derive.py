@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ingestion_pipeline.hashing import canonical_json, row_hashes
 from ingestion_pipeline.helpers.kinds import KINDS, Kind
+from ingestion_pipeline.text.hours import normalized_hours
+from ingestion_pipeline.text.names import names_by_language
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     import pyarrow as pa
+
+    from ingestion_pipeline.text.names import Namer
 
 T = TypeVar("T")
 Tags = dict[str, str]
@@ -120,9 +124,7 @@ def helpers_of(tags: Mapping[str, str]) -> list[Found]:
 def derive(
     objects: OsmObjects,
     *,
-    name_of: Callable[[Tags], tuple[str | None, str | None]],
-    names_of: Callable[[Tags], dict[str, str]],
-    hours_of: Callable[[str], str | None],
+    namer: Namer,
     licence: str,
     attribution: str,
 ) -> Helpers:
@@ -130,9 +132,7 @@ def derive(
 
     Args:
         objects: The city's objects; those that give no helper are left out.
-        name_of: Gives the display name in the city's languages, and the key that it is from.
-        names_of: Gives the names by language.
-        hours_of: Writes opening hours in one form; None where they cannot be understood.
+        namer: Chooses the names that are shown to the city's readers.
         licence: SPDX identifier of the data's licence.
         attribution: The text that a product must show.
     """
@@ -148,11 +148,11 @@ def derive(
     parents = _at(objects.source_ref, position)
     columns = [_said(*each) for each in zip(tags, kinds, derived_from, strict=True)]
     raw_hours = [_opening_hours(*each) for each in zip(tags, kinds, derived_from, strict=True)]
-    hours = [None if raw is None else hours_of(raw) for raw in raw_hours]
+    hours = [None if raw is None else normalized_hours(raw) for raw in raw_hours]
     geometry = _at(objects.geometry, position)
     versions = _at(objects.osm_version, position)
     tags_text = [canonical_json(each) for each in tags]
-    display = [name_of(each) for each in tags]
+    display = [namer.display_name(each) for each in tags]
     text = pa.string()
     table = pa.table(
         {
@@ -177,7 +177,7 @@ def derive(
             ),
             "name": pa.array([name for name, _ in display], text),
             "name_source": pa.array([key for _, key in display], text),
-            "names": pa.array([canonical_json(names_of(each)) for each in tags], text),
+            "names": pa.array([canonical_json(names_by_language(each)) for each in tags], text),
             "tags": pa.array(tags_text, text),
             "geometry": pa.array(geometry, pa.binary()),
             "lon": pa.array(_at(objects.lon, position), pa.float64()),

@@ -107,16 +107,14 @@ def _derived(
     workshop: Workshop, work: Work, manifest: Manifest
 ) -> "tuple[Helpers, Located, Sequence[Rejection]]":
     from ingestion_pipeline.helpers.derive import derive
-    from ingestion_pipeline.osm import normalize
     from ingestion_pipeline.osm.locate import locate
+    from ingestion_pipeline.text.names import Namer
 
     reading = snapshots.read(workshop, work, manifest, HELPER)
     located = locate(reading.features, snapshots.boundary_in(reading, work))
     helpers = derive(
         _objects(located),
-        name_of=normalize.namer(work.city.languages, work.city.local_language),
-        names_of=normalize.names_by_language,
-        hours_of=normalize.normal_opening_hours,
+        namer=Namer(work.city.languages, work.city.local_language),
         licence=manifest.licence,
         attribution=manifest.attribution,
     )
@@ -128,11 +126,10 @@ def _objects(located: "Located") -> "OsmObjects":
     import shapely
 
     from ingestion_pipeline.helpers.derive import OsmObjects
-    from ingestion_pipeline.osm.normalize import source_refs
 
     features = located.features
     return OsmObjects(
-        source_ref=source_refs(features),
+        source_ref=features.source_refs(),
         osm_type=features.osm_type.tolist(),
         osm_id=features.osm_id.tolist(),
         osm_version=[int(number) or None for number in features.version],

@@ -46,7 +46,13 @@ CHAIN = ("osm_snapshot", "osm_pois", "poi_staging")
 UPSTREAM_POOL = "osm_upstream"
 """Dagster's concurrency pool of what asks an upstream server; `dagster.yaml` has its limit."""
 
-_COUNTS = ("outside", "generic", "unparsed_opening_hours")
+_COUNTS = (
+    "outside",
+    "generic",
+    "unparsed_opening_hours",
+    "unparsed_contacts",
+    "transliterated_names",
+)
 
 
 def build_osm_assets(
@@ -141,7 +147,7 @@ def stage_pois(workshop: Workshop, work: Work) -> dg.MaterializeResult[None]:
         claim=work.claim,
         now=now,
     )
-    log.info(metadata.sentence_on_slice(result))
+    log.info(metadata.sentence_on_slice(result, what="POIs"))
     return dg.MaterializeResult(
         metadata=metadata.of_slice(result, evidence, database=workshop.database_address)
     )
@@ -158,6 +164,7 @@ def _normalized(workshop: Workshop, work: Work, manifest: Manifest) -> "Pois":
         boundary=snapshots.boundary_in(reading, work),
         languages=city.languages,
         local_language=city.local_language,
+        country=city.country,
         taxonomy=Taxonomy.load(),
     )
     require_enough(pois.table.num_rows, minimum=city.minimum_pois, city=city.slug, day=work.day)
