@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from ingestion_pipeline.osm.boundary import Boundary
 
-RULES = 1
+RULES = 2
 """Raised with every change, here or in `assemble.py`, that changes what a reader sees."""
 
 NAME_KEYS = ("name", "int_name", "official_name", "short_name", "brand", "operator")
@@ -116,6 +116,7 @@ def normalize(
     tags_text = [canonical_json(tag) for tag in tags]
     versions = [int(number) or None for number in features.version[keep]]
     name_keys = _name_keys(languages, local_language)
+    name_sources = [_name_source(tag, name_keys) for tag in tags]
     text = pa.string()
     columns = {
         "source_ref": pa.array(refs, text),
@@ -128,7 +129,10 @@ def normalize(
         ),
         "category": pa.array([each.category for each in found], text),
         "categories": pa.array([canonical_json(list(each.categories)) for each in found], text),
-        "name": pa.array([_display_name(tag, name_keys) for tag in tags], text),
+        "name": pa.array(
+            [key and tag[key].strip() for tag, key in zip(tags, name_sources, strict=True)], text
+        ),
+        "name_source": pa.array(name_sources, text),
         "names": pa.array([canonical_json(_names(tag)) for tag in tags], text),
         "tags": pa.array(tags_text, text),
         "geometry": pa.array(wkb, pa.binary()),
@@ -198,11 +202,9 @@ def _name_keys(languages: Iterable[str], local_language: str | None) -> tuple[st
     return (*chain, *NAME_KEYS)
 
 
-def _display_name(tags: Mapping[str, str], keys: Iterable[str]) -> str | None:
-    for key in keys:
-        if name := tags.get(key, "").strip():
-            return name
-    return None
+def _name_source(tags: Mapping[str, str], keys: Iterable[str]) -> str | None:
+    """Find the first of the keys that names the feature."""
+    return next((key for key in keys if tags.get(key, "").strip()), None)
 
 
 def _names(tags: Mapping[str, str]) -> dict[str, str]:
