@@ -35,6 +35,11 @@ from ingestion_pipeline.staging.tables import (
     poi_ingestion_staging,
     staged_partition,
 )
+from ingestion_pipeline_tests.days_model import (
+    expected_differences,
+    following_day,
+    maximal_versions,
+)
 from ingestion_pipeline_tests.staged import (
     NOW,
     claim_key,
@@ -63,10 +68,6 @@ def days_after(offset: int) -> date:
     return DAY + timedelta(days=offset)
 
 
-def following_day(model: dict[date, dict[str, str]], day: date) -> date | None:
-    return min((staged for staged in model if staged > day), default=None)
-
-
 def versions(engine: sa.Engine, city: str) -> list[tuple[str, str, date, date | None]]:
     table = poi_ingestion_staging
     with engine.connect() as connection:
@@ -88,39 +89,6 @@ def partitions(engine: sa.Engine, city: str) -> dict[date, tuple[int, int, int, 
 def names_on(engine: sa.Engine, city: str, day: date) -> dict[str, str] | None:
     rows = read_day(engine, slice_of(city, day), ["source_ref", "name"])
     return None if rows is None else {row["source_ref"]: row["name"] for row in rows}
-
-
-def expected_differences(
-    model: dict[date, dict[str, str]],
-) -> dict[date, tuple[int, int, int, int]]:
-    result = {}
-    before: dict[str, str] = {}
-    for day in sorted(model):
-        now = model[day]
-        result[day] = (
-            len(now),
-            len(now.keys() - before.keys()),
-            sum(1 for ref in now.keys() & before.keys() if now[ref] != before[ref]),
-            len(before.keys() - now.keys()),
-        )
-        before = now
-    return result
-
-
-def maximal_versions(
-    model: dict[date, dict[str, str]],
-) -> list[tuple[str, str, date, date | None]]:
-    """The versions that a dictionary of days must come to: runs of equal content."""
-    days = sorted(model)
-    result: list[tuple[str, str, date, date | None]] = []
-    for ref in sorted({ref for day in days for ref in model[day]}):
-        for content, run in itertools.groupby(days, key=lambda day: model[day].get(ref)):
-            covered = list(run)
-            if content is not None:
-                after = days.index(covered[-1]) + 1
-                end = days[after] if after < len(days) else None
-                result.append((ref, content, covered[0], end))
-    return result
 
 
 @settings(
@@ -332,6 +300,8 @@ OTHER_EVIDENCE: dict[str, Any] = {
     "licence": "CC0-1.0",
     "attribution": "somebody else",
     "inputs_digest": "1" * 32,
+    "stale_reason": "the feed did not answer",
+    "accepted_reason": "a street was closed; I looked",
 }
 
 
@@ -352,7 +322,18 @@ def test_a_day_with_other_evidence_is_compared_again_and_then_confirmed(
     assert _status(engine, claim.run_id) == "RUNNING"
     _replace(engine, claim, evidence=other)
     assert _confirm(engine, evidence=other) is not None
-    assert _confirm(engine) is None
+    assert (_confirm(engine) is None) == (name != "accepted_reason")
+
+
+def test_that_a_day_was_accepted_stays_told_when_it_is_confirmed_without_a_word(
+    engine: sa.Engine,
+) -> None:
+    accepted = replace(evidence_of(DAY), accepted_reason="a street was closed; I looked")
+    _replace(engine, claim_key(engine, "kazan", DAY), evidence=accepted)
+    assert _confirm(engine) is not None
+    with engine.connect() as connection:
+        told = connection.execute(sa.select(staged_partition.c.accepted_reason)).scalars().all()
+    assert told == [accepted.accepted_reason]
 
 
 def test_a_day_that_is_not_staged_cannot_be_confirmed(engine: sa.Engine) -> None:

@@ -29,8 +29,17 @@ from ingestion_pipeline.osm.assemble import representative_points
 from ingestion_pipeline.osm.taxonomy import Status
 from ingestion_pipeline.settings import Settings
 from ingestion_pipeline.staging import runs, tables
+from ingestion_pipeline.staging.days import Change
 from ingestion_pipeline.staging.slices import RejectedObject, replace_slice
-from ingestion_pipeline_tests.staged import NOW, claim_key, evidence_of, poi_rows, slice_of
+from ingestion_pipeline.staging.views import VIEWS, definitions
+from ingestion_pipeline_tests.staged import (
+    NOW,
+    claim_key,
+    evidence_of,
+    poi_rows,
+    slice_of,
+    stage_helpers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -208,6 +217,25 @@ class TestDataDictionary:
         headings = set(re.findall(r"^## `(\w+)`$", DICTIONARY, re.MULTILINE))
         assert headings == set(tables.metadata.tables)
 
+    @pytest.mark.parametrize("dataset", VIEWS)
+    @pytest.mark.parametrize(
+        ("heading", "kind"),
+        [("### Current", "current"), ("### Days", "day"), ("### Changes", "change")],
+    )
+    def test_every_column_of_a_view_is_documented_in_order(
+        self, dataset: str, heading: str, kind: str
+    ) -> None:
+        name = getattr(VIEWS[dataset], kind)
+        content = tables.content_columns(tables.VERSION_TABLES[dataset])
+        stand_for = {"*content*": content, "*class*": (tables.CLASS_COLUMNS[dataset],)}
+        documented = [
+            column
+            for word in first_words(section(DICTIONARY, heading))
+            for column in stand_for.get(word, (word,))
+        ]
+        assert documented == definitions()[name].selected_columns.keys()
+        assert f"`{name}`" in section(DICTIONARY, heading)
+
     @pytest.mark.parametrize(
         ("heading", "values"),
         [
@@ -218,6 +246,7 @@ class TestDataDictionary:
             ("### `obtained`", get_args(get_type_hints(features.Evidence)["obtained"])),
             ("### Run status", get_args(runs.Status)),
             ("### `trigger`", get_args(runs.Trigger)),
+            ("### `cause`", get_args(get_type_hints(Change)["cause"])),
         ],
     )
     def test_a_vocabulary_is_documented_and_no_other_word(
@@ -258,8 +287,10 @@ class TestExampleQueries:
 
     def test_the_rows_of_a_day_are_what_was_staged(self, engine: sa.Engine) -> None:
         stage_two_days(engine)
+        view, table = QUERIES[:2]
         with engine.connect() as connection:
-            rows = connection.execute(sa.text(QUERIES[0].sql)).all()
+            rows = connection.execute(sa.text(view.sql)).all()
+            assert connection.execute(sa.text(table.sql)).all() == rows
         assert [(row[0], row[2]) for row in rows] == [
             ("node/60068035", "before"),
             ("node/7", "stays"),
@@ -267,12 +298,17 @@ class TestExampleQueries:
 
     def test_the_difference_of_two_days_is_what_changed(self, engine: sa.Engine) -> None:
         stage_two_days(engine)
-        (difference,) = (query for query in QUERIES if "FULL JOIN" in query.sql)
+        feed, newest = (query for query in QUERIES if "FROM poi_change" in query.sql)
         with engine.connect() as connection:
-            rows = connection.execute(sa.text(difference.sql)).all()
-        assert [tuple(row) for row in rows] == [
-            ("node/60068035", "changed", "upstream", "before", "after"),
-            ("node/8", "added", "upstream", None, "new"),
+            changes = connection.execute(sa.text(feed.sql)).all()
+            brought = connection.execute(sa.text(newest.sql)).all()
+        assert [(row.source_ref, row.change, row.cause, row.name) for row in changes] == [
+            ("node/60068035", "changed", "upstream", "after"),
+            ("node/8", "added", "upstream", "new"),
+        ]
+        assert [(row.source_ref, row.name_before, row.name) for row in brought] == [
+            ("node/60068035", "before", "after"),
+            ("node/8", None, "new"),
         ]
 
 
@@ -292,6 +328,8 @@ def stage_two_days(engine: sa.Engine) -> None:
             claim=claim_key(engine, "helsinki", day),
             now=NOW,
         )
+    toilets = {"osm": {"node/9#toilets": "wc"}, "feed:city": {"1#toilets": "WC"}}
+    stage_helpers(engine, "helsinki", date(2019, 4, 22), toilets)
 
 
 def in_helsinki(rows: pa.Table) -> pa.Table:
