@@ -64,6 +64,8 @@ class SliceEvidence:
     attribution: str
     inputs_digest: str
     """Of everything that the rows were computed from, the code included."""
+    accepted_reason: str | None = None
+    """Why an operator accepted the day though a check had stopped it."""
 
 
 @dataclass(frozen=True)
@@ -295,8 +297,13 @@ def confirm_slice(
 
 
 def is_staged_from(staged: sa.RowMapping, evidence: SliceEvidence) -> bool:
-    """Tell whether a day's row of `staged_partition` was written for the very same evidence."""
-    return all(staged[name] == value for name, value in vars(evidence).items())
+    """Tell whether a day's row of `staged_partition` was written for the very same evidence.
+
+    Why it was accepted is no part of that: a day that was accepted once is staged, whoever asks.
+    """
+    return all(
+        staged[name] == value for name, value in vars(evidence).items() if name != "accepted_reason"
+    )
 
 
 def _checked_columns(target: Slice, rows: pa.Table) -> dict[str, list[Any]]:

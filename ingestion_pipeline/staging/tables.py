@@ -98,6 +98,7 @@ staged_partition = sa.Table(
     sa.Column("run_id", sa.Text, nullable=False),
     sa.Column("staged_at", UtcDateTime, nullable=False),
     sa.Column("inputs_digest", sa.Text),
+    sa.Column("accepted_reason", sa.Text),
 )
 
 ingestion_rejection = sa.Table(

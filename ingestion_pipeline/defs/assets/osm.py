@@ -20,6 +20,12 @@ import dagster as dg
 from ingestion_pipeline import sources
 from ingestion_pipeline.cities import boundary_names_match
 from ingestion_pipeline.defs import metadata
+from ingestion_pipeline.defs.checks import (
+    Acceptance,
+    build_check_specs,
+    examine_slice,
+    results_of,
+)
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.work import Work, city_day_step
 from ingestion_pipeline.lake.errors import FrameOutdated, SnapshotDamaged, SnapshotMissing
@@ -31,6 +37,7 @@ from ingestion_pipeline.osm.errors import OsmError
 from ingestion_pipeline.osm.honesty import require_enough
 from ingestion_pipeline.osm.selection import SELECTION_DIGEST
 from ingestion_pipeline.provenance import evidence_of, holds_what_is_asked
+from ingestion_pipeline.quality.errors import StoppedByCheck
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice
 from ingestion_pipeline.staging.slices import (
@@ -63,6 +70,13 @@ class SnapshotConfig(dg.Config):
 
     refetch: bool = False
     """Ask upstream again, even where the day has a stored snapshot."""
+
+
+class StagingConfig(dg.Config):
+    """How a day is staged."""
+
+    accept: Acceptance | None = None
+    """Stage the day though a check stops it."""
 
 
 def build_osm_assets(
@@ -106,12 +120,23 @@ def build_osm_assets(
         group_name="osm",
         kinds={"sql"},
         description="The day's slice of `poi_ingestion_staging`: versions of POIs with their "
-        "validity. Writes only what changed, in one transaction with the run's SUCCEEDED.",
+        "validity. Writes only what changed, in one transaction with the run's SUCCEEDED. The "
+        "checks come first; set `accept.reason` in the run config to stage a day that they stop.",
+        check_specs=build_check_specs("poi_staging", partitions),
     )
     def poi_staging(
-        context: dg.AssetExecutionContext, workshop: dg.ResourceParam[Workshop]
-    ) -> dg.MaterializeResult[None]:
-        return step(context, workshop, stage_pois)
+        context: dg.AssetExecutionContext,
+        config: StagingConfig,
+        workshop: dg.ResourceParam[Workshop],
+    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
+        try:
+            staged = step(context, workshop, partial(stage_pois, accept=config.accept))
+        except dg.Failure as failure:
+            # The ledger knows; now the partition's page shows what the checks found.
+            if isinstance(failure.__cause__, StoppedByCheck):
+                yield from results_of(failure.__cause__.findings, stopped=True)
+            raise
+        yield staged
 
     return [osm_snapshot, osm_pois, poi_staging]
 
@@ -156,28 +181,39 @@ def shape_pois(workshop: Workshop, work: Work) -> dg.MaterializeResult[None]:
     )
 
 
-def stage_pois(workshop: Workshop, work: Work) -> dg.MaterializeResult[None]:
-    """Make the day's slice equal to its frame."""
+def stage_pois(
+    workshop: Workshop, work: Work, *, accept: Acceptance | None = None
+) -> dg.MaterializeResult[None]:
+    """Make the day's slice equal to its frame, if the checks or an operator let it pass."""
+    from ingestion_pipeline.quality.examine import reason_of, require_accepted
+
+    reason = reason_of(accept.reason) if accept else None
     described = describe_frame(workshop.lake, _frame_key(work))
     stated = described["evidence"]
     evidence = SliceEvidence(**stated | {"as_of": datetime.fromisoformat(stated["as_of"])})
     _require_current(workshop, work, evidence)
     target = Slice(work.city.slug, DATASET, SOURCE, work.day)
+    frame = read_frame(workshop.lake, _frame_key(work))
+    findings = examine_slice(workshop, work, target, frame, evidence)
     now = workshop.clock.now()
-    result = confirm_slice(
-        workshop.engine, target, evidence=evidence, claim=work.claim, now=now
-    ) or replace_slice(
-        workshop.engine,
-        target,
-        read_frame(workshop.lake, _frame_key(work)),
-        rejections=[RejectedObject(**rejected) for rejected in described["rejections"]],
-        evidence=evidence,
-        claim=work.claim,
-        now=now,
-    )
+    result = confirm_slice(workshop.engine, target, evidence=evidence, claim=work.claim, now=now)
+    if result is None:
+        evidence = replace(
+            evidence, accepted_reason=require_accepted(findings, reason, what=str(target))
+        )
+        result = replace_slice(
+            workshop.engine,
+            target,
+            frame,
+            rejections=[RejectedObject(**rejected) for rejected in described["rejections"]],
+            evidence=evidence,
+            claim=work.claim,
+            now=now,
+        )
     log.info(metadata.sentence_on_slice(result))
     return dg.MaterializeResult(
-        metadata=metadata.of_slice(result, evidence, database=workshop.database_address)
+        metadata=metadata.of_slice(result, evidence, database=workshop.database_address),
+        check_results=results_of(findings, stopped=False, accepted_reason=evidence.accepted_reason),
     )
 
 
