@@ -31,8 +31,18 @@ LARGEST_WANDER = 0.1
 CHANGE_PER_DAY = 0.001
 """The share of POIs that change on a day; all of them may be gone after a pause."""
 
+LEAST_REACH = 0.05
+"""The narrowest band of the whole, in logarithms: three times the liveliest day ever measured, on
+which 1.6 % of a city's POIs changed. It matters to cities of more than some ten thousand POIs."""
+
+LEAST_REACH_OF_CATEGORY = 0.5
+"""The narrowest band of a category: a mapper may go through a third of one on a day."""
+
 SIZEABLE = 50
 """The smallest usual count of a category whose fall stops a day."""
+
+NAMED = 8
+"""How many categories a message names; the table has all."""
 
 SHOWN = 25
 """How many categories are shown beside those that stand out."""
@@ -51,7 +61,7 @@ class Band:
     high: int
 
 
-def band_of(past: Sequence[int], *, pause_days: int) -> Band:
+def band_of(past: Sequence[int], *, pause_days: int, least_reach: float = LEAST_REACH) -> Band:
     """Work out between which counts a day is expected.
 
     On the scale of logarithms, the spread is the median absolute deviation of the past together
@@ -61,12 +71,13 @@ def band_of(past: Sequence[int], *, pause_days: int) -> Band:
     Args:
         past: The counts of one or more earlier days, in any order.
         pause_days: Days from the newest of them to the day that is judged.
+        least_reach: The narrowest that the band may be to either side, in logarithms.
     """
     counts = np.maximum(np.asarray(past, dtype=float), 1.0)
     middle = float(np.median(counts))
     wander = _MAD_TO_SIGMA * float(np.median(np.abs(np.log(counts / middle))))
     sigma = math.hypot(min(wander, LARGEST_WANDER), 1 / math.sqrt(middle))
-    reach = STRICTNESS * (1 + 1 / len(past)) * sigma + CHANGE_PER_DAY * pause_days
+    reach = max(STRICTNESS * (1 + 1 / len(past)) * sigma, least_reach) + CHANGE_PER_DAY * pause_days
     return Band(
         usual=float(np.median(past)),
         low=math.floor(middle * math.exp(-reach)),
@@ -135,7 +146,8 @@ class _Line:
 
     @classmethod
     def of(cls, name: str, seen: int, past: Sequence[int], pause_days: int) -> _Line:
-        return cls(name, seen, band_of(past, pause_days=pause_days))
+        least = LEAST_REACH if name == ALL else LEAST_REACH_OF_CATEGORY
+        return cls(name, seen, band_of(past, pause_days=pause_days, least_reach=least))
 
     @property
     def is_judged(self) -> bool:
@@ -166,7 +178,7 @@ def _pause(today: Census, past: Sequence[Census]) -> int:
 def _said(lines: Sequence[_Line]) -> str:
     """Name what stands out, the farthest from its usual count first after the whole."""
     ordered = sorted(lines, key=lambda line: (line.name != ALL, -abs(line.seen - line.band.usual)))
-    named = [f"{line.name} {line.seen:,}, expected {line.expected}" for line in ordered[:SHOWN]]
+    named = [f"{line.name} {line.seen:,}, expected {line.expected}" for line in ordered[:NAMED]]
     more = len(ordered) - len(named)
     return "; ".join(named) + (f"; and {more} more categories" if more else "")
 

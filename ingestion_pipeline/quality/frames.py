@@ -59,7 +59,9 @@ def check_position(frame: pa.Table, *, window: tuple[float, float, float, float]
     known = np.isfinite(lon) & np.isfinite(lat)
     west, south, east, north = window
     inside = (west <= lon) & (lon <= east) & (south <= lat) & (lat <= north)
-    distance = shapely.distance(_geometries(frame), shapely.points(lon, lat))
+    points = np.full(len(lon), None, dtype=object)
+    points[known] = shapely.points(lon[known], lat[known])
+    distance = shapely.distance(_geometries(frame), points)
     return _finding(
         POSITION,
         frame,

@@ -215,15 +215,15 @@ def test_migrating_again_changes_nothing(engine: sa.Engine) -> None:
         connection.execute(sa.text("CREATE TABLE mine (number INTEGER)"))
     before = tables(engine)
     migrate(engine)
-    migrate(engine, "0002")
+    migrate(engine, "0003")
     assert tables(engine) == before
 
 
 ADDED = {
     ingestion_run: {"refetch", "cancel_requested_at"},
-    staged_partition: {"inputs_digest"},
+    staged_partition: {"inputs_digest", "accepted_reason"},
 }
-"""The columns that migration 0002 adds."""
+"""The columns that later migrations add."""
 
 
 def rows_as_of_0001(engine: sa.Engine) -> dict[str, list[Any]]:
@@ -267,7 +267,7 @@ def test_the_ledger_and_the_staged_days_come_through_the_second_migration_both_w
     migrate(empty, "0001")
     assert columns_and_indexes(empty) == first
     assert rows_as_of_0001(empty) == rows
-    with pytest.raises(DatabaseNotMigrated, match=r"at migration 0001 .* needs 0002"):
+    with pytest.raises(DatabaseNotMigrated, match=r"at migration 0001 .* needs 0003"):
         require_migrated(empty)
 
     migrate(empty)
@@ -357,7 +357,7 @@ def test_looking_for_a_geopackage_does_not_make_one(tmp_path: Path) -> None:
 def test_a_database_at_another_migration_is_refused_with_both_levels(engine: sa.Engine) -> None:
     set_revision(engine, "0000")
     with pytest.raises(
-        DatabaseNotMigrated, match=r"at migration 0000 .* needs 0002; run 'poi-ingest migrate'"
+        DatabaseNotMigrated, match=r"at migration 0000 .* needs 0003; run 'poi-ingest migrate'"
     ):
         require_migrated(engine)
 
@@ -366,7 +366,9 @@ def test_a_database_that_is_ahead_is_not_migrated_by_an_older_version(engine: sa
     set_revision(engine, "9999")
     before = tables(engine)
     for revision in ("head", "0001"):
-        with pytest.raises(DatabaseNotMigrated, match=r"from 9999 .*known migrations: 0001, 0002"):
+        with pytest.raises(
+            DatabaseNotMigrated, match=r"from 9999 .*known migrations: 0001, 0002, 0003"
+        ):
             migrate(engine, revision)
     with pytest.raises(DatabaseNotMigrated, match="at migration 9999"):
         require_migrated(engine)
@@ -374,7 +376,7 @@ def test_a_database_that_is_ahead_is_not_migrated_by_an_older_version(engine: sa
 
 
 def test_a_migration_that_does_not_exist_is_refused_with_those_that_do(empty: sa.Engine) -> None:
-    with pytest.raises(DatabaseNotMigrated, match=r"'no-such'.*known migrations: 0001, 0002"):
+    with pytest.raises(DatabaseNotMigrated, match=r"'no-such'.*known migrations: 0001, 0002, 0003"):
         migrate(empty, "no-such")
     assert tables(empty) == set()
 
