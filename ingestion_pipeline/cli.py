@@ -132,14 +132,17 @@ def cities() -> None:
 @click.option("--city", "slug", required=True, help="Slug of the city.")
 @click.option("--day", type=DAY, required=True, help="UTC day.")
 @click.option("--refetch", is_flag=True, help="Ask upstream again even if a snapshot is stored.")
-def run(slug: str, day: date, *, refetch: bool) -> None:
+@click.option("--accept", "reason", help="Stage the day though a check stops it, and keep why.")
+def run(slug: str, day: date, *, refetch: bool, reason: str | None) -> None:
     """Stage one city's POIs of one day, through Dagster, in this process."""
+    if reason is not None and not reason.strip():
+        raise click.BadParameter("say why the day's data is right", param_hint="--accept")
     settings = load_settings()
     cities = load_cities(settings.cities_file)
     city = cities.get(slug)
     _require_partition(settings, day)
     _log_to_stderr("ingestion_pipeline")
-    result = _run_job(settings, cities, city, day, refetch=refetch)
+    result = _run_job(settings, cities, city, day, refetch=refetch, reason=reason)
     if not result.success:
         _report_failure(result)
     _report_success(settings, city, day, result)
@@ -491,7 +494,7 @@ def _log_to_stderr(*loggers: str) -> None:
 
 
 def _run_job(
-    settings: Settings, cities: Cities, city: City, day: date, *, refetch: bool
+    settings: Settings, cities: Cities, city: City, day: date, *, refetch: bool, reason: str | None
 ) -> dg.ExecuteInProcessResult:
     from ingestion_pipeline.definitions import build_definitions
     from ingestion_pipeline.defs.assets.osm import JOB
@@ -514,7 +517,12 @@ def _run_job(
                 raise_on_error=False,
                 tags={TRIGGER_TAG: "cli"},
                 run_config={
-                    "ops": {"osm_snapshot": {"config": {"refetch": refetch}}},
+                    "ops": {
+                        "osm_snapshot": {"config": {"refetch": refetch}},
+                        "poi_staging": {
+                            "config": {} if reason is None else {"accept": {"reason": reason}}
+                        },
+                    },
                     "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
                 },
             )
@@ -621,6 +629,16 @@ def _report_success(
                 f"{compared} against the staged day before",
                 "",
             ),
+            *(
+                (
+                    "check",
+                    f"{found.check_name}: {found.description}",
+                    "",
+                )
+                for found in result.get_asset_check_evaluations()
+                if not found.passed
+            ),
+            *([("accepted", staged["accepted_reason"], "")] if "accepted_reason" in staged else []),
         ],
     )
     engine = _database(settings)

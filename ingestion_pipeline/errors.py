@@ -13,6 +13,7 @@ concrete error; those stand in one file per area (`osm/errors.py`, `staging/erro
     ├── ProcessEnded              development.py
     ├── OsmError                  osm/errors.py
     ├── LakeError                 lake/errors.py
+    ├── QualityError              quality/errors.py
     └── StagingError              staging/errors.py
 """
 

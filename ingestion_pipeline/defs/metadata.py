@@ -144,6 +144,11 @@ def of_slice(
         "as_of_source": dg.MetadataValue.text(evidence.as_of_source),
         "digest": dg.MetadataValue.text(evidence.digest),
         "rules_version": dg.MetadataValue.text(evidence.rules_version),
+        **(
+            {"accepted_reason": dg.MetadataValue.text(evidence.accepted_reason)}
+            if evidence.accepted_reason
+            else {}
+        ),
         "database": dg.MetadataValue.text(database),
         "columns": _COLUMNS_DOC,
     }

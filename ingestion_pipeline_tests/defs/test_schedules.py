@@ -36,8 +36,7 @@ DUE = datetime(2024, 6, 1, 0, 14, tzinfo=UTC)
 def tick(here: Installation, due: datetime = DUE) -> tuple[list[dg.RunRequest], str | None]:
     """Evaluate the town's schedule as the daemon does; give what it asks for, or why nothing."""
     definitions = build_definitions(here.workshop)
-    (schedule,) = definitions.schedules or ()
-    assert isinstance(schedule, dg.ScheduleDefinition)
+    schedule = definitions.get_schedule_def("osm_import_town_schedule")
     context = dg.build_schedule_context(
         instance=here.instance,
         scheduled_execution_time=due,

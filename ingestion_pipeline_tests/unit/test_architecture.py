@@ -21,7 +21,7 @@ PACKAGE = Path(ingestion_pipeline.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PLAIN_MODULES = [path for path in MODULES if path.name != "__init__.py"]
 
-ROOMS = ("osm", "helpers", "lake", "staging")
+ROOMS = ("osm", "helpers", "lake", "staging", "quality")
 """The domain: rooms that know nothing of each other, nor of what puts them together."""
 
 COMMON = {"errors", "hashing", "identity", "clock", "text"}

@@ -6,7 +6,7 @@ stores and reports. Does not belong here: how any of that is done (`sources.py`,
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
@@ -16,6 +16,12 @@ import dagster as dg
 
 from ingestion_pipeline.datasets import POI
 from ingestion_pipeline.defs import metadata, snapshots
+from ingestion_pipeline.defs.checks import (
+    Acceptance,
+    build_check_specs,
+    examine_slice,
+    results_of,
+)
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.snapshots import SnapshotConfig, take_snapshot
 from ingestion_pipeline.defs.work import Work, city_day_step
@@ -24,6 +30,7 @@ from ingestion_pipeline.lake.frames import describe_frame, frame_key, read_frame
 from ingestion_pipeline.lake.snapshots import Manifest
 from ingestion_pipeline.osm.honesty import require_enough
 from ingestion_pipeline.provenance import evidence_of
+from ingestion_pipeline.quality.errors import StoppedByCheck
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice
 from ingestion_pipeline.staging.slices import (
@@ -53,6 +60,13 @@ _COUNTS = (
     "unparsed_contacts",
     "transliterated_names",
 )
+
+
+class StagingConfig(dg.Config):
+    """How a day is staged."""
+
+    accept: Acceptance | None = None
+    """Stage the day though a check stops it."""
 
 
 def build_osm_assets(
@@ -96,12 +110,23 @@ def build_osm_assets(
         group_name="osm",
         kinds={"sql"},
         description="The day's slice of `poi_ingestion_staging`: versions of POIs with their "
-        "validity. Writes only what changed, in one transaction with the run's SUCCEEDED.",
+        "validity. Writes only what changed, in one transaction with the run's SUCCEEDED. The "
+        "checks come first; set `accept.reason` in the run config to stage a day that they stop.",
+        check_specs=build_check_specs("poi_staging", partitions),
     )
     def poi_staging(
-        context: dg.AssetExecutionContext, workshop: dg.ResourceParam[Workshop]
-    ) -> dg.MaterializeResult[None]:
-        return step(context, workshop, stage_pois)
+        context: dg.AssetExecutionContext,
+        config: StagingConfig,
+        workshop: dg.ResourceParam[Workshop],
+    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
+        try:
+            staged = step(context, workshop, partial(stage_pois, accept=config.accept))
+        except dg.Failure as failure:
+            # The ledger knows; now the partition's page shows what the checks found.
+            if isinstance(failure.__cause__, StoppedByCheck):
+                yield from results_of(failure.__cause__.findings, stopped=True)
+            raise
+        yield staged
 
     return [osm_snapshot, osm_pois, poi_staging]
 
@@ -128,28 +153,39 @@ def shape_pois(workshop: Workshop, work: Work) -> dg.MaterializeResult[None]:
     )
 
 
-def stage_pois(workshop: Workshop, work: Work) -> dg.MaterializeResult[None]:
-    """Make the day's slice equal to its frame."""
+def stage_pois(
+    workshop: Workshop, work: Work, *, accept: Acceptance | None = None
+) -> dg.MaterializeResult[None]:
+    """Make the day's slice equal to its frame, if the checks or an operator let it pass."""
+    from ingestion_pipeline.quality.examine import reason_of, require_accepted
+
+    reason = reason_of(accept.reason) if accept else None
     described = describe_frame(workshop.lake, _frame_key(work))
     stated = described["evidence"]
     evidence = SliceEvidence(**stated | {"as_of": datetime.fromisoformat(stated["as_of"])})
     _require_current(workshop, work, evidence)
     target = Slice(work.city.slug, POI.name, SOURCE, work.day)
+    frame = read_frame(workshop.lake, _frame_key(work))
+    findings = examine_slice(workshop, work, target, frame, evidence)
     now = workshop.clock.now()
-    result = confirm_slice(
-        workshop.engine, target, evidence=evidence, claim=work.claim, now=now
-    ) or replace_slice(
-        workshop.engine,
-        target,
-        read_frame(workshop.lake, _frame_key(work)),
-        rejections=[RejectedObject(**rejected) for rejected in described["rejections"]],
-        evidence=evidence,
-        claim=work.claim,
-        now=now,
-    )
+    result = confirm_slice(workshop.engine, target, evidence=evidence, claim=work.claim, now=now)
+    if result is None:
+        evidence = replace(
+            evidence, accepted_reason=require_accepted(findings, reason, what=str(target))
+        )
+        result = replace_slice(
+            workshop.engine,
+            target,
+            frame,
+            rejections=[RejectedObject(**rejected) for rejected in described["rejections"]],
+            evidence=evidence,
+            claim=work.claim,
+            now=now,
+        )
     log.info(metadata.sentence_on_slice(result, what="POIs"))
     return dg.MaterializeResult(
-        metadata=metadata.of_slice(result, evidence, database=workshop.database_address)
+        metadata=metadata.of_slice(result, evidence, database=workshop.database_address),
+        check_results=results_of(findings, stopped=False, accepted_reason=evidence.accepted_reason),
     )
 
 
