@@ -109,6 +109,14 @@ def test_the_display_name_follows_the_citys_languages() -> None:
     assert row({"name": "  "})["name"] is None
 
 
+def test_the_source_of_a_name_is_the_tag_that_it_comes_from() -> None:
+    tags = {"name": " ", "name:en": " Kazan ", "brand": "Cofix"}
+    named = row(tags, ("ru", "en"))
+    assert (named["name"], named["name_source"]) == ("Kazan", "name:en")
+    assert row({"brand": "Cofix"})["name_source"] == "brand"
+    assert row({"name": "  "})["name_source"] is None
+
+
 def test_a_plain_name_is_in_the_local_language() -> None:
     tags = {"name": "Третьяковская галерея", "name:en": "Tretyakov Gallery"}
     assert row(tags, ("ru", "en"), "ru")["name"] == "Третьяковская галерея"
