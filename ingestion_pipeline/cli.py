@@ -28,7 +28,7 @@ from ingestion_pipeline.identity import JobType
 from ingestion_pipeline.settings import SettingsError, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import dagster as dg
     import sqlalchemy as sa
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ingestion_pipeline.defs.jobs import IngestionJob
     from ingestion_pipeline.plan import PlannedDay
     from ingestion_pipeline.settings import Settings
+    from ingestion_pipeline.staging.days import Slice
 
 FAILED, WRONG_USAGE, KEY_HELD, TRY_LATER, INTERRUPTED = 1, 2, 3, 75, 130
 
@@ -49,6 +50,9 @@ BY_US = {
     "boundary": " (the city's boundary changed, not the world)",
 }
 """What is said of a change by its cause."""
+
+THINGS = {"poi": "POIs", "helper": "helper places"}
+"""What the rows of each dataset are called."""
 
 
 class _Day(click.ParamType[date]):
@@ -66,6 +70,22 @@ class _Day(click.ParamType[date]):
 
 
 DAY = _Day()
+
+
+def _of_slice(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say which staged rows are read."""
+    for option in (
+        click.option("--source", default="osm", show_default=True, help="Or 'feed:<slug>'."),
+        click.option(
+            "--dataset",
+            type=click.Choice(list(THINGS)),
+            default="poi",
+            show_default=True,
+            help="Points of interest, or helper places.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 class _Commands(click.Group):
@@ -261,7 +281,10 @@ def rejections(slug: str, day: date | None, reason: str | None) -> None:
 @click.option("--from", "earlier", type=DAY, required=True, help="Earlier staged day.")
 @click.option("--to", "later", type=DAY, required=True, help="Later staged day.")
 @click.option("--json", "as_json", is_flag=True, help="All changes, one JSON object a line.")
-def diff(slug: str, earlier: date, later: date, *, as_json: bool) -> None:
+@_of_slice
+def diff(
+    slug: str, earlier: date, later: date, *, as_json: bool, dataset: str, source: str
+) -> None:
     """Tell two staged days apart: features added, changed (in which columns) and removed."""
     from ingestion_pipeline.staging.days import difference
 
@@ -269,7 +292,8 @@ def diff(slug: str, earlier: date, later: date, *, as_json: bool) -> None:
         raise click.BadParameter(f"{later} is not later than {earlier}", param_hint="--to")
     settings = load_settings()
     city = load_cities(settings.cities_file).get(slug)
-    changes = difference(_database(settings), _slice(city, earlier), later)
+    target = _slice(city, earlier, dataset=dataset, source=source)
+    changes = difference(_database(settings), target, later)
     if as_json:
         for change in changes:
             click.echo(json.dumps(asdict(change), ensure_ascii=False))
@@ -302,15 +326,21 @@ def diff(slug: str, earlier: date, later: date, *, as_json: bool) -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="File to write.  [default: <city>-<day>.<format>]",
 )
-def export(slug: str, day: date, format_: Any, output: Path | None) -> None:
+@_of_slice
+def export(
+    slug: str, day: date, format_: Any, output: Path | None, *, dataset: str, source: str
+) -> None:
     """Write a staged day to a file for other tools."""
     from ingestion_pipeline.export import export_day
 
     settings = load_settings()
     city = load_cities(settings.cities_file).get(slug)
-    path = output or Path(f"{slug}-{day}.{format_}")
-    count = export_day(_database(settings), _slice(city, day), path=path, format=format_)
-    click.echo(f"{count:,} POIs of {slug} on {day} written to {path}")
+    # The default dataset and source go without saying; a colon has no place in a file's name.
+    told = [name.replace(":", "-") for name in (dataset, source) if name not in ("poi", "osm")]
+    path = output or Path("-".join([slug, *told, f"{day}.{format_}"]))
+    target = _slice(city, day, dataset=dataset, source=source)
+    count = export_day(_database(settings), target, path=path, format=format_)
+    click.echo(f"{count:,} {THINGS[dataset]} of {slug} on {day} written to {path}")
 
 
 @main.command()
@@ -417,12 +447,10 @@ def _database(settings: Settings) -> sa.Engine:
     return engine
 
 
-def _slice(city: City, day: date) -> Any:
-    from ingestion_pipeline.datasets import POI
-    from ingestion_pipeline.defs.assets.osm import SOURCE
+def _slice(city: City, day: date, *, dataset: str = "poi", source: str = "osm") -> Slice:
     from ingestion_pipeline.staging.days import Slice
 
-    return Slice(city.slug, POI.name, SOURCE, day)
+    return Slice(city.slug, dataset, source, day)
 
 
 def _require_partition(settings: Settings, day: date) -> None:

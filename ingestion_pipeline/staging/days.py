@@ -154,10 +154,12 @@ def require_staged(connection: sa.Connection, target: Slice) -> sa.RowMapping:
     ).scalars()
     nearest = sorted(days, key=lambda day: abs(day - target.day))[:5]
     staged = ", ".join(str(day) for day in sorted(nearest)) or "none"
-    raise DayNotStaged(
-        f"{target} is not staged; staged days of this city near it: {staged}. Stage it with "
-        f"'poi-ingest run --city {target.city_slug} --day {target.day}'"
+    how = (
+        f"Stage it with 'poi-ingest run --city {target.city_slug} --day {target.day}'"
+        if target.dataset == "poi"
+        else f"Stage the city's {target.dataset} dataset of that day first"
     )
+    raise DayNotStaged(f"{target} is not staged; staged days of this city near it: {staged}. {how}")
 
 
 def difference(engine: sa.Engine, earlier: Slice, day: date) -> list[Change]:

@@ -24,7 +24,7 @@ from ingestion_pipeline_tests.installation import (
     write_extract,
 )
 from ingestion_pipeline_tests.overpass_server import OverpassServer, Reply, refusing_url
-from ingestion_pipeline_tests.staged import stage
+from ingestion_pipeline_tests.staged import stage, stage_helpers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -236,6 +236,43 @@ def test_diff_prints_one_json_object_a_line(two_days: Invoke) -> None:
     }
 
 
+def test_diff_tells_of_helper_places_of_one_source(two_days: Invoke, tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/staging.gpkg")
+    stage_helpers(
+        engine,
+        "town",
+        date(2024, 6, 1),
+        {"osm": {"node/1#toilets": "a"}, "feed:wc": {"1#toilets": "a"}},
+    )
+    stage_helpers(
+        engine,
+        "town",
+        date(2024, 6, 9),
+        {"osm": {"node/1#toilets": "b"}, "feed:wc": {"2#toilets": "a"}},
+    )
+    engine.dispose()
+    result = two_days("diff", *DAYS, "--dataset", "helper", "--source", "feed:wc")
+    assert result.output.splitlines() == [
+        "added: 1",
+        "  2#toilets  toilets  a",
+        "changed: 0",
+        "removed: 1",
+        "  1#toilets  toilets  a",
+    ]
+    result = two_days("diff", *DAYS, "--dataset", "helper", "--json")
+    assert json.loads(result.output) == {
+        "kind": "changed",
+        "source_ref": "node/1#toilets",
+        "category": "toilets",
+        "name": "b",
+        "fields": ["name"],
+        "cause": "upstream",
+    }
+    result = two_days("diff", *DAYS, "--dataset", "helper", "--source", "feed:no")
+    assert result.exit_code == cli.FAILED
+    assert "town helper from feed:no on 2024-06-01 is not staged" in result.output
+
+
 def test_diff_of_a_day_that_is_not_staged_names_those_that_are(two_days: Invoke) -> None:
     result = two_days("diff", "--city", "town", "--from", "2024-06-01", "--to", "2024-06-02")
     assert result.exit_code == cli.FAILED
@@ -442,6 +479,30 @@ def test_an_export_names_its_file_by_city_and_day(
     monkeypatch.chdir(tmp_path)
     assert invoke_in(sample, "export", *SAMPLE, "--format", "csv").exit_code == 0
     assert (tmp_path / "helsinki-2019-04-21.csv").exists()
+
+
+@pytest.mark.parametrize("form", ["geojson", "gpkg", "parquet", "csv"])
+def test_helper_places_are_exported_by_source(
+    two_days: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    engine = create_engine(f"sqlite:///{tmp_path}/staging.gpkg")
+    sources = {"osm": {"node/1#toilets": "a"}, "feed:wc": {"1#toilets": "b", "2#atm": "c"}}
+    stage_helpers(engine, "town", date(2024, 6, 1), sources)
+    engine.dispose()
+    day = ["--city", "town", "--day", "2024-06-01", "--dataset", "helper", "--format", form]
+    assert two_days("export", *day).exit_code == 0
+    result = two_days("export", *day, "--source", "feed:wc")
+    name = f"town-helper-feed-wc-2024-06-01.{form}"
+    assert result.output == f"2 helper places of town on 2024-06-01 written to {name}\n"
+    assert (tmp_path / f"town-helper-2024-06-01.{form}").exists()
+    if form == "csv":
+        with (tmp_path / name).open(encoding="utf-8", newline="") as file:
+            kinds = [row["kind"] for row in csv.DictReader(file)]
+    else:
+        read = gpd.read_parquet if form == "parquet" else gpd.read_file
+        kinds = list(read(tmp_path / name)["kind"])
+    assert kinds == ["toilets", "atm"]
 
 
 @pytest.mark.parametrize("form", ["geojson", "gpkg", "parquet", "csv"])
