@@ -10,16 +10,17 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ingestion_pipeline.hashing import canonical_json, row_hashes
-from ingestion_pipeline.osm.assemble import areas_m2, representative_points
+from ingestion_pipeline.hours import normalized_hours
+from ingestion_pipeline.osm.assemble import areas_m2
 from ingestion_pipeline.osm.features import ATTRIBUTION, LICENCE, Features, Rejection
 from ingestion_pipeline.osm.taxonomy import TAXONOMY_VERSION, Taxonomy
+from ingestion_pipeline.points import representative_points
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -110,7 +111,7 @@ def normalize(
     area = areas_m2(geometry)
     refs = source_refs(features, keep)
     hours = [
-        _opening_hours(tag["opening_hours"]) if "opening_hours" in tag else None for tag in tags
+        normalized_hours(tag["opening_hours"]) if "opening_hours" in tag else None for tag in tags
     ]
     wkb = shapely.to_wkb(geometry, byte_order=1)
     tags_text = [canonical_json(tag) for tag in tags]
@@ -233,14 +234,3 @@ def _contact(tags: Mapping[str, str]) -> dict[str, str]:
 def _wikidata(tags: Mapping[str, str]) -> str | None:
     first = tags.get("wikidata", "").split(";")[0].strip()
     return first if _WIKIDATA.fullmatch(first) else None
-
-
-@lru_cache(maxsize=100_000)
-def _opening_hours(raw: str) -> str | None:
-    """Write opening hours in the one form of the OSM specification; None if not understood."""
-    from opening_hours.opening_hours import OpeningHours, ParserError
-
-    try:
-        return str(OpeningHours(raw).normalize())
-    except ParserError:
-        return None

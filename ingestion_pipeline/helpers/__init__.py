@@ -1,0 +1,1 @@
+"""Places that a traveller needs, from OpenStreetMap and from feeds that somebody else keeps."""
