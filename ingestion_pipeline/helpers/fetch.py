@@ -202,8 +202,8 @@ class _Fetching:
                 validators = Validators(
                     response.headers.get("ETag"), response.headers.get("Last-Modified")
                 )
-                pieces = response.iter_raw(_CHUNK_BYTES)
-                return self._fetched(pieces, size, redacted(location), validators)
+                # As they come: pieces of a size would be waited for, and a trickle not noticed.
+                return self._fetched(response.iter_raw(), size, redacted(location), validators)
 
     def over_fsspec(self, location: str) -> Fetched:
         import fsspec
@@ -339,7 +339,7 @@ class _Fetching:
 
         try:
             yield
-        except httpx.RemoteProtocolError as error:
+        except (httpx.RemoteProtocolError, httpx.ReadError) as error:
             raise FeedTruncated(
                 f"{public} broke off in the middle of feed {self.feed.slug} "
                 f"({type(error).__name__}); try again"
