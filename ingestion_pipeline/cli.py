@@ -344,6 +344,23 @@ def export(
 
 
 @main.command()
+@click.option("--city", "slug", required=True, help="Slug of the city.")
+def notice(slug: str) -> None:
+    """Write the text that a product with a city's data must show: sources and licences."""
+    from ingestion_pipeline.helpers.licences import Credit
+    from ingestion_pipeline.helpers.licences import notice as text_of
+    from ingestion_pipeline.staging.days import sources_of
+
+    settings = load_settings()
+    city = load_cities(settings.cities_file).get(slug)
+    credited = [Credit(*row) for row in sources_of(_database(settings), slug)]
+    if not credited:
+        click.echo(f"Nothing of {slug} is staged", err=True)
+        sys.exit(FAILED)
+    click.echo(text_of(city.name.get("en", slug), credited))
+
+
+@main.command()
 @click.option(
     "--ui-port",
     type=click.IntRange(1, 65535),

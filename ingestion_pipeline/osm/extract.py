@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from string import Formatter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
-from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
 
+from ingestion_pipeline.locations import redacted
 from ingestion_pipeline.osm.acquire import Acquisition, RawPart
 from ingestion_pipeline.osm.assemble import Elements, Member, assemble, relation_area, take
 from ingestion_pipeline.osm.boundary import boundary_names
@@ -78,11 +77,6 @@ def resolve(template: str, *, region: str, day: date) -> str:
         ) from error
 
 
-def is_dated(template: str) -> bool:
-    """Tell whether a template names another file for each day."""
-    return any(name == "day" for _, name, _, _ in Formatter().parse(template))
-
-
 def _sample(name: str) -> str:
     if name not in SAMPLES:
         raise ExtractNotConfigured(
@@ -96,18 +90,6 @@ def _sample(name: str) -> str:
             "install the extra 'demo': pip install 'ingestion-pipeline[demo]'"
         )
     return str(Path(spec.origin).parent / path)
-
-
-def redacted(location: str) -> str:
-    """Take user, password, query and fragment out of a URL; a path stays as it is."""
-    return "::".join(_without_secrets(part) for part in location.split("::"))
-
-
-def _without_secrets(url: str) -> str:
-    if "://" not in url:
-        return url
-    scheme, netloc, path, _, _ = urlsplit(url)
-    return urlunsplit((scheme, netloc.rpartition("@")[2], path, "", ""))
 
 
 def acquire(

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingestion_pipeline.osm.assemble import representative_points, take
+from ingestion_pipeline.osm.assemble import take
+from ingestion_pipeline.points import representative_points
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -46,10 +46,10 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ingestion_pipeline.locations import Endpoint, keep_secrets_out_of_httpx_log
 from ingestion_pipeline.osm import honesty
 from ingestion_pipeline.osm.acquire import Acquisition, Area, Bbox, RawPart
 from ingestion_pipeline.osm.boundary import boundary_names
-from ingestion_pipeline.osm.endpoint import Endpoint, keep_secrets_out_of_httpx_log
 from ingestion_pipeline.osm.errors import (
     BoundaryBroken,
     BoundaryNotFound,

@@ -202,6 +202,24 @@ def difference(engine: sa.Engine, earlier: Slice, day: date) -> list[Change]:
     return sorted(found, key=lambda change: change.source_ref)
 
 
+def sources_of(engine: sa.Engine, city_slug: str) -> list[tuple[str, str, str, str]]:
+    """Tell whose data is in a city's versions, of all datasets and days.
+
+    Returns:
+        The different (dataset, source, licence, attribution), in order.
+    """
+    found = []
+    with read_transaction(engine) as connection:
+        for dataset, table in VERSION_TABLES.items():
+            query = (
+                sa.select(table.c.source, table.c.licence, table.c.attribution)
+                .where(table.c.city_slug == city_slug)
+                .distinct()
+            )
+            found += [(dataset, *row) for row in connection.execute(query)]
+    return sorted(found)
+
+
 def in_history(target: Slice) -> tuple[sa.ColumnElement[bool], ...]:
     """Select the versions of the slice's city and source."""
     table = target.table

@@ -566,3 +566,27 @@ def test_a_database_without_tables_says_to_migrate(invoke: Invoke) -> None:
     result = invoke("runs")
     assert result.exit_code == cli.FAILED
     assert "run 'poi-ingest migrate'" in result.output
+
+
+# notice
+
+
+def test_a_notice_names_the_sources_of_what_is_staged(sample: Path) -> None:
+    result = invoke_in(sample, "notice", "--city", "helsinki")
+    assert result.exit_code == 0, result.output
+    assert result.output == (
+        "Data of Helsinki\n"
+        "\n"
+        "© OpenStreetMap contributors\n"
+        "  For: poi from osm\n"
+        "  Licence: Open Data Commons Open Database License v1.0 (ODbL-1.0), "
+        "https://opendatacommons.org/licenses/odbl/1-0/\n"
+        "  A database that is made from it and published has the same licence.\n"
+    )
+
+
+def test_a_notice_of_nothing_says_so(invoke: Invoke) -> None:
+    invoke("migrate")
+    result = invoke("notice", "--city", "town")
+    assert result.exit_code == cli.FAILED
+    assert result.output == "Nothing of town is staged\n"

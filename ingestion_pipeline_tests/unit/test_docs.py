@@ -24,9 +24,14 @@ from ingestion_pipeline import cli
 from ingestion_pipeline.cities import KEYS
 from ingestion_pipeline.defs import reconcile, work
 from ingestion_pipeline.errors import IngestionError
+from ingestion_pipeline.helpers import feeds
+from ingestion_pipeline.helpers.acquire import FeedAcquisition
+from ingestion_pipeline.helpers.feeds import AsOfSource
+from ingestion_pipeline.helpers.licences import LICENCES
+from ingestion_pipeline.helpers.read_feed import FeedRejectionReason
 from ingestion_pipeline.osm import features
-from ingestion_pipeline.osm.assemble import representative_points
 from ingestion_pipeline.osm.taxonomy import Status
+from ingestion_pipeline.points import representative_points
 from ingestion_pipeline.settings import Settings
 from ingestion_pipeline.staging import runs, tables
 from ingestion_pipeline.staging.days import Change
@@ -42,7 +47,7 @@ from ingestion_pipeline_tests.staged import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 
 ROOT = Path(__file__).parents[2]
@@ -243,16 +248,31 @@ class TestDataDictionary:
         [
             ("### `geom_quality`", get_args(features.GeomQuality)),
             ("### `status`", get_args(Status)),
-            ("### `reason`", get_args(features.RejectionReason)),
-            ("### `as_of_source`", get_args(get_type_hints(features.Evidence)["as_of_source"])),
-            ("### `obtained`", get_args(get_type_hints(features.Evidence)["obtained"])),
+            (
+                "### `reason`",
+                {*get_args(features.RejectionReason), *get_args(FeedRejectionReason)},
+            ),
+            (
+                "### `as_of_source`",
+                {
+                    *get_args(get_type_hints(features.Evidence)["as_of_source"]),
+                    *get_args(AsOfSource),
+                },
+            ),
+            (
+                "### `obtained`",
+                {
+                    *get_args(get_type_hints(features.Evidence)["obtained"]),
+                    FeedAcquisition.obtained,
+                },
+            ),
             ("### Run status", get_args(runs.Status)),
             ("### `trigger`", get_args(runs.Trigger)),
             ("### `cause`", get_args(get_type_hints(Change)["cause"])),
         ],
     )
     def test_a_vocabulary_is_documented_and_no_other_word(
-        self, heading: str, values: tuple[str, ...]
+        self, heading: str, values: Collection[str]
     ) -> None:
         assert sorted(first_words(section(DICTIONARY, heading))) == sorted(values)
 
@@ -419,6 +439,34 @@ def test_the_index_of_decisions_lists_every_record() -> None:
 def test_the_manual_of_cities_lists_every_key_of_a_city() -> None:
     documented = first_words(section(text_of(DOCS / "adding-a-city.md"), "## A table"))
     assert documented == list(KEYS)
+
+
+def test_the_manual_of_cities_lists_every_key_of_a_feed() -> None:
+    documented = rows_of(section(text_of(DOCS / "adding-a-city.md"), "### A feed's table"))
+    assert [row[0].strip("`") for row in documented] == list(feeds.KEYS)
+    required = {row[0].strip("`") for row in documented if row[3] == "required"}
+    assert required == {name for name, key in feeds.KEYS.items() if key.required}
+
+
+def test_the_record_on_licences_tells_the_table_of_the_code() -> None:
+    record = section(text_of(DOCS / "adr" / "009-licences.md"), "## Decision")
+    documented = [row for row in rows_of(record) if len(row) == 6]
+    assert documented == [
+        [
+            f"`{licence.id}`",
+            *(
+                "yes" if answer else "no"
+                for answer in (
+                    licence.attribution,
+                    licence.share_alike,
+                    licence.database_right,
+                    "ODbL-1.0" in licence.goes_into,
+                    "CC-BY-SA-4.0" in licence.goes_into,
+                )
+            ),
+        ]
+        for licence in LICENCES.values()
+    ]
 
 
 def test_no_file_names_a_path_of_somebodys_machine() -> None:

@@ -30,7 +30,7 @@ from ingestion_pipeline.osm.errors import (
     NoEvidenceForDay,
     StaleUpstream,
 )
-from ingestion_pipeline.osm.extract import acquire, read, redacted, resolve
+from ingestion_pipeline.osm.extract import acquire, read, resolve
 from ingestion_pipeline.osm.selection import POIS
 
 if TYPE_CHECKING:
@@ -354,22 +354,6 @@ def test_a_server_that_is_not_there_is_unreachable(workdir: Path, server: Server
 def test_a_url_without_a_file_system_is_refused(url: str, workdir: Path) -> None:
     with pytest.raises(ExtractNotConfigured, match="no file system"):
         acquired(url, workdir)
-
-
-@pytest.mark.parametrize(
-    ("location", "safe"),
-    [
-        ("/data/monaco.osm.pbf", "/data/monaco.osm.pbf"),
-        ("https://a:b@example.org/x.pbf?token=c#d", "https://example.org/x.pbf"),
-        (
-            "filecache::https://a:b@example.org:8080/x.pbf",
-            "filecache::https://example.org:8080/x.pbf",
-        ),
-        ("s3://bucket/monaco.osm.pbf", "s3://bucket/monaco.osm.pbf"),
-    ],
-)
-def test_locations_are_told_without_credentials(location: str, safe: str) -> None:
-    assert redacted(location) == safe
 
 
 # --- read: invented files ------------------------------------------------------------------------
