@@ -324,6 +324,18 @@ def test_a_question_about_one_city_reads_nothing_of_the_others(
             look(connection, f"SELECT * FROM {query}", dataset, limit=6 * found)
 
 
+def test_the_helper_places_of_one_kind_are_found_by_it(engine: sa.Engine) -> None:
+    _stage_many_cities(engine, "helper")
+    query = "SELECT * FROM helper_place WHERE city_slug = 'city7' AND kind = 'atm'"
+    explained = "EXPLAIN QUERY PLAN" if engine.dialect.name == "sqlite" else "EXPLAIN"
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql(query).all()
+        plan = str(connection.exec_driver_sql(f"{explained} {query}").all())
+    assert {row.source_ref.partition("#")[2] for row in found} == {"atm"}
+    assert len(found) < FEATURES_STAGED / 10
+    assert "ix_helper_place_city_slug_kind" in plan
+
+
 def _search_of_sqlite(connection: sa.Connection, query: str, dataset: str, *, limit: int) -> None:
     """Demand that versions are only searched by their city, and for a change by both days."""
     del limit  # SQLite does not tell how many rows it has read
@@ -375,8 +387,9 @@ def _stage_many_cities(engine: sa.Engine, dataset: str) -> None:
     ]
     for feature, offset in changed_on.items():
         spans += [(feature, DAY, days_after(offset)), (feature, days_after(offset), None)]
-    suffix = "#toilets" if dataset == "helper" else ""
-    rows = ROWS[dataset]({f"node/{feature}{suffix}": "a" for feature in features})
+    kinds = ["#toilets"] * 19 + ["#atm"] if dataset == "helper" else [""]
+    refs = [f"node/{feature}{kinds[feature % len(kinds)]}" for feature in features]
+    rows = ROWS[dataset](dict.fromkeys(refs, "a"))
     content = rows.take([feature for feature, *_ in spans]).to_pydict()
     with write_transaction(engine) as connection:
         for number in range(CITIES_STAGED):
