@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ingestion_pipeline.staging.database import read_transaction
-from ingestion_pipeline.staging.days import in_history, in_slices
+from ingestion_pipeline.staging.days import in_history, in_slices, staged_day
 from ingestion_pipeline.staging.tables import staged_partition
 
 if TYPE_CHECKING:
@@ -109,6 +109,14 @@ def past_days(
                 for name, number in zip(_MEASURES, measures, strict=True):
                     setattr(day, name, getattr(day, name) + number)
     return days
+
+
+def accepted_reason(engine: sa.Engine, target: Slice) -> str | None:
+    """Give why an operator accepted a staged day; None where nobody had to."""
+    with read_transaction(engine) as connection:
+        staged = staged_day(connection, target)
+    reason: str | None = staged["accepted_reason"] if staged else None
+    return reason
 
 
 def newest_days(engine: sa.Engine, *, dataset: str, source: str) -> dict[str, date]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
@@ -17,6 +17,7 @@ from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.slices import RejectedObject
 from ingestion_pipeline_tests.installation import (
+    NOON,
     SAMPLE_KEY,
     TOWN,
     installed,
@@ -590,3 +591,37 @@ def test_a_notice_of_nothing_says_so(invoke: Invoke) -> None:
     result = invoke("notice", "--city", "town")
     assert result.exit_code == cli.FAILED
     assert result.output == "Nothing of town is staged\n"
+
+
+# run, where a check stops the day
+
+
+def test_a_day_that_a_check_stops_is_staged_with_a_reason_and_shown_as_accepted(
+    tmp_path: Path,
+) -> None:
+    extract = tmp_path / "town.osm.pbf"
+    town = TOWN | {"osm_source": "extract", "osm_extract": str(extract)}
+    write_cities(tmp_path / "cities.toml", [town])
+    invoke_in(tmp_path, "migrate")
+    cafes = {number: f"Café {number}" for number in range(1, 101)}
+    write_extract(extract, cafes, spread=0.0005)
+    good = invoke_in(tmp_path, "run", "--city", "town", "--day", "2024-06-01")
+    assert good.exit_code == 0, good.output
+    assert "\ncheck" not in good.output
+    next_day = ["run", "--city", "town", "--day", "2024-06-02"]
+    few = {number: name for number, name in cafes.items() if number <= 40}
+    write_extract(extract, few, spread=0.0005, at=NOON + timedelta(days=1))
+    stopped = invoke_in(tmp_path, *next_day)
+    assert stopped.exit_code == cli.FAILED
+    assert "Error (stopped_by_check): town poi from osm on 2024-06-02 is not staged" in (
+        stopped.output
+    )
+    blank = invoke_in(tmp_path, *next_day, "--accept", " ")
+    assert blank.exit_code == cli.WRONG_USAGE
+    assert "say why the day's data is right" in blank.output
+    accepted = invoke_in(tmp_path, *next_day, "--accept", "the quarter was torn down")
+    assert accepted.exit_code == 0, accepted.output
+    assert "counts: too few features: all 40" in accepted.output
+    assert "the quarter was torn down" in accepted.output
+    statuses = [line.split()[4] for line in invoke_in(tmp_path, "runs").output.splitlines()[1:]]
+    assert statuses == ["SUCCEEDED", "FAILED", "SUCCEEDED"]

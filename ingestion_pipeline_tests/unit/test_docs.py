@@ -23,6 +23,7 @@ import ingestion_pipeline
 from ingestion_pipeline import cli
 from ingestion_pipeline.cities import KEYS
 from ingestion_pipeline.defs import reconcile, work
+from ingestion_pipeline.defs.coverage import HOUR
 from ingestion_pipeline.errors import IngestionError
 from ingestion_pipeline.helpers import feeds
 from ingestion_pipeline.helpers.acquire import FeedAcquisition
@@ -32,9 +33,20 @@ from ingestion_pipeline.helpers.read_feed import FeedRejectionReason
 from ingestion_pipeline.osm import features
 from ingestion_pipeline.osm.taxonomy import Status
 from ingestion_pipeline.points import representative_points
+from ingestion_pipeline.quality.catalogue import CHECKS, COVERAGE
+from ingestion_pipeline.quality.census import NEW_LEVEL_DAYS
+from ingestion_pipeline.quality.counts import (
+    CHANGE_PER_DAY,
+    LARGEST_WANDER,
+    LEAST_REACH,
+    LEAST_REACH_OF_CATEGORY,
+    SIZEABLE,
+    STRICTNESS,
+)
 from ingestion_pipeline.settings import Settings
 from ingestion_pipeline.staging import runs, tables
 from ingestion_pipeline.staging.days import Change
+from ingestion_pipeline.staging.history import HISTORY_DAYS
 from ingestion_pipeline.staging.slices import RejectedObject, replace_slice
 from ingestion_pipeline.staging.views import VIEWS, definitions
 from ingestion_pipeline_tests.staged import (
@@ -429,6 +441,33 @@ def test_the_readme_shows_the_columns_of_a_row() -> None:
     shown = set(re.findall(r"`(\w+)`", section(text_of(ROOT / "README.md"), "## What is in a row")))
     columns = {column.name for column in tables.poi_ingestion_staging.columns} - {"id"}
     assert columns <= shown
+
+
+def test_every_check_is_documented_with_whether_it_blocks_and_no_other() -> None:
+    text = text_of(DOCS / "checks.md")
+    for heading, checks in (
+        ("## Checks of a city-day", CHECKS),
+        ("## Check of the whole installation", (COVERAGE,)),
+    ):
+        rows = rows_of(section(text, heading))
+        assert [(row[0].strip("`"), row[1]) for row in rows] == [
+            (check.name, "yes" if check.blocking else "no") for check in checks
+        ]
+        assert all(cell for row in rows for cell in row)
+
+
+def test_the_numbers_of_the_documents_are_those_of_the_checks() -> None:
+    text = text_of(DOCS / "checks.md")
+    assert f"the last {HISTORY_DAYS} staged days" in text
+    assert f"of a usual {SIZEABLE} or more" in text
+    assert f"at {HOUR:02}:00 UTC" in text
+    assert NEW_LEVEL_DAYS == 3
+    assert "After three accepted days in a row" in text
+    decision = section(text_of(DOCS / "adr" / "010-checks.md"), "## Decision")
+    for number in (HISTORY_DAYS, LARGEST_WANDER, CHANGE_PER_DAY, SIZEABLE):
+        assert re.search(rf"^\| {number}\b", decision, re.MULTILINE), number
+    assert f"{STRICTNESS:g} x (1 + 1/days) x spread" in decision
+    assert f"{LEAST_REACH} for the whole, {LEAST_REACH_OF_CATEGORY} for a category" in decision
 
 
 def test_the_index_of_decisions_lists_every_record() -> None:

@@ -33,6 +33,7 @@ from ingestion_pipeline.provenance import evidence_of
 from ingestion_pipeline.quality.errors import StoppedByCheck
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice
+from ingestion_pipeline.staging.history import accepted_reason
 from ingestion_pipeline.staging.slices import (
     RejectedObject,
     SliceEvidence,
@@ -167,25 +168,28 @@ def stage_pois(
     target = Slice(work.city.slug, POI.name, SOURCE, work.day)
     frame = read_frame(workshop.lake, _frame_key(work))
     findings = examine_slice(workshop, work, target, frame, evidence)
+    once_accepted = accepted_reason(workshop.engine, target)
     now = workshop.clock.now()
     result = confirm_slice(workshop.engine, target, evidence=evidence, claim=work.claim, now=now)
-    if result is None:
-        evidence = replace(
-            evidence, accepted_reason=require_accepted(findings, reason, what=str(target))
-        )
+    if result is not None:
+        reason = once_accepted
+    else:
+        reason = require_accepted(findings, reason, what=str(target))
         result = replace_slice(
             workshop.engine,
             target,
             frame,
             rejections=[RejectedObject(**rejected) for rejected in described["rejections"]],
-            evidence=evidence,
+            evidence=replace(evidence, accepted_reason=reason),
             claim=work.claim,
             now=now,
         )
     log.info(metadata.sentence_on_slice(result, what="POIs"))
     return dg.MaterializeResult(
-        metadata=metadata.of_slice(result, evidence, database=workshop.database_address),
-        check_results=results_of(findings, stopped=False, accepted_reason=evidence.accepted_reason),
+        metadata=metadata.of_slice(
+            result, replace(evidence, accepted_reason=reason), database=workshop.database_address
+        ),
+        check_results=results_of(findings, stopped=False, accepted_reason=reason),
     )
 
 
