@@ -230,6 +230,31 @@ def runs(slug: str | None, limit: int) -> None:
 
 @main.command()
 @click.option("--city", "slug", required=True, help="Slug of the city.")
+@click.option("--day", type=DAY, help="Staged day; without it, the counts of all staged days.")
+@click.option("--reason", help="Only this reason, such as missing_nodes.")
+def rejections(slug: str, day: date | None, reason: str | None) -> None:
+    """List the objects of a staged day that could not be staged, and why."""
+    from ingestion_pipeline.staging.rejections import count_rejections, rejected_objects
+
+    settings = load_settings()
+    city = load_cities(settings.cities_file).get(slug)
+    engine = _database(settings)
+    if day is None:
+        counts = count_rejections(engine, _slice(city, date.min), reason=reason)
+        _print_table(
+            ("day", "reason", "objects"),
+            [(count.day.isoformat(), count.reason, f"{count.objects:,}") for count in counts],
+        )
+        return
+    rows = [
+        (found["reason"], found["source_ref"], found["detail"], _tags(found["raw"]))
+        for found in rejected_objects(engine, _slice(city, day), reason=reason)
+    ]
+    _print_table(("reason", "object", "why", "tags"), rows)
+
+
+@main.command()
+@click.option("--city", "slug", required=True, help="Slug of the city.")
 @click.option("--from", "earlier", type=DAY, required=True, help="Earlier staged day.")
 @click.option("--to", "later", type=DAY, required=True, help="Later staged day.")
 @click.option("--json", "as_json", is_flag=True, help="All changes, one JSON object a line.")
@@ -407,10 +432,11 @@ def _database(settings: Settings) -> sa.Engine:
 
 
 def _slice(city: City, day: date) -> Any:
-    from ingestion_pipeline.defs.assets.osm import DATASET, SOURCE
+    from ingestion_pipeline.datasets import POI
+    from ingestion_pipeline.defs.assets.osm import SOURCE
     from ingestion_pipeline.staging.days import Slice
 
-    return Slice(city.slug, DATASET, SOURCE, day)
+    return Slice(city.slug, POI.name, SOURCE, day)
 
 
 def _require_partition(settings: Settings, day: date) -> None:
@@ -626,6 +652,13 @@ def _report_success(
         ],
     )
     click.echo(f"\nthe rows are in {describe(engine)}, table poi_ingestion_staging")
+
+
+def _tags(raw: Any) -> str:
+    """Write the tags of a rejected object in one line."""
+    return " ".join(
+        ", ".join(f"{key}={value}" for key, value in sorted(raw.get("tags", {}).items())).split()
+    )
 
 
 def _print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

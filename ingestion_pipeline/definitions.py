@@ -7,6 +7,7 @@ Dagster imports this module, so what it imports is kept small; a test watches it
 import dagster as dg
 
 from ingestion_pipeline.cities import load_cities
+from ingestion_pipeline.defs.assets.helpers import build_helper_assets
 from ingestion_pipeline.defs.assets.osm import UPSTREAM_POOL, build_osm_assets
 from ingestion_pipeline.defs.jobs import JOBS
 from ingestion_pipeline.defs.partitions import build_partitions
@@ -28,7 +29,10 @@ def build_definitions(
     """
     partitions = build_partitions(workshop.cities, workshop.settings.partitions_start)
     return dg.Definitions(
-        assets=build_osm_assets(partitions, upstream_pool=upstream_pool),
+        assets=[
+            *build_osm_assets(partitions, upstream_pool=upstream_pool),
+            *build_helper_assets(partitions, upstream_pool=upstream_pool),
+        ],
         jobs=[job.definition for job in JOBS.values()],
         schedules=build_schedules(workshop),
         sensors=build_sensors(),

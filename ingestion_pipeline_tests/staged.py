@@ -65,6 +65,7 @@ def poi_rows(pois: Mapping[str, Any]) -> pa.Table:
         "category": pa.array(["amenity/cafe"] * count, text),
         "categories": pa.array(['["amenity/cafe"]'] * count, text),
         "name": pa.array([str(content) for content in pois.values()], text),
+        "name_source": pa.array(["name"] * count, text),
         "names": pa.array(["{}"] * count, text),
         "tags": pa.array(['{"amenity":"cafe"}'] * count, text),
         "geometry": pa.array(

@@ -1,1 +1,1 @@
-"""Places that a traveller needs, from OpenStreetMap and from feeds that somebody else keeps."""
+"""Helper places: what a traveller needs on the way, out of OpenStreetMap and out of feeds."""

@@ -145,13 +145,16 @@ class Feed:
         return self.location.format(day=day)
 
 
-def read_feeds(place: str, tables: object, mistakes: list[str]) -> tuple[Feed, ...]:
+def read_feeds(
+    place: str, tables: object, mistakes: list[str], *, kinds: Collection[str]
+) -> tuple[Feed, ...]:
     """Read a city's tables `[[city.feed]]`, and add everything that is wrong to `mistakes`.
 
     Args:
         place: The city's place in the file, for messages.
         tables: What TOML gave.
         mistakes: Grows; each names the city, the feed and the key.
+        kinds: The vocabulary of kinds.
 
     Returns:
         The feeds without a mistake.
@@ -168,6 +171,7 @@ def read_feeds(place: str, tables: object, mistakes: list[str]) -> tuple[Feed, .
         found: list[str] = []
         reading = read_table(where, table, KEYS, found)
         found += [f"{where}: {mistake}" for mistake in _mistakes_between(reading, table)]
+        found += [f"{where}: {mistake}" for mistake in _unknown_kinds(reading, kinds)]
         if "slug" in reading and (other := first_of.setdefault(reading["slug"], where)) != where:
             found.append(f"{where}: slug: is that of {other} too; a slug names one feed of a city")
         mistakes += found
@@ -176,13 +180,13 @@ def read_feeds(place: str, tables: object, mistakes: list[str]) -> tuple[Feed, .
     return tuple(feeds)
 
 
-def unknown_kinds(feed: Feed, known: Collection[str]) -> list[str]:
-    """Tell which of a feed's kinds the vocabulary of kinds does not have."""
-    return [
-        f"{kind!r}{did_you_mean(kind, known)}"
-        for kind in sorted(feed.all_kinds)
-        if kind not in known
-    ]
+def _unknown_kinds(reading: Mapping[str, Any], known: Collection[str]) -> Iterator[str]:
+    for key, kinds in (
+        ("kind", [reading.get("kind")]),
+        ("kinds", reading.get("kinds", {}).values()),
+    ):
+        for kind in sorted({kind for kind in kinds if kind is not None and kind not in known}):
+            yield f"{key}: {kind!r} is no kind of helper place{did_you_mean(kind, known)}"
 
 
 def _mistakes_between(reading: Mapping[str, Any], table: Mapping[str, Any]) -> Iterator[str]:

@@ -51,6 +51,7 @@ poi_ingestion_staging = sa.Table(
     sa.Column("category", sa.Text, nullable=False),
     sa.Column("categories", Json, nullable=False),
     sa.Column("name", sa.Text),
+    sa.Column("name_source", sa.Text),
     sa.Column("names", Json, nullable=False),
     sa.Column("tags", Json, nullable=False),
     sa.Column("geometry", Geometry, nullable=False),

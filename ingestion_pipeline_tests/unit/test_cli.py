@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from ingestion_pipeline import cli
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.days import Slice, read_day
+from ingestion_pipeline.staging.slices import RejectedObject
 from ingestion_pipeline_tests.installation import (
     SAMPLE_KEY,
     TOWN,
@@ -158,6 +159,64 @@ def test_diff_tells_what_was_added_changed_and_removed(two_days: Invoke) -> None
         "removed: 1",
         "  way/3  amenity/cafe  c",
     ]
+
+
+@pytest.fixture
+def rejected(invoke: Invoke, tmp_path: Path) -> Invoke:
+    """The invented town, where something was rejected on one of two days."""
+    engine = create_engine(f"sqlite:///{tmp_path}/staging.gpkg")
+    migrate(engine)
+    tags = {"tags": {"shop": "no", "name": "A\nB"}}
+    stage(
+        engine,
+        "town",
+        date(2024, 1, 1),
+        {"node/1": "a"},
+        [
+            RejectedObject("way/2", "missing_nodes", "it has none", {"tags": {}}),
+            RejectedObject("node/3", "no_main_tag", "it says no", tags),
+            RejectedObject("node/2", "no_main_tag", "it says no", tags),
+        ],
+    )
+    stage(engine, "town", date(2024, 1, 2), {"node/1": "a"})
+    engine.dispose()
+    return invoke
+
+
+def test_rejections_of_a_day_are_listed_by_reason_and_object(rejected: Invoke) -> None:
+    result = rejected("rejections", "--city", "town", "--day", "2024-01-01")
+    assert result.exit_code == 0, result.output
+    assert [line.split(maxsplit=2) for line in result.output.splitlines()] == [
+        ["reason", "object", "why          tags"],
+        ["missing_nodes", "way/2", "it has none"],
+        ["no_main_tag", "node/2", "it says no   name=A B, shop=no"],
+        ["no_main_tag", "node/3", "it says no   name=A B, shop=no"],
+    ]
+    one = rejected(
+        "rejections", "--city", "town", "--day", "2024-01-01", "--reason", "missing_nodes"
+    )
+    assert [line.split()[1] for line in one.output.splitlines()] == ["object", "way/2"]
+    none = rejected("rejections", "--city", "town", "--day", "2024-01-02")
+    assert [line.split() for line in none.output.splitlines()] == [
+        ["reason", "object", "why", "tags"]
+    ]
+
+
+def test_without_a_day_rejections_are_counted_by_day_and_reason(rejected: Invoke) -> None:
+    counted = rejected("rejections", "--city", "town").output.splitlines()
+    assert [line.split() for line in counted] == [
+        ["day", "reason", "objects"],
+        ["2024-01-01", "no_main_tag", "2"],
+        ["2024-01-01", "missing_nodes", "1"],
+    ]
+    one = rejected("rejections", "--city", "town", "--reason", "missing_nodes").output.splitlines()
+    assert one[1:] == ["2024-01-01  missing_nodes  1"]
+
+
+def test_rejections_of_a_day_that_is_not_staged_are_not_none(rejected: Invoke) -> None:
+    result = rejected("rejections", "--city", "town", "--day", "2024-01-03")
+    assert result.exit_code == cli.FAILED
+    assert result.output.startswith("Error (day_not_staged): ")
 
 
 def test_diff_prints_one_json_object_a_line(two_days: Invoke) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ingestion_pipeline.cities import CitiesFileError, load_cities
-from ingestion_pipeline.helpers.feeds import KEYS, AsOfRule, read_feeds, unknown_kinds
+from ingestion_pipeline.helpers.feeds import KEYS, AsOfRule, read_feeds
+from ingestion_pipeline.helpers.kinds import KINDS
 from ingestion_pipeline_tests.feed_server import FOUNTAINS, TOILETS, feed_of
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def written(value: Any) -> str:
 
 def mistakes_of(*tables: Any) -> list[str]:
     mistakes: list[str] = []
-    read_feeds('city[1] "kazan"', list(tables), mistakes)
+    read_feeds('city[1] "kazan"', list(tables), mistakes, kinds=KINDS)
     return mistakes
 
 
@@ -205,7 +206,7 @@ def test_two_feeds_of_a_city_may_not_have_one_slug() -> None:
 @pytest.mark.parametrize("tables", [{"slug": "toilets"}, ["toilets"], "toilets"])
 def test_feeds_that_are_no_tables_are_refused(tables: Any) -> None:
     mistakes: list[str] = []
-    assert read_feeds("city[1]", tables, mistakes) == ()
+    assert read_feeds("city[1]", tables, mistakes, kinds=KINDS) == ()
     assert mistakes == [
         "city[1]: feed: is no list of tables; head each with [[city.feed]], in two brackets"
     ]
@@ -217,6 +218,14 @@ def test_a_secret_in_a_location_is_not_shown() -> None:
     assert "hush" not in mistake
 
 
-def test_kinds_that_the_vocabulary_does_not_have_are_told() -> None:
-    feed = feed_of(TOILETS, kinds={"WC": "toilet", "BABY": "baby_change"})
-    assert unknown_kinds(feed, {"toilets", "baby_change"}) == ["'toilet'; did you mean 'toilets'?"]
+def test_kinds_that_the_vocabulary_does_not_have_are_refused() -> None:
+    assert mistakes_of(
+        {**TOILETS, "kinds": {"WC": "toilet", "BABY": "baby_change"}},
+        {**FOUNTAINS, "kind": "volcano"},
+    ) == [
+        (
+            'city[1] "kazan": feed[1] "toilets": kinds: \'toilet\' is no kind of helper place; '
+            "did you mean 'toilets'?"
+        ),
+        'city[1] "kazan": feed[2] "fountains": kind: \'volcano\' is no kind of helper place',
+    ]

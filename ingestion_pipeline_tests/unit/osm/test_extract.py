@@ -31,7 +31,7 @@ from ingestion_pipeline.osm.errors import (
     StaleUpstream,
 )
 from ingestion_pipeline.osm.extract import acquire, read, resolve
-from ingestion_pipeline.osm.selection import is_selected
+from ingestion_pipeline.osm.selection import POIS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -535,7 +535,7 @@ class Counter(osmium.SimpleHandler):
         self._count("relation", item)
 
     def _count(self, kind: str, item: Any) -> None:
-        if is_selected({tag.k: tag.v for tag in item.tags}):
+        if POIS.selects({tag.k: tag.v for tag in item.tags}):
             self.refs.add((kind, item.id))
 
 

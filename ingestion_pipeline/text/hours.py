@@ -1,9 +1,8 @@
 """Opening hours in the one form of the OSM specification.
 
-Belongs here: the library that reads them. Does not belong here: where the text is from.
+Belongs here: reading and writing them. Does not belong here: which rows have them, and keeping the
+text as it was mapped (`osm/normalize.py`).
 """
-
-from __future__ import annotations
 
 from functools import lru_cache
 
