@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
-from ingestion_pipeline.helpers.licences import LICENCES
+from ingestion_pipeline.helpers.licences import LICENCES, judge
 from ingestion_pipeline.identity import SLUG
 from ingestion_pipeline.locations import Endpoint, is_dated, redacted, require_template
 from ingestion_pipeline.toml_tables import (
@@ -28,6 +28,8 @@ from ingestion_pipeline.toml_tables import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from datetime import date
+
+    from ingestion_pipeline.helpers.licences import Verdict
 
 Format = Literal["geojson", "csv"]
 
@@ -178,6 +180,25 @@ def read_feeds(
         if not found:
             feeds.append(Feed(**(_DEFAULTS | reading)))
     return tuple(feeds)
+
+
+def judge_by_kind(feeds: Collection[Feed], *, others: Collection[str]) -> dict[str, Verdict]:
+    """Judge for each kind that a city's feeds have whether its places may be one database.
+
+    Args:
+        feeds: The city's feeds.
+        others: The licences of the sources that may have places of any kind: OpenStreetMap's.
+
+    Returns:
+        The verdict by kind. A permission counts where every feed of its licence and kind has one.
+    """
+    verdicts = {}
+    for kind in sorted(set().union(*(feed.all_kinds for feed in feeds))):
+        concerned = [feed for feed in feeds if kind in feed.all_kinds]
+        asked = {feed.licence for feed in concerned if feed.permission is None}
+        licences = {feed.licence for feed in concerned}
+        verdicts[kind] = judge([*licences, *others], permitted=licences - asked)
+    return verdicts
 
 
 def _unknown_kinds(reading: Mapping[str, Any], known: Collection[str]) -> Iterator[str]:
