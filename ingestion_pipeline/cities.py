@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from ingestion_pipeline.errors import IngestionError
 from ingestion_pipeline.helpers.feeds import Feed, read_feeds
+from ingestion_pipeline.helpers.kinds import KINDS
 from ingestion_pipeline.identity import SLUG
 from ingestion_pipeline.locations import require_template
 from ingestion_pipeline.osm.acquire import Area, Bbox
@@ -444,7 +445,7 @@ def _read_city(number: int, table: Mapping[str, object], mistakes: list[str]) ->
     """Read what can be read of one table, and add what is wrong with it to `mistakes`."""
     place = place_of("city", number, table)
     reading = read_table(place, table, KEYS, mistakes, read_elsewhere=[FEEDS])
-    return reading | {"feeds": read_feeds(place, table.get(FEEDS, []), mistakes)}
+    return reading | {"feeds": read_feeds(place, table.get(FEEDS, []), mistakes, kinds=KINDS)}
 
 
 def _defaults(reading: Mapping[str, Any]) -> dict[str, Any]:

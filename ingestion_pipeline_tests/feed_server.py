@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ingestion_pipeline.helpers.feeds import read_feeds
+from ingestion_pipeline.helpers.kinds import KINDS
 from ingestion_pipeline_tests.overpass_server import OverpassServer, Reply
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def feed_of(table: Mapping[str, Any], **changes: Any) -> Feed:
     """Read one table of a feed, changed; None takes a key out."""
     merged = {key: value for key, value in {**table, **changes}.items() if value is not None}
     mistakes: list[str] = []
-    feeds = read_feeds('city[1] "town"', [merged], mistakes)
+    feeds = read_feeds('city[1] "town"', [merged], mistakes, kinds=KINDS)
     assert mistakes == []
     return feeds[0]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
-from ingestion_pipeline.helpers.licences import LICENCES
+from ingestion_pipeline.helpers.licences import LICENCES, judge
 from ingestion_pipeline.identity import SLUG
 from ingestion_pipeline.locations import Endpoint, is_dated, redacted, require_template
 from ingestion_pipeline.toml_tables import (
@@ -28,6 +28,8 @@ from ingestion_pipeline.toml_tables import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from datetime import date
+
+    from ingestion_pipeline.helpers.licences import Verdict
 
 Format = Literal["geojson", "csv"]
 
@@ -145,13 +147,16 @@ class Feed:
         return self.location.format(day=day)
 
 
-def read_feeds(place: str, tables: object, mistakes: list[str]) -> tuple[Feed, ...]:
+def read_feeds(
+    place: str, tables: object, mistakes: list[str], *, kinds: Collection[str]
+) -> tuple[Feed, ...]:
     """Read a city's tables `[[city.feed]]`, and add everything that is wrong to `mistakes`.
 
     Args:
         place: The city's place in the file, for messages.
         tables: What TOML gave.
         mistakes: Grows; each names the city, the feed and the key.
+        kinds: The vocabulary of kinds.
 
     Returns:
         The feeds without a mistake.
@@ -168,6 +173,7 @@ def read_feeds(place: str, tables: object, mistakes: list[str]) -> tuple[Feed, .
         found: list[str] = []
         reading = read_table(where, table, KEYS, found)
         found += [f"{where}: {mistake}" for mistake in _mistakes_between(reading, table)]
+        found += [f"{where}: {mistake}" for mistake in _unknown_kinds(reading, kinds)]
         if "slug" in reading and (other := first_of.setdefault(reading["slug"], where)) != where:
             found.append(f"{where}: slug: is that of {other} too; a slug names one feed of a city")
         mistakes += found
@@ -176,13 +182,32 @@ def read_feeds(place: str, tables: object, mistakes: list[str]) -> tuple[Feed, .
     return tuple(feeds)
 
 
-def unknown_kinds(feed: Feed, known: Collection[str]) -> list[str]:
-    """Tell which of a feed's kinds the vocabulary of kinds does not have."""
-    return [
-        f"{kind!r}{did_you_mean(kind, known)}"
-        for kind in sorted(feed.all_kinds)
-        if kind not in known
-    ]
+def judge_by_kind(feeds: Collection[Feed], *, others: Collection[str]) -> dict[str, Verdict]:
+    """Judge for each kind that a city's feeds have whether its places may be one database.
+
+    Args:
+        feeds: The city's feeds.
+        others: The licences of the sources that may have places of any kind: OpenStreetMap's.
+
+    Returns:
+        The verdict by kind. A permission counts where every feed of its licence and kind has one.
+    """
+    verdicts = {}
+    for kind in sorted(set().union(*(feed.all_kinds for feed in feeds))):
+        concerned = [feed for feed in feeds if kind in feed.all_kinds]
+        asked = {feed.licence for feed in concerned if feed.permission is None}
+        licences = {feed.licence for feed in concerned}
+        verdicts[kind] = judge([*licences, *others], permitted=licences - asked)
+    return verdicts
+
+
+def _unknown_kinds(reading: Mapping[str, Any], known: Collection[str]) -> Iterator[str]:
+    for key, kinds in (
+        ("kind", [reading.get("kind")]),
+        ("kinds", reading.get("kinds", {}).values()),
+    ):
+        for kind in sorted({kind for kind in kinds if kind is not None and kind not in known}):
+            yield f"{key}: {kind!r} is no kind of helper place{did_you_mean(kind, known)}"
 
 
 def _mistakes_between(reading: Mapping[str, Any], table: Mapping[str, Any]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from ingestion_pipeline.helpers.errors import FeedShrunken, FeedSwapped
 from ingestion_pipeline.helpers.records import read_records
 from ingestion_pipeline.points import representative_points
 from ingestion_pipeline.text.hours import normalized_hours
+from ingestion_pipeline.text.names import names_by_language
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from ingestion_pipeline.helpers.feeds import Feed
     from ingestion_pipeline.helpers.records import Records
+    from ingestion_pipeline.text.names import Namer
 
     FloatArray = npt.NDArray[np.float64]
 
@@ -48,7 +50,6 @@ FeedRejectionReason = Literal[
 - `invalid_coordinates`: outside -180..180 / -90..90, or not a number.
 """
 
-_UNDETERMINED = "und"
 _TEXT_COLUMNS = ("access", "fee", "wheelchair", "level", "operator")
 _MAIN_GEOMETRIES = 6  # GEOS numbers points, lines and areas and their Multi forms from 0 to 6
 
@@ -102,8 +103,7 @@ def read_feed(
     *,
     bbox: Sequence[float],
     boundary: Boundary,
-    languages: Sequence[str],
-    local_language: str | None,
+    namer: Namer,
     last_good: int | None = None,
 ) -> FeedPlaces:
     """Make the helper places of a city from a feed's bytes.
@@ -113,8 +113,7 @@ def read_feed(
         feed: What they are.
         bbox: The city's window: west, south, east, north in WGS 84 degrees.
         boundary: The city's boundary; a record is the city's when its representative point is.
-        languages: The fallback chain for display names, best first.
-        local_language: The language of a plain `name` in the city, where that is known.
+        namer: Chooses the names that the city's readers are shown.
         last_good: How many places the last good version of the feed had in the city, if there is
             one.
 
@@ -172,7 +171,7 @@ def read_feed(
         refs=[refs[i] for i in keep],
         kinds=[kinds[i] for i in keep],
         values=values,
-        names=_names(values, feed, languages, local_language),
+        namer=namer,
         hours=parsed,
         geometry=geometry[keep],
         quality=quality[keep],
@@ -226,6 +225,15 @@ class _Values:
 
     def of(self, target: str) -> str | None:
         return self._translated(target, self._feed.fields.get(target))
+
+    def names(self) -> dict[str, str]:
+        """Give the names as OpenStreetMap's tags would; who operates a place may name it too."""
+        found = {
+            target: self.of(target)
+            for target in self._feed.fields
+            if target == "operator" or target.partition(":")[0] == "name"
+        }
+        return {target: name for target, name in found.items() if name is not None}
 
     def attributes(self) -> dict[str, str]:
         found = {
@@ -338,33 +346,13 @@ def _require_enough(
         )
 
 
-def _names(
-    values: Sequence[_Values], feed: Feed, languages: Sequence[str], local_language: str | None
-) -> list[tuple[str | None, str | None, dict[str, str]]]:
-    """Give for each place the name to show, the target that it is from, and all names."""
-    chain: list[str] = []
-    for language in languages:
-        chain.append(f"name:{language}")
-        if language == local_language:
-            chain.append("name")
-    targets = [target for target in feed.fields if target.partition(":")[0] == "name"]
-    ordered = [target for target in dict.fromkeys((*chain, "name", *targets)) if target in targets]
-    rows: list[tuple[str | None, str | None, dict[str, str]]] = []
-    for value in values:
-        known = {target: name for target in ordered if (name := value.of(target))}
-        source = next(iter(known), None)
-        names = {target.partition(":")[2] or _UNDETERMINED: name for target, name in known.items()}
-        rows.append((known[source] if source else None, source, names))
-    return rows
-
-
 def _table(
     feed: Feed,
     *,
     refs: list[str],
     kinds: list[str | None],
     values: list[_Values],
-    names: list[tuple[str | None, str | None, dict[str, str]]],
+    namer: Namer,
     hours: list[str | None],
     geometry: npt.NDArray[np.object_],
     quality: npt.NDArray[np.object_],
@@ -378,6 +366,8 @@ def _table(
     count = len(refs)
     wkb = shapely.to_wkb(geometry, byte_order=1)
     tags = [canonical_json(value.properties) for value in values]
+    names = [value.names() for value in values]
+    shown = [namer.display_name(known) for known in names]
     text = pa.string()
 
     def column(found: list[str | None]) -> pa.Array[Any]:
@@ -395,9 +385,9 @@ def _table(
             "osm_id": pa.nulls(count, pa.int64()),
             "osm_version": pa.nulls(count, pa.int32()),
             "osm_timestamp": pa.nulls(count, pa.timestamp("s", "UTC")),
-            "name": column([name for name, _, _ in names]),
-            "name_source": column([source for _, source, _ in names]),
-            "names": column([canonical_json(all_names) for _, _, all_names in names]),
+            "name": column([name.name for name in shown]),
+            "name_source": column([name.source for name in shown]),
+            "names": column([canonical_json(names_by_language(known)) for known in names]),
             "tags": column([*tags]),
             "geometry": pa.array(wkb, pa.binary()),
             "lon": pa.array(lon, pa.float64()),

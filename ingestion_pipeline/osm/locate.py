@@ -1,7 +1,7 @@
 """Which features are a city's: those whose representative point its boundary owns.
 
 Belongs here: that rule, for every dataset alike. Does not belong here: the boundary
-(`boundary.py`), the points (`assemble.py`), and what becomes of the features (`normalize.py`).
+(`boundary.py`), the points (`points.py`), and what becomes of the features (`normalize.py`).
 """
 
 from __future__ import annotations

@@ -53,8 +53,8 @@ HEAVY = {
     "psycopg",
     "pyarrow",
     "pyproj",
-    "regex",
     "rapidfuzz",
+    "regex",
     "shapely",
 }
 """What takes long to import and is needed by a run only; Dagster itself loads none of it."""

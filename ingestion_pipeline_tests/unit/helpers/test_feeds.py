@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ingestion_pipeline.cities import CitiesFileError, load_cities
-from ingestion_pipeline.helpers.feeds import KEYS, AsOfRule, read_feeds, unknown_kinds
+from ingestion_pipeline.helpers.feeds import KEYS, AsOfRule, judge_by_kind, read_feeds
+from ingestion_pipeline.helpers.kinds import KINDS
 from ingestion_pipeline_tests.feed_server import FOUNTAINS, TOILETS, feed_of
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def written(value: Any) -> str:
 
 def mistakes_of(*tables: Any) -> list[str]:
     mistakes: list[str] = []
-    read_feeds('city[1] "kazan"', list(tables), mistakes)
+    read_feeds('city[1] "kazan"', list(tables), mistakes, kinds=KINDS)
     return mistakes
 
 
@@ -205,7 +206,7 @@ def test_two_feeds_of_a_city_may_not_have_one_slug() -> None:
 @pytest.mark.parametrize("tables", [{"slug": "toilets"}, ["toilets"], "toilets"])
 def test_feeds_that_are_no_tables_are_refused(tables: Any) -> None:
     mistakes: list[str] = []
-    assert read_feeds("city[1]", tables, mistakes) == ()
+    assert read_feeds("city[1]", tables, mistakes, kinds=KINDS) == ()
     assert mistakes == [
         "city[1]: feed: is no list of tables; head each with [[city.feed]], in two brackets"
     ]
@@ -217,6 +218,33 @@ def test_a_secret_in_a_location_is_not_shown() -> None:
     assert "hush" not in mistake
 
 
-def test_kinds_that_the_vocabulary_does_not_have_are_told() -> None:
-    feed = feed_of(TOILETS, kinds={"WC": "toilet", "BABY": "baby_change"})
-    assert unknown_kinds(feed, {"toilets", "baby_change"}) == ["'toilet'; did you mean 'toilets'?"]
+def test_kinds_that_the_vocabulary_does_not_have_are_refused() -> None:
+    assert mistakes_of(
+        {**TOILETS, "kinds": {"WC": "toilet", "BABY": "baby_change"}},
+        {**FOUNTAINS, "kind": "volcano"},
+    ) == [
+        (
+            'city[1] "kazan": feed[1] "toilets": kinds: \'toilet\' is no kind of helper place; '
+            "did you mean 'toilets'?"
+        ),
+        'city[1] "kazan": feed[2] "fountains": kind: \'volcano\' is no kind of helper place',
+    ]
+
+
+def test_each_kind_of_a_city_is_judged_by_the_feeds_that_have_it() -> None:
+    verdicts = judge_by_kind([feed_of(TOILETS), feed_of(FOUNTAINS)], others=["ODbL-1.0"])
+    assert {kind: verdict.outcome for kind, verdict in verdicts.items()} == {
+        "baby_change": "permission_needed",
+        "drinking_water": "combinable",
+        "toilets": "permission_needed",
+    }
+    assert judge_by_kind([], others=["ODbL-1.0"]) == {}
+
+
+def test_a_permission_counts_for_its_own_feed_alone() -> None:
+    allowed = feed_of(TOILETS, permission="https://example.org/letter.pdf")
+    other = feed_of(TOILETS, slug="others", kinds={"WC": "toilets"})
+    assert judge_by_kind([allowed], others=["ODbL-1.0"])["toilets"].may_be_combined
+    both = judge_by_kind([allowed, other], others=["ODbL-1.0"])
+    assert not both["toilets"].may_be_combined
+    assert both["baby_change"].may_be_combined

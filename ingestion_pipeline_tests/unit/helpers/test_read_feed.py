@@ -18,6 +18,7 @@ from ingestion_pipeline.helpers.errors import (
 from ingestion_pipeline.helpers.read_feed import FeedPlaces, FeedRejection, read_feed
 from ingestion_pipeline.osm.acquire import Bbox
 from ingestion_pipeline.osm.boundary import BboxBoundary, PolygonBoundary
+from ingestion_pipeline.text.names import Namer
 from ingestion_pipeline_tests.feed_server import (
     BBOX,
     FOUNTAINS,
@@ -52,8 +53,7 @@ def read(tmp_path: Path) -> Read:
         return read_feed(
             path,
             feed_of(table, **changes),
-            languages=["ru", "en"],
-            local_language="ru",
+            namer=Namer(["ru", "en"], "ru"),
             **more,
         )
 
