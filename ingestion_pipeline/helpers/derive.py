@@ -198,7 +198,7 @@ def derive(
                 text,
             ),
             "status": pa.array([_status(tag) for tag in tags], text),
-            "links": pa.array([None] * len(rows), text),
+            "links": pa.array(["[]"] * len(rows), text),
             "licence": pa.array([licence] * len(rows), text),
             "attribution": pa.array([attribution] * len(rows), text),
         }

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
+from ingestion_pipeline.datasets import POI
 from ingestion_pipeline.definitions import build_definitions
-from ingestion_pipeline.defs.assets.osm import DATASET, SOURCE
+from ingestion_pipeline.defs.assets.osm import SOURCE
 from ingestion_pipeline.defs.checks import markdown_of
 from ingestion_pipeline.defs.coverage import build_coverage
 from ingestion_pipeline.defs.jobs import JOBS
@@ -68,7 +69,7 @@ class Town:
 
     @property
     def slice(self) -> Slice:
-        return Slice("town", DATASET, SOURCE, self.day)
+        return Slice("town", POI.name, SOURCE, self.day)
 
     def publish(self, cafes: dict[int, str]) -> None:
         write_extract(self.extract, cafes, at=self.noon, spread=0.0001)
