@@ -311,7 +311,17 @@ OTHER_EVIDENCE: dict[str, Any] = {
 
 
 def test_there_is_another_value_for_every_piece_of_evidence() -> None:
-    assert list(OTHER_EVIDENCE) == [field.name for field in fields(SliceEvidence)]
+    names = [field.name for field in fields(SliceEvidence)]
+    names.remove("accepted_reason")  # why a day was accepted says nothing about its rows
+    assert list(OTHER_EVIDENCE) == names
+
+
+def test_a_day_that_was_accepted_is_confirmed_for_whoever_gives_no_reason(
+    engine: sa.Engine,
+) -> None:
+    accepted = replace(evidence_of(DAY), accepted_reason="torn down")
+    _replace(engine, claim_key(engine, "kazan", DAY), evidence=accepted)
+    assert _confirm(engine) is not None
 
 
 @pytest.mark.parametrize("name", OTHER_EVIDENCE)

@@ -21,6 +21,7 @@ from ingestion_pipeline.defs.checks import (
     build_check_specs,
     examine_slice,
     results_of,
+    results_of_nothing,
 )
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.snapshots import SnapshotConfig, take_snapshot
@@ -128,6 +129,8 @@ def build_osm_assets(
                 yield from results_of(failure.__cause__.findings, stopped=True)
             raise
         yield staged
+        if not staged.check_results:
+            yield from results_of_nothing(str((staged.metadata or {})["nothing_to_do"]))
 
     return [osm_snapshot, osm_pois, poi_staging]
 
