@@ -8,7 +8,7 @@ own is told in docs/adr/010-checks.md.
 """
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.work import Work
 from ingestion_pipeline.quality.catalogue import CHECKS
+from ingestion_pipeline.quality.errors import StoppedByCheck
 from ingestion_pipeline.quality.findings import Finding
 from ingestion_pipeline.staging.database import read_transaction
 from ingestion_pipeline.staging.days import Slice, read_rows, staged_day
@@ -36,6 +37,13 @@ class Acceptance(dg.Config):
     """Why; it is kept with the day."""
 
 
+class StagingConfig(dg.Config):
+    """How a day is staged."""
+
+    accept: Acceptance | None = None
+    """Stage the day though a check stops it."""
+
+
 def build_check_specs(
     asset: str, partitions: dg.PartitionsDefinition
 ) -> Sequence[dg.AssetCheckSpec]:
@@ -53,6 +61,23 @@ def build_check_specs(
             )
             for check in CHECKS
         ]
+
+
+def with_check_results(
+    stage: Callable[[], dg.MaterializeResult[None]],
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
+    """Stage, and give Dagster a result of every check, also where one of them stopped the day."""
+    try:
+        staged = stage()
+    except dg.Failure as failure:
+        # The ledger knows; now the partition's page shows what the checks found.
+        if isinstance(failure.__cause__, StoppedByCheck):
+            yield from results_of(failure.__cause__.findings, stopped=True)
+        raise
+    yield staged
+    if not staged.check_results:
+        said = (staged.metadata or {}).get("nothing_to_do", "staged already from equal inputs")
+        yield from results_of_nothing(str(said))
 
 
 def examine_slice(

@@ -18,6 +18,7 @@ from ingestion_pipeline.osm.acquire import Bbox
 from ingestion_pipeline.staging.slices import SliceEvidence, SliceResult
 
 if TYPE_CHECKING:
+    from ingestion_pipeline.defs.feeds import FeedOfDay
     from ingestion_pipeline.helpers.derive import Helpers
     from ingestion_pipeline.osm.features import Rejection
     from ingestion_pipeline.osm.normalize import Pois
@@ -118,6 +119,19 @@ def of_helpers(helpers: "Helpers", *, outside: int, window: Bbox) -> dict[str, d
             )
         ),
     }
+
+
+def of_feeds(feeds: "Sequence[FeedOfDay]") -> dict[str, dg.MetadataValue]:
+    """Tell what each feed gives for a day."""
+    if not feeds:
+        return {}
+    lines = [
+        f"| `{given.feed.slug}` | {_text(given.manifest.as_of) if given.manifest else 'nothing'} | "
+        f"{given.failure or 'good'} |"
+        for given in feeds
+    ]
+    table = "\n".join(["| feed | as of | |", "|---|---|---|", *lines])
+    return {"feeds": dg.MetadataValue.md(table)}
 
 
 def sentence_on_slice(result: SliceResult, *, what: str) -> str:

@@ -93,6 +93,7 @@ def read(workshop: Workshop, work: Work, manifest: Manifest, dataset: Dataset) -
     Raises:
         OsmError: It cannot be read, or the boundary is not in it.
     """
+    assert manifest.obtained != "feed"  # those have a reader of their own
     with TemporaryDirectory(prefix="ingestion-") as folder:
         paths = [workshop.lake.restore(part, Path(folder)) for part in manifest.parts]
         return sources.read(

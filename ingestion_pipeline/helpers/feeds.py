@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import codecs
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
+from ingestion_pipeline.hashing import digest
 from ingestion_pipeline.helpers.licences import LICENCES, judge
 from ingestion_pipeline.identity import SLUG
 from ingestion_pipeline.locations import Endpoint, is_dated, redacted, require_template
@@ -26,7 +28,7 @@ from ingestion_pipeline.toml_tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator
     from datetime import date
 
     from ingestion_pipeline.helpers.licences import Verdict
@@ -123,6 +125,12 @@ class Feed:
     etag: str | None
 
     @property
+    def digest(self) -> str:
+        """Tell whether rows were made by these very keys; the location is none of them."""
+        keys = (each.name for each in fields(self) if each.name != "location")
+        return digest({key: _plain(getattr(self, key)) for key in keys})
+
+    @property
     def source(self) -> str:
         """The source of its slices."""
         return f"feed:{self.slug}"
@@ -199,6 +207,13 @@ def judge_by_kind(feeds: Collection[Feed], *, others: Collection[str]) -> dict[s
         licences = {feed.licence for feed in concerned}
         verdicts[kind] = judge([*licences, *others], permitted=licences - asked)
     return verdicts
+
+
+def _plain(value: object) -> object:
+    """Write a key's value as JSON can."""
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return [value.source, value.name] if isinstance(value, AsOfRule) else value
 
 
 def _unknown_kinds(reading: Mapping[str, Any], known: Collection[str]) -> Iterator[str]:

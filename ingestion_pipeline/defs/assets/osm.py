@@ -18,10 +18,11 @@ from ingestion_pipeline.datasets import POI
 from ingestion_pipeline.defs import metadata, snapshots
 from ingestion_pipeline.defs.checks import (
     Acceptance,
+    StagingConfig,
     build_check_specs,
     examine_slice,
     results_of,
-    results_of_nothing,
+    with_check_results,
 )
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.snapshots import SnapshotConfig, take_snapshot
@@ -31,7 +32,6 @@ from ingestion_pipeline.lake.frames import describe_frame, frame_key, read_frame
 from ingestion_pipeline.lake.snapshots import Manifest
 from ingestion_pipeline.osm.honesty import require_enough
 from ingestion_pipeline.provenance import evidence_of
-from ingestion_pipeline.quality.errors import StoppedByCheck
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice
 from ingestion_pipeline.staging.history import accepted_reason
@@ -62,13 +62,6 @@ _COUNTS = (
     "unparsed_contacts",
     "transliterated_names",
 )
-
-
-class StagingConfig(dg.Config):
-    """How a day is staged."""
-
-    accept: Acceptance | None = None
-    """Stage the day though a check stops it."""
 
 
 def build_osm_assets(
@@ -121,16 +114,9 @@ def build_osm_assets(
         config: StagingConfig,
         workshop: dg.ResourceParam[Workshop],
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
-        try:
-            staged = step(context, workshop, partial(stage_pois, accept=config.accept))
-        except dg.Failure as failure:
-            # The ledger knows; now the partition's page shows what the checks found.
-            if isinstance(failure.__cause__, StoppedByCheck):
-                yield from results_of(failure.__cause__.findings, stopped=True)
-            raise
-        yield staged
-        if not staged.check_results:
-            yield from results_of_nothing(str((staged.metadata or {})["nothing_to_do"]))
+        yield from with_check_results(
+            lambda: step(context, workshop, partial(stage_pois, accept=config.accept))
+        )
 
     return [osm_snapshot, osm_pois, poi_staging]
 
