@@ -48,7 +48,7 @@ city = load_cities(None).get("helsinki")
 reading = extract.read(sample, area=city.area)
 pois = normalize.normalize(
     reading.features, boundary=BboxBoundary(city.bbox), languages=city.languages,
-    local_language=city.local_language, taxonomy=Taxonomy.load(),
+    local_language=city.local_language, country=city.country, taxonomy=Taxonomy.load(),
 )
 assert pois.table.num_rows > 2000
 """

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from ingestion_pipeline.errors import IngestionError
-from ingestion_pipeline.osm.endpoint import Endpoint
+from ingestion_pipeline.locations import Endpoint
 from ingestion_pipeline.settings import SettingsError
 
 if TYPE_CHECKING:

@@ -14,19 +14,28 @@ import unicodedata
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
-from difflib import get_close_matches
 from itertools import combinations
 from pathlib import Path
-from string import Formatter
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 from zoneinfo import ZoneInfo, available_timezones
 
 from ingestion_pipeline.errors import IngestionError
+from ingestion_pipeline.helpers.feeds import Feed, read_feeds
+from ingestion_pipeline.helpers.kinds import KINDS
 from ingestion_pipeline.identity import SLUG
+from ingestion_pipeline.locations import require_template
 from ingestion_pipeline.osm.acquire import Area, Bbox
+from ingestion_pipeline.toml_tables import (
+    Key,
+    did_you_mean,
+    is_language,
+    place_of,
+    read_table,
+    whole_number,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 SHIPPED_FILE = Path(__file__).with_name("cities.toml")
 """The file that is used where the setting CITIES_FILE is not set."""
@@ -38,9 +47,6 @@ MAXIMUM_BBOX_DEGREES = 3.0
 
 TEMPLATE_FIELDS = ("region", "day")
 """What a template of an extract's location may hold in braces."""
-
-_DATE_FORM = re.compile(r"([^{}%]|%[YymdjbB])+")
-"""How the day may be written in a template: parts of a date, and text between them."""
 
 MAXIMUM_AGE_HOURS = 48
 """The oldest data that may stand for the current day, whatever a city says."""
@@ -119,6 +125,7 @@ class City:
         minimum_pois: A day with fewer POIs is refused.
         maximum_age_hours: How old the data of the current day may be.
         enabled: Whether it is to be staged every day; any city can be run by hand.
+        feeds: Where its helper places come from, beside OpenStreetMap.
     """
 
     slug: str
@@ -135,6 +142,7 @@ class City:
     minimum_pois: int
     maximum_age_hours: int
     enabled: bool
+    feeds: tuple[Feed, ...] = ()
 
     @property
     def boundary_relation(self) -> int | None:
@@ -198,7 +206,7 @@ class Cities:
         if slug in by_slug:
             return by_slug[slug]
         raise UnknownCity(
-            f"{self.path} has no city {slug!r}{_did_you_mean(slug, by_slug)}; "
+            f"{self.path} has no city {slug!r}{did_you_mean(slug, by_slug)}; "
             f"it has {', '.join(sorted(by_slug))}"
         )
 
@@ -215,7 +223,7 @@ def load_cities(path: Path | None) -> Cities:
     path = path or SHIPPED_FILE
     mistakes: list[str] = []
     readings = [
-        _read_city(_place(number, table), table, mistakes)
+        _read_city(number, table, mistakes)
         for number, table in enumerate(_read_tables(path), start=1)
     ]
     mistakes += _mistakes_between(readings)
@@ -271,7 +279,7 @@ def _name(value: object) -> dict[str, str]:
     if (
         isinstance(value, dict)
         and value
-        and all(map(_is_language, value))
+        and all(map(is_language, value))
         and all(isinstance(text, str) and text.strip() for text in value.values())
     ):
         return value
@@ -292,7 +300,7 @@ def _timezone(value: object) -> str:
         ZoneInfo(value)
     # An unknown zone is a KeyError, a bad name a ValueError, and "Europe" a folder: an OSError.
     except (KeyError, ValueError, OSError) as error:
-        raise ValueError(allowed + _did_you_mean(value, available_timezones())) from error
+        raise ValueError(allowed + did_you_mean(value, available_timezones())) from error
     return value
 
 
@@ -342,16 +350,7 @@ def _osm_extract(value: object) -> str:
         if SLUG.fullmatch(value.removeprefix("sample:")):
             return value
         raise ValueError(allowed)
-    try:
-        fields = [part for part in Formatter().parse(value) if part[1] is not None]
-    except ValueError as error:
-        raise ValueError(f"{allowed} ({error})") from error
-    for _, name, form, conversion in fields:
-        is_date_form = name == "day" and form is not None and _DATE_FORM.fullmatch(form)
-        if name not in TEMPLATE_FIELDS or conversion or (form and not is_date_form):
-            raise ValueError(
-                f"{allowed}, and nothing else in braces but a form of the day, as {{day:%y%m%d}}"
-            )
+    require_template(value, allowed=allowed, fields=TEMPLATE_FIELDS)
     return value
 
 
@@ -366,7 +365,7 @@ def _languages(value: object) -> tuple[str, ...]:
     if (
         isinstance(value, list)
         and value
-        and all(map(_is_language, value))
+        and all(map(is_language, value))
         and len(set(value)) == len(value)
     ):
         return tuple(value)
@@ -374,7 +373,7 @@ def _languages(value: object) -> tuple[str, ...]:
 
 
 def _local_language(value: object) -> str:
-    if isinstance(value, str) and _is_language(value):
+    if isinstance(value, str) and is_language(value):
         return value
     raise ValueError('a language tag of two or three letters, such as "ru"')
 
@@ -386,36 +385,14 @@ def _hours(value: object) -> int:
     raise ValueError(f"a whole number from 1 to {MAXIMUM_AGE_HOURS}")
 
 
-def _whole_number(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
-        return value
-    raise ValueError("a whole number, at least 1")
-
-
 def _flag(value: object) -> bool:
     if isinstance(value, bool):
         return value
     raise ValueError("true or false")
 
 
-def _is_language(value: object) -> bool:
-    return isinstance(value, str) and re.fullmatch("[a-z]{2,3}", value) is not None
-
-
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-class Key(NamedTuple):
-    """A key of `[[city]]`.
-
-    Attributes:
-        read: Turns the value of the file into that of `City`, or raises ValueError.
-        required: Whether it may not be left out.
-    """
-
-    read: Callable[[object], Any]
-    required: bool = True
 
 
 KEYS: Mapping[str, Key] = {
@@ -430,11 +407,14 @@ KEYS: Mapping[str, Key] = {
     "osm_region": Key(_osm_region, required=False),
     "languages": Key(_languages),
     "local_language": Key(_local_language, required=False),
-    "minimum_pois": Key(_whole_number),
+    "minimum_pois": Key(whole_number),
     "maximum_age_hours": Key(_hours, required=False),
     "enabled": Key(_flag),
 }
-"""Everything that may stand in `[[city]]`, in the order of the documentation."""
+"""Everything that may stand in `[[city]]`, in the order of the documentation; and its feeds."""
+
+FEEDS = "feed"
+"""The key of a city's tables of feeds, `[[city.feed]]`."""
 
 
 def _read_tables(path: Path) -> list[dict[str, object]]:
@@ -448,7 +428,7 @@ def _read_tables(path: Path) -> list[dict[str, object]]:
         raise CitiesFileError(path, [f"the file is not TOML in UTF-8: {error}"]) from error
     tables: Any = document.pop("city", [])
     mistakes = [
-        f"{key}: unknown at the top of the file{_did_you_mean(key, ['city'])}; "
+        f"{key}: unknown at the top of the file{did_you_mean(key, ['city'])}; "
         "everything stands in tables [[city]]"
         for key in document
     ]
@@ -461,33 +441,11 @@ def _read_tables(path: Path) -> list[dict[str, object]]:
     return list(tables)
 
 
-def _place(number: int, table: Mapping[str, object]) -> str:
-    slug = table.get("slug")
-    return f"city[{number}]" + (f' "{slug}"' if isinstance(slug, str) else "")
-
-
-def _read_city(place: str, table: Mapping[str, object], mistakes: list[str]) -> dict[str, Any]:
+def _read_city(number: int, table: Mapping[str, object], mistakes: list[str]) -> dict[str, Any]:
     """Read what can be read of one table, and add what is wrong with it to `mistakes`."""
-    mistakes += [
-        f"{place}: {name}: unknown key{_did_you_mean(name, KEYS)}"
-        for name in table
-        if name not in KEYS
-    ]
-    reading = {}
-    for name, key in KEYS.items():
-        if name in table:
-            try:
-                reading[name] = key.read(table[name])
-            except ValueError as allowed:
-                mistakes.append(f"{place}: {name}: is {_shown(table[name])}; allowed: {allowed}")
-        elif key.required:
-            mistakes.append(f"{place}: {name}: is missing")
-    return reading
-
-
-def _shown(value: object) -> str:
-    """Show a value of the file, without what may be a secret in a URL."""
-    return re.sub(r"(?<=://)[^/@'\"\s]*@|\?[^'\"\s]*", "...", repr(value))
+    place = place_of("city", number, table)
+    reading = read_table(place, table, KEYS, mistakes, read_elsewhere=[FEEDS])
+    return reading | {"feeds": read_feeds(place, table.get(FEEDS, []), mistakes, kinds=KINDS)}
 
 
 def _defaults(reading: Mapping[str, Any]) -> dict[str, Any]:
@@ -503,7 +461,7 @@ def _defaults(reading: Mapping[str, Any]) -> dict[str, Any]:
 def _mistakes_between(readings: list[dict[str, Any]]) -> Iterator[str]:
     """Find what is wrong with the cities together, as far as they could be read."""
     for (first, one), (second, other) in combinations(enumerate(readings, start=1), 2):
-        both = f"{_place(first, one)} and {_place(second, other)}"
+        both = f"{place_of('city', first, one)} and {place_of('city', second, other)}"
         if "slug" in one and one["slug"] == other.get("slug"):
             yield f"{both}: slug: is the same; a slug names one city"
         if "boundary_ref" not in one or one["boundary_ref"] != other.get("boundary_ref"):
@@ -526,8 +484,3 @@ def _overlap(one: Bbox, other: Bbox) -> bool:
         and one.south < other.north
         and other.south < one.north
     )
-
-
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    close = get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""

@@ -28,7 +28,7 @@ from ingestion_pipeline.identity import JobType
 from ingestion_pipeline.settings import SettingsError, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import dagster as dg
     import sqlalchemy as sa
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ingestion_pipeline.defs.jobs import IngestionJob
     from ingestion_pipeline.plan import PlannedDay
     from ingestion_pipeline.settings import Settings
+    from ingestion_pipeline.staging.days import Slice
 
 FAILED, WRONG_USAGE, KEY_HELD, TRY_LATER, INTERRUPTED = 1, 2, 3, 75, 130
 
@@ -49,6 +50,9 @@ BY_US = {
     "boundary": " (the city's boundary changed, not the world)",
 }
 """What is said of a change by its cause."""
+
+THINGS = {"poi": "POIs", "helper": "helper places"}
+"""What the rows of each dataset are called."""
 
 
 class _Day(click.ParamType[date]):
@@ -66,6 +70,22 @@ class _Day(click.ParamType[date]):
 
 
 DAY = _Day()
+
+
+def _of_slice(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say which staged rows are read."""
+    for option in (
+        click.option("--source", default="osm", show_default=True, help="Or 'feed:<slug>'."),
+        click.option(
+            "--dataset",
+            type=click.Choice(list(THINGS)),
+            default="poi",
+            show_default=True,
+            help="Points of interest, or helper places.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 class _Commands(click.Group):
@@ -132,14 +152,17 @@ def cities() -> None:
 @click.option("--city", "slug", required=True, help="Slug of the city.")
 @click.option("--day", type=DAY, required=True, help="UTC day.")
 @click.option("--refetch", is_flag=True, help="Ask upstream again even if a snapshot is stored.")
-def run(slug: str, day: date, *, refetch: bool) -> None:
+@click.option("--accept", "reason", help="Stage the day though a check stops it, and keep why.")
+def run(slug: str, day: date, *, refetch: bool, reason: str | None) -> None:
     """Stage one city's POIs of one day, through Dagster, in this process."""
+    if reason is not None and not reason.strip():
+        raise click.BadParameter("say why the day's data is right", param_hint="--accept")
     settings = load_settings()
     cities = load_cities(settings.cities_file)
     city = cities.get(slug)
     _require_partition(settings, day)
     _log_to_stderr("ingestion_pipeline")
-    result = _run_job(settings, cities, city, day, refetch=refetch)
+    result = _run_job(settings, cities, city, day, refetch=refetch, reason=reason)
     if not result.success:
         _report_failure(result)
     _report_success(settings, city, day, result)
@@ -230,10 +253,38 @@ def runs(slug: str | None, limit: int) -> None:
 
 @main.command()
 @click.option("--city", "slug", required=True, help="Slug of the city.")
+@click.option("--day", type=DAY, help="Staged day; without it, the counts of all staged days.")
+@click.option("--reason", help="Only this reason, such as missing_nodes.")
+def rejections(slug: str, day: date | None, reason: str | None) -> None:
+    """List the objects of a staged day that could not be staged, and why."""
+    from ingestion_pipeline.staging.rejections import count_rejections, rejected_objects
+
+    settings = load_settings()
+    city = load_cities(settings.cities_file).get(slug)
+    engine = _database(settings)
+    if day is None:
+        counts = count_rejections(engine, _slice(city, date.min), reason=reason)
+        _print_table(
+            ("day", "reason", "objects"),
+            [(count.day.isoformat(), count.reason, f"{count.objects:,}") for count in counts],
+        )
+        return
+    rows = [
+        (found["reason"], found["source_ref"], found["detail"], _tags(found["raw"]))
+        for found in rejected_objects(engine, _slice(city, day), reason=reason)
+    ]
+    _print_table(("reason", "object", "why", "tags"), rows)
+
+
+@main.command()
+@click.option("--city", "slug", required=True, help="Slug of the city.")
 @click.option("--from", "earlier", type=DAY, required=True, help="Earlier staged day.")
 @click.option("--to", "later", type=DAY, required=True, help="Later staged day.")
 @click.option("--json", "as_json", is_flag=True, help="All changes, one JSON object a line.")
-def diff(slug: str, earlier: date, later: date, *, as_json: bool) -> None:
+@_of_slice
+def diff(
+    slug: str, earlier: date, later: date, *, as_json: bool, dataset: str, source: str
+) -> None:
     """Tell two staged days apart: features added, changed (in which columns) and removed."""
     from ingestion_pipeline.staging.days import difference
 
@@ -241,7 +292,8 @@ def diff(slug: str, earlier: date, later: date, *, as_json: bool) -> None:
         raise click.BadParameter(f"{later} is not later than {earlier}", param_hint="--to")
     settings = load_settings()
     city = load_cities(settings.cities_file).get(slug)
-    changes = difference(_database(settings), _slice(city, earlier), later)
+    target = _slice(city, earlier, dataset=dataset, source=source)
+    changes = difference(_database(settings), target, later)
     if as_json:
         for change in changes:
             click.echo(json.dumps(asdict(change), ensure_ascii=False))
@@ -274,15 +326,38 @@ def diff(slug: str, earlier: date, later: date, *, as_json: bool) -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="File to write.  [default: <city>-<day>.<format>]",
 )
-def export(slug: str, day: date, format_: Any, output: Path | None) -> None:
+@_of_slice
+def export(
+    slug: str, day: date, format_: Any, output: Path | None, *, dataset: str, source: str
+) -> None:
     """Write a staged day to a file for other tools."""
     from ingestion_pipeline.export import export_day
 
     settings = load_settings()
     city = load_cities(settings.cities_file).get(slug)
-    path = output or Path(f"{slug}-{day}.{format_}")
-    count = export_day(_database(settings), _slice(city, day), path=path, format=format_)
-    click.echo(f"{count:,} POIs of {slug} on {day} written to {path}")
+    # The default dataset and source go without saying; a colon has no place in a file's name.
+    told = [name.replace(":", "-") for name in (dataset, source) if name not in ("poi", "osm")]
+    path = output or Path("-".join([slug, *told, f"{day}.{format_}"]))
+    target = _slice(city, day, dataset=dataset, source=source)
+    count = export_day(_database(settings), target, path=path, format=format_)
+    click.echo(f"{count:,} {THINGS[dataset]} of {slug} on {day} written to {path}")
+
+
+@main.command()
+@click.option("--city", "slug", required=True, help="Slug of the city.")
+def notice(slug: str) -> None:
+    """Write the text that a product with a city's data must show: sources and licences."""
+    from ingestion_pipeline.helpers.licences import Credit
+    from ingestion_pipeline.helpers.licences import notice as text_of
+    from ingestion_pipeline.staging.days import sources_of
+
+    settings = load_settings()
+    city = load_cities(settings.cities_file).get(slug)
+    credited = [Credit(*row) for row in sources_of(_database(settings), slug)]
+    if not credited:
+        click.echo(f"Nothing of {slug} is staged", err=True)
+        sys.exit(FAILED)
+    click.echo(text_of(city.name.get("en", slug), credited))
 
 
 @main.command()
@@ -389,11 +464,10 @@ def _database(settings: Settings) -> sa.Engine:
     return engine
 
 
-def _slice(city: City, day: date) -> Any:
-    from ingestion_pipeline.defs.assets.osm import DATASET, SOURCE
+def _slice(city: City, day: date, *, dataset: str = "poi", source: str = "osm") -> Slice:
     from ingestion_pipeline.staging.days import Slice
 
-    return Slice(city.slug, DATASET, SOURCE, day)
+    return Slice(city.slug, dataset, source, day)
 
 
 def _require_partition(settings: Settings, day: date) -> None:
@@ -465,7 +539,7 @@ def _log_to_stderr(*loggers: str) -> None:
 
 
 def _run_job(
-    settings: Settings, cities: Cities, city: City, day: date, *, refetch: bool
+    settings: Settings, cities: Cities, city: City, day: date, *, refetch: bool, reason: str | None
 ) -> dg.ExecuteInProcessResult:
     from ingestion_pipeline.definitions import build_definitions
     from ingestion_pipeline.defs.assets.osm import JOB
@@ -488,7 +562,12 @@ def _run_job(
                 raise_on_error=False,
                 tags={TRIGGER_TAG: "cli"},
                 run_config={
-                    "ops": {"osm_snapshot": {"config": {"refetch": refetch}}},
+                    "ops": {
+                        "osm_snapshot": {"config": {"refetch": refetch}},
+                        "poi_staging": {
+                            "config": {} if reason is None else {"accept": {"reason": reason}}
+                        },
+                    },
                     "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
                 },
             )
@@ -595,6 +674,16 @@ def _report_success(
                 f"{compared} against the staged day before",
                 "",
             ),
+            *(
+                (
+                    "check",
+                    f"{found.check_name}: {found.description}",
+                    "",
+                )
+                for found in result.get_asset_check_evaluations()
+                if not found.passed
+            ),
+            *([("accepted", staged["accepted_reason"], "")] if "accepted_reason" in staged else []),
         ],
     )
     engine = _database(settings)
@@ -609,6 +698,13 @@ def _report_success(
         ],
     )
     click.echo(f"\nthe rows are in {describe(engine)}, table poi_ingestion_staging")
+
+
+def _tags(raw: Any) -> str:
+    """Write the tags of a rejected object in one line."""
+    return " ".join(
+        ", ".join(f"{key}={value}" for key, value in sorted(raw.get("tags", {}).items())).split()
+    )
 
 
 def _print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -7,7 +7,9 @@ Dagster imports this module, so what it imports is kept small; a test watches it
 import dagster as dg
 
 from ingestion_pipeline.cities import load_cities
+from ingestion_pipeline.defs.assets.helpers import build_helper_assets
 from ingestion_pipeline.defs.assets.osm import UPSTREAM_POOL, build_osm_assets
+from ingestion_pipeline.defs.coverage import build_coverage
 from ingestion_pipeline.defs.jobs import JOBS
 from ingestion_pipeline.defs.partitions import build_partitions
 from ingestion_pipeline.defs.resources import Workshop, build_workshop_resource
@@ -27,10 +29,16 @@ def build_definitions(
             a run that no daemon looks after.
     """
     partitions = build_partitions(workshop.cities, workshop.settings.partitions_start)
+    coverage = build_coverage(workshop)
     return dg.Definitions(
-        assets=build_osm_assets(partitions, upstream_pool=upstream_pool),
-        jobs=[job.definition for job in JOBS.values()],
-        schedules=build_schedules(workshop),
+        assets=[
+            *build_osm_assets(partitions, upstream_pool=upstream_pool),
+            *build_helper_assets(partitions, upstream_pool=upstream_pool),
+            coverage.asset,
+        ],
+        asset_checks=coverage.checks,
+        jobs=[*(job.definition for job in JOBS.values()), coverage.job],
+        schedules=[*build_schedules(workshop), coverage.schedule],
         sensors=build_sensors(),
         resources={"workshop": build_workshop_resource(workshop)},
         # A process for each step costs twenty times what the steps' own work does.

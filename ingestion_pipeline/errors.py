@@ -12,7 +12,9 @@ concrete error; those stand in one file per area (`osm/errors.py`, `staging/erro
     ├── DagsterRefused            backfill.py
     ├── ProcessEnded              development.py
     ├── OsmError                  osm/errors.py
+    ├── HelpersError              helpers/errors.py
     ├── LakeError                 lake/errors.py
+    ├── QualityError              quality/errors.py
     └── StagingError              staging/errors.py
 """
 

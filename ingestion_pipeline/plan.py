@@ -179,6 +179,7 @@ def _from_overpass(city: City, settings: Settings, *, current: bool) -> tuple[Wa
 
 
 def _from_extract(city: City, day: date, settings: Settings, *, current: bool) -> tuple[Way, str]:
+    from ingestion_pipeline.locations import is_dated, redacted
     from ingestion_pipeline.osm import extract
 
     try:
@@ -186,8 +187,8 @@ def _from_extract(city: City, day: date, settings: Settings, *, current: bool) -
         extract.resolve(template, region=city.osm_region, day=day)
     except ExtractNotConfigured as error:
         return "none", str(error)
-    place = extract.redacted(template)
-    if extract.is_dated(template):
+    place = redacted(template)
+    if is_dated(template):
         return "dated extract", f"{place}, if there is one of the day"
     if current:
         return "current data", f"{place}, if it is recent enough"

@@ -9,9 +9,9 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from ingestion_pipeline.datasets import DATASETS
 from ingestion_pipeline.hashing import code_digest, digest
 from ingestion_pipeline.osm.acquire import Bbox
-from ingestion_pipeline.osm.selection import SELECTION_DIGEST
 from ingestion_pipeline.staging.slices import SliceEvidence
 
 if TYPE_CHECKING:
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from ingestion_pipeline.lake.snapshots import Manifest
 
 
-_CODE = ("ingestion_pipeline", "ingestion_pipeline.osm", "ingestion_pipeline.staging")
-_LIBRARIES = ("shapely", "pyproj", "numpy", "osmium", "msgspec", "pyarrow")
+_LIBRARIES = (
+    *("shapely", "pyproj", "numpy", "osmium", "msgspec", "pyarrow"),
+    *("email-validator", "idna", "ada-url", "regex", "langcodes"),
+)
 """What has a hand in the rows; where one is another, a day is made again and compared."""
 
 
@@ -30,7 +32,8 @@ def holds_what_is_asked(manifest: Manifest, city: City) -> bool:
     An extract holds everything; an answer of Overpass only what its query named.
     """
     return manifest.obtained != "overpass" or (
-        manifest.selection == SELECTION_DIGEST and Bbox(*manifest.bbox).holds(city.bbox)
+        manifest.selection == DATASETS[manifest.dataset].selection.digest
+        and Bbox(*manifest.bbox).holds(city.bbox)
     )
 
 
@@ -39,9 +42,8 @@ def evidence_of(city: City, manifest: Manifest) -> SliceEvidence:
 
     Two that are equal have equal rows, so a day that is staged from it need not be staged again.
     """
-    from ingestion_pipeline.osm.normalize import rules_version
-
-    rules = rules_version()
+    dataset = DATASETS[manifest.dataset]
+    rules = dataset.rules_version()
     return SliceEvidence(
         boundary_ref=city.boundary_key,
         as_of=manifest.as_of,
@@ -56,11 +58,11 @@ def evidence_of(city: City, manifest: Manifest) -> SliceEvidence:
             [
                 manifest.digest,
                 rules,
-                *(code_digest(package) for package in _CODE),
+                *(code_digest(package) for package in dataset.code),
                 *(version(library) for library in _LIBRARIES),
                 # Of the city, what its rows and the acceptance of its day depend on.
                 *(city.boundary_key, list(city.bbox), dict(city.name), list(city.languages)),
-                *(city.local_language, city.minimum_pois),
+                *(city.local_language, city.country, city.minimum_pois),
             ]
         ),
     )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ingestion_pipeline.clock import Clock
     from ingestion_pipeline.osm.acquire import Acquisition, Area
     from ingestion_pipeline.osm.features import Reading
+    from ingestion_pipeline.osm.selection import Selection
     from ingestion_pipeline.settings import Settings
 
 
@@ -30,13 +31,20 @@ def source_of(city: City, settings: Settings) -> OsmSource:
 
 
 def acquire(
-    city: City, day: date, *, settings: Settings, clock: Clock, workdir: Path
+    city: City,
+    day: date,
+    *,
+    selection: Selection,
+    settings: Settings,
+    clock: Clock,
+    workdir: Path,
 ) -> Acquisition:
     """Get the raw bytes of a city-day from the city's source.
 
     Args:
         city: The city.
         day: The UTC day.
+        selection: Which objects to ask for; an extract holds all there are.
         settings: Addresses of the sources.
         clock: The time, and the way to wait.
         workdir: An empty local folder for the bytes.
@@ -47,12 +55,16 @@ def acquire(
         OsmError: The source has no acceptable data; see `osm/errors.py`.
     """
     if source_of(city, settings) == "overpass":
-        return _acquire_from_overpass(city, day, settings=settings, clock=clock, workdir=workdir)
+        return _acquire_from_overpass(
+            city, day, selection=selection, settings=settings, clock=clock, workdir=workdir
+        )
     return _acquire_from_extract(city, day, settings=settings, clock=clock, workdir=workdir)
 
 
-def read(obtained: OsmSource, paths: Sequence[Path], *, area: Area) -> Reading:
-    """Read raw bytes of either source.
+def read(
+    obtained: OsmSource, paths: Sequence[Path], *, area: Area, selection: Selection
+) -> Reading:
+    """Read raw bytes of either source: of an extract the selected objects, of an answer all.
 
     Raises:
         OsmError: They cannot be read, or the boundary relation is not in them.
@@ -64,7 +76,7 @@ def read(obtained: OsmSource, paths: Sequence[Path], *, area: Area) -> Reading:
     from ingestion_pipeline.osm import extract
 
     (path,) = paths
-    return extract.read(path, area=area)
+    return extract.read(path, area=area, selection=selection)
 
 
 def overpass_url(city: City, settings: Settings) -> str:
@@ -98,7 +110,13 @@ def extract_template(city: City, settings: Settings) -> str:
 
 
 def _acquire_from_overpass(
-    city: City, day: date, *, settings: Settings, clock: Clock, workdir: Path
+    city: City,
+    day: date,
+    *,
+    selection: Selection,
+    settings: Settings,
+    clock: Clock,
+    workdir: Path,
 ) -> Acquisition:
     url = overpass_url(city, settings)
     import httpx
@@ -114,7 +132,13 @@ def _acquire_from_overpass(
             lock_dir=settings.state_dir / "locks",
             user_agent=f"ingestion-pipeline/{version('ingestion-pipeline')} ({contact})",
         )
-        return client.acquire(city.area, day=day, maximum_age=city.maximum_age, workdir=workdir)
+        return client.acquire(
+            city.area,
+            day=day,
+            maximum_age=city.maximum_age,
+            workdir=workdir,
+            selection=selection,
+        )
 
 
 def _acquire_from_extract(

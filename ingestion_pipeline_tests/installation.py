@@ -115,10 +115,15 @@ class Installation:
         *,
         only: Sequence[str] = (),
         refetch: bool = False,
+        accept: str | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> dg.ExecuteInProcessResult:
         """Run the job for a partition, or of some assets only."""
-        steps = {} if only and "osm_snapshot" not in only else {"osm_snapshot": refetch}
+        ops: dict[str, Any] = {}
+        if not only or "osm_snapshot" in only:
+            ops["osm_snapshot"] = {"config": {"refetch": refetch}}
+        if accept is not None:
+            ops["poi_staging"] = {"config": {"accept": {"reason": accept}}}
         return self.job().execute_in_process(
             partition_key=key,
             instance=self.instance,
@@ -126,7 +131,7 @@ class Installation:
             asset_selection=[dg.AssetKey(name) for name in only] or None,
             tags=dict(tags or {}),
             run_config={
-                "ops": {name: {"config": {"refetch": value}} for name, value in steps.items()},
+                "ops": ops,
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
             },
         )

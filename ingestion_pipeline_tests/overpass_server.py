@@ -61,7 +61,7 @@ class Reply:
         status: The HTTP status.
         body: The body; a text is sent as UTF-8.
         content_type: The header, or None for none.
-        headers: Further headers.
+        headers: Further headers, or others in the place of those that the server makes.
         compressed: Send the body by gzip.
         framing: With Content-Length, or chunked.
         delay_s: Wait before the first byte of the reply.
@@ -275,7 +275,7 @@ class OverpassServer:
     def _send(self, handler: BaseHTTPRequestHandler, reply: Reply) -> None:
         payload = reply.payload
         handler.send_response(reply.status)
-        headers = dict(reply.headers)
+        headers: dict[str, str] = {}
         if reply.content_type is not None:
             headers["Content-Type"] = reply.content_type
         if reply.compressed:
@@ -284,6 +284,7 @@ class OverpassServer:
             headers["Transfer-Encoding"] = "chunked"
         else:
             headers["Content-Length"] = str(len(payload))
+        headers |= reply.headers
         for name, value in headers.items():
             handler.send_header(name, value)
         handler.end_headers()

@@ -28,12 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from ingestion_pipeline.osm.selection import (
-    CLOSED_PAIRS,
-    CLOSED_TAGS,
-    LIFECYCLE_PREFIXES,
-    OPEN_KEYS,
-)
+from ingestion_pipeline.osm.selection import CLOSED_TAGS, LIFECYCLE_PREFIXES, OPEN_KEYS, POIS
 
 PACKAGE = "@openstreetmap/id-tagging-schema"
 VERSION = "7.2.0"
@@ -271,7 +266,9 @@ def require_complete(rules: Mapping[str, list[dict[str, Any]]]) -> None:
     """Refuse a table in which some selected tag has no category at all."""
     matched = lone_tags(rules)
     missing = [f"{key}=*" for key in OPEN_KEYS if (key, "*") not in matched] + [
-        f"{key}={value}" for key, value in CLOSED_PAIRS if not matched & {(key, value), (key, "*")}
+        f"{key}={value}"
+        for key, value in POIS.closed_pairs
+        if not matched & {(key, value), (key, "*")}
     ]
     if missing:
         raise BuildError(

@@ -11,7 +11,8 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from ingestion_pipeline.defs.assets import osm
+from ingestion_pipeline.datasets import HELPER, POI
+from ingestion_pipeline.defs.assets import helpers, osm
 from ingestion_pipeline.identity import JobType
 
 
@@ -46,9 +47,21 @@ OSM_IMPORT = IngestionJob(
         description="Stage one city's POIs of one UTC day from OpenStreetMap.",
     ),
     chain=osm.CHAIN,
-    dataset=osm.DATASET,
+    dataset=POI.name,
     source=osm.SOURCE,
 )
 
-JOBS: Mapping[str, IngestionJob] = {job.job_type: job for job in (OSM_IMPORT,)}
+HELPERS_IMPORT = IngestionJob(
+    job_type=helpers.JOB,
+    definition=dg.define_asset_job(
+        helpers.JOB,
+        selection=dg.AssetSelection.assets(*helpers.CHAIN),
+        description="Stage one city's helper places of one UTC day.",
+    ),
+    chain=helpers.CHAIN,
+    dataset=HELPER.name,
+    source=helpers.SOURCE,
+)
+
+JOBS: Mapping[str, IngestionJob] = {job.job_type: job for job in (OSM_IMPORT, HELPERS_IMPORT)}
 """All of them, by type."""

@@ -18,6 +18,8 @@ from ingestion_pipeline.osm.acquire import Bbox
 from ingestion_pipeline.staging.slices import SliceEvidence, SliceResult
 
 if TYPE_CHECKING:
+    from ingestion_pipeline.defs.feeds import FeedOfDay
+    from ingestion_pipeline.helpers.derive import Helpers
     from ingestion_pipeline.osm.features import Rejection
     from ingestion_pipeline.osm.normalize import Pois
 
@@ -87,6 +89,8 @@ def of_pois(
         "point_source": dg.MetadataValue.md(_table("point from", count_by(table, "point_source"))),
         "status": dg.MetadataValue.md(_table("status", count_by(table, "status"))),
         "opening_hours_not_understood": dg.MetadataValue.int(pois.unparsed_opening_hours),
+        "contacts_not_understood": dg.MetadataValue.int(pois.unparsed_contacts),
+        "transliterated_names": dg.MetadataValue.int(pois.transliterated_names),
         "outside_boundary": dg.MetadataValue.int(pois.outside),
         "rejected": dg.MetadataValue.int(len(rejections)),
         "rejections": dg.MetadataValue.md(_rejections(rejections)),
@@ -100,11 +104,41 @@ def of_pois(
     }
 
 
-def sentence_on_slice(result: SliceResult) -> str:
+def of_helpers(helpers: "Helpers", *, outside: int, window: Bbox) -> dict[str, dg.MetadataValue]:
+    """Describe a day's helper places."""
+    table = helpers.table
+    derived = table.num_rows - table.column("parent_ref").null_count
+    return {
+        "kinds": dg.MetadataValue.md(_table("kind", helpers.count_by_kind(), of="helper places")),
+        "derived": dg.MetadataValue.int(derived),
+        "opening_hours_not_understood": dg.MetadataValue.int(helpers.unparsed_opening_hours),
+        "outside_boundary": dg.MetadataValue.int(outside),
+        "map": dg.MetadataValue.md(
+            png_of_points(
+                table.column("lon").to_numpy(), table.column("lat").to_numpy(), window=window
+            )
+        ),
+    }
+
+
+def of_feeds(feeds: "Sequence[FeedOfDay]") -> dict[str, dg.MetadataValue]:
+    """Tell what each feed gives for a day."""
+    if not feeds:
+        return {}
+    lines = [
+        f"| `{given.feed.slug}` | {_text(given.manifest.as_of) if given.manifest else 'nothing'} | "
+        f"{given.failure or 'good'} |"
+        for given in feeds
+    ]
+    table = "\n".join(["| feed | as of | |", "|---|---|---|", *lines])
+    return {"feeds": dg.MetadataValue.md(table)}
+
+
+def sentence_on_slice(result: SliceResult, *, what: str) -> str:
     """Say what was staged."""
     return (
-        f"staged {result.rows:,} POIs, of which {result.written:,} rows were written; against the "
-        f"staged day before {result.added:,} added, {result.changed:,} changed, "
+        f"staged {result.rows:,} {what}, of which {result.written:,} rows were written; against "
+        f"the staged day before {result.added:,} added, {result.changed:,} changed, "
         f"{result.removed:,} removed"
     )
 
@@ -124,6 +158,11 @@ def of_slice(
         "as_of_source": dg.MetadataValue.text(evidence.as_of_source),
         "digest": dg.MetadataValue.text(evidence.digest),
         "rules_version": dg.MetadataValue.text(evidence.rules_version),
+        **(
+            {"accepted_reason": dg.MetadataValue.text(evidence.accepted_reason)}
+            if evidence.accepted_reason
+            else {}
+        ),
         "database": dg.MetadataValue.text(database),
         "columns": _COLUMNS_DOC,
     }
@@ -137,9 +176,9 @@ def _rejections(rejections: Sequence["Rejection"]) -> str:
     return f"{by_reason}\n\n{samples}"
 
 
-def _table(what: str, counts: dict[str, int]) -> str:
+def _table(what: str, counts: dict[str, int], *, of: str = "POIs") -> str:
     rows = "\n".join(f"| {name} | {count:,} |" for name, count in counts.items())
-    return f"| {what} | POIs |\n|---|---:|\n{rows}"
+    return f"| {what} | {of} |\n|---|---:|\n{rows}"
 
 
 def _code(text: str) -> str:

@@ -68,16 +68,16 @@ class Manifest:
     """What is known of the raw bytes of one city-day.
 
     Attributes:
-        dataset: `poi`.
+        dataset: `poi`, `helper`, or `feed-<slug>`.
         city_slug: The tenant.
         boundary_ref: The city's boundary, as in the idempotency key.
         day: The UTC day that the bytes stand for.
         as_of: The moment (UTC) whose state they show.
         as_of_source: How that is known.
-        obtained: `overpass` or `extract`.
+        obtained: `overpass`, `extract`, or `feed`.
         location: URL or path, without credentials.
         bbox: The window that was asked for: west, south, east, north in WGS84 degrees.
-        selection: Digest of the selection that was asked for.
+        selection: Digest of the selection that was asked for; empty for a feed, which is whole.
         licence: SPDX identifier.
         attribution: The text that a product must show.
         parts: The files, in order.
@@ -89,7 +89,7 @@ class Manifest:
     day: date
     as_of: datetime
     as_of_source: str
-    obtained: Literal["overpass", "extract"]
+    obtained: Literal["overpass", "extract", "feed"]
     location: str
     bbox: tuple[float, float, float, float]
     selection: str
@@ -113,6 +113,23 @@ class Manifest:
     def fetched_at(self) -> datetime:
         """When the last byte had come (UTC)."""
         return max(part.received_at for part in self.parts)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why there is no snapshot of a day.
+
+    Attributes:
+        code: The error's code.
+        message: What happened, and what to do.
+    """
+
+    code: str
+    message: str
+
+    def __str__(self) -> str:
+        """Write both."""
+        return f"{self.code}: {self.message}"
 
 
 class Lake:
@@ -243,6 +260,32 @@ class Lake:
             if found is not None:
                 return found
         return None
+
+    def keep_failure(
+        self, dataset: str, city_slug: str, boundary_ref: str, day: date, failure: Failure
+    ) -> None:
+        """Keep the word of why a day has no snapshot; the last one counts.
+
+        Raises:
+            LakeUnavailable: The lake cannot be written.
+        """
+        key = _manifest_key(dataset, city_slug, boundary_ref, day, state=".failed")
+        with self.written(key) as stored:
+            stored.write(json.dumps(asdict(failure), ensure_ascii=False, indent=2).encode())
+
+    def failure(self, dataset: str, city_slug: str, boundary_ref: str, day: date) -> Failure | None:
+        """Give the last word of why a day has no snapshot, if there is one.
+
+        Raises:
+            LakeUnavailable: The lake cannot be read.
+        """
+        key = _manifest_key(dataset, city_slug, boundary_ref, day, state=".failed")
+        with self._reachable(key):
+            try:
+                text = self._filesystem.cat_file(self.address(key))
+            except FileNotFoundError:
+                return None
+        return Failure(**json.loads(text))
 
     def manifests(
         self, dataset: str, city_slug: str, boundary_ref: str, days: Iterable[date]

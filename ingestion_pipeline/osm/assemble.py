@@ -466,44 +466,6 @@ def _split(geoms: ObjectArray) -> ObjectArray:
     return result
 
 
-def representative_points(geoms: ObjectArray) -> tuple[FloatArray, FloatArray, ObjectArray]:
-    """Give a point of each geometry that stands for it.
-
-    It lies on the geometry, which neither a centroid nor the centre of a bounding box does: in an
-    area (`surface`), at half the length of a line (`line`), or at the node (`node`). Of several
-    parts the largest counts, the first of equal ones.
-
-    Args:
-        geoms: (N,) canonical geometries, EPSG:4326, no None.
-
-    Returns:
-        (N,) lon and (N,) lat in degrees, with 7 decimals (for an area where that point still lies
-        on it, otherwise in full); and (N,) `node`, `surface` or `line`.
-    """
-    import shapely
-
-    parts, owner = shapely.get_parts(geoms, return_index=True)
-    dimension = shapely.get_dimensions(geoms)
-    size = np.where(
-        shapely.get_dimensions(parts) < dimension[owner],
-        -1.0,
-        np.maximum(shapely.area(parts), (dimension[owner] == _LINE) * shapely.length(parts)),
-    )
-    ranked = np.lexsort((-size, owner))  # stable: the first of equal parts stays first
-    largest = parts[ranked[np.searchsorted(owner[ranked], np.arange(len(geoms)))]]
-
-    points = largest.copy()
-    areal, linear = dimension == _AREA, dimension == _LINE
-    points[areal] = shapely.point_on_surface(largest[areal])
-    points[linear] = shapely.line_interpolate_point(largest[linear], 0.5, normalized=True)
-    exact = shapely.get_coordinates(points)
-    rounded = np.round(exact, 7)
-    near = ~areal | shapely.intersects_xy(geoms, rounded[:, 0], rounded[:, 1])
-    xy = np.where(near[:, np.newaxis], rounded, exact)
-    source = np.array(["node", "line", "surface"], dtype=object)[dimension]
-    return xy[:, 0], xy[:, 1], source
-
-
 def areas_m2(geoms: ObjectArray) -> FloatArray:
     """Measure areas.
 

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from string import Formatter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
-from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
 
+from ingestion_pipeline.locations import redacted
 from ingestion_pipeline.osm.acquire import Acquisition, RawPart
 from ingestion_pipeline.osm.assemble import Elements, Member, assemble, relation_area, take
 from ingestion_pipeline.osm.boundary import boundary_names
@@ -35,7 +34,7 @@ from ingestion_pipeline.osm.errors import (
 )
 from ingestion_pipeline.osm.features import Evidence, Features, Reading
 from ingestion_pipeline.osm.honesty import require_true_on
-from ingestion_pipeline.osm.selection import ANY_VALUE_KEYS, CLOSED_PAIRS
+from ingestion_pipeline.osm.selection import POIS, Selection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,11 +77,6 @@ def resolve(template: str, *, region: str, day: date) -> str:
         ) from error
 
 
-def is_dated(template: str) -> bool:
-    """Tell whether a template names another file for each day."""
-    return any(name == "day" for _, name, _, _ in Formatter().parse(template))
-
-
 def _sample(name: str) -> str:
     if name not in SAMPLES:
         raise ExtractNotConfigured(
@@ -96,18 +90,6 @@ def _sample(name: str) -> str:
             "install the extra 'demo': pip install 'ingestion-pipeline[demo]'"
         )
     return str(Path(spec.origin).parent / path)
-
-
-def redacted(location: str) -> str:
-    """Take user, password, query and fragment out of a URL; a path stays as it is."""
-    return "::".join(_without_secrets(part) for part in location.split("::"))
-
-
-def _without_secrets(url: str) -> str:
-    if "://" not in url:
-        return url
-    scheme, netloc, path, _, _ = urlsplit(url)
-    return urlunsplit((scheme, netloc.rpartition("@")[2], path, "", ""))
 
 
 def acquire(
@@ -282,7 +264,7 @@ def _pbf(path: Path) -> Any:
     return osmium.io.File(str(path), "pbf")
 
 
-def read(path: Path, *, area: Area) -> Reading:
+def read(path: Path, *, area: Area, selection: Selection = POIS) -> Reading:
     """Read the selected features of an area out of an extract.
 
     The file is passed over four times, so that of a country's extract only the selected objects
@@ -303,6 +285,7 @@ def read(path: Path, *, area: Area) -> Reading:
     Args:
         path: The file; its name does not matter.
         area: The window; objects that do not intersect its bbox are left out.
+        selection: Which objects.
 
     Raises:
         BoundaryNotFound: The boundary relation is not in the file.
@@ -310,7 +293,7 @@ def read(path: Path, *, area: Area) -> Reading:
         ExtractCorrupt: The file cannot be read to its end.
     """
     try:
-        found = _find(path, area)
+        found = _find(path, area, selection)
     except RuntimeError as error:
         raise ExtractCorrupt(
             f"{path} is no whole OSM PBF file ({error}); get the extract again"
@@ -363,19 +346,18 @@ class _Found:
     points: dict[int, FloatArray]
 
 
-def _find(path: Path, area: Area) -> _Found:
+def _find(path: Path, area: Area, selection: Selection) -> _Found:
     """Pass over the file as told in `read`."""
     import osmium
 
     nodes: dict[int, _Object] = {}
     ways: dict[int, _Object] = {}
     relations: dict[int, _Object] = {}
-    for tag_filter in (
-        osmium.filter.KeyFilter(*ANY_VALUE_KEYS),
-        osmium.filter.TagFilter(*CLOSED_PAIRS),
-    ):
+    for tag_filter in _filters(selection):
         item: Any
         for item in osmium.FileProcessor(_pbf(path)).with_filter(tag_filter):
+            if selection.in_lists and not selection.selects(dict(item.tags)):
+                continue
             if item.is_way():
                 ways[item.id] = _object(item, closed=_is_closed(item))
             elif item.is_relation():
@@ -398,6 +380,19 @@ def _find(path: Path, area: Area) -> _Found:
         nodes={ref for kind, ref, _ in members if kind == "node"},
     )
     return _Found(nodes, ways, relations, boundary, lines, points)
+
+
+def _filters(selection: Selection) -> list[Any]:
+    """Give the filters of pyosmium, of which an object must pass one; they run in C++."""
+    import osmium
+
+    if selection.in_lists:  # which no filter can take apart
+        keys = (*selection.any_value_keys, *selection.closed_tags)
+        return [osmium.filter.KeyFilter(*keys)]
+    return [
+        osmium.filter.KeyFilter(*selection.any_value_keys),
+        osmium.filter.TagFilter(*selection.closed_pairs),
+    ]
 
 
 def _object(item: Any, **more: Any) -> _Object:

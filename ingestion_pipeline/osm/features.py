@@ -79,6 +79,13 @@ class Features:
         """Give N."""
         return len(self.tags)
 
+    def source_refs(self) -> list[str]:
+        """Name the features as `node/1`, `way/1`, `relation/1`."""
+        return [
+            f"{kind}/{number}"
+            for kind, number in zip(self.osm_type, self.osm_id.tolist(), strict=True)
+        ]
+
 
 @dataclass(frozen=True)
 class Reading:

@@ -46,10 +46,10 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ingestion_pipeline.locations import Endpoint, keep_secrets_out_of_httpx_log
 from ingestion_pipeline.osm import honesty
 from ingestion_pipeline.osm.acquire import Acquisition, Area, Bbox, RawPart
 from ingestion_pipeline.osm.boundary import boundary_names
-from ingestion_pipeline.osm.endpoint import Endpoint, keep_secrets_out_of_httpx_log
 from ingestion_pipeline.osm.errors import (
     BoundaryBroken,
     BoundaryNotFound,
@@ -69,7 +69,7 @@ from ingestion_pipeline.osm.errors import (
 )
 from ingestion_pipeline.osm.features import Evidence, Reading
 from ingestion_pipeline.osm.overpass_wire import Patience, Refusal, Reply, Wire
-from ingestion_pipeline.osm.selection import overpass_query
+from ingestion_pipeline.osm.selection import POIS, Selection, overpass_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -223,7 +223,13 @@ class OverpassClient:
         self._jitter = jitter
 
     def acquire(
-        self, area: Area, *, day: date, maximum_age: timedelta, workdir: Path
+        self,
+        area: Area,
+        *,
+        day: date,
+        maximum_age: timedelta,
+        workdir: Path,
+        selection: Selection = POIS,
     ) -> Acquisition:
         """Get the raw bytes of a city-day.
 
@@ -233,6 +239,7 @@ class OverpassClient:
                 state of its last second, from a server with history.
             maximum_age: How old the newest state may be.
             workdir: The folder for `overpass-000.json` and so on; nothing stays in it on failure.
+            selection: Which objects to ask for.
 
         Raises:
             FutureDay: The day has not begun; nothing was sent.
@@ -247,6 +254,7 @@ class OverpassClient:
         with tempfile.TemporaryDirectory(prefix="incoming-", dir=workdir) as folder:
             fetch = _CityFetch(
                 area=area,
+                selection=selection,
                 day=day,
                 current=current,
                 maximum_age=maximum_age,
@@ -281,6 +289,7 @@ class _CityFetch:
         self,
         *,
         area: Area,
+        selection: Selection,
         day: date,
         current: bool,
         maximum_age: timedelta,
@@ -294,6 +303,7 @@ class _CityFetch:
         self.moment = None if current else datetime.combine(day, time(23, 59, 59), UTC)
         """The moment whose state is asked for; None for the newest state."""
         self._area = area
+        self._selection = selection
         self._day = day
         self._maximum_age = maximum_age
         self._folder = folder
@@ -414,6 +424,7 @@ class _CityFetch:
                 timeout_s=timeout_s,
                 maxsize_bytes=limits.maxsize_bytes,
                 date=None if moment is None else _text(moment),
+                selection=self._selection,
             )
             try:
                 reply = self._wire.query(query, timeout_s=timeout_s, to=path)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import httpx
 
     from ingestion_pipeline.clock import Clock
-    from ingestion_pipeline.osm.endpoint import Endpoint
+    from ingestion_pipeline.locations import Endpoint
 
 STATUS_TIMEOUT_S = 10
 """How long `/api/status`, which answers at once, is waited for."""

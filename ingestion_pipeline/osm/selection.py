@@ -1,16 +1,19 @@
-"""Which OpenStreetMap objects are POIs: one table, from which every filter is built.
+"""Which OpenStreetMap objects are asked for: a table of tags, from which every filter is built.
 
-Belongs here: the table of keys, and its translations to Overpass QL, to filters of tags and to a
-predicate. Does not belong here: categories (`taxonomy.py`), and asking (`overpass.py`).
+Belongs here: selections, that of the POIs, and their translations to Overpass QL, to filters of
+tags and to a predicate. Does not belong here: categories (`taxonomy.py`), which tags make a helper
+place (`helpers/kinds.py`), and asking (`overpass.py`).
 
-An object is selected when one of its tags is selected: its key is one of `OPEN_KEYS`, with any
-value; or one of these behind a lifecycle prefix (`disused:amenity`), with any value; or the tag is
-in `CLOSED_TAGS`, with one of the listed values. Source of the keys: "Map features" of the OSM wiki.
-A selected object whose only main tags say `no` is no POI; the normalizer rejects it by name
+An object is selected as a POI when one of its tags is selected: its key is one of `OPEN_KEYS`, with
+any value; or one of these behind a lifecycle prefix (`disused:amenity`), with any value; or the tag
+is in `CLOSED_TAGS`, with one of the listed values. Source of the keys: "Map features" of the OSM
+wiki. A selected object whose only main tags say `no` is no POI; the normalizer rejects it by name
 (`no_main_tag`), so that nothing is dropped unseen.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from ingestion_pipeline.hashing import row_hashes
 from ingestion_pipeline.osm.acquire import Area, Bbox
@@ -92,24 +95,64 @@ CLOSED_TAGS: dict[str, tuple[str, ...]] = {
 }
 """Keys that make a POI only with one of the listed values."""
 
-PREFIXED_KEYS: tuple[str, ...] = tuple(
-    f"{prefix}:{key}" for prefix in LIFECYCLE_PREFIXES for key in OPEN_KEYS
-)
-ANY_VALUE_KEYS: tuple[str, ...] = OPEN_KEYS + PREFIXED_KEYS
-CLOSED_PAIRS: tuple[tuple[str, str], ...] = tuple(
-    (key, value) for key, values in CLOSED_TAGS.items() for value in values
-)
 
-SELECTION_DIGEST = row_hashes([[ANY_VALUE_KEYS], [CLOSED_PAIRS]])[0]
-"""What tells whether an Overpass answer was asked for with this very table."""
+@dataclass(frozen=True)
+class Selection:
+    """Tags, one of which an object must have.
 
-_ANY_VALUE = frozenset(ANY_VALUE_KEYS)
-_PAIRS = frozenset(CLOSED_PAIRS)
+    Attributes:
+        open_keys: Keys that select with any value, also behind a lifecycle prefix.
+        closed_tags: Keys that select with one of the listed values only.
+        in_lists: Whether a closed value also counts as one of several (`atm;bank`).
+    """
+
+    open_keys: tuple[str, ...] = ()
+    closed_tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    in_lists: bool = False
+
+    @cached_property
+    def any_value_keys(self) -> tuple[str, ...]:
+        """Name the keys that select with any value, those with a prefix too."""
+        prefixed = (f"{prefix}:{key}" for prefix in LIFECYCLE_PREFIXES for key in self.open_keys)
+        return (*self.open_keys, *prefixed)
+
+    @cached_property
+    def closed_pairs(self) -> tuple[tuple[str, str], ...]:
+        """Name the tags that select as they are."""
+        return tuple((key, value) for key, values in self.closed_tags.items() for value in values)
+
+    @cached_property
+    def digest(self) -> str:
+        """Tell whether an Overpass answer was asked for with this very table."""
+        in_lists = [["in lists"]] if self.in_lists else []
+        return row_hashes([[self.any_value_keys], [self.closed_pairs], *in_lists])[0]
+
+    def selects(self, tags: Mapping[str, str]) -> bool:
+        """Tell whether an object with these tags is selected."""
+        if not self._any_value.isdisjoint(tags) or not self._pairs.isdisjoint(tags.items()):
+            return True
+        return self.in_lists and any(
+            value in values_of(tags[key])
+            for key, values in self.closed_tags.items()
+            if ";" in tags.get(key, "")
+            for value in values
+        )
+
+    @cached_property
+    def _any_value(self) -> frozenset[str]:
+        return frozenset(self.any_value_keys)
+
+    @cached_property
+    def _pairs(self) -> frozenset[tuple[str, str]]:
+        return frozenset(self.closed_pairs)
 
 
-def is_selected(tags: Mapping[str, str]) -> bool:
-    """Tell whether an object with these tags is selected."""
-    return not _ANY_VALUE.isdisjoint(tags) or not _PAIRS.isdisjoint(tags.items())
+def values_of(value: str) -> list[str]:
+    """Take a value of several apart: `atm;bank`."""
+    return [part for each in value.split(";") if (part := each.strip())]
+
+
+POIS = Selection(OPEN_KEYS, CLOSED_TAGS)
 
 
 def overpass_query(
@@ -120,6 +163,7 @@ def overpass_query(
     timeout_s: int,
     maxsize_bytes: int,
     date: str | None = None,
+    selection: Selection = POIS,
 ) -> str:
     """Build the Overpass QL of one part of a city.
 
@@ -134,17 +178,26 @@ def overpass_query(
         timeout_s: The server's own limit of time, in seconds.
         maxsize_bytes: The server's own limit of memory, in bytes.
         date: The moment (`2026-11-19T23:59:59Z`) whose state is asked for, or None for now.
+        selection: Which objects to ask for.
     """
-    keys = "|".join(OPEN_KEYS)
-    prefixes = "|".join(LIFECYCLE_PREFIXES)
     box = f"{bbox.south:.7f},{bbox.west:.7f},{bbox.north:.7f},{bbox.east:.7f}"
     settings = f"[out:json][timeout:{timeout_s}][maxsize:{maxsize_bytes}]"
     if date is not None:
         settings += f'[date:"{date}"]'
-    statements = [f'nwr[~"^(({prefixes}):)?({keys})$"~"."]({box});']
-    for key, values in CLOSED_TAGS.items():
-        statements.append(f'nwr["{key}"~"^({"|".join(values)})$"]({box});')
+    statements = [f"nwr[{condition}]({box});" for condition in _conditions(selection)]
     query = f"{settings};\n({' '.join(statements)})->.p;\n.p out count;\n.p out meta geom;\n"
     if with_boundary and area.boundary_relation is not None:
         query += f"rel({area.boundary_relation})->.b;\n.b out count;\n.b out meta geom;\n"
     return query
+
+
+def _conditions(selection: Selection) -> list[str]:
+    """Write the conditions, one of which an object must meet."""
+    conditions = []
+    if selection.open_keys:
+        keys, prefixes = "|".join(selection.open_keys), "|".join(LIFECYCLE_PREFIXES)
+        conditions.append(f'~"^(({prefixes}):)?({keys})$"~"."')
+    before, after = ("(^|; *)", "( *;|$)") if selection.in_lists else ("^", "$")
+    for key, values in selection.closed_tags.items():
+        conditions.append(f'"{key}"~"{before}({"|".join(values)}){after}"')
+    return conditions

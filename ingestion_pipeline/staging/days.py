@@ -15,7 +15,8 @@ import sqlalchemy as sa
 
 from ingestion_pipeline.staging.database import read_transaction
 from ingestion_pipeline.staging.errors import DayNotStaged
-from ingestion_pipeline.staging.tables import VERSION_TABLES, content_columns, staged_partition
+from ingestion_pipeline.staging.tables import CLASS_COLUMNS, VERSION_TABLES, staged_partition
+from ingestion_pipeline.staging.views import VIEWS, view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +49,7 @@ class Change:
     Attributes:
         kind: Whether the later day has it anew, otherwise, or no longer.
         source_ref: The feature, such as `node/123`.
-        category: Its primary category, on the later day where it is there.
+        category: What it is, on the later day where it is there: its primary category, or its kind.
         name: Its display name, likewise.
         fields: For `changed`, the columns that differ; empty otherwise.
         cause: `upstream` where the source said something else; `rules` where it said the same of
@@ -153,10 +154,12 @@ def require_staged(connection: sa.Connection, target: Slice) -> sa.RowMapping:
     ).scalars()
     nearest = sorted(days, key=lambda day: abs(day - target.day))[:5]
     staged = ", ".join(str(day) for day in sorted(nearest)) or "none"
-    raise DayNotStaged(
-        f"{target} is not staged; staged days of this city near it: {staged}. Stage it with "
-        f"'poi-ingest run --city {target.city_slug} --day {target.day}'"
+    how = (
+        f"Stage it with 'poi-ingest run --city {target.city_slug} --day {target.day}'"
+        if target.dataset == "poi"
+        else f"Stage the city's {target.dataset} dataset of that day first"
     )
+    raise DayNotStaged(f"{target} is not staged; staged days of this city near it: {staged}. {how}")
 
 
 def difference(engine: sa.Engine, earlier: Slice, day: date) -> list[Change]:
@@ -174,44 +177,47 @@ def difference(engine: sa.Engine, earlier: Slice, day: date) -> list[Change]:
         DayNotStaged: One of the days is not staged.
     """
     later = replace(earlier, day=day)
-    table = earlier.table
-    content = content_columns(table)
-    before_only = sa.and_(*valid_on(table, earlier.day), sa.not_(sa.and_(*valid_on(table, day))))
-    after_only = sa.and_(*valid_on(table, day), sa.not_(sa.and_(*valid_on(table, earlier.day))))
-    with read_transaction(engine) as connection:
-        boundaries = {
-            require_staged(connection, staged)["boundary_ref"] for staged in (earlier, later)
-        }
-        before, after = (
-            {
-                row["source_ref"]: row
-                for row in connection.execute(
-                    sa.select(table).where(*in_history(earlier), only)
-                ).mappings()
-            }
-            for only in (before_only, after_only)
-        )
-    came_or_went: Literal["upstream", "boundary"] = (
-        "upstream" if len(boundaries) == 1 else "boundary"
+    changes = view(VIEWS[earlier.dataset].change)
+    query = sa.select(
+        changes.c.change,
+        changes.c.source_ref,
+        changes.c[CLASS_COLUMNS[earlier.dataset]],
+        changes.c.name,
+        changes.c.changed_fields,
+        changes.c.cause,
+    ).where(
+        changes.c.city_slug == earlier.city_slug,
+        changes.c.source == earlier.source,
+        changes.c.from_day == earlier.day,
+        changes.c.to_day == later.day,
     )
-    changes = []
-    for ref in sorted(before.keys() | after.keys()):
-        old, new = before.get(ref), after.get(ref)
-        if old is None or new is None:
-            shown = new or old
-            assert shown is not None
-            kind: Literal["added", "removed"] = "added" if old is None else "removed"
-            fields: tuple[str, ...] = ()
-            changes.append(
-                Change(kind, ref, shown["category"], shown["name"], fields, came_or_went)
+    with read_transaction(engine) as connection:
+        for staged in (earlier, later):
+            require_staged(connection, staged)
+        found = [
+            Change(kind, ref, category, name, tuple(fields), cause)
+            for kind, ref, category, name, fields, cause in connection.execute(query)
+        ]
+    # By code point: the order of texts in the database depends on how it was made.
+    return sorted(found, key=lambda change: change.source_ref)
+
+
+def sources_of(engine: sa.Engine, city_slug: str) -> list[tuple[str, str, str, str]]:
+    """Tell whose data is in a city's versions, of all datasets and days.
+
+    Returns:
+        The different (dataset, source, licence, attribution), in order.
+    """
+    found = []
+    with read_transaction(engine) as connection:
+        for dataset, table in VERSION_TABLES.items():
+            query = (
+                sa.select(table.c.source, table.c.licence, table.c.attribution)
+                .where(table.c.city_slug == city_slug)
+                .distinct()
             )
-        elif old["content_hash"] != new["content_hash"]:
-            fields = tuple(name for name in content if old[name] != new[name])
-            cause: Literal["upstream", "rules"] = (
-                "rules" if old["source_hash"] == new["source_hash"] else "upstream"
-            )
-            changes.append(Change("changed", ref, new["category"], new["name"], fields, cause))
-    return changes
+            found += [(dataset, *row) for row in connection.execute(query)]
+    return sorted(found)
 
 
 def in_history(target: Slice) -> tuple[sa.ColumnElement[bool], ...]:

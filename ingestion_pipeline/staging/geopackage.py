@@ -13,14 +13,17 @@ import sqlalchemy as sa
 from ingestion_pipeline.staging.types import geopackage_datetime
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
 
-def refresh_contents(connection: sa.Connection, table: sa.Table, *, now: datetime) -> None:
-    """Write a layer's extent and time of change, by which QGIS zooms to it.
+def refresh_contents(
+    connection: sa.Connection, table: sa.Table, *, views: Sequence[str], now: datetime
+) -> None:
+    """Write the extent and time of change of a layer and its views, by which QGIS zooms to it.
 
     The extent is that of the representative points: cheap, and close enough for its purpose, which
-    the standard calls informative.
+    the standard calls informative. Without it readers look for it in every row of a view.
     """
     connection.execute(
         sa.text(
@@ -29,8 +32,39 @@ def refresh_contents(connection: sa.Connection, table: sa.Table, *, now: datetim
               last_change = :now,
               (min_x, min_y, max_x, max_y) =
                 (SELECT min(lon), min(lat), max(lon), max(lat) FROM {table.name})
-            WHERE table_name = :table
+            WHERE table_name IN :layers
             """  # noqa: S608 - the name comes from tables.py
-        ),
-        {"now": geopackage_datetime(now), "table": table.name},
+        ).bindparams(sa.bindparam("layers", expanding=True)),
+        {"now": geopackage_datetime(now), "layers": [table.name, *views]},
     )
+
+
+def register_view(connection: sa.Connection, view: str, *, of: sa.Table) -> None:
+    """Make a view of a table's geometries a layer (OGC 12-128r18, 2.1.6.1.1)."""
+    names = {"view": view, "of": of.name}
+    connection.execute(
+        sa.text(
+            "INSERT INTO gpkg_contents (table_name, data_type, identifier, "
+            "min_x, min_y, max_x, max_y, srs_id) "
+            "SELECT :view, data_type, :view, min_x, min_y, max_x, max_y, srs_id "
+            "FROM gpkg_contents WHERE table_name = :of"
+        ),
+        names,
+    )
+    connection.execute(
+        sa.text(
+            "INSERT INTO gpkg_geometry_columns "
+            "SELECT :view, column_name, geometry_type_name, srs_id, z, m "
+            "FROM gpkg_geometry_columns WHERE table_name = :of"
+        ),
+        names,
+    )
+
+
+def unregister_view(connection: sa.Connection, view: str) -> None:
+    """Take a view off the list of layers."""
+    for listing in ("gpkg_geometry_columns", "gpkg_contents"):
+        connection.execute(
+            sa.text(f"DELETE FROM {listing} WHERE table_name = :view"),  # noqa: S608
+            {"view": view},
+        )

@@ -410,7 +410,7 @@ def succeed(
     claim: Claim,
     *,
     as_of: datetime,
-    counts: Mapping[str, int],
+    counts: Mapping[str, Any],
     now: datetime,
 ) -> None:
     """Write SUCCEEDED; to be called in the transaction that commits the slice, after `fence`."""

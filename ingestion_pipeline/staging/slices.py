@@ -1,6 +1,6 @@
 """Slices: making what is staged for a day equal to what was read for it.
 
-Belongs here: `replace_slice`, the only writer of staged rows. Does not belong here: reading a day
+Belongs here: `replace_slices`, the only writer of staged rows. Does not belong here: reading a day
 back (`days.py`), what a row holds (`tables.py`), and who may write (`runs.py`).
 
 A row is one version of one feature, valid in [valid_from, valid_to). The algorithm and its
@@ -15,7 +15,7 @@ module is how it reaches the database.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -39,6 +39,7 @@ from ingestion_pipeline.staging.tables import (
     ingestion_rejection,
     staged_partition,
 )
+from ingestion_pipeline.staging.views import VIEWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -64,6 +65,10 @@ class SliceEvidence:
     attribution: str
     inputs_digest: str
     """Of everything that the rows were computed from, the code included."""
+    stale_reason: str | None = None
+    """Why the rows are those of an earlier day: what failed on this one."""
+    accepted_reason: str | None = None
+    """What an operator said who accepted the day although a check had stopped it."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,26 @@ class RejectedObject:
 
 
 @dataclass(frozen=True)
+class SliceInput:
+    """What a slice is to become.
+
+    Attributes:
+        target: Which slice.
+        rows: `source_ref`, `source_hash` and every content column of the slice's table; WKB for
+            geometries, canonical JSON text for JSON columns.
+        rejections: What was selected and could not be understood.
+        evidence: Of what time the rows are, and where they are from.
+    """
+
+    target: Slice
+    rows: pa.Table
+    rejections: Sequence[RejectedObject]
+    evidence: SliceEvidence
+
+
+@dataclass(frozen=True)
 class SliceResult:
-    """What `replace_slice` found and did.
+    """What was found and done to a slice.
 
     Attributes:
         rows: Features that the day now has.
@@ -205,98 +228,179 @@ def replace_slice(
     claim: Claim,
     now: datetime,
 ) -> SliceResult:
-    """Make a day's slice equal to `rows` and its run SUCCEEDED, in one transaction, or neither.
+    """Make a day's only slice equal to `rows`; see `replace_slices`."""
+    slices = [SliceInput(target, rows, rejections, evidence)]
+    return replace_slices(engine, slices, claim=claim, now=now)[target]
+
+
+def replace_slices(
+    engine: sa.Engine, slices: Sequence[SliceInput], *, claim: Claim, now: datetime
+) -> Mapping[Slice, SliceResult]:
+    """Make a day's slices equal to their rows and its run SUCCEEDED, in one transaction, or none.
 
     Days may be staged in any order and as often as one likes; equal rows write nothing to the
-    version table.
+    version table. The ledger gets the counts of all slices together; where there are several, also
+    those of each one, by its source, under the key `sources`. Its `as_of` is that of the oldest.
 
     Args:
         engine: The database.
-        target: Which slice.
-        rows: `source_ref`, `source_hash` and every content column of the slice's table; WKB for
-            geometries, canonical JSON text for JSON columns.
-        rejections: What was selected and could not be understood.
-        evidence: Of what time the rows are, and where they are from.
+        slices: What each slice becomes: one or more sources of one city, dataset and day.
         claim: The run's right to write, which is checked under a lock.
         now: The current moment.
 
+    Returns:
+        What was found and done, by slice.
+
     Raises:
-        BadRows: A column is missing or unknown, or a feature occurs twice.
+        BadRows: A column is missing or unknown, a feature occurs twice, or the slices are not
+            different sources of one city, dataset and day.
         ClaimLost: The run's key was taken over; nothing was written.
+        CancelRequested: The run was asked to stop; nothing was written.
         DatabaseUnavailable: The database cannot be reached, or the connection broke.
     """
-    columns = _checked_columns(target, rows)
+    _require_one_day([each.target for each in slices])
+    columns = {each.target: _checked_columns(each.target, each.rows) for each in slices}
     with write_transaction(engine) as connection:
         runs.fence(connection, claim)
-        _lock_history(connection, target)
-        following = _following_day(connection, target)
-        work = plan(
-            day=target.day,
-            following=following,
-            new=list(zip(columns["source_ref"], columns["content_hash"], strict=True)),
-            covering=_versions(connection, target, covering=target.day),
-            ending=_versions(connection, target, valid_to=target.day),
-            beginning=_versions(connection, target, valid_from=following) if following else (),
-        )
-        _carry_out(connection, target, work, columns, following)
-        _replace_rejections(connection, target, rejections)
-        counts = _record_day(
-            connection,
-            target,
-            evidence=evidence,
-            rows=rows.num_rows,
-            rejected=len(rejections),
-            run_id=claim.run_id,
-            now=now,
-        )
-        if following is not None:
-            # What the following day added, changed and removed is told against this day now.
-            _recount(connection, replace(target, day=following))
-        written = work.written()
-        if written and is_geopackage(connection):
-            geopackage.refresh_contents(connection, target.table, now=now)
-        result = SliceResult(**counts, written=written)
-        runs.succeed(connection, claim, as_of=evidence.as_of, counts=result.counts(), now=now)
-    return result
+        _lock_histories(connection, columns)
+        results = {
+            each.target: _replace(
+                connection, each, columns[each.target], run_id=claim.run_id, now=now
+            )
+            for each in slices
+        }
+        if is_geopackage(connection) and any(result.written for result in results.values()):
+            geopackage.refresh_contents(
+                connection,
+                slices[0].target.table,
+                views=VIEWS[slices[0].target.dataset].layers,
+                now=now,
+            )
+        _succeed(connection, claim, results, [each.evidence for each in slices], now=now)
+    return results
 
 
 def confirm_slice(
     engine: sa.Engine, target: Slice, *, evidence: SliceEvidence, claim: Claim, now: datetime
 ) -> SliceResult | None:
-    """Make the run SUCCEEDED without looking at any row, if the day was staged from equal inputs.
+    """Confirm a day's only slice; see `confirm_slices`."""
+    results = confirm_slices(engine, {target: evidence}, claim=claim, now=now)
+    return None if results is None else results[target]
+
+
+def confirm_slices(
+    engine: sa.Engine, slices: Mapping[Slice, SliceEvidence], *, claim: Claim, now: datetime
+) -> Mapping[Slice, SliceResult] | None:
+    """Make the run SUCCEEDED without looking at any row, if all was staged from equal inputs.
 
     Args:
         engine: The database.
-        target: Which slice.
-        evidence: Of the rows that would be staged.
+        slices: The evidence of the rows that would be staged, by slice: one or more sources of one
+            city, dataset and day.
         claim: The run's right to write.
         now: The current moment.
 
     Returns:
-        What is staged; None where rows have to be compared.
+        What is staged, by slice; None where the rows of any of them have to be compared.
 
     Raises:
+        BadRows: The slices are not different sources of one city, dataset and day.
         ClaimLost: The run's key was taken over; nothing was written.
+        CancelRequested: The run was asked to stop; nothing was written.
         DatabaseUnavailable: The database cannot be reached, or the connection broke.
     """
+    _require_one_day(list(slices))
     with write_transaction(engine) as connection:
         runs.fence(connection, claim)
-        _lock_history(connection, target)
-        staged = staged_day(connection, target)
-        if staged is None or not is_staged_from(staged, evidence):
-            return None
-        # Somebody may have put a hand to the table; then its rows are written again.
-        if count_rows(connection, target) != staged["rows"]:
-            return None
-        names = ("rows", "added", "changed", "removed", "rejected")
-        result = SliceResult(**{name: staged[name] for name in names}, written=0)
-        runs.succeed(connection, claim, as_of=evidence.as_of, counts=result.counts(), now=now)
-    return result
+        _lock_histories(connection, slices)
+        results: dict[Slice, SliceResult] = {}
+        for target, evidence in slices.items():
+            staged = staged_day(connection, target)
+            if staged is None or not is_staged_from(staged, evidence):
+                return None
+            # Somebody may have put a hand to the table; then its rows are written again.
+            if count_rows(connection, target) != staged["rows"]:
+                return None
+            names = ("rows", "added", "changed", "removed", "rejected")
+            results[target] = SliceResult(**{name: staged[name] for name in names}, written=0)
+        _succeed(connection, claim, results, list(slices.values()), now=now)
+    return results
 
 
 def is_staged_from(staged: sa.RowMapping, evidence: SliceEvidence) -> bool:
-    """Tell whether a day's row of `staged_partition` was written for the very same evidence."""
-    return all(staged[name] == value for name, value in vars(evidence).items())
+    """Tell whether a day's row of `staged_partition` was written for the very same evidence.
+
+    That a person accepted the day stays true of it when the same is staged once more without a
+    person.
+    """
+    said = vars(evidence)
+    if evidence.accepted_reason is None:
+        said = {name: value for name, value in said.items() if name != "accepted_reason"}
+    return all(staged[name] == value for name, value in said.items())
+
+
+def _require_one_day(targets: Sequence[Slice]) -> None:
+    """Refuse slices that are no single run's."""
+    days = {replace(target, source="") for target in targets}
+    if len(days) != 1 or len(set(targets)) != len(targets):
+        raise BadRows(
+            f"{', '.join(map(str, targets)) or 'no slice'} cannot be staged together; one run "
+            "stages different sources of one city, dataset and day"
+        )
+
+
+def _succeed(
+    connection: sa.Connection,
+    claim: Claim,
+    results: Mapping[Slice, SliceResult],
+    evidence: Sequence[SliceEvidence],
+    *,
+    now: datetime,
+) -> None:
+    """End the run with what became of all its slices."""
+    each = {target.source: result.counts() for target, result in results.items()}
+    counts: dict[str, Any] = {
+        count.name: sum(one[count.name] for one in each.values()) for count in fields(SliceResult)
+    }
+    if len(each) > 1:
+        counts["sources"] = each
+    runs.succeed(connection, claim, as_of=min(e.as_of for e in evidence), counts=counts, now=now)
+
+
+def _replace(
+    connection: sa.Connection,
+    slice_: SliceInput,
+    columns: Mapping[str, Sequence[Any]],
+    *,
+    run_id: str,
+    now: datetime,
+) -> SliceResult:
+    """Make one slice equal to its rows."""
+    target = slice_.target
+    following = _following_day(connection, target)
+    work = plan(
+        day=target.day,
+        following=following,
+        new=list(zip(columns["source_ref"], columns["content_hash"], strict=True)),
+        covering=_versions(connection, target, covering=target.day),
+        ending=_versions(connection, target, valid_to=target.day),
+        beginning=_versions(connection, target, valid_from=following) if following else (),
+    )
+    _carry_out(connection, target, work, columns, following)
+    _replace_rejections(connection, target, slice_.rejections)
+    counts = _record_day(
+        connection,
+        target,
+        evidence=slice_.evidence,
+        rows=slice_.rows.num_rows,
+        rejected=len(slice_.rejections),
+        run_id=run_id,
+        now=now,
+    )
+    if following is not None:
+        # What the following day added, changed and removed is told against this day now.
+        _recount(connection, replace(target, day=following))
+    return SliceResult(**counts, written=work.written())
 
 
 def _checked_columns(target: Slice, rows: pa.Table) -> dict[str, list[Any]]:
@@ -330,14 +434,16 @@ def _checked_columns(target: Slice, rows: pa.Table) -> dict[str, list[Any]]:
     return columns
 
 
-def _lock_history(connection: sa.Connection, target: Slice) -> None:
+def _lock_histories(connection: sa.Connection, targets: Iterable[Slice]) -> None:
     """Let one writer at a time work on the history of a city's source.
 
     Staging two days at once would cut the same versions. A GeoPackage needs no lock: the write
     transaction holds the whole file.
     """
-    if not is_geopackage(connection):
-        name = f"{target.city_slug}|{target.dataset}|{target.source}"
+    if is_geopackage(connection):
+        return
+    # In one order for all: two runs that each wait for what the other holds would never end.
+    for name in sorted(f"{each.city_slug}|{each.dataset}|{each.source}" for each in targets):
         connection.execute(
             sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(name, 0)))
         )

@@ -1,8 +1,8 @@
 """The tables: the single truth of the schema.
 
 Belongs here: tables, columns, constraints and indexes. Does not belong here: how they came to be
-(`migrations/`) and who writes them (`slices.py`, `runs.py`,
-`ticks.py`). Every column is documented in
+(`migrations/`), who writes them (`slices.py`, `runs.py`, `ticks.py`), and the views through which
+others read them (`views.py`). Every column is documented in
 `docs/data-dictionary.md`; a test compares the two, and another compares the tables with what the
 migrations make on each database.
 """
@@ -51,6 +51,7 @@ poi_ingestion_staging = sa.Table(
     sa.Column("category", sa.Text, nullable=False),
     sa.Column("categories", Json, nullable=False),
     sa.Column("name", sa.Text),
+    sa.Column("name_source", sa.Text),
     sa.Column("names", Json, nullable=False),
     sa.Column("tags", Json, nullable=False),
     sa.Column("geometry", Geometry, nullable=False),
@@ -70,6 +71,53 @@ poi_ingestion_staging = sa.Table(
     sa.CheckConstraint("valid_to IS NULL OR valid_to > valid_from", name="validity"),
     sa.Index(None, "city_slug", "source", "valid_from"),
     sa.Index(None, "city_slug", "source", "valid_to"),
+    sa.Index(None, "geometry", postgresql_using="gist").ddl_if(dialect="postgresql"),
+    sqlite_autoincrement=True,
+)
+
+helper_place = sa.Table(
+    "helper_place",
+    metadata,
+    sa.Column("id", BIG_INTEGER, primary_key=True, autoincrement=True),
+    sa.Column("city_slug", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("source_ref", sa.Text, nullable=False),
+    sa.Column("valid_from", sa.Date, nullable=False),
+    sa.Column("valid_to", sa.Date),
+    sa.Column("content_hash", sa.Text, nullable=False),
+    sa.Column("source_hash", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("parent_ref", sa.Text),
+    sa.Column("derived_from", sa.Text),
+    sa.Column("osm_type", sa.Text),
+    sa.Column("osm_id", BIG_INTEGER),
+    sa.Column("osm_version", sa.Integer),
+    sa.Column("osm_timestamp", UtcDateTime),
+    sa.Column("name", sa.Text),
+    sa.Column("name_source", sa.Text),
+    sa.Column("names", Json, nullable=False),
+    sa.Column("tags", Json, nullable=False),
+    sa.Column("geometry", Geometry, nullable=False),
+    sa.Column("lon", REAL, nullable=False),
+    sa.Column("lat", REAL, nullable=False),
+    sa.Column("point_source", sa.Text, nullable=False),
+    sa.Column("geom_quality", sa.Text, nullable=False),
+    sa.Column("access", sa.Text),
+    sa.Column("fee", sa.Text),
+    sa.Column("wheelchair", sa.Text),
+    sa.Column("opening_hours", sa.Text),
+    sa.Column("level", sa.Text),
+    sa.Column("operator", sa.Text),
+    sa.Column("attributes", Json, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("links", Json, nullable=False),
+    sa.Column("licence", sa.Text, nullable=False),
+    sa.Column("attribution", sa.Text, nullable=False),
+    sa.UniqueConstraint("city_slug", "source", "source_ref", "valid_from"),
+    sa.CheckConstraint("valid_to IS NULL OR valid_to > valid_from", name="validity"),
+    sa.Index(None, "city_slug", "source", "valid_from"),
+    sa.Index(None, "city_slug", "source", "valid_to"),
+    sa.Index(None, "city_slug", "kind"),
     sa.Index(None, "geometry", postgresql_using="gist").ddl_if(dialect="postgresql"),
     sqlite_autoincrement=True,
 )
@@ -98,6 +146,8 @@ staged_partition = sa.Table(
     sa.Column("run_id", sa.Text, nullable=False),
     sa.Column("staged_at", UtcDateTime, nullable=False),
     sa.Column("inputs_digest", sa.Text),
+    sa.Column("stale_reason", sa.Text),
+    sa.Column("accepted_reason", sa.Text),
 )
 
 ingestion_rejection = sa.Table(
@@ -179,8 +229,11 @@ sensor_tick = sa.Table(
     sa.Column("ticked_at", UtcDateTime, nullable=False),
 )
 
-VERSION_TABLES = {"poi": poi_ingestion_staging}
+VERSION_TABLES = {"poi": poi_ingestion_staging, "helper": helper_place}
 """The table of versions of each dataset."""
+
+CLASS_COLUMNS = {"poi": "category", "helper": "kind"}
+"""The column of each dataset that says what a thing is."""
 
 
 def content_columns(table: sa.Table) -> tuple[str, ...]:

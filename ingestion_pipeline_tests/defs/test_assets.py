@@ -85,6 +85,8 @@ def test_the_sample_is_staged_and_every_asset_says_what_a_person_needs(
         "point_source",
         "status",
         "opening_hours_not_understood",
+        "contacts_not_understood",
+        "transliterated_names",
         "outside_boundary",
         "rejected",
         "rejections",
@@ -203,6 +205,7 @@ def test_a_frame_that_cannot_be_used_is_made_again(
     [
         {"languages": ["de", "en"]},
         {"local_language": "de"},
+        {"country": "SE"},
         {"name": {"en": "Town", "de": "Stadt"}},
         {"minimum_pois": 2},
     ],

@@ -36,7 +36,11 @@ DUE = datetime(2024, 6, 1, 0, 14, tzinfo=UTC)
 def tick(here: Installation, due: datetime = DUE) -> tuple[list[dg.RunRequest], str | None]:
     """Evaluate the town's schedule as the daemon does; give what it asks for, or why nothing."""
     definitions = build_definitions(here.workshop)
-    (schedule,) = definitions.schedules or ()
+    (schedule,) = (
+        schedule
+        for schedule in definitions.schedules or ()
+        if schedule.name == "osm_import_town_schedule"
+    )
     assert isinstance(schedule, dg.ScheduleDefinition)
     context = dg.build_schedule_context(
         instance=here.instance,

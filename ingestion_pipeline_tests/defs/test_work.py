@@ -24,6 +24,7 @@ from ingestion_pipeline.defs.failures import Retrying
 from ingestion_pipeline.defs.liveness import WORKER_TAG, worker
 from ingestion_pipeline.defs.work import trigger_of
 from ingestion_pipeline.identity import JobKey
+from ingestion_pipeline.quality.catalogue import CHECKS
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.slices import replace_slice
@@ -479,6 +480,10 @@ def test_a_run_that_waited_behind_the_one_that_staged_its_day_ends_well_with_not
         name: {"nothing_to_do": mine.error_message}
         for name in ("osm_snapshot", "osm_pois", "poi_staging")
     }
+    logged = here.instance.all_logs(waiting.run_id, of_type=DagsterEventType.ASSET_CHECK_EVALUATION)
+    looked = [entry.get_dagster_event().asset_check_evaluation_data for entry in logged]
+    assert len(looked) == len(CHECKS)
+    assert {each.description for each in looked} == {f"not looked at: {mine.error_message}"}
     assert first.run_id in (mine.error_message or "")
     assert [(run.dagster_run_id, run.status) for run in rows.values()] == [
         (first.run_id, "SUCCEEDED")

@@ -297,6 +297,7 @@ def rows_of(reading: Reading) -> dict[str, dict[str, Any]]:
         boundary=BboxBoundary(MONACO_WINDOW),
         languages=["fr"],
         local_language="fr",
+        country="MC",
         taxonomy=Taxonomy.load(),
     )
     return {row["source_ref"]: row for row in pois.table.to_pylist()}

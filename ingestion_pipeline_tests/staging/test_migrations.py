@@ -28,12 +28,14 @@ from ingestion_pipeline.staging.errors import (
 )
 from ingestion_pipeline.staging.geometry import Geometry
 from ingestion_pipeline.staging.tables import (
+    VERSION_TABLES,
     ingestion_run,
     metadata,
     poi_ingestion_staging,
     staged_partition,
 )
-from ingestion_pipeline_tests.staged import claim_key, stage
+from ingestion_pipeline.staging.views import VIEWS, definitions
+from ingestion_pipeline_tests.staged import claim_key, stage, stage_helpers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +47,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 POSTGIS_TABLES = {"spatial_ref_sys"}
+POSTGIS_VIEWS = {"geography_columns", "geometry_columns"}
 GEOPACKAGE_TABLES = {"gpkg_contents", "gpkg_geometry_columns", "gpkg_spatial_ref_sys"}
 
 
@@ -58,6 +61,10 @@ def empty(database_url: str) -> Iterator[sa.Engine]:
 
 def tables(engine: sa.Engine) -> set[str]:
     return set(sa.inspect(engine).get_table_names()) - POSTGIS_TABLES
+
+
+def views(engine: sa.Engine) -> set[str]:
+    return set(sa.inspect(engine).get_view_names()) - POSTGIS_VIEWS
 
 
 def set_revision(engine: sa.Engine, revision: str) -> None:
@@ -74,7 +81,7 @@ def test_the_migrations_make_the_declared_tables(engine: sa.Engine) -> None:
     foreign = GEOPACKAGE_TABLES | POSTGIS_TABLES
     if engine.dialect.name == "sqlite":
         # Declared for PostgreSQL alone, which Alembic does not see.
-        foreign.add("ix_poi_ingestion_staging_geometry")
+        foreign |= {f"ix_{table.name}_geometry" for table in VERSION_TABLES.values()}
 
     def ours(_: Any, name: str | None, *__: Any) -> bool:
         return name not in foreign
@@ -116,7 +123,10 @@ def _statements_of_sqlite(engine: sa.Engine) -> dict[str, object]:
     """Every table and index of ours by the words that made it."""
     with engine.connect() as connection:
         rows = connection.execute(
-            sa.text("SELECT name, type, sql FROM sqlite_master WHERE sql IS NOT NULL")
+            sa.text(
+                "SELECT name, type, sql FROM sqlite_master "
+                "WHERE sql IS NOT NULL AND type IN ('table', 'index')"
+            )
         )
         return {
             row.name: _parts_of_table(row.sql) if row.type == "table" else " ".join(row.sql.split())
@@ -125,24 +135,24 @@ def _statements_of_sqlite(engine: sa.Engine) -> dict[str, object]:
         }
 
 
-def _parts_of_table(statement: str) -> tuple[list[str], set[str], str]:
-    """Take a CREATE TABLE apart: its columns in order, its constraints, and what follows them.
+def _parts_of_table(statement: str) -> tuple[set[str], set[str], str]:
+    """Take a CREATE TABLE apart: its columns, its constraints, and what follows them.
 
-    A column that is added stands before the constraints or behind them, as the release of SQLite
-    has it.
+    A column that is added stands behind the others, wherever it is declared, and before the
+    constraints or behind them, as the release of SQLite has it.
     """
     head, _, rest = " ".join(statement.split()).partition("(")
     body, _, tail = rest.rpartition(")")
     items = [item.strip() for item in re.split(r",(?![^()]*\))", body)]
     constraints = {item for item in items if item.startswith("CONSTRAINT ")}
-    return [item for item in items if item not in constraints], constraints, head + tail
+    return {item for item in items if item not in constraints}, constraints, head + tail
 
 
 def _catalogue_of_postgres(engine: sa.Engine, schema: str) -> dict[str, set[tuple[Any, ...]]]:
     """Every column, constraint and index of ours as PostgreSQL tells it."""
     queries = {
         "columns": """
-            SELECT c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
+            SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
                    a.attnotnull, replace(pg_get_expr(d.adbin, d.adrelid), :schema || '.', '')
             FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
             LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
@@ -184,12 +194,20 @@ def test_the_index_of_active_keys_is_partial_on_both_databases(engine: sa.Engine
 
 
 def test_the_geometry_column_takes_any_kind_of_geometry_in_wgs84(engine: sa.Engine) -> None:
-    column = {
-        "sqlite": "SELECT column_name, geometry_type_name, srs_id FROM gpkg_geometry_columns",
-        "postgresql": "SELECT f_geometry_column, type, srid FROM geometry_columns",
+    columns = {
+        "sqlite": """
+            SELECT table_name, column_name, geometry_type_name, srs_id FROM gpkg_geometry_columns
+        """,
+        "postgresql": """
+            SELECT f_table_name, f_geometry_column, type, srid FROM geometry_columns
+        """,
     }[engine.dialect.name]
+    layers = {table.name for table in VERSION_TABLES.values()}
+    layers |= {layer for views in VIEWS.values() for layer in views.layers}
     with engine.connect() as connection:
-        assert connection.execute(sa.text(column)).all() == [("geometry", "GEOMETRY", 4326)]
+        assert set(map(tuple, connection.execute(sa.text(columns)))) == {
+            (layer, "geometry", "GEOMETRY", 4326) for layer in layers
+        }
 
 
 # Up, down, and up again
@@ -199,6 +217,7 @@ def test_down_to_base_leaves_nothing_of_ours_and_up_again_works(engine: sa.Engin
     before = tables(engine)
     migrate(engine, "base")
     assert tables(engine) == {"alembic_version"}
+    assert views(engine) == set()
     with engine.connect() as connection:
         assert current_revision(connection) is None
         if engine.dialect.name == "sqlite":
@@ -207,6 +226,7 @@ def test_down_to_base_leaves_nothing_of_ours_and_up_again_works(engine: sa.Engin
         require_migrated(engine)
     migrate(engine)
     assert tables(engine) == before
+    assert views(engine) == set(definitions())
     require_migrated(engine)
 
 
@@ -215,30 +235,31 @@ def test_migrating_again_changes_nothing(engine: sa.Engine) -> None:
         connection.execute(sa.text("CREATE TABLE mine (number INTEGER)"))
     before = tables(engine)
     migrate(engine)
-    migrate(engine, "0002")
+    migrate(engine, "0003")
     assert tables(engine) == before
 
 
-ADDED = {
-    ingestion_run: {"refetch", "cancel_requested_at"},
-    staged_partition: {"inputs_digest"},
+ADDED_BY_0003 = {
+    poi_ingestion_staging: {"name_source"},
+    staged_partition: {"stale_reason", "accepted_reason"},
 }
-"""The columns that migration 0002 adds."""
+ADDED_SINCE_0001 = {
+    ingestion_run: {"refetch", "cancel_requested_at"},
+    staged_partition: {"inputs_digest", "stale_reason", "accepted_reason"},
+}
 
 
-def rows_as_of_0001(engine: sa.Engine) -> dict[str, list[Any]]:
-    """Give what migration 0001 keeps of the ledger and of the staged days."""
+def rows_without(engine: sa.Engine, added: dict[sa.Table, set[str]]) -> dict[str, list[Any]]:
+    """Give what tables hold beside the columns that were added to them."""
     with engine.connect() as connection:
         return {
             table.name: sorted(
                 map(
                     repr,
-                    connection.execute(
-                        sa.select(*(c for c in table.columns if c.name not in added))
-                    ),
+                    connection.execute(sa.select(*(c for c in table.columns if c.name not in new))),
                 )
             )
-            for table, added in ADDED.items()
+            for table, new in added.items()
         }
 
 
@@ -261,17 +282,17 @@ def test_the_ledger_and_the_staged_days_come_through_the_second_migration_both_w
     migrate(empty)
     stage(empty, "kazan", date(2026, 11, 19), {"node/1": "a"})
     claim_key(empty, "kazan", date(2026, 11, 20))
-    rows = rows_as_of_0001(empty)
+    rows = rows_without(empty, ADDED_SINCE_0001)
     assert [len(found) for found in rows.values()] == [2, 1]
 
     migrate(empty, "0001")
     assert columns_and_indexes(empty) == first
-    assert rows_as_of_0001(empty) == rows
-    with pytest.raises(DatabaseNotMigrated, match=r"at migration 0001 .* needs 0002"):
+    assert rows_without(empty, ADDED_SINCE_0001) == rows
+    with pytest.raises(DatabaseNotMigrated, match=r"at migration 0001 .* needs 0003"):
         require_migrated(empty)
 
     migrate(empty)
-    assert rows_as_of_0001(empty) == rows
+    assert rows_without(empty, ADDED_SINCE_0001) == rows
     with empty.connect() as connection:
         runs = connection.execute(sa.select(ingestion_run)).all()
         assert {(run.refetch, run.cancel_requested_at) for run in runs} == {(False, None)}
@@ -280,6 +301,66 @@ def test_the_ledger_and_the_staged_days_come_through_the_second_migration_both_w
     stage(empty, "kazan", date(2026, 11, 19), {"node/1": "b"})
     with pytest.raises(sa.exc.IntegrityError), empty.begin() as connection:
         connection.execute(sa.update(ingestion_run).values(refetch=None))
+
+
+def test_pois_and_the_ledger_come_through_the_third_migration_both_ways_and_helpers_go_as_a_whole(
+    empty: sa.Engine,
+) -> None:
+    migrate(empty, "0002")
+    second = columns_and_indexes(empty)
+    assert views(empty) == set()
+    migrate(empty)
+    stage(empty, "kazan", date(2026, 11, 19), {"node/1": "a"})
+    rows = rows_without(empty, ADDED_BY_0003)
+    stage_helpers(empty, "kazan", date(2026, 11, 19), {"osm": {"node/2#toilets": "b"}})
+
+    migrate(empty, "0002")
+    assert columns_and_indexes(empty) == second
+    assert views(empty) == set()
+    assert rows_without(empty, ADDED_BY_0003) == rows, "no day is listed that has lost its rows"
+
+    migrate(empty)
+    assert rows_without(empty, ADDED_BY_0003) == rows
+    assert views(empty) == set(definitions())
+    with empty.connect() as connection:
+        assert connection.execute(sa.select(poi_ingestion_staging.c.name_source)).all() == [(None,)]
+    stage_helpers(empty, "kazan", date(2026, 11, 19), {"osm": {"node/2#toilets": "b"}})
+
+
+def test_a_geopackage_lists_the_helper_places_and_the_views_while_it_has_them(
+    tmp_path: Path,
+) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/staging.gpkg")
+    layers = {layer for dataset in VIEWS.values() for layer in dataset.layers} | {"helper_place"}
+    migrate(engine)
+    stage(engine, "kazan", date(2026, 11, 19), {"node/1": "a"})
+    for revision in ("head", "0002", "head"):
+        migrate(engine, revision)
+        with engine.connect() as connection:
+            for listing in ("gpkg_contents", "gpkg_geometry_columns"):
+                names = set(
+                    connection.execute(sa.text(f"SELECT table_name FROM {listing}")).scalars()
+                )
+                assert names & layers == (layers if revision == "head" else set())
+                assert "poi_ingestion_staging" in names
+    with engine.connect() as connection:
+        extents = connection.execute(
+            sa.text(
+                "SELECT min_x, min_y, max_x, max_y FROM gpkg_contents "
+                "WHERE table_name LIKE 'poi_%' AND srs_id IS NOT NULL"
+            )
+        ).all()
+    assert [tuple(extent) for extent in extents] == [(0.001, 0.5, 0.001, 0.5)] * 3
+    engine.dispose()
+
+
+def test_what_others_have_built_on_a_view_is_left_alone_where_nothing_is_migrated(
+    engine: sa.Engine,
+) -> None:
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE VIEW mine AS SELECT name FROM poi_staging_current"))
+    migrate(engine)
+    assert views(engine) == {*definitions(), "mine"}
 
 
 def test_a_geopackage_lists_the_tables_of_the_second_migration_while_it_has_them(
@@ -357,7 +438,7 @@ def test_looking_for_a_geopackage_does_not_make_one(tmp_path: Path) -> None:
 def test_a_database_at_another_migration_is_refused_with_both_levels(engine: sa.Engine) -> None:
     set_revision(engine, "0000")
     with pytest.raises(
-        DatabaseNotMigrated, match=r"at migration 0000 .* needs 0002; run 'poi-ingest migrate'"
+        DatabaseNotMigrated, match=r"at migration 0000 .* needs 0003; run 'poi-ingest migrate'"
     ):
         require_migrated(engine)
 
@@ -366,7 +447,9 @@ def test_a_database_that_is_ahead_is_not_migrated_by_an_older_version(engine: sa
     set_revision(engine, "9999")
     before = tables(engine)
     for revision in ("head", "0001"):
-        with pytest.raises(DatabaseNotMigrated, match=r"from 9999 .*known migrations: 0001, 0002"):
+        with pytest.raises(
+            DatabaseNotMigrated, match=r"from 9999 .*known migrations: 0001, 0002, 0003"
+        ):
             migrate(engine, revision)
     with pytest.raises(DatabaseNotMigrated, match="at migration 9999"):
         require_migrated(engine)
@@ -374,7 +457,7 @@ def test_a_database_that_is_ahead_is_not_migrated_by_an_older_version(engine: sa
 
 
 def test_a_migration_that_does_not_exist_is_refused_with_those_that_do(empty: sa.Engine) -> None:
-    with pytest.raises(DatabaseNotMigrated, match=r"'no-such'.*known migrations: 0001, 0002"):
+    with pytest.raises(DatabaseNotMigrated, match=r"'no-such'.*known migrations: 0001, 0002, 0003"):
         migrate(empty, "no-such")
     assert tables(empty) == set()
 

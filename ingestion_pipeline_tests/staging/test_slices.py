@@ -26,22 +26,32 @@ from ingestion_pipeline.staging.slices import (
     SliceResult,
     Version,
     confirm_slice,
+    confirm_slices,
     plan,
     replace_slice,
+    replace_slices,
 )
 from ingestion_pipeline.staging.tables import (
+    helper_place,
     ingestion_rejection,
     ingestion_run,
     poi_ingestion_staging,
     staged_partition,
 )
+from ingestion_pipeline_tests.days_model import (
+    expected_differences,
+    following_day,
+    maximal_versions,
+)
 from ingestion_pipeline_tests.staged import (
     NOW,
     claim_key,
     evidence_of,
+    helper_inputs,
     poi_rows,
     slice_of,
     stage,
+    stage_helpers,
 )
 
 DAY = date(2026, 11, 1)
@@ -61,10 +71,6 @@ def histories(*, days: int, steps: int) -> st.SearchStrategy[list[tuple[int, dic
 
 def days_after(offset: int) -> date:
     return DAY + timedelta(days=offset)
-
-
-def following_day(model: dict[date, dict[str, str]], day: date) -> date | None:
-    return min((staged for staged in model if staged > day), default=None)
 
 
 def versions(engine: sa.Engine, city: str) -> list[tuple[str, str, date, date | None]]:
@@ -88,39 +94,6 @@ def partitions(engine: sa.Engine, city: str) -> dict[date, tuple[int, int, int, 
 def names_on(engine: sa.Engine, city: str, day: date) -> dict[str, str] | None:
     rows = read_day(engine, slice_of(city, day), ["source_ref", "name"])
     return None if rows is None else {row["source_ref"]: row["name"] for row in rows}
-
-
-def expected_differences(
-    model: dict[date, dict[str, str]],
-) -> dict[date, tuple[int, int, int, int]]:
-    result = {}
-    before: dict[str, str] = {}
-    for day in sorted(model):
-        now = model[day]
-        result[day] = (
-            len(now),
-            len(now.keys() - before.keys()),
-            sum(1 for ref in now.keys() & before.keys() if now[ref] != before[ref]),
-            len(before.keys() - now.keys()),
-        )
-        before = now
-    return result
-
-
-def maximal_versions(
-    model: dict[date, dict[str, str]],
-) -> list[tuple[str, str, date, date | None]]:
-    """The versions that a dictionary of days must come to: runs of equal content."""
-    days = sorted(model)
-    result: list[tuple[str, str, date, date | None]] = []
-    for ref in sorted({ref for day in days for ref in model[day]}):
-        for content, run in itertools.groupby(days, key=lambda day: model[day].get(ref)):
-            covered = list(run)
-            if content is not None:
-                after = days.index(covered[-1]) + 1
-                end = days[after] if after < len(days) else None
-                result.append((ref, content, covered[0], end))
-    return result
 
 
 @settings(
@@ -332,11 +305,23 @@ OTHER_EVIDENCE: dict[str, Any] = {
     "licence": "CC0-1.0",
     "attribution": "somebody else",
     "inputs_digest": "1" * 32,
+    "stale_reason": "the feed did not answer",
+    "accepted_reason": "a street was closed; I looked",
 }
 
 
 def test_there_is_another_value_for_every_piece_of_evidence() -> None:
-    assert list(OTHER_EVIDENCE) == [field.name for field in fields(SliceEvidence)]
+    names = [field.name for field in fields(SliceEvidence)]
+    names.remove("accepted_reason")  # why a day was accepted says nothing about its rows
+    assert list(OTHER_EVIDENCE) == names
+
+
+def test_a_day_that_was_accepted_is_confirmed_for_whoever_gives_no_reason(
+    engine: sa.Engine,
+) -> None:
+    accepted = replace(evidence_of(DAY), accepted_reason="torn down")
+    _replace(engine, claim_key(engine, "kazan", DAY), evidence=accepted)
+    assert _confirm(engine) is not None
 
 
 @pytest.mark.parametrize("name", OTHER_EVIDENCE)
@@ -352,7 +337,18 @@ def test_a_day_with_other_evidence_is_compared_again_and_then_confirmed(
     assert _status(engine, claim.run_id) == "RUNNING"
     _replace(engine, claim, evidence=other)
     assert _confirm(engine, evidence=other) is not None
-    assert _confirm(engine) is None
+    assert (_confirm(engine) is None) == (name != "accepted_reason")
+
+
+def test_that_a_day_was_accepted_stays_told_when_it_is_confirmed_without_a_word(
+    engine: sa.Engine,
+) -> None:
+    accepted = replace(evidence_of(DAY), accepted_reason="a street was closed; I looked")
+    _replace(engine, claim_key(engine, "kazan", DAY), evidence=accepted)
+    assert _confirm(engine) is not None
+    with engine.connect() as connection:
+        told = connection.execute(sa.select(staged_partition.c.accepted_reason)).scalars().all()
+    assert told == [accepted.accepted_reason]
 
 
 def test_a_day_that_is_not_staged_cannot_be_confirmed(engine: sa.Engine) -> None:
@@ -421,6 +417,149 @@ def test_a_confirmed_day_is_counted_against_whichever_day_is_before_it_now(
         assert (result.rows, result.added, result.changed, result.removed) == expected
     assert versions(engine, city) == maximal_versions(model)
     assert partitions(engine, city) == expected_differences(model)
+
+
+# Several slices of one run
+
+SOURCES = {"osm": {"node/1#toilets": "a", "node/1#atm": "b"}, "feed:wc": {"1#toilets": "c"}}
+
+
+def test_a_run_of_several_sources_tells_their_counts_together_and_each(engine: sa.Engine) -> None:
+    stage_helpers(engine, "kazan", DAY, SOURCES)
+    later = {"osm": {"node/1#toilets": "a"}, "feed:wc": {"1#toilets": "d", "2#toilets": "e"}}
+    inputs = helper_inputs("kazan", days_after(1), later)
+    oldest = evidence_of(DAY - timedelta(days=9)).as_of
+    inputs[1] = replace(inputs[1], evidence=replace(inputs[1].evidence, as_of=oldest))
+    claim = claim_helpers(engine, days_after(1))
+    results = replace_slices(engine, inputs, claim=claim, now=NOW)
+    assert {target.source: result for target, result in results.items()} == {
+        "osm": SliceResult(rows=1, added=0, changed=0, removed=1, rejected=0, written=1),
+        "feed:wc": SliceResult(rows=2, added=1, changed=1, removed=0, rejected=0, written=3),
+    }
+    run = runs.get(engine, claim.run_id)
+    assert run is not None
+    assert run.counts == {
+        "rows": 3,
+        "added": 1,
+        "changed": 1,
+        "removed": 1,
+        "rejected": 0,
+        "written": 4,
+        "sources": {target.source: result.counts() for target, result in results.items()},
+    }
+    assert run.as_of == oldest
+
+
+def test_several_slices_are_staged_all_or_none(engine: sa.Engine) -> None:
+    stage_helpers(engine, "kazan", DAY, SOURCES)
+    before = _everything(engine)
+    claim = claim_helpers(engine, days_after(1))
+    first, second = helper_inputs("kazan", days_after(1), {"osm": {}, "feed:wc": {}})
+    nameless = RejectedObject(None, "no_geometry", "why", {})  # type: ignore[arg-type]
+    # The first slice is written by the time when the database refuses this of the second one.
+    refused = [first, replace(second, rejections=[nameless])]
+    with pytest.raises(sa.exc.IntegrityError):
+        replace_slices(engine, refused, claim=claim, now=NOW)
+    after = _everything(engine)
+    assert _status(engine, claim.run_id) == "RUNNING"
+    assert after | {"ingestion_run": []} == before | {"ingestion_run": []}
+
+
+def test_several_slices_are_confirmed_only_if_all_were_staged_from_equal_inputs(
+    engine: sa.Engine,
+) -> None:
+    stage_helpers(engine, "kazan", DAY, SOURCES)
+    before = _everything(engine, but=("ingestion_run",))
+    equal = {each.target: each.evidence for each in helper_inputs("kazan", DAY, SOURCES)}
+    osm, feed = equal
+    unstaged = replace(feed, source="feed:another")
+    claim = claim_helpers(engine, DAY)
+    for other in (
+        equal | {feed: replace(equal[feed], digest="1" * 64)},
+        equal | {unstaged: equal[feed]},
+    ):
+        assert confirm_slices(engine, other, claim=claim, now=NOW) is None
+        assert _status(engine, claim.run_id) == "RUNNING"
+    results = confirm_slices(engine, equal, claim=claim, now=NOW)
+    assert results is not None
+    assert [(target, result.rows, result.written) for target, result in results.items()] == [
+        (osm, 2, 0),
+        (feed, 1, 0),
+    ]
+    run = runs.get(engine, claim.run_id)
+    assert run is not None
+    assert run.status == "SUCCEEDED"
+    assert run.counts is not None
+    assert (run.counts["rows"], run.counts["sources"]["feed:wc"]["rows"]) == (3, 1)
+    assert _everything(engine, but=("ingestion_run",)) == before
+
+
+def test_a_feed_that_failed_leaves_its_last_good_day_and_the_others_alone(
+    engine: sa.Engine,
+) -> None:
+    stage_helpers(engine, "kazan", DAY, SOURCES)
+    stage_helpers(engine, "kazan", days_after(1), {"osm": {"node/2#toilets": "z"}})
+    feed = Slice("kazan", "helper", "feed:wc", DAY)
+    (row,) = read_day(engine, feed, ["source_ref", "name", "valid_to"]) or []
+    assert dict(row) == {"source_ref": "1#toilets", "name": "c", "valid_to": None}
+    assert read_day(engine, replace(feed, day=days_after(1))) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"city_slug": "sochi"},
+        {"dataset": "poi"},
+        {"day": days_after(1)},
+        {"source": "osm"},
+    ],
+)
+def test_slices_that_are_not_sources_of_one_day_are_refused(
+    engine: sa.Engine, change: dict[str, Any]
+) -> None:
+    first, second = helper_inputs("kazan", DAY, SOURCES)
+    second = replace(second, target=replace(second.target, **change))
+    claim = claim_helpers(engine, DAY)
+    with pytest.raises(BadRows, match="cannot be staged together"):
+        replace_slices(engine, [first, second], claim=claim, now=NOW)
+
+
+def test_no_slice_at_all_is_refused(engine: sa.Engine) -> None:
+    claim = claim_helpers(engine, DAY)
+    with pytest.raises(BadRows, match="no slice cannot be staged"):
+        replace_slices(engine, [], claim=claim, now=NOW)
+    with pytest.raises(BadRows, match="no slice cannot be staged"):
+        confirm_slices(engine, {}, claim=claim, now=NOW)
+
+
+def test_two_days_of_several_sources_do_not_wait_for_each_other_for_ever(
+    postgis_url: str,
+) -> None:
+    engine = create_engine(postgis_url)
+    migrate(engine)
+    backwards = dict(reversed(SOURCES.items()))
+    with ThreadPoolExecutor() as threads:
+        with write_transaction(engine) as connection:
+            # The first by name is held, so both wait for it, and neither holds what is second.
+            connection.execute(
+                sa.select(
+                    sa.func.pg_advisory_xact_lock(
+                        sa.func.hashtextextended("kazan|helper|feed:wc", 0)
+                    )
+                )
+            )
+            staging = [
+                threads.submit(stage_helpers, engine, "kazan", days_after(offset), sources)
+                for offset, sources in enumerate((SOURCES, backwards))
+            ]
+            _wait_for_lock_waiters(engine, 2)
+            second = sa.select(
+                sa.func.pg_try_advisory_xact_lock(sa.func.hashtextextended("kazan|helper|osm", 0))
+            )
+            assert connection.execute(second).scalar_one()
+        for each in staging:
+            each.result()
+    engine.dispose()
 
 
 def test_rows_that_name_a_feature_twice_are_refused(engine: sa.Engine) -> None:
@@ -501,6 +640,10 @@ def test_cities_and_sources_do_not_see_each_other(engine: sa.Engine) -> None:
     assert read_day(engine, Slice("kazan", "poi", "feed", DAY)) is None
 
 
+def claim_helpers(engine: sa.Engine, day: date) -> runs.Claim:
+    return claim_key(engine, "kazan", day, job_type="helpers_import")
+
+
 def _rejected(ref: str) -> RejectedObject:
     return RejectedObject(ref, "no_geometry", "why", {"tags": {"amenity": "cafe"}})
 
@@ -555,6 +698,7 @@ def _everything(engine: sa.Engine, but: tuple[str, ...] = ()) -> dict[str, list[
             table.name: sorted(map(repr, connection.execute(sa.select(table))))
             for table in (
                 poi_ingestion_staging,
+                helper_place,
                 staged_partition,
                 ingestion_rejection,
                 ingestion_run,

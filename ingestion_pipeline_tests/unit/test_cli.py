@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
@@ -15,7 +15,9 @@ from click.testing import CliRunner
 from ingestion_pipeline import cli
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.days import Slice, read_day
+from ingestion_pipeline.staging.slices import RejectedObject
 from ingestion_pipeline_tests.installation import (
+    NOON,
     SAMPLE_KEY,
     TOWN,
     installed,
@@ -23,7 +25,7 @@ from ingestion_pipeline_tests.installation import (
     write_extract,
 )
 from ingestion_pipeline_tests.overpass_server import OverpassServer, Reply, refusing_url
-from ingestion_pipeline_tests.staged import stage
+from ingestion_pipeline_tests.staged import stage, stage_helpers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -160,6 +162,64 @@ def test_diff_tells_what_was_added_changed_and_removed(two_days: Invoke) -> None
     ]
 
 
+@pytest.fixture
+def rejected(invoke: Invoke, tmp_path: Path) -> Invoke:
+    """The invented town, where something was rejected on one of two days."""
+    engine = create_engine(f"sqlite:///{tmp_path}/staging.gpkg")
+    migrate(engine)
+    tags = {"tags": {"shop": "no", "name": "A\nB"}}
+    stage(
+        engine,
+        "town",
+        date(2024, 1, 1),
+        {"node/1": "a"},
+        [
+            RejectedObject("way/2", "missing_nodes", "it has none", {"tags": {}}),
+            RejectedObject("node/3", "no_main_tag", "it says no", tags),
+            RejectedObject("node/2", "no_main_tag", "it says no", tags),
+        ],
+    )
+    stage(engine, "town", date(2024, 1, 2), {"node/1": "a"})
+    engine.dispose()
+    return invoke
+
+
+def test_rejections_of_a_day_are_listed_by_reason_and_object(rejected: Invoke) -> None:
+    result = rejected("rejections", "--city", "town", "--day", "2024-01-01")
+    assert result.exit_code == 0, result.output
+    assert [line.split(maxsplit=2) for line in result.output.splitlines()] == [
+        ["reason", "object", "why          tags"],
+        ["missing_nodes", "way/2", "it has none"],
+        ["no_main_tag", "node/2", "it says no   name=A B, shop=no"],
+        ["no_main_tag", "node/3", "it says no   name=A B, shop=no"],
+    ]
+    one = rejected(
+        "rejections", "--city", "town", "--day", "2024-01-01", "--reason", "missing_nodes"
+    )
+    assert [line.split()[1] for line in one.output.splitlines()] == ["object", "way/2"]
+    none = rejected("rejections", "--city", "town", "--day", "2024-01-02")
+    assert [line.split() for line in none.output.splitlines()] == [
+        ["reason", "object", "why", "tags"]
+    ]
+
+
+def test_without_a_day_rejections_are_counted_by_day_and_reason(rejected: Invoke) -> None:
+    counted = rejected("rejections", "--city", "town").output.splitlines()
+    assert [line.split() for line in counted] == [
+        ["day", "reason", "objects"],
+        ["2024-01-01", "no_main_tag", "2"],
+        ["2024-01-01", "missing_nodes", "1"],
+    ]
+    one = rejected("rejections", "--city", "town", "--reason", "missing_nodes").output.splitlines()
+    assert one[1:] == ["2024-01-01  missing_nodes  1"]
+
+
+def test_rejections_of_a_day_that_is_not_staged_are_not_none(rejected: Invoke) -> None:
+    result = rejected("rejections", "--city", "town", "--day", "2024-01-03")
+    assert result.exit_code == cli.FAILED
+    assert result.output.startswith("Error (day_not_staged): ")
+
+
 def test_diff_prints_one_json_object_a_line(two_days: Invoke) -> None:
     lines = [json.loads(line) for line in two_days("diff", *DAYS, "--json").output.splitlines()]
     assert [(line["kind"], line["source_ref"], line["fields"]) for line in lines] == [
@@ -175,6 +235,43 @@ def test_diff_prints_one_json_object_a_line(two_days: Invoke) -> None:
         "fields": ["name"],
         "cause": "upstream",
     }
+
+
+def test_diff_tells_of_helper_places_of_one_source(two_days: Invoke, tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/staging.gpkg")
+    stage_helpers(
+        engine,
+        "town",
+        date(2024, 6, 1),
+        {"osm": {"node/1#toilets": "a"}, "feed:wc": {"1#toilets": "a"}},
+    )
+    stage_helpers(
+        engine,
+        "town",
+        date(2024, 6, 9),
+        {"osm": {"node/1#toilets": "b"}, "feed:wc": {"2#toilets": "a"}},
+    )
+    engine.dispose()
+    result = two_days("diff", *DAYS, "--dataset", "helper", "--source", "feed:wc")
+    assert result.output.splitlines() == [
+        "added: 1",
+        "  2#toilets  toilets  a",
+        "changed: 0",
+        "removed: 1",
+        "  1#toilets  toilets  a",
+    ]
+    result = two_days("diff", *DAYS, "--dataset", "helper", "--json")
+    assert json.loads(result.output) == {
+        "kind": "changed",
+        "source_ref": "node/1#toilets",
+        "category": "toilets",
+        "name": "b",
+        "fields": ["name"],
+        "cause": "upstream",
+    }
+    result = two_days("diff", *DAYS, "--dataset", "helper", "--source", "feed:no")
+    assert result.exit_code == cli.FAILED
+    assert "town helper from feed:no on 2024-06-01 is not staged" in result.output
 
 
 def test_diff_of_a_day_that_is_not_staged_names_those_that_are(two_days: Invoke) -> None:
@@ -386,6 +483,30 @@ def test_an_export_names_its_file_by_city_and_day(
 
 
 @pytest.mark.parametrize("form", ["geojson", "gpkg", "parquet", "csv"])
+def test_helper_places_are_exported_by_source(
+    two_days: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    engine = create_engine(f"sqlite:///{tmp_path}/staging.gpkg")
+    sources = {"osm": {"node/1#toilets": "a"}, "feed:wc": {"1#toilets": "b", "2#atm": "c"}}
+    stage_helpers(engine, "town", date(2024, 6, 1), sources)
+    engine.dispose()
+    day = ["--city", "town", "--day", "2024-06-01", "--dataset", "helper", "--format", form]
+    assert two_days("export", *day).exit_code == 0
+    result = two_days("export", *day, "--source", "feed:wc")
+    name = f"town-helper-feed-wc-2024-06-01.{form}"
+    assert result.output == f"2 helper places of town on 2024-06-01 written to {name}\n"
+    assert (tmp_path / f"town-helper-2024-06-01.{form}").exists()
+    if form == "csv":
+        with (tmp_path / name).open(encoding="utf-8", newline="") as file:
+            kinds = [row["kind"] for row in csv.DictReader(file)]
+    else:
+        read = gpd.read_parquet if form == "parquet" else gpd.read_file
+        kinds = list(read(tmp_path / name)["kind"])
+    assert kinds == ["toilets", "atm"]
+
+
+@pytest.mark.parametrize("form", ["geojson", "gpkg", "parquet", "csv"])
 def test_a_file_that_cannot_be_written_is_named(sample: Path, tmp_path: Path, form: str) -> None:
     (tmp_path / "file").write_text("")
     path = tmp_path / "file" / f"out.{form}"
@@ -446,3 +567,61 @@ def test_a_database_without_tables_says_to_migrate(invoke: Invoke) -> None:
     result = invoke("runs")
     assert result.exit_code == cli.FAILED
     assert "run 'poi-ingest migrate'" in result.output
+
+
+# notice
+
+
+def test_a_notice_names_the_sources_of_what_is_staged(sample: Path) -> None:
+    result = invoke_in(sample, "notice", "--city", "helsinki")
+    assert result.exit_code == 0, result.output
+    assert result.output == (
+        "Data of Helsinki\n"
+        "\n"
+        "© OpenStreetMap contributors\n"
+        "  For: poi from osm\n"
+        "  Licence: Open Data Commons Open Database License v1.0 (ODbL-1.0), "
+        "https://opendatacommons.org/licenses/odbl/1-0/\n"
+        "  A database that is made from it and published has the same licence.\n"
+    )
+
+
+def test_a_notice_of_nothing_says_so(invoke: Invoke) -> None:
+    invoke("migrate")
+    result = invoke("notice", "--city", "town")
+    assert result.exit_code == cli.FAILED
+    assert result.output == "Nothing of town is staged\n"
+
+
+# run, where a check stops the day
+
+
+def test_a_day_that_a_check_stops_is_staged_with_a_reason_and_shown_as_accepted(
+    tmp_path: Path,
+) -> None:
+    extract = tmp_path / "town.osm.pbf"
+    town = TOWN | {"osm_source": "extract", "osm_extract": str(extract)}
+    write_cities(tmp_path / "cities.toml", [town])
+    invoke_in(tmp_path, "migrate")
+    cafes = {number: f"Café {number}" for number in range(1, 101)}
+    write_extract(extract, cafes, spread=0.0005)
+    good = invoke_in(tmp_path, "run", "--city", "town", "--day", "2024-06-01")
+    assert good.exit_code == 0, good.output
+    assert "\ncheck" not in good.output
+    next_day = ["run", "--city", "town", "--day", "2024-06-02"]
+    few = {number: name for number, name in cafes.items() if number <= 40}
+    write_extract(extract, few, spread=0.0005, at=NOON + timedelta(days=1))
+    stopped = invoke_in(tmp_path, *next_day)
+    assert stopped.exit_code == cli.FAILED
+    assert "Error (stopped_by_check): town poi from osm on 2024-06-02 is not staged" in (
+        stopped.output
+    )
+    blank = invoke_in(tmp_path, *next_day, "--accept", " ")
+    assert blank.exit_code == cli.WRONG_USAGE
+    assert "say why the day's data is right" in blank.output
+    accepted = invoke_in(tmp_path, *next_day, "--accept", "the quarter was torn down")
+    assert accepted.exit_code == 0, accepted.output
+    assert "counts: too few features: all 40" in accepted.output
+    assert "the quarter was torn down" in accepted.output
+    statuses = [line.split()[4] for line in invoke_in(tmp_path, "runs").output.splitlines()[1:]]
+    assert statuses == ["SUCCEEDED", "FAILED", "SUCCEEDED"]

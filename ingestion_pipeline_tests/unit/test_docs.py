@@ -23,17 +23,43 @@ import ingestion_pipeline
 from ingestion_pipeline import cli
 from ingestion_pipeline.cities import KEYS
 from ingestion_pipeline.defs import reconcile, work
+from ingestion_pipeline.defs.coverage import HOUR
 from ingestion_pipeline.errors import IngestionError
+from ingestion_pipeline.helpers import feeds
+from ingestion_pipeline.helpers.acquire import FeedAcquisition
+from ingestion_pipeline.helpers.feeds import AsOfSource
+from ingestion_pipeline.helpers.licences import LICENCES
+from ingestion_pipeline.helpers.read_feed import FeedRejectionReason
 from ingestion_pipeline.osm import features
-from ingestion_pipeline.osm.assemble import representative_points
 from ingestion_pipeline.osm.taxonomy import Status
+from ingestion_pipeline.points import representative_points
+from ingestion_pipeline.quality.catalogue import CHECKS, COVERAGE
+from ingestion_pipeline.quality.census import NEW_LEVEL_DAYS
+from ingestion_pipeline.quality.counts import (
+    CHANGE_PER_DAY,
+    LARGEST_WANDER,
+    LEAST_REACH,
+    LEAST_REACH_OF_CATEGORY,
+    SIZEABLE,
+    STRICTNESS,
+)
 from ingestion_pipeline.settings import Settings
 from ingestion_pipeline.staging import runs, tables
+from ingestion_pipeline.staging.days import Change
+from ingestion_pipeline.staging.history import HISTORY_DAYS
 from ingestion_pipeline.staging.slices import RejectedObject, replace_slice
-from ingestion_pipeline_tests.staged import NOW, claim_key, evidence_of, poi_rows, slice_of
+from ingestion_pipeline.staging.views import VIEWS, definitions
+from ingestion_pipeline_tests.staged import (
+    NOW,
+    claim_key,
+    evidence_of,
+    poi_rows,
+    slice_of,
+    stage_helpers,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 
 ROOT = Path(__file__).parents[2]
@@ -146,13 +172,15 @@ class TestCommandLine:
         assert documented == actual
 
     def test_the_choices_of_an_option_are_documented(self) -> None:
-        (formats,) = (
-            parameter.type.choices
+        choices = {
+            choice
             for parameter in cli.main.commands["export"].params
             if isinstance(parameter.type, click.Choice)
-        )
+            for choice in parameter.type.choices
+        }
+        assert choices >= {"csv", "helper"}
         commands = section(OPERATIONS, "## Commands")
-        assert all(f"`{name}`" in commands for name in formats)
+        assert all(f"`{name}`" in commands for name in choices)
 
     def test_the_exit_codes_are_documented_and_no_other(self) -> None:
         failed = {cli.FAILED, cli.WRONG_USAGE, cli.KEY_HELD, cli.TRY_LATER, cli.INTERRUPTED}
@@ -208,20 +236,55 @@ class TestDataDictionary:
         headings = set(re.findall(r"^## `(\w+)`$", DICTIONARY, re.MULTILINE))
         assert headings == set(tables.metadata.tables)
 
+    @pytest.mark.parametrize("dataset", VIEWS)
+    @pytest.mark.parametrize(
+        ("heading", "kind"),
+        [("### Current", "current"), ("### Days", "day"), ("### Changes", "change")],
+    )
+    def test_every_column_of_a_view_is_documented_in_order(
+        self, dataset: str, heading: str, kind: str
+    ) -> None:
+        name = getattr(VIEWS[dataset], kind)
+        content = tables.content_columns(tables.VERSION_TABLES[dataset])
+        stand_for = {"*content*": content, "*class*": (tables.CLASS_COLUMNS[dataset],)}
+        documented = [
+            column
+            for word in first_words(section(DICTIONARY, heading))
+            for column in stand_for.get(word, (word,))
+        ]
+        assert documented == definitions()[name].selected_columns.keys()
+        assert f"`{name}`" in section(DICTIONARY, heading)
+
     @pytest.mark.parametrize(
         ("heading", "values"),
         [
             ("### `geom_quality`", get_args(features.GeomQuality)),
             ("### `status`", get_args(Status)),
-            ("### `reason`", get_args(features.RejectionReason)),
-            ("### `as_of_source`", get_args(get_type_hints(features.Evidence)["as_of_source"])),
-            ("### `obtained`", get_args(get_type_hints(features.Evidence)["obtained"])),
+            (
+                "### `reason`",
+                {*get_args(features.RejectionReason), *get_args(FeedRejectionReason)},
+            ),
+            (
+                "### `as_of_source`",
+                {
+                    *get_args(get_type_hints(features.Evidence)["as_of_source"]),
+                    *get_args(AsOfSource),
+                },
+            ),
+            (
+                "### `obtained`",
+                {
+                    *get_args(get_type_hints(features.Evidence)["obtained"]),
+                    FeedAcquisition.obtained,
+                },
+            ),
             ("### Run status", get_args(runs.Status)),
             ("### `trigger`", get_args(runs.Trigger)),
+            ("### `cause`", get_args(get_type_hints(Change)["cause"])),
         ],
     )
     def test_a_vocabulary_is_documented_and_no_other_word(
-        self, heading: str, values: tuple[str, ...]
+        self, heading: str, values: Collection[str]
     ) -> None:
         assert sorted(first_words(section(DICTIONARY, heading))) == sorted(values)
 
@@ -258,8 +321,10 @@ class TestExampleQueries:
 
     def test_the_rows_of_a_day_are_what_was_staged(self, engine: sa.Engine) -> None:
         stage_two_days(engine)
+        view, table = QUERIES[:2]
         with engine.connect() as connection:
-            rows = connection.execute(sa.text(QUERIES[0].sql)).all()
+            rows = connection.execute(sa.text(view.sql)).all()
+            assert connection.execute(sa.text(table.sql)).all() == rows
         assert [(row[0], row[2]) for row in rows] == [
             ("node/60068035", "before"),
             ("node/7", "stays"),
@@ -267,12 +332,17 @@ class TestExampleQueries:
 
     def test_the_difference_of_two_days_is_what_changed(self, engine: sa.Engine) -> None:
         stage_two_days(engine)
-        (difference,) = (query for query in QUERIES if "FULL JOIN" in query.sql)
+        feed, newest = (query for query in QUERIES if "FROM poi_change" in query.sql)
         with engine.connect() as connection:
-            rows = connection.execute(sa.text(difference.sql)).all()
-        assert [tuple(row) for row in rows] == [
-            ("node/60068035", "changed", "upstream", "before", "after"),
-            ("node/8", "added", "upstream", None, "new"),
+            changes = connection.execute(sa.text(feed.sql)).all()
+            brought = connection.execute(sa.text(newest.sql)).all()
+        assert [(row.source_ref, row.change, row.cause, row.name) for row in changes] == [
+            ("node/60068035", "changed", "upstream", "after"),
+            ("node/8", "added", "upstream", "new"),
+        ]
+        assert [(row.source_ref, row.name_before, row.name) for row in brought] == [
+            ("node/60068035", "before", "after"),
+            ("node/8", None, "new"),
         ]
 
 
@@ -292,6 +362,8 @@ def stage_two_days(engine: sa.Engine) -> None:
             claim=claim_key(engine, "helsinki", day),
             now=NOW,
         )
+    toilets = {"osm": {"node/9#toilets": "wc"}, "feed:city": {"1#toilets": "WC"}}
+    stage_helpers(engine, "helsinki", date(2019, 4, 22), toilets)
 
 
 def in_helsinki(rows: pa.Table) -> pa.Table:
@@ -371,6 +443,33 @@ def test_the_readme_shows_the_columns_of_a_row() -> None:
     assert columns <= shown
 
 
+def test_every_check_is_documented_with_whether_it_blocks_and_no_other() -> None:
+    text = text_of(DOCS / "checks.md")
+    for heading, checks in (
+        ("## Checks of a city-day", CHECKS),
+        ("## Check of the whole installation", (COVERAGE,)),
+    ):
+        rows = rows_of(section(text, heading))
+        assert [(row[0].strip("`"), row[1]) for row in rows] == [
+            (check.name, "yes" if check.blocking else "no") for check in checks
+        ]
+        assert all(cell for row in rows for cell in row)
+
+
+def test_the_numbers_of_the_documents_are_those_of_the_checks() -> None:
+    text = text_of(DOCS / "checks.md")
+    assert f"the last {HISTORY_DAYS} staged days" in text
+    assert f"of a usual {SIZEABLE} or more" in text
+    assert f"at {HOUR:02}:00 UTC" in text
+    assert NEW_LEVEL_DAYS == 3
+    assert "After three accepted days in a row" in text
+    decision = section(text_of(DOCS / "adr" / "010-checks.md"), "## Decision")
+    for number in (HISTORY_DAYS, LARGEST_WANDER, CHANGE_PER_DAY, SIZEABLE):
+        assert re.search(rf"^\| {number}\b", decision, re.MULTILINE), number
+    assert f"{STRICTNESS:g} x (1 + 1/days) x spread" in decision
+    assert f"{LEAST_REACH} for the whole, {LEAST_REACH_OF_CATEGORY} for a category" in decision
+
+
 def test_the_index_of_decisions_lists_every_record() -> None:
     records = {path.name for path in (DOCS / "adr").glob("[0-9]*.md")}
     assert set(relative_links(DOCS / "adr" / "README.md")) == records
@@ -379,6 +478,34 @@ def test_the_index_of_decisions_lists_every_record() -> None:
 def test_the_manual_of_cities_lists_every_key_of_a_city() -> None:
     documented = first_words(section(text_of(DOCS / "adding-a-city.md"), "## A table"))
     assert documented == list(KEYS)
+
+
+def test_the_manual_of_cities_lists_every_key_of_a_feed() -> None:
+    documented = rows_of(section(text_of(DOCS / "adding-a-city.md"), "### A feed's table"))
+    assert [row[0].strip("`") for row in documented] == list(feeds.KEYS)
+    required = {row[0].strip("`") for row in documented if row[3] == "required"}
+    assert required == {name for name, key in feeds.KEYS.items() if key.required}
+
+
+def test_the_record_on_licences_tells_the_table_of_the_code() -> None:
+    record = section(text_of(DOCS / "adr" / "009-licences.md"), "## Decision")
+    documented = [row for row in rows_of(record) if len(row) == 6]
+    assert documented == [
+        [
+            f"`{licence.id}`",
+            *(
+                "yes" if answer else "no"
+                for answer in (
+                    licence.attribution,
+                    licence.share_alike,
+                    licence.database_right,
+                    "ODbL-1.0" in licence.goes_into,
+                    "CC-BY-SA-4.0" in licence.goes_into,
+                )
+            ),
+        ]
+        for licence in LICENCES.values()
+    ]
 
 
 def test_no_file_names_a_path_of_somebodys_machine() -> None:

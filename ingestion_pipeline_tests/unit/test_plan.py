@@ -11,11 +11,12 @@ import pytest
 from pydantic import SecretStr
 
 from ingestion_pipeline.cities import City, load_cities
-from ingestion_pipeline.defs.assets.osm import DATASET, SOURCE
+from ingestion_pipeline.datasets import POI
+from ingestion_pipeline.defs.assets.osm import SOURCE
 from ingestion_pipeline.lake.errors import SnapshotDamaged
 from ingestion_pipeline.lake.snapshots import Manifest
 from ingestion_pipeline.osm.acquire import Bbox
-from ingestion_pipeline.osm.selection import SELECTION_DIGEST
+from ingestion_pipeline.osm.selection import POIS
 from ingestion_pipeline.plan import Kept, PlannedDay, look, plan, spans
 from ingestion_pipeline.settings import Settings
 from ingestion_pipeline_tests.installation import (
@@ -69,7 +70,7 @@ def planned(
 def answer_of_overpass(city: City, *, bbox: Bbox | None = None, **others: Any) -> Manifest:
     """What the lake keeps of an answer for yesterday."""
     known: dict[str, Any] = {
-        "dataset": DATASET,
+        "dataset": POI.name,
         "city_slug": city.slug,
         "boundary_ref": city.boundary_key,
         "day": YESTERDAY,
@@ -78,7 +79,7 @@ def answer_of_overpass(city: City, *, bbox: Bbox | None = None, **others: Any) -
         "obtained": "overpass",
         "location": "https://o.example/api/i",
         "bbox": bbox or city.bbox,
-        "selection": SELECTION_DIGEST,
+        "selection": POIS.digest,
         "licence": "ODbL-1.0",
         "attribution": "© OpenStreetMap contributors",
         "parts": (),
@@ -198,7 +199,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 def ways(here: Installation, city: City, *days: date) -> list[str]:
     workshop = here.workshop
-    kept = look(workshop.lake, workshop.engine, city, days, dataset=DATASET, source=SOURCE)
+    kept = look(workshop.lake, workshop.engine, city, days, dataset=POI.name, source=SOURCE)
     told = plan(city, days, settings=workshop.settings, kept=kept, now=NOON)
     return [day.way for day in told]
 

@@ -7,32 +7,34 @@ stores and reports. Does not belong here: how any of that is done (`sources.py`,
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from ingestion_pipeline import sources
-from ingestion_pipeline.cities import boundary_names_match
-from ingestion_pipeline.defs import metadata
+from ingestion_pipeline.datasets import POI
+from ingestion_pipeline.defs import metadata, snapshots
+from ingestion_pipeline.defs.checks import (
+    Acceptance,
+    StagingConfig,
+    build_check_specs,
+    examine_slice,
+    results_of,
+    with_check_results,
+)
 from ingestion_pipeline.defs.resources import Workshop
+from ingestion_pipeline.defs.snapshots import SnapshotConfig, take_snapshot
 from ingestion_pipeline.defs.work import Work, city_day_step
 from ingestion_pipeline.lake.errors import FrameOutdated, SnapshotDamaged, SnapshotMissing
 from ingestion_pipeline.lake.frames import describe_frame, frame_key, read_frame, write_frame
 from ingestion_pipeline.lake.snapshots import Manifest
-from ingestion_pipeline.osm.acquire import Acquisition
-from ingestion_pipeline.osm.boundary import boundary_of
-from ingestion_pipeline.osm.errors import OsmError
 from ingestion_pipeline.osm.honesty import require_enough
-from ingestion_pipeline.osm.selection import SELECTION_DIGEST
-from ingestion_pipeline.provenance import evidence_of, holds_what_is_asked
+from ingestion_pipeline.provenance import evidence_of
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice
+from ingestion_pipeline.staging.history import accepted_reason
 from ingestion_pipeline.staging.slices import (
     RejectedObject,
     SliceEvidence,
@@ -41,13 +43,11 @@ from ingestion_pipeline.staging.slices import (
 )
 
 if TYPE_CHECKING:
-    from ingestion_pipeline.osm.features import Reading
     from ingestion_pipeline.osm.normalize import Pois
 
 # Shown by the command line, and kept with the run by `managed_python_loggers` in dagster.yaml.
 log = logging.getLogger(__name__)
 
-DATASET = "poi"
 SOURCE = "osm"
 JOB: Final = "osm_import"
 CHAIN = ("osm_snapshot", "osm_pois", "poi_staging")
@@ -55,14 +55,13 @@ CHAIN = ("osm_snapshot", "osm_pois", "poi_staging")
 UPSTREAM_POOL = "osm_upstream"
 """Dagster's concurrency pool of what asks an upstream server; `dagster.yaml` has its limit."""
 
-_COUNTS = ("outside", "generic", "unparsed_opening_hours")
-
-
-class SnapshotConfig(dg.Config):
-    """How raw bytes are got."""
-
-    refetch: bool = False
-    """Ask upstream again, even where the day has a stored snapshot."""
+_COUNTS = (
+    "outside",
+    "generic",
+    "unparsed_opening_hours",
+    "unparsed_contacts",
+    "transliterated_names",
+)
 
 
 def build_osm_assets(
@@ -85,7 +84,7 @@ def build_osm_assets(
         config: SnapshotConfig,
         workshop: dg.ResourceParam[Workshop],
     ) -> dg.MaterializeResult[None]:
-        return step(context, workshop, take_snapshot, refetch=config.refetch)
+        return step(context, workshop, partial(take_snapshot, dataset=POI), refetch=config.refetch)
 
     @dg.asset(
         partitions_def=partitions,
@@ -106,39 +105,27 @@ def build_osm_assets(
         group_name="osm",
         kinds={"sql"},
         description="The day's slice of `poi_ingestion_staging`: versions of POIs with their "
-        "validity. Writes only what changed, in one transaction with the run's SUCCEEDED.",
+        "validity. Writes only what changed, in one transaction with the run's SUCCEEDED. The "
+        "checks come first; set `accept.reason` in the run config to stage a day that they stop.",
+        check_specs=build_check_specs("poi_staging", partitions),
     )
     def poi_staging(
-        context: dg.AssetExecutionContext, workshop: dg.ResourceParam[Workshop]
-    ) -> dg.MaterializeResult[None]:
-        return step(context, workshop, stage_pois)
+        context: dg.AssetExecutionContext,
+        config: StagingConfig,
+        workshop: dg.ResourceParam[Workshop],
+    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
+        yield from with_check_results(
+            lambda: step(context, workshop, partial(stage_pois, accept=config.accept))
+        )
 
     return [osm_snapshot, osm_pois, poi_staging]
 
 
-def take_snapshot(workshop: Workshop, work: Work) -> dg.MaterializeResult[None]:
-    """Give the day its raw bytes: those that are stored, or else those that upstream has."""
-    manifest = None if work.claim.refetch else _stored(workshop, work)
-    replayed = manifest is not None
-    if manifest is None:
-        manifest = _fetch(workshop, work)
-    log.info(metadata.sentence_on_snapshot(manifest, replayed=replayed))
-    return dg.MaterializeResult(
-        metadata=metadata.of_snapshot(manifest, replayed=replayed),
-        data_version=dg.DataVersion(manifest.digest),
-    )
-
-
 def shape_pois(workshop: Workshop, work: Work) -> dg.MaterializeResult[None]:
     """Make the day's frame out of its snapshot, unless it has been made from the very same."""
-    manifest = _stored(workshop, work)
-    if manifest is None:
-        raise SnapshotMissing(
-            f"no snapshot is stored for {work.city.slug} on {work.day}; materialize "
-            "osm_snapshot of this partition first"
-        )
+    manifest = snapshots.require_stored(workshop, work, POI, asset=CHAIN[0])
     evidence = evidence_of(work.city, manifest)
-    with _on_trial(workshop, work, manifest):
+    with snapshots.on_trial(workshop, work, manifest):
         pois = _already_shaped(workshop, work, evidence)
         reused = pois is not None
         if pois is None:
@@ -156,60 +143,43 @@ def shape_pois(workshop: Workshop, work: Work) -> dg.MaterializeResult[None]:
     )
 
 
-def stage_pois(workshop: Workshop, work: Work) -> dg.MaterializeResult[None]:
-    """Make the day's slice equal to its frame."""
+def stage_pois(
+    workshop: Workshop, work: Work, *, accept: Acceptance | None = None
+) -> dg.MaterializeResult[None]:
+    """Make the day's slice equal to its frame, if the checks or an operator let it pass."""
+    from ingestion_pipeline.quality.examine import reason_of, require_accepted
+
+    reason = reason_of(accept.reason) if accept else None
     described = describe_frame(workshop.lake, _frame_key(work))
     stated = described["evidence"]
     evidence = SliceEvidence(**stated | {"as_of": datetime.fromisoformat(stated["as_of"])})
     _require_current(workshop, work, evidence)
-    target = Slice(work.city.slug, DATASET, SOURCE, work.day)
+    target = Slice(work.city.slug, POI.name, SOURCE, work.day)
+    frame = read_frame(workshop.lake, _frame_key(work))
+    findings = examine_slice(workshop, work, target, frame, evidence)
+    once_accepted = accepted_reason(workshop.engine, target)
     now = workshop.clock.now()
-    result = confirm_slice(
-        workshop.engine, target, evidence=evidence, claim=work.claim, now=now
-    ) or replace_slice(
-        workshop.engine,
-        target,
-        read_frame(workshop.lake, _frame_key(work)),
-        rejections=[RejectedObject(**rejected) for rejected in described["rejections"]],
-        evidence=evidence,
-        claim=work.claim,
-        now=now,
-    )
-    log.info(metadata.sentence_on_slice(result))
+    result = confirm_slice(workshop.engine, target, evidence=evidence, claim=work.claim, now=now)
+    if result is not None:
+        reason = once_accepted
+    else:
+        reason = require_accepted(findings, reason, what=str(target))
+        result = replace_slice(
+            workshop.engine,
+            target,
+            frame,
+            rejections=[RejectedObject(**rejected) for rejected in described["rejections"]],
+            evidence=replace(evidence, accepted_reason=reason),
+            claim=work.claim,
+            now=now,
+        )
+    log.info(metadata.sentence_on_slice(result, what="POIs"))
     return dg.MaterializeResult(
-        metadata=metadata.of_slice(result, evidence, database=workshop.database_address)
+        metadata=metadata.of_slice(
+            result, replace(evidence, accepted_reason=reason), database=workshop.database_address
+        ),
+        check_results=results_of(findings, stopped=False, accepted_reason=reason),
     )
-
-
-def _stored(workshop: Workshop, work: Work) -> Manifest | None:
-    """Give the day's snapshot, if it holds what is asked for now."""
-    city = work.city
-    manifest = workshop.lake.manifest(DATASET, city.slug, city.boundary_key, work.day)
-    if manifest is not None and not holds_what_is_asked(manifest, city):
-        log.warning(
-            "The stored snapshot of %s on %s was asked for with another bbox or selection of tags; "
-            "it is not used",
-            city.slug,
-            work.day,
-        )
-        return None
-    return manifest
-
-
-def _fetch(workshop: Workshop, work: Work) -> Manifest:
-    """Get the raw bytes, store them, and only then put them on trial for the day."""
-    with TemporaryDirectory(prefix="ingestion-") as folder:
-        acquired = sources.acquire(
-            work.city,
-            work.day,
-            settings=workshop.settings,
-            clock=workshop.clock,
-            workdir=Path(folder),
-        )
-        manifest = _manifest_of(acquired, workshop, work)
-    runs.require(workshop.engine, work.claim)
-    workshop.lake.propose(manifest)
-    return manifest
 
 
 def _normalized(workshop: Workshop, work: Work, manifest: Manifest) -> "Pois":
@@ -217,17 +187,13 @@ def _normalized(workshop: Workshop, work: Work, manifest: Manifest) -> "Pois":
     from ingestion_pipeline.osm.taxonomy import Taxonomy
 
     city = work.city
-    reading = _read(workshop, work, manifest)
+    reading = snapshots.read(workshop, work, manifest, POI)
     pois = normalize.normalize(
         reading.features,
-        boundary=boundary_of(
-            reading,
-            city.area,
-            city=city.slug,
-            names_match=lambda names: boundary_names_match(city, names),
-        ),
+        boundary=snapshots.boundary_in(reading, work),
         languages=city.languages,
         local_language=city.local_language,
+        country=city.country,
         taxonomy=Taxonomy.load(),
     )
     require_enough(pois.table.num_rows, minimum=city.minimum_pois, city=city.slug, day=work.day)
@@ -267,39 +233,9 @@ def _plain(evidence: SliceEvidence) -> dict[str, Any]:
     return asdict(evidence) | {"as_of": evidence.as_of.isoformat()}
 
 
-def _read(workshop: Workshop, work: Work, manifest: Manifest) -> "Reading":
-    with TemporaryDirectory(prefix="ingestion-") as folder:
-        paths = [workshop.lake.restore(part, Path(folder)) for part in manifest.parts]
-        return sources.read(manifest.obtained, paths, area=work.city.area)
-
-
-@contextmanager
-def _on_trial(workshop: Workshop, work: Work, manifest: Manifest) -> Iterator[None]:
-    """Accept the day's snapshot if it can be read as the city's, and refuse a new one if not.
-
-    Without the refusal the next run would replay it, and fail again for ever. A snapshot that was
-    accepted once stays: then it is the city's settings that have changed.
-    """
-    try:
-        yield
-    except OsmError as error:
-        runs.require(workshop.engine, work.claim)
-        kept = workshop.lake.refuse(manifest)
-        if kept is None:
-            raise
-        refused = type(error)(
-            f"{error}. What was fetched does not stand for the day: its manifest was set aside as "
-            f"{kept}, and the next run asks upstream again"
-        )
-        refused.should_retry = False  # this step would find nothing to read
-        raise refused from error
-    runs.require(workshop.engine, work.claim)
-    workshop.lake.accept(manifest)
-
-
 def _require_current(workshop: Workshop, work: Work, evidence: SliceEvidence) -> None:
     """Refuse a frame that was made from another snapshot, by other code, or for another city."""
-    manifest = _stored(workshop, work)
+    manifest = snapshots.stored(workshop, work, POI)
     if (
         manifest is not None
         and evidence_of(work.city, manifest).inputs_digest != evidence.inputs_digest
@@ -311,32 +247,5 @@ def _require_current(workshop: Workshop, work: Work, evidence: SliceEvidence) ->
         )
 
 
-def _manifest_of(acquired: Acquisition, workshop: Workshop, work: Work) -> Manifest:
-    evidence = acquired.evidence
-    return Manifest(
-        dataset=DATASET,
-        city_slug=work.city.slug,
-        boundary_ref=work.city.boundary_key,
-        day=work.day,
-        as_of=evidence.as_of,
-        as_of_source=evidence.as_of_source,
-        obtained=evidence.obtained,
-        location=evidence.location,
-        bbox=work.city.bbox,
-        selection=SELECTION_DIGEST,
-        licence=evidence.licence,
-        attribution=evidence.attribution,
-        parts=tuple(
-            workshop.lake.store(
-                part.path,
-                query=part.query,
-                requested_at=part.requested_at,
-                received_at=part.received_at,
-            )
-            for part in acquired.parts
-        ),
-    )
-
-
 def _frame_key(work: Work) -> str:
-    return frame_key(DATASET, work.city.slug, work.city.boundary_key, work.day)
+    return frame_key(POI.name, work.city.slug, work.city.boundary_key, work.day)

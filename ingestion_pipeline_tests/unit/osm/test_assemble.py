@@ -19,8 +19,8 @@ from ingestion_pipeline.osm.assemble import (
     assemble,
     canonical,
     relation_area,
-    representative_points,
 )
+from ingestion_pipeline.points import representative_points
 
 if TYPE_CHECKING:
     from ingestion_pipeline.osm.assemble import ObjectArray

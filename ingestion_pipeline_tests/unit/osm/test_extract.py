@@ -30,8 +30,8 @@ from ingestion_pipeline.osm.errors import (
     NoEvidenceForDay,
     StaleUpstream,
 )
-from ingestion_pipeline.osm.extract import acquire, read, redacted, resolve
-from ingestion_pipeline.osm.selection import is_selected
+from ingestion_pipeline.osm.extract import acquire, read, resolve
+from ingestion_pipeline.osm.selection import POIS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -356,22 +356,6 @@ def test_a_url_without_a_file_system_is_refused(url: str, workdir: Path) -> None
         acquired(url, workdir)
 
 
-@pytest.mark.parametrize(
-    ("location", "safe"),
-    [
-        ("/data/monaco.osm.pbf", "/data/monaco.osm.pbf"),
-        ("https://a:b@example.org/x.pbf?token=c#d", "https://example.org/x.pbf"),
-        (
-            "filecache::https://a:b@example.org:8080/x.pbf",
-            "filecache::https://example.org:8080/x.pbf",
-        ),
-        ("s3://bucket/monaco.osm.pbf", "s3://bucket/monaco.osm.pbf"),
-    ],
-)
-def test_locations_are_told_without_credentials(location: str, safe: str) -> None:
-    assert redacted(location) == safe
-
-
 # --- read: invented files ------------------------------------------------------------------------
 
 
@@ -551,7 +535,7 @@ class Counter(osmium.SimpleHandler):
         self._count("relation", item)
 
     def _count(self, kind: str, item: Any) -> None:
-        if is_selected({tag.k: tag.v for tag in item.tags}):
+        if POIS.selects({tag.k: tag.v for tag in item.tags}):
             self.refs.add((kind, item.id))
 
 

@@ -47,6 +47,7 @@ def normalized(
         boundary=BboxBoundary(WINDOW),
         languages=languages,
         local_language=local_language,
+        country="RU",
         taxonomy=Taxonomy.load(),
     )
 
@@ -100,28 +101,23 @@ def test_an_object_whose_main_tags_say_no_is_rejected_by_name() -> None:
     assert rejection.raw == {"tags": {"amenity": "no", "name": "x"}}
 
 
-def test_the_display_name_follows_the_citys_languages() -> None:
-    tags = {"name": "Казань", "name:en": "Kazan", "name:tt": "Qazan"}
-    assert row(tags, ("ru", "en"))["name"] == "Kazan", "no name:ru is mapped"
-    assert row(tags, ("tt", "en"))["name"] == "Qazan"
-    assert row(tags, ("de",))["name"] == "Казань"
-    assert row({"brand": "Cofix"})["name"] == "Cofix"
-    assert row({"name": "  "})["name"] is None
+def test_a_name_says_where_it_comes_from() -> None:
+    poi = row({"name": "Казань", "name:tt": "Казан"}, ("tt", "ru"))
+    assert (poi["name"], poi["name_source"]) == ("Казан", "name:tt")
+    assert json.loads(poi["names"]) == {"und": "Казань", "tt": "Казан"}
+    nameless = row({})
+    assert (nameless["name"], nameless["name_source"]) == (None, None)
 
 
-def test_a_plain_name_is_in_the_local_language() -> None:
-    tags = {"name": "Третьяковская галерея", "name:en": "Tretyakov Gallery"}
-    assert row(tags, ("ru", "en"), "ru")["name"] == "Третьяковская галерея"
-    assert row(tags | {"name:ru": "Третьяковка"}, ("ru", "en"), "ru")["name"] == "Третьяковка"
-    assert row(tags, ("en", "ru"), "ru")["name"] == "Tretyakov Gallery"
-    assert row(tags, ("ru", "en"), "fi")["name"] == "Tretyakov Gallery"
-
-
-def test_names_are_kept_by_language_and_nothing_else_is_a_language() -> None:
-    names = row(
-        {"name": "a", "name:en": "b", "name:zh-Hant": "c", "name:etymology": "d", "name:": "e"}
-    )["names"]
-    assert json.loads(names) == {"und": "a", "en": "b", "zh-Hant": "c"}
+def test_a_transliterated_name_is_counted_and_the_mapped_one_kept() -> None:
+    pois = normalized(
+        ({"amenity": "cafe", "name": "Казань"}, shapely.Point(1, 2)),
+        ({"amenity": "cafe", "name": "Kazan"}, shapely.Point(1, 3)),
+    )
+    assert pois.transliterated_names == 1
+    poi, _ = pois.table.to_pylist()
+    assert (poi["name"], poi["name_source"]) == ("Kazan'", "transliterated:name")
+    assert json.loads(poi["names"]) == {"und": "Казань"}
 
 
 def test_address_and_contacts_are_collected() -> None:
@@ -129,18 +125,24 @@ def test_address_and_contacts_are_collected() -> None:
         {
             "addr:street": "Baumana",
             "addr:housenumber": "7",
-            "phone": "+7 1",
-            "contact:phone": "+7 2",
+            "phone": "8 (843) 292-12-12",
             "contact:vk": "https://vk.com/x",
-            "website": "https://x.example",
         }
     )
     assert json.loads(poi["address"]) == {"street": "Baumana", "housenumber": "7"}
-    assert json.loads(poi["contact"]) == {
-        "phone": "+7 1",
-        "vk": "https://vk.com/x",
-        "website": "https://x.example",
+    assert json.loads(poi["contact"]) == {"phone": ["+78432921212"], "vk": ["https://vk.com/x"]}
+
+
+def test_contacts_that_are_not_understood_are_counted_by_poi() -> None:
+    pois = normalized(
+        ({"amenity": "cafe", "phone": "ask", "email": "nobody"}, shapely.Point(1, 2)),
+        ({"amenity": "cafe", "phone": "+7 843 292-12-12"}, shapely.Point(1, 3)),
+    )
+    assert pois.unparsed_contacts == 1
+    assert json.loads(pois.table.column("contact")[0].as_py()) == {
+        "not_understood": {"email": ["nobody"], "phone": ["ask"]}
     }
+    assert json.loads(pois.table.column("tags")[0].as_py())["phone"] == "ask"
 
 
 def test_opening_hours_are_written_in_one_form_and_counted_where_not_understood() -> None:
@@ -179,6 +181,7 @@ def test_unknown_versions_and_times_are_null() -> None:
         boundary=BboxBoundary(WINDOW),
         languages=(),
         local_language=None,
+        country="RU",
         taxonomy=Taxonomy.load(),
     )
     (poi,) = pois.table.to_pylist()
@@ -212,5 +215,12 @@ def test_categories_are_counted_with_the_biggest_first() -> None:
 
 
 def test_the_rules_version_names_everything_that_decides_what_a_row_says() -> None:
-    for part in ("rules ", "id-tagging-schema", "opening-hours", "GEOS"):
+    for part in (
+        "rules ",
+        "id-tagging-schema",
+        "opening-hours",
+        "phonenumbers",
+        "anyascii",
+        "GEOS",
+    ):
         assert part in rules_version()

@@ -7,14 +7,7 @@ import re
 import pytest
 
 from ingestion_pipeline.osm.acquire import Area, Bbox
-from ingestion_pipeline.osm.selection import (
-    ANY_VALUE_KEYS,
-    CLOSED_PAIRS,
-    LIFECYCLE_PREFIXES,
-    OPEN_KEYS,
-    is_selected,
-    overpass_query,
-)
+from ingestion_pipeline.osm.selection import LIFECYCLE_PREFIXES, OPEN_KEYS, POIS, overpass_query
 
 BBOX = Bbox(24.93, 60.16, 24.96, 60.18)
 
@@ -44,7 +37,7 @@ def query(
     ],
 )
 def test_pois_are_selected(tags: dict[str, str]) -> None:
-    assert is_selected(tags)
+    assert POIS.selects(tags)
 
 
 @pytest.mark.parametrize(
@@ -59,24 +52,24 @@ def test_pois_are_selected(tags: dict[str, str]) -> None:
     ],
 )
 def test_everything_else_is_not(tags: dict[str, str]) -> None:
-    assert not is_selected(tags)
+    assert not POIS.selects(tags)
 
 
 def test_the_query_and_the_predicate_say_the_same() -> None:
     text = query()
     (keys,) = re.findall(r'nwr\[~"(.*?)"~"\."\]', text)
-    for key in ANY_VALUE_KEYS:
+    for key in POIS.any_value_keys:
         assert re.search(keys, key), key
-        assert is_selected({key: "x"})
+        assert POIS.selects({key: "x"})
     for key in ("name", "xamenity", "amenity2", "disused:", "disused:highway"):
         assert not re.search(keys, key), key
-        assert not is_selected({key: "x"})
+        assert not POIS.selects({key: "x"})
     pairs = {
         (key, value)
         for key, values in re.findall(r'nwr\["(\w+)"~"\^\((.*?)\)\$"\]', text)
         for value in values.split("|")
     }
-    assert pairs == set(CLOSED_PAIRS)
+    assert pairs == set(POIS.closed_pairs)
 
 
 def test_the_query_counts_before_it_gives() -> None:
@@ -98,6 +91,6 @@ def test_the_query_names_bbox_limits_and_date() -> None:
 
 
 def test_no_key_is_named_twice() -> None:
-    assert len(set(ANY_VALUE_KEYS)) == len(OPEN_KEYS) * (1 + len(LIFECYCLE_PREFIXES))
-    assert len(set(CLOSED_PAIRS)) == len(CLOSED_PAIRS)
-    assert not {key for key, _ in CLOSED_PAIRS} & set(OPEN_KEYS)
+    assert len(set(POIS.any_value_keys)) == len(OPEN_KEYS) * (1 + len(LIFECYCLE_PREFIXES))
+    assert len(set(POIS.closed_pairs)) == len(POIS.closed_pairs)
+    assert not {key for key, _ in POIS.closed_pairs} & set(OPEN_KEYS)

@@ -13,13 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion_pipeline.osm import taxonomy as module
-from ingestion_pipeline.osm.selection import (
-    CLOSED_PAIRS,
-    CLOSED_TAGS,
-    LIFECYCLE_PREFIXES,
-    OPEN_KEYS,
-    is_selected,
-)
+from ingestion_pipeline.osm.selection import CLOSED_TAGS, LIFECYCLE_PREFIXES, OPEN_KEYS, POIS
 from ingestion_pipeline.osm.taxonomy import (
     MAIN_KEYS,
     STATUS_OF_WORD,
@@ -284,7 +278,7 @@ def test_no_category_is_said_twice(tags: dict[str, str]) -> None:
 def test_every_selected_object_has_a_category(prefix: str) -> None:
     taxonomy = Taxonomy.load()
     pairs = [(key, value) for key in OPEN_KEYS for value in ("unheard_of", "yes", "vacant", "a;b")]
-    for key, value in [*pairs, *CLOSED_PAIRS]:
+    for key, value in [*pairs, *POIS.closed_pairs]:
         assert taxonomy.classify({f"{prefix}{key}": value}) is not None, (prefix, key, value)
 
 
@@ -356,7 +350,7 @@ def _specific_share(extract: Path) -> float:
     found = [
         taxonomy.classify(tags)
         for element in osmium.FileProcessor(str(extract)).with_filter(EmptyTagFilter())
-        if is_selected(tags := {tag.k: tag.v for tag in element.tags})
+        if POIS.selects(tags := {tag.k: tag.v for tag in element.tags})
     ]
     pois = [classification for classification in found if classification is not None]
     assert len(pois) > 1000

@@ -1,15 +1,23 @@
-"""The address of an upstream server, which may hold credentials, and what of it may be shown.
+"""Where upstream data is: an address or a template of one, and what of it may be shown.
 
-Belongs here: taking a URL apart, and keeping its secrets out of messages and logs. Does not
-belong here: sending anything (`overpass.py`).
+Belongs here: taking a URL apart, keeping its secrets out of messages and logs, and the form of
+templates. Does not belong here: asking for anything (`osm/`, `helpers/`).
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass, field
-from typing import Self
+from string import Formatter
+from typing import TYPE_CHECKING, Self
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit, urlunsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+_DATE_FORM = re.compile(r"([^{}%]|%[YymdjbB])+")
+"""How the day may be written in a template: parts of a date, and text between them."""
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 HIDDEN = "***"
@@ -81,6 +89,48 @@ class Endpoint:
         return text
 
 
+def redacted(location: str) -> str:
+    """Take user, password, query and fragment out of a URL; a path stays as it is."""
+    return "::".join(_without_secrets(part) for part in location.split("::"))
+
+
+def _without_secrets(url: str) -> str:
+    if "://" not in url:
+        return url
+    scheme, netloc, path, _, _ = urlsplit(url)
+    return urlunsplit((scheme, netloc.rpartition("@")[2], path, "", ""))
+
+
+def require_template(template: str, *, allowed: str, fields: Collection[str]) -> None:
+    """Refuse a template that holds anything else in braces than these fields.
+
+    `{day}` may have a form, such as `{day:%y%m%d}`.
+
+    Args:
+        template: A path or URL.
+        allowed: What is allowed, for the message.
+        fields: The names that may stand in braces.
+
+    Raises:
+        ValueError: It holds something else.
+    """
+    try:
+        parts = [part for part in Formatter().parse(template) if part[1] is not None]
+    except ValueError as error:
+        raise ValueError(f"{allowed} ({error})") from error
+    for _, name, form, conversion in parts:
+        is_date_form = name == "day" and form is not None and _DATE_FORM.fullmatch(form)
+        if name not in fields or conversion or (form and not is_date_form):
+            raise ValueError(
+                f"{allowed}, and nothing else in braces but a form of the day, as {{day:%y%m%d}}"
+            )
+
+
+def is_dated(template: str) -> bool:
+    """Tell whether a template names another file for each day."""
+    return any(name == "day" for _, name, _, _ in Formatter().parse(template))
+
+
 class _UrlsWithoutSecrets(logging.Filter):
     """httpx logs the URL of every request, query included, at level INFO."""
 
@@ -89,13 +139,13 @@ class _UrlsWithoutSecrets(logging.Filter):
 
         if isinstance(record.args, tuple):
             record.args = tuple(
-                _without_secrets(str(value)) if isinstance(value, httpx.URL) else value
+                _public(str(value)) if isinstance(value, httpx.URL) else value
                 for value in record.args
             )
         return True
 
 
-def _without_secrets(url: str) -> str:
+def _public(url: str) -> str:
     try:
         return Endpoint.parse(url).public
     except ValueError:

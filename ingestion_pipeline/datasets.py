@@ -1,0 +1,65 @@
+"""The datasets: what is asked of OpenStreetMap for each, and what makes its rows.
+
+Belongs here: one entry for each dataset. Does not belong here: their tables (`staging/tables.py`),
+jobs (`defs/jobs.py`), and the rules themselves (`osm/`, `helpers/`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from ingestion_pipeline.helpers import kinds
+from ingestion_pipeline.osm.selection import POIS, Selection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset out of OpenStreetMap.
+
+    Attributes:
+        name: Its name in keys, slices and manifests.
+        selection: Which objects are asked for.
+        rules_version: Names the rules that make rows out of them.
+        code: The packages, whose code has a hand in the rows.
+    """
+
+    name: str
+    selection: Selection
+    rules_version: Callable[[], str]
+    code: tuple[str, ...]
+
+
+def _poi_rules() -> str:
+    from ingestion_pipeline.osm.normalize import rules_version
+
+    return rules_version()
+
+
+def _helper_rules() -> str:
+    from ingestion_pipeline.helpers.derive import rules_version
+
+    return f"{rules_version()}; {_poi_rules()}"
+
+
+_CODE = (
+    "ingestion_pipeline",
+    "ingestion_pipeline.osm",
+    "ingestion_pipeline.staging",
+    "ingestion_pipeline.text",
+)
+
+POI = Dataset("poi", POIS, _poi_rules, _CODE)
+HELPER = Dataset(
+    "helper",
+    Selection(closed_tags=kinds.CLOSED_TAGS, in_lists=True),
+    _helper_rules,
+    (*_CODE, "ingestion_pipeline.helpers"),
+)
+
+DATASETS: Mapping[str, Dataset] = MappingProxyType({each.name: each for each in (POI, HELPER)})
+"""All of them, by name."""

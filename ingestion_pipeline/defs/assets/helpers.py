@@ -1,0 +1,223 @@
+"""Helper places, from raw bytes to staged rows.
+
+Belongs here: the assets `helper_snapshot -> helper_places`, each of which gets, shapes, stores and
+reports. Does not belong here: how any of that is done (`defs/snapshots.py`, `helpers/`,
+`staging/`), and what is reported (`defs/metadata.py`).
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import dagster as dg
+
+from ingestion_pipeline.datasets import HELPER
+from ingestion_pipeline.defs import metadata, snapshots
+from ingestion_pipeline.defs.checks import (
+    Acceptance,
+    StagingConfig,
+    build_check_specs,
+    examine_slice,
+    results_of,
+    with_check_results,
+)
+from ingestion_pipeline.defs.feeds import (
+    FeedOfDay,
+    evidence_of_feed,
+    feeds_of_day,
+    slices_of_feeds,
+    take_feeds,
+)
+from ingestion_pipeline.defs.resources import Workshop
+from ingestion_pipeline.defs.snapshots import SnapshotConfig, take_snapshot
+from ingestion_pipeline.defs.work import Work, city_day_step
+from ingestion_pipeline.lake.snapshots import Manifest
+from ingestion_pipeline.provenance import evidence_of
+from ingestion_pipeline.staging.days import Slice
+from ingestion_pipeline.staging.slices import (
+    RejectedObject,
+    SliceEvidence,
+    SliceInput,
+    SliceResult,
+    confirm_slices,
+    replace_slices,
+)
+
+if TYPE_CHECKING:
+    from ingestion_pipeline.helpers.derive import Helpers, OsmObjects
+    from ingestion_pipeline.osm.boundary import Boundary
+    from ingestion_pipeline.osm.features import Rejection
+    from ingestion_pipeline.osm.locate import Located
+
+# Shown by the command line, and kept with the run by `managed_python_loggers` in dagster.yaml.
+log = logging.getLogger(__name__)
+
+SOURCE = "osm"
+JOB: Final = "helpers_import"
+CHAIN = ("helper_snapshot", "helper_places")
+
+
+def build_helper_assets(
+    partitions: dg.PartitionsDefinition, *, upstream_pool: str | None
+) -> Sequence[dg.AssetsDefinition]:
+    """Define both assets for the given partitions, and for the pool of those that fetch."""
+    step = partial(city_day_step, job_type=JOB, chain=CHAIN)
+
+    @dg.asset(
+        partitions_def=partitions,
+        group_name="helpers",
+        kinds={"openstreetmap"},
+        pool=upstream_pool,
+        description="The raw bytes of a city's day from which its helper places are made, as "
+        "upstream sent them, stored by their digest with a manifest. A day that has a snapshot is "
+        "replayed from it; set `refetch` in the run config to ask upstream again.",
+    )
+    def helper_snapshot(
+        context: dg.AssetExecutionContext,
+        config: SnapshotConfig,
+        workshop: dg.ResourceParam[Workshop],
+    ) -> dg.MaterializeResult[None]:
+        return step(context, workshop, take_snapshots, refetch=config.refetch)
+
+    @dg.asset(
+        partitions_def=partitions,
+        deps=[helper_snapshot],
+        group_name="helpers",
+        kinds={"sql"},
+        description="The day's slice of `helper_place`: versions of what a traveller needs "
+        "(toilets, drinking water, cash, ...), derived ones with their parents. Writes only what "
+        "changed, in one transaction with the run's SUCCEEDED. The checks come first; set "
+        "`accept.reason` in the run config to stage a day that they stop.",
+        check_specs=build_check_specs("helper_places", partitions),
+    )
+    def helper_places(
+        context: dg.AssetExecutionContext,
+        config: StagingConfig,
+        workshop: dg.ResourceParam[Workshop],
+    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
+        yield from with_check_results(
+            lambda: step(context, workshop, partial(stage_helpers, accept=config.accept))
+        )
+
+    return [helper_snapshot, helper_places]
+
+
+def take_snapshots(workshop: Workshop, work: Work) -> dg.MaterializeResult[None]:
+    """Give the day its raw bytes: those of OpenStreetMap, and those of each feed."""
+    taken = take_snapshot(workshop, work, dataset=HELPER)
+    take_feeds(workshop, work)
+    return dg.MaterializeResult(
+        metadata={**(taken.metadata or {}), **metadata.of_feeds(feeds_of_day(workshop, work))},
+        data_version=taken.data_version,
+    )
+
+
+def stage_helpers(
+    workshop: Workshop, work: Work, *, accept: Acceptance | None = None
+) -> dg.MaterializeResult[None]:
+    """Make the day's slices equal to the helper places of its snapshots."""
+    from ingestion_pipeline.quality.examine import reason_of, require_accepted
+
+    reason = reason_of(accept.reason) if accept else None
+    manifest = snapshots.require_stored(workshop, work, HELPER, asset=CHAIN[0])
+    evidence = evidence_of(work.city, manifest)
+    target = Slice(work.city.slug, HELPER.name, SOURCE, work.day)
+    feeds = feeds_of_day(workshop, work)
+    now = workshop.clock.now()
+    planned = {target: evidence} | {
+        replace(target, source=given.feed.source): evidence_of_feed(work, given, beside=evidence)
+        for given in feeds
+        if given.manifest is not None
+    }
+    confirmed = confirm_slices(workshop.engine, planned, claim=work.claim, now=now)
+    if confirmed is not None:
+        return _told(workshop, confirmed, target, evidence, feeds)
+    with snapshots.on_trial(workshop, work, manifest):
+        helpers, located, boundary, rejections = _derived(workshop, work, manifest)
+    findings = examine_slice(workshop, work, target, helpers.table, evidence)
+    reason = require_accepted(findings, reason, what=str(target))
+    results = replace_slices(
+        workshop.engine,
+        [
+            SliceInput(
+                target=target,
+                rows=helpers.table,
+                rejections=[RejectedObject(**vars(rejection)) for rejection in rejections],
+                evidence=replace(evidence, accepted_reason=reason),
+            ),
+            *slices_of_feeds(
+                workshop, work, feeds, boundary=boundary, osm=helpers.table, beside=evidence
+            ),
+        ],
+        claim=work.claim,
+        now=now,
+    )
+    told = _told(workshop, results, target, replace(evidence, accepted_reason=reason), feeds)
+    return dg.MaterializeResult(
+        metadata={
+            **(told.metadata or {}),
+            **metadata.of_helpers(helpers, outside=located.outside, window=work.city.bbox),
+        },
+        check_results=results_of(findings, stopped=False, accepted_reason=reason),
+    )
+
+
+def _told(
+    workshop: Workshop,
+    results: Mapping[Slice, SliceResult],
+    target: Slice,
+    evidence: SliceEvidence,
+    feeds: Sequence[FeedOfDay],
+) -> dg.MaterializeResult[None]:
+    """Tell of what is staged."""
+    for each, result in results.items():
+        log.info(metadata.sentence_on_slice(result, what=f"helper places of {each.source}"))
+    return dg.MaterializeResult(
+        metadata={
+            **metadata.of_slice(results[target], evidence, database=workshop.database_address),
+            **metadata.of_feeds(feeds),
+        }
+    )
+
+
+def _derived(
+    workshop: Workshop, work: Work, manifest: Manifest
+) -> "tuple[Helpers, Located, Boundary, Sequence[Rejection]]":
+    from ingestion_pipeline.helpers.derive import derive
+    from ingestion_pipeline.osm.locate import locate
+    from ingestion_pipeline.text.names import Namer
+
+    reading = snapshots.read(workshop, work, manifest, HELPER)
+    boundary = snapshots.boundary_in(reading, work)
+    located = locate(reading.features, boundary)
+    helpers = derive(
+        _objects(located),
+        namer=Namer(work.city.languages, work.city.local_language),
+        licence=manifest.licence,
+        attribution=manifest.attribution,
+    )
+    return helpers, located, boundary, reading.rejections
+
+
+def _objects(located: "Located") -> "OsmObjects":
+    """Give features as the plain columns that helpers are derived from."""
+    import shapely
+
+    from ingestion_pipeline.helpers.derive import OsmObjects
+
+    features = located.features
+    return OsmObjects(
+        source_ref=features.source_refs(),
+        osm_type=features.osm_type.tolist(),
+        osm_id=features.osm_id.tolist(),
+        osm_version=[int(number) or None for number in features.version],
+        osm_timestamp=features.timestamp.astype("datetime64[s]").tolist(),
+        tags=features.tags,
+        geometry=shapely.to_wkb(features.geometry, byte_order=1).tolist(),
+        geom_quality=features.geom_quality.tolist(),
+        lon=located.lon.tolist(),
+        lat=located.lat.tolist(),
+        point_source=located.point_source.tolist(),
+    )

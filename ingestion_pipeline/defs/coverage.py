@@ -1,0 +1,109 @@
+"""The operator's view in the morning: which enabled cities lack their latest due day.
+
+Belongs here: the check for each job, and when it runs. Does not belong here: which day is due
+(`quality/coverage.py`), and checks of a single city-day (`checks.py`).
+
+The checks hang on an asset of their own that stands for the list of staged days: on the assets of
+the chain they would run along with every city-day that is launched by selecting assets.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from ingestion_pipeline.defs.checks import markdown_of
+from ingestion_pipeline.defs.jobs import JOBS, IngestionJob
+from ingestion_pipeline.defs.resources import Workshop
+from ingestion_pipeline.defs.schedules import local_time_of
+from ingestion_pipeline.quality.catalogue import COVERAGE
+from ingestion_pipeline.quality.coverage import CityCoverage, check_coverage, latest_due_day
+from ingestion_pipeline.staging.history import newest_days
+
+STAGED_DAYS = dg.AssetSpec(
+    "staged_days",
+    group_name="operations",
+    kinds={"sql"},
+    description="Which days of which cities are staged: the table `staged_partition`, to which "
+    "every job adds. Its checks tell each morning whether all cities are up to date.",
+)
+
+HOUR = 7
+"""In UTC. The check may be run at any time: it asks for what is due by then."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What Dagster is told of it."""
+
+    asset: dg.AssetSpec
+    checks: list[dg.AssetChecksDefinition]
+    job: UnresolvedAssetJobDefinition
+    schedule: dg.ScheduleDefinition
+
+
+def build_coverage(
+    workshop: Workshop, jobs: Iterable[IngestionJob] = tuple(JOBS.values())
+) -> Coverage:
+    """Define a check for each job, a job that runs them all, and its schedule."""
+    checks = [_check(job) for job in jobs]
+    job = dg.define_asset_job(
+        COVERAGE.name,
+        selection=dg.AssetSelection.checks(*checks),
+        description="Tell which enabled cities lack their latest due day, and since when.",
+    )
+    return Coverage(
+        asset=STAGED_DAYS,
+        checks=checks,
+        job=job,
+        schedule=dg.ScheduleDefinition(
+            name=f"{COVERAGE.name}_schedule",
+            job=job,
+            cron_schedule=f"0 {HOUR} * * *",
+            execution_timezone="UTC",
+            default_status=(
+                dg.DefaultScheduleStatus.RUNNING
+                if workshop.settings.schedules == "on"
+                else dg.DefaultScheduleStatus.STOPPED
+            ),
+            description=f"Every day at {HOUR:02}:00 UTC.",
+        ),
+    )
+
+
+def _check(job: IngestionJob) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=STAGED_DAYS.key,
+        name=f"{job.job_type}_{COVERAGE.name}",
+        description=f"{COVERAGE.description} By the job {job.job_type}.",
+    )
+    def coverage(workshop: dg.ResourceParam[Workshop]) -> dg.AssetCheckResult:
+        finding = check_coverage(_cities(workshop, job))
+        return dg.AssetCheckResult(
+            passed=finding.verdict == "good",
+            description=finding.message,
+            metadata={
+                "found": dg.MetadataValue.md(markdown_of(finding)),
+                "lagging": dg.MetadataValue.int(int(finding.numbers["lagging"])),
+                "what_to_do": dg.MetadataValue.path("docs/checks.md"),
+            },
+        )
+
+    return coverage
+
+
+def _cities(workshop: Workshop, job: IngestionJob) -> list[CityCoverage]:
+    newest = newest_days(workshop.engine, dataset=job.dataset, source=job.source)
+    now = workshop.clock.now()
+    return [
+        CityCoverage(
+            city.slug,
+            due=latest_due_day(
+                local_time_of(job.job_type, city.slug), ZoneInfo(city.timezone), now=now
+            ),
+            newest=newest.get(city.slug),
+        )
+        for city in workshop.cities.enabled()
+    ]

@@ -1,0 +1,186 @@
+"""A day's snapshot of a dataset: got, stored, read, and on trial until it has been understood.
+
+Belongs here: what the assets of every dataset out of OpenStreetMap do with raw bytes. Does not
+belong here: getting them (`sources.py`), keeping them (`lake/`), and what rows are made of them
+(`assets/`).
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from ingestion_pipeline import sources
+from ingestion_pipeline.cities import boundary_names_match
+from ingestion_pipeline.datasets import Dataset
+from ingestion_pipeline.defs import metadata
+from ingestion_pipeline.defs.resources import Workshop
+from ingestion_pipeline.defs.work import Work
+from ingestion_pipeline.lake.errors import SnapshotMissing
+from ingestion_pipeline.lake.snapshots import Manifest
+from ingestion_pipeline.osm.acquire import Acquisition
+from ingestion_pipeline.osm.boundary import Boundary, boundary_of
+from ingestion_pipeline.osm.errors import OsmError
+from ingestion_pipeline.provenance import holds_what_is_asked
+from ingestion_pipeline.staging import runs
+
+if TYPE_CHECKING:
+    from ingestion_pipeline.osm.features import Reading
+
+# Shown by the command line, and kept with the run by `managed_python_loggers` in dagster.yaml.
+log = logging.getLogger(__name__)
+
+
+class SnapshotConfig(dg.Config):
+    """How raw bytes are got."""
+
+    refetch: bool = False
+    """Ask upstream again, even where the day has a stored snapshot."""
+
+
+def take_snapshot(
+    workshop: Workshop, work: Work, *, dataset: Dataset
+) -> dg.MaterializeResult[None]:
+    """Give the day its raw bytes: those that are stored, or else those that upstream has."""
+    manifest = None if work.claim.refetch else stored(workshop, work, dataset)
+    replayed = manifest is not None
+    if manifest is None:
+        manifest = _fetch(workshop, work, dataset)
+    log.info(metadata.sentence_on_snapshot(manifest, replayed=replayed))
+    return dg.MaterializeResult(
+        metadata=metadata.of_snapshot(manifest, replayed=replayed),
+        data_version=dg.DataVersion(manifest.digest),
+    )
+
+
+def require_stored(workshop: Workshop, work: Work, dataset: Dataset, *, asset: str) -> Manifest:
+    """Give the day's snapshot.
+
+    Raises:
+        SnapshotMissing: There is none; the asset of this name makes it.
+    """
+    manifest = stored(workshop, work, dataset)
+    if manifest is None:
+        raise SnapshotMissing(
+            f"no snapshot of dataset {dataset.name} is stored for {work.city.slug} on {work.day}; "
+            f"materialize {asset} of this partition first"
+        )
+    return manifest
+
+
+def stored(workshop: Workshop, work: Work, dataset: Dataset) -> Manifest | None:
+    """Give the day's snapshot, if it holds what is asked for now."""
+    city = work.city
+    manifest = workshop.lake.manifest(dataset.name, city.slug, city.boundary_key, work.day)
+    if manifest is not None and not holds_what_is_asked(manifest, city):
+        log.warning(
+            "The stored snapshot of %s on %s was asked for with another bbox or selection of tags; "
+            "it is not used",
+            city.slug,
+            work.day,
+        )
+        return None
+    return manifest
+
+
+def read(workshop: Workshop, work: Work, manifest: Manifest, dataset: Dataset) -> "Reading":
+    """Read a snapshot's selected features, and the city's boundary.
+
+    Raises:
+        OsmError: It cannot be read, or the boundary is not in it.
+    """
+    assert manifest.obtained != "feed"  # those have a reader of their own
+    with TemporaryDirectory(prefix="ingestion-") as folder:
+        paths = [workshop.lake.restore(part, Path(folder)) for part in manifest.parts]
+        return sources.read(
+            manifest.obtained, paths, area=work.city.area, selection=dataset.selection
+        )
+
+
+def boundary_in(reading: "Reading", work: Work) -> Boundary:
+    """Give the city's boundary, as it is in what was read.
+
+    Raises:
+        OsmError: It is another place's.
+    """
+    city = work.city
+    return boundary_of(
+        reading,
+        city.area,
+        city=city.slug,
+        names_match=lambda names: boundary_names_match(city, names),
+    )
+
+
+@contextmanager
+def on_trial(workshop: Workshop, work: Work, manifest: Manifest) -> Iterator[None]:
+    """Accept the day's snapshot if it can be read as the city's, and refuse a new one if not.
+
+    Without the refusal the next run would replay it, and fail again for ever. A snapshot that was
+    accepted once stays: then it is the city's settings that have changed.
+    """
+    try:
+        yield
+    except OsmError as error:
+        runs.require(workshop.engine, work.claim)
+        kept = workshop.lake.refuse(manifest)
+        if kept is None:
+            raise
+        refused = type(error)(
+            f"{error}. What was fetched does not stand for the day: its manifest was set aside as "
+            f"{kept}, and the next run asks upstream again"
+        )
+        refused.should_retry = False  # this step would find nothing to read
+        raise refused from error
+    runs.require(workshop.engine, work.claim)
+    workshop.lake.accept(manifest)
+
+
+def _fetch(workshop: Workshop, work: Work, dataset: Dataset) -> Manifest:
+    """Get the raw bytes, store them, and only then put them on trial for the day."""
+    with TemporaryDirectory(prefix="ingestion-") as folder:
+        acquired = sources.acquire(
+            work.city,
+            work.day,
+            selection=dataset.selection,
+            settings=workshop.settings,
+            clock=workshop.clock,
+            workdir=Path(folder),
+        )
+        manifest = _manifest_of(acquired, workshop, work, dataset)
+    runs.require(workshop.engine, work.claim)
+    workshop.lake.propose(manifest)
+    return manifest
+
+
+def _manifest_of(
+    acquired: Acquisition, workshop: Workshop, work: Work, dataset: Dataset
+) -> Manifest:
+    evidence = acquired.evidence
+    return Manifest(
+        dataset=dataset.name,
+        city_slug=work.city.slug,
+        boundary_ref=work.city.boundary_key,
+        day=work.day,
+        as_of=evidence.as_of,
+        as_of_source=evidence.as_of_source,
+        obtained=evidence.obtained,
+        location=evidence.location,
+        bbox=work.city.bbox,
+        selection=dataset.selection.digest,
+        licence=evidence.licence,
+        attribution=evidence.attribution,
+        parts=tuple(
+            workshop.lake.store(
+                part.path,
+                query=part.query,
+                requested_at=part.requested_at,
+                received_at=part.received_at,
+            )
+            for part in acquired.parts
+        ),
+    )

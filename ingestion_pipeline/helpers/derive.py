@@ -1,0 +1,289 @@
+"""Helper places out of OSM objects: one row for each kind that an object is or has.
+
+Belongs here: which helpers an object gives, and what each column says. Does not belong here: the
+tags of each kind (`kinds.py`), reading OSM (`osm/`), and feeds (`feeds.py`). Every column is
+documented in docs/data-dictionary.md.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from ingestion_pipeline.hashing import canonical_json, row_hashes
+from ingestion_pipeline.helpers.kinds import KINDS, Kind
+from ingestion_pipeline.text.hours import normalized_hours
+from ingestion_pipeline.text.names import names_by_language
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    import pyarrow as pa
+
+    from ingestion_pipeline.text.names import Namer
+
+T = TypeVar("T")
+Tags = dict[str, str]
+
+RULES = 1
+"""Raised with every change, here or in `kinds.py`, that changes what a reader sees."""
+
+SAID = ("access", "fee", "wheelchair", "level", "operator")
+"""Attributes with a column of their own. A derived helper has those that are said of it
+(`toilets:fee`); of its parent it takes only where it is, and when that is open."""
+
+_OF_THE_PLACE = ("level",)
+
+
+@dataclass(frozen=True)
+class OsmObjects:
+    """N objects of OSM that lie in a city, column by column.
+
+    Attributes:
+        source_ref: `node/123`, `way/123` or `relation/123`.
+        osm_type: The first part of it.
+        osm_id: The second part.
+        osm_version: Or None where the source does not say.
+        osm_timestamp: UTC; or None.
+        tags: As in OSM.
+        geometry: WKB, EPSG:4326 (lon lat), whole.
+        geom_quality: How the geometry was had.
+        lon: Degrees of the representative point.
+        lat: Degrees.
+        point_source: How that point was had.
+    """
+
+    source_ref: Sequence[str]
+    osm_type: Sequence[str]
+    osm_id: Sequence[int]
+    osm_version: Sequence[int | None]
+    osm_timestamp: Sequence[datetime | None]
+    tags: Sequence[Tags]
+    geometry: Sequence[bytes]
+    geom_quality: Sequence[str]
+    lon: Sequence[float]
+    lat: Sequence[float]
+    point_source: Sequence[str]
+
+
+class Found(NamedTuple):
+    """A helper that an object is, or has.
+
+    Attributes:
+        kind: Its kind.
+        tag: The secondary tag that tells of it; None where the object itself is the helper.
+    """
+
+    kind: Kind
+    tag: str | None
+
+
+@dataclass(frozen=True)
+class Helpers:
+    """The helper rows of one city-day out of OSM.
+
+    Attributes:
+        table: One row per object and kind, ordered by object and kind; columns of `helper_place`
+            from `kind` on, and `source_ref` and `source_hash`.
+        unparsed_opening_hours: How many helpers have opening hours that cannot be understood.
+    """
+
+    table: pa.Table
+    unparsed_opening_hours: int
+
+    def count_by_kind(self) -> dict[str, int]:
+        """Count the helpers of each kind, the most frequent first."""
+        return dict(Counter(map(str, self.table.column("kind").to_pylist())).most_common())
+
+
+def rules_version() -> str:
+    """Name what makes rows out of objects; recorded with every staged day."""
+    return f"helper rules {RULES}"
+
+
+def helpers_of(tags: Mapping[str, str]) -> list[Found]:
+    """Tell which helpers an object with these tags is or has, in the order of the kinds."""
+    found = []
+    for kind in _candidates(tags):
+        said = {key: _values(tags[key]) for key in kind.secondary if key in tags}
+        if any("no" in values for values in said.values()):
+            continue
+        if any(_has_all(tags, rule) for rule in kind.main):
+            found.append(Found(kind, None))
+            continue
+        for key, values in said.items():
+            present = [value for value in values if value in kind.secondary[key]]
+            if present:
+                found.append(Found(kind, f"{key}={present[0]}"))
+                break
+    return found
+
+
+def derive(
+    objects: OsmObjects,
+    *,
+    namer: Namer,
+    licence: str,
+    attribution: str,
+) -> Helpers:
+    """Make the helper rows of a city.
+
+    Args:
+        objects: The city's objects; those that give no helper are left out.
+        namer: Chooses the names that are shown to the city's readers.
+        licence: SPDX identifier of the data's licence.
+        attribution: The text that a product must show.
+    """
+    import pyarrow as pa
+
+    rows = [
+        (number, *each) for number, tags in enumerate(objects.tags) for each in helpers_of(tags)
+    ]
+    position = [number for number, _, _ in rows]
+    kinds = [kind for _, kind, _ in rows]
+    derived_from = [tag for _, _, tag in rows]
+    tags = _at(objects.tags, position)
+    parents = _at(objects.source_ref, position)
+    columns = [_said(*each) for each in zip(tags, kinds, derived_from, strict=True)]
+    raw_hours = [_opening_hours(*each) for each in zip(tags, kinds, derived_from, strict=True)]
+    hours = [None if raw is None else normalized_hours(raw) for raw in raw_hours]
+    geometry = _at(objects.geometry, position)
+    versions = _at(objects.osm_version, position)
+    tags_text = [canonical_json(each) for each in tags]
+    display = [namer.display_name(each) for each in tags]
+    text = pa.string()
+    table = pa.table(
+        {
+            "source_ref": pa.array(
+                [f"{ref}#{kind.name}" for ref, kind in zip(parents, kinds, strict=True)], text
+            ),
+            "source_hash": pa.array(row_hashes([versions, tags_text, geometry]), text),
+            "kind": pa.array([kind.name for kind in kinds], text),
+            "parent_ref": pa.array(
+                [
+                    None if tag is None else ref
+                    for ref, tag in zip(parents, derived_from, strict=True)
+                ],
+                text,
+            ),
+            "derived_from": pa.array(derived_from, text),
+            "osm_type": pa.array(_at(objects.osm_type, position), text),
+            "osm_id": pa.array(_at(objects.osm_id, position), pa.int64()),
+            "osm_version": pa.array(versions, pa.int32()),
+            "osm_timestamp": pa.array(
+                _at(objects.osm_timestamp, position), pa.timestamp("s", "UTC")
+            ),
+            "name": pa.array([name for name, _ in display], text),
+            "name_source": pa.array([key for _, key in display], text),
+            "names": pa.array([canonical_json(names_by_language(each)) for each in tags], text),
+            "tags": pa.array(tags_text, text),
+            "geometry": pa.array(geometry, pa.binary()),
+            "lon": pa.array(_at(objects.lon, position), pa.float64()),
+            "lat": pa.array(_at(objects.lat, position), pa.float64()),
+            "point_source": pa.array(_at(objects.point_source, position), text),
+            "geom_quality": pa.array(_at(objects.geom_quality, position), text),
+            "access": pa.array([said["access"] for said in columns], text),
+            "fee": pa.array([said["fee"] for said in columns], text),
+            "wheelchair": pa.array([said["wheelchair"] for said in columns], text),
+            "opening_hours": pa.array(hours, text),
+            "level": pa.array([said["level"] for said in columns], text),
+            "operator": pa.array([said["operator"] for said in columns], text),
+            "attributes": pa.array(
+                [
+                    canonical_json(_details(tag, kind))
+                    for tag, kind in zip(tags, kinds, strict=True)
+                ],
+                text,
+            ),
+            "status": pa.array([_status(tag) for tag in tags], text),
+            "links": pa.array(["[]"] * len(rows), text),
+            "licence": pa.array([licence] * len(rows), text),
+            "attribution": pa.array([attribution] * len(rows), text),
+        }
+    )
+    unparsed = sum(
+        raw is not None and parsed is None for raw, parsed in zip(raw_hours, hours, strict=True)
+    )
+    return Helpers(table, unparsed)
+
+
+def _at(column: Sequence[T], positions: Iterable[int]) -> list[T]:
+    return [column[position] for position in positions]
+
+
+def _by_key() -> dict[str, list[Kind]]:
+    """Name the kinds that a key may tell of."""
+    found: dict[str, list[Kind]] = {}
+    for kind in KINDS.values():
+        for key in {*kind.secondary, *(next(iter(rule)) for rule in kind.main)}:
+            found.setdefault(key, []).append(kind)
+    return found
+
+
+_BY_KEY = _by_key()
+_ORDER = {name: number for number, name in enumerate(KINDS)}
+
+
+def _candidates(tags: Mapping[str, str]) -> list[Kind]:
+    kinds = {kind.name: kind for key in tags for kind in _BY_KEY.get(key, ())}
+    return sorted(kinds.values(), key=lambda kind: _ORDER[kind.name])
+
+
+def _values(value: str) -> list[str]:
+    return [part.strip() for part in value.split(";")]
+
+
+def _has_all(tags: Mapping[str, str], rule: Mapping[str, str]) -> bool:
+    return all(key in tags and value in _values(tags[key]) for key, value in rule.items())
+
+
+def _said(tags: Tags, kind: Kind, derived_from: str | None) -> dict[str, str | None]:
+    """Give the attributes that are said of a helper; see `SAID`."""
+    if derived_from is None:
+        return {key: tags.get(key) for key in SAID}
+    told, value = derived_from.split("=", 1)
+    said = {
+        key: tags.get(f"{told}:{key}", tags.get(f"{kind.name}:{key}"))
+        or (tags.get(key) if key in _OF_THE_PLACE else None)
+        for key in SAID
+    }
+    if value == "customers":
+        said["access"] = said["access"] or value
+    return said
+
+
+def _opening_hours(tags: Tags, kind: Kind, derived_from: str | None) -> str | None:
+    """Give the raw opening hours of a helper: its own, or those of the place that it is in."""
+    told = kind.name if derived_from is None else derived_from.split("=", 1)[0]
+    own = (f"opening_hours:{told}", f"{told}:opening_hours", "opening_hours")
+    return next((tags[key] for key in own if key in tags), None)
+
+
+def _details(tags: Tags, kind: Kind) -> dict[str, str]:
+    """Give the attributes that matter for a kind, as they are in OSM."""
+    whole = [key for key in kind.details if not key.endswith(":")]
+    beginnings = tuple(key for key in kind.details if key.endswith(":"))
+    found = {key: tags[key] for key in whole if key in tags}
+    return found | {key: value for key, value in tags.items() if key.startswith(beginnings)}
+
+
+_STATUS_BY_FLAG = {
+    "abandoned": "abandoned",
+    "closed": "disused",
+    "demolished": "demolished",
+    "destroyed": "demolished",
+    "disused": "disused",
+    "razed": "demolished",
+    "removed": "demolished",
+}
+_OUT_OF_ORDER = ("broken", "closed", "out_of_order")
+
+
+def _status(tags: Tags) -> str:
+    """Tell whether a helper can be used, as far as its object says (`disused=yes`)."""
+    for flag, status in _STATUS_BY_FLAG.items():
+        if tags.get(flag) == "yes":
+            return status
+    return "out_of_order" if tags.get("operational_status") in _OUT_OF_ORDER else "operating"

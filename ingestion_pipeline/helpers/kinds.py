@@ -1,0 +1,332 @@
+"""The kinds of helper places: a small vocabulary, and the OSM tags that mean each.
+
+Belongs here: the table of kinds, and what is built from it. Does not belong here: making rows
+(`derive.py`) and the kinds that a feed's records have (`feeds.py`).
+
+An object *is* a helper by its main tags (`amenity=toilets`). An object *has* one by a secondary tag
+(`toilets=yes` on a café): then the helper is derived, and the object is its parent. A secondary tag
+that says `no` wins over everything. Values of several (`atm;bank`) count one by one. Source of the
+tags: "Map features" and the pages of the keys in the OSM wiki. docs/helper-kinds.md is made of this
+table, which a test holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Tag = tuple[str, str]
+
+PRESENT = ("yes", "customers", "designated", "limited", "permissive", "public")
+"""Values of a secondary tag that say that something is there."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of helper places.
+
+    Attributes:
+        name: Its key.
+        meaning: What a traveller finds there.
+        main: The object is one, if it has all tags of one of these.
+        secondary: The object has one, if it has one of these tags.
+        details: Keys of OSM whose values are kept as attributes, beside those that every kind has
+            (`derive.py`). One that ends with `:` stands for all keys that begin so.
+    """
+
+    name: str
+    meaning: str
+    main: Sequence[Mapping[str, str]] = ()
+    secondary: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    details: Sequence[str] = ()
+
+
+def _all(*tags: str) -> tuple[Mapping[str, str], ...]:
+    """Read tags, each of which is enough; `&` joins those that are so together."""
+    return tuple(MappingProxyType(dict(_tag(tag) for tag in text.split("&"))) for text in tags)
+
+
+def _tag(text: str) -> Tag:
+    key, value = text.split("=", 1)
+    return key, value
+
+
+_KINDS = (
+    # What a body needs
+    Kind(
+        "toilets",
+        "A toilet that may be used.",
+        main=_all("amenity=toilets", "building=toilets"),
+        secondary={"toilets": PRESENT, "toilets:wheelchair": ("yes", "limited", "designated")},
+        details=("female", "male", "unisex", "gender_segregated", "changing_table", "toilets:"),
+    ),
+    Kind(
+        "drinking_water",
+        "Water that can be drunk, or a place that refills bottles.",
+        main=_all("amenity=drinking_water", "amenity=water_point", "emergency=drinking_water"),
+        secondary={
+            "drinking_water": ("yes", "treated", "chlorinated"),
+            "drinking_water:refill": ("yes",),
+            "free_water": ("yes", "customers"),
+        },
+        details=("bottle", "seasonal", "fountain", "drinking_water:", "free_water:"),
+    ),
+    Kind(
+        "shower",
+        "A shower.",
+        main=_all("amenity=shower"),
+        secondary={"shower": (*PRESENT, "hot", "cold", "outdoor", "indoor")},
+        details=("female", "male", "unisex", "hot_water", "shower:"),
+    ),
+    Kind(
+        "baby_change",
+        "A place to change a baby.",
+        main=_all("amenity=baby_changing", "amenity=nursing_room"),
+        secondary={
+            "changing_table": ("yes", "limited", "customers"),
+            "diaper": ("yes", "room", "bench"),
+            "baby_changing": ("yes",),
+        },
+        details=("changing_table:", "diaper:", "female", "male", "unisex"),
+    ),
+    Kind(
+        "bench",
+        "Something to sit on.",
+        main=_all("amenity=bench"),
+        secondary={"bench": ("yes",)},
+        details=("backrest", "covered", "seats", "material"),
+    ),
+    Kind(
+        "picnic_table",
+        "A table outside, to eat at.",
+        main=_all("leisure=picnic_table"),
+        secondary={"picnic_table": ("yes",)},
+        details=("covered",),
+    ),
+    Kind(
+        "shelter",
+        "A roof against the weather.",
+        main=_all("amenity=shelter"),
+        secondary={"shelter": ("yes",)},
+        details=("shelter_type", "covered", "bench"),
+    ),
+    Kind(
+        "waste_basket",
+        "A place for litter.",
+        main=_all("amenity=waste_basket"),
+        secondary={"bin": ("yes",)},
+        details=("waste",),
+    ),
+    # Health and emergencies
+    Kind(
+        "pharmacy",
+        "Medicines.",
+        main=_all("amenity=pharmacy", "healthcare=pharmacy"),
+        secondary={"pharmacy": ("yes",)},
+        details=("dispensing", "drive_through"),
+    ),
+    Kind(
+        "hospital",
+        "A hospital.",
+        main=_all("amenity=hospital", "healthcare=hospital"),
+        details=("emergency", "healthcare:"),
+    ),
+    Kind(
+        "clinic",
+        "A doctor, or several.",
+        main=_all(
+            "amenity=clinic",
+            "amenity=doctors",
+            "healthcare=clinic",
+            "healthcare=doctor",
+            "healthcare=centre",
+        ),
+        details=("emergency", "healthcare:"),
+    ),
+    Kind(
+        "dentist",
+        "A dentist.",
+        main=_all("amenity=dentist", "healthcare=dentist"),
+        details=("emergency",),
+    ),
+    Kind(
+        "defibrillator",
+        "An automated external defibrillator.",
+        main=_all("emergency=defibrillator"),
+        secondary={"defibrillator": ("yes",)},
+        details=("indoor", "defibrillator:"),
+    ),
+    Kind(
+        "emergency_phone",
+        "A telephone for emergencies.",
+        main=_all("emergency=phone"),
+        secondary={"emergency_telephone": ("yes",)},
+        details=("emergency_telephone_code",),
+    ),
+    Kind("police", "The police.", main=_all("amenity=police")),
+    Kind(
+        "embassy",
+        "An embassy or a consulate.",
+        main=_all("amenity=embassy", "office=diplomatic", "diplomatic=embassy"),
+        details=("country", "target", "diplomatic", "embassy", "consulate"),
+    ),
+    # Money
+    Kind(
+        "atm",
+        "Cash from a machine.",
+        main=_all("amenity=atm"),
+        secondary={"atm": ("yes",)},
+        details=("cash_in", "currency:", "atm:", "network"),
+    ),
+    Kind("bank", "A bank.", main=_all("amenity=bank"), details=("currency:",)),
+    Kind(
+        "bureau_de_change",
+        "Money of another country.",
+        main=_all("amenity=bureau_de_change"),
+        secondary={"bureau_de_change": ("yes",), "currency_exchange": ("yes",)},
+        details=("currency:",),
+    ),
+    # To find one's way, and to keep in touch
+    Kind(
+        "tourist_information",
+        "People who know the place.",
+        main=_all(
+            "tourism=information&information=office",
+            "tourism=information&information=visitor_centre",
+            "tourism=information&information=visitor_center",
+        ),
+    ),
+    Kind(
+        "tourist_map",
+        "A map or a board that explains the place.",
+        main=_all(
+            "tourism=information&information=map",
+            "tourism=information&information=board",
+            "tourism=information&information=tactile_map",
+        ),
+        details=("map_type", "map_size", "board_type"),
+    ),
+    Kind(
+        "internet_access",
+        "A way into the internet.",
+        main=_all("amenity=internet_cafe"),
+        secondary={
+            "internet_access": ("yes", "wlan", "wifi", "public", "terminal", "wired", "service"),
+            "wifi": ("yes", "free"),
+        },
+        details=("internet_access:",),
+    ),
+    Kind("public_phone", "A public telephone.", main=_all("amenity=telephone")),
+    Kind(
+        "device_charging",
+        "A socket for a telephone.",
+        main=_all("amenity=device_charging_station"),
+        secondary={"device_charging": ("yes",), "power_supply": ("yes",)},
+        details=("socket:", "power_supply:"),
+    ),
+    Kind("mobile_phone_shop", "A SIM card.", main=_all("shop=mobile_phone")),
+    Kind("post_office", "A post office.", main=_all("amenity=post_office")),
+    Kind("post_box", "A letter box.", main=_all("amenity=post_box"), details=("collection_times",)),
+    Kind(
+        "luggage_storage",
+        "A place to leave luggage.",
+        main=_all("amenity=luggage_locker", "amenity=left_luggage", "amenity=luggage_storage"),
+        secondary={"luggage_locker": ("yes",), "luggage_storage": ("yes",)},
+        details=("capacity",),
+    ),
+    Kind("lost_property", "What was lost and found.", main=_all("amenity=lost_property_office")),
+    # To get on
+    Kind(
+        "public_transport_stop",
+        "A stop or station of public transport.",
+        main=_all(
+            "highway=bus_stop",
+            "public_transport=platform",
+            "public_transport=station",
+            "railway=tram_stop",
+            "railway=halt",
+            "railway=station",
+            "railway=platform",
+            "railway=subway_entrance",
+            "amenity=bus_station",
+            "amenity=ferry_terminal",
+            "aerialway=station",
+        ),
+        details=(
+            *("bus", "tram", "trolleybus", "train", "light_rail", "subway", "ferry", "monorail"),
+            *("aerialway", "network", "ref", "local_ref", "shelter", "bench", "tactile_paving"),
+        ),
+    ),
+    Kind("taxi", "A rank of taxis.", main=_all("amenity=taxi"), details=("capacity",)),
+    Kind(
+        "ticket_machine",
+        "A machine that sells tickets of public transport.",
+        main=_all("amenity=vending_machine&vending=public_transport_tickets"),
+    ),
+    Kind(
+        "bicycle_parking",
+        "A place to leave a bicycle.",
+        main=_all("amenity=bicycle_parking"),
+        details=("bicycle_parking", "capacity", "covered", "cargo_bike", "supervised"),
+    ),
+    Kind(
+        "bicycle_rental",
+        "A bicycle to hire.",
+        main=_all("amenity=bicycle_rental"),
+        secondary={"service:bicycle:rental": ("yes",)},
+        details=("capacity", "network", "bicycle_rental"),
+    ),
+    Kind(
+        "bicycle_repair",
+        "Tools or people to repair a bicycle.",
+        main=_all("amenity=bicycle_repair_station"),
+        secondary={"service:bicycle:repair": ("yes",), "service:bicycle:diy": ("yes",)},
+        details=("service:bicycle:",),
+    ),
+    Kind(
+        "charging_station",
+        "Electricity for a vehicle.",
+        main=_all("amenity=charging_station"),
+        secondary={"fuel:electricity": ("yes",)},
+        details=("socket:", "capacity", "bicycle", "car", "scooter", "network"),
+    ),
+    Kind("fuel", "Fuel for a vehicle.", main=_all("amenity=fuel"), details=("fuel:",)),
+    Kind(
+        "parking",
+        "A place to leave a car.",
+        main=_all("amenity=parking", "amenity=parking_entrance"),
+        details=("parking", "capacity", "capacity:disabled", "maxstay"),
+    ),
+    # To buy
+    Kind("supermarket", "A supermarket.", main=_all("shop=supermarket")),
+    Kind("convenience", "A small shop for daily needs.", main=_all("shop=convenience")),
+    Kind(
+        "laundry",
+        "Clean clothes.",
+        main=_all("shop=laundry", "amenity=laundry"),
+        details=("self_service",),
+    ),
+)
+
+KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _KINDS})
+"""All kinds, by name."""
+
+
+def _closed_tags() -> dict[str, tuple[str, ...]]:
+    """Name the tags, one of which every object has that is or has a helper."""
+    found: dict[str, dict[str, None]] = {}
+    for kind in _KINDS:
+        for rule in kind.main:
+            key, value = next(iter(rule.items()))
+            found.setdefault(key, {})[value] = None
+        for key, values in kind.secondary.items():
+            found.setdefault(key, {}).update(dict.fromkeys(values))
+    return {key: tuple(sorted(found[key])) for key in sorted(found)}
+
+
+CLOSED_TAGS: Mapping[str, tuple[str, ...]] = MappingProxyType(_closed_tags())
+"""The tags to ask OSM for."""

@@ -1,0 +1,324 @@
+"""The licences that a feed may have, and what may be combined in one database.
+
+Belongs here: the fixed list, the rules of mixing, and the text that names everybody. Does not
+belong here: which feed has which licence (`feeds.py`), and reading what is staged
+(`staging/days.py`).
+
+The rules and their sources are in docs/adr/009-licences.md. They are a reading by engineers, made
+to stop a mistake in time; they are no legal advice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+ODBL = "ODbL-1.0"
+BY_SA = "CC-BY-SA-4.0"
+_BOTH = frozenset({ODBL, BY_SA})
+
+Outcome = Literal["combinable", "permission_needed", "conflict", "unknown"]
+"""Whether data may go into one database.
+
+- `combinable`: it may; every attribution has to be kept.
+- `permission_needed`: only if the publisher has agreed in writing.
+- `conflict`: two licences want the result for themselves.
+- `unknown`: a licence is none of the list, so nobody has looked at it.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Licence:
+    """A public licence, or the statement that there are no rights.
+
+    Attributes:
+        id: SPDX identifier; `LicenseRef-...` for what SPDX's list does not have.
+        name: Its name in English.
+        url: Where its text is.
+        attribution: Whether the source must be named.
+        share_alike: Whether a database made from the data must have this licence too.
+        database_right: Whether the text itself speaks of the right in a database (the European
+            "sui generis" right), and not only of copyright.
+        goes_into: The share-alike licences of databases that the data may become a part of without
+            asking anybody.
+    """
+
+    id: str
+    name: str
+    url: str
+    attribution: bool
+    share_alike: bool
+    database_right: bool
+    goes_into: frozenset[str]
+
+
+def _free(id_: str, name: str, url: str, *, database_right: bool = True) -> Licence:
+    return Licence(
+        id_,
+        name,
+        url,
+        attribution=False,
+        share_alike=False,
+        database_right=database_right,
+        goes_into=_BOTH,
+    )
+
+
+def _by(
+    id_: str, name: str, url: str, *goes_into: str, share_alike: bool = False, covers: bool = True
+) -> Licence:
+    return Licence(
+        id_,
+        name,
+        url,
+        attribution=True,
+        share_alike=share_alike,
+        database_right=covers,
+        goes_into=frozenset(goes_into),
+    )
+
+
+_CC = "https://creativecommons.org"
+_ODC = "https://opendatacommons.org/licenses"
+
+LICENCES: Mapping[str, Licence] = {
+    licence.id: licence
+    for licence in (
+        _by(
+            ODBL,
+            "Open Data Commons Open Database License v1.0",
+            f"{_ODC}/odbl/1-0/",
+            ODBL,
+            share_alike=True,
+        ),
+        _by(
+            BY_SA,
+            "Creative Commons Attribution Share Alike 4.0 International",
+            f"{_CC}/licenses/by-sa/4.0/legalcode",
+            BY_SA,
+            share_alike=True,
+        ),
+        _by(
+            "CC-BY-4.0",
+            "Creative Commons Attribution 4.0 International",
+            f"{_CC}/licenses/by/4.0/legalcode",
+            BY_SA,
+        ),
+        _by(
+            "CC-BY-3.0",
+            "Creative Commons Attribution 3.0 Unported",
+            f"{_CC}/licenses/by/3.0/legalcode",
+            BY_SA,
+            covers=False,
+        ),
+        _by("ODC-By-1.0", "Open Data Commons Attribution License v1.0", f"{_ODC}/by/1-0/", ODBL),
+        _by(
+            "OGL-UK-3.0",
+            "Open Government Licence v3.0",
+            "https://www.nationalarchives.gov.uk/doc/open-government-licence/version/3/",
+            ODBL,
+            BY_SA,
+        ),
+        _by(
+            "NLOD-2.0",
+            "Norwegian Licence for Open Government Data (NLOD) 2.0",
+            "https://data.norge.no/nlod/en/2.0",
+            ODBL,
+            BY_SA,
+        ),
+        _by(
+            "etalab-2.0",
+            "Etalab Open License 2.0",
+            "https://www.etalab.gouv.fr/licence-ouverte-open-licence",
+            ODBL,
+            BY_SA,
+        ),
+        _by(
+            "DL-DE-BY-2.0",
+            "Data licence Germany - attribution - version 2.0",
+            "https://www.govdata.de/dl-de/by-2-0",
+            covers=False,
+        ),
+        _by(
+            "LicenseRef-IODL-2.0",
+            "Italian Open Data License v2.0",
+            "https://www.dati.gov.it/iodl/2.0/",
+        ),
+        _free(
+            "CC0-1.0",
+            "Creative Commons Zero v1.0 Universal",
+            f"{_CC}/publicdomain/zero/1.0/legalcode",
+        ),
+        _free(
+            "PDDL-1.0",
+            "Open Data Commons Public Domain Dedication & License 1.0",
+            f"{_ODC}/pddl/1-0/",
+        ),
+        _free(
+            "DL-DE-ZERO-2.0",
+            "Data licence Germany - zero - version 2.0",
+            "https://www.govdata.de/dl-de/zero-2-0",
+            database_right=False,
+        ),
+        _free(
+            "CC-PDM-1.0",
+            "Creative Commons Public Domain Mark 1.0 Universal",
+            f"{_CC}/publicdomain/mark/1.0/",
+            database_right=False,
+        ),
+        _free(
+            "LicenseRef-public-domain",
+            "Public domain, as the publisher states",
+            "https://wiki.openstreetmap.org/wiki/Import/ODbL_Compatibility",
+            database_right=False,
+        ),
+    )
+}
+"""Every licence that a feed may have, by id."""
+
+
+class Finding(NamedTuple):
+    """One rule that a mix breaks.
+
+    Attributes:
+        rule: Its name; see docs/adr/009-licences.md.
+        licences: The ids that break it.
+        why: A sentence for a person.
+    """
+
+    rule: Literal["unknown_licence", "share_alikes_differ", "permission_needed"]
+    licences: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether data under several licences may be one database.
+
+    Attributes:
+        outcome: The worst of the findings, or `combinable`.
+        licence: The licence that the database must have, or None where its parts keep their own.
+        findings: Every rule that is broken.
+    """
+
+    outcome: Outcome
+    licence: str | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def may_be_combined(self) -> bool:
+        """Whether one database may be produced."""
+        return self.outcome == "combinable"
+
+
+def judge(licences: Iterable[str], *, permitted: Collection[str] = ()) -> Verdict:
+    """Judge a mix: the licences of all sources that have places of one kind in one city.
+
+    That is the unit, because OSMF's guideline on collective databases takes data for independent
+    where all data of one type in one region is from OpenStreetMap, or none of it.
+
+    Args:
+        licences: Their ids; the order and repetitions make no difference.
+        permitted: The ids of those whose publishers have agreed in writing, for every source that
+            has them.
+    """
+    mix = sorted(set(licences))
+    unknown = tuple(name for name in mix if name not in LICENCES)
+    if unknown:
+        finding = Finding(
+            "unknown_licence",
+            unknown,
+            f"{_listed(unknown)}: none of the licences of docs/adr/009-licences.md, so nobody has "
+            "looked at what may be done with the data",
+        )
+        return Verdict("unknown", None, (finding,))
+    share_alikes = tuple(name for name in mix if LICENCES[name].share_alike)
+    if len(share_alikes) > 1:
+        finding = Finding(
+            "share_alikes_differ",
+            share_alikes,
+            f"{_listed(share_alikes)}: each wants a database made from it to have that licence and "
+            "no other",
+        )
+        return Verdict("conflict", None, (finding,))
+    if not share_alikes:
+        return Verdict("combinable", mix[0] if len(mix) == 1 else None, ())
+    (whole,) = share_alikes
+    findings = tuple(
+        Finding(
+            "permission_needed",
+            (name, whole),
+            _why_permission(name, whole),
+        )
+        for name in mix
+        if whole not in LICENCES[name].goes_into and name not in permitted
+    )
+    return Verdict("permission_needed" if findings else "combinable", whole, findings)
+
+
+def _why_permission(name: str, whole: str) -> str:
+    if whole == ODBL and name.startswith("CC-BY-"):
+        return (
+            f"{name} in a database under {ODBL}: the OpenStreetMap Foundation asks publishers for "
+            "a waiver, on how they are named and on technical protection; get one from the "
+            "publisher, or keep the data of this kind apart"
+        )
+    return (
+        f"{name} in a database under {whole}: neither text allows it by itself; get the "
+        "publisher's written permission, or keep the data of this kind apart"
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)
+
+
+class Credit(NamedTuple):
+    """Whose data is in a dataset.
+
+    Attributes:
+        dataset: `poi`, `helper`.
+        source: `osm`, or `feed:<slug>`.
+        licence: Its id.
+        attribution: The text that a product must show.
+    """
+
+    dataset: str
+    source: str
+    licence: str
+    attribution: str
+
+
+def notice(city: str, credits_: Iterable[Credit]) -> str:
+    """Write the text that names everybody whose data of a city is used.
+
+    Args:
+        city: The city's name.
+        credits_: What is in the data; the order and repetitions make no difference.
+
+    Returns:
+        Plain text of several lines: for each licence and attribution what they are for, the
+        licence's name and where its text is, and what it asks of a database made from the data.
+    """
+    grouped: dict[tuple[str, str], set[str]] = {}
+    for credit in credits_:
+        grouped.setdefault((credit.licence, credit.attribution), set()).add(
+            f"{credit.dataset} from {credit.source}"
+        )
+    paragraphs = [f"Data of {city}"]
+    for (licence, attribution), uses in sorted(grouped.items()):
+        lines = [attribution, f"  For: {', '.join(sorted(uses))}", f"  {_named(licence)}"]
+        if licence in LICENCES and LICENCES[licence].share_alike:
+            lines.append("  A database that is made from it and published has the same licence.")
+        paragraphs.append("\n".join(lines))
+    return "\n\n".join(paragraphs)
+
+
+def _named(licence: str) -> str:
+    known = LICENCES.get(licence)
+    if known is None:
+        return f"Licence: {licence}, which this version does not know; ask the publisher"
+    return f"Licence: {known.name} ({known.id}), {known.url}"

@@ -1,0 +1,215 @@
+"""The same place in a feed and in OpenStreetMap: found, scored, and never merged.
+
+Belongs here: which pairs are candidates, how alike they are, and the choice of one for each. Does
+not belong here: reading places (`read_feed.py`, and what reads OpenStreetMap).
+
+Two places are candidates where they are of one kind and near each other; how near depends on the
+kind. Where both have names, these must be alike. Each place gets one partner at most: the pairs are
+taken by their score, the best first, so the same input always gives the same links.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ingestion_pipeline.hashing import canonical_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    FloatArray = npt.NDArray[np.float64]
+
+DEFAULT_REACH_M = 50.0
+
+REACH_M: Mapping[str, float] = {
+    "bench": 5.0,
+    "bicycle_parking": 15.0,
+    "atm": 25.0,
+    "defibrillator": 30.0,
+    "drinking_water": 30.0,
+    "hospital": 250.0,
+    "public_transport_stop": 40.0,
+}
+"""How far apart, in metres, two records of one place may lie; `DEFAULT_REACH_M` for other kinds.
+
+Small things stand close together, so a wide reach would join neighbours; a hospital is a whole
+ground, of which each source may take another point."""
+
+LEAST_NAME_SIMILARITY = 0.75
+"""Below it, two names are those of two places. "Central Pharmacy" and "Pharmacy Central Ltd" are
+above, "Central Pharmacy" and "Old Pharmacy" below."""
+
+WORTH_WITHOUT_NAMES = 0.5
+"""What is assumed for the names where one of the two has none."""
+
+
+_NUMBER = re.compile(r"\d+")
+
+
+class Pair(NamedTuple):
+    """Two records that are one place.
+
+    Attributes:
+        feed_index: The row in the feed's table.
+        other_index: The row in the other table.
+        distance_m: Geodesic distance of their points in metres, 1 decimal.
+        name_similarity: From 0 to 1, 2 decimals; None where one of them has no name.
+        score: From 0 to 1, 3 decimals: the mean of nearness and of the likeness of names.
+    """
+
+    feed_index: int
+    other_index: int
+    distance_m: float
+    name_similarity: float | None
+    score: float
+
+
+def link(feed: pa.Table, osm: pa.Table, *, source: str = "osm") -> pa.Table:
+    """Fill the column `links` of a feed's places.
+
+    Args:
+        feed: Its places: the columns `source_ref`, `kind`, `name`, `names`, `lon`, `lat`, `links`.
+        osm: The places of OpenStreetMap in the same city on the same day, with those columns.
+        source: What the links call the source of `osm`.
+
+    Returns:
+        The feed's table with `links`: canonical JSON, a list of at most one object
+        `{source, source_ref, distance_m, name_similarity, score}`.
+    """
+    import pyarrow as pa
+
+    refs = osm.column("source_ref").to_pylist()
+    links: list[list[dict[str, Any]]] = [[] for _ in range(len(feed))]
+    for pair in pairs(feed, osm):
+        links[pair.feed_index].append(
+            {
+                "source": source,
+                "source_ref": refs[pair.other_index],
+                "distance_m": pair.distance_m,
+                "name_similarity": pair.name_similarity,
+                "score": pair.score,
+            }
+        )
+    text = pa.array([canonical_json(found) for found in links], pa.string())
+    return feed.set_column(feed.column_names.index("links"), "links", text)
+
+
+def pairs(feed: pa.Table, osm: pa.Table) -> list[Pair]:
+    """Find the pairs of records that are one place, the best first; each record is in one at most.
+
+    Args:
+        feed: N places; see `link`.
+        osm: M places.
+    """
+    candidates = _candidates(feed, osm)
+    ours, theirs = (table.column("source_ref").to_pylist() for table in (feed, osm))
+    candidates.sort(
+        key=lambda pair: (
+            -pair.score,
+            pair.distance_m,
+            ours[pair.feed_index],
+            theirs[pair.other_index],
+        )
+    )
+    taken: tuple[set[int], set[int]] = (set(), set())
+    chosen = []
+    for pair in candidates:
+        if pair.feed_index not in taken[0] and pair.other_index not in taken[1]:
+            taken[0].add(pair.feed_index)
+            taken[1].add(pair.other_index)
+            chosen.append(pair)
+    return chosen
+
+
+def _candidates(feed: pa.Table, osm: pa.Table) -> list[Pair]:
+    ours, theirs = _rows_by_kind(feed), _rows_by_kind(osm)
+    names = _all_names(feed), _all_names(osm)
+    found = []
+    for kind in sorted(ours.keys() & theirs.keys()):
+        reach = REACH_M.get(kind, DEFAULT_REACH_M)
+        for one, other, distance in _near(feed, ours[kind], osm, theirs[kind], reach):
+            similarity = _similarity(names[0][one], names[1][other])
+            if similarity is not None and similarity < LEAST_NAME_SIMILARITY:
+                continue
+            likeness = WORTH_WITHOUT_NAMES if similarity is None else similarity
+            score = round((1 - distance / reach + likeness) / 2, 3)
+            found.append(Pair(one, other, distance, similarity, score))
+    return found
+
+
+def _rows_by_kind(table: pa.Table) -> dict[str, list[int]]:
+    rows: dict[str, list[int]] = defaultdict(list)
+    for index, kind in enumerate(table.column("kind").to_pylist()):
+        rows[str(kind)].append(index)
+    return rows
+
+
+def _near(
+    feed: pa.Table, ours: Sequence[int], osm: pa.Table, theirs: Sequence[int], reach: float
+) -> list[tuple[int, int, float]]:
+    """Give the pairs of rows within reach, with their geodesic distance in metres."""
+    import shapely
+    from pyproj import Geod
+
+    one, other = _positions(feed)[ours], _positions(osm)[theirs]
+    # A degree of latitude has at least 110,574 m (WGS 84, at the equator), one of longitude that
+    # times the cosine: the box of the search holds the circle, and Geod tells the exact distance.
+    degrees = reach / 110_574
+    widest = np.cos(np.radians(np.minimum(np.abs(one[:, 1]) + degrees, 89.0)))
+    boxes = shapely.box(
+        one[:, 0] - degrees / widest,
+        one[:, 1] - degrees,
+        one[:, 0] + degrees / widest,
+        one[:, 1] + degrees,
+    )
+    points: Any = shapely.points(other)
+    left, right = shapely.STRtree(points).query(boxes, predicate="intersects")
+    _, _, metres = Geod(ellps="WGS84").inv(*one[left].T, *other[right].T)
+    distances = np.round(metres, 1)
+    return [
+        (ours[i], theirs[j], float(distance))
+        for i, j, distance in zip(left, right, distances, strict=True)
+        if distance <= reach
+    ]
+
+
+def _positions(table: pa.Table) -> FloatArray:
+    return np.column_stack([table.column("lon").to_numpy(), table.column("lat").to_numpy()])
+
+
+def _all_names(table: pa.Table) -> list[list[str]]:
+    """Give each row's different names, in all languages."""
+    return [
+        sorted({*([name] if name else []), *json.loads(str(names)).values()})
+        for name, names in zip(
+            table.column("name").to_pylist(), table.column("names").to_pylist(), strict=True
+        )
+    ]
+
+
+def _similarity(ours: Sequence[str], theirs: Sequence[str]) -> float | None:
+    """Give the likeness, from 0 to 1, of the two names that are most alike, whatever language.
+
+    Words may come in another order, and case and punctuation make no difference. Names with
+    different numbers are not alike at all: "Pharmacy 1" is not "Pharmacy 2".
+    """
+    from rapidfuzz import fuzz, utils
+
+    if not ours or not theirs:
+        return None
+    best = max(
+        fuzz.token_sort_ratio(one, other, processor=utils.default_process)
+        if _NUMBER.findall(one) == _NUMBER.findall(other)
+        else 0.0
+        for one in ours
+        for other in theirs
+    )
+    return round(best / 100, 2)

@@ -1,0 +1,97 @@
+"""The checks: their names, what each one says, and which of them keep a day out of staging.
+
+Belongs here: what is to be known of a check before it has run. Does not belong here: the checks
+themselves (`counts.py`, `frames.py`, `shares.py`, `parity.py`, `coverage.py`). What an operator
+does when one fails stands in docs/checks.md; a test compares the two.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check of a city-day.
+
+    Attributes:
+        name: Its name, in Dagster and in the documents.
+        blocking: Whether a day that it stops is not staged.
+        description: What it says when it passes.
+    """
+
+    name: str
+    blocking: bool
+    description: str
+
+
+COUNTS = Check(
+    "counts",
+    blocking=True,
+    description="The day has about as many features as the city's earlier days, overall and in "
+    "every sizeable category. A fall beyond the band stops the day; a rise, and a fall of a "
+    "category under other rules, warns.",
+)
+GEOMETRY = Check(
+    "geometry",
+    blocking=True,
+    description="Every feature has a geometry that can be read, is not empty, and is valid.",
+)
+POSITION = Check(
+    "position",
+    blocking=True,
+    description="The point of every feature lies inside the city's bbox and on its geometry.",
+)
+UNIQUE_REFS = Check(
+    "unique_refs",
+    blocking=True,
+    description="No feature occurs twice: every source_ref stands once.",
+)
+LICENCE = Check(
+    "licence",
+    blocking=True,
+    description="Every row names its licence and its attribution.",
+)
+UNCLASSIFIED = Check(
+    "unclassified",
+    blocking=False,
+    description="The share of features that have only the generic category of their key is about "
+    "that of the city's earlier days, or smaller.",
+)
+OPENING_HOURS = Check(
+    "opening_hours",
+    blocking=False,
+    description="The share of mapped opening hours that cannot be understood is about that of the "
+    "city's earlier days, or smaller.",
+)
+NAMES = Check(
+    "names",
+    blocking=False,
+    description="The share of named features with a name in one of the city's languages is about "
+    "that of the city's earlier days, or greater.",
+)
+PARITY = Check(
+    "parity",
+    blocking=False,
+    description="Where the day is staged from the other source (Overpass, extract) already, the "
+    "two agree: the same features, categories and positions, but for what was edited between "
+    "their moments.",
+)
+
+CHECKS = (
+    COUNTS,
+    GEOMETRY,
+    POSITION,
+    UNIQUE_REFS,
+    LICENCE,
+    UNCLASSIFIED,
+    OPENING_HOURS,
+    NAMES,
+    PARITY,
+)
+"""The checks of a city-day, in the order in which they are shown."""
+
+COVERAGE = Check(
+    "coverage",
+    blocking=False,
+    description="Every enabled city has its latest due day staged.",
+)
+"""The check of the whole installation; there is one for each job."""

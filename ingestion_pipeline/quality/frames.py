@@ -1,0 +1,123 @@
+"""What must hold of every row before it is staged, whatever the city's past.
+
+Belongs here: geometry, position, identity, licence. Does not belong here: what is only judged
+against other days (`counts.py`, `shares.py`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ingestion_pipeline.quality.catalogue import GEOMETRY, LICENCE, POSITION, UNIQUE_REFS
+from ingestion_pipeline.quality.findings import SAMPLES, Finding, some_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    from ingestion_pipeline.quality.catalogue import Check
+
+    Flags = npt.NDArray[np.bool_]
+
+OFF_GEOMETRY = 1e-6
+"""How far a point may lie from its geometry, in degrees (0.1 m): coordinates are rounded."""
+
+
+def check_geometry(frame: pa.Table) -> Finding:
+    """Look at every geometry (WKB)."""
+    import shapely
+
+    geometry = _geometries(frame)
+    missing = shapely.is_missing(geometry)
+    empty = shapely.is_empty(geometry)
+    return _finding(
+        GEOMETRY,
+        frame,
+        {
+            "cannot be read": missing,
+            "empty": empty,
+            "not valid": ~missing & ~shapely.is_valid(geometry),
+        },
+    )
+
+
+def check_position(frame: pa.Table, *, window: tuple[float, float, float, float]) -> Finding:
+    """Look at every representative point.
+
+    Args:
+        frame: Rows with `lon`, `lat` and `geometry` (EPSG:4326).
+        window: West, south, east and north of the city's bbox, which encloses its boundary.
+    """
+    import shapely
+
+    lon, lat = (_floats(frame, name) for name in ("lon", "lat"))
+    known = np.isfinite(lon) & np.isfinite(lat)
+    west, south, east, north = window
+    inside = (west <= lon) & (lon <= east) & (south <= lat) & (lat <= north)
+    points = np.full(len(lon), None, dtype=object)
+    points[known] = shapely.points(lon[known], lat[known])
+    distance = shapely.distance(_geometries(frame), points)
+    return _finding(
+        POSITION,
+        frame,
+        {
+            "no point": ~known,
+            "outside of the city's bbox": known & ~inside,
+            "not on the geometry": known & (distance > OFF_GEOMETRY),
+        },
+    )
+
+
+def check_unique_refs(frame: pa.Table) -> Finding:
+    """Look for features that occur more than once."""
+    times = Counter(frame.column("source_ref").to_pylist())
+    twice = [times[ref] > 1 for ref in frame.column("source_ref").to_pylist()]
+    return _finding(UNIQUE_REFS, frame, {"more than once": np.array(twice, dtype=bool)})
+
+
+def check_licence(frame: pa.Table) -> Finding:
+    """Look for rows without a licence or an attribution."""
+    return _finding(
+        LICENCE,
+        frame,
+        {
+            f"no {name}": np.array(
+                [not (text or "").strip() for text in frame.column(name).to_pylist()], dtype=bool
+            )
+            for name in ("licence", "attribution")
+        },
+    )
+
+
+def _finding(check: Check, frame: pa.Table, faults: Mapping[str, Flags]) -> Finding:
+    refs = np.asarray(frame.column("source_ref").to_pylist(), dtype=object)
+    found = {words: list(map(str, refs[rows])) for words, rows in faults.items() if rows.any()}
+    if not found:
+        return Finding(check, "good", f"{len(refs):,} rows, all good", numbers={"faults": 0})
+    said = "; ".join(f"{words}: {len(bad):,} ({some_of(bad)})" for words, bad in found.items())
+    return Finding(
+        check,
+        "stop",
+        f"of {len(refs):,} rows, {said}",
+        head=("fault", "rows", "such as"),
+        rows=[(words, f"{len(bad):,}", ", ".join(bad[:SAMPLES])) for words, bad in found.items()],
+        numbers={"faults": sum(map(len, found.values()))},
+    )
+
+
+def _geometries(frame: pa.Table) -> npt.NDArray[np.object_]:
+    import shapely
+
+    wkb = np.asarray(frame.column("geometry").to_pylist(), dtype=object)
+    geometries: npt.NDArray[np.object_] = shapely.from_wkb(wkb, on_invalid="ignore")
+    return geometries
+
+
+def _floats(frame: pa.Table, name: str) -> npt.NDArray[np.float64]:
+    column: Any = frame.column(name)
+    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=float)

@@ -1,0 +1,113 @@
+"""Whether a share of a day's features is about that of the city's earlier days.
+
+Belongs here: the three shares, and the band of each. Does not belong here: counts (`counts.py`).
+A share that moves is worth a look and no reason to keep a day out: none of these checks blocks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ingestion_pipeline.quality.catalogue import NAMES, OPENING_HOURS, UNCLASSIFIED
+from ingestion_pipeline.quality.census import usual
+from ingestion_pipeline.quality.counts import STRICTNESS
+from ingestion_pipeline.quality.findings import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ingestion_pipeline.quality.catalogue import Check
+    from ingestion_pipeline.quality.census import Census
+
+SMALLEST_MOVE = 0.02
+"""A share that moves by less says nothing."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share that is watched.
+
+    Attributes:
+        check: The check that watches it.
+        words: What it is the share of.
+        part: What is counted.
+        whole: Of what.
+        worse_if_greater: Which way is the wrong one.
+    """
+
+    check: Check
+    words: str
+    part: Callable[[Census], int]
+    whole: Callable[[Census], int]
+    worse_if_greater: bool
+
+
+SHARES = (
+    Share(
+        UNCLASSIFIED,
+        "features without a specific category",
+        lambda census: census.unclassified,
+        lambda census: census.total,
+        worse_if_greater=True,
+    ),
+    Share(
+        OPENING_HOURS,
+        "opening hours that are not understood",
+        lambda census: census.unparsed_hours,
+        lambda census: census.with_hours,
+        worse_if_greater=True,
+    ),
+    Share(
+        NAMES,
+        "named features with a name in the city's languages",
+        lambda census: census.in_languages,
+        lambda census: census.named,
+        worse_if_greater=False,
+    ),
+)
+
+
+def check_share(share: Share, today: Census, history: Sequence[Census]) -> Finding:
+    """Compare a share with that of earlier days that were made by the same rules.
+
+    The band is the share's median, give or take its own noise (binomial) and that of the past.
+
+    Args:
+        share: Which one.
+        today: The day that would be staged.
+        history: Staged days before it, the newest first.
+    """
+    part, whole = share.part(today), share.whole(today)
+    said = f"{part:,} of {whole:,} {share.words}"
+    past = [
+        share.part(census) / share.whole(census)
+        for census in usual(history)
+        if census.rules_version == today.rules_version and share.whole(census)
+    ]
+    if not whole or not past:
+        why = "no earlier day of these rules has any" if whole else "there are none"
+        return Finding(share.check, "good", f"{said}; nothing to compare: {why}")
+    seen, middle = part / whole, float(np.median(past))
+    likely = min(max(middle, 1 / whole), 1 - 1 / (whole + 1))
+    noise = math.hypot(
+        math.sqrt(likely * (1 - likely) / whole),
+        float(np.median(np.abs(np.asarray(past) - middle))),
+    )
+    reach = max(SMALLEST_MOVE, STRICTNESS * (1 + 1 / len(past)) * noise)
+    is_worse = seen > middle + reach if share.worse_if_greater else seen < middle - reach
+    if share.worse_if_greater:
+        expected = f"at most {min(middle + reach, 1):.1%}"
+    else:
+        expected = f"at least {max(middle - reach, 0):.1%}"
+    return Finding(
+        share.check,
+        "warn" if is_worse else "good",
+        f"{said}: {seen:.1%}, usual {middle:.1%}, expected {expected}",
+        head=("share", "usual", "expected", "seen"),
+        rows=[(share.words, f"{middle:.1%}", expected, f"{seen:.1%}")],
+        numbers={"share": seen, "usual": middle},
+    )

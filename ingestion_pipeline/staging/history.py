@@ -1,0 +1,164 @@
+"""A slice's past in numbers: how many rows of which class each of its last staged days had.
+
+Belongs here: reading that, in bulk. Does not belong here: what follows from it (`quality/`).
+
+A version is counted once, with the days that it is valid on, and not once for each day: nearly all
+rows of a day are those of the day before, so the past of a month costs about as much as one day.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from ingestion_pipeline.staging.database import read_transaction
+from ingestion_pipeline.staging.days import in_history, in_slices, staged_day
+from ingestion_pipeline.staging.tables import staged_partition
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import date
+
+    from ingestion_pipeline.staging.days import Slice
+
+HISTORY_DAYS = 28
+"""How many staged days are looked at: four of each day of the week."""
+
+CLASS_COLUMNS = {"poi": "category", "helper": "kind"}
+"""What the rows of each dataset are counted by."""
+
+_MEASURES = ("with_hours", "unparsed_hours", "named", "in_languages")
+
+
+@dataclass
+class PastDay:
+    """A staged day in numbers.
+
+    Attributes:
+        day: The UTC day.
+        rules_version: The rules that its rows were made by.
+        accepted: Whether an operator accepted it against a check.
+        counts: Rows by class.
+        with_hours: Rows with opening hours as mapped.
+        unparsed_hours: Of these, rows whose hours were not understood.
+        named: Rows with a display name.
+        in_languages: Of these, rows with a name in one of the languages that were asked for.
+    """
+
+    day: date
+    rules_version: str
+    accepted: bool
+    counts: Counter[str] = field(default_factory=Counter)
+    with_hours: int = 0
+    unparsed_hours: int = 0
+    named: int = 0
+    in_languages: int = 0
+
+
+def past_days(
+    engine: sa.Engine,
+    target: Slice,
+    *,
+    boundary_ref: str,
+    languages: Collection[str],
+    limit: int = HISTORY_DAYS,
+) -> list[PastDay]:
+    """Count the last staged days before a slice's day.
+
+    Args:
+        engine: The database.
+        target: The slice.
+        boundary_ref: Only days of this boundary: with another one it is another city.
+        languages: The keys of `names` that count for `in_languages`.
+        limit: How many days at most.
+
+    Returns:
+        Days, the newest first.
+
+    Raises:
+        DatabaseUnavailable: The database cannot be reached.
+    """
+    staged = staged_partition.c
+    chosen = (
+        sa.select(staged.day, staged.rules_version, staged.accepted_reason)
+        .where(
+            *in_slices(staged_partition, target),
+            staged.day < target.day,
+            staged.boundary_ref == boundary_ref,
+        )
+        .order_by(staged.day.desc())
+        .limit(limit)
+    )
+    with read_transaction(engine) as connection:
+        days = [
+            PastDay(day, rules, reason is not None)
+            for day, rules, reason in connection.execute(chosen)
+        ]
+        if not days:
+            return []
+        groups = connection.execute(
+            _counted(target, first=days[-1].day, last=days[0].day, languages=languages)
+        ).all()
+    for kind, valid_from, valid_to, rows, *measures in groups:
+        for day in days:
+            if valid_from <= day.day and (valid_to is None or valid_to > day.day):
+                day.counts[kind] += rows
+                for name, number in zip(_MEASURES, measures, strict=True):
+                    setattr(day, name, getattr(day, name) + number)
+    return days
+
+
+def accepted_reason(engine: sa.Engine, target: Slice) -> str | None:
+    """Give why an operator accepted a staged day; None where nobody had to."""
+    with read_transaction(engine) as connection:
+        staged = staged_day(connection, target)
+    reason: str | None = staged["accepted_reason"] if staged else None
+    return reason
+
+
+def newest_days(engine: sa.Engine, *, dataset: str, source: str) -> dict[str, date]:
+    """Give the newest staged day of every city that has one."""
+    columns = staged_partition.c
+    query = (
+        sa.select(columns.city_slug, sa.func.max(columns.day).label("day"))
+        .where(columns.dataset == dataset, columns.source == source)
+        .group_by(columns.city_slug)
+    )
+    with read_transaction(engine) as connection:
+        return {row.city_slug: row.day for row in connection.execute(query)}
+
+
+def _counted(
+    target: Slice, *, first: date, last: date, languages: Collection[str]
+) -> sa.Select[Any]:
+    """Count the versions that are valid on any day of a span, by class and validity."""
+    table = target.table
+    columns = table.c
+    by = (columns[CLASS_COLUMNS[target.dataset]], columns.valid_from, columns.valid_to)
+    has_hours = _text_at(columns.tags, "opening_hours").is_not(None)
+    in_languages = sa.or_(
+        sa.false(), *(_text_at(columns.names, language).is_not(None) for language in languages)
+    )
+    measures = (
+        has_hours,
+        sa.and_(has_hours, columns.opening_hours.is_(None)),
+        columns.name.is_not(None),
+        sa.and_(columns.name.is_not(None), in_languages),
+    )
+    return (
+        sa.select(*by, sa.func.count(), *(sa.func.count(sa.case((holds, 1))) for holds in measures))
+        .where(
+            *in_history(target),
+            columns.valid_from <= last,
+            sa.or_(columns.valid_to.is_(None), columns.valid_to > first),
+        )
+        .group_by(*by)
+    )
+
+
+def _text_at(column: sa.Column[Any], key: str) -> sa.ColumnElement[Any]:
+    """Look a key up in a JSON object: the operator is the same in both databases."""
+    return column.op("->>", return_type=sa.Text())(sa.literal(key, sa.Text()))

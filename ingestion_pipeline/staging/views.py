@@ -1,0 +1,306 @@
+"""The views through which others read what is staged: days, the current state, and changes.
+
+Belongs here: their one definition, for both databases and every dataset, and making and dropping
+them. Does not belong here: the tables beneath them (`tables.py`), and when they are made: the
+migrations' `env.py` drops them before a migration and makes them anew at its end, so that no
+migration has to remember how they once were. A change of a definition comes with a migration, be it
+an empty one. Their columns are documented in `docs/data-dictionary.md`; a test compares the two.
+
+Each view has a condition by which the indexes of the tables serve it: a city, with a day or two.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import GenericFunction
+
+from ingestion_pipeline.staging import geopackage
+from ingestion_pipeline.staging.database import is_geopackage
+from ingestion_pipeline.staging.tables import (
+    CLASS_COLUMNS,
+    VERSION_TABLES,
+    content_columns,
+    staged_partition,
+)
+from ingestion_pipeline.staging.types import Json
+
+if TYPE_CHECKING:
+    from sqlalchemy.sql.compiler import SQLCompiler
+
+_DAYS_SPAN = 100_000
+"""More than the days since 1970 until the year 2243: room for a day beside a version's number."""
+
+
+class Views(NamedTuple):
+    """A dataset's views, by name."""
+
+    day: str
+    current: str
+    change: str
+
+    @property
+    def layers(self) -> tuple[str, str]:
+        """Those with a geometry, which a GeoPackage lists as layers."""
+        return (self.day, self.current)
+
+
+VIEWS = {
+    "poi": Views("poi_staging_day", "poi_staging_current", "poi_change"),
+    "helper": Views("helper_place_day", "helper_place_current", "helper_change"),
+}
+
+
+def definitions() -> dict[str, sa.Select[Any] | sa.CompoundSelect[Any]]:
+    """Give what each view selects, by its name."""
+    result: dict[str, sa.Select[Any] | sa.CompoundSelect[Any]] = {}
+    for dataset, names in VIEWS.items():
+        result[names.day] = _day(dataset)
+        result[names.current] = _current(dataset)
+        result[names.change] = _change(dataset)
+    return result
+
+
+def view(name: str) -> sa.TableClause:
+    """Give a view as something to select from, with the types of its columns."""
+    columns = definitions()[name].selected_columns.items()
+    return sa.table(name, *(sa.column(key, column.type) for key, column in columns))
+
+
+def create(connection: sa.Connection) -> None:
+    """Make all views; in a GeoPackage those with a geometry become layers."""
+    for name, selected in definitions().items():
+        statement = selected.compile(
+            dialect=connection.dialect, compile_kwargs={"literal_binds": True}
+        )
+        connection.exec_driver_sql(f"CREATE VIEW {name} AS {statement}")
+    if is_geopackage(connection):
+        for dataset, names in VIEWS.items():
+            for layer in names.layers:
+                geopackage.register_view(connection, layer, of=VERSION_TABLES[dataset])
+
+
+def drop(connection: sa.Connection) -> None:
+    """Drop all views that are there."""
+    there = set(sa.inspect(connection).get_view_names()).intersection(definitions())
+    for name in sorted(there):
+        connection.exec_driver_sql(f"DROP VIEW {name}")
+    if there and is_geopackage(connection):
+        for names in VIEWS.values():
+            for layer in names.layers:
+                geopackage.unregister_view(connection, layer)
+
+
+class _DayNumber(GenericFunction[int]):
+    """The days from 1970-01-01 to a day."""
+
+    type = sa.BigInteger()
+    name = "day_number"
+    inherit_cache = True
+
+
+@compiles(_DayNumber, "postgresql")
+def _of_postgresql(element: _DayNumber, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"({compiler.process(element.clauses, **kw)} - DATE '1970-01-01')"
+
+
+@compiles(_DayNumber, "sqlite")
+def _of_sqlite(element: _DayNumber, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"CAST(julianday({compiler.process(element.clauses, **kw)}) - 2440587.5 AS INTEGER)"
+
+
+def _day(dataset: str) -> sa.Select[Any]:
+    """Select the rows of every staged day."""
+    table, staged = VERSION_TABLES[dataset], staged_partition
+    # Unique, as a layer's first column has to be: a version is there on many days.
+    number = sa.cast(table.c.id * _DAYS_SPAN + _DayNumber(staged.c.day), table.c.id.type)
+    return _rows(dataset, number.label("id")).join_from(
+        staged,
+        table,
+        sa.and_(
+            staged.c.dataset == dataset,
+            table.c.city_slug == staged.c.city_slug,
+            table.c.source == staged.c.source,
+            *_covers(table, staged.c.day),
+        ),
+    )
+
+
+def _current(dataset: str) -> sa.Select[Any]:
+    """Select the rows of the newest staged day of each city and source: those that have no end."""
+    table, staged = VERSION_TABLES[dataset], staged_partition
+    other = staged.alias("other")
+    newest = (
+        sa.select(sa.func.max(other.c.day))
+        .where(
+            other.c.city_slug == staged.c.city_slug,
+            other.c.dataset == staged.c.dataset,
+            other.c.source == staged.c.source,
+        )
+        .scalar_subquery()
+    )
+    return (
+        _rows(dataset, table.c.id)
+        .join_from(
+            staged,
+            table,
+            sa.and_(
+                staged.c.dataset == dataset,
+                table.c.city_slug == staged.c.city_slug,
+                table.c.source == staged.c.source,
+                table.c.valid_to.is_(None),
+            ),
+        )
+        .where(staged.c.day == newest)
+    )
+
+
+def _rows(dataset: str, number: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    table, staged = VERSION_TABLES[dataset], staged_partition
+    return sa.select(
+        number,
+        table.c.city_slug,
+        table.c.source,
+        table.c.source_ref,
+        staged.c.day,
+        staged.c.as_of,
+        *(table.c[name] for name in content_columns(table)),
+        staged.c.stale_reason,
+        staged.c.accepted_reason,
+    )
+
+
+def _change(dataset: str) -> sa.CompoundSelect[Any]:
+    """Select what differs between any two staged days of a city and source.
+
+    Only versions that begin or end between the two days are looked at: what is equal on both costs
+    nothing. A feature of the earlier day is in the first part, and one that only the later day has
+    in the second.
+    """
+    table = VERSION_TABLES[dataset]
+    before, after = table.alias("before"), table.alias("after")
+    pair = _pairs(dataset)
+    ends_between = sa.and_(
+        before.c.city_slug == pair.c.city_slug,
+        before.c.source == pair.c.source,
+        before.c.valid_from <= pair.c.from_day,
+        before.c.valid_to > pair.c.from_day,
+        before.c.valid_to <= pair.c.to_day,
+    )
+    begins_between = sa.and_(
+        after.c.city_slug == pair.c.city_slug,
+        after.c.source == pair.c.source,
+        after.c.valid_from > pair.c.from_day,
+        after.c.valid_from <= pair.c.to_day,
+        sa.or_(after.c.valid_to.is_(None), after.c.valid_to > pair.c.to_day),
+    )
+    was_there = (
+        sa.select(sa.literal_column("1"))
+        .where(
+            before.c.city_slug == after.c.city_slug,
+            before.c.source == after.c.source,
+            before.c.source_ref == after.c.source_ref,
+            *_covers(before, pair.c.from_day),
+        )
+        .exists()
+    )
+    is_gone = after.c.id.is_(None)
+    differing: sa.ColumnElement[str] = sa.literal("")
+    for name in content_columns(table):
+        differs = before.c[name].is_distinct_from(after.c[name])
+        differing = differing.concat(sa.case((differs, sa.literal(f',"{name}"')), else_=""))
+    of_pair = (pair.c.city_slug, pair.c.source, pair.c.from_day, pair.c.to_day)
+    shown = (CLASS_COLUMNS[dataset], "name")
+    ended = (
+        sa.select(
+            *of_pair,
+            before.c.source_ref,
+            sa.case((is_gone, "removed"), else_="changed").label("change"),
+            sa.case(
+                (is_gone, pair.c.came_or_went),
+                (before.c.source_hash == after.c.source_hash, "rules"),
+                else_="upstream",
+            ).label("cause"),
+            sa.cast(
+                sa.case(
+                    (is_gone, "[]"),
+                    else_=sa.literal("[") + sa.func.ltrim(differing, ",") + sa.literal("]"),
+                ),
+                Json,
+            ).label("changed_fields"),
+            *(
+                sa.case((is_gone, before.c[name]), else_=after.c[name]).label(name)
+                for name in shown
+            ),
+            before.c.id.label("before_id"),
+            after.c.id.label("after_id"),
+        )
+        .select_from(
+            pair.join(before, ends_between).outerjoin(
+                after, sa.and_(begins_between, after.c.source_ref == before.c.source_ref)
+            )
+        )
+        .where(before.c.content_hash.is_distinct_from(after.c.content_hash))
+    )
+    begun = (
+        sa.select(
+            *of_pair,
+            after.c.source_ref,
+            sa.literal("added").label("change"),
+            pair.c.came_or_went.label("cause"),
+            sa.cast(sa.literal("[]"), Json).label("changed_fields"),
+            *(after.c[name] for name in shown),
+            sa.cast(sa.null(), table.c.id.type).label("before_id"),
+            after.c.id.label("after_id"),
+        )
+        .select_from(pair.join(after, begins_between))
+        .where(~was_there)
+    )
+    return sa.union_all(ended, begun)
+
+
+def _pairs(dataset: str) -> sa.Subquery:
+    """Select any two staged days of a city and source, and why features come and go between them.
+
+    No pair is there twice. DISTINCT keeps PostgreSQL from taking a pair apart, to look at all that
+    begins before its later day, and only then at its earlier day.
+    """
+    earlier, later = staged_partition.alias("earlier"), staged_partition.alias("later")
+    came_or_went = sa.case(
+        (earlier.c.boundary_ref == later.c.boundary_ref, sa.literal("upstream")),
+        else_=sa.literal("boundary"),
+    )
+    return (
+        sa.select(
+            earlier.c.city_slug,
+            earlier.c.source,
+            earlier.c.day.label("from_day"),
+            later.c.day.label("to_day"),
+            came_or_went.label("came_or_went"),
+        )
+        .distinct()
+        .join_from(
+            earlier,
+            later,
+            sa.and_(
+                earlier.c.dataset == dataset,
+                later.c.dataset == dataset,
+                later.c.city_slug == earlier.c.city_slug,
+                later.c.source == earlier.c.source,
+                later.c.day > earlier.c.day,
+            ),
+        )
+        .subquery("pair")
+    )
+
+
+def _covers(
+    versions: sa.FromClause, day: sa.ColumnElement[Any]
+) -> tuple[sa.ColumnElement[bool], ...]:
+    """Select the versions that are valid on a day."""
+    return (
+        versions.c.valid_from <= day,
+        sa.or_(versions.c.valid_to.is_(None), versions.c.valid_to > day),
+    )

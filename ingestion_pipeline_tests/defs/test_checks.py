@@ -1,0 +1,399 @@
+"""The checks of a city-day as Dagster runs them, and the check of the whole installation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import sqlalchemy as sa
+
+from ingestion_pipeline.datasets import POI
+from ingestion_pipeline.definitions import build_definitions
+from ingestion_pipeline.defs.assets.osm import SOURCE
+from ingestion_pipeline.defs.checks import markdown_of
+from ingestion_pipeline.defs.coverage import build_coverage
+from ingestion_pipeline.defs.jobs import JOBS
+from ingestion_pipeline.quality.catalogue import CHECKS, COUNTS
+from ingestion_pipeline.quality.findings import Finding
+from ingestion_pipeline.staging.days import Slice, read_day
+from ingestion_pipeline.staging.tables import poi_ingestion_staging, staged_partition
+from ingestion_pipeline_tests.installation import (
+    NOON,
+    TODAY,
+    TOWN,
+    ScriptedClock,
+    failure,
+    metadata,
+    overpass_cafes,
+    why,
+    write_extract,
+)
+from ingestion_pipeline_tests.overpass_server import OverpassServer, Reply, overpass_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ingestion_pipeline.staging import runs
+    from ingestion_pipeline_tests.installation import Installation
+
+CAFES = {number: f"Café {number}" for number in range(1, 401)}
+TWO_FIFTHS = {number: name for number, name in CAFES.items() if number <= 160}
+
+
+class Town:
+    """The invented town, whose days come one after the other from extracts that we write."""
+
+    def __init__(self, install_town: Callable[..., Installation], folder: Path) -> None:
+        self.extract = folder / "town.osm.pbf"
+        self.day = TODAY
+        self._install = install_town
+        self.here = self._installed()
+
+    def _installed(self) -> Installation:
+        city = {"osm_source": "extract", "osm_extract": str(self.extract)}
+        return self._install(city=city, clock=ScriptedClock(self.noon))
+
+    @property
+    def noon(self) -> Any:
+        return NOON + (self.day - TODAY)
+
+    @property
+    def key(self) -> str:
+        return f"town|{self.day}"
+
+    @property
+    def slice(self) -> Slice:
+        return Slice("town", POI.name, SOURCE, self.day)
+
+    def publish(self, cafes: dict[int, str]) -> None:
+        write_extract(self.extract, cafes, at=self.noon, spread=0.0001)
+
+    def run(self, **arguments: Any) -> dg.ExecuteInProcessResult:
+        return self.here.run(self.key, **arguments)
+
+    def next_day(self, cafes: dict[int, str], **arguments: Any) -> dg.ExecuteInProcessResult:
+        """Let a day pass, and run the new one."""
+        self.day += timedelta(days=1)
+        self.here = replace(self._installed(), instance=self.here.instance)
+        self.publish(cafes)
+        return self.run(**arguments)
+
+    def ledger_of(self, result: dg.ExecuteInProcessResult) -> runs.Run:
+        (run,) = (run for run in self.here.ledger() if run.dagster_run_id == result.run_id)
+        return run
+
+    def accepted_reason(self) -> str | None:
+        with self.here.engine.connect() as connection:
+            found: str | None = connection.execute(
+                sa.select(staged_partition.c.accepted_reason).where(
+                    staged_partition.c.day == self.day
+                )
+            ).scalar_one()
+        return found
+
+
+@pytest.fixture
+def town(install_town: Callable[..., Installation], tmp_path: Path) -> Town:
+    """The town with its first day staged."""
+    town = Town(install_town, tmp_path)
+    town.publish(CAFES)
+    result = town.run()
+    assert result.success, why(result)
+    return town
+
+
+def evaluations(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+    """Give the run's results of checks by name."""
+    return {found.check_name: found for found in result.get_asset_check_evaluations()}
+
+
+# A day of the job
+
+
+def test_a_good_day_passes_every_check_with_words_for_its_partition(town: Town) -> None:
+    result = town.next_day(CAFES)
+    assert result.success, why(result)
+    found = evaluations(result)
+    assert list(found) == [check.name for check in CHECKS]
+    for check in CHECKS:
+        evaluation = found[check.name]
+        assert evaluation.passed, check.name
+        assert evaluation.partition == town.key
+        assert evaluation.description
+        assert evaluation.metadata["found"].value.startswith(evaluation.description)
+        assert evaluation.metadata["what_to_do"].value == "docs/checks.md"
+    table = found["counts"].metadata["found"].value
+    assert "| category | usual | expected | seen |  |\n| --- | --- |" in table
+    assert "| amenity/cafe | 400 | " in table
+    assert found["counts"].metadata["features"].value == 400
+
+
+def test_a_truncated_day_is_stopped_by_the_run_itself_and_nothing_of_it_is_staged(
+    town: Town,
+) -> None:
+    result = town.next_day(TWO_FIFTHS)
+    code, words = failure(result)
+    assert code == "stopped_by_check"
+    assert words.startswith(
+        "town poi from osm on 2024-06-02 is not staged. counts: too few features: all 160, "
+        "expected 267 to 598; "
+    )
+    assert "amenity/cafe 160, expected 242 to 661" in words
+    assert "accept it with a reason" in words
+    run = town.ledger_of(result)
+    assert (run.status, run.error_code, run.error_message) == ("FAILED", code, words)
+    assert read_day(town.here.engine, town.slice) is None
+    assert town.here.count(poi_ingestion_staging) == 400
+    # The snapshot and the frame stay: they are what an operator looks at.
+    assert [path.name for path in town.here.manifests()] == ["2024-06-01.json", "2024-06-02.json"]
+    assert result.asset_materializations_for_node("osm_pois")
+    assert not result.asset_materializations_for_node("poi_staging")
+    assert not [event for event in result.all_events if event.is_step_up_for_retry]
+    counts = evaluations(result)["counts"]
+    assert (counts.passed, counts.severity, counts.blocking, counts.partition) == (
+        False,
+        dg.AssetCheckSeverity.ERROR,
+        True,
+        town.key,
+    )
+    assert "| all | 400 | 267 to 598 | 160 | fell |" in counts.metadata["found"].value
+    assert [name for name, each in evaluations(result).items() if not each.passed] == ["counts"]
+
+
+def test_the_staging_asset_alone_is_stopped_too(town: Town) -> None:
+    town.next_day(TWO_FIFTHS)
+    code, _ = failure(town.run(only=["poi_staging"]))
+    assert code == "stopped_by_check"
+    assert read_day(town.here.engine, town.slice) is None
+
+
+def test_a_stopped_day_is_staged_once_upstream_is_whole_again(town: Town) -> None:
+    town.next_day(TWO_FIFTHS)
+    town.publish(CAFES)
+    assert failure(town.run())[0] == "stopped_by_check"  # what is stored is replayed
+    again = town.run(refetch=True)
+    assert again.success, why(again)
+    assert metadata(again, "poi_staging")["dagster/row_count"] == 400
+    assert town.accepted_reason() is None
+
+
+def test_a_rise_warns_and_is_staged(town: Town) -> None:
+    result = town.next_day(dict.fromkeys(range(1, 901), "Café"))
+    assert result.success, why(result)
+    counts = evaluations(result)["counts"]
+    assert (counts.passed, counts.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "more features than expected: all 900, " in counts.description
+    assert town.ledger_of(result).status == "SUCCEEDED"
+
+
+# Every check that blocks, at the door of staging
+
+
+def without_licence(rows: pa.Table) -> pa.Table:
+    return _replaced(rows, "licence", [""] * rows.num_rows)
+
+
+def outside(rows: pa.Table) -> pa.Table:
+    return _replaced(rows, "lat", [51.0] * rows.num_rows)
+
+
+def unreadable(rows: pa.Table) -> pa.Table:
+    return _replaced(rows, "geometry", [b"\x00"] * rows.num_rows)
+
+
+def twice(rows: pa.Table) -> pa.Table:
+    return pa.concat_tables([rows, rows.slice(0, 1)])
+
+
+def _replaced(rows: pa.Table, name: str, values: list[Any]) -> pa.Table:
+    field = rows.schema.field(name)
+    return rows.set_column(rows.column_names.index(name), field, pa.array(values, field.type))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "check"),
+    [
+        (without_licence, "licence"),
+        (outside, "position"),
+        (unreadable, "geometry"),
+        (twice, "unique_refs"),
+    ],
+)
+def test_a_frame_with_a_fault_is_stopped(
+    town: Town, tmp_path: Path, spoil: Callable[[pa.Table], pa.Table], check: str
+) -> None:
+    town.day += timedelta(days=1)
+    town.here = replace(town._installed(), instance=town.here.instance)
+    town.publish(CAFES)
+    assert town.run(only=["osm_snapshot", "osm_pois"]).success
+    (frame,) = (tmp_path / "lake/frames").rglob(f"{town.day}.parquet")
+    pq.write_table(spoil(pq.read_table(frame)), frame)
+    result = town.run(only=["poi_staging"])
+    code, words = failure(result)
+    assert code == "stopped_by_check"
+    assert f"{check}: of 40" in words
+    assert not evaluations(result)[check].passed
+    assert read_day(town.here.engine, town.slice) is None
+
+
+# Acceptance
+
+
+def test_a_day_that_an_operator_accepts_is_staged_and_says_why(town: Town) -> None:
+    town.next_day(TWO_FIFTHS)
+    result = town.run(accept=" the quarter was\ntorn down ")
+    assert result.success, why(result)
+    assert town.accepted_reason() == "the quarter was torn down"
+    assert metadata(result, "poi_staging")["accepted_reason"] == "the quarter was torn down"
+    assert metadata(result, "poi_staging")["dagster/row_count"] == 160
+    counts = evaluations(result)["counts"]
+    assert (counts.passed, counts.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert counts.metadata["accepted_reason"].value == "the quarter was torn down"
+    assert "accepted_reason" not in evaluations(result)["names"].metadata
+    assert town.ledger_of(result).status == "SUCCEEDED"
+
+
+def test_an_accepted_day_is_confirmed_by_whoever_runs_it_again(town: Town) -> None:
+    town.next_day(TWO_FIFTHS, accept="torn down")
+    again = town.run()
+    assert again.success, why(again)
+    assert metadata(again, "poi_staging")["written"] == 0
+    assert metadata(again, "poi_staging")["accepted_reason"] == "torn down"
+    assert town.accepted_reason() == "torn down"
+    assert not evaluations(again)["counts"].passed
+
+
+def test_one_accepted_day_opens_no_door_to_the_next(town: Town) -> None:
+    assert town.next_day(TWO_FIFTHS, accept="torn down").success
+    assert failure(town.next_day(TWO_FIFTHS))[0] == "stopped_by_check"
+    assert evaluations(town.next_day(CAFES))["counts"].passed
+
+
+@pytest.mark.parametrize("nothing", ["", "  "])
+def test_a_blank_reason_is_refused_and_the_ledger_says_so(town: Town, nothing: str) -> None:
+    result = town.next_day(CAFES, accept=nothing)
+    code, words = failure(result)
+    assert code == "acceptance_without_reason"
+    assert "say why" in words
+    assert town.ledger_of(result).error_code == code
+    assert read_day(town.here.engine, town.slice) is None
+
+
+def test_a_reason_that_was_not_needed_is_not_kept(town: Town) -> None:
+    result = town.next_day(CAFES, accept="just in case")
+    assert result.success, why(result)
+    assert town.accepted_reason() is None
+    assert "accepted_reason" not in metadata(result, "poi_staging")
+
+
+def test_a_run_config_without_a_reason_is_refused_before_the_run_begins(town: Town) -> None:
+    with pytest.raises(dg.DagsterInvalidConfigError, match="reason"):
+        town.here.job().execute_in_process(
+            partition_key=town.key,
+            instance=town.here.instance,
+            run_config={"ops": {"poi_staging": {"config": {"accept": {}}}}},
+        )
+
+
+# Another source of the same day
+
+
+def test_a_day_that_comes_from_the_other_source_is_compared_with_what_is_staged(
+    install_town: Callable[..., Installation], tmp_path: Path
+) -> None:
+    town = Town(install_town, tmp_path)
+    town.publish({1: "A", 2: "B"})
+    assert evaluations(town.run())["parity"].description.startswith("nothing to compare")
+    answer = overpass_json(overpass_cafes({2: "B", 3: "C"}), base="2024-06-01T12:00:00Z")
+    with OverpassServer(Reply(body=answer)) as server:
+        here = install_town(clock=ScriptedClock(NOON), overpass_url=server.url)
+        result = here.run(f"town|{TODAY}", refetch=True)
+    assert result.success, why(result)
+    parity = evaluations(result)["parity"]
+    assert (parity.passed, parity.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "only in this one: 1 (node/3)" in parity.description
+    assert "only in the staged one: 1 (node/1)" in parity.description
+    assert "another position: 1 (node/2)" in parity.description
+
+
+# The whole installation
+
+
+def coverage(here: Installation) -> Any:
+    job = build_definitions(here.workshop).resolve_job_def("coverage")
+    result = job.execute_in_process(instance=here.instance, raise_on_error=False)
+    assert result.success, why(result)
+    return evaluations(result)["osm_import_coverage"]
+
+
+def test_a_city_that_lacks_its_due_day_is_named_with_the_day_since_when(town: Town) -> None:
+    assert coverage(town.here).passed
+    town.day += timedelta(days=3)
+    late = coverage(replace(town._installed(), instance=town.here.instance))
+    assert (late.passed, late.severity, late.blocking) == (
+        False,
+        dg.AssetCheckSeverity.ERROR,
+        False,
+    )
+    assert late.partition is None
+    assert late.description == (
+        "1 of 1 enabled cities lack their latest due day: town since 2024-06-02"
+    )
+    assert "| town | 2024-06-04 | 2024-06-01 | 2024-06-02 |" in late.metadata["found"].value
+    assert late.metadata["lagging"].value == 1
+
+
+def test_a_city_that_is_not_enabled_owes_nothing(install: Callable[..., Installation]) -> None:
+    here = install(
+        cities=[TOWN, TOWN | {"slug": "rest", "enabled": False, "bbox": [11.0, 50.0, 11.1, 50.1]}]
+    )
+    found = coverage(here)
+    assert found.description == "1 of 1 enabled cities lack their latest due day: town since ever"
+
+
+# What Dagster is told
+
+
+@pytest.fixture
+def definitions(install: Callable[..., Installation]) -> dg.Definitions:
+    return build_definitions(install().workshop)
+
+
+def test_every_check_has_a_description_and_those_of_the_catalogue_block_as_it_says(
+    definitions: dg.Definitions,
+) -> None:
+    graph = definitions.resolve_asset_graph()
+    specs = {key.name: graph.get_check_spec(key) for key in graph.asset_check_keys}
+    assert set(specs) == {check.name for check in CHECKS} | {f"{job}_coverage" for job in JOBS}
+    for check in CHECKS:
+        assert specs[check.name].blocking == check.blocking
+        assert specs[check.name].description == check.description
+        assert specs[check.name].partitions_def is not None
+    for job in JOBS:
+        spec = specs[f"{job}_coverage"]
+        assert spec.partitions_def is None
+        assert spec.description
+
+
+def test_a_city_day_does_not_run_the_check_of_the_whole_installation(town: Town) -> None:
+    assert set(evaluations(town.next_day(CAFES))) == {check.name for check in CHECKS}
+
+
+def test_the_check_of_the_whole_runs_every_morning(
+    install: Callable[..., Installation],
+) -> None:
+    for given, status in (("on", "RUNNING"), ("off", "STOPPED")):
+        schedule = build_coverage(install(schedules=given).workshop).schedule
+        assert schedule.default_status.value == status
+        assert schedule.cron_schedule == "0 7 * * *"
+
+
+def test_a_finding_is_written_as_a_table() -> None:
+    found = Finding(COUNTS, "warn", "many", head=("a", "b"), rows=[("1", "2")])
+    assert markdown_of(found) == "many\n\n| a | b |\n| --- | --- |\n| 1 | 2 |"
