@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import sqlalchemy as sa
 
+from ingestion_pipeline.defs import metadata
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.work import Work
 from ingestion_pipeline.quality.catalogue import CHECKS
@@ -21,8 +22,9 @@ from ingestion_pipeline.quality.errors import StoppedByCheck
 from ingestion_pipeline.quality.findings import Finding
 from ingestion_pipeline.staging.database import read_transaction
 from ingestion_pipeline.staging.days import Slice, read_rows, staged_day
-from ingestion_pipeline.staging.history import CLASS_COLUMNS, past_days
+from ingestion_pipeline.staging.history import Judgement, past_days
 from ingestion_pipeline.staging.slices import SliceEvidence
+from ingestion_pipeline.staging.tables import CLASS_COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,9 +66,17 @@ def build_check_specs(
 
 
 def with_check_results(
-    stage: Callable[[], dg.MaterializeResult[None]],
+    stage: Callable[[], dg.MaterializeResult[None]], *, kept: Callable[[], Judgement]
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
-    """Stage, and give Dagster a result of every check, also where one of them stopped the day."""
+    """Stage, and give Dagster a result of every check, also where one of them stopped the day.
+
+    Where the day was staged before from equal inputs, be it by another run, the results are those
+    that are kept with it.
+
+    Args:
+        stage: Stages the day; gives the checks' results if it examined it.
+        kept: Gives what was found when the day was staged.
+    """
     try:
         staged = stage()
     except dg.Failure as failure:
@@ -74,10 +84,14 @@ def with_check_results(
         if isinstance(failure.__cause__, StoppedByCheck):
             yield from results_of(failure.__cause__.findings, stopped=True)
         raise
-    yield staged
-    if not staged.check_results:
-        said = (staged.metadata or {}).get("nothing_to_do", "staged already from equal inputs")
-        yield from results_of_nothing(str(said))
+    if staged.check_results:
+        yield staged
+    else:
+        found = kept()
+        yield dg.MaterializeResult(
+            metadata={**(staged.metadata or {}), **metadata.of_acceptance(found.accepted_reason)}
+        )
+        yield from results_kept(found)
 
 
 def examine_slice(
@@ -125,8 +139,8 @@ def results_of(
 
     Args:
         findings: What the checks found.
-        stopped: Whether the day was stopped. Otherwise it is staged whatever they found: accepted,
-            or staged already from equal inputs; then they only warn.
+        stopped: Whether the day was stopped. Otherwise it is staged whatever they found, and they
+            only warn.
         accepted_reason: Why an operator accepted it, if one did.
     """
     return [
@@ -140,24 +154,27 @@ def results_of(
             ),
             description=finding.message,
             metadata=_metadata(finding)
-            | (
-                {"accepted_reason": dg.MetadataValue.text(accepted_reason)}
-                if accepted_reason and finding.verdict == "stop"
-                else {}
-            ),
+            | metadata.of_acceptance(accepted_reason if finding.verdict == "stop" else None),
         )
         for finding in findings
     ]
 
 
-def results_of_nothing(why: str) -> list[dg.AssetCheckResult]:
-    """Say that nothing was looked at: Dagster wants a result of every check of a step that ends."""
+def results_kept(kept: Judgement) -> list[dg.AssetCheckResult]:
+    """Show what was found when the day was staged."""
+    warnings = kept.warnings or {}
     return [
         dg.AssetCheckResult(
             check_name=check.name,
-            passed=True,
-            description=f"not looked at: {why}",
-            metadata={"nothing_to_do": dg.MetadataValue.text(why)},
+            passed=check.name not in warnings,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=warnings.get(check.name, "good when the day was staged"),
+            metadata={
+                "staged_at": dg.MetadataValue.timestamp(kept.staged_at),
+                **metadata.of_acceptance(
+                    kept.accepted_reason if check.blocking and check.name in warnings else None
+                ),
+            },
         )
         for check in CHECKS
     ]

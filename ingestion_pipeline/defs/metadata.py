@@ -158,14 +158,15 @@ def of_slice(
         "as_of_source": dg.MetadataValue.text(evidence.as_of_source),
         "digest": dg.MetadataValue.text(evidence.digest),
         "rules_version": dg.MetadataValue.text(evidence.rules_version),
-        **(
-            {"accepted_reason": dg.MetadataValue.text(evidence.accepted_reason)}
-            if evidence.accepted_reason
-            else {}
-        ),
+        **of_acceptance(evidence.accepted_reason),
         "database": dg.MetadataValue.text(database),
         "columns": _COLUMNS_DOC,
     }
+
+
+def of_acceptance(reason: str | None) -> dict[str, dg.MetadataValue]:
+    """Tell why an operator accepted a day; nothing, where nobody had to."""
+    return {"accepted_reason": dg.MetadataValue.text(reason)} if reason else {}
 
 
 def _rejections(rejections: Sequence["Rejection"]) -> str:

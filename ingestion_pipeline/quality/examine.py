@@ -56,6 +56,14 @@ def stops(findings: Sequence[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.verdict == "stop"]
 
 
+def warnings_of(findings: Sequence[Finding]) -> dict[str, str] | None:
+    """Give what is kept with a day: the sentences of those checks that did not find it good."""
+    found = {
+        finding.check.name: finding.message for finding in findings if finding.verdict != "good"
+    }
+    return found or None
+
+
 def reason_of(text: str) -> str:
     """Read an operator's reason.
 

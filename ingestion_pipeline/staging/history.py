@@ -10,25 +10,22 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
 from ingestion_pipeline.staging.database import read_transaction
-from ingestion_pipeline.staging.days import in_history, in_slices, staged_day
-from ingestion_pipeline.staging.tables import staged_partition
+from ingestion_pipeline.staging.days import in_history, in_slices, require_staged
+from ingestion_pipeline.staging.tables import CLASS_COLUMNS, staged_partition
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-    from datetime import date
+    from collections.abc import Collection, Mapping
+    from datetime import date, datetime
 
     from ingestion_pipeline.staging.days import Slice
 
 HISTORY_DAYS = 28
 """How many staged days are looked at: four of each day of the week."""
-
-CLASS_COLUMNS = {"poi": "category", "helper": "kind"}
-"""What the rows of each dataset are counted by."""
 
 _MEASURES = ("with_hours", "unparsed_hours", "named", "in_languages")
 
@@ -111,12 +108,23 @@ def past_days(
     return days
 
 
-def accepted_reason(engine: sa.Engine, target: Slice) -> str | None:
-    """Give why an operator accepted a staged day; None where nobody had to."""
+class Judgement(NamedTuple):
+    """What was found of a day when it was staged; columns of `staged_partition`."""
+
+    accepted_reason: str | None
+    warnings: Mapping[str, str] | None
+    staged_at: datetime
+
+
+def judgement(engine: sa.Engine, target: Slice) -> Judgement:
+    """Give what was found of a day when it was staged.
+
+    Raises:
+        DayNotStaged: The day is not staged.
+    """
     with read_transaction(engine) as connection:
-        staged = staged_day(connection, target)
-    reason: str | None = staged["accepted_reason"] if staged else None
-    return reason
+        staged = require_staged(connection, target)
+    return Judgement(*(staged[name] for name in Judgement._fields))
 
 
 def newest_days(engine: sa.Engine, *, dataset: str, source: str) -> dict[str, date]:

@@ -52,7 +52,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SliceEvidence:
-    """Of what time a slice's data is and where it is from; columns of `staged_partition`."""
+    """Of what time a slice's data is, where it is from, and what was found of it.
+
+    Each is a column of `staged_partition`.
+    """
 
     boundary_ref: str
     as_of: datetime
@@ -69,6 +72,12 @@ class SliceEvidence:
     """Why the rows are those of an earlier day: what failed on this one."""
     accepted_reason: str | None = None
     """What an operator said who accepted the day although a check had stopped it."""
+    warnings: Mapping[str, str] | None = None
+    """What checks said that did not find it good, by the name of the check."""
+
+
+_JUDGEMENT = frozenset({"accepted_reason", "warnings"})
+"""What was found of the rows, from which none of them follows."""
 
 
 @dataclass(frozen=True)
@@ -330,13 +339,11 @@ def confirm_slices(
 def is_staged_from(staged: sa.RowMapping, evidence: SliceEvidence) -> bool:
     """Tell whether a day's row of `staged_partition` was written for the very same evidence.
 
-    That a person accepted the day stays true of it when the same is staged once more without a
-    person.
+    What checks and a person found of the day stays true of it when the same is staged once more.
     """
-    said = vars(evidence)
-    if evidence.accepted_reason is None:
-        said = {name: value for name, value in said.items() if name != "accepted_reason"}
-    return all(staged[name] == value for name, value in said.items())
+    return all(
+        staged[name] == value for name, value in vars(evidence).items() if name not in _JUDGEMENT
+    )
 
 
 def _require_one_day(targets: Sequence[Slice]) -> None:

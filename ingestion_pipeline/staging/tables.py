@@ -148,6 +148,7 @@ staged_partition = sa.Table(
     sa.Column("inputs_digest", sa.Text),
     sa.Column("stale_reason", sa.Text),
     sa.Column("accepted_reason", sa.Text),
+    sa.Column("warnings", Json),
 )
 
 ingestion_rejection = sa.Table(

@@ -8,16 +8,13 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pytest
 
 from ingestion_pipeline.staging.days import read_day
-from ingestion_pipeline.staging.history import (
-    CLASS_COLUMNS,
-    accepted_reason,
-    newest_days,
-    past_days,
-)
+from ingestion_pipeline.staging.errors import DayNotStaged
+from ingestion_pipeline.staging.history import judgement, newest_days, past_days
 from ingestion_pipeline.staging.slices import replace_slice
-from ingestion_pipeline.staging.tables import VERSION_TABLES
+from ingestion_pipeline.staging.tables import CLASS_COLUMNS, VERSION_TABLES
 from ingestion_pipeline_tests.staged import NOW, claim_key, evidence_of, poi_rows, slice_of
 
 if TYPE_CHECKING:
@@ -123,12 +120,14 @@ def test_the_last_days_are_taken_and_an_empty_past_is_none(engine: sa.Engine) ->
 
 
 def test_an_accepted_day_is_told_apart(engine: sa.Engine) -> None:
-    stage(engine, 1, ["node/1"], accepted_reason="torn down")
+    stage(engine, 1, ["node/1"], accepted_reason="torn down", warnings={"counts": "few"})
     stage(engine, 2, ["node/1"])
     assert [day.accepted for day in past(engine)] == [True, False]
-    assert accepted_reason(engine, slice_of("kazan", DAY - timedelta(days=1))) == "torn down"
-    assert accepted_reason(engine, slice_of("kazan", DAY - timedelta(days=2))) is None
-    assert accepted_reason(engine, slice_of("kazan", DAY)) is None
+    found = judgement(engine, slice_of("kazan", DAY - timedelta(days=1)))
+    assert found[:2] == ("torn down", {"counts": "few"})
+    assert judgement(engine, slice_of("kazan", DAY - timedelta(days=2)))[:2] == (None, None)
+    with pytest.raises(DayNotStaged):
+        judgement(engine, slice_of("kazan", DAY))
 
 
 def test_the_newest_day_of_every_city_is_known(engine: sa.Engine) -> None:

@@ -241,11 +241,11 @@ def test_migrating_again_changes_nothing(engine: sa.Engine) -> None:
 
 ADDED_BY_0003 = {
     poi_ingestion_staging: {"name_source"},
-    staged_partition: {"stale_reason", "accepted_reason"},
+    staged_partition: {"stale_reason", "accepted_reason", "warnings"},
 }
 ADDED_SINCE_0001 = {
     ingestion_run: {"refetch", "cancel_requested_at"},
-    staged_partition: {"inputs_digest", "stale_reason", "accepted_reason"},
+    staged_partition: {"inputs_digest", "stale_reason", "accepted_reason", "warnings"},
 }
 
 

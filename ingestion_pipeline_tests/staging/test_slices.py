@@ -307,24 +307,18 @@ OTHER_EVIDENCE: dict[str, Any] = {
     "inputs_digest": "1" * 32,
     "stale_reason": "the feed did not answer",
     "accepted_reason": "a street was closed; I looked",
+    "warnings": {"names": "fewer than usual"},
 }
+
+JUDGEMENT = ("accepted_reason", "warnings")
+"""What was found of the rows, from which none of them follows."""
 
 
 def test_there_is_another_value_for_every_piece_of_evidence() -> None:
-    names = [field.name for field in fields(SliceEvidence)]
-    names.remove("accepted_reason")  # why a day was accepted says nothing about its rows
-    assert list(OTHER_EVIDENCE) == names
+    assert list(OTHER_EVIDENCE) == [field.name for field in fields(SliceEvidence)]
 
 
-def test_a_day_that_was_accepted_is_confirmed_for_whoever_gives_no_reason(
-    engine: sa.Engine,
-) -> None:
-    accepted = replace(evidence_of(DAY), accepted_reason="torn down")
-    _replace(engine, claim_key(engine, "kazan", DAY), evidence=accepted)
-    assert _confirm(engine) is not None
-
-
-@pytest.mark.parametrize("name", OTHER_EVIDENCE)
+@pytest.mark.parametrize("name", [name for name in OTHER_EVIDENCE if name not in JUDGEMENT])
 def test_a_day_with_other_evidence_is_compared_again_and_then_confirmed(
     engine: sa.Engine, name: str
 ) -> None:
@@ -337,18 +331,18 @@ def test_a_day_with_other_evidence_is_compared_again_and_then_confirmed(
     assert _status(engine, claim.run_id) == "RUNNING"
     _replace(engine, claim, evidence=other)
     assert _confirm(engine, evidence=other) is not None
-    assert (_confirm(engine) is None) == (name != "accepted_reason")
+    assert _confirm(engine) is None
 
 
-def test_that_a_day_was_accepted_stays_told_when_it_is_confirmed_without_a_word(
+def test_what_was_found_of_a_day_stays_told_when_it_is_confirmed_without_a_word(
     engine: sa.Engine,
 ) -> None:
-    accepted = replace(evidence_of(DAY), accepted_reason="a street was closed; I looked")
-    _replace(engine, claim_key(engine, "kazan", DAY), evidence=accepted)
+    found = replace(evidence_of(DAY), **{name: OTHER_EVIDENCE[name] for name in JUDGEMENT})
+    _replace(engine, claim_key(engine, "kazan", DAY), evidence=found)
     assert _confirm(engine) is not None
     with engine.connect() as connection:
-        told = connection.execute(sa.select(staged_partition.c.accepted_reason)).scalars().all()
-    assert told == [accepted.accepted_reason]
+        told = connection.execute(sa.select(*(staged_partition.c[name] for name in JUDGEMENT)))
+        assert [tuple(row) for row in told] == [(found.accepted_reason, found.warnings)]
 
 
 def test_a_day_that_is_not_staged_cannot_be_confirmed(engine: sa.Engine) -> None:

@@ -1,4 +1,4 @@
-"""Add helper places, where a name comes from, and why a staged day is stale or was accepted.
+"""Add helper places, where a name comes from, and what was found of a staged day.
 
 The new column of POIs stands behind the others in the database and beside `name` in the
 declaration: a table of millions of rows is not written anew for the order of its columns.
@@ -22,6 +22,7 @@ def upgrade() -> None:
     op.add_column("poi_ingestion_staging", sa.Column("name_source", sa.Text))
     op.add_column("staged_partition", sa.Column("stale_reason", sa.Text))
     op.add_column("staged_partition", sa.Column("accepted_reason", sa.Text))
+    op.add_column("staged_partition", sa.Column("warnings", Json))
     op.create_table(
         "helper_place",
         sa.Column("id", BIG_INTEGER, primary_key=True, autoincrement=True),
@@ -103,6 +104,7 @@ def downgrade() -> None:
     # A day that is listed as staged has its rows; these days have none any more.
     for table in ("staged_partition", "ingestion_rejection"):
         op.execute(f"DELETE FROM {table} WHERE dataset = 'helper'")  # noqa: S608 - ours
+    op.drop_column("staged_partition", "warnings")
     op.drop_column("staged_partition", "accepted_reason")
     op.drop_column("staged_partition", "stale_reason")
     op.drop_column("poi_ingestion_staging", "name_source")

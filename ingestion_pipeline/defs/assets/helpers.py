@@ -30,12 +30,15 @@ from ingestion_pipeline.defs.feeds import (
     slices_of_feeds,
     take_feeds,
 )
+from ingestion_pipeline.defs.partitions import city_day
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.snapshots import SnapshotConfig, take_snapshot
 from ingestion_pipeline.defs.work import Work, city_day_step
+from ingestion_pipeline.identity import CityDay
 from ingestion_pipeline.lake.snapshots import Manifest
 from ingestion_pipeline.provenance import evidence_of
 from ingestion_pipeline.staging.days import Slice
+from ingestion_pipeline.staging.history import judgement
 from ingestion_pipeline.staging.slices import (
     RejectedObject,
     SliceEvidence,
@@ -98,7 +101,8 @@ def build_helper_assets(
         workshop: dg.ResourceParam[Workshop],
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
         yield from with_check_results(
-            lambda: step(context, workshop, partial(stage_helpers, accept=config.accept))
+            lambda: step(context, workshop, partial(stage_helpers, accept=config.accept)),
+            kept=lambda: judgement(workshop.engine, _slice(city_day(context))),
         )
 
     return [helper_snapshot, helper_places]
@@ -118,12 +122,12 @@ def stage_helpers(
     workshop: Workshop, work: Work, *, accept: Acceptance | None = None
 ) -> dg.MaterializeResult[None]:
     """Make the day's slices equal to the helper places of its snapshots."""
-    from ingestion_pipeline.quality.examine import reason_of, require_accepted
+    from ingestion_pipeline.quality.examine import reason_of, require_accepted, warnings_of
 
     reason = reason_of(accept.reason) if accept else None
     manifest = snapshots.require_stored(workshop, work, HELPER, asset=CHAIN[0])
     evidence = evidence_of(work.city, manifest)
-    target = Slice(work.city.slug, HELPER.name, SOURCE, work.day)
+    target = _slice(CityDay(work.city.slug, work.day))
     feeds = feeds_of_day(workshop, work)
     now = workshop.clock.now()
     planned = {target: evidence} | {
@@ -138,6 +142,7 @@ def stage_helpers(
         helpers, located, boundary, rejections = _derived(workshop, work, manifest)
     findings = examine_slice(workshop, work, target, helpers.table, evidence)
     reason = require_accepted(findings, reason, what=str(target))
+    found = replace(evidence, accepted_reason=reason, warnings=warnings_of(findings))
     results = replace_slices(
         workshop.engine,
         [
@@ -145,7 +150,7 @@ def stage_helpers(
                 target=target,
                 rows=helpers.table,
                 rejections=[RejectedObject(**vars(rejection)) for rejection in rejections],
-                evidence=replace(evidence, accepted_reason=reason),
+                evidence=found,
             ),
             *slices_of_feeds(
                 workshop, work, feeds, boundary=boundary, osm=helpers.table, beside=evidence
@@ -154,7 +159,7 @@ def stage_helpers(
         claim=work.claim,
         now=now,
     )
-    told = _told(workshop, results, target, replace(evidence, accepted_reason=reason), feeds)
+    told = _told(workshop, results, target, found, feeds)
     return dg.MaterializeResult(
         metadata={
             **(told.metadata or {}),
@@ -162,6 +167,10 @@ def stage_helpers(
         },
         check_results=results_of(findings, stopped=False, accepted_reason=reason),
     )
+
+
+def _slice(partition: CityDay) -> Slice:
+    return Slice(partition.city, HELPER.name, SOURCE, partition.day)
 
 
 def _told(

@@ -24,9 +24,11 @@ from ingestion_pipeline.defs.checks import (
     results_of,
     with_check_results,
 )
+from ingestion_pipeline.defs.partitions import city_day
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.snapshots import SnapshotConfig, take_snapshot
 from ingestion_pipeline.defs.work import Work, city_day_step
+from ingestion_pipeline.identity import CityDay
 from ingestion_pipeline.lake.errors import FrameOutdated, SnapshotDamaged, SnapshotMissing
 from ingestion_pipeline.lake.frames import describe_frame, frame_key, read_frame, write_frame
 from ingestion_pipeline.lake.snapshots import Manifest
@@ -34,7 +36,7 @@ from ingestion_pipeline.osm.honesty import require_enough
 from ingestion_pipeline.provenance import evidence_of
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice
-from ingestion_pipeline.staging.history import accepted_reason
+from ingestion_pipeline.staging.history import judgement
 from ingestion_pipeline.staging.slices import (
     RejectedObject,
     SliceEvidence,
@@ -44,6 +46,7 @@ from ingestion_pipeline.staging.slices import (
 
 if TYPE_CHECKING:
     from ingestion_pipeline.osm.normalize import Pois
+    from ingestion_pipeline.quality.findings import Finding
 
 # Shown by the command line, and kept with the run by `managed_python_loggers` in dagster.yaml.
 log = logging.getLogger(__name__)
@@ -115,7 +118,8 @@ def build_osm_assets(
         workshop: dg.ResourceParam[Workshop],
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
         yield from with_check_results(
-            lambda: step(context, workshop, partial(stage_pois, accept=config.accept))
+            lambda: step(context, workshop, partial(stage_pois, accept=config.accept)),
+            kept=lambda: judgement(workshop.engine, _slice(city_day(context))),
         )
 
     return [osm_snapshot, osm_pois, poi_staging]
@@ -147,38 +151,35 @@ def stage_pois(
     workshop: Workshop, work: Work, *, accept: Acceptance | None = None
 ) -> dg.MaterializeResult[None]:
     """Make the day's slice equal to its frame, if the checks or an operator let it pass."""
-    from ingestion_pipeline.quality.examine import reason_of, require_accepted
+    from ingestion_pipeline.quality.examine import reason_of, require_accepted, warnings_of
 
     reason = reason_of(accept.reason) if accept else None
     described = describe_frame(workshop.lake, _frame_key(work))
     stated = described["evidence"]
     evidence = SliceEvidence(**stated | {"as_of": datetime.fromisoformat(stated["as_of"])})
     _require_current(workshop, work, evidence)
-    target = Slice(work.city.slug, POI.name, SOURCE, work.day)
-    frame = read_frame(workshop.lake, _frame_key(work))
-    findings = examine_slice(workshop, work, target, frame, evidence)
-    once_accepted = accepted_reason(workshop.engine, target)
+    target = _slice(CityDay(work.city.slug, work.day))
     now = workshop.clock.now()
+    findings: list[Finding] = []
     result = confirm_slice(workshop.engine, target, evidence=evidence, claim=work.claim, now=now)
-    if result is not None:
-        reason = once_accepted
-    else:
+    if result is None:
+        frame = read_frame(workshop.lake, _frame_key(work))
+        findings = examine_slice(workshop, work, target, frame, evidence)
         reason = require_accepted(findings, reason, what=str(target))
+        evidence = replace(evidence, accepted_reason=reason, warnings=warnings_of(findings))
         result = replace_slice(
             workshop.engine,
             target,
             frame,
             rejections=[RejectedObject(**rejected) for rejected in described["rejections"]],
-            evidence=replace(evidence, accepted_reason=reason),
+            evidence=evidence,
             claim=work.claim,
             now=now,
         )
     log.info(metadata.sentence_on_slice(result, what="POIs"))
     return dg.MaterializeResult(
-        metadata=metadata.of_slice(
-            result, replace(evidence, accepted_reason=reason), database=workshop.database_address
-        ),
-        check_results=results_of(findings, stopped=False, accepted_reason=reason),
+        metadata=metadata.of_slice(result, evidence, database=workshop.database_address),
+        check_results=results_of(findings, stopped=False, accepted_reason=evidence.accepted_reason),
     )
 
 
@@ -245,6 +246,10 @@ def _require_current(workshop: Workshop, work: Work, evidence: SliceEvidence) ->
             "day has now, by other rules, or with other settings of the city; materialize osm_pois "
             "of this partition first"
         )
+
+
+def _slice(partition: CityDay) -> Slice:
+    return Slice(partition.city, POI.name, SOURCE, partition.day)
 
 
 def _frame_key(work: Work) -> str:
