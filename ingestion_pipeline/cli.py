@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 FAILED, WRONG_USAGE, KEY_HELD, TRY_LATER, INTERRUPTED = 1, 2, 3, 75, 130
 
-BIGGEST_CATEGORIES = 5
+BIGGEST_SHOWN = 5
 CHANGES_SHOWN = 50
 
 BY_US = {
@@ -53,6 +53,9 @@ BY_US = {
 
 THINGS = {"poi": "POIs", "helper": "helper places"}
 """What the rows of each dataset are called."""
+
+CLASSES = {"poi": "categories", "helper": "kinds"}
+"""What they are counted by."""
 
 
 class _Day(click.ParamType[date]):
@@ -86,6 +89,16 @@ def _of_slice(command: Callable[..., None]) -> Callable[..., None]:
     ):
         command = option(command)
     return command
+
+
+_of_job = click.option(
+    "--job",
+    "job_type",
+    type=click.Choice(get_args(JobType)),
+    default="osm_import",
+    show_default=True,
+    help="POIs, or helper places.",
+)
 
 
 class _Commands(click.Group):
@@ -153,8 +166,11 @@ def cities() -> None:
 @click.option("--day", type=DAY, required=True, help="UTC day.")
 @click.option("--refetch", is_flag=True, help="Ask upstream again even if a snapshot is stored.")
 @click.option("--accept", "reason", help="Stage the day though a check stops it, and keep why.")
-def run(slug: str, day: date, *, refetch: bool, reason: str | None) -> None:
-    """Stage one city's POIs of one day, through Dagster, in this process."""
+@_of_job
+def run(slug: str, day: date, job_type: JobType, *, refetch: bool, reason: str | None) -> None:
+    """Stage one city's POIs or helper places of one day, through Dagster, in this process."""
+    from ingestion_pipeline.defs.jobs import JOBS
+
     if reason is not None and not reason.strip():
         raise click.BadParameter("say why the day's data is right", param_hint="--accept")
     settings = load_settings()
@@ -162,10 +178,11 @@ def run(slug: str, day: date, *, refetch: bool, reason: str | None) -> None:
     city = cities.get(slug)
     _require_partition(settings, day)
     _log_to_stderr("ingestion_pipeline")
-    result = _run_job(settings, cities, city, day, refetch=refetch, reason=reason)
+    job = JOBS[job_type]
+    result = _run_job(settings, cities, city, day, job, refetch=refetch, reason=reason)
     if not result.success:
         _report_failure(result)
-    _report_success(settings, city, day, result)
+    _report_success(settings, city, day, job, result)
 
 
 @main.command()
@@ -173,14 +190,7 @@ def run(slug: str, day: date, *, refetch: bool, reason: str | None) -> None:
 @click.option("--all-cities", is_flag=True, help="All enabled cities.")
 @click.option("--from", "first", type=DAY, required=True, help="First UTC day.")
 @click.option("--to", "last", type=DAY, required=True, help="Last UTC day.")
-@click.option(
-    "--job",
-    "job_type",
-    type=click.Choice(get_args(JobType)),
-    default="osm_import",
-    show_default=True,
-    help="What to run.",
-)
+@_of_job
 @click.option("--all", "again", is_flag=True, help="Also the days that are staged already.")
 @click.option("--dry-run", is_flag=True, help="Only print the plan.")
 def backfill(
@@ -204,8 +214,6 @@ def backfill(
         raise click.BadParameter(f"{last} is earlier than {first}", param_hint="--to")
     if bool(slugs) == all_cities:
         raise click.UsageError("name cities with --city, or take all enabled ones by --all-cities")
-    if job_type not in JOBS:
-        raise click.BadParameter(f"this version cannot run {job_type} yet", param_hint="--job")
     settings = load_settings()
     cities = load_cities(settings.cities_file)
     chosen = cities.enabled() if all_cities else [cities.get(slug) for slug in dict.fromkeys(slugs)]
@@ -238,6 +246,7 @@ def runs(slug: str | None, limit: int) -> None:
     rows = [
         (
             f"{run.requested_at:%Y-%m-%d %H:%M:%S}",
+            run.job_type,
             run.city_slug,
             run.day.isoformat(),
             run.status,
@@ -248,14 +257,19 @@ def runs(slug: str | None, limit: int) -> None:
         )
         for run in page(_database(settings), city_slug=slug, limit=limit)
     ]
-    _print_table(("requested", "city", "day", "status", "trigger", "rows", "id", "why"), rows)
+    _print_table(
+        ("requested", "job", "city", "day", "status", "trigger", "rows", "id", "why"), rows
+    )
 
 
 @main.command()
 @click.option("--city", "slug", required=True, help="Slug of the city.")
 @click.option("--day", type=DAY, help="Staged day; without it, the counts of all staged days.")
 @click.option("--reason", help="Only this reason, such as missing_nodes.")
-def rejections(slug: str, day: date | None, reason: str | None) -> None:
+@_of_slice
+def rejections(
+    slug: str, day: date | None, reason: str | None, *, dataset: str, source: str
+) -> None:
     """List the objects of a staged day that could not be staged, and why."""
     from ingestion_pipeline.staging.rejections import count_rejections, rejected_objects
 
@@ -263,15 +277,17 @@ def rejections(slug: str, day: date | None, reason: str | None) -> None:
     city = load_cities(settings.cities_file).get(slug)
     engine = _database(settings)
     if day is None:
-        counts = count_rejections(engine, _slice(city, date.min), reason=reason)
+        of_all_days = _slice(city, date.min, dataset=dataset, source=source)
+        counts = count_rejections(engine, of_all_days, reason=reason)
         _print_table(
             ("day", "reason", "objects"),
             [(count.day.isoformat(), count.reason, f"{count.objects:,}") for count in counts],
         )
         return
+    target = _slice(city, day, dataset=dataset, source=source)
     rows = [
         (found["reason"], found["source_ref"], found["detail"], _tags(found["raw"]))
-        for found in rejected_objects(engine, _slice(city, day), reason=reason)
+        for found in rejected_objects(engine, target, reason=reason)
     ]
     _print_table(("reason", "object", "why", "tags"), rows)
 
@@ -464,7 +480,7 @@ def _database(settings: Settings) -> sa.Engine:
     return engine
 
 
-def _slice(city: City, day: date, *, dataset: str = "poi", source: str = "osm") -> Slice:
+def _slice(city: City, day: date, *, dataset: str, source: str) -> Slice:
     from ingestion_pipeline.staging.days import Slice
 
     return Slice(city.slug, dataset, source, day)
@@ -539,10 +555,16 @@ def _log_to_stderr(*loggers: str) -> None:
 
 
 def _run_job(
-    settings: Settings, cities: Cities, city: City, day: date, *, refetch: bool, reason: str | None
+    settings: Settings,
+    cities: Cities,
+    city: City,
+    day: date,
+    job: IngestionJob,
+    *,
+    refetch: bool,
+    reason: str | None,
 ) -> dg.ExecuteInProcessResult:
     from ingestion_pipeline.definitions import build_definitions
-    from ingestion_pipeline.defs.assets.osm import JOB
     from ingestion_pipeline.defs.failures import Retrying
     from ingestion_pipeline.defs.resources import Workshop
     from ingestion_pipeline.defs.work import TRIGGER_TAG
@@ -555,19 +577,14 @@ def _run_job(
             # Outside of the pool: only a daemon gives the place of a killed process back. The lock
             # that each server has keeps requests one by one here too.
             build_definitions(workshop, upstream_pool=None)
-            .resolve_job_def(JOB)
+            .resolve_job_def(job.job_type)
             .execute_in_process(
                 partition_key=str(CityDay(city.slug, day)),
                 instance=instance,
                 raise_on_error=False,
                 tags={TRIGGER_TAG: "cli"},
                 run_config={
-                    "ops": {
-                        "osm_snapshot": {"config": {"refetch": refetch}},
-                        "poi_staging": {
-                            "config": {} if reason is None else {"accept": {"reason": reason}}
-                        },
-                    },
+                    **job.run_config(refetch=refetch, accepted_reason=reason),
                     "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
                 },
             )
@@ -621,83 +638,55 @@ def _report_failure(result: dg.ExecuteInProcessResult) -> None:
 
 
 def _report_success(
-    settings: Settings, city: City, day: date, result: dg.ExecuteInProcessResult
+    settings: Settings, city: City, day: date, job: IngestionJob, result: dg.ExecuteInProcessResult
 ) -> None:
-    from ingestion_pipeline.defs.assets.osm import CHAIN
-    from ingestion_pipeline.osm.taxonomy import Taxonomy
+    from ingestion_pipeline.defs import report
     from ingestion_pipeline.staging.database import describe
-    from ingestion_pipeline.staging.days import count_by_category
+    from ingestion_pipeline.staging.days import count_by_class, slices_of_day
 
-    facts: dict[str, dict[str, Any]] = {
-        name: {
-            key: value.value
-            for key, value in result.asset_materializations_for_node(name)[0].metadata.items()
-        }
-        for name in CHAIN
-    }
     name = city.name.get("en", city.slug)
-    if "nothing_to_do" in facts[CHAIN[0]]:
-        click.echo(f"\n{name}, {day}: nothing to do: {facts[CHAIN[0]]['nothing_to_do']}")
+    if why := report.nothing_to_do(result, job.chain):
+        click.echo(f"\n{name}, {day}: nothing to do: {why}")
         return
-    seconds = {
-        event.step_key: event.step_success_data.duration_ms / 1000
-        for event in result.all_events
-        if event.is_step_success
-    }
-    snapshot, pois, staged = (facts[name] for name in CHAIN)
-    as_of = datetime.fromtimestamp(snapshot["as_of"], UTC).strftime("%Y-%m-%d %H:%M:%S")
-    compared = ", ".join(f"{staged[name]:,} {name}" for name in ("added", "changed", "removed"))
     click.echo(f"\n{name}, {day}: SUCCEEDED")
-    _print_table(
-        ("step", "what happened", "seconds"),
-        [
-            (
-                "replayed" if snapshot["replayed"] else "fetched",
-                f"{snapshot['raw_bytes']:,} bytes from {snapshot['location']}, as of {as_of} UTC",
-                f"{seconds['osm_snapshot']:.1f}",
-            ),
-            (
-                "normalized",
-                f"{pois['dagster/row_count']:,} POIs in {pois['category_count']} categories",
-                f"{seconds['osm_pois']:.1f}",
-            ),
-            ("rejected", f"{pois['rejected']:,} objects", ""),
-            (
-                "staged",
-                f"{staged['dagster/row_count']:,} POIs, of which this run wrote "
-                f"{staged['written']:,} rows"
-                + ("" if staged["written"] else ": nothing has changed"),
-                f"{seconds['poi_staging']:.1f}",
-            ),
-            (
-                "compared",
-                f"{compared} against the staged day before",
-                "",
-            ),
-            *(
-                (
-                    "check",
-                    f"{found.check_name}: {found.description}",
-                    "",
-                )
-                for found in result.get_asset_check_evaluations()
-                if not found.passed
-            ),
-            *([("accepted", staged["accepted_reason"], "")] if "accepted_reason" in staged else []),
-        ],
-    )
+    _print_table(report.HEAD, report.lines(result, job.chain, things=THINGS[job.dataset]))
     engine = _database(settings)
-    taxonomy = Taxonomy.load()
-    click.echo("\nthe biggest categories:")
-    counts = count_by_category(engine, _slice(city, day))[:BIGGEST_CATEGORIES]
+    slices = slices_of_day(engine, city.slug, day, dataset=job.dataset)
+    if len(slices) > 1:
+        click.echo("\nthe sources:")
+        _print_table(
+            ("source", "rows", "as of", "stale, because"),
+            [
+                (
+                    staged["source"],
+                    f"{staged['rows']:,}",
+                    f"{staged['as_of']:%Y-%m-%d %H:%M:%S}",
+                    staged["stale_reason"] or "",
+                )
+                for staged in slices
+            ],
+        )
+    target = _slice(city, day, dataset=job.dataset, source=job.source)
+    counts = count_by_class(engine, target)[:BIGGEST_SHOWN]
+    click.echo(f"\nthe biggest {CLASSES[job.dataset]}:")
+    meaning = _meaning_in(job.dataset)
     _print_table(
-        ("POIs", "category", "label"),
-        [
-            (f"{count:,}", category, taxonomy.label(category, "en") or "")
-            for category, count in counts
-        ],
+        (THINGS[job.dataset], "name", "meaning"),
+        [(f"{count:,}", each, meaning(each) or "") for each, count in counts],
     )
-    click.echo(f"\nthe rows are in {describe(engine)}, table poi_ingestion_staging")
+    click.echo(f"\nthe rows are in {describe(engine)}, table {target.table.name}")
+
+
+def _meaning_in(dataset: str) -> Callable[[str], str | None]:
+    """Give what says in English what a class of a dataset means."""
+    if dataset == "helper":
+        from ingestion_pipeline.helpers.kinds import KINDS
+
+        return lambda kind: KINDS[kind].meaning
+    from ingestion_pipeline.osm.taxonomy import Taxonomy
+
+    taxonomy = Taxonomy.load()
+    return lambda category: taxonomy.label(category, "en")
 
 
 def _tags(raw: Any) -> str:

@@ -26,7 +26,6 @@ from ingestion_pipeline.helpers.errors import FeedError
 from ingestion_pipeline.helpers.feeds import Feed, judge_by_kind
 from ingestion_pipeline.lake.errors import SnapshotDamaged
 from ingestion_pipeline.lake.snapshots import Failure, Manifest
-from ingestion_pipeline.osm.features import LICENCE
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice, staged_days
 from ingestion_pipeline.staging.slices import RejectedObject, SliceEvidence, SliceInput
@@ -145,6 +144,8 @@ def slices_of_feeds(
 
 def _barred(city: City) -> dict[str, Failure]:
     """Say which feeds may not stand beside the others in one database, and by which rule."""
+    from ingestion_pipeline.osm.features import LICENCE
+
     verdicts = judge_by_kind(city.feeds, others=(LICENCE,))
     barred = {}
     for feed in city.feeds:

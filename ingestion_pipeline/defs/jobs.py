@@ -34,9 +34,18 @@ class IngestionJob:
     dataset: str
     source: str
 
-    def run_config(self, *, refetch: bool) -> dict[str, Any]:
-        """Give the run config of a run: whether upstream is to be asked again."""
-        return {"ops": {self.chain[0]: {"config": {"refetch": refetch}}}}
+    def run_config(self, *, refetch: bool, accepted_reason: str | None = None) -> dict[str, Any]:
+        """Give the run config of a run.
+
+        Args:
+            refetch: Whether upstream is to be asked again.
+            accepted_reason: Why the day is staged though a check stops it; None where nobody
+                accepts it.
+        """
+        config: dict[str, Any] = {self.chain[0]: {"refetch": refetch}}
+        if accepted_reason is not None:
+            config[self.chain[-1]] = {"accept": {"reason": accepted_reason}}
+        return {"ops": {asset: {"config": given} for asset, given in config.items()}}
 
 
 OSM_IMPORT = IngestionJob(

@@ -18,7 +18,12 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 import sqlalchemy as sa
-from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, PIPELINE_EVENTS
+from dagster._core.events import (
+    ASSET_CHECK_EVENTS,
+    ASSET_EVENTS,
+    PIPELINE_EVENTS,
+    DagsterEventType,
+)
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.storage.event_log import SqlEventLogStorageTable, SqliteEventLogStorage
 
@@ -30,7 +35,10 @@ if TYPE_CHECKING:
 BATCH = 500
 """Runs at a time: some ten thousand events, which PostgreSQL deletes in well under a second."""
 
-KEPT = tuple(sorted(kind.value for kind in PIPELINE_EVENTS | ASSET_EVENTS | ASSET_CHECK_EVENTS))
+_OF_CHECKS = ASSET_CHECK_EVENTS - {DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED}
+"""That a check was planned is told by the table of its executions too, whatever became of it."""
+
+KEPT = tuple(sorted(kind.value for kind in PIPELINE_EVENTS | ASSET_EVENTS | _OF_CHECKS))
 """What tells the status of a run, of a partition and of a check."""
 
 _EVENTS = SqlEventLogStorageTable

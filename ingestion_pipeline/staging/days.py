@@ -103,18 +103,33 @@ def count_rows(connection: sa.Connection, target: Slice) -> int:
     return connection.execute(query).scalar_one()
 
 
-def count_by_category(engine: sa.Engine, target: Slice) -> list[tuple[str, int]]:
-    """Count a day's rows by primary category, the biggest first."""
+def count_by_class(engine: sa.Engine, target: Slice) -> list[tuple[str, int]]:
+    """Count a day's rows by primary category, or by kind, the biggest first."""
     table = target.table
+    kind = table.c[CLASS_COLUMNS[target.dataset]]
     count = sa.func.count()
     query = (
-        sa.select(table.c.category, count)
+        sa.select(kind, count)
         .where(*in_history(target), *valid_on(table, target.day))
-        .group_by(table.c.category)
-        .order_by(count.desc(), table.c.category)
+        .group_by(kind)
+        .order_by(count.desc(), kind)
     )
     with read_transaction(engine) as connection:
-        return [(category, number) for category, number in connection.execute(query)]
+        return [(name, number) for name, number in connection.execute(query)]
+
+
+def slices_of_day(
+    engine: sa.Engine, city_slug: str, day: date, *, dataset: str
+) -> list[sa.RowMapping]:
+    """Give the rows of `staged_partition` of a city-day: one for each source that it holds."""
+    columns = staged_partition.c
+    query = (
+        sa.select(staged_partition)
+        .where(columns.city_slug == city_slug, columns.dataset == dataset, columns.day == day)
+        .order_by(columns.source)
+    )
+    with read_transaction(engine) as connection:
+        return list(connection.execute(query).mappings())
 
 
 def staged_day(connection: sa.Connection, target: Slice) -> sa.RowMapping | None:
@@ -154,12 +169,11 @@ def require_staged(connection: sa.Connection, target: Slice) -> sa.RowMapping:
     ).scalars()
     nearest = sorted(days, key=lambda day: abs(day - target.day))[:5]
     staged = ", ".join(str(day) for day in sorted(nearest)) or "none"
-    how = (
-        f"Stage it with 'poi-ingest run --city {target.city_slug} --day {target.day}'"
-        if target.dataset == "poi"
-        else f"Stage the city's {target.dataset} dataset of that day first"
+    job = " --job helpers_import" if target.dataset == "helper" else ""
+    raise DayNotStaged(
+        f"{target} is not staged; staged days of this city near it: {staged}. Stage it with "
+        f"'poi-ingest run --city {target.city_slug} --day {target.day}{job}'"
     )
-    raise DayNotStaged(f"{target} is not staged; staged days of this city near it: {staged}. {how}")
 
 
 def difference(engine: sa.Engine, earlier: Slice, day: date) -> list[Change]:

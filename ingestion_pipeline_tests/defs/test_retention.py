@@ -16,6 +16,7 @@ from dagster._core.storage.dagster_run import DagsterRunStatus
 from ingestion_pipeline.defs.assets.osm import CHAIN
 from ingestion_pipeline.defs.partitions import build_partitions
 from ingestion_pipeline.defs.retention import Pruned, StorageNotPrunable, prune
+from ingestion_pipeline.quality.catalogue import CHECKS
 from ingestion_pipeline_tests.installation import (
     NOON,
     TODAY,
@@ -104,6 +105,15 @@ def what_people_see(here: Installation) -> dict[str, Any]:
                 for record in instance.fetch_materializations(key, limit=100).records
             ],
         )
+    for check in CHECKS:
+        executions = instance.event_log_storage.get_asset_check_execution_history(
+            dg.AssetCheckKey(dg.AssetKey(CHAIN[-1]), check.name), limit=100
+        )
+        assert len(executions) >= len(DAYS)
+        seen[check.name] = [
+            (each.run_id, each.status, each.event and each.event.dagster_event)
+            for each in executions
+        ]
     return seen
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from ingestion_pipeline.identity import JobType
     from ingestion_pipeline_tests.installation import Installation
 
 DAY = date(2024, 6, 1)
@@ -88,13 +89,17 @@ def test_there_is_a_schedule_for_each_enabled_city_and_job(
     here = install(cities=[TOWN, TOWN | new, TOWN | rest])
     schedules = build_schedules(here.workshop)
     assert [(s.name, s.job_name, s.cron_schedule, s.execution_timezone) for s in schedules] == [
-        ("osm_import_town_schedule", "osm_import", "14 3 * * *", "Europe/Helsinki"),
-        ("osm_import_new_town_schedule", "osm_import", cron_of("new-town"), "Asia/Omsk"),
+        (f"{job}_{name}_schedule", job, cron_of(job, slug), zone)
+        for job in ("osm_import", "helpers_import")
+        for name, slug, zone in (
+            ("town", "town", "Europe/Helsinki"),
+            ("new_town", "new-town", "Asia/Omsk"),
+        )
     ]
 
 
-def cron_of(slug: str) -> str:
-    due = local_time_of("osm_import", slug)
+def cron_of(job: JobType, slug: str) -> str:
+    due = local_time_of(job, slug)
     return f"{due.minute} {due.hour} * * *"
 
 
@@ -108,15 +113,15 @@ def cron_of(slug: str) -> str:
 def test_the_setting_tells_whether_schedules_run(
     install_town: Callable[..., Installation], schedules: str, status: dg.DefaultScheduleStatus
 ) -> None:
-    (schedule,) = build_schedules(install_town(schedules=schedules).workshop)
-    assert schedule.default_status == status
+    built = build_schedules(install_town(schedules=schedules).workshop)
+    assert [schedule.default_status for schedule in built] == [status, status]
 
 
 def test_schedules_are_off_unless_they_are_set_on(
     install_town: Callable[..., Installation],
 ) -> None:
-    (schedule,) = build_schedules(install_town().workshop)
-    assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
+    built = build_schedules(install_town().workshop)
+    assert {schedule.default_status for schedule in built} == {dg.DefaultScheduleStatus.STOPPED}
 
 
 # In time

@@ -102,7 +102,7 @@ def test_a_job_that_has_begun_or_ended_is_not_asked_for(here: Installation) -> N
 @pytest.mark.parametrize(
     "impossible",
     [
-        {"job_type": "helpers_import"},
+        {"job_type": "parks_import"},
         {"city": "gone"},
         {"boundary": "relation/1"},
         {"day": date(2019, 12, 31)},

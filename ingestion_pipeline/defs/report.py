@@ -1,0 +1,68 @@
+"""What a run that ended well tells at a terminal, out of what its assets told Dagster.
+
+Belongs here: choosing and wording. Does not belong here: printing (`cli.py`), and what the assets
+tell (`metadata.py`).
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+Line = tuple[str, str, str]
+"""What happened, in a word; in a sentence; and how many seconds it took, or nothing."""
+
+HEAD: Line = ("step", "what happened", "seconds")
+
+
+def nothing_to_do(result: dg.ExecuteInProcessResult, chain: Sequence[str]) -> str | None:
+    """Say why the run had nothing to do; None where it had."""
+    why: str | None = _told(result, chain[0]).get("nothing_to_do")
+    return why
+
+
+def lines(
+    result: dg.ExecuteInProcessResult, chain: Sequence[str], *, things: str
+) -> Iterator[Line]:
+    """Say what each asset of the run's chain did, and what the things are that it staged."""
+    seconds = {
+        event.step_key: f"{event.step_success_data.duration_ms / 1000:.1f}"
+        for event in result.all_events
+        if event.is_step_success
+    }
+    first, *between, last = chain
+    snapshot = _told(result, first)
+    as_of = datetime.fromtimestamp(snapshot["as_of"], UTC).strftime("%Y-%m-%d %H:%M:%S")
+    yield (
+        "replayed" if snapshot["replayed"] else "fetched",
+        f"{snapshot['raw_bytes']:,} bytes from {snapshot['location']}, as of {as_of} UTC",
+        seconds[first],
+    )
+    for name in between:
+        pois = _told(result, name)
+        yield (
+            "normalized",
+            f"{pois['dagster/row_count']:,} POIs in {pois['category_count']} categories",
+            seconds[name],
+        )
+    staged = _told(result, last)
+    yield "rejected", f"{staged['rejected']:,} objects", ""
+    yield (
+        "staged",
+        f"{staged['dagster/row_count']:,} {things}, of which this run wrote "
+        f"{staged['written']:,} rows" + ("" if staged["written"] else ": nothing has changed"),
+        seconds[last],
+    )
+    compared = ", ".join(f"{staged[name]:,} {name}" for name in ("added", "changed", "removed"))
+    yield "compared", f"{compared} against the staged day before", ""
+    for found in result.get_asset_check_evaluations():
+        if not found.passed:
+            yield "check", f"{found.check_name}: {found.description}", ""
+    if "accepted_reason" in staged:
+        yield "accepted", staged["accepted_reason"], ""
+
+
+def _told(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
+    (materialization,) = result.asset_materializations_for_node(asset)
+    return {name: entry.value for name, entry in materialization.metadata.items()}
