@@ -47,7 +47,9 @@ CHANGES_SHOWN = 50
 BY_US = {
     "upstream": "",
     "rules": " (our rules changed, not the world)",
+    "links": " (what it is linked to changed)",
     "boundary": " (the city's boundary changed, not the world)",
+    "upstream or rules": " (our rules changed too)",
 }
 """What is said of a change by its cause."""
 

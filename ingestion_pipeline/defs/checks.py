@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from ingestion_pipeline.defs import metadata
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.work import Work
-from ingestion_pipeline.quality.catalogue import CHECKS
+from ingestion_pipeline.quality.catalogue import checks_of
 from ingestion_pipeline.quality.errors import StoppedByCheck
 from ingestion_pipeline.quality.findings import Finding
 from ingestion_pipeline.staging.database import read_transaction
@@ -47,7 +47,7 @@ class StagingConfig(dg.Config):
 
 
 def build_check_specs(
-    asset: str, partitions: dg.PartitionsDefinition
+    asset: str, partitions: dg.PartitionsDefinition, *, dataset: str
 ) -> Sequence[dg.AssetCheckSpec]:
     """Define the checks of an asset that stages, one result for each partition."""
     with warnings.catch_warnings():
@@ -61,12 +61,12 @@ def build_check_specs(
                 description=check.description,
                 partitions_def=partitions,
             )
-            for check in CHECKS
+            for check in checks_of(dataset)
         ]
 
 
 def with_check_results(
-    stage: Callable[[], dg.MaterializeResult[None]], *, kept: Callable[[], Judgement]
+    stage: Callable[[], dg.MaterializeResult[None]], *, kept: Callable[[], Judgement], dataset: str
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
     """Stage, and give Dagster a result of every check, also where one of them stopped the day.
 
@@ -76,6 +76,7 @@ def with_check_results(
     Args:
         stage: Stages the day; gives the checks' results if it examined it.
         kept: Gives what was found when the day was staged.
+        dataset: Whose checks.
     """
     try:
         staged = stage()
@@ -91,7 +92,7 @@ def with_check_results(
         yield dg.MaterializeResult(
             metadata={**(staged.metadata or {}), **metadata.of_acceptance(found.accepted_reason)}
         )
-        yield from results_kept(found)
+        yield from results_kept(found, dataset=dataset)
 
 
 def examine_slice(
@@ -114,12 +115,13 @@ def examine_slice(
     from ingestion_pipeline.quality.examine import examine
 
     city = work.city
+    class_column = CLASS_COLUMNS[target.dataset]
     languages = language_keys(city.languages, city.local_language)
     today = census_of(
         frame,
         day=target.day,
         rules_version=evidence.rules_version,
-        class_column=CLASS_COLUMNS[target.dataset],
+        class_column=class_column,
         languages=languages,
     )
     past = past_days(
@@ -127,7 +129,7 @@ def examine_slice(
     )
     history = [Census(**vars(day)) for day in past]
     return [
-        *examine(frame, today, history, window=city.bbox),
+        *examine(frame, today, history, window=city.bbox, checks=checks_of(target.dataset)),
         _parity(workshop, target, frame, evidence),
     ]
 
@@ -160,7 +162,7 @@ def results_of(
     ]
 
 
-def results_kept(kept: Judgement) -> list[dg.AssetCheckResult]:
+def results_kept(kept: Judgement, *, dataset: str) -> list[dg.AssetCheckResult]:
     """Show what was found when the day was staged."""
     warnings = kept.warnings or {}
     return [
@@ -176,7 +178,7 @@ def results_kept(kept: Judgement) -> list[dg.AssetCheckResult]:
                 ),
             },
         )
-        for check in CHECKS
+        for check in checks_of(dataset)
     ]
 
 
@@ -201,16 +203,23 @@ def _parity(
     workshop: Workshop, target: Slice, frame: "pa.Table", evidence: SliceEvidence
 ) -> Finding:
     """Compare the rows with those that the day is staged from, if these are of another source."""
-    from ingestion_pipeline.quality.parity import COLUMNS, check_parity, nothing_to_compare
+    from ingestion_pipeline.quality.parity import (
+        check_parity,
+        columns_compared,
+        nothing_to_compare,
+    )
 
+    class_column = CLASS_COLUMNS[target.dataset]
+    columns = columns_compared(class_column)
     with read_transaction(workshop.engine) as connection:
         staged = staged_day(connection, target)
         if staged is None or staged["obtained"] == evidence.obtained:
             return nothing_to_compare()
-        rows = read_rows(connection, target, COLUMNS)
+        rows = read_rows(connection, target, columns)
     return check_parity(
-        frame.select(COLUMNS),
-        _table(rows, COLUMNS),
+        frame,
+        _table(rows, columns),
+        class_column=class_column,
         as_of=evidence.as_of,
         other_as_of=staged["as_of"],
     )

@@ -97,13 +97,17 @@ def _check(job: IngestionJob) -> dg.AssetChecksDefinition:
 def _cities(workshop: Workshop, job: IngestionJob) -> list[CityCoverage]:
     newest = newest_days(workshop.engine, dataset=job.dataset, source=job.source)
     now = workshop.clock.now()
-    return [
-        CityCoverage(
-            city.slug,
-            due=latest_due_day(
+    due = [
+        (
+            city,
+            latest_due_day(
                 local_time_of(job.job_type, city.slug), ZoneInfo(city.timezone), now=now
             ),
-            newest=newest.get(city.slug),
         )
         for city in workshop.cities.enabled()
+    ]
+    return [
+        CityCoverage(city.slug, due=day, newest=newest.get((city.slug, city.boundary_key)))
+        for city, day in due
+        if day >= workshop.settings.partitions_start  # nothing is owed before
     ]

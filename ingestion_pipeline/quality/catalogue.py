@@ -16,11 +16,14 @@ class Check:
         name: Its name, in Dagster and in the documents.
         blocking: Whether a day that it stops is not staged.
         description: What it says when it passes.
+        acceptable: Whether an operator can stage a day that it stops: where the world may be as
+            the day says. A row with a fault is never staged.
     """
 
     name: str
     blocking: bool
     description: str
+    acceptable: bool = False
 
 
 COUNTS = Check(
@@ -29,6 +32,7 @@ COUNTS = Check(
     description="The day has about as many features as the city's earlier days, overall and in "
     "every sizeable category. A fall beyond the band stops the day; a rise, and a fall of a "
     "category under other rules, warns.",
+    acceptable=True,
 )
 GEOMETRY = Check(
     "geometry",
@@ -88,6 +92,12 @@ CHECKS = (
     PARITY,
 )
 """The checks of a city-day, in the order in which they are shown."""
+
+
+def checks_of(dataset: str) -> tuple[Check, ...]:
+    """Give the checks of a dataset: kinds of helper places are neither generic nor special."""
+    return CHECKS if dataset == "poi" else tuple(each for each in CHECKS if each != UNCLASSIFIED)
+
 
 COVERAGE = Check(
     "coverage",

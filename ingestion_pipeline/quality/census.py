@@ -120,7 +120,8 @@ def usual(history: Sequence[Census]) -> list[Census]:
     """Choose the days that say what is usual in the city.
 
     A day that an operator accepted is none of them: one bad day must not open the door to the
-    next. Several in a row are the city's new level, and what was before them is over.
+    next. Several in a row are the city's new level, and what was before them is over. Where a
+    city has no other days, they say as much as is known.
 
     Args:
         history: Staged days, the newest first.
@@ -138,4 +139,4 @@ def usual(history: Sequence[Census]) -> list[Census]:
         accepted.append(census)
         if len(accepted) == NEW_LEVEL_DAYS:
             return chosen + accepted
-    return chosen
+    return chosen or accepted

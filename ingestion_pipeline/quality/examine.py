@@ -18,10 +18,11 @@ from ingestion_pipeline.quality.frames import (
 from ingestion_pipeline.quality.shares import SHARES, check_share
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     import pyarrow as pa
 
+    from ingestion_pipeline.quality.catalogue import Check
     from ingestion_pipeline.quality.census import Census
     from ingestion_pipeline.quality.findings import Finding
 
@@ -32,6 +33,7 @@ def examine(
     history: Sequence[Census],
     *,
     window: tuple[float, float, float, float],
+    checks: Collection[Check],
 ) -> list[Finding]:
     """Run every check of a frame that needs no second frame.
 
@@ -40,6 +42,7 @@ def examine(
         today: The same, counted.
         history: Staged days before it, the newest first, of the same boundary.
         window: West, south, east and north of the city's bbox.
+        checks: Those of the dataset.
     """
     return [
         check_counts(today, history),
@@ -47,7 +50,7 @@ def examine(
         check_position(frame, window=window),
         check_unique_refs(frame),
         check_licence(frame),
-        *(check_share(share, today, history) for share in SHARES),
+        *(check_share(share, today, history) for share in SHARES if share.check in checks),
     ]
 
 
@@ -90,11 +93,17 @@ def require_accepted(findings: Sequence[Finding], reason: str | None, *, what: s
         The reason, if there was something to accept.
 
     Raises:
-        StoppedByCheck: A check stops the day, and nobody accepts it.
+        StoppedByCheck: A check stops the day, and nobody accepts it, or nobody can.
     """
     stopping = stops(findings)
+    said = ". ".join(f"{finding.check.name}: {finding.message}" for finding in stopping)
+    if not all(finding.check.acceptable for finding in stopping):
+        raise StoppedByCheck(
+            f"{what} is not staged. {said}. A row with a fault is never staged, and cannot be "
+            "accepted: run the whole job again, and report it if it comes back (docs/checks.md)",
+            findings,
+        )
     if stopping and reason is None:
-        said = ". ".join(f"{finding.check.name}: {finding.message}" for finding in stopping)
         raise StoppedByCheck(
             f"{what} is not staged. {said}. Look at what upstream sent; if it is wrong, run the "
             "day again with refetch; if it is right, accept it with a reason (docs/checks.md)",

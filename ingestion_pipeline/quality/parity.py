@@ -20,7 +20,7 @@ from ingestion_pipeline.quality.counts import CHANGE_PER_DAY
 from ingestion_pipeline.quality.findings import SAMPLES, Finding, some_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     import pyarrow as pa
@@ -28,22 +28,31 @@ if TYPE_CHECKING:
 SAME_PLACE = 1e-7
 """How far two points may lie apart, in degrees: OpenStreetMap's own precision."""
 
-COLUMNS = ("source_ref", "category", "lon", "lat", "osm_timestamp")
-"""What is compared."""
+
+def columns_compared(class_column: str) -> tuple[str, ...]:
+    """Name what is compared: `category` of POIs, `kind` of helper places, and what all have."""
+    return ("source_ref", class_column, "lon", "lat", "osm_timestamp")
 
 
 def check_parity(
-    frame: pa.Table, other: pa.Table, *, as_of: datetime, other_as_of: datetime
+    frame: pa.Table,
+    other: pa.Table,
+    *,
+    class_column: str,
+    as_of: datetime,
+    other_as_of: datetime,
 ) -> Finding:
     """Compare a frame with another of the same day.
 
     Args:
-        frame: The rows that would be staged, with `COLUMNS`.
-        other: The rows that are staged, from the other source.
+        frame: The rows that would be staged, with the columns of `columns_compared`.
+        other: The rows that are staged, from the other source; likewise.
+        class_column: What the rows are: `category`, or `kind` of helper places.
         as_of: The moment whose state the one shows.
         other_as_of: That of the other.
     """
-    mine, theirs = _rows(frame), _rows(other)
+    columns = columns_compared(class_column)
+    mine, theirs = _rows(frame, columns), _rows(other, columns)
     earlier = min(as_of, other_as_of)
     days = abs((as_of - other_as_of).total_seconds()) / 86_400
     both = sorted(mine.keys() & theirs.keys())
@@ -90,8 +99,8 @@ def nothing_to_compare() -> Finding:
     return Finding(PARITY, "good", "nothing to compare: the day is staged from no other source")
 
 
-def _rows(frame: pa.Table) -> Mapping[str, tuple[Any, ...]]:
+def _rows(frame: pa.Table, columns: Sequence[str]) -> Mapping[str, tuple[Any, ...]]:
     return {
         ref: tuple(values)
-        for ref, *values in zip(*(frame.column(name).to_pylist() for name in COLUMNS), strict=True)
+        for ref, *values in zip(*(frame.column(name).to_pylist() for name in columns), strict=True)
     }

@@ -53,8 +53,9 @@ class Change:
         name: Its display name, likewise.
         fields: For `changed`, the columns that differ; empty otherwise.
         cause: `upstream` where the source said something else; `rules` where it said the same of
-            the feature and this pipeline reads it otherwise; `boundary` where a feature came or
-            went and the city's boundary is another one on the two days.
+            the feature and this pipeline reads it otherwise; `links` where only what a feed's
+            place is linked to has changed; where a feature came or went, `boundary` if the city's
+            boundary is another one on the two days, and `upstream or rules` if our rules are.
     """
 
     kind: Literal["added", "changed", "removed"]
@@ -62,7 +63,7 @@ class Change:
     category: str
     name: str | None
     fields: tuple[str, ...]
-    cause: Literal["upstream", "rules", "boundary"]
+    cause: Literal["upstream", "rules", "links", "boundary", "upstream or rules"]
 
 
 def read_day(

@@ -127,16 +127,17 @@ def judgement(engine: sa.Engine, target: Slice) -> Judgement:
     return Judgement(*(staged[name] for name in Judgement._fields))
 
 
-def newest_days(engine: sa.Engine, *, dataset: str, source: str) -> dict[str, date]:
-    """Give the newest staged day of every city that has one."""
+def newest_days(engine: sa.Engine, *, dataset: str, source: str) -> dict[tuple[str, str], date]:
+    """Give the newest staged day of every city, by its slug and boundary, that has one."""
     columns = staged_partition.c
+    by = (columns.city_slug, columns.boundary_ref)
     query = (
-        sa.select(columns.city_slug, sa.func.max(columns.day).label("day"))
+        sa.select(*by, sa.func.max(columns.day).label("day"))
         .where(columns.dataset == dataset, columns.source == source)
-        .group_by(columns.city_slug)
+        .group_by(*by)
     )
     with read_transaction(engine) as connection:
-        return {row.city_slug: row.day for row in connection.execute(query)}
+        return {(row.city_slug, row.boundary_ref): row.day for row in connection.execute(query)}
 
 
 def _counted(

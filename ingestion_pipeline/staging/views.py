@@ -129,7 +129,11 @@ def _day(dataset: str) -> sa.Select[Any]:
 
 
 def _current(dataset: str) -> sa.Select[Any]:
-    """Select the rows of the newest staged day of each city and source: those that have no end."""
+    """Select the rows of the newest staged day of each city: those that have no end.
+
+    All sources of a city's day are staged together, so what that day does not hold any more, such
+    as a feed that was taken out of the cities file, is not current.
+    """
     table, staged = VERSION_TABLES[dataset], staged_partition
     other = staged.alias("other")
     newest = (
@@ -137,7 +141,6 @@ def _current(dataset: str) -> sa.Select[Any]:
         .where(
             other.c.city_slug == staged.c.city_slug,
             other.c.dataset == staged.c.dataset,
-            other.c.source == staged.c.source,
         )
         .scalar_subquery()
     )
@@ -220,8 +223,9 @@ def _change(dataset: str) -> sa.CompoundSelect[Any]:
             sa.case((is_gone, "removed"), else_="changed").label("change"),
             sa.case(
                 (is_gone, pair.c.came_or_went),
-                (before.c.source_hash == after.c.source_hash, "rules"),
-                else_="upstream",
+                (before.c.source_hash != after.c.source_hash, "upstream"),
+                *([(differing == ',"links"', "links")] if "links" in table.columns else []),
+                else_="rules",
             ).label("cause"),
             sa.cast(
                 sa.case(
@@ -269,8 +273,9 @@ def _pairs(dataset: str) -> sa.Subquery:
     """
     earlier, later = staged_partition.alias("earlier"), staged_partition.alias("later")
     came_or_went = sa.case(
-        (earlier.c.boundary_ref == later.c.boundary_ref, sa.literal("upstream")),
-        else_=sa.literal("boundary"),
+        (earlier.c.boundary_ref != later.c.boundary_ref, sa.literal("boundary")),
+        (earlier.c.rules_version != later.c.rules_version, sa.literal("upstream or rules")),
+        else_=sa.literal("upstream"),
     )
     return (
         sa.select(

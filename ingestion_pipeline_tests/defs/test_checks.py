@@ -357,6 +357,17 @@ def test_a_city_that_is_not_enabled_owes_nothing(install: Callable[..., Installa
     assert found.description == "1 of 1 enabled cities lack their latest due day: town since ever"
 
 
+def test_nothing_is_owed_of_days_before_the_first_partition(
+    install: Callable[..., Installation],
+) -> None:
+    here = install(cities=[TOWN], clock=ScriptedClock(NOON), partitions_start=TODAY)
+    assert not coverage(here).passed
+    here = install(
+        cities=[TOWN], clock=ScriptedClock(NOON), partitions_start=TODAY + timedelta(days=1)
+    )
+    assert coverage(here).passed
+
+
 # What Dagster is told
 
 

@@ -135,8 +135,8 @@ def test_the_newest_day_of_every_city_is_known(engine: sa.Engine) -> None:
     stage(engine, 1, ["node/1"])
     stage(engine, 2, ["node/1"], city="perm")
     assert newest_days(engine, dataset="poi", source="osm") == {
-        "kazan": DAY - timedelta(days=1),
-        "perm": DAY - timedelta(days=2),
+        ("kazan", BOUNDARY): DAY - timedelta(days=1),
+        ("perm", BOUNDARY): DAY - timedelta(days=2),
     }
     assert newest_days(engine, dataset="poi", source="feed:x") == {}
 

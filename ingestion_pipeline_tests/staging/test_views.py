@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from ingestion_pipeline.staging.bulk import load
 from ingestion_pipeline.staging.database import write_transaction
 from ingestion_pipeline.staging.days import Change, Slice, difference
-from ingestion_pipeline.staging.slices import SliceInput, replace_slices
+from ingestion_pipeline.staging.slices import SliceInput, replace_slice, replace_slices
 from ingestion_pipeline.staging.tables import (
     CLASS_COLUMNS,
     VERSION_TABLES,
@@ -147,11 +147,12 @@ def test_every_history_is_told_by_the_views_as_a_plain_dictionary_would(
     assert all(row["as_of"] == evidence_of(row["day"]).as_of for row in rows)
 
     rows = read(engine, names.current, city)
+    newest = max(day for days in model.values() for day in days)
     assert sorted((row["source"], row["day"], row["source_ref"], row["name"]) for row in rows) == (
         sorted(
-            (source, max(days), ref, content)
+            (source, newest, ref, content)
             for source, days in model.items()
-            for ref, content in days[max(days)].items()
+            for ref, content in days.get(newest, {}).items()
         )
     )
 
@@ -249,6 +250,50 @@ def test_what_comes_and_goes_with_a_changed_boundary_is_told_so(
         ("changed", "upstream"),
         ("added", "boundary"),
     ]
+
+
+@DATASETS
+def test_what_comes_and_goes_when_our_rules_change_too_is_not_said_to_be_the_worlds(
+    engine: sa.Engine, dataset: str
+) -> None:
+    suffix = "#toilets" if dataset == "helper" else ""
+    _stage(engine, dataset, DAY, ROWS[dataset]({f"node/1{suffix}": "a"}))
+    after = ROWS[dataset]({f"node/3{suffix}": "a"})
+    _stage(engine, dataset, days_after(1), after, rules_version="of another release")
+    changes = difference(engine, Slice("kazan", dataset, "osm", DAY), days_after(1))
+    assert {change.cause for change in changes} == {"upstream or rules"}
+
+
+def test_a_feeds_place_that_is_linked_otherwise_is_told_so(engine: sa.Engine) -> None:
+    before = helper_rows({"1#toilets": "a"})
+    after = before.set_column(
+        before.column_names.index("links"),
+        "links",
+        pa.array(['[{"source":"osm","source_ref":"node/1#toilets"}]']),
+    )
+    _stage(engine, "helper", DAY, before)
+    _stage(engine, "helper", days_after(1), after)
+    changes = difference(engine, Slice("kazan", "helper", "osm", DAY), days_after(1))
+    assert [(change.cause, change.fields) for change in changes] == [("links", ("links",))]
+
+
+def test_a_source_that_the_newest_day_does_not_hold_is_not_current(engine: sa.Engine) -> None:
+    rows = helper_rows({"1#toilets": "a"})
+    for day, sources in ((DAY, ("osm", "feed:city")), (days_after(1), ("osm",))):
+        for source in sources:
+            replace_slice(
+                engine,
+                Slice("kazan", "helper", source, day),
+                rows,
+                rejections=(),
+                evidence=evidence_of(day),
+                claim=claim_key(engine, "kazan", day, job_type="helpers_import"),
+                now=NOW,
+            )
+    current = view("helper_place_current")
+    with engine.connect() as connection:
+        found = connection.execute(sa.select(current.c.source, current.c.day)).all()
+    assert [tuple(row) for row in found] == [("osm", days_after(1))]
 
 
 @DATASETS

@@ -93,7 +93,7 @@ def build_helper_assets(
         "(toilets, drinking water, cash, ...), derived ones with their parents. Writes only what "
         "changed, in one transaction with the run's SUCCEEDED. The checks come first; set "
         "`accept.reason` in the run config to stage a day that they stop.",
-        check_specs=build_check_specs("helper_places", partitions),
+        check_specs=build_check_specs("helper_places", partitions, dataset=HELPER.name),
     )
     def helper_places(
         context: dg.AssetExecutionContext,
@@ -103,6 +103,7 @@ def build_helper_assets(
         yield from with_check_results(
             lambda: step(context, workshop, partial(stage_helpers, accept=config.accept)),
             kept=lambda: judgement(workshop.engine, _slice(city_day(context))),
+            dataset=HELPER.name,
         )
 
     return [helper_snapshot, helper_places]

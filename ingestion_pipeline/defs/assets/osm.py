@@ -110,7 +110,7 @@ def build_osm_assets(
         description="The day's slice of `poi_ingestion_staging`: versions of POIs with their "
         "validity. Writes only what changed, in one transaction with the run's SUCCEEDED. The "
         "checks come first; set `accept.reason` in the run config to stage a day that they stop.",
-        check_specs=build_check_specs("poi_staging", partitions),
+        check_specs=build_check_specs("poi_staging", partitions, dataset=POI.name),
     )
     def poi_staging(
         context: dg.AssetExecutionContext,
@@ -120,6 +120,7 @@ def build_osm_assets(
         yield from with_check_results(
             lambda: step(context, workshop, partial(stage_pois, accept=config.accept)),
             kept=lambda: judgement(workshop.engine, _slice(city_day(context))),
+            dataset=POI.name,
         )
 
     return [osm_snapshot, osm_pois, poi_staging]

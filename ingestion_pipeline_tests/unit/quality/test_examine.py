@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingestion_pipeline.quality.catalogue import CHECKS, PARITY
+from ingestion_pipeline.quality.catalogue import CHECKS, COUNTS, PARITY, UNCLASSIFIED, checks_of
 from ingestion_pipeline.quality.census import census_of, language_keys
 from ingestion_pipeline.quality.errors import AcceptanceWithoutReason, StoppedByCheck
 from ingestion_pipeline.quality.examine import examine, reason_of, require_accepted
@@ -16,14 +16,17 @@ BAD = [Finding(check, "stop", f"{check.name} is wrong") for check in CHECKS if c
 
 
 def test_every_check_is_run_once_in_the_order_in_which_it_is_shown() -> None:
-    found = examine(frame(), census({"amenity/cafe": 3}), [], window=WINDOW)
-    assert [each.check for each in found] == [check for check in CHECKS if check != PARITY]
+    for dataset in ("poi", "helper"):
+        checks = checks_of(dataset)
+        found = examine(frame(), census({"amenity/cafe": 3}), [], window=WINDOW, checks=checks)
+        assert [each.check for each in found] == [check for check in checks if check != PARITY]
+    assert set(checks_of("poi")) - set(checks_of("helper")) == {UNCLASSIFIED}
 
 
 def test_a_check_that_does_not_block_never_stops_a_day() -> None:
     worst = census({"shop": 1000}, hours=(100, 100), names=(0, 100))
     history = past({"shop/clothes": 1000}, hours=(0, 100), names=(100, 100))
-    found = examine(frame(), worst, history, window=WINDOW)
+    found = examine(frame(), worst, history, window=WINDOW, checks=CHECKS)
     assert {each.check.name for each in found if each.verdict != "good"} == {
         "counts",
         "unclassified",
@@ -68,13 +71,21 @@ def test_a_day_that_is_stopped_says_every_reason_and_what_to_do() -> None:
     words = str(caught.value)
     assert words.startswith("kazan poi from osm on 2026-03-01 is not staged. counts: counts is ")
     assert all(f"{each.check.name}: {each.message}" in words for each in BAD)
-    assert "with refetch" in words
-    assert "accept it with a reason" in words
     assert caught.value.findings == [GOOD, *BAD]
+    with pytest.raises(StoppedByCheck, match=r"with refetch.*accept it with a reason"):
+        require_accepted([Finding(COUNTS, "stop", "too few")], None, what="x")
 
 
 def test_a_reason_lets_a_stopped_day_pass_and_is_kept() -> None:
-    assert require_accepted([GOOD, *BAD], "the park was closed", what="x") == "the park was closed"
+    few = Finding(COUNTS, "stop", "too few")
+    assert require_accepted([GOOD, few], "the park was closed", what="x") == "the park was closed"
+
+
+@pytest.mark.parametrize("fault", [each for each in BAD if each.check != COUNTS], ids=str)
+def test_no_reason_lets_a_row_with_a_fault_pass(fault: Finding) -> None:
+    few = Finding(COUNTS, "stop", "too few")
+    with pytest.raises(StoppedByCheck, match="cannot be accepted"):
+        require_accepted([few, fault], "the park was closed", what="x")
 
 
 def test_a_reason_that_was_not_needed_is_not_kept() -> None:

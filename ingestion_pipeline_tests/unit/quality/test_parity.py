@@ -34,7 +34,13 @@ def rows(refs: list[str], **edited: datetime) -> pa.Table:
 
 
 def compare(one: pa.Table, other: pa.Table, *, hours_apart: float = 0) -> Finding:
-    return check_parity(one, other, as_of=AS_OF + timedelta(hours=hours_apart), other_as_of=AS_OF)
+    return check_parity(
+        one,
+        other,
+        class_column="category",
+        as_of=AS_OF + timedelta(hours=hours_apart),
+        other_as_of=AS_OF,
+    )
 
 
 def test_equal_frames_agree() -> None:
@@ -104,7 +110,7 @@ def test_a_real_answer_and_a_real_extract_of_one_moment_differ_only_in_what_was_
     asked = shaped(overpass.read([answer], area=area))
     read = shaped(extract.read(osm_test_data / "extracts/monaco-2023-12-26.osm.pbf", area=area))
     moment = datetime.combine(date(2023, 12, 26), datetime.min.time(), UTC)
-    found = check_parity(asked, read, as_of=moment, other_as_of=moment)
+    found = check_parity(asked, read, class_column="category", as_of=moment, other_as_of=moment)
     numbers = {words: count for words, count, _ in found.rows}
     # The recorded query asked for fewer keys than ours, so all else is missing, and nothing else.
     assert found.verdict == "warn"
