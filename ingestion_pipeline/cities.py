@@ -123,6 +123,7 @@ class City:
         languages: The fallback chain for display names, best first.
         local_language: The language that a plain `name` is in, or None.
         minimum_pois: A day with fewer POIs is refused.
+        minimum_helpers: A day with fewer helper places in OpenStreetMap is refused.
         maximum_age_hours: How old the data of the current day may be.
         enabled: Whether it is to be staged every day; any city can be run by hand.
         feeds: Where its helper places come from, beside OpenStreetMap.
@@ -140,6 +141,7 @@ class City:
     languages: tuple[str, ...]
     local_language: str | None
     minimum_pois: int
+    minimum_helpers: int
     maximum_age_hours: int
     enabled: bool
     feeds: tuple[Feed, ...] = ()
@@ -408,6 +410,7 @@ KEYS: Mapping[str, Key] = {
     "languages": Key(_languages),
     "local_language": Key(_local_language, required=False),
     "minimum_pois": Key(whole_number),
+    "minimum_helpers": Key(whole_number, required=False),
     "maximum_age_hours": Key(_hours, required=False),
     "enabled": Key(_flag),
 }
@@ -454,6 +457,7 @@ def _defaults(reading: Mapping[str, Any]) -> dict[str, Any]:
         "osm_extract": None,
         "osm_region": reading["slug"],
         "local_language": None,
+        "minimum_helpers": 1,
         "maximum_age_hours": DEFAULT_MAXIMUM_AGE_HOURS,
     }
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from ingestion_pipeline.cities import CitiesFileError, UnknownCity, load_cities
+from ingestion_pipeline.datasets import DATASETS
 from ingestion_pipeline.errors import IngestionError
 from ingestion_pipeline.identity import JobType
 from ingestion_pipeline.settings import SettingsError, load_settings
@@ -53,11 +54,8 @@ BY_US = {
 }
 """What is said of a change by its cause."""
 
-THINGS = {"poi": "POIs", "helper": "helper places"}
-"""What the rows of each dataset are called."""
-
 CLASSES = {"poi": "categories", "helper": "kinds"}
-"""What they are counted by."""
+"""What the rows of each dataset are counted by."""
 
 
 class _Day(click.ParamType[date]):
@@ -83,7 +81,7 @@ def _of_slice(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--source", default="osm", show_default=True, help="Or 'feed:<slug>'."),
         click.option(
             "--dataset",
-            type=click.Choice(list(THINGS)),
+            type=click.Choice(list(CLASSES)),
             default="poi",
             show_default=True,
             help="Points of interest, or helper places.",
@@ -358,7 +356,7 @@ def export(
     path = output or Path("-".join([slug, *told, f"{day}.{format_}"]))
     target = _slice(city, day, dataset=dataset, source=source)
     count = export_day(_database(settings), target, path=path, format=format_)
-    click.echo(f"{count:,} {THINGS[dataset]} of {slug} on {day} written to {path}")
+    click.echo(f"{count:,} {DATASETS[dataset].things} of {slug} on {day} written to {path}")
 
 
 @main.command()
@@ -651,7 +649,7 @@ def _report_success(
         click.echo(f"\n{name}, {day}: nothing to do: {why}")
         return
     click.echo(f"\n{name}, {day}: SUCCEEDED")
-    _print_table(report.HEAD, report.lines(result, job.chain, things=THINGS[job.dataset]))
+    _print_table(report.HEAD, report.lines(result, job.chain, things=DATASETS[job.dataset].things))
     engine = _database(settings)
     slices = slices_of_day(engine, city.slug, day, dataset=job.dataset)
     if len(slices) > 1:
@@ -673,7 +671,7 @@ def _report_success(
     click.echo(f"\nthe biggest {CLASSES[job.dataset]}:")
     meaning = _meaning_in(job.dataset)
     _print_table(
-        (THINGS[job.dataset], "name", "meaning"),
+        (DATASETS[job.dataset].things, "name", "meaning"),
         [(f"{count:,}", each, meaning(each) or "") for each, count in counts],
     )
     click.echo(f"\nthe rows are in {describe(engine)}, table {target.table.name}")

@@ -16,6 +16,8 @@ from ingestion_pipeline.osm.selection import POIS, Selection
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ingestion_pipeline.cities import City
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -23,15 +25,24 @@ class Dataset:
 
     Attributes:
         name: Its name in keys, slices and manifests.
+        things: What its rows are called.
+        minimum_key: The key of the cities file that asserts how many there are at least.
         selection: Which objects are asked for.
         rules_version: Names the rules that make rows out of them.
         code: The packages, whose code has a hand in the rows.
     """
 
     name: str
+    things: str
+    minimum_key: str
     selection: Selection
     rules_version: Callable[[], str]
     code: tuple[str, ...]
+
+    def minimum_of(self, city: City) -> int:
+        """Give the asserted minimum of a city."""
+        minimum: int = getattr(city, self.minimum_key)
+        return minimum
 
 
 def _poi_rules() -> str:
@@ -53,9 +64,11 @@ _CODE = (
     "ingestion_pipeline.text",
 )
 
-POI = Dataset("poi", POIS, _poi_rules, _CODE)
+POI = Dataset("poi", "POIs", "minimum_pois", POIS, _poi_rules, _CODE)
 HELPER = Dataset(
     "helper",
+    "helper places",
+    "minimum_helpers",
     Selection(closed_tags=kinds.CLOSED_TAGS, in_lists=True),
     _helper_rules,
     (*_CODE, "ingestion_pipeline.helpers"),

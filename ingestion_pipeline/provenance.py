@@ -62,7 +62,7 @@ def evidence_of(city: City, manifest: Manifest) -> SliceEvidence:
                 *(version(library) for library in _LIBRARIES),
                 # Of the city, what its rows and the acceptance of its day depend on.
                 *(city.boundary_key, list(city.bbox), dict(city.name), list(city.languages)),
-                *(city.local_language, city.country, city.minimum_pois),
+                *(city.local_language, city.country, dataset.minimum_of(city)),
             ]
         ),
     )

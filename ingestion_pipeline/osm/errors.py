@@ -207,6 +207,6 @@ class NoEvidenceForDay(DishonestDay):
 
 
 class TooFewPois(DishonestDay):
-    """Fewer POIs than the city's asserted minimum."""
+    """Fewer POIs, or helper places, than the city's asserted minimum."""
 
     code = "too_few_pois"

@@ -80,17 +80,25 @@ def require_true_on(
         )
 
 
-def require_enough(pois: int, *, minimum: int, city: str, day: date) -> None:
-    """Refuse a day with fewer POIs than the city's asserted minimum.
+def require_enough(rows: int, *, minimum: int, city: str, day: date, things: str, key: str) -> None:
+    """Refuse a day with fewer rows than the city's asserted minimum.
 
     An upstream that lost its data answers with a small, well-formed result.
+
+    Args:
+        rows: How many there are.
+        minimum: How many there have to be.
+        city: The city's slug.
+        day: The UTC day.
+        things: What the rows are.
+        key: The key of the cities file that asserts the minimum.
 
     Raises:
         TooFewPois: There are fewer.
     """
-    if pois < minimum:
+    if rows < minimum:
         raise TooFewPois(
-            f"{city} has {pois} POIs on {day}, fewer than its minimum of {minimum}; look at what "
-            "upstream sent, then run the day again with refetch, or lower minimum_pois in the "
+            f"{city} has {rows} {things} on {day}, fewer than its minimum of {minimum}; look at "
+            f"what upstream sent, then run the day again with refetch, or lower {key} in the "
             "cities file if the city is that small"
         )

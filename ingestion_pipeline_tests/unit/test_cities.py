@@ -83,6 +83,7 @@ def test_a_city_has_what_the_file_says(file: Path) -> None:
         osm_extract='"https://example.org/{region}-{day}.osm.pbf"',
         osm_region='"russia/kazan"',
         local_language='"ru"',
+        minimum_helpers="150",
         maximum_age_hours="48",
     )
     assert city == City(
@@ -98,6 +99,7 @@ def test_a_city_has_what_the_file_says(file: Path) -> None:
         languages=("ru", "en"),
         local_language="ru",
         minimum_pois=1000,
+        minimum_helpers=150,
         maximum_age_hours=48,
         enabled=True,
     )
@@ -110,6 +112,7 @@ def test_a_city_has_what_the_file_says(file: Path) -> None:
 def test_what_is_left_out_has_its_default(file: Path) -> None:
     city = one(file)
     assert city.osm_source is None
+    assert city.minimum_helpers == 1
     assert city.osm_extract is None
     assert city.osm_region == "kazan"
     assert city.maximum_age == timedelta(hours=36)

@@ -198,7 +198,14 @@ def _normalized(workshop: Workshop, work: Work, manifest: Manifest) -> "Pois":
         country=city.country,
         taxonomy=Taxonomy.load(),
     )
-    require_enough(pois.table.num_rows, minimum=city.minimum_pois, city=city.slug, day=work.day)
+    require_enough(
+        pois.table.num_rows,
+        minimum=POI.minimum_of(city),
+        city=city.slug,
+        day=work.day,
+        things=POI.things,
+        key=POI.minimum_key,
+    )
     return replace(pois, rejections=reading.rejections + pois.rejections)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -72,6 +73,14 @@ def test_only_stale_data_may_mend_itself() -> None:
 
 
 def test_a_day_below_the_minimum_is_refused_with_both_numbers() -> None:
-    require_enough(1000, minimum=1000, city="kazan", day=TODAY)
-    with pytest.raises(TooFewPois, match=r"kazan has 999 POIs on 2026-11-20, fewer than.* 1000"):
-        require_enough(999, minimum=1000, city="kazan", day=TODAY)
+    asserted: dict[str, Any] = {
+        "minimum": 1000,
+        "city": "kazan",
+        "day": TODAY,
+        "things": "helper places",
+        "key": "minimum_helpers",
+    }
+    require_enough(1000, **asserted)
+    few = r"kazan has 999 helper places on 2026-11-20, fewer than.* 1000.* lower minimum_helpers in"
+    with pytest.raises(TooFewPois, match=few):
+        require_enough(999, **asserted)
