@@ -48,7 +48,7 @@ _OF_THE_WHOLE = frozenset(
 """Details that a place's tag says of the place as a whole, and so not of what is in it: the beds of
 a hotel are not those of its left luggage."""
 
-_WITH_EVERY_KIND = ("charge",)
+_WITH_EVERY_KIND = ("charge", "seasonal")
 _ACCESS_IN_A_VALUE = ("customers", "permissive", "public")
 """Values of a secondary tag that say who may use what is there."""
 

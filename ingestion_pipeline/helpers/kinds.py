@@ -79,7 +79,7 @@ _KINDS = (
             "fountain": ("drinking", "bubbler", "drinking_fountain"),
         },
         denied_by="drinking_water",
-        details=("bottle", "seasonal", "fountain", "drinking_water:", "free_water:"),
+        details=("bottle", "fountain", "drinking_water:", "free_water:"),
     ),
     Kind(
         "shower",
