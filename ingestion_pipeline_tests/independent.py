@@ -93,7 +93,7 @@ class Thing:
         west, south, east, north = bbox
         return bool(west <= round(point.x, 7) < east and south <= round(point.y, 7) < north)
 
-    def point(self) -> shapely.Point | None:
+    def point(self) -> Any | None:
         """Give a point on its largest part."""
         if self.geometry is None:
             return None

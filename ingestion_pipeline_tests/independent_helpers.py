@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 PRESENT = "yes customers designated limited permissive public"
 
 
-def kinds_of(tags: Mapping[str, str]) -> set[str]:  # noqa: C901, PLR0912 - plain on purpose
+def kinds_of(tags: Mapping[str, str]) -> set[str]:  # noqa: C901, PLR0912, PLR0915 - plain on purpose
     """Name the kinds of an object's helpers."""
 
     def says(key: str, words: str) -> bool:
-        return any(value.strip() in words.split() for value in tags.get(key, "").split(";"))
+        if key not in tags:
+            return False
+        return any(value.strip() in words.split() for value in tags[key].split(";"))
 
     found = set()
     for key, words in (
@@ -33,7 +35,8 @@ def kinds_of(tags: Mapping[str, str]) -> set[str]:  # noqa: C901, PLR0912 - plai
         ("leisure", "picnic_table"),
         ("building", "toilets"),
     ):
-        found |= {word for word in words.split() if says(key, word)}
+        if key in tags:
+            found |= {word for word in words.split() if says(key, word)}
     if says("amenity", "water_point"):
         found.add("drinking_water")
     if says("amenity", "baby_changing nursing_room"):
