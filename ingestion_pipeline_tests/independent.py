@@ -16,9 +16,11 @@ import osmium
 import shapely
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from pathlib import Path
+
+    Selects = Callable[[Mapping[str, str]], bool]
 
 MAIN = {
     "amenity", "attraction", "club", "craft", "healthcare", "historic", "leisure", "memorial",
@@ -85,24 +87,29 @@ class Thing:
 
     def lies_in(self, bbox: tuple[float, float, float, float]) -> bool:
         """Tell whether a point on its largest part lies in a bbox (north and east are not in)."""
-        if self.geometry is None:
+        point = self.point()
+        if point is None:
             return False
-        parts = shapely.get_parts(self.geometry)
-        if shapely.get_dimensions(self.geometry) == 2:
-            point = parts[np.argmax(shapely.area(parts))].point_on_surface()
-        elif shapely.get_dimensions(self.geometry) == 1:
-            line = parts[np.argmax(shapely.length(parts))]
-            point = line.interpolate(0.5, normalized=True)
-        else:
-            point = parts[0]
         west, south, east, north = bbox
         return bool(west <= round(point.x, 7) < east and south <= round(point.y, 7) < north)
 
+    def point(self) -> Any | None:
+        """Give a point on its largest part."""
+        if self.geometry is None:
+            return None
+        parts = shapely.get_parts(self.geometry)
+        if shapely.get_dimensions(self.geometry) == 2:
+            return parts[np.argmax(shapely.area(parts))].point_on_surface()
+        if shapely.get_dimensions(self.geometry) == 1:
+            line = parts[np.argmax(shapely.length(parts))]
+            return line.interpolate(0.5, normalized=True)
+        return parts[0]
+
 
 @cache
-def things_of(path: Path) -> dict[str, Thing]:
+def things_of(path: Path, is_selected: Selects = is_selected) -> dict[str, Thing]:
     """Read all selected objects of an extract: `{"node/1": ...}`."""
-    members = _Members()
+    members = _Members(is_selected)
     members.apply_file(str(path))
     reader = _Reader(members)
     reader.apply_file(str(path), locations=True)
@@ -150,15 +157,16 @@ class _Relation:
 class _Members(osmium.SimpleHandler):
     """Finds the selected relations, and what they are made of."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_selected: Selects) -> None:
         super().__init__()
+        self.is_selected = is_selected
         self.selected: dict[int, _Relation] = {}
         self.ways: set[int] = set()
         self.nodes: set[int] = set()
 
     def relation(self, item: Any) -> None:
         tags = dict(item.tags)
-        if not is_selected(tags):
+        if not self.is_selected(tags):
             return
         ways = [member.ref for member in item.members if member.type == "w"]
         nodes = [member.ref for member in item.members if member.type == "n"]
@@ -177,6 +185,7 @@ class _Reader(osmium.SimpleHandler):
         self.lines: dict[int, Any] = {}
         self.points: dict[int, Any] = {}
         self._members = members
+        self._is_selected = members.is_selected
         self._factory = osmium.geom.WKBFactory()
 
     def node(self, item: Any) -> None:
@@ -186,12 +195,12 @@ class _Reader(osmium.SimpleHandler):
         point = shapely.Point(item.location.lon, item.location.lat)
         if item.id in self._members.nodes:
             self.points[item.id] = point
-        if is_selected(tags):
+        if self._is_selected(tags):
             self.things[f"node/{item.id}"] = Thing(tags, item.version, item.timestamp, point)
 
     def way(self, item: Any) -> None:
         tags = dict(item.tags)
-        selected = is_selected(tags)
+        selected = self._is_selected(tags)
         if not selected and item.id not in self._members.ways:
             return
         known = [
@@ -207,7 +216,7 @@ class _Reader(osmium.SimpleHandler):
             self.things[f"way/{item.id}"] = Thing(tags, item.version, item.timestamp, shape)
 
     def area(self, item: Any) -> None:
-        if is_selected(dict(item.tags)):
+        if self._is_selected(dict(item.tags)):
             kind = "way" if item.from_way() else "relation"
             wkb = self._factory.create_multipolygon(item)
             self.areas[f"{kind}/{item.orig_id()}"] = shapely.from_wkb(bytes.fromhex(wkb))

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 PRESENT = "yes customers designated limited permissive public"
 
 
-def kinds_of(tags: Mapping[str, str]) -> set[str]:  # noqa: C901, PLR0912 - plain on purpose
+def kinds_of(tags: Mapping[str, str]) -> set[str]:  # noqa: C901, PLR0912, PLR0915 - plain on purpose
     """Name the kinds of an object's helpers."""
 
     def says(key: str, words: str) -> bool:
-        return any(value.strip() in words.split() for value in tags.get(key, "").split(";"))
+        if key not in tags:
+            return False
+        return any(value.strip() in words.split() for value in tags[key].split(";"))
 
     found = set()
     for key, words in (
@@ -27,11 +29,14 @@ def kinds_of(tags: Mapping[str, str]) -> set[str]:  # noqa: C901, PLR0912 - plai
         ("amenity", "charging_station post_office post_box clinic waste_basket embassy laundry"),
         ("shop", "supermarket convenience laundry"),
         ("healthcare", "pharmacy hospital dentist clinic"),
-        ("emergency", "defibrillator drinking_water"),
+        ("emergency", "defibrillator"),
+        ("highway", "elevator"),
+        ("amenity", "car_rental"),
         ("leisure", "picnic_table"),
         ("building", "toilets"),
     ):
-        found |= {word for word in words.split() if says(key, word)}
+        if key in tags:
+            found |= {word for word in words.split() if says(key, word)}
     if says("amenity", "water_point"):
         found.add("drinking_water")
     if says("amenity", "baby_changing nursing_room"):
@@ -40,7 +45,7 @@ def kinds_of(tags: Mapping[str, str]) -> set[str]:  # noqa: C901, PLR0912 - plai
         found.add("clinic")
     if says("emergency", "phone"):
         found.add("emergency_phone")
-    if says("office", "diplomatic") or says("diplomatic", "embassy"):
+    if says("office", "diplomatic") or says("diplomatic", "embassy consulate"):
         found.add("embassy")
     if says("tourism", "information") and says(
         "information", "office visitor_centre visitor_center"
@@ -61,9 +66,9 @@ def kinds_of(tags: Mapping[str, str]) -> set[str]:  # noqa: C901, PLR0912 - plai
     if says("amenity", "lost_property_office"):
         found.add("lost_property")
     if (
-        says("highway", "bus_stop")
+        says("highway", "bus_stop platform")
         or says("public_transport", "platform station")
-        or says("railway", "tram_stop halt station platform subway_entrance")
+        or says("railway", "tram_stop halt station platform")
         or says("amenity", "bus_station ferry_terminal")
         or says("aerialway", "station")
     ):
@@ -72,6 +77,12 @@ def kinds_of(tags: Mapping[str, str]) -> set[str]:  # noqa: C901, PLR0912 - plai
         found.add("ticket_machine")
     if says("amenity", "bicycle_repair_station"):
         found.add("bicycle_repair")
+    if says("railway", "subway_entrance train_station_entrance"):
+        found.add("station_entrance")
+    if says("tourism", "wilderness_hut"):
+        found.add("shelter")
+    if says("amenity", "car_sharing"):
+        found.add("car_rental")
     if says("amenity", "parking_entrance"):
         found.add("parking")
     for kind, key, words in (
@@ -80,6 +91,7 @@ def kinds_of(tags: Mapping[str, str]) -> set[str]:  # noqa: C901, PLR0912 - plai
         ("drinking_water", "drinking_water", "yes treated chlorinated"),
         ("drinking_water", "drinking_water:refill", "yes"),
         ("drinking_water", "free_water", "yes customers"),
+        ("drinking_water", "fountain", "drinking bubbler drinking_fountain"),
         ("shower", "shower", PRESENT + " hot cold outdoor indoor"),
         ("baby_change", "changing_table", "yes limited customers"),
         ("baby_change", "diaper", "yes room bench"),
@@ -88,6 +100,10 @@ def kinds_of(tags: Mapping[str, str]) -> set[str]:  # noqa: C901, PLR0912 - plai
         ("picnic_table", "picnic_table", "yes"),
         ("shelter", "shelter", "yes"),
         ("waste_basket", "bin", "yes"),
+        ("waste_basket", "waste_basket", "yes"),
+        ("waste_basket", "waste_bin", "yes"),
+        ("post_office", "post_office", "yes bureau post_annex post_partner"),
+        ("laundry", "washing_machine", "yes"),
         ("pharmacy", "pharmacy", "yes"),
         ("defibrillator", "defibrillator", "yes"),
         ("emergency_phone", "emergency_telephone", "yes"),
@@ -105,8 +121,10 @@ def kinds_of(tags: Mapping[str, str]) -> set[str]:  # noqa: C901, PLR0912 - plai
         ("bicycle_repair", "service:bicycle:diy", "yes"),
         ("charging_station", "fuel:electricity", "yes"),
     ):
-        if says(key, "no"):
-            found.add(f"no {kind}")
         if says(key, words):
             found.add(kind)
-    return {kind for kind in found if not kind.startswith("no ") and f"no {kind}" not in found}
+    for kind in tuple(found):
+        deciding = {"baby_change": "changing_table", "emergency_phone": "emergency_telephone"}
+        if says(deciding.get(kind, kind), "no"):
+            found.remove(kind)
+    return found

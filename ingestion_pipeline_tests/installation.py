@@ -62,6 +62,12 @@ TOWN: dict[str, Any] = {
 }
 """An invented city, as it stands in the cities file."""
 
+ENDS = {
+    "osm_import": ("osm_snapshot", "poi_staging"),
+    "helpers_import": ("helper_snapshot", "helper_places"),
+}
+"""The first and the last asset of each job."""
+
 TABLES = (poi_ingestion_staging, staged_partition, ingestion_rejection, ingestion_run)
 
 DIFFERS_BY_RUN = frozenset(
@@ -106,8 +112,8 @@ class Installation:
     def engine(self) -> sa.Engine:
         return self.workshop.engine
 
-    def job(self) -> dg.JobDefinition:
-        return build_definitions(self.workshop).resolve_job_def("osm_import")
+    def job(self, job_type: str = "osm_import") -> dg.JobDefinition:
+        return build_definitions(self.workshop).resolve_job_def(job_type)
 
     def run(
         self,
@@ -117,14 +123,16 @@ class Installation:
         refetch: bool = False,
         accept: str | None = None,
         tags: Mapping[str, str] | None = None,
+        job_type: str = "osm_import",
     ) -> dg.ExecuteInProcessResult:
-        """Run the job for a partition, or of some assets only."""
+        """Run a job for a partition, or of some assets only."""
+        snapshot, staging = ENDS[job_type]
         ops: dict[str, Any] = {}
-        if not only or "osm_snapshot" in only:
-            ops["osm_snapshot"] = {"config": {"refetch": refetch}}
+        if not only or snapshot in only:
+            ops[snapshot] = {"config": {"refetch": refetch}}
         if accept is not None:
-            ops["poi_staging"] = {"config": {"accept": {"reason": accept}}}
-        return self.job().execute_in_process(
+            ops[staging] = {"config": {"accept": {"reason": accept}}}
+        return self.job(job_type).execute_in_process(
             partition_key=key,
             instance=self.instance,
             raise_on_error=False,

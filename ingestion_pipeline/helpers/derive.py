@@ -9,10 +9,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, get_args
 
 from ingestion_pipeline.hashing import canonical_json, row_hashes
 from ingestion_pipeline.helpers.kinds import KINDS, Kind
+from ingestion_pipeline.helpers.vocabulary import (
+    RESTRICTIONS,
+    STATUS_OF_WORD,
+    Status,
+    understood,
+)
 from ingestion_pipeline.text.hours import normalized_hours
 from ingestion_pipeline.text.names import names_by_language
 
@@ -27,14 +33,24 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Tags = dict[str, str]
 
-RULES = 1
+RULES = 2
 """Raised with every change, here or in `kinds.py`, that changes what a reader sees."""
 
 SAID = ("access", "fee", "wheelchair", "level", "operator")
 """Attributes with a column of their own. A derived helper has those that are said of it
-(`toilets:fee`); of its parent it takes only where it is, and when that is open."""
+(`toilets:fee`); of its parent it takes only where it is, when that is open, and that not everybody
+may go in."""
 
-_OF_THE_PLACE = ("level",)
+_OF_THE_WHOLE = frozenset(
+    {"bicycle", "capacity", "car", "charge", "emergency", "female", "gender_segregated", "male"}
+    | {"material", "network", "scooter", "seats", "supervised", "unisex"}
+)
+"""Details that a place's tag says of the place as a whole, and so not of what is in it: the beds of
+a hotel are not those of its left luggage."""
+
+_WITH_EVERY_KIND = ("charge", "seasonal")
+_ACCESS_IN_A_VALUE = ("customers", "permissive", "public")
+"""Values of a secondary tag that say who may use what is there."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +124,7 @@ def helpers_of(tags: Mapping[str, str]) -> list[Found]:
     found = []
     for kind in _candidates(tags):
         said = {key: _values(tags[key]) for key in kind.secondary if key in tags}
-        if any("no" in values for values in said.values()):
+        if "no" in said.get(kind.denied_by or "", ()):
             continue
         if any(_has_all(tags, rule) for rule in kind.main):
             found.append(Found(kind, None))
@@ -192,8 +208,8 @@ def derive(
             "operator": pa.array([said["operator"] for said in columns], text),
             "attributes": pa.array(
                 [
-                    canonical_json(_details(tag, kind))
-                    for tag, kind in zip(tags, kinds, strict=True)
+                    canonical_json(_details(*each))
+                    for each in zip(tags, kinds, derived_from, strict=True)
                 ],
                 text,
             ),
@@ -242,16 +258,22 @@ def _has_all(tags: Mapping[str, str], rule: Mapping[str, str]) -> bool:
 def _said(tags: Tags, kind: Kind, derived_from: str | None) -> dict[str, str | None]:
     """Give the attributes that are said of a helper; see `SAID`."""
     if derived_from is None:
-        return {key: tags.get(key) for key in SAID}
-    told, value = derived_from.split("=", 1)
-    said = {
-        key: tags.get(f"{told}:{key}", tags.get(f"{kind.name}:{key}"))
-        or (tags.get(key) if key in _OF_THE_PLACE else None)
-        for key in SAID
-    }
-    if value == "customers":
-        said["access"] = said["access"] or value
+        return {key: understood(key, tags.get(key)) for key in SAID}
+    value = derived_from.split("=", 1)[1]
+    said = {key: understood(key, _own(tags, key, kind, derived_from)) for key in SAID}
+    said["level"] = said["level"] or tags.get("level")
+    if said["access"] is None and value in _ACCESS_IN_A_VALUE:
+        said["access"] = understood("access", value)
+    of_the_place = understood("access", tags.get("access"))
+    if said["access"] is None and of_the_place in RESTRICTIONS:
+        said["access"] = of_the_place
     return said
+
+
+def _own(tags: Tags, key: str, kind: Kind, derived_from: str) -> str | None:
+    """Give what is said of a derived helper itself: `toilets:fee`."""
+    told = derived_from.split("=", 1)[0]
+    return tags.get(f"{told}:{key}", tags.get(f"{kind.name}:{key}"))
 
 
 def _opening_hours(tags: Tags, kind: Kind, derived_from: str | None) -> str | None:
@@ -261,29 +283,54 @@ def _opening_hours(tags: Tags, kind: Kind, derived_from: str | None) -> str | No
     return next((tags[key] for key in own if key in tags), None)
 
 
-def _details(tags: Tags, kind: Kind) -> dict[str, str]:
+def _details(tags: Tags, kind: Kind, derived_from: str | None) -> dict[str, str]:
     """Give the attributes that matter for a kind, as they are in OSM."""
-    whole = [key for key in kind.details if not key.endswith(":")]
-    beginnings = tuple(key for key in kind.details if key.endswith(":"))
-    found = {key: tags[key] for key in whole if key in tags}
-    return found | {key: value for key, value in tags.items() if key.startswith(beginnings)}
+    found: dict[str, str] = {}
+    for key in (*kind.details, *_WITH_EVERY_KIND):
+        if key.endswith(":"):
+            found |= {name: value for name, value in tags.items() if name.startswith(key)}
+            continue
+        value = None if derived_from is None else _own(tags, key, kind, derived_from)
+        if value is None and (derived_from is None or key not in _OF_THE_WHOLE):
+            value = tags.get(key)
+        if value is not None:
+            found[key] = value
+    return found
 
 
-_STATUS_BY_FLAG = {
-    "abandoned": "abandoned",
-    "closed": "disused",
-    "demolished": "demolished",
-    "destroyed": "demolished",
-    "disused": "disused",
-    "razed": "demolished",
-    "removed": "demolished",
-}
-_OUT_OF_ORDER = ("broken", "closed", "out_of_order")
+_MAIN_KEYS = frozenset(
+    {"aerialway", "amenity", "club", "craft", "emergency", "healthcare", "highway", "historic"}
+    | {"leisure", "office", "public_transport", "railway", "shop", "tourism"}
+)
+"""Keys that say what a place is; while one of them does, it is in use."""
+
+_OUT_OF_ORDER = ("broken", "closed", "needs_maintenance", "out_of_order")
+_ORDER_OF_STATUS = {status: order for order, status in enumerate(get_args(Status))}
 
 
-def _status(tags: Tags) -> str:
-    """Tell whether a helper can be used, as far as its object says (`disused=yes`)."""
-    for flag, status in _STATUS_BY_FLAG.items():
-        if tags.get(flag) == "yes":
-            return status
-    return "out_of_order" if tags.get("operational_status") in _OUT_OF_ORDER else "operating"
+def _status(tags: Tags) -> Status:
+    """Tell whether a helper can be used, as far as its object says.
+
+    A flag says so (`disused=yes`), or that nothing of the place is left but what it was:
+    `disused:amenity=cafe` or `shop=vacant`, and no other main tag.
+    """
+    flags = [status for word, status in STATUS_OF_WORD.items() if tags.get(word) == "yes"]
+    if flags:
+        return max(flags, key=_ORDER_OF_STATUS.__getitem__)
+    if tags.get("operational_status") in _OUT_OF_ORDER:
+        return "out_of_order"
+    words = [_word(key, value) for key, value in tags.items()]
+    if "" in words:
+        return "operating"
+    gone = [STATUS_OF_WORD[word] for word in words if word is not None]
+    return min(gone, key=_ORDER_OF_STATUS.__getitem__, default="operating")
+
+
+def _word(key: str, value: str) -> str | None:
+    """Give the word that ends a main tag, or nothing; None where the tag is no main one."""
+    prefix, _, prefixed = key.partition(":")
+    if prefixed in _MAIN_KEYS and prefix in STATUS_OF_WORD:
+        return prefix
+    if key not in _MAIN_KEYS or value == "no":
+        return None
+    return value if value in STATUS_OF_WORD else ""

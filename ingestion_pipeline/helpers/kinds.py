@@ -4,10 +4,11 @@ Belongs here: the table of kinds, and what is built from it. Does not belong her
 (`derive.py`) and the kinds that a feed's records have (`feeds.py`).
 
 An object *is* a helper by its main tags (`amenity=toilets`). An object *has* one by a secondary tag
-(`toilets=yes` on a café): then the helper is derived, and the object is its parent. A secondary tag
-that says `no` wins over everything. Values of several (`atm;bank`) count one by one. Source of the
-tags: "Map features" and the pages of the keys in the OSM wiki. docs/helper-kinds.md is made of this
-table, which a test holds.
+(`toilets=yes` on a café): then the helper is derived, and the object is its parent. A `no` of the
+key that denies the kind wins over everything (`toilets=no`); that of any other key is silence: who
+has no toilet for wheelchairs may have one. Values of several (`atm;bank`) count one by one. Source
+of the tags: "Map features" and the pages of the keys in the OSM wiki. docs/helper-kinds.md is made
+of this table, which a test holds.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Kind:
         meaning: What a traveller finds there.
         main: The object is one, if it has all tags of one of these.
         secondary: The object has one, if it has one of these tags.
+        denied_by: The secondary key whose `no` says that there is none, whatever else says so.
         details: Keys of OSM whose values are kept as attributes, beside those that every kind has
             (`derive.py`). One that ends with `:` stands for all keys that begin so.
     """
@@ -42,6 +44,7 @@ class Kind:
     meaning: str
     main: Sequence[Mapping[str, str]] = ()
     secondary: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    denied_by: str | None = None
     details: Sequence[str] = ()
 
 
@@ -62,24 +65,28 @@ _KINDS = (
         "A toilet that may be used.",
         main=_all("amenity=toilets", "building=toilets"),
         secondary={"toilets": PRESENT, "toilets:wheelchair": ("yes", "limited", "designated")},
+        denied_by="toilets",
         details=("female", "male", "unisex", "gender_segregated", "changing_table", "toilets:"),
     ),
     Kind(
         "drinking_water",
         "Water that can be drunk, or a place that refills bottles.",
-        main=_all("amenity=drinking_water", "amenity=water_point", "emergency=drinking_water"),
+        main=_all("amenity=drinking_water", "amenity=water_point"),
         secondary={
             "drinking_water": ("yes", "treated", "chlorinated"),
             "drinking_water:refill": ("yes",),
             "free_water": ("yes", "customers"),
+            "fountain": ("drinking", "bubbler", "drinking_fountain"),
         },
-        details=("bottle", "seasonal", "fountain", "drinking_water:", "free_water:"),
+        denied_by="drinking_water",
+        details=("bottle", "fountain", "drinking_water:", "free_water:"),
     ),
     Kind(
         "shower",
         "A shower.",
         main=_all("amenity=shower"),
         secondary={"shower": (*PRESENT, "hot", "cold", "outdoor", "indoor")},
+        denied_by="shower",
         details=("female", "male", "unisex", "hot_water", "shower:"),
     ),
     Kind(
@@ -91,6 +98,7 @@ _KINDS = (
             "diaper": ("yes", "room", "bench"),
             "baby_changing": ("yes",),
         },
+        denied_by="changing_table",
         details=("changing_table:", "diaper:", "female", "male", "unisex"),
     ),
     Kind(
@@ -98,6 +106,7 @@ _KINDS = (
         "Something to sit on.",
         main=_all("amenity=bench"),
         secondary={"bench": ("yes",)},
+        denied_by="bench",
         details=("backrest", "covered", "seats", "material"),
     ),
     Kind(
@@ -105,20 +114,23 @@ _KINDS = (
         "A table outside, to eat at.",
         main=_all("leisure=picnic_table"),
         secondary={"picnic_table": ("yes",)},
+        denied_by="picnic_table",
         details=("covered",),
     ),
     Kind(
         "shelter",
         "A roof against the weather.",
-        main=_all("amenity=shelter"),
+        main=_all("amenity=shelter", "tourism=wilderness_hut"),
         secondary={"shelter": ("yes",)},
+        denied_by="shelter",
         details=("shelter_type", "covered", "bench"),
     ),
     Kind(
         "waste_basket",
         "A place for litter.",
         main=_all("amenity=waste_basket"),
-        secondary={"bin": ("yes",)},
+        secondary={"bin": ("yes",), "waste_basket": ("yes",), "waste_bin": ("yes",)},
+        denied_by="waste_basket",
         details=("waste",),
     ),
     # Health and emergencies
@@ -127,6 +139,7 @@ _KINDS = (
         "Medicines.",
         main=_all("amenity=pharmacy", "healthcare=pharmacy"),
         secondary={"pharmacy": ("yes",)},
+        denied_by="pharmacy",
         details=("dispensing", "drive_through"),
     ),
     Kind(
@@ -158,6 +171,7 @@ _KINDS = (
         "An automated external defibrillator.",
         main=_all("emergency=defibrillator"),
         secondary={"defibrillator": ("yes",)},
+        denied_by="defibrillator",
         details=("indoor", "defibrillator:"),
     ),
     Kind(
@@ -165,13 +179,16 @@ _KINDS = (
         "A telephone for emergencies.",
         main=_all("emergency=phone"),
         secondary={"emergency_telephone": ("yes",)},
+        denied_by="emergency_telephone",
         details=("emergency_telephone_code",),
     ),
     Kind("police", "The police.", main=_all("amenity=police")),
     Kind(
         "embassy",
         "An embassy or a consulate.",
-        main=_all("amenity=embassy", "office=diplomatic", "diplomatic=embassy"),
+        main=_all(
+            "amenity=embassy", "office=diplomatic", "diplomatic=embassy", "diplomatic=consulate"
+        ),
         details=("country", "target", "diplomatic", "embassy", "consulate"),
     ),
     # Money
@@ -180,6 +197,7 @@ _KINDS = (
         "Cash from a machine.",
         main=_all("amenity=atm"),
         secondary={"atm": ("yes",)},
+        denied_by="atm",
         details=("cash_in", "currency:", "atm:", "network"),
     ),
     Kind("bank", "A bank.", main=_all("amenity=bank"), details=("currency:",)),
@@ -188,6 +206,7 @@ _KINDS = (
         "Money of another country.",
         main=_all("amenity=bureau_de_change"),
         secondary={"bureau_de_change": ("yes",), "currency_exchange": ("yes",)},
+        denied_by="bureau_de_change",
         details=("currency:",),
     ),
     # To find one's way, and to keep in touch
@@ -218,6 +237,7 @@ _KINDS = (
             "internet_access": ("yes", "wlan", "wifi", "public", "terminal", "wired", "service"),
             "wifi": ("yes", "free"),
         },
+        denied_by="internet_access",
         details=("internet_access:",),
     ),
     Kind("public_phone", "A public telephone.", main=_all("amenity=telephone")),
@@ -226,16 +246,25 @@ _KINDS = (
         "A socket for a telephone.",
         main=_all("amenity=device_charging_station"),
         secondary={"device_charging": ("yes",), "power_supply": ("yes",)},
+        denied_by="device_charging",
         details=("socket:", "power_supply:"),
     ),
     Kind("mobile_phone_shop", "A SIM card.", main=_all("shop=mobile_phone")),
-    Kind("post_office", "A post office.", main=_all("amenity=post_office")),
+    Kind(
+        "post_office",
+        "A post office, or a shop that does its work.",
+        main=_all("amenity=post_office"),
+        secondary={"post_office": ("yes", "bureau", "post_annex", "post_partner")},
+        denied_by="post_office",
+        details=("post_office:",),
+    ),
     Kind("post_box", "A letter box.", main=_all("amenity=post_box"), details=("collection_times",)),
     Kind(
         "luggage_storage",
         "A place to leave luggage.",
         main=_all("amenity=luggage_locker", "amenity=left_luggage", "amenity=luggage_storage"),
         secondary={"luggage_locker": ("yes",), "luggage_storage": ("yes",)},
+        denied_by="luggage_storage",
         details=("capacity",),
     ),
     Kind("lost_property", "What was lost and found.", main=_all("amenity=lost_property_office")),
@@ -251,7 +280,7 @@ _KINDS = (
             "railway=halt",
             "railway=station",
             "railway=platform",
-            "railway=subway_entrance",
+            "highway=platform",
             "amenity=bus_station",
             "amenity=ferry_terminal",
             "aerialway=station",
@@ -260,6 +289,18 @@ _KINDS = (
             *("bus", "tram", "trolleybus", "train", "light_rail", "subway", "ferry", "monorail"),
             *("aerialway", "network", "ref", "local_ref", "shelter", "bench", "tactile_paving"),
         ),
+    ),
+    Kind(
+        "station_entrance",
+        "A way into a station, such as that from the street to the underground.",
+        main=_all("railway=subway_entrance", "railway=train_station_entrance"),
+        details=("ref", "entrance", "network", "tactile_paving"),
+    ),
+    Kind(
+        "elevator",
+        "A lift, for those with luggage, a pram or a wheelchair.",
+        main=_all("highway=elevator"),
+        details=("indoor", "capacity", "handrail", "tactile_paving"),
     ),
     Kind("taxi", "A rank of taxis.", main=_all("amenity=taxi"), details=("capacity",)),
     Kind(
@@ -288,6 +329,12 @@ _KINDS = (
         details=("service:bicycle:",),
     ),
     Kind(
+        "car_rental",
+        "A car to hire or to share.",
+        main=_all("amenity=car_rental", "amenity=car_sharing"),
+        details=("capacity", "network"),
+    ),
+    Kind(
         "charging_station",
         "Electricity for a vehicle.",
         main=_all("amenity=charging_station"),
@@ -308,6 +355,7 @@ _KINDS = (
         "laundry",
         "Clean clothes.",
         main=_all("shop=laundry", "amenity=laundry"),
+        secondary={"washing_machine": ("yes",)},
         details=("self_service",),
     ),
 )

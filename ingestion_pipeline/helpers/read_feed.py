@@ -15,6 +15,7 @@ import numpy as np
 from ingestion_pipeline.hashing import canonical_json, row_hashes
 from ingestion_pipeline.helpers.errors import FeedShrunken, FeedSwapped
 from ingestion_pipeline.helpers.records import read_records
+from ingestion_pipeline.helpers.vocabulary import understood
 from ingestion_pipeline.points import representative_points
 from ingestion_pipeline.text.hours import normalized_hours
 from ingestion_pipeline.text.names import names_by_language
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     FloatArray = npt.NDArray[np.float64]
 
-FEED_RULES = 1
+FEED_RULES = 2
 """Raised with every change, here or in `records.py`, that changes what a reader sees."""
 
 SHRUNKEN_SHARE = 0.5
@@ -394,7 +395,10 @@ def _table(
             "lat": pa.array(lat, pa.float64()),
             "point_source": pa.array(point_source, text),
             "geom_quality": pa.array(quality, text),
-            **{name: column([value.of(name) for value in values]) for name in _TEXT_COLUMNS[:3]},
+            **{
+                name: column([understood(name, value.of(name)) for value in values])
+                for name in _TEXT_COLUMNS[:3]
+            },
             "opening_hours": column(hours),
             **{name: column([value.of(name) for value in values]) for name in _TEXT_COLUMNS[3:]},
             "attributes": column([canonical_json(value.attributes()) for value in values]),

@@ -23,9 +23,10 @@ import ingestion_pipeline
 from ingestion_pipeline import cli
 from ingestion_pipeline.cities import KEYS
 from ingestion_pipeline.defs import reconcile, work
+from ingestion_pipeline.defs.assets.helpers import SOURCE
 from ingestion_pipeline.defs.coverage import HOUR
 from ingestion_pipeline.errors import IngestionError
-from ingestion_pipeline.helpers import feeds
+from ingestion_pipeline.helpers import feeds, vocabulary
 from ingestion_pipeline.helpers.acquire import FeedAcquisition
 from ingestion_pipeline.helpers.feeds import AsOfSource
 from ingestion_pipeline.helpers.licences import LICENCES
@@ -49,6 +50,7 @@ from ingestion_pipeline.staging.days import Change
 from ingestion_pipeline.staging.history import HISTORY_DAYS
 from ingestion_pipeline.staging.slices import RejectedObject, replace_slice
 from ingestion_pipeline.staging.views import VIEWS, definitions
+from ingestion_pipeline_tests.feed_server import TOILETS, feed_of
 from ingestion_pipeline_tests.staged import (
     NOW,
     claim_key,
@@ -219,6 +221,12 @@ class TestErrors:
         }
 
 
+def source_of_feeds() -> str:
+    """Give the source of a feed's places, with `<slug>` where the feed's slug stands."""
+    feed = feed_of(TOILETS)
+    return feed.source.replace(feed.slug, "<slug>")
+
+
 class TestDataDictionary:
     @pytest.mark.parametrize("table", tables.metadata.sorted_tables, ids=lambda table: table.name)
     def test_every_column_of_a_table_is_documented_in_order(self, table: sa.Table) -> None:
@@ -260,6 +268,11 @@ class TestDataDictionary:
         [
             ("### `geom_quality`", get_args(features.GeomQuality)),
             ("### `status`", get_args(Status)),
+            ("### `access`", get_args(vocabulary.Access)),
+            ("### `fee`", get_args(vocabulary.Fee)),
+            ("### `wheelchair`", get_args(vocabulary.Wheelchair)),
+            ("### Status of a helper place", get_args(vocabulary.Status)),
+            ("### Source of a helper place", (SOURCE, source_of_feeds())),
             (
                 "### `reason`",
                 {*get_args(features.RejectionReason), *get_args(FeedRejectionReason)},

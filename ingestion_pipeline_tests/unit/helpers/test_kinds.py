@@ -57,6 +57,43 @@ def test_a_secondary_tag_that_says_no_or_nothing_gives_none(tags: dict[str, str]
 
 def test_no_wins_over_the_main_tag() -> None:
     assert found(amenity="water_point", drinking_water="no") == {}
+    assert found(amenity="cafe", drinking_water="no", free_water="yes") == {}
+
+
+@pytest.mark.parametrize(
+    ("tags", "kinds"),
+    [
+        ({"amenity": "toilets", "toilets:wheelchair": "no"}, {"toilets": None}),
+        ({"toilets": "yes", "toilets:wheelchair": "no"}, {"toilets": "toilets=yes"}),
+        ({"toilets:wheelchair": "no"}, {}),
+        ({"drinking_water": "yes", "free_water": "no"}, {"drinking_water": "drinking_water=yes"}),
+        ({"amenity": "luggage_storage", "luggage_locker": "no"}, {"luggage_storage": None}),
+        ({"internet_access": "wlan", "wifi": "no"}, {"internet_access": "internet_access=wlan"}),
+        (
+            {"amenity": "bicycle_repair_station", "service:bicycle:repair": "no"},
+            {"bicycle_repair": None},
+        ),
+    ],
+    ids=str,
+)
+def test_a_no_to_a_special_form_takes_nothing_away(
+    tags: dict[str, str], kinds: dict[str, str | None]
+) -> None:
+    assert found(**tags) == kinds
+
+
+def test_a_kind_is_denied_by_one_of_its_secondary_keys() -> None:
+    for kind in KINDS.values():
+        assert kind.denied_by is None or kind.denied_by in kind.secondary
+
+
+def test_what_runs_only_when_the_mains_fail_is_no_drinking_water() -> None:
+    assert found(emergency="drinking_water", man_made="water_well") == {}
+
+
+def test_an_entrance_is_no_stop() -> None:
+    assert found(railway="subway_entrance") == {"station_entrance": None}
+    assert found(entrance="main") == {}
 
 
 def test_values_of_several_count_one_by_one() -> None:
@@ -95,7 +132,7 @@ def agrees_on_every_object(path: Path) -> int:
     """Compare with the second telling; give the number of helpers."""
     count = 0
     item: Any
-    for item in osmium.FileProcessor(str(path)):
+    for item in osmium.FileProcessor(str(path)).with_filter(osmium.filter.EmptyTagFilter()):
         tags = {tag.k: tag.v for tag in item.tags}
         ours = {kind.name for kind, _ in helpers_of(tags)}
         assert ours == kinds_of(tags), tags

@@ -1,0 +1,160 @@
+"""What is said of a helper: its own attributes, those of the place around it, and its status."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, get_args
+
+import pytest
+import shapely
+
+from ingestion_pipeline.helpers import vocabulary
+from ingestion_pipeline.helpers.derive import OsmObjects, derive
+from ingestion_pipeline.helpers.vocabulary import understood
+from ingestion_pipeline.osm import taxonomy
+from ingestion_pipeline.text.names import Namer
+
+HOURS = "Mo-Fr 08:00-19:00"
+
+
+def helper(kind: str, **tags: str) -> dict[str, Any]:
+    """Give the row of one kind that an object with these tags has."""
+    objects = OsmObjects(
+        source_ref=["node/1"],
+        osm_type=["node"],
+        osm_id=[1],
+        osm_version=[1],
+        osm_timestamp=[None],
+        tags=[tags],
+        geometry=[shapely.to_wkb(shapely.Point(10, 50))],
+        geom_quality=["exact"],
+        lon=[10.0],
+        lat=[50.0],
+        point_source=["node"],
+    )
+    made = derive(objects, namer=Namer(["en"], None), licence="ODbL-1.0", attribution="© OSM")
+    (row,) = (row for row in made.table.to_pylist() if row["kind"] == kind)
+    return {**row, "attributes": json.loads(row["attributes"])}
+
+
+def test_what_is_said_of_a_derived_helper_is_its_own() -> None:
+    toilets = helper(
+        "toilets",
+        amenity="cafe",
+        toilets="yes",
+        wheelchair="yes",
+        fee="no",
+        operator="Ann",
+        **{"toilets:wheelchair": "no", "toilets:fee": "yes", "toilets:level": "-1"},
+    )
+    assert {key: toilets[key] for key in ("wheelchair", "fee", "operator", "level")} == {
+        "wheelchair": "no",
+        "fee": "yes",
+        "operator": None,
+        "level": "-1",
+    }
+    assert (toilets["parent_ref"], toilets["derived_from"]) == ("node/1", "toilets=yes")
+
+
+def test_a_toilet_known_only_as_one_for_wheelchairs_can_be_used_with_one() -> None:
+    toilets = helper("toilets", amenity="parking", **{"toilets:wheelchair": "yes"})
+    assert toilets["derived_from"] == "toilets:wheelchair=yes"
+    assert toilets["wheelchair"] == "yes"
+
+
+def test_a_derived_helper_is_on_the_level_of_its_place_and_open_with_it() -> None:
+    atm = helper("atm", amenity="bank", atm="yes", level="1", opening_hours=HOURS)
+    assert (atm["level"], atm["opening_hours"]) == ("1", HOURS)
+    own = helper(
+        "atm", amenity="bank", atm="yes", opening_hours=HOURS, **{"atm:opening_hours": "24/7"}
+    )
+    assert own["opening_hours"] == "24/7"
+
+
+@pytest.mark.parametrize(
+    ("tags", "access"),
+    [
+        ({}, None),
+        ({"access": "yes"}, None),
+        ({"access": "permissive"}, None),
+        ({"access": "private"}, "private"),
+        ({"access": "customers"}, "customers"),
+        ({"access": "private", "toilets:access": "public"}, "yes"),
+        ({"toilets": "customers"}, "customers"),
+        ({"toilets": "public", "access": "customers"}, "yes"),
+    ],
+    ids=str,
+)
+def test_who_may_not_enter_a_place_may_not_use_what_is_in_it(
+    tags: dict[str, str], access: str | None
+) -> None:
+    assert helper("toilets", **({"amenity": "cafe", "toilets": "yes"} | tags))["access"] == access
+
+
+def test_attributes_of_the_whole_place_are_not_those_of_what_is_in_it() -> None:
+    salon = {"shop": "hairdresser", "unisex": "yes", "toilets": "yes", "toilets:female": "yes"}
+    assert helper("toilets", **salon)["attributes"] == {
+        "female": "yes",
+        "toilets:female": "yes",
+    }
+    assert helper("toilets", amenity="toilets", unisex="yes")["attributes"] == {"unisex": "yes"}
+    hotel = {"tourism": "hotel", "capacity": "200", "luggage_storage": "yes"}
+    assert helper("luggage_storage", **hotel)["attributes"] == {}
+    spring = {"natural": "spring", "drinking_water": "yes", "seasonal": "yes"}
+    assert helper("drinking_water", **spring)["attributes"] == {"seasonal": "yes"}
+
+
+@pytest.mark.parametrize(
+    ("tags", "status"),
+    [
+        ({"amenity": "cafe"}, "operating"),
+        ({}, "operating"),
+        ({"amenity": "cafe", "disused": "yes"}, "disused"),
+        ({"amenity": "cafe", "construction": "yes"}, "construction"),
+        ({"amenity": "cafe", "operational_status": "broken"}, "out_of_order"),
+        ({"disused:amenity": "cafe"}, "disused"),
+        ({"was:highway": "bus_stop"}, "disused"),
+        ({"disused:amenity": "bank", "amenity": "cafe"}, "operating"),
+        ({"razed:shop": "kiosk", "proposed:shop": "mall"}, "proposed"),
+        ({"shop": "vacant"}, "disused"),
+        ({"amenity": "no", "abandoned:tourism": "hotel"}, "abandoned"),
+        ({"was:ref": "7", "amenity": "cafe"}, "operating"),
+    ],
+    ids=str,
+)
+def test_what_has_gone_with_its_place_is_not_operating(tags: dict[str, str], status: str) -> None:
+    assert helper("toilets", toilets="yes", **tags)["status"] == status
+
+
+def test_the_words_of_a_lifecycle_mean_the_same_of_pois_and_helpers() -> None:
+    assert vocabulary.STATUS_OF_WORD == taxonomy.STATUS_OF_WORD
+    assert set(get_args(vocabulary.Status)) == {*get_args(taxonomy.Status), "out_of_order"}
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "word"),
+    [
+        ("access", "public", "yes"),
+        ("access", "Private", "private"),
+        ("access", "unknown", None),
+        ("access", "fine_gravel", None),
+        ("access", "staff;customers", "customers"),
+        ("fee", "no", "no"),
+        ("fee", "0.50 EUR", "yes"),
+        ("fee", "1€", "yes"),
+        ("fee", "EUR 2", "yes"),
+        ("fee", "donation", "donation"),
+        ("fee", HOURS, "sometimes"),
+        ("fee", "Mo-Fr 08:00-19:00; Sa 08:00-14:00", "sometimes"),
+        ("fee", "unknown", None),
+        ("fee", "no (wifi); yes (cafe computers)", None),
+        ("wheelchair", "limited", "limited"),
+        ("wheelchair", "unknown", None),
+        ("level", "0;1", "0;1"),
+        ("level", None, None),
+    ],
+)
+def test_a_value_is_understood_as_a_word_or_not_at_all(
+    column: str, value: str | None, word: str | None
+) -> None:
+    assert understood(column, value) == word
