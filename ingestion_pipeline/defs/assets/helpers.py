@@ -26,6 +26,7 @@ from ingestion_pipeline.defs.checks import (
 from ingestion_pipeline.defs.feeds import (
     FeedOfDay,
     evidence_of_feed,
+    failures_of,
     feeds_of_day,
     slices_of_feeds,
     take_feeds,
@@ -131,36 +132,45 @@ def stage_helpers(
         for given in feeds
         if given.manifest is not None
     }
-    confirmed = confirm_slices(workshop.engine, planned, claim=work.claim, now=now)
+    confirmed = confirm_slices(
+        workshop.engine, planned, claim=work.claim, now=now, failed=failures_of(feeds)
+    )
     if confirmed is not None:
         return _told(workshop, confirmed, target, evidence, feeds)
     with snapshots.on_trial(workshop, work, manifest):
         helpers, located, boundary, rejections = _derived(workshop, work, manifest)
     findings = examine_slice(workshop, work, target, helpers.table, evidence)
-    reason = require_accepted(findings, reason, what=str(target))
+    accepted = require_accepted(findings, reason, what=str(target))
+    evidence = replace(evidence, accepted_reason=accepted)
+    feeds, of_feeds = slices_of_feeds(
+        workshop,
+        work,
+        feeds,
+        boundary=boundary,
+        osm=helpers.table,
+        beside=evidence,
+        reason=reason,
+    )
+    of_osm = SliceInput(
+        target=target,
+        rows=helpers.table,
+        rejections=[RejectedObject(**vars(rejection)) for rejection in rejections],
+        evidence=evidence,
+    )
     results = replace_slices(
         workshop.engine,
-        [
-            SliceInput(
-                target=target,
-                rows=helpers.table,
-                rejections=[RejectedObject(**vars(rejection)) for rejection in rejections],
-                evidence=replace(evidence, accepted_reason=reason),
-            ),
-            *slices_of_feeds(
-                workshop, work, feeds, boundary=boundary, osm=helpers.table, beside=evidence
-            ),
-        ],
+        [of_osm, *of_feeds],
         claim=work.claim,
         now=now,
+        failed=failures_of(feeds),
     )
-    told = _told(workshop, results, target, replace(evidence, accepted_reason=reason), feeds)
+    told = _told(workshop, results, target, evidence, feeds)
     return dg.MaterializeResult(
         metadata={
             **(told.metadata or {}),
             **metadata.of_helpers(helpers, outside=located.outside, window=work.city.bbox),
         },
-        check_results=results_of(findings, stopped=False, accepted_reason=reason),
+        check_results=results_of(findings, stopped=False, accepted_reason=accepted),
     )
 
 
