@@ -94,10 +94,6 @@ def take_feeds(workshop: Workshop, work: Work) -> None:
     remembered: a feed without bytes is asked in every run. One that may answer later is asked once
     more, after the others.
     """
-    if not work.city.feeds:
-        return
-    import httpx
-
     barred = _barred(work.city)
     for slug, failure in barred.items():
         log.warning("feed %s is not asked for: %s", slug, failure)
@@ -106,6 +102,10 @@ def take_feeds(workshop: Workshop, work: Work) -> None:
         for feed in work.city.feeds
         if feed.slug not in barred and (work.claim.refetch or _stored(workshop, work, feed) is None)
     ]
+    if not wanted:
+        return
+    import httpx
+
     with httpx.Client() as http:
         again = [feed for feed in wanted if _take(workshop, work, feed, http)]
         if again:

@@ -688,9 +688,8 @@ def test_places_without_a_snapshot_say_that_the_feed_was_not_asked(town: World) 
     for path in (town.here.folder / "lake/snapshots/feed-toilets").rglob("*.json"):
         path.unlink()
     town.run(SATURDAY, only=["helper_places"])
-    assert town.counts()["failed"] == {
-        "feed:toilets": "feed_not_taken: the feed was not asked for; materialize helper_snapshot first"
-    }
+    failed = town.counts()["failed"]["feed:toilets"]
+    assert failed.startswith("feed_not_taken: the feed was not asked for; materialize")
 
 
 def test_an_operator_can_accept_that_a_feed_has_shrunk(town: World) -> None:
