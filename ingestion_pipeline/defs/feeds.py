@@ -141,9 +141,11 @@ def evidence_of_feed(
         beside: The evidence of the rows of OpenStreetMap, to which the feed's are linked.
         accepted_reason: What an operator said who accepted far fewer places than before.
     """
+    from ingestion_pipeline.helpers.read_feed import FEED_RULES
+
     manifest, feed, city = given.manifest, given.feed, work.city
     assert manifest is not None
-    rules = HELPER.rules_version()
+    rules = f"feed rules {FEED_RULES}; {HELPER.rules_version()}"
     return SliceEvidence(
         boundary_ref=city.boundary_key,
         as_of=manifest.as_of,

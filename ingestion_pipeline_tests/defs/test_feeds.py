@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
+from ingestion_pipeline.cities import CitiesFileError, load_cities
 from ingestion_pipeline.staging.days import Slice, difference, read_day
 from ingestion_pipeline.staging.tables import (
     helper_place,
@@ -40,6 +41,7 @@ from ingestion_pipeline_tests.installation import (
     installed,
     metadata,
     why,
+    write_cities,
     write_nodes,
 )
 from ingestion_pipeline_tests.overpass_server import Reply
@@ -742,6 +744,27 @@ def test_a_feed_whose_licence_may_not_be_combined_is_not_even_asked(
         assert failed[1].startswith(f"licence_conflict: {rule}: ")
         assert f"licence_conflict: {rule}" in metadata(result, "helper_places")["feeds"]
         assert not any("barred" in request.path for request in town.server.requests)
+
+
+def test_a_feed_without_a_licence_is_refused_where_the_cities_are_read_with_all_its_mistakes(
+    tmp_path: Path,
+) -> None:
+    mistaken = {key: value for key, value in TOILETS.items() if key != "licence"} | {
+        "kinds": {"WC": "toilet"},
+        "fields": {"nmae": "TITLE"},
+        "minimum": 0,
+        "lon": "x",
+    }
+    unknown = {**FOUNTAINS, "licence": "CC-BY-NC-4.0"}
+    city = TOWN | {"bbox": list(BBOX), "feed": [mistaken, unknown]}
+    path = write_cities(tmp_path / "cities.toml", [city])
+    with pytest.raises(CitiesFileError) as caught:
+        load_cities(path)
+    said = str(caught.value)
+    assert 'feed[1] "toilets": licence: is missing' in said
+    for key in ("kinds", "fields", "minimum", "lon"):
+        assert f'feed[1] "toilets": {key}: ' in said
+    assert 'feed[2] "fountains": licence: ' in said
 
 
 # Several cities
