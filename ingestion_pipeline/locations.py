@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit, urluns
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from datetime import date
 
 _DATE_FORM = re.compile(r"([^{}%]|%[YymdjbB])+")
 """How the day may be written in a template: parts of a date, and text between them."""
@@ -129,6 +130,13 @@ def require_template(template: str, *, allowed: str, fields: Collection[str]) ->
 def is_dated(template: str) -> bool:
     """Tell whether a template names another file for each day."""
     return any(name == "day" for _, name, _, _ in Formatter().parse(template))
+
+
+def days_in(template: str, day: date) -> list[str]:
+    """Give the texts that a template writes for a day, one for each place where it names it."""
+    return [
+        format(day, form or "") for _, name, form, _ in Formatter().parse(template) if name == "day"
+    ]
 
 
 class _UrlsWithoutSecrets(logging.Filter):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -24,6 +25,7 @@ from ingestion_pipeline.cities import load_cities
 from ingestion_pipeline.clock import SystemClock
 from ingestion_pipeline.definitions import build_definitions
 from ingestion_pipeline.defs.failures import Retrying
+from ingestion_pipeline.defs.jobs import JOBS
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.settings import Settings
 from ingestion_pipeline.staging import runs
@@ -36,7 +38,7 @@ from ingestion_pipeline.staging.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from ingestion_pipeline.clock import Clock
@@ -61,12 +63,6 @@ TOWN: dict[str, Any] = {
     "enabled": True,
 }
 """An invented city, as it stands in the cities file."""
-
-ENDS = {
-    "osm_import": ("osm_snapshot", "poi_staging"),
-    "helpers_import": ("helper_snapshot", "helper_places"),
-}
-"""The first and the last asset of each job."""
 
 TABLES = (poi_ingestion_staging, staged_partition, ingestion_rejection, ingestion_run)
 
@@ -125,13 +121,13 @@ class Installation:
         tags: Mapping[str, str] | None = None,
         job_type: str = "osm_import",
     ) -> dg.ExecuteInProcessResult:
-        """Run a job for a partition, or of some assets only."""
-        snapshot, staging = ENDS[job_type]
+        """Run a job for a partition, or some of its assets only."""
+        first, last = JOBS[job_type].chain[0], JOBS[job_type].chain[-1]
         ops: dict[str, Any] = {}
-        if not only or snapshot in only:
-            ops[snapshot] = {"config": {"refetch": refetch}}
+        if not only or first in only:
+            ops[first] = {"config": {"refetch": refetch}}
         if accept is not None:
-            ops[staging] = {"config": {"accept": {"reason": accept}}}
+            ops[last] = {"config": {"accept": {"reason": accept}}}
         return self.job(job_type).execute_in_process(
             partition_key=key,
             instance=self.instance,
@@ -223,19 +219,25 @@ def _stored_instance(home: Path) -> dg.DagsterInstance:
 
 
 def write_cities(path: Path, cities: Sequence[Mapping[str, Any]]) -> Path:
-    """Write a cities file."""
+    """Write a cities file; the key `feed` of a city is a list of its feeds' tables."""
     lines: list[str] = []
     for city in cities:
         lines.append("[[city]]")
-        for key, value in city.items():
-            if isinstance(value, dict):
-                inner = ", ".join(f"{name} = {json.dumps(text)}" for name, text in value.items())
-                lines.append(f"{key} = {{ {inner} }}")
-            else:
-                lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+        lines += [f"{key} = {_toml(value)}" for key, value in city.items() if key != "feed"]
+        for feed in city.get("feed", ()):
+            lines.append("[[city.feed]]")
+            lines += [f"{key} = {_toml(value)}" for key, value in feed.items()]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
+
+
+def _toml(value: Any) -> str:
+    """Write a value in one line."""
+    if isinstance(value, Mapping):
+        inner = (f"{json.dumps(name)} = {_toml(each)}" for name, each in value.items())
+        return f"{{ {', '.join(inner)} }}"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def write_extract(
@@ -249,19 +251,41 @@ def write_extract(
         at: The replication timestamp.
         spread: How far east of the one before each stands, in degrees.
     """
+    cafes = {
+        number: (10.0 + number * spread, 50.05, {"amenity": "cafe", "name": name})
+        for number, name in pois.items()
+    }
+    return write_nodes(path, cafes, at=at)
+
+
+def write_nodes(
+    path: Path,
+    nodes: Mapping[int, tuple[float, float, Mapping[str, str]]],
+    *,
+    at: datetime = NOON,
+    edited: datetime | None = None,
+) -> Path:
+    """Write a small `.osm.pbf`.
+
+    Args:
+        path: Where to; a file that is there is replaced.
+        nodes: `{id: (longitude, latitude, tags)}`.
+        at: The replication timestamp.
+        edited: When the nodes were edited; a day before, if nothing else is said.
+    """
     header = osmium.io.Header()
     header.set("osmosis_replication_timestamp", at.strftime("%Y-%m-%dT%H:%M:%SZ"))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     writer = osmium.SimpleWriter(str(path), header=header)
-    for number, name in pois.items():
+    for number, (lon, lat, tags) in nodes.items():
         writer.add_node(
             osmium.osm.mutable.Node(
                 id=number,
                 version=1,
-                timestamp=at - timedelta(days=1),
-                location=(10.0 + number * spread, 50.05),
-                tags={"amenity": "cafe", "name": name},
+                timestamp=edited or at - timedelta(days=1),
+                location=(lon, lat),
+                tags=dict(tags),
             )
         )
     writer.close()

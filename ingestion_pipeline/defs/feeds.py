@@ -4,12 +4,22 @@ Belongs here: that a feed which fails leaves the others alone, and how its last 
 for the day. Does not belong here: what a feed is, and everything that can be wrong with one
 (`helpers/`).
 
-What a feed gives for a day is in the lake: its bytes with a manifest, or the word of why there are
-none. So the step that stages needs nothing of the step that fetched.
+What a feed gives for a day is in the lake: its bytes with a manifest, and the word of why it gave
+none when it was last asked. So the step that stages needs nothing of the step that fetched.
+
+The rows of a feed's day are made of the first of these that can be read:
+
+1. its new bytes, which also have to be as many places as its last good version let expect;
+2. the bytes that stood for the day already;
+3. those of its last good day before; then the slice is stale, and says why.
+
+Where the day is staged from bytes of its own and none of these can be read any more, its slice
+stays as it is. Nothing later than the day ever stands for it.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from importlib.metadata import version
@@ -21,9 +31,15 @@ from ingestion_pipeline.cities import City
 from ingestion_pipeline.datasets import HELPER
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.work import Work
+from ingestion_pipeline.errors import IngestionError
 from ingestion_pipeline.hashing import code_digest, digest
-from ingestion_pipeline.helpers.errors import FeedError
-from ingestion_pipeline.helpers.feeds import Feed, judge_by_kind
+from ingestion_pipeline.helpers.errors import (
+    FeedError,
+    FeedNotTaken,
+    FeedUnreadable,
+    LicenceConflict,
+)
+from ingestion_pipeline.helpers.feeds import Feed, judge_feed
 from ingestion_pipeline.lake.errors import SnapshotDamaged
 from ingestion_pipeline.lake.snapshots import Failure, Manifest
 from ingestion_pipeline.staging import runs
@@ -46,62 +62,90 @@ class FeedOfDay:
 
     Attributes:
         feed: The feed.
-        manifest: Of the bytes that stand for the day: its own, or those of its last good day.
-        failure: Why they are not its own, or why there are none.
-        last_good: How many places its last good day had, if there is one.
+        day: The UTC day.
+        manifest: Of the bytes that its rows are made of; None where none are made.
+        failure: What was wrong when it was last asked, or with its bytes.
+        on_trial: Whether these bytes are new, so that nobody has understood them yet.
+        last_good: Of new bytes: how many places its last good version had, if there is one.
     """
 
     feed: Feed
-    manifest: Manifest | None
-    failure: Failure | None
-    last_good: int | None
+    day: date
+    manifest: Manifest | None = None
+    failure: Failure | None = None
+    on_trial: bool = False
+    last_good: int | None = None
 
     @property
-    def is_fresh(self) -> bool:
+    def is_own(self) -> bool:
         """Whether the bytes are the day's own."""
-        return self.manifest is not None and self.failure is None
+        return self.manifest is not None and self.manifest.day == self.day
+
+    @property
+    def stale_reason(self) -> str | None:
+        """Why the bytes are those of an earlier day; None where they are the day's own."""
+        return None if self.is_own else str(self.failure)
 
 
 def take_feeds(workshop: Workshop, work: Work) -> None:
     """Give each of the city's feeds its bytes of the day, or the word of why there are none.
 
-    Those that are stored are taken, unless upstream is to be asked again.
+    Those that are stored are taken, unless upstream is to be asked again. A failure is not
+    remembered: a feed without bytes is asked in every run. One that may answer later is asked once
+    more, after the others.
     """
-    if not work.city.feeds:
+    barred = _barred(work.city)
+    for slug, failure in barred.items():
+        log.warning("feed %s is not asked for: %s", slug, failure)
+    wanted = [
+        feed
+        for feed in work.city.feeds
+        if feed.slug not in barred and (work.claim.refetch or _stored(workshop, work, feed) is None)
+    ]
+    if not wanted:
         return
     import httpx
 
-    barred = _barred(work.city)
     with httpx.Client() as http:
-        for feed in work.city.feeds:
-            if feed.slug in barred:
-                log.warning("feed %s is not asked for: %s", feed.slug, barred[feed.slug])
-            elif work.claim.refetch or _stored(workshop, work, feed) is None:
-                _take(workshop, work, feed, http)
+        again = [feed for feed in wanted if _take(workshop, work, feed, http)]
+        if again:
+            workshop.clock.sleep(workshop.retrying.first_wait_s)
+        for feed in again:
+            _take(workshop, work, feed, http)
 
 
 def feeds_of_day(workshop: Workshop, work: Work) -> list[FeedOfDay]:
     """Tell what each of the city's feeds gives for the day; nothing, where its licence forbids."""
     barred = _barred(work.city)
     return [
-        FeedOfDay(feed, manifest=None, failure=barred[feed.slug], last_good=None)
+        FeedOfDay(feed, work.day, failure=barred[feed.slug])
         if feed.slug in barred
         else _of_day(workshop, work, feed)
         for feed in work.city.feeds
     ]
 
 
-def evidence_of_feed(work: Work, given: FeedOfDay, *, beside: SliceEvidence) -> SliceEvidence:
+def failures_of(given: Sequence[FeedOfDay]) -> dict[str, str]:
+    """Tell for the ledger which sources failed, and why."""
+    return {each.feed.source: str(each.failure) for each in given if each.failure is not None}
+
+
+def evidence_of_feed(
+    work: Work, given: FeedOfDay, *, beside: SliceEvidence, accepted_reason: str | None = None
+) -> SliceEvidence:
     """Give the evidence of the rows that are made of a feed's bytes.
 
     Args:
         work: The city-day.
         given: What the feed gives; its manifest is there.
         beside: The evidence of the rows of OpenStreetMap, to which the feed's are linked.
+        accepted_reason: What an operator said who accepted far fewer places than before.
     """
+    from ingestion_pipeline.helpers.read_feed import FEED_RULES
+
     manifest, feed, city = given.manifest, given.feed, work.city
     assert manifest is not None
-    rules = HELPER.rules_version()
+    rules = f"feed rules {FEED_RULES}; {HELPER.rules_version()}"
     return SliceEvidence(
         boundary_ref=city.boundary_key,
         as_of=manifest.as_of,
@@ -110,8 +154,8 @@ def evidence_of_feed(work: Work, given: FeedOfDay, *, beside: SliceEvidence) -> 
         location=manifest.location,
         digest=manifest.digest,
         rules_version=rules,
-        licence=manifest.licence,
-        attribution=manifest.attribution,
+        licence=feed.licence,
+        attribution=feed.attribution,
         inputs_digest=digest(
             [
                 *(manifest.digest, rules, beside.inputs_digest, feed.digest),
@@ -119,7 +163,8 @@ def evidence_of_feed(work: Work, given: FeedOfDay, *, beside: SliceEvidence) -> 
                 version("rapidfuzz"),
             ]
         ),
-        stale_reason=None if given.failure is None else str(given.failure),
+        stale_reason=given.stale_reason,
+        accepted_reason=accepted_reason,
     )
 
 
@@ -131,33 +176,60 @@ def slices_of_feeds(
     boundary: "Boundary",
     osm: "pa.Table",
     beside: SliceEvidence,
-) -> Iterator[SliceInput]:
+    reason: str | None,
+) -> tuple[list[FeedOfDay], list[SliceInput]]:
     """Make the slices of those feeds that have bytes, each linked to the places of OpenStreetMap.
 
-    A feed whose own bytes cannot be understood has its last good version.
+    Args:
+        workshop: What to work with.
+        work: The city-day.
+        given: What each feed gives, as far as is known before its bytes are read.
+        boundary: The city's.
+        osm: The day's places of OpenStreetMap.
+        beside: The evidence of these.
+        reason: Why an operator accepts the day, if one does: a feed with far fewer places than
+            before too.
+
+    Returns:
+        What each feed gives now that its bytes were read; and the slices, of which a feed has one
+        or none.
     """
+    outcome, slices = [], []
     for each in given:
-        found = _slice_of(workshop, work, each, boundary=boundary, osm=osm, beside=beside)
-        if found is not None:
-            yield found
+        now = each
+        while now.manifest is not None:
+            try:
+                slices.append(
+                    _slice_of(
+                        workshop,
+                        work,
+                        now,
+                        boundary=boundary,
+                        osm=osm,
+                        beside=beside,
+                        reason=reason,
+                    )
+                )
+                break
+            except (FeedError, SnapshotDamaged) as error:
+                now = _next_best(workshop, work, now, error)
+        outcome.append(now)
+    return outcome, slices
 
 
-def _barred(city: City) -> dict[str, Failure]:
-    """Say which feeds may not stand beside the others in one database, and by which rule."""
+def _barred(city: City) -> Mapping[str, Failure]:
+    """Say which feeds may not stand beside OpenStreetMap in one database, and by which rule."""
     from ingestion_pipeline.osm.features import LICENCE
 
-    verdicts = judge_by_kind(city.feeds, others=(LICENCE,))
-    barred = {}
-    for feed in city.feeds:
-        rules = {
-            f"{finding.rule}: {finding.why}": kind
-            for kind in sorted(feed.all_kinds)
-            for finding in verdicts[kind].findings
-            if feed.licence in finding.licences
-        }
-        if rules:
-            barred[feed.slug] = Failure("licence_conflict", "; ".join(rules))
-    return barred
+    verdicts = {feed.slug: judge_feed(feed, beside=(LICENCE,)) for feed in city.feeds}
+    return {
+        slug: Failure(
+            LicenceConflict.code,
+            "; ".join(f"{finding.rule}: {finding.why}" for finding in verdict.findings),
+        )
+        for slug, verdict in verdicts.items()
+        if not verdict.may_be_combined
+    }
 
 
 def _slice_of(
@@ -168,72 +240,98 @@ def _slice_of(
     boundary: "Boundary",
     osm: "pa.Table",
     beside: SliceEvidence,
-) -> SliceInput | None:
+    reason: str | None,
+) -> SliceInput:
     from ingestion_pipeline.helpers.link import link
-    from ingestion_pipeline.helpers.read_feed import read_feed
+    from ingestion_pipeline.helpers.read_feed import has_shrunken, read_feed
     from ingestion_pipeline.text.names import Namer
 
-    manifest, city = given.manifest, work.city
-    if manifest is None:
-        return None
-    try:
-        with TemporaryDirectory(prefix="ingestion-") as folder:
+    manifest, feed, city = given.manifest, given.feed, work.city
+    assert manifest is not None
+    with TemporaryDirectory(prefix="ingestion-") as folder:
+        path = workshop.lake.restore(manifest.parts[0], Path(folder))
+        with _contained(feed):
             places = read_feed(
-                workshop.lake.restore(manifest.parts[0], Path(folder)),
-                given.feed,
+                path,
+                feed,
                 bbox=city.bbox,
                 boundary=boundary,
                 namer=Namer(city.languages, city.local_language),
-                last_good=given.last_good if given.is_fresh else None,
+                last_good=None if reason else given.last_good,
             )
-    except FeedError as error:
-        if not given.is_fresh:
-            log.warning("%s; its last good version cannot be read either", given.feed.source)
-            return None
-        runs.require(workshop.engine, work.claim)
-        workshop.lake.refuse(manifest)
-        failure = _keep_failure(workshop, work, given.feed, error)
-        last_good = _last_good(workshop, work, given.feed, failure)
-        return _slice_of(workshop, work, last_good, boundary=boundary, osm=osm, beside=beside)
-    if given.is_fresh:
+            rows = link(places.table, osm)
+    if given.is_own:
         runs.require(workshop.engine, work.claim)
         workshop.lake.accept(manifest)
+    accepted = reason if has_shrunken(rows.num_rows, given.last_good) else None
     return SliceInput(
-        target=Slice(city.slug, HELPER.name, given.feed.source, work.day),
-        rows=link(places.table, osm),
+        target=Slice(city.slug, HELPER.name, feed.source, work.day),
+        rows=rows,
         rejections=[RejectedObject(**vars(rejection)) for rejection in places.rejections],
-        evidence=evidence_of_feed(work, given, beside=beside),
+        evidence=evidence_of_feed(work, given, beside=beside, accepted_reason=accepted),
     )
+
+
+def _next_best(
+    workshop: Workshop, work: Work, given: FeedOfDay, error: FeedError | SnapshotDamaged
+) -> FeedOfDay:
+    """Give what stands for the day in the place of bytes that cannot be read."""
+    assert given.manifest is not None
+    log.warning("%s (%s); the other sources are staged without it", error, error.code)
+    if not given.is_own:
+        return replace(given, manifest=None)  # what failed on the day is still the reason
+    failure = Failure(error.code, str(error))
+    if given.on_trial:
+        runs.require(workshop.engine, work.claim)
+        workshop.lake.refuse(given.manifest)
+        workshop.lake.keep_failure(*_key(work, given.feed), failure)
+        standing = _standing(workshop, work, given.feed)
+        if standing is not None:
+            return FeedOfDay(given.feed, work.day, standing, failure)
+    return _last_good(workshop, work, given.feed, failure)
 
 
 def _of_day(workshop: Workshop, work: Work, feed: Feed) -> FeedOfDay:
-    manifest = _stored(workshop, work, feed)
-    if manifest is not None:
-        return replace(_last_good(workshop, work, feed, None), manifest=manifest)
     failure = workshop.lake.failure(*_key(work, feed))
-    return _last_good(workshop, work, feed, failure or _NOT_TAKEN)
+    manifest = _stored(workshop, work, feed)
+    if manifest is None:
+        return _last_good(workshop, work, feed, failure or _NOT_TAKEN)
+    if manifest == _standing(workshop, work, feed):
+        return FeedOfDay(feed, work.day, manifest, failure)
+    good = _good_days(workshop, work, feed)
+    last_good = good[max(good)] if good else None
+    return FeedOfDay(feed, work.day, manifest, failure, on_trial=True, last_good=last_good)
 
 
-_NOT_TAKEN = Failure("feed_not_taken", "the feed was not asked for; materialize helper_snapshot")
+_NOT_TAKEN = Failure(
+    FeedNotTaken.code, "the feed was not asked for; materialize helper_snapshot first"
+)
 
 
-def _last_good(workshop: Workshop, work: Work, feed: Feed, failure: Failure | None) -> FeedOfDay:
-    """Give a feed's last version before the day that was good, if there is one."""
-    given = FeedOfDay(feed, manifest=None, failure=failure, last_good=None)
+def _last_good(workshop: Workshop, work: Work, feed: Feed, failure: Failure) -> FeedOfDay:
+    """Give a feed's last good version before the day, if the day has no good one of its own."""
+    good = _good_days(workshop, work, feed)
+    if not good or work.day in good:
+        return FeedOfDay(feed, work.day, failure=failure)
+    manifest = _standing(workshop, replace(work, day=max(good)), feed)
+    return FeedOfDay(feed, work.day, manifest, failure)
+
+
+def _good_days(workshop: Workshop, work: Work, feed: Feed) -> dict[date, int]:
+    """Count a feed's places on the days up to this one on which it did not fail."""
     city = work.city
     staged = staged_days(workshop.engine, city.slug, dataset=HELPER.name, source=feed.source)
-    good = [day for day, row in staged.items() if day < work.day and row["stale_reason"] is None]
-    if not good:
-        return given
-    last = max(good)
-    return replace(
-        given,
-        manifest=_stored(workshop, replace(work, day=last), feed),
-        last_good=staged[last]["rows"],
-    )
+    return {
+        day: row["rows"]
+        for day, row in staged.items()
+        if day <= work.day
+        and row["stale_reason"] is None
+        and row["boundary_ref"] == city.boundary_key
+    }
 
 
 def _stored(workshop: Workshop, work: Work, feed: Feed) -> Manifest | None:
+    """Give what a feed has for the day: new bytes on trial, or else those that stand."""
     try:
         return workshop.lake.manifest(*_key(work, feed))
     except SnapshotDamaged as error:
@@ -241,30 +339,60 @@ def _stored(workshop: Workshop, work: Work, feed: Feed) -> Manifest | None:
         return None
 
 
-def _take(workshop: Workshop, work: Work, feed: Feed, http: "httpx.Client") -> None:
+def _standing(workshop: Workshop, work: Work, feed: Feed) -> Manifest | None:
+    """Give what stands for the day: bytes that were understood once."""
+    try:
+        return workshop.lake.accepted(*_key(work, feed))
+    except SnapshotDamaged as error:
+        log.warning("%s", error)
+        return None
+
+
+def _take(workshop: Workshop, work: Work, feed: Feed, http: "httpx.Client") -> bool:
+    """Ask for a feed once; tell whether it failed in a way that may pass."""
     from ingestion_pipeline.helpers.acquire import FeedAcquisition, acquire
 
     try:
         with TemporaryDirectory(prefix="ingestion-") as folder:
-            acquired = acquire(
-                feed, work.day, http=http, clock=workshop.clock, workdir=Path(folder)
-            )
+            with _contained(feed):
+                acquired = acquire(
+                    feed, work.day, http=http, clock=workshop.clock, workdir=Path(folder)
+                )
             assert isinstance(acquired, FeedAcquisition)  # nothing is said to be known
             manifest = _manifest_of(acquired, workshop, work, feed)
     except FeedError as error:
+        log.warning("%s (%s); the other sources are staged without it", error, error.code)
         runs.require(workshop.engine, work.claim)
-        _keep_failure(workshop, work, feed, error)
-        return
+        workshop.lake.keep_failure(*_key(work, feed), Failure(error.code, str(error)))
+        return error.should_retry
     runs.require(workshop.engine, work.claim)
     workshop.lake.propose(manifest)
+    workshop.lake.forget_failure(*_key(work, feed))
     log.info("fetched %s bytes of feed %s", f"{manifest.raw_bytes:,}", feed.slug)
+    return False
 
 
-def _keep_failure(workshop: Workshop, work: Work, feed: Feed, error: FeedError) -> Failure:
-    log.warning("%s (%s); the other sources are staged without it", error, error.code)
-    failure = Failure(error.code, str(error))
-    workshop.lake.keep_failure(*_key(work, feed), failure)
-    return failure
+@contextmanager
+def _contained(feed: Feed) -> Iterator[None]:
+    """Let bytes that bring a fault of ours to light be the failure of that feed alone.
+
+    Raises:
+        FeedUnreadable: It was no error that we know.
+    """
+    try:
+        yield
+    except IngestionError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a feed brings to light is its own failure
+        # Without the error's text, which may quote the feed or its address.
+        where = error.__traceback__
+        while where is not None and where.tb_next is not None:
+            where = where.tb_next
+        place = f"{where.tb_frame.f_code.co_qualname}:{where.tb_lineno}" if where else "nowhere"
+        raise FeedUnreadable(
+            f"{feed.public_location}: feed {feed.slug} was not understood, by a fault of ours "
+            f"({type(error).__name__} in {place}); report it, with the feed's bytes"
+        ) from None
 
 
 def _dataset(feed: Feed) -> str:

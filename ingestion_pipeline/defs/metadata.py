@@ -127,11 +127,23 @@ def of_feeds(feeds: "Sequence[FeedOfDay]") -> dict[str, dg.MetadataValue]:
         return {}
     lines = [
         f"| `{given.feed.slug}` | {_text(given.manifest.as_of) if given.manifest else 'nothing'} | "
-        f"{given.failure or 'good'} |"
+        f"{_standing_of(given)} |"
         for given in feeds
     ]
     table = "\n".join(["| feed | as of | |", "|---|---|---|", *lines])
-    return {"feeds": dg.MetadataValue.md(table)}
+    failed = sum(given.failure is not None for given in feeds)
+    return {"feeds": dg.MetadataValue.md(table), "feeds_failed": dg.MetadataValue.int(failed)}
+
+
+def _standing_of(given: "FeedOfDay") -> str:
+    if given.failure is None:
+        return "good"
+    if given.manifest is None:
+        how = "nothing new"
+    else:
+        how = "the day's own, kept" if given.is_own else "stale"
+    said = " ".join(str(given.failure).split()).replace("|", "\\|")
+    return f"{how}: {said}"
 
 
 def sentence_on_slice(result: SliceResult, *, what: str) -> str:

@@ -118,7 +118,7 @@ def require_usable(feed: Feed, day: date, *, as_of: datetime, now: datetime) -> 
             f"{feed.public_location}: feed {feed.slug} says that it is of {stated}, and it is only "
             f"{now:%Y-%m-%dT%H:%M:%SZ}; ask the publisher, or correct the feed's as_of"
         )
-    if as_of > end:
+    if as_of >= end:
         raise FeedNotOfDay(
             f"{feed.public_location}: feed {feed.slug} is of {stated}, after the end of {day}; a "
             "past day is staged only from what was published then: a dated location (with {day}), "
@@ -141,9 +141,9 @@ def _time_of(feed: Feed, day: date, fetched: Fetched) -> datetime:
     stated = fetched.validators.last_modified
     try:
         moment = parsedate_to_datetime(stated or "")
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise FeedWithoutTime(
             f"{fetched.location} gives feed {feed.slug} without a header Last-Modified that can be "
             "read; let as_of be a field, a member of the document, or the day in the location"
         ) from None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -2,6 +2,8 @@
 
     HelpersError
     └── FeedError
+        ├── FeedNotTaken          nobody has asked for it yet                     never
+        ├── LicenceConflict       its licence lets nobody combine it              never
         ├── FeedNotConfigured     no file system for its location                 never
         ├── FeedNotFound          404, 410, no such file                          never
         ├── FeedForbidden         any other refusal of the server                 never
@@ -13,7 +15,7 @@
         ├── FeedChecksumMismatch  another SHA-256 or ETag than expected           never
         ├── FeedWithoutTime       nothing tells the time of its data              never
         ├── FeedStale             its data is older than the feed allows          never
-        ├── FeedNotOfDay          its data is later than the day, or than now     never
+        ├── FeedNotOfDay          later than the day, or than now, or undated     never
         ├── FeedUnreadable        no GeoJSON or CSV, columns missing, other CRS   never
         ├── FeedEncodingWrong     bytes or letters show another encoding          never
         ├── FeedSwapped           latitude stands where longitude should          never
@@ -36,6 +38,18 @@ class FeedError(HelpersError):
     """A feed gave nothing that may be staged for the day."""
 
     code = "feed_error"
+
+
+class FeedNotTaken(FeedError):
+    """The feed was not asked for, so nobody knows what it would have given."""
+
+    code = "feed_not_taken"
+
+
+class LicenceConflict(FeedError):
+    """The feed's licence does not let its places stand in one database with the others."""
+
+    code = "licence_conflict"
 
 
 class FeedNotConfigured(FeedError):
@@ -107,7 +121,7 @@ class FeedStale(FeedError):
 
 
 class FeedNotOfDay(FeedError):
-    """The feed's data is later than the day, or than now."""
+    """The feed's data is later than the day, or than now, or of an address without the day."""
 
     code = "feed_not_of_day"
 

@@ -190,23 +190,18 @@ def read_feeds(
     return tuple(feeds)
 
 
-def judge_by_kind(feeds: Collection[Feed], *, others: Collection[str]) -> dict[str, Verdict]:
-    """Judge for each kind that a city's feeds have whether its places may be one database.
+def judge_feed(feed: Feed, *, beside: Collection[str]) -> Verdict:
+    """Judge whether a feed's places may be one database with those of other sources.
+
+    Beside OpenStreetMap, feeds need not be judged together: its licence is share-alike, so those
+    that may each be combined with it may be combined with each other.
 
     Args:
-        feeds: The city's feeds.
-        others: The licences of the sources that may have places of any kind: OpenStreetMap's.
-
-    Returns:
-        The verdict by kind. A permission counts where every feed of its licence and kind has one.
+        feed: The feed; its `permission` is for it alone.
+        beside: The licences of the sources that may have places of any kind: OpenStreetMap's.
     """
-    verdicts = {}
-    for kind in sorted(set().union(*(feed.all_kinds for feed in feeds))):
-        concerned = [feed for feed in feeds if kind in feed.all_kinds]
-        asked = {feed.licence for feed in concerned if feed.permission is None}
-        licences = {feed.licence for feed in concerned}
-        verdicts[kind] = judge([*licences, *others], permitted=licences - asked)
-    return verdicts
+    permitted = () if feed.permission is None else (feed.licence,)
+    return judge([feed.licence, *beside], permitted=permitted)
 
 
 def _plain(value: object) -> object:

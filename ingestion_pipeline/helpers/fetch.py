@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from ingestion_pipeline.helpers.errors import (
     FeedChecksumMismatch,
@@ -21,13 +21,19 @@ from ingestion_pipeline.helpers.errors import (
     FeedNotConfigured,
     FeedNotData,
     FeedNotFound,
+    FeedNotOfDay,
     FeedRedirected,
     FeedTooBig,
     FeedTruncated,
     FeedUnreachable,
 )
 from ingestion_pipeline.helpers.feeds import is_http
-from ingestion_pipeline.locations import Endpoint, keep_secrets_out_of_httpx_log, redacted
+from ingestion_pipeline.locations import (
+    Endpoint,
+    days_in,
+    keep_secrets_out_of_httpx_log,
+    redacted,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -143,7 +149,7 @@ def fetch(
     Raises:
         FeedError: See `helpers/errors.py`.
     """
-    fetching = _Fetching(feed, clock, patience, workdir / f"{feed.slug}.{feed.format}")
+    fetching = _Fetching(feed, day, clock, patience, workdir / f"{feed.slug}.{feed.format}")
     location = feed.location_on(day)
     fetched = (
         fetching.over_http(location, http, known or Validators())
@@ -158,11 +164,12 @@ def fetch(
 class _Fetching:
     """One try at one feed."""
 
-    def __init__(self, feed: Feed, clock: Clock, patience: Patience, path: Path) -> None:
+    def __init__(self, feed: Feed, day: date, clock: Clock, patience: Patience, path: Path) -> None:
         self.feed = feed
         self.clock = clock
         self.patience = patience
         self.path = path
+        self.day = day
         self.requested_at = clock.now()
 
     def over_http(
@@ -198,6 +205,8 @@ class _Fetching:
                 if response.status_code == HTTPStatus.NOT_MODIFIED and any(known):
                     return NotModified(first.public, known, self.requested_at, self.clock.now())
                 self._require_data(response, here.public)
+                if here.target != first.target:
+                    self._require_dated(here)
                 size = self._announced(response.headers.get("Content-Length"), here.public)
                 validators = Validators(
                     response.headers.get("ETag"), response.headers.get("Last-Modified")
@@ -288,6 +297,18 @@ class _Fetching:
             )
         seen.add(there.target)
         return there
+
+    def _require_dated(self, there: Endpoint) -> None:
+        """Refuse what an undated address gives for a day that only a dated one proves."""
+        if self.feed.as_of.source != "day_in_location":
+            return
+        forms = days_in(self.feed.location, self.day)
+        if not all(form in unquote(there.target) for form in forms):
+            raise FeedNotOfDay(
+                f"feed {self.feed.slug} was redirected to {there.public}, which does not name "
+                f"{self.day}, so nothing proves that it is of that day; correct the feed's "
+                "location, or let as_of be something that the data itself tells"
+            )
 
     def _require_data(self, response: httpx.Response, public: str) -> None:
         """Refuse an answer whose head says that no data follows."""

@@ -255,7 +255,8 @@ def _as_text(value: object) -> str | None:
     if isinstance(value, str):
         return value.strip() or None
     if isinstance(value, int | float):
-        return format(value, "g") if isinstance(value, float) else str(value)
+        # 15 digits: all that a number in decimal is sure to keep, and 2.0 is 2.
+        return format(value, ".15g") if isinstance(value, float) else str(value)
     return None if value is None else canonical_json(value)
 
 
@@ -340,11 +341,16 @@ def _require_enough(
             f"{what} its minimum of {feed.minimum}; look at what the publisher sent, or lower "
             "minimum in the cities file"
         )
-    if last_good is not None and count < SHRUNKEN_SHARE * last_good:
+    if has_shrunken(count, last_good):
         raise FeedShrunken(
             f"{what} half of the {last_good} of its last good version; look at what the publisher "
-            "sent; if it is right, accept the day"
+            "sent; if it is right, accept the day with a reason"
         )
+
+
+def has_shrunken(count: int, last_good: int | None) -> bool:
+    """Tell whether a feed has far fewer places than its last good version, if there is one."""
+    return last_good is not None and count < SHRUNKEN_SHARE * last_good
 
 
 def _table(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -39,6 +41,10 @@ WGS84 = frozenset(
 BROKEN_TEXT_SHARE = 0.1
 """Of the texts that are not plain ASCII, how many may look decoded by the wrong table."""
 
+FIELDS_TOLD = 50
+"""How many of a feed's own fields a message names."""
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _WRONG_TABLES = ("cp1252", "latin-1", "cp1251")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -74,6 +80,7 @@ def read_records(path: Path, feed: Feed) -> Records:
     """
     text = _decoded(path.read_bytes(), feed)
     records = _geojson(text, feed) if feed.format == "geojson" else _csv(text, feed)
+    _require_storable(records, feed)
     _require_sound_text(records, feed)
     return records
 
@@ -108,9 +115,9 @@ def _moment(stated: object) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(stated.strip())
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _decoded(raw: bytes, feed: Feed) -> str:
@@ -200,8 +207,8 @@ def _csv(text: str, feed: Feed) -> Records:
 def _require_wgs84(crs: object, feed: Feed) -> None:
     if crs is None:
         return
-    named = crs.get("properties", {}).get("name") if isinstance(crs, dict) else None
-    if named not in WGS84:
+    named = _object(_object(crs).get("properties")).get("name")
+    if not isinstance(named, str) or named not in WGS84:
         raise _unreadable(
             feed,
             f"GeoJSON in the coordinate system {str(named)[:80]!r}; only WGS 84 is read "
@@ -218,11 +225,42 @@ def _require_fields(feed: Feed, there: Iterable[str], count: int) -> None:
     there = set(there)
     missing = sorted(named - there)
     if count and missing:
+        has = [repr(name[:80]) for name in sorted(there)[:FIELDS_TOLD]]
+        more = f" and {len(there) - len(has):,} more" if len(there) > len(has) else ""
         raise _unreadable(
             feed,
             f"without the field {', '.join(map(repr, missing))}; it has "
-            f"{', '.join(map(repr, sorted(there))) or 'none'}",
+            f"{', '.join(has) or 'none'}{more}",
         )
+
+
+def _require_storable(records: Records, feed: Feed) -> None:
+    """Refuse what JSON or a database's text cannot hold, though Python reads it."""
+    for number, (properties, id_) in enumerate(
+        zip(records.properties, records.ids, strict=True), start=1
+    ):
+        for value in _inner([properties, id_]):
+            if isinstance(value, float) and not math.isfinite(value):
+                raise _unreadable(feed, f"no JSON: record {number} has a number that is {value}")
+            if isinstance(value, str) and _UNSTORABLE.search(value):
+                raise FeedEncodingWrong(
+                    f"{feed.public_location}: record {number} of feed {feed.slug} has a text with "
+                    f"U+0000 or with half of a surrogate pair, {value[:40]!r}, which no database "
+                    "stores; ask the publisher to correct it, or correct the feed's encoding"
+                )
+
+
+def _inner(value: Any) -> Iterator[Any]:
+    """Give every number and text in a JSON value, the names of members included."""
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            waiting += [*each, *each.values()]
+        elif isinstance(each, list):
+            waiting += each
+        else:
+            yield each
 
 
 def _require_sound_text(records: Records, feed: Feed) -> None:

@@ -8,6 +8,7 @@ bytes come from (`osm/`), and frames (`frames.py`).
     <lake>/snapshots/<dataset>/<city>/<boundary>/<day>.json     the manifest that stands for the day
                                                 <day>.candidate.json            one still on trial
                                                 <day>.refused-<12 hex>.json     one that failed it
+                                                <day>.failed.json   why it gave none when last asked
 
 A manifest is written last, for bytes that passed every check of their source, as a candidate. When
 they have been read and found good, it is accepted and stands for the day in the old one's place;
@@ -117,7 +118,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why there is no snapshot of a day.
+    """Why a source gave no snapshot of a day when it was last asked.
 
     Attributes:
         code: The error's code.
@@ -261,6 +262,17 @@ class Lake:
                 return found
         return None
 
+    def accepted(
+        self, dataset: str, city_slug: str, boundary_ref: str, day: date
+    ) -> Manifest | None:
+        """Give the manifest that stands for a day, whatever is on trial.
+
+        Raises:
+            SnapshotDamaged: It cannot be read as a manifest.
+            LakeUnavailable: The lake cannot be read.
+        """
+        return self._manifest(_manifest_key(dataset, city_slug, boundary_ref, day, state=""))
+
     def keep_failure(
         self, dataset: str, city_slug: str, boundary_ref: str, day: date, failure: Failure
     ) -> None:
@@ -286,6 +298,17 @@ class Lake:
             except FileNotFoundError:
                 return None
         return Failure(**json.loads(text))
+
+    def forget_failure(self, dataset: str, city_slug: str, boundary_ref: str, day: date) -> None:
+        """Take back the word of why a day has no snapshot, if there is one.
+
+        Raises:
+            LakeUnavailable: The lake cannot be written.
+        """
+        key = _manifest_key(dataset, city_slug, boundary_ref, day, state=".failed")
+        with self._reachable(key):
+            if self._filesystem.exists(self.address(key)):
+                self._filesystem.rm(self.address(key))
 
     def manifests(
         self, dataset: str, city_slug: str, boundary_ref: str, days: Iterable[date]

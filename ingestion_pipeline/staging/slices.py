@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -243,19 +244,26 @@ def replace_slice(
 
 
 def replace_slices(
-    engine: sa.Engine, slices: Sequence[SliceInput], *, claim: Claim, now: datetime
+    engine: sa.Engine,
+    slices: Sequence[SliceInput],
+    *,
+    claim: Claim,
+    now: datetime,
+    failed: Mapping[str, str] = MappingProxyType({}),
 ) -> Mapping[Slice, SliceResult]:
     """Make a day's slices equal to their rows and its run SUCCEEDED, in one transaction, or none.
 
     Days may be staged in any order and as often as one likes; equal rows write nothing to the
     version table. The ledger gets the counts of all slices together; where there are several, also
-    those of each one, by its source, under the key `sources`. Its `as_of` is that of the oldest.
+    those of each one, by its source, under the key `sources`, and what failed under `failed`. Its
+    `as_of` is that of the oldest.
 
     Args:
         engine: The database.
         slices: What each slice becomes: one or more sources of one city, dataset and day.
         claim: The run's right to write, which is checked under a lock.
         now: The current moment.
+        failed: Of the sources that gave nothing new for the day, why, for the ledger.
 
     Returns:
         What was found and done, by slice.
@@ -285,7 +293,8 @@ def replace_slices(
                 views=VIEWS[slices[0].target.dataset].layers,
                 now=now,
             )
-        _succeed(connection, claim, results, [each.evidence for each in slices], now=now)
+        evidence = [each.evidence for each in slices]
+        _succeed(connection, claim, results, evidence, now=now, failed=failed)
     return results
 
 
@@ -298,7 +307,12 @@ def confirm_slice(
 
 
 def confirm_slices(
-    engine: sa.Engine, slices: Mapping[Slice, SliceEvidence], *, claim: Claim, now: datetime
+    engine: sa.Engine,
+    slices: Mapping[Slice, SliceEvidence],
+    *,
+    claim: Claim,
+    now: datetime,
+    failed: Mapping[str, str] = MappingProxyType({}),
 ) -> Mapping[Slice, SliceResult] | None:
     """Make the run SUCCEEDED without looking at any row, if all was staged from equal inputs.
 
@@ -308,6 +322,7 @@ def confirm_slices(
             city, dataset and day.
         claim: The run's right to write.
         now: The current moment.
+        failed: As for `replace_slices`.
 
     Returns:
         What is staged, by slice; None where the rows of any of them have to be compared.
@@ -332,7 +347,7 @@ def confirm_slices(
                 return None
             names = ("rows", "added", "changed", "removed", "rejected")
             results[target] = SliceResult(**{name: staged[name] for name in names}, written=0)
-        _succeed(connection, claim, results, list(slices.values()), now=now)
+        _succeed(connection, claim, results, list(slices.values()), now=now, failed=failed)
     return results
 
 
@@ -363,14 +378,17 @@ def _succeed(
     evidence: Sequence[SliceEvidence],
     *,
     now: datetime,
+    failed: Mapping[str, str],
 ) -> None:
-    """End the run with what became of all its slices."""
+    """End the run with what became of all its slices, and with what had none of its own."""
     each = {target.source: result.counts() for target, result in results.items()}
     counts: dict[str, Any] = {
         count.name: sum(one[count.name] for one in each.values()) for count in fields(SliceResult)
     }
     if len(each) > 1:
         counts["sources"] = each
+    if failed:
+        counts["failed"] = dict(failed)
     runs.succeed(connection, claim, as_of=min(e.as_of for e in evidence), counts=counts, now=now)
 
 

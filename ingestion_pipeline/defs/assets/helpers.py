@@ -26,6 +26,7 @@ from ingestion_pipeline.defs.checks import (
 from ingestion_pipeline.defs.feeds import (
     FeedOfDay,
     evidence_of_feed,
+    failures_of,
     feeds_of_day,
     slices_of_feeds,
     take_feeds,
@@ -111,9 +112,13 @@ def build_helper_assets(
 
 
 def take_snapshots(workshop: Workshop, work: Work) -> dg.MaterializeResult[None]:
-    """Give the day its raw bytes: those of OpenStreetMap, and those of each feed."""
-    taken = take_snapshot(workshop, work, dataset=HELPER)
+    """Give the day its raw bytes: those of each feed, and those of OpenStreetMap.
+
+    The feeds come first: where OpenStreetMap has to be asked again on a later day, what a feed said
+    on this one could not be had any more.
+    """
     take_feeds(workshop, work)
+    taken = take_snapshot(workshop, work, dataset=HELPER)
     return dg.MaterializeResult(
         metadata={**(taken.metadata or {}), **metadata.of_feeds(feeds_of_day(workshop, work))},
         data_version=taken.data_version,
@@ -137,37 +142,45 @@ def stage_helpers(
         for given in feeds
         if given.manifest is not None
     }
-    confirmed = confirm_slices(workshop.engine, planned, claim=work.claim, now=now)
+    confirmed = confirm_slices(
+        workshop.engine, planned, claim=work.claim, now=now, failed=failures_of(feeds)
+    )
     if confirmed is not None:
         return _told(workshop, confirmed, target, evidence, feeds)
     with snapshots.on_trial(workshop, work, manifest):
         helpers, located, boundary, rejections = _derived(workshop, work, manifest)
     findings = examine_slice(workshop, work, target, helpers.table, evidence)
-    reason = require_accepted(findings, reason, what=str(target))
-    found = replace(evidence, accepted_reason=reason, warnings=warnings_of(findings))
+    accepted = require_accepted(findings, reason, what=str(target))
+    evidence = replace(evidence, accepted_reason=accepted, warnings=warnings_of(findings))
+    feeds, of_feeds = slices_of_feeds(
+        workshop,
+        work,
+        feeds,
+        boundary=boundary,
+        osm=helpers.table,
+        beside=evidence,
+        reason=reason,
+    )
+    of_osm = SliceInput(
+        target=target,
+        rows=helpers.table,
+        rejections=[RejectedObject(**vars(rejection)) for rejection in rejections],
+        evidence=evidence,
+    )
     results = replace_slices(
         workshop.engine,
-        [
-            SliceInput(
-                target=target,
-                rows=helpers.table,
-                rejections=[RejectedObject(**vars(rejection)) for rejection in rejections],
-                evidence=found,
-            ),
-            *slices_of_feeds(
-                workshop, work, feeds, boundary=boundary, osm=helpers.table, beside=evidence
-            ),
-        ],
+        [of_osm, *of_feeds],
         claim=work.claim,
         now=now,
+        failed=failures_of(feeds),
     )
-    told = _told(workshop, results, target, found, feeds)
+    told = _told(workshop, results, target, evidence, feeds)
     return dg.MaterializeResult(
         metadata={
             **(told.metadata or {}),
             **metadata.of_helpers(helpers, outside=located.outside, window=work.city.bbox),
         },
-        check_results=results_of(findings, stopped=False, accepted_reason=reason),
+        check_results=results_of(findings, stopped=False, accepted_reason=accepted),
     )
 
 

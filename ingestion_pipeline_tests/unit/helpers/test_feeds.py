@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ingestion_pipeline.cities import CitiesFileError, load_cities
-from ingestion_pipeline.helpers.feeds import KEYS, AsOfRule, judge_by_kind, read_feeds
+from ingestion_pipeline.helpers.feeds import KEYS, AsOfRule, judge_feed, read_feeds
 from ingestion_pipeline.helpers.kinds import KINDS
 from ingestion_pipeline_tests.feed_server import FOUNTAINS, TOILETS, feed_of
 
@@ -231,20 +231,23 @@ def test_kinds_that_the_vocabulary_does_not_have_are_refused() -> None:
     ]
 
 
-def test_each_kind_of_a_city_is_judged_by_the_feeds_that_have_it() -> None:
-    verdicts = judge_by_kind([feed_of(TOILETS), feed_of(FOUNTAINS)], others=["ODbL-1.0"])
-    assert {kind: verdict.outcome for kind, verdict in verdicts.items()} == {
-        "baby_change": "permission_needed",
-        "drinking_water": "combinable",
-        "toilets": "permission_needed",
-    }
-    assert judge_by_kind([], others=["ODbL-1.0"]) == {}
+@pytest.mark.parametrize(
+    ("licence", "outcome"),
+    [
+        ("CC0-1.0", "combinable"),
+        ("ODbL-1.0", "combinable"),
+        ("CC-BY-4.0", "permission_needed"),
+        ("CC-BY-SA-4.0", "conflict"),
+    ],
+)
+def test_a_feed_is_judged_beside_openstreetmap(licence: str, outcome: str) -> None:
+    verdict = judge_feed(feed_of(TOILETS, licence=licence), beside=["ODbL-1.0"])
+    assert verdict.outcome == outcome
 
 
-def test_a_permission_counts_for_its_own_feed_alone() -> None:
-    allowed = feed_of(TOILETS, permission="https://example.org/letter.pdf")
-    other = feed_of(TOILETS, slug="others", kinds={"WC": "toilets"})
-    assert judge_by_kind([allowed], others=["ODbL-1.0"])["toilets"].may_be_combined
-    both = judge_by_kind([allowed, other], others=["ODbL-1.0"])
-    assert not both["toilets"].may_be_combined
-    assert both["baby_change"].may_be_combined
+def test_a_permission_allows_what_has_to_be_asked_for_and_no_more() -> None:
+    letter = "https://example.org/letter.pdf"
+    asked = feed_of(TOILETS, permission=letter)
+    assert judge_feed(asked, beside=["ODbL-1.0"]).may_be_combined
+    never = feed_of(TOILETS, licence="CC-BY-SA-4.0", permission=letter)
+    assert judge_feed(never, beside=["ODbL-1.0"]).outcome == "conflict"

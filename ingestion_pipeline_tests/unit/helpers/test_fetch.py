@@ -200,6 +200,29 @@ def test_data_of_after_a_past_day_does_not_stand_for_it(server: FeedServer, ask:
         ask(of(server), date(2026, 11, 17))
 
 
+def test_the_first_moment_after_a_day_is_not_of_it() -> None:
+    feed = feed_of(TOILETS)  # a date without a time is its first moment
+    end = datetime(2026, 11, 20, tzinfo=UTC)
+    require_usable(feed, DAY, as_of=end, now=NOW)
+    with pytest.raises(FeedNotOfDay, match="after the end of 2026-11-19"):
+        require_usable(feed, date(2026, 11, 19), as_of=end, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("to", "is_dated"), [("/latest.csv", False), ("/store/a%20b/20261120/f.csv?sig=1", True)]
+)
+def test_a_redirect_away_from_the_day_proves_nothing_of_it(
+    server: FeedServer, ask: Ask, to: str, is_dated: bool
+) -> None:
+    server.enqueue(Reply(302, headers={"Location": to}), served(fountains()))
+    feed = feed_of(FOUNTAINS, location=server.address("fountains-{day:%Y%m%d}.csv"))
+    if is_dated:
+        assert taken(ask(feed)).as_of == datetime(2026, 11, 20, tzinfo=UTC)
+    else:
+        with pytest.raises(FeedNotOfDay, match="does not name 2026-11-20"):
+            ask(feed)
+
+
 def test_a_past_day_takes_what_was_the_newest_then() -> None:
     feed = feed_of(TOILETS)
     as_of = datetime(2026, 11, 12, tzinfo=UTC)
@@ -214,7 +237,9 @@ def test_data_of_the_future_is_refused(server: FeedServer, ask: Ask) -> None:
         ask(of(server))
 
 
-@pytest.mark.parametrize("stated", ["", "yesterday", "1763622000"])
+@pytest.mark.parametrize(
+    "stated", ["", "yesterday", "1763622000", "Fri, 31 Dec 9999 23:59:59 -1400"]
+)
 def test_a_feed_without_a_time_is_refused(server: FeedServer, ask: Ask, stated: str) -> None:
     server.enqueue(served(toilets(), headers={"Last-Modified": stated}))
     with pytest.raises(FeedWithoutTime, match="Last-Modified"):

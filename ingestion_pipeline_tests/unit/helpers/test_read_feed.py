@@ -81,6 +81,39 @@ def rejected(places: FeedPlaces) -> list[tuple[str, str]]:
 # Columns
 
 
+def test_a_number_keeps_all_its_digits(read: Read) -> None:
+    places = read(with_toilet(OBJECTID=1, UNISEX=1234567.5, HOURS=None), values=None)
+    assert json.loads(row(places, "1#toilets")["attributes"])["unisex"] == "1234567.5"
+    assert row(read(with_toilet(PAID=2.0), values=None), "1#toilets")["fee"] == "2"
+
+
+@pytest.mark.parametrize("value", ["\0", "\ud83d", ["\0"], {"a": {"\0": 1}}], ids=ascii)
+def test_a_text_that_no_database_stores_refuses_the_feed(read: Read, value: Any) -> None:
+    body = json.dumps({"features": [toilet(1, TITLE=value), *map(toilet, ELEVEN)]}).encode()
+    with pytest.raises(FeedEncodingWrong, match="record 1 of feed toilets has a text with"):
+        read(body)
+
+
+@pytest.mark.parametrize("number", [b"NaN", b"-Infinity", b"1e999"])
+def test_a_number_that_is_none_refuses_the_feed(read: Read, number: bytes) -> None:
+    body = toilets().replace(b'"nein"', number, 1)
+    with pytest.raises(FeedUnreadable, match="record 1 has a number that is"):
+        read(body)
+
+
+def test_of_thousands_of_fields_a_message_names_some(read: Read) -> None:
+    body = (
+        toilets()
+        .replace(b"HOURS", b"OPEN")
+        .replace(
+            b'"PAID"', b",".join(b'"F%d": 1' % number for number in range(5000)) + b', "PAID"', 1
+        )
+    )
+    with pytest.raises(FeedUnreadable, match=r"'F0'.* and 4,9\d\d more; look at") as caught:
+        read(body)
+    assert len(str(caught.value)) < 1000
+
+
 def test_a_record_of_geojson_is_a_place(read: Read) -> None:
     places = read(toilets())
     assert row(places, "7#toilets") == {
@@ -363,6 +396,8 @@ def test_letters_as_they_should_be_are_not_taken_for_broken(read: Read, text: st
     [
         {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::3857"}},
         {"type": "name", "properties": {}},
+        {"type": "name", "properties": None},
+        {"type": "name", "properties": {"name": ["EPSG:4326"]}},
         {"type": "link", "properties": {"href": "http://example.org/crs"}},
         "EPSG:25832",
     ],

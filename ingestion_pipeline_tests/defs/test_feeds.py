@@ -1,0 +1,807 @@
+"""Feeds of helper places through the whole job: good ones, and every way of being bad."""
+
+from __future__ import annotations
+
+import io
+import logging
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from ingestion_pipeline.cities import CitiesFileError, load_cities
+from ingestion_pipeline.staging.days import Slice, difference, read_day
+from ingestion_pipeline.staging.tables import (
+    helper_place,
+    ingestion_rejection,
+    ingestion_run,
+    staged_partition,
+)
+from ingestion_pipeline_tests.feed_server import (
+    BBOX,
+    FOUNTAINS,
+    TOILETS,
+    FeedServer,
+    fountains,
+    geojson,
+    served,
+    toilet,
+    toilets,
+)
+from ingestion_pipeline_tests.installation import (
+    NOON,
+    TODAY,
+    TOWN,
+    ScriptedClock,
+    contents,
+    installed,
+    metadata,
+    why,
+    write_cities,
+    write_nodes,
+)
+from ingestion_pipeline_tests.overpass_server import Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    import dagster as dg
+
+    from ingestion_pipeline_tests.installation import Installation
+    from ingestion_pipeline_tests.overpass_server import Request
+
+SECRET = "Unspeakable-Secret-7"
+PLACES = (helper_place, staged_partition, ingestion_rejection)
+
+EDITED = datetime(2024, 5, 1, tzinfo=UTC)
+
+SATURDAY, SUNDAY, MONDAY = (TODAY + timedelta(days=number) for number in range(3))
+
+OSM_NODES: Mapping[int, tuple[float, float, Mapping[str, str]]] = {
+    1: (24.91 + 1 / 500, 60.1601, {"amenity": "toilets", "name": "Toilet 1"}),
+    2: (24.91 + 2 / 500, 60.1601, {"amenity": "toilets", "name": "Central Station"}),
+    3: (24.91 + 3 / 500, 60.17, {"amenity": "drinking_water"}),
+    4: (24.95, 60.19, {"amenity": "cafe", "toilets": "yes"}),
+}
+"""A toilet beside the feed's of the same name, one of another name, a fountain, and a café."""
+
+
+@dataclass
+class World:
+    """A town with feeds, their publisher's server, and the days that go by.
+
+    Attributes:
+        here: The installation.
+        server: The publisher.
+        clock: The machine's.
+        answers: What the publisher answers, by the path's end.
+    """
+
+    here: Installation
+    server: FeedServer
+    clock: ScriptedClock
+    answers: dict[str, Reply] = field(default_factory=dict)
+
+    def publish(self, name: str, answer: Reply | bytes) -> None:
+        """Let a file of the publisher be this from now on; bytes are given as new at that time."""
+        if isinstance(answer, bytes):
+            answer = modified(answer, self.clock.now() - timedelta(hours=1))
+        self.answers[name] = answer
+
+    def until(self, day: date) -> None:
+        """Let time go by until a day's noon."""
+        self.clock.sleep((noon_of(day) - self.clock.now()).total_seconds())
+        osm = self.here.folder / f"osm-{day}.osm.pbf"
+        write_nodes(osm, OSM_NODES, at=self.clock.now() - timedelta(hours=2), edited=EDITED)
+
+    def run(self, day: date, *, city: str = "town", **options: Any) -> dg.ExecuteInProcessResult:
+        """Run the whole job of a day, which succeeds; a minute after whatever was before."""
+        self.clock.sleep(60)
+        result = self.here.run(f"{city}|{day}", job_type="helpers_import", **options)
+        assert result.success, why(result)
+        return result
+
+    def slice_of(self, source: str, day: date, *, city: str = "town") -> Mapping[str, Any] | None:
+        """Give a slice's row of `staged_partition`."""
+        with self.here.engine.connect() as connection:
+            table = staged_partition
+            query = sa.select(table).where(
+                table.c.city_slug == city,
+                table.c.dataset == "helper",
+                table.c.source == source,
+                table.c.day == day,
+            )
+            row = connection.execute(query).mappings().one_or_none()
+        return None if row is None else dict(row)
+
+    def places(self, source: str, day: date, *, city: str = "town") -> dict[str, Any]:
+        """Give a day's names of a source's places."""
+        rows = read_day(self.here.engine, Slice(city, "helper", source, day))
+        return {row["source_ref"]: row["name"] for row in rows or ()}
+
+    def counts(self) -> dict[str, Any]:
+        """Give the counts of the last run."""
+        counts = self.here.ledger()[-1].counts
+        assert counts is not None
+        return counts
+
+
+def noon_of(day: date) -> datetime:
+    return NOON + (day - TODAY)
+
+
+def modified(body: bytes, at: datetime, **changes: Any) -> Reply:
+    """Answer with a body that was changed at a moment."""
+    return served(body, headers={"Last-Modified": format_datetime(at, usegmt=True)}, **changes)
+
+
+def table_of(kind: Mapping[str, Any], server: FeedServer, path: str, **keys: Any) -> dict[str, Any]:
+    """Write a feed's table with an address of the server, secrets included."""
+    address = server.address(path).replace("http://", f"http://town:{SECRET}@")
+    permission = {"permission": "https://example.org/letter.pdf"} if kind is TOILETS else {}
+    return {**kind, **permission, "location": f"{address}?key={SECRET}", **keys}
+
+
+@contextmanager
+def world_in(
+    folder: Path, database_url: str, feeds: Callable[[FeedServer], list[dict[str, Any]]]
+) -> Iterator[World]:
+    clock = ScriptedClock(NOON)
+    answers: dict[str, Reply] = {}
+
+    def answer(request: Request) -> Reply:
+        name = request.path.partition("?")[0].rpartition("/")[2]
+        return answers.get(name, Reply(404, "", "text/plain"))
+
+    with FeedServer(answer) as server:
+        city = TOWN | {
+            "bbox": list(BBOX),
+            "osm_source": "extract",
+            "osm_extract": f"{folder}/osm-{{day}}.osm.pbf",
+            "feed": feeds(server),
+        }
+        with installed(folder, database_url, cities=[city], clock=clock) as here:
+            world = World(here, server, clock, answers)
+            world.until(SATURDAY)
+            yield world
+
+
+def both_feeds(server: FeedServer) -> list[dict[str, Any]]:
+    return [
+        table_of(TOILETS, server, "toilets.geojson"),
+        table_of(FOUNTAINS, server, "fountains-{day}.csv"),
+    ]
+
+
+@pytest.fixture
+def world(tmp_path: Path, database_url: str) -> Iterator[World]:
+    """A town with both feeds, good today, on both databases."""
+    with world_in(tmp_path, database_url, both_feeds) as world:
+        yield with_good_feeds(world)
+
+
+@pytest.fixture
+def town(tmp_path: Path) -> Iterator[World]:
+    """The same on a GeoPackage."""
+    with world_in(tmp_path, f"sqlite:///{tmp_path}/staging.gpkg", both_feeds) as world:
+        yield with_good_feeds(world)
+
+
+def with_good_feeds(world: World) -> World:
+    world.publish("toilets.geojson", toilets())
+    for day in (SATURDAY, SUNDAY, MONDAY):
+        world.publish(f"fountains-{day}.csv", fountains())
+    return world
+
+
+# Good feeds
+
+
+def test_feeds_are_staged_beside_openstreetmap_each_a_slice_with_its_own_evidence(
+    world: World,
+) -> None:
+    result = world.run(SATURDAY)
+    assert set(world.places("osm", SATURDAY)) == {
+        "node/1#toilets",
+        "node/2#toilets",
+        "node/3#drinking_water",
+        "node/4#toilets",
+    }
+    assert world.places("feed:toilets", SATURDAY)["7#toilets"] == "Toilet 7"
+    assert world.places("feed:fountains", SATURDAY)["7#drinking_water"] == 'Rodnik "7" u reki'
+    told = world.slice_of("feed:toilets", SATURDAY)
+    assert told is not None
+    names = ("rows", "as_of_source", "obtained", "licence", "attribution", "stale_reason")
+    assert {name: told[name] for name in names} == {
+        "rows": 20,
+        "as_of_source": "last_modified",
+        "obtained": "feed",
+        "licence": "CC-BY-4.0",
+        "attribution": "© Town of Exempel",
+        "stale_reason": None,
+    }
+    assert told["as_of"] == noon_of(SATURDAY) - timedelta(hours=1)
+    dated = world.slice_of("feed:fountains", SATURDAY)
+    assert dated is not None
+    assert dated["as_of"] == datetime(2024, 6, 1, tzinfo=UTC)
+    for asset in ("helper_snapshot", "helper_places"):
+        feeds = metadata(result, asset)["feeds"]
+        assert "| `toilets` | 2024-06-01T11:00:00Z | good |" in feeds
+        assert "| `fountains` | 2024-06-01T00:00:00Z | good |" in feeds
+        assert metadata(result, asset)["feeds_failed"] == 0
+    counts = world.counts()
+    assert {source: count["written"] for source, count in counts["sources"].items()} == {
+        "osm": 4,
+        "feed:toilets": 20,
+        "feed:fountains": 20,
+    }
+    assert "failed" not in counts
+
+
+def test_a_place_of_a_feed_refers_to_that_of_openstreetmap_and_both_rows_stay(
+    world: World,
+) -> None:
+    world.run(SATURDAY)
+    rows = read_day(world.here.engine, Slice("town", "helper", "feed:toilets", SATURDAY)) or []
+    links = {row["source_ref"]: row["links"] for row in rows if row["links"]}
+    assert links == {
+        "1#toilets": [
+            {
+                "source": "osm",
+                "source_ref": "node/1#toilets",
+                "distance_m": 11.1,
+                "name_similarity": 1.0,
+                "score": 0.889,
+            }
+        ]
+    }
+    assert {"node/1#toilets", "node/2#toilets"} < set(world.places("osm", SATURDAY))
+    assert len(rows) == 20
+    rows = read_day(world.here.engine, Slice("town", "helper", "feed:fountains", SATURDAY)) or []
+    (fountain,) = [row for row in rows if row["links"]]
+    assert (fountain["source_ref"], fountain["name"]) == ("3#drinking_water", 'Rodnik "3" u reki')
+    (link,) = fountain["links"]
+    assert (link["source_ref"], link["name_similarity"]) == ("node/3#drinking_water", None)
+
+
+def test_a_day_that_is_run_again_asks_nobody_and_writes_nothing(world: World) -> None:
+    world.run(SATURDAY)
+    before = contents(world.here.engine, but=frozenset(), tables=PLACES)
+    asked = len(world.server.requests)
+    world.run(SATURDAY)
+    assert len(world.server.requests) == asked
+    assert world.counts()["written"] == 0
+    assert contents(world.here.engine, but=frozenset(), tables=PLACES) == before
+
+
+def test_a_feed_that_changed_overnight_has_only_its_changed_rows_written(world: World) -> None:
+    world.run(SATURDAY)
+    world.until(SUNDAY)
+    changed = [toilet(number, PAID="ja" if number == 5 else "nein") for number in range(2, 22)]
+    world.publish("toilets.geojson", geojson(changed))
+    world.run(SUNDAY)
+    counts = world.counts()["sources"]
+    assert counts["osm"]["written"] == counts["feed:fountains"]["written"] == 0
+    assert counts["feed:toilets"] == {
+        "rows": 20,
+        "added": 1,
+        "changed": 1,
+        "removed": 1,
+        "rejected": 0,
+        "written": 4,  # the new one, the changed one's end and beginning, and the removed one's end
+    }
+    saturday = Slice("town", "helper", "feed:toilets", SATURDAY)
+    found = [
+        (change.kind, change.source_ref, sorted(change.fields), change.cause)
+        for change in difference(world.here.engine, saturday, SUNDAY)
+    ]
+    assert found == [
+        ("removed", "1#toilets", [], "upstream"),
+        ("added", "21#toilets", [], "upstream"),
+        ("changed", "5#toilets", ["fee", "tags"], "upstream"),
+    ]
+    assert set(world.places("feed:toilets", SATURDAY)) != set(world.places("feed:toilets", SUNDAY))
+
+
+# Bad feeds
+
+
+def swapped() -> bytes:
+    features = [toilet(number) for number in range(1, 21)]
+    for feature in features:
+        feature["geometry"]["coordinates"].reverse()
+    return geojson(features)
+
+
+def of_one_id() -> bytes:
+    return geojson(toilet(number, OBJECTID=1) for number in range(1, 21))
+
+
+ROUND = Reply(302, headers={"Location": "/round"})
+
+SHRUNKEN = "above its minimum, and less than half"
+
+BAD: Mapping[str, tuple[str, Reply | bytes]] = {
+    "too old": ("feed_stale", modified(toilets(), NOON - timedelta(days=30))),
+    "of the future": ("feed_not_of_day", modified(toilets(), NOON + timedelta(days=30))),
+    "without a time": ("feed_without_time", Reply(body=toilets())),
+    "a tenth, below its minimum": ("feed_shrunken", toilets(2)),
+    SHRUNKEN: ("feed_shrunken", toilets(8)),
+    "another encoding": ("feed_encoding_wrong", toilets().decode().encode("cp1251")),
+    "swapped coordinates": ("feed_swapped", swapped()),
+    "a page": ("feed_not_data", Reply(body="<html>Sorry</html>", content_type="text/html")),
+    "a page that says it is data": ("feed_not_data", b"<!DOCTYPE html><title>Sorry</title>"),
+    "ten gigabytes": (
+        "feed_too_big",
+        Reply(body=toilets(), headers={"Content-Length": "10000000000"}, cut_after=100),
+    ),
+    "redirects in a circle": ("feed_redirected", ROUND),
+    "a server that is down": ("feed_unreachable", Reply(503, "down", "text/plain")),
+    "a server that hangs up": ("feed_truncated", Reply(hang_up=True)),
+    "one id for all": ("feed_shrunken", of_one_id()),
+    "a renamed field": ("feed_unreadable", toilets().replace(b"HOURS", b"OPEN|AT")),
+    "a text that no database stores": (
+        "feed_encoding_wrong",
+        geojson([toilet(1, TITLE="\0"), *map(toilet, range(2, 21))]),
+    ),
+}
+
+
+FAULTS: Mapping[str, str] = {fault: fault.replace(" ", "-").replace(",", "") for fault in BAD}
+"""The slug of the feed that has each fault."""
+
+
+@dataclass
+class Bad:
+    """A town with a feed for each fault, and its days, after each of which things were noted.
+
+    Attributes:
+        world: The town.
+        results: The run of each day.
+        counts: Its counts in the ledger.
+        log: What was logged.
+    """
+
+    world: World
+    results: dict[date, dg.ExecuteInProcessResult] = field(default_factory=dict)
+    counts: dict[date, dict[str, Any]] = field(default_factory=dict)
+    log: str = ""
+
+    def publish(self, answers: Mapping[str, Reply | bytes]) -> None:
+        for fault, slug in FAULTS.items():
+            self.world.publish(f"{slug}.geojson", answers[fault])
+
+    def run(self, day: date) -> None:
+        self.results[day] = self.world.run(day)
+        self.counts[day] = self.world.counts()
+
+    def told(self, day: date, asset: str = "helper_places") -> dict[str, Any]:
+        return metadata(self.results[day], asset)
+
+
+def a_feed_for_each_fault(server: FeedServer) -> list[dict[str, Any]]:
+    feeds = [table_of(TOILETS, server, f"{slug}.geojson", slug=slug) for slug in FAULTS.values()]
+    return [*feeds, table_of(FOUNTAINS, server, "fountains-{day}.csv")]
+
+
+def answers_of_bad() -> dict[str, Reply | bytes]:
+    return {fault: answer for fault, (_, answer) in BAD.items()}
+
+
+@pytest.fixture(scope="module")
+def good_bad_good(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bad]:
+    """On Saturday every feed is good, on Sunday bad in its own way, and on Monday good again."""
+    folder = tmp_path_factory.mktemp("faults")
+    log = io.StringIO()
+    handler = logging.StreamHandler(log)
+    logging.getLogger().addHandler(handler)
+    logging.getLogger("httpx").setLevel(logging.INFO)
+    with world_in(folder, f"sqlite:///{folder}/staging.gpkg", a_feed_for_each_fault) as world:
+        bad = Bad(with_good_feeds(world))
+        world.answers["round"] = ROUND
+        for day, answers in (
+            (SATURDAY, dict.fromkeys(BAD, toilets())),
+            (SUNDAY, answers_of_bad()),
+            (MONDAY, dict.fromkeys(BAD, toilets(21))),
+        ):
+            world.until(day)
+            bad.publish(answers)
+            bad.run(day)
+        logging.getLogger().removeHandler(handler)
+        logging.getLogger("httpx").setLevel(logging.NOTSET)
+        bad.log = log.getvalue()
+        yield bad
+
+
+@pytest.fixture(scope="module")
+def bad_at_first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bad]:
+    """On the first day every feed is bad in its own way."""
+    folder = tmp_path_factory.mktemp("bad-at-first")
+    with world_in(folder, f"sqlite:///{folder}/staging.gpkg", a_feed_for_each_fault) as world:
+        bad = Bad(with_good_feeds(world))
+        world.answers["round"] = ROUND
+        bad.publish(answers_of_bad())
+        bad.run(SATURDAY)
+        yield bad
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_a_bad_day_has_the_feeds_last_good_version_and_says_why(
+    good_bad_good: Bad, fault: str
+) -> None:
+    world, source, code = good_bad_good.world, f"feed:{FAULTS[fault]}", BAD[fault][0]
+    saturday, sunday = (world.slice_of(source, day) for day in (SATURDAY, SUNDAY))
+    assert saturday is not None
+    assert sunday is not None
+    assert world.places(source, SUNDAY) == world.places(source, SATURDAY)
+    assert len(world.places(source, SUNDAY)) == 20
+    assert saturday["stale_reason"] is None
+    reason = sunday["stale_reason"]
+    assert reason.startswith(f"{code}: ")
+    assert (sunday["as_of"], sunday["digest"]) == (saturday["as_of"], saturday["digest"])
+    assert good_bad_good.counts[SUNDAY]["failed"][source] == reason
+    assert good_bad_good.counts[SUNDAY]["sources"][source]["written"] == 0
+    shown = reason.replace("|", "\\|")
+    told = good_bad_good.told(SUNDAY)["feeds"]
+    assert f"| `{FAULTS[fault]}` | 2024-06-01T11:00:00Z | stale: {shown} |" in told
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_a_good_day_after_a_bad_one_is_fresh_again(good_bad_good: Bad, fault: str) -> None:
+    told = good_bad_good.world.slice_of(f"feed:{FAULTS[fault]}", MONDAY)
+    assert told is not None
+    assert (told["stale_reason"], told["rows"]) == (None, 21)
+    assert told["as_of"] == noon_of(MONDAY) - timedelta(hours=1)
+
+
+def test_what_is_not_bad_is_staged_on_a_bad_day_as_on_any_other(good_bad_good: Bad) -> None:
+    world = good_bad_good.world
+    assert [run.status for run in world.here.ledger()] == ["SUCCEEDED"] * 3
+    for day in (SATURDAY, SUNDAY, MONDAY):
+        assert len(world.places("osm", day)) == 4
+        fountains_of_day = world.slice_of("feed:fountains", day)
+        assert fountains_of_day is not None
+        assert (fountains_of_day["rows"], fountains_of_day["stale_reason"]) == (20, None)
+    failed = [good_bad_good.told(day)["feeds_failed"] for day in (SATURDAY, SUNDAY, MONDAY)]
+    assert failed == [0, len(BAD), 0]
+    assert "failed" not in good_bad_good.counts[MONDAY]
+    assert len(good_bad_good.counts[SUNDAY]["failed"]) == len(BAD)
+
+
+def test_no_secret_of_an_address_is_kept_or_logged(good_bad_good: Bad) -> None:
+    here, server = good_bad_good.world.here, good_bad_good.world.server
+    kept = [
+        str(contents(here.engine, but=frozenset(), tables=(*PLACES, ingestion_run))),
+        *(path.read_text() for path in (here.folder / "lake").rglob("*.json")),
+        good_bad_good.log,
+    ]
+    for day, result in good_bad_good.results.items():
+        kept += [str(event) for event in result.all_events]
+        kept += [str(good_bad_good.told(day, of)) for of in ("helper_snapshot", "helper_places")]
+    assert [text for text in kept if SECRET in text] == []
+    assert "feed_unreachable" in good_bad_good.log
+    assert any(SECRET in request.path for request in server.requests)
+    assert all("authorization" in request.headers for request in server.requests)
+
+
+@pytest.mark.parametrize("fault", sorted(BAD.keys() - {SHRUNKEN}))
+def test_a_feed_that_never_was_good_has_no_slice_and_the_run_says_why(
+    bad_at_first: Bad, fault: str
+) -> None:
+    world, source, code = bad_at_first.world, f"feed:{FAULTS[fault]}", BAD[fault][0]
+    assert world.slice_of(source, SATURDAY) is None
+    assert world.places(source, SATURDAY) == {}
+    assert bad_at_first.counts[SATURDAY]["failed"][source].startswith(f"{code}: ")
+    told = bad_at_first.told(SATURDAY)["feeds"]
+    assert f"| `{FAULTS[fault]}` | nothing | nothing new: {code}: " in told
+
+
+def test_the_others_are_staged_beside_feeds_that_never_were_good(bad_at_first: Bad) -> None:
+    assert len(bad_at_first.world.places("osm", SATURDAY)) == 4
+    assert len(bad_at_first.world.places("feed:fountains", SATURDAY)) == 20
+    without_a_past = f"feed:{FAULTS[SHRUNKEN]}"
+    assert len(bad_at_first.world.places(without_a_past, SATURDAY)) == 8
+
+
+def test_ten_gigabytes_are_not_downloaded(bad_at_first: Bad) -> None:
+    stored = (bad_at_first.world.here.folder / "lake/raw").rglob("*")
+    assert sum(path.stat().st_size for path in stored if path.is_file()) < 100_000
+    failed = bad_at_first.counts[SATURDAY]["failed"][f"feed:{FAULTS['ten gigabytes']}"]
+    assert "announces 10,000,000,000 bytes" in failed
+
+
+def test_a_feed_of_which_a_day_is_bad_is_stale_on_both_databases(world: World) -> None:
+    world.run(SATURDAY)
+    world.until(SUNDAY)
+    world.publish("toilets.geojson", BAD["a text that no database stores"][1])
+    world.run(SUNDAY)
+    stale = world.slice_of("feed:toilets", SUNDAY)
+    assert stale is not None
+    assert stale["stale_reason"].startswith("feed_encoding_wrong")
+    assert world.counts()["sources"]["feed:toilets"]["written"] == 0
+    world.publish("toilets.geojson", toilets(21))
+    world.run(SUNDAY)
+    mended = world.slice_of("feed:toilets", SUNDAY)
+    assert mended is not None
+    assert (mended["stale_reason"], mended["rows"]) == (None, 21)
+
+
+def test_records_with_ids_of_others_are_rejections_and_the_rest_is_staged(world: World) -> None:
+    repeated = [toilet(number, TITLE="Another") for number in (3, 4)]
+    world.publish("toilets.geojson", geojson([*map(toilet, range(1, 21)), *repeated]))
+    world.run(SATURDAY)
+    assert world.places("feed:toilets", SATURDAY)["3#toilets"] == "Toilet 3"
+    with world.here.engine.connect() as connection:
+        table = ingestion_rejection
+        rows = connection.execute(sa.select(table.c.source_ref, table.c.reason, table.c.source))
+        assert sorted(rows) == [
+            ("record/21", "duplicate_id", "feed:toilets"),
+            ("record/22", "duplicate_id", "feed:toilets"),
+        ]
+    assert world.counts()["sources"]["feed:toilets"]["rejected"] == 2
+
+
+def test_a_fault_of_ours_that_a_feed_brings_to_light_is_that_feeds_failure_alone(
+    town: World,
+) -> None:
+    def stumble_once(_: int) -> None:
+        if len(town.server.requests) == 1:
+            town.clock.on_look = None
+            raise ZeroDivisionError(SECRET)
+
+    town.clock.on_look = stumble_once
+    town.run(SATURDAY)
+    assert len(town.places("osm", SATURDAY)) == 4
+    assert len(town.places("feed:fountains", SATURDAY)) == 20
+    failed = town.counts()["failed"]["feed:toilets"]
+    assert failed.startswith("feed_unreadable: ")
+    assert "by a fault of ours (ZeroDivisionError in " in failed
+    assert SECRET not in failed
+
+
+# Asking again
+
+
+def test_a_failed_feed_is_asked_again_when_the_day_is_run_again(town: World) -> None:
+    town.run(SATURDAY)
+    town.until(SUNDAY)
+    town.publish("toilets.geojson", Reply(503))
+    town.run(SUNDAY)
+    town.publish("toilets.geojson", toilets(21))
+    town.run(SUNDAY)
+    told = town.slice_of("feed:toilets", SUNDAY)
+    assert told is not None
+    assert (told["stale_reason"], told["rows"]) == (None, 21)
+    assert "failed" not in town.counts()
+    assert town.counts()["sources"]["osm"]["written"] == 0
+
+
+def test_a_dated_feed_of_a_past_day_is_asked_again_when_the_day_is_run_again(town: World) -> None:
+    name = f"fountains-{SATURDAY}.csv"
+    body = town.answers.pop(name)
+    town.run(SATURDAY)
+    assert town.counts()["failed"]["feed:fountains"].startswith("feed_not_found")
+    town.until(MONDAY)
+    town.answers[name] = body
+    town.run(SATURDAY)
+    told = town.slice_of("feed:fountains", SATURDAY)
+    assert told is not None
+    assert (told["as_of"], told["stale_reason"]) == (datetime(2024, 6, 1, tzinfo=UTC), None)
+
+
+def test_a_past_day_is_never_filled_with_what_the_feed_says_now(town: World) -> None:
+    town.run(SATURDAY)
+    town.until(SUNDAY)
+    town.publish("toilets.geojson", Reply(503))
+    town.run(SUNDAY)
+    town.until(MONDAY)
+    town.publish("toilets.geojson", toilets(21))
+    for refetch in (False, True):
+        town.run(SUNDAY, refetch=refetch)
+        told = town.slice_of("feed:toilets", SUNDAY)
+        assert told is not None
+        assert told["rows"] == 20
+        assert told["stale_reason"].startswith("feed_not_of_day")
+
+
+def test_a_past_day_takes_a_feed_that_has_not_been_modified_since(town: World) -> None:
+    town.until(MONDAY)
+    town.answers["toilets.geojson"] = modified(toilets(), NOON)
+    write_nodes(town.here.folder / f"osm-{SUNDAY}.osm.pbf", OSM_NODES, at=noon_of(SUNDAY))
+    town.run(SUNDAY)
+    told = town.slice_of("feed:toilets", SUNDAY)
+    assert told is not None
+    assert (told["as_of"], told["stale_reason"]) == (NOON, None)
+
+
+def test_a_feed_that_may_answer_later_is_asked_once_more_in_the_run(town: World) -> None:
+    good = town.answers["toilets.geojson"]
+    town.server.enqueue(Reply(503), modified_fountains(), good)
+    town.run(SATURDAY)
+    assert "failed" not in town.counts()
+    assert len(town.server.requests) == 3
+
+
+def modified_fountains() -> Reply:
+    return modified(fountains(), NOON, content_type="text/csv")
+
+
+def test_a_refetch_that_fails_leaves_the_days_own_version_and_tells_of_it(town: World) -> None:
+    town.run(SATURDAY)
+    before = town.slice_of("feed:toilets", SATURDAY)
+    town.publish("toilets.geojson", Reply(503))
+    result = town.run(SATURDAY, refetch=True)
+    assert town.slice_of("feed:toilets", SATURDAY) == before
+    assert town.counts()["failed"]["feed:toilets"].startswith("feed_unreachable")
+    assert "the day's own, kept: feed_unreachable" in metadata(result, "helper_places")["feeds"]
+    town.publish("toilets.geojson", toilets())
+    town.run(SATURDAY, refetch=True)
+    assert "failed" not in town.counts()
+
+
+def test_a_refetch_of_bad_bytes_leaves_the_days_own_version(town: World) -> None:
+    town.run(SATURDAY)
+    town.until(SUNDAY)
+    town.publish("toilets.geojson", toilets(21))
+    town.run(SUNDAY)
+    before = town.slice_of("feed:toilets", SUNDAY)
+    town.publish("toilets.geojson", swapped())
+    town.run(SUNDAY, refetch=True)
+    assert town.slice_of("feed:toilets", SUNDAY) == before
+    assert len(town.places("feed:toilets", SUNDAY)) == 21
+    assert town.counts()["failed"]["feed:toilets"].startswith("feed_swapped")
+
+
+def test_bytes_that_are_damaged_in_the_lake_are_that_feeds_failure_alone(town: World) -> None:
+    town.run(SATURDAY)
+    good = town.places("feed:toilets", SATURDAY)
+    told = town.slice_of("feed:toilets", SATURDAY)
+    assert told is not None
+    (blob,) = (town.here.folder / "lake/raw").rglob(f"{told['digest']}*")
+    blob.write_bytes(b"rotten")
+    osm = town.here.folder / f"osm-{SATURDAY}.osm.pbf"
+    write_nodes(osm, dict(list(OSM_NODES.items())[:3]), at=NOON - timedelta(hours=1))
+    town.publish("toilets.geojson", Reply(503))
+    town.run(SATURDAY, refetch=True)
+    assert len(town.places("osm", SATURDAY)) == 3
+    assert town.places("feed:toilets", SATURDAY) == good
+    assert town.slice_of("feed:toilets", SATURDAY) == told
+    assert town.counts()["failed"]["feed:toilets"].startswith("snapshot_damaged")
+
+
+def test_only_bytes_that_were_understood_stand_for_later_days(town: World) -> None:
+    town.run(SATURDAY)
+    town.publish("toilets.geojson", swapped())
+    # Asked again, and the run ends before anybody has read the answer.
+    town.here.run(
+        f"town|{SATURDAY}", job_type="helpers_import", only=["helper_snapshot"], refetch=True
+    )
+    town.until(SUNDAY)
+    town.publish("toilets.geojson", Reply(503))
+    town.run(SUNDAY)
+    assert len(town.places("feed:toilets", SUNDAY)) == 20
+
+
+def test_places_without_a_snapshot_say_that_the_feed_was_not_asked(town: World) -> None:
+    town.run(SATURDAY)
+    for path in (town.here.folder / "lake/snapshots/feed-toilets").rglob("*.json"):
+        path.unlink()
+    town.run(SATURDAY, only=["helper_places"])
+    failed = town.counts()["failed"]["feed:toilets"]
+    assert failed.startswith("feed_not_taken: the feed was not asked for; materialize")
+
+
+def test_an_operator_can_accept_that_a_feed_has_shrunk(town: World) -> None:
+    town.run(SATURDAY)
+    town.until(SUNDAY)
+    town.publish("toilets.geojson", toilets(8))
+    town.run(SUNDAY)
+    assert len(town.places("feed:toilets", SUNDAY)) == 20
+    town.run(SUNDAY, accept="The town has sold them")
+    accepted = town.slice_of("feed:toilets", SUNDAY)
+    assert accepted is not None
+    assert accepted["rows"] == 8
+    assert accepted["stale_reason"] is None
+    assert accepted["accepted_reason"] == "The town has sold them"
+    beside = [town.slice_of(source, SUNDAY) for source in ("osm", "feed:fountains")]
+    assert [told["accepted_reason"] for told in beside if told] == [None, None]
+    town.run(SUNDAY)
+    assert town.slice_of("feed:toilets", SUNDAY) == accepted
+    town.until(MONDAY)
+    town.publish("toilets.geojson", toilets(8))
+    town.run(MONDAY)
+    assert "failed" not in town.counts()
+
+
+# Licences
+
+
+@pytest.mark.parametrize(
+    ("licence", "rule"),
+    [("CC-BY-SA-4.0", "share_alikes_differ"), ("CC-BY-4.0", "permission_needed")],
+)
+def test_a_feed_whose_licence_may_not_be_combined_is_not_even_asked(
+    tmp_path: Path, licence: str, rule: str
+) -> None:
+    def feeds(server: FeedServer) -> list[dict[str, Any]]:
+        barred = table_of(TOILETS, server, "barred.geojson", slug="barred", licence=licence)
+        del barred["permission"]
+        open_ = table_of(TOILETS, server, "toilets.geojson", licence="ODbL-1.0")
+        return [barred, open_]
+
+    with world_in(tmp_path, f"sqlite:///{tmp_path}/staging.gpkg", feeds) as town:
+        town.publish("toilets.geojson", toilets())
+        town.publish("barred.geojson", toilets())
+        result = town.run(SATURDAY)
+        assert len(town.places("osm", SATURDAY)) == 4
+        assert len(town.places("feed:toilets", SATURDAY)) == 20
+        assert town.slice_of("feed:barred", SATURDAY) is None
+        (failed,) = town.counts()["failed"].items()
+        assert failed[0] == "feed:barred"
+        assert failed[1].startswith(f"licence_conflict: {rule}: ")
+        assert f"licence_conflict: {rule}" in metadata(result, "helper_places")["feeds"]
+        assert not any("barred" in request.path for request in town.server.requests)
+
+
+def test_a_feed_without_a_licence_is_refused_where_the_cities_are_read_with_all_its_mistakes(
+    tmp_path: Path,
+) -> None:
+    mistaken = {key: value for key, value in TOILETS.items() if key != "licence"} | {
+        "kinds": {"WC": "toilet"},
+        "fields": {"nmae": "TITLE"},
+        "minimum": 0,
+        "lon": "x",
+    }
+    unknown = {**FOUNTAINS, "licence": "CC-BY-NC-4.0"}
+    city = TOWN | {"bbox": list(BBOX), "feed": [mistaken, unknown]}
+    path = write_cities(tmp_path / "cities.toml", [city])
+    with pytest.raises(CitiesFileError) as caught:
+        load_cities(path)
+    said = str(caught.value)
+    assert 'feed[1] "toilets": licence: is missing' in said
+    for key in ("kinds", "fields", "minimum", "lon"):
+        assert f'feed[1] "toilets": {key}: ' in said
+    assert 'feed[2] "fountains": licence: ' in said
+
+
+# Several cities
+
+
+def test_feeds_of_one_name_in_two_cities_never_mix(tmp_path: Path, database_url: str) -> None:
+    west, south, east, north = BBOX
+    middle = 24.93  # between toilets 9 and 11; the tenth is east of it
+    clock = ScriptedClock(NOON)
+    write_nodes(tmp_path / "osm.pbf", OSM_NODES, at=NOON - timedelta(hours=2))
+    with FeedServer() as server:
+        windows = {"left": [west, south, middle, north], "right": [middle, south, east, north]}
+        cities = [
+            TOWN
+            | {
+                "slug": slug,
+                "name": {"en": slug},
+                "bbox": bbox,
+                "osm_source": "extract",
+                "osm_extract": str(tmp_path / "osm.pbf"),
+                "feed": [table_of(TOILETS, server, f"{slug}.geojson")],
+            }
+            for slug, bbox in windows.items()
+        ]
+        with installed(tmp_path, database_url, cities=cities, clock=clock) as here:
+            world = World(here, server, clock)
+            server.default = modified(toilets(), NOON - timedelta(hours=1))
+            for slug in windows:
+                world.run(SATURDAY, city=slug)
+            left, right = (world.places("feed:toilets", SATURDAY, city=slug) for slug in windows)
+            assert left.keys() | right.keys() == {f"{number}#toilets" for number in range(1, 21)}
+            assert left.keys() & right.keys() == set()
+            # One city's bad day is no other's.
+            server.default = Reply(503)
+            world.run(SATURDAY, city="left", refetch=True)
+            world.run(SATURDAY, city="right")
+            assert "failed" not in world.counts()
+            assert world.places("feed:toilets", SATURDAY, city="right") == right
