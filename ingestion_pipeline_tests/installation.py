@@ -241,23 +241,56 @@ def write_extract(
         at: The replication timestamp.
         spread: How far east of the one before each stands, in degrees.
     """
+    cafes = {number: {"amenity": "cafe", "name": name} for number, name in pois.items()}
+    return write_nodes(path, cafes, at=at, spread=spread)
+
+
+def write_nodes(
+    path: Path,
+    nodes: Mapping[int, Mapping[str, str]],
+    *,
+    at: datetime = NOON,
+    spread: float = 0.001,
+) -> Path:
+    """Write a small `.osm.pbf` of nodes in the invented town: `{id: tags}`.
+
+    Args:
+        path: Where to; a file that is there is replaced.
+        nodes: The nodes.
+        at: The replication timestamp.
+        spread: How far east of the one before each stands, in degrees.
+    """
     header = osmium.io.Header()
     header.set("osmosis_replication_timestamp", at.strftime("%Y-%m-%dT%H:%M:%SZ"))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     writer = osmium.SimpleWriter(str(path), header=header)
-    for number, name in pois.items():
+    for number, tags in nodes.items():
         writer.add_node(
             osmium.osm.mutable.Node(
                 id=number,
                 version=1,
                 timestamp=at - timedelta(days=1),
                 location=(10.0 + number * spread, 50.05),
-                tags={"amenity": "cafe", "name": name},
+                tags=dict(tags),
             )
         )
     writer.close()
     return path
+
+
+def town_boundary() -> dict[str, Any]:
+    """Give the western half of the invented town as a boundary, `relation/7`, as Overpass does."""
+    corners = [(10.0, 50.0), (10.05, 50.0), (10.05, 50.1), (10.0, 50.1), (10.0, 50.0)]
+    geometry = [{"lon": lon, "lat": lat} for lon, lat in corners]
+    return {
+        "type": "relation",
+        "id": 7,
+        "version": 3,
+        "timestamp": "2024-01-01T00:00:00Z",
+        "tags": {"type": "boundary", "boundary": "administrative", "name": "Town"},
+        "members": [{"type": "way", "ref": 70, "role": "outer", "geometry": geometry}],
+    }
 
 
 def overpass_cafes(pois: Mapping[int, str]) -> list[dict[str, Any]]:

@@ -26,8 +26,7 @@ from ingestion_pipeline.staging.slices import SliceEvidence
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_CHECKS_DOC = dg.MetadataValue.path("docs/checks.md")
+    import shapely
 
 
 class Acceptance(dg.Config):
@@ -86,6 +85,8 @@ def examine_slice(
     target: Slice,
     frame: "pa.Table",
     evidence: SliceEvidence,
+    *,
+    boundary: "shapely.Geometry",
 ) -> list[Finding]:
     """Run all checks on the rows that would become a slice.
 
@@ -95,6 +96,7 @@ def examine_slice(
         target: The slice.
         frame: Its rows.
         evidence: Of these rows.
+        boundary: The city's area on that day (EPSG:4326).
     """
     from ingestion_pipeline.quality.census import Census, census_of, language_keys
     from ingestion_pipeline.quality.examine import examine
@@ -113,7 +115,7 @@ def examine_slice(
     )
     history = [Census(**vars(day)) for day in past]
     return [
-        *examine(frame, today, history, window=city.bbox),
+        *examine(frame, today, history, boundary=boundary),
         _parity(workshop, target, frame, evidence),
     ]
 
@@ -167,7 +169,11 @@ def _metadata(finding: Finding) -> dict[str, dg.MetadataValue]:
     return (
         {"found": dg.MetadataValue.md(markdown_of(finding))}
         | {name: dg.MetadataValue.float(float(each)) for name, each in finding.numbers.items()}
-        | {"what_to_do": _CHECKS_DOC}
+        | (
+            {"what_to_do": dg.MetadataValue.text(finding.check.what_to_do)}
+            if finding.verdict != "good"
+            else {}
+        )
     )
 
 
@@ -175,9 +181,17 @@ def markdown_of(finding: Finding) -> str:
     """Write a finding as Markdown: its sentence, and its table where it has one."""
     if not finding.rows:
         return finding.message
-    lines = [finding.head, tuple("---" for _ in finding.head), *finding.rows]
+    lines = [finding.head, _alignment(finding), *finding.rows]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     return f"{finding.message}\n\n{table}"
+
+
+def _alignment(finding: Finding) -> tuple[str, ...]:
+    """Set columns of figures to the right, so that they can be compared."""
+    columns = zip(*finding.rows, strict=True)
+    return tuple(
+        "---:" if all(cell[:1].isdigit() for cell in column) else "---" for column in columns
+    )
 
 
 def _parity(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pyarrow as pa
+    import shapely
 
     from ingestion_pipeline.quality.census import Census
     from ingestion_pipeline.quality.findings import Finding
@@ -31,7 +32,7 @@ def examine(
     today: Census,
     history: Sequence[Census],
     *,
-    window: tuple[float, float, float, float],
+    boundary: shapely.Geometry,
 ) -> list[Finding]:
     """Run every check of a frame that needs no second frame.
 
@@ -39,12 +40,12 @@ def examine(
         frame: The rows that would be staged.
         today: The same, counted.
         history: Staged days before it, the newest first, of the same boundary.
-        window: West, south, east and north of the city's bbox.
+        boundary: The city's area (EPSG:4326).
     """
     return [
         check_counts(today, history),
         check_geometry(frame),
-        check_position(frame, window=window),
+        check_position(frame, boundary=boundary),
         check_unique_refs(frame),
         check_licence(frame),
         *(check_share(share, today, history) for share in SHARES),

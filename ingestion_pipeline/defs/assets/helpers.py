@@ -136,7 +136,9 @@ def stage_helpers(
         return _told(workshop, confirmed, target, evidence, feeds)
     with snapshots.on_trial(workshop, work, manifest):
         helpers, located, boundary, rejections = _derived(workshop, work, manifest)
-    findings = examine_slice(workshop, work, target, helpers.table, evidence)
+    findings = examine_slice(
+        workshop, work, target, helpers.table, evidence, boundary=boundary.area
+    )
     reason = require_accepted(findings, reason, what=str(target))
     results = replace_slices(
         workshop.engine,

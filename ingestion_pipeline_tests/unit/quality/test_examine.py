@@ -9,21 +9,21 @@ from ingestion_pipeline.quality.census import census_of, language_keys
 from ingestion_pipeline.quality.errors import AcceptanceWithoutReason, StoppedByCheck
 from ingestion_pipeline.quality.examine import examine, reason_of, require_accepted
 from ingestion_pipeline.quality.findings import Finding
-from ingestion_pipeline_tests.unit.quality.invented import TODAY, WINDOW, census, frame, past
+from ingestion_pipeline_tests.unit.quality.invented import BOUNDARY, TODAY, census, frame, past
 
 GOOD = Finding(PARITY, "good", "as it should be")
 BAD = [Finding(check, "stop", f"{check.name} is wrong") for check in CHECKS if check.blocking]
 
 
 def test_every_check_is_run_once_in_the_order_in_which_it_is_shown() -> None:
-    found = examine(frame(), census({"amenity/cafe": 3}), [], window=WINDOW)
+    found = examine(frame(), census({"amenity/cafe": 3}), [], boundary=BOUNDARY)
     assert [each.check for each in found] == [check for check in CHECKS if check != PARITY]
 
 
 def test_a_check_that_does_not_block_never_stops_a_day() -> None:
     worst = census({"shop": 1000}, hours=(100, 100), names=(0, 100))
     history = past({"shop/clothes": 1000}, hours=(0, 100), names=(100, 100))
-    found = examine(frame(), worst, history, window=WINDOW)
+    found = examine(frame(), worst, history, boundary=BOUNDARY)
     assert {each.check.name for each in found if each.verdict != "good"} == {
         "counts",
         "unclassified",
