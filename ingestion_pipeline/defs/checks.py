@@ -135,18 +135,9 @@ def results_of(
         dg.AssetCheckResult(
             check_name=finding.check.name,
             passed=finding.verdict == "good",
-            severity=(
-                dg.AssetCheckSeverity.ERROR
-                if stopped and finding.verdict == "stop"
-                else dg.AssetCheckSeverity.WARN
-            ),
+            severity=_severity(finding, stopped=stopped),
             description=finding.message,
-            metadata=_metadata(finding)
-            | (
-                {"accepted_reason": dg.MetadataValue.text(accepted_reason)}
-                if accepted_reason and finding.verdict == "stop"
-                else {}
-            ),
+            metadata=_metadata(finding, accepted_reason),
         )
         for finding in findings
     ]
@@ -165,15 +156,25 @@ def results_of_nothing(why: str) -> list[dg.AssetCheckResult]:
     ]
 
 
-def _metadata(finding: Finding) -> dict[str, dg.MetadataValue]:
+def _severity(finding: Finding, *, stopped: bool) -> dg.AssetCheckSeverity:
+    """Give a result its colour; Dagster's list of checks takes it from the newest, good or not."""
+    if finding.verdict == "good":
+        is_error = finding.check.blocking
+    else:
+        is_error = stopped and finding.verdict == "stop"
+    return dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN
+
+
+def _metadata(finding: Finding, accepted_reason: str | None) -> dict[str, dg.MetadataValue]:
+    said: dict[str, dg.MetadataValue] = {}
+    if finding.verdict == "stop" and accepted_reason:
+        said = {"accepted_reason": dg.MetadataValue.text(accepted_reason)}
+    elif finding.verdict != "good":
+        said = {"what_to_do": dg.MetadataValue.text(finding.check.what_to_do)}
     return (
         {"found": dg.MetadataValue.md(markdown_of(finding))}
         | {name: dg.MetadataValue.float(float(each)) for name, each in finding.numbers.items()}
-        | (
-            {"what_to_do": dg.MetadataValue.text(finding.check.what_to_do)}
-            if finding.verdict != "good"
-            else {}
-        )
+        | said
     )
 
 

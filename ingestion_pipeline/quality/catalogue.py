@@ -38,7 +38,7 @@ COUNTS = Check(
     "every sizeable category. A fall beyond the band stops the day; a rise, and a fall of a "
     "category under other rules, warns.",
     what_to_do="Look at the snapshot and at the map of the day. If upstream was wrong, run the day "
-    "again with refetch. If the day is right, accept it with a reason: `accept.reason` in the run "
+    "again with refetch. If the day is right, accept it with a reason: accept.reason in the run "
     "config, or poi-ingest run --accept.",
 )
 GEOMETRY = Check(

@@ -135,6 +135,8 @@ def test_a_good_day_passes_every_check_with_words_for_its_partition(town: Town) 
         assert evaluation.description
         assert evaluation.metadata["found"].value.startswith(evaluation.description)
         assert "what_to_do" not in evaluation.metadata
+        # The colour of the check in Dagster's list, while another day of it fails.
+        assert (evaluation.severity == dg.AssetCheckSeverity.ERROR) == check.blocking
     table = found["counts"].metadata["found"].value
     assert "| category | usual | expected | seen |  |\n| --- | ---: |" in table
     assert "| amenity/cafe | 400 | " in table
@@ -400,6 +402,7 @@ def test_a_day_that_an_operator_accepts_is_staged_and_says_why(town: Town) -> No
     counts = evaluations(result)["counts"]
     assert (counts.passed, counts.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert counts.metadata["accepted_reason"].value == "the quarter was torn down"
+    assert "what_to_do" not in counts.metadata
     assert "accepted_reason" not in evaluations(result)["names"].metadata
     assert town.ledger_of(result).status == "SUCCEEDED"
 
