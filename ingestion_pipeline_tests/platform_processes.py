@@ -11,6 +11,7 @@ a test starts, stops and kills them, and talks to them. Does not belong here: ex
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -124,6 +125,15 @@ def town(number: int, **others: Any) -> dict[str, Any]:
 def cafes(number: int, *, named: str = "café") -> dict[int, str]:
     """Give the 99 cafés of a town, for `write_extract`."""
     return {place: f"{named} {place}" for place in range(100 * number + 1, 100 * number + 100)}
+
+
+def tags_of_partition(city: str, day: str) -> dict[str, str]:
+    """Give the tags by which Dagster knows the partition of a run."""
+    return {
+        "dagster/partition": f"{city}|{day}",
+        "dagster/partition/city": city,
+        "dagster/partition/day": day,
+    }
 
 
 @dataclass(frozen=True)
@@ -251,11 +261,11 @@ class Platform:
         assert _is_of(worker, self.environment["DAGSTER_HOME"])
         worker.kill()
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run `poi-ingest` in the platform's environment."""
+    def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Run `poi-ingest` in the platform's environment, with further settings."""
         return subprocess.run(
             [SCRIPTS / "poi-ingest", *arguments],
-            env=self.environment,
+            env={**self.environment, **settings},
             cwd=self.folder,
             capture_output=True,
             text=True,
@@ -308,24 +318,37 @@ class Platform:
 
     def launch(self, city: str, day: str, **tags: str) -> str:
         """Launch the job for a city-day as the UI does; give the Dagster run's id."""
-        partition = {
-            "dagster/partition": f"{city}|{day}",
-            "dagster/partition/city": city,
-            "dagster/partition/day": day,
-        }
+        return self.launch_job("osm_import", tags=tags_of_partition(city, day) | tags)
+
+    def launch_job(
+        self,
+        job: str,
+        *,
+        tags: Mapping[str, str] | None = None,
+        only: Sequence[str] = (),
+        config: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Launch any job; give the Dagster run's id.
+
+        Args:
+            job: The job.
+            tags: Tags of the run.
+            only: Its assets; none means all.
+            config: The run config.
+        """
+        selected = {"assetSelection": [{"path": [asset]} for asset in only]} if only else {}
         launched = self.graphql(
             LAUNCH,
             parameters={
                 "selector": {
                     "repositoryLocationName": LOCATION,
                     "repositoryName": "__repository__",
-                    "jobName": "osm_import",
+                    "jobName": job,
+                    **selected,
                 },
-                "runConfigData": "{}",
+                "runConfigData": json.dumps(config or {}),
                 "executionMetadata": {
-                    "tags": [
-                        {"key": key, "value": value} for key, value in (partition | tags).items()
-                    ]
+                    "tags": [{"key": key, "value": value} for key, value in (tags or {}).items()]
                 },
             },
         )

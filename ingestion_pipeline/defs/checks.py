@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from ingestion_pipeline.defs import metadata
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.work import Work
-from ingestion_pipeline.quality.catalogue import checks_of
+from ingestion_pipeline.quality.catalogue import Check, checks_of
 from ingestion_pipeline.quality.errors import StoppedByCheck
 from ingestion_pipeline.quality.findings import Finding
 from ingestion_pipeline.staging.database import read_transaction
@@ -28,8 +28,7 @@ from ingestion_pipeline.staging.tables import CLASS_COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_CHECKS_DOC = dg.MetadataValue.path("docs/checks.md")
+    import shapely
 
 
 class Acceptance(dg.Config):
@@ -101,6 +100,8 @@ def examine_slice(
     target: Slice,
     frame: "pa.Table",
     evidence: SliceEvidence,
+    *,
+    boundary: "shapely.Geometry",
 ) -> list[Finding]:
     """Run all checks on the rows that would become a slice.
 
@@ -110,6 +111,7 @@ def examine_slice(
         target: The slice.
         frame: Its rows.
         evidence: Of these rows.
+        boundary: The city's area on that day (EPSG:4326).
     """
     from ingestion_pipeline.quality.census import Census, census_of, language_keys
     from ingestion_pipeline.quality.examine import examine
@@ -129,7 +131,7 @@ def examine_slice(
     )
     history = [Census(**vars(day)) for day in past]
     return [
-        *examine(frame, today, history, window=city.bbox, checks=checks_of(target.dataset)),
+        *examine(frame, today, history, boundary=boundary, checks=checks_of(target.dataset)),
         _parity(workshop, target, frame, evidence),
     ]
 
@@ -149,14 +151,13 @@ def results_of(
         dg.AssetCheckResult(
             check_name=finding.check.name,
             passed=finding.verdict == "good",
-            severity=(
-                dg.AssetCheckSeverity.ERROR
-                if stopped and finding.verdict == "stop"
-                else dg.AssetCheckSeverity.WARN
+            severity=_severity(
+                is_error=finding.check.blocking
+                if finding.verdict == "good"
+                else stopped and finding.verdict == "stop"
             ),
             description=finding.message,
-            metadata=_metadata(finding)
-            | metadata.of_acceptance(accepted_reason if finding.verdict == "stop" else None),
+            metadata=_metadata(finding, accepted_reason),
         )
         for finding in findings
     ]
@@ -165,38 +166,61 @@ def results_of(
 def results_kept(kept: Judgement, *, dataset: str) -> list[dg.AssetCheckResult]:
     """Show what was found when the day was staged."""
     warnings = kept.warnings or {}
-    return [
-        dg.AssetCheckResult(
-            check_name=check.name,
-            passed=check.name not in warnings,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=warnings.get(check.name, "good when the day was staged"),
-            metadata={
-                "staged_at": dg.MetadataValue.timestamp(kept.staged_at),
-                **metadata.of_acceptance(
-                    kept.accepted_reason if check.blocking and check.name in warnings else None
-                ),
-            },
+    results = []
+    for check in checks_of(dataset):
+        is_good = check.name not in warnings
+        accepted = kept.accepted_reason if check.acceptable else None
+        results.append(
+            dg.AssetCheckResult(
+                check_name=check.name,
+                passed=is_good,
+                severity=_severity(is_error=is_good and check.blocking),
+                description=warnings.get(check.name, "good when the day was staged"),
+                metadata={
+                    "staged_at": dg.MetadataValue.timestamp(kept.staged_at),
+                    **({} if is_good else _advice(check, accepted)),
+                },
+            )
         )
-        for check in checks_of(dataset)
-    ]
+    return results
 
 
-def _metadata(finding: Finding) -> dict[str, dg.MetadataValue]:
+def _severity(*, is_error: bool) -> dg.AssetCheckSeverity:
+    """Give a result its colour; Dagster's list of checks takes it from the newest, good or not."""
+    return dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN
+
+
+def _metadata(finding: Finding, accepted_reason: str | None) -> dict[str, dg.MetadataValue]:
+    accepted = accepted_reason if finding.verdict == "stop" else None
     return (
         {"found": dg.MetadataValue.md(markdown_of(finding))}
         | {name: dg.MetadataValue.float(float(each)) for name, each in finding.numbers.items()}
-        | {"what_to_do": _CHECKS_DOC}
+        | ({} if finding.verdict == "good" else _advice(finding.check, accepted))
     )
+
+
+def _advice(check: Check, accepted_reason: str | None) -> dict[str, dg.MetadataValue]:
+    """Say what to do about a finding, or why nothing is to be done any more."""
+    if accepted_reason:
+        return metadata.of_acceptance(accepted_reason)
+    return {"what_to_do": dg.MetadataValue.text(check.what_to_do)}
 
 
 def markdown_of(finding: Finding) -> str:
     """Write a finding as Markdown: its sentence, and its table where it has one."""
     if not finding.rows:
         return finding.message
-    lines = [finding.head, tuple("---" for _ in finding.head), *finding.rows]
+    lines = [finding.head, _alignment(finding), *finding.rows]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     return f"{finding.message}\n\n{table}"
+
+
+def _alignment(finding: Finding) -> tuple[str, ...]:
+    """Set columns of figures to the right, so that they can be compared."""
+    columns = zip(*finding.rows, strict=True)
+    return tuple(
+        "---:" if all(cell[:1].isdigit() for cell in column) else "---" for column in columns
+    )
 
 
 def _parity(

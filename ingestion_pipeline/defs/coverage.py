@@ -87,8 +87,12 @@ def _check(job: IngestionJob) -> dg.AssetChecksDefinition:
             metadata={
                 "found": dg.MetadataValue.md(markdown_of(finding)),
                 "lagging": dg.MetadataValue.int(int(finding.numbers["lagging"])),
-                "what_to_do": dg.MetadataValue.path("docs/checks.md"),
-            },
+            }
+            | (
+                {"what_to_do": dg.MetadataValue.text(COVERAGE.what_to_do)}
+                if finding.verdict != "good"
+                else {}
+            ),
         )
 
     return coverage

@@ -48,6 +48,10 @@ def boundary_names(tags: Mapping[str, str]) -> frozenset[str]:
 class Boundary(Protocol):
     """What tells which points are the city's."""
 
+    @property
+    def area(self) -> shapely.Geometry:
+        """Its area with its edge (EPSG:4326): every point that it owns lies in it."""
+
     def owns(self, lon: FloatArray, lat: FloatArray) -> npt.NDArray[np.bool_]:
         """Tell for each of N points (EPSG:4326) whether it is the city's."""
 
@@ -61,6 +65,13 @@ class BboxBoundary:
 
     bbox: Bbox
 
+    @property
+    def area(self) -> shapely.Geometry:
+        """The box with all of its edges."""
+        import shapely
+
+        return shapely.box(*self.bbox)
+
     def owns(self, lon: FloatArray, lat: FloatArray) -> npt.NDArray[np.bool_]:
         """Tell for each of N points (EPSG:4326) whether it is the city's."""
         west, south, east, north = self.bbox
@@ -72,6 +83,11 @@ class PolygonBoundary:
     """The area of a boundary relation, with its edge."""
 
     polygon: shapely.Geometry
+
+    @property
+    def area(self) -> shapely.Geometry:
+        """The polygon itself."""
+        return self.polygon
 
     def owns(self, lon: FloatArray, lat: FloatArray) -> npt.NDArray[np.bool_]:
         """Tell for each of N points (EPSG:4326) whether it is the city's."""

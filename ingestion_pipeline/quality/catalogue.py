@@ -16,6 +16,7 @@ class Check:
         name: Its name, in Dagster and in the documents.
         blocking: Whether a day that it stops is not staged.
         description: What it says when it passes.
+        what_to_do: What an operator does when it does not.
         acceptable: Whether an operator can stage a day that it stops: where the world may be as
             the day says. A row with a fault is never staged.
     """
@@ -23,7 +24,14 @@ class Check:
     name: str
     blocking: bool
     description: str
+    what_to_do: str
     acceptable: bool = False
+
+
+_OURS = (
+    "If the day has a frame, delete it (its path stands on the page of osm_pois). Run the day "
+    "again. If the finding comes back, it is a fault of ours: report it."
+)
 
 
 COUNTS = Check(
@@ -32,45 +40,56 @@ COUNTS = Check(
     description="The day has about as many features as the city's earlier days, overall and in "
     "every sizeable category. A fall beyond the band stops the day; a rise, and a fall of a "
     "category under other rules, warns.",
+    what_to_do="Look at the snapshot and at the map of the day. If upstream was wrong, run the day "
+    "again with refetch. If the day is right, accept it with a reason: accept.reason in the run "
+    "config, or poi-ingest run --accept.",
     acceptable=True,
 )
 GEOMETRY = Check(
     "geometry",
     blocking=True,
     description="Every feature has a geometry that can be read, is not empty, and is valid.",
+    what_to_do=_OURS,
 )
 POSITION = Check(
     "position",
     blocking=True,
-    description="The point of every feature lies inside the city's bbox and on its geometry.",
+    description="The point of every feature lies inside the city's boundary and on its geometry.",
+    what_to_do=_OURS,
 )
 UNIQUE_REFS = Check(
     "unique_refs",
     blocking=True,
     description="No feature occurs twice: every source_ref stands once.",
+    what_to_do=_OURS,
 )
 LICENCE = Check(
     "licence",
     blocking=True,
     description="Every row names its licence and its attribution.",
+    what_to_do=_OURS,
 )
 UNCLASSIFIED = Check(
     "unclassified",
     blocking=False,
     description="The share of features that have only the generic category of their key is about "
     "that of the city's earlier days, or smaller.",
+    what_to_do="Look which categories there are now, on the page of osm_pois. A new tag belongs "
+    "into the table of categories.",
 )
 OPENING_HOURS = Check(
     "opening_hours",
     blocking=False,
     description="The share of mapped opening hours that cannot be understood is about that of the "
     "city's earlier days, or smaller.",
+    what_to_do="Look at rows with opening_hours among their tags and null in the column.",
 )
 NAMES = Check(
     "names",
     blocking=False,
     description="The share of named features with a name in one of the city's languages is about "
     "that of the city's earlier days, or greater.",
+    what_to_do="Look at what became of the names: poi-ingest diff compares with the day before.",
 )
 PARITY = Check(
     "parity",
@@ -78,6 +97,8 @@ PARITY = Check(
     description="Where the day is staged from the other source (Overpass, extract) already, the "
     "two agree: the same features, categories and positions, but for what was edited between "
     "their moments.",
+    what_to_do="Look at the features that are named, in both sources. Other keys in the query, or "
+    "an extract that cuts objects at its border, show here.",
 )
 
 CHECKS = (
@@ -103,5 +124,7 @@ COVERAGE = Check(
     "coverage",
     blocking=False,
     description="Every enabled city has its latest due day staged.",
+    what_to_do="Look at the runs of the cities that are named: poi-ingest runs --city SLUG. "
+    "poi-ingest backfill stages days that were missed.",
 )
 """The check of the whole installation; there is one for each job."""

@@ -33,7 +33,7 @@ CHANGE_PER_DAY = 0.001
 
 LEAST_REACH = 0.05
 """The narrowest band of the whole, in logarithms: three times the liveliest day ever measured, on
-which 1.6 % of a city's POIs changed. It matters to cities of more than some ten thousand POIs."""
+which 1.6 % of a city's POIs changed. It matters to cities of more than seven thousand POIs."""
 
 LEAST_REACH_OF_CATEGORY = 0.5
 """The narrowest band of a category: a mapper may go through a third of one on a day."""
@@ -129,7 +129,7 @@ def check_counts(today: Census, history: Sequence[Census]) -> Finding:
     return Finding(
         COUNTS,
         "stop" if stopping else "warn" if standing_out else "good",
-        f"{said} (compared with {len(past)} staged days, the newest {past[0].day})",
+        f"{said} (compared with {_days(past)}, the newest {past[0].day})",
         head=("category", "usual", "expected", "seen", ""),
         rows=[line.cells() for line in _shown(lines, standing_out)],
         numbers={"features": today.total, "usual": lines[0].band.usual},
@@ -169,6 +169,10 @@ class _Line:
     def cells(self) -> tuple[str, ...]:
         word = "fell" if self.has_fallen else "rose" if self.has_risen else ""
         return (self.name, f"{self.band.usual:,.0f}", self.expected, f"{self.seen:,}", word)
+
+
+def _days(past: Sequence[Census]) -> str:
+    return f"{len(past)} staged day{'s' if len(past) > 1 else ''}"
 
 
 def _pause(today: Census, past: Sequence[Census]) -> int:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     import pyarrow as pa
+    import shapely
 
     from ingestion_pipeline.quality.catalogue import Check
     from ingestion_pipeline.quality.census import Census
@@ -32,7 +33,7 @@ def examine(
     today: Census,
     history: Sequence[Census],
     *,
-    window: tuple[float, float, float, float],
+    boundary: shapely.Geometry,
     checks: Collection[Check],
 ) -> list[Finding]:
     """Run every check of a frame that needs no second frame.
@@ -41,13 +42,13 @@ def examine(
         frame: The rows that would be staged.
         today: The same, counted.
         history: Staged days before it, the newest first, of the same boundary.
-        window: West, south, east and north of the city's bbox.
+        boundary: The city's area (EPSG:4326).
         checks: Those of the dataset.
     """
     return [
         check_counts(today, history),
         check_geometry(frame),
-        check_position(frame, window=window),
+        check_position(frame, boundary=boundary),
         check_unique_refs(frame),
         check_licence(frame),
         *(check_share(share, today, history) for share in SHARES if share.check in checks),
@@ -100,7 +101,8 @@ def require_accepted(findings: Sequence[Finding], reason: str | None, *, what: s
     if not all(finding.check.acceptable for finding in stopping):
         raise StoppedByCheck(
             f"{what} is not staged. {said}. A row with a fault is never staged, and cannot be "
-            "accepted: run the whole job again, and report it if it comes back (docs/checks.md)",
+            "accepted: if the day has a frame, delete it; run the day again, and report the "
+            "finding if it comes back (docs/checks.md)",
             findings,
         )
     if stopping and reason is None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
     import pyarrow as pa
+    import shapely
 
     from ingestion_pipeline.quality.catalogue import Check
 
@@ -46,19 +47,19 @@ def check_geometry(frame: pa.Table) -> Finding:
     )
 
 
-def check_position(frame: pa.Table, *, window: tuple[float, float, float, float]) -> Finding:
+def check_position(frame: pa.Table, *, boundary: shapely.Geometry) -> Finding:
     """Look at every representative point.
 
     Args:
         frame: Rows with `lon`, `lat` and `geometry` (EPSG:4326).
-        window: West, south, east and north of the city's bbox, which encloses its boundary.
+        boundary: The city's area (EPSG:4326); a point on its edge is inside.
     """
     import shapely
 
     lon, lat = (_floats(frame, name) for name in ("lon", "lat"))
     known = np.isfinite(lon) & np.isfinite(lat)
-    west, south, east, north = window
-    inside = (west <= lon) & (lon <= east) & (south <= lat) & (lat <= north)
+    shapely.prepare(boundary)
+    inside = shapely.intersects_xy(boundary, lon, lat)
     points = np.full(len(lon), None, dtype=object)
     points[known] = shapely.points(lon[known], lat[known])
     distance = shapely.distance(_geometries(frame), points)
@@ -67,7 +68,7 @@ def check_position(frame: pa.Table, *, window: tuple[float, float, float, float]
         frame,
         {
             "no point": ~known,
-            "outside of the city's bbox": known & ~inside,
+            "outside of the city's boundary": known & ~inside,
             "not on the geometry": known & (distance > OFF_GEOMETRY),
         },
     )

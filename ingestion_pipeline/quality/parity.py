@@ -83,8 +83,9 @@ def check_parity(
     return Finding(
         PARITY,
         "warn" if len(differing) > allowed else "good",
-        f"{len(both):,} features in both, {len(differing):,} differ and {allowed:,} may; "
-        f"{len(edited):,} more were edited between the two moments" + (f". {said}" if said else ""),
+        f"{len(differing):,} features differ, up to {allowed:,} may"
+        + (f": {said}" if said else "")
+        + f"; {len(both):,} are in both, {len(edited):,} more were edited between the two moments",
         head=("difference", "features", "such as"),
         rows=[
             (words, f"{len(refs):,}", ", ".join(refs[:SAMPLES]))

@@ -32,6 +32,7 @@ from ingestion_pipeline_tests.installation import (
     installed,
     metadata,
     overpass_cafes,
+    town_boundary,
     why,
     write_extract,
 )
@@ -489,8 +490,10 @@ def test_an_answer_to_a_smaller_bbox_is_not_replayed_for_a_larger_one(
     install_town: Callable[..., Installation],
 ) -> None:
     relation = {"boundary_ref": "relation/7"}
-    small = overpass_json(overpass_cafes({10: "A"}), boundary=[BOUNDARY], base=_text())
-    large = overpass_json(overpass_cafes({10: "A", 40: "B"}), boundary=[BOUNDARY], base=_text())
+    small = overpass_json(overpass_cafes({10: "A"}), boundary=[town_boundary()], base=_text())
+    large = overpass_json(
+        overpass_cafes({10: "A", 40: "B"}), boundary=[town_boundary()], base=_text()
+    )
     with OverpassServer() as server:
         server.enqueue(Reply(body=small), Reply(body=large))
         clock = ScriptedClock(NOON)
@@ -513,34 +516,11 @@ def _text() -> str:
     return NOON.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-BOUNDARY: dict[str, Any] = {
-    "type": "relation",
-    "id": 7,
-    "version": 3,
-    "timestamp": "2024-01-01T00:00:00Z",
-    "tags": {"type": "boundary", "boundary": "administrative", "name": "Town"},
-    "members": [
-        {
-            "type": "way",
-            "ref": 70,
-            "role": "outer",
-            "geometry": [
-                {"lon": 10.0, "lat": 50.0},
-                {"lon": 10.05, "lat": 50.0},
-                {"lon": 10.05, "lat": 50.1},
-                {"lon": 10.0, "lat": 50.1},
-                {"lon": 10.0, "lat": 50.0},
-            ],
-        }
-    ],
-}
-
-
 def test_a_boundary_relation_decides_which_features_are_the_citys(
     install_town: Callable[..., Installation],
 ) -> None:
     cafes = overpass_cafes({10: "inside", 90: "outside"})
-    body = overpass_json(cafes, boundary=[BOUNDARY], base=_text())
+    body = overpass_json(cafes, boundary=[town_boundary()], base=_text())
     with OverpassServer(Reply(body=body)) as server:
         here = install_town(
             city={"boundary_ref": "relation/7"},
@@ -569,7 +549,7 @@ def test_a_boundary_relation_decides_which_features_are_the_citys(
 def test_a_boundary_that_cannot_be_the_citys_stages_nothing(
     install_town: Callable[..., Installation], city: dict[str, Any], error_code: str
 ) -> None:
-    body = overpass_json(overpass_cafes({10: "A"}), boundary=[BOUNDARY], base=_text())
+    body = overpass_json(overpass_cafes({10: "A"}), boundary=[town_boundary()], base=_text())
     with OverpassServer(Reply(body=body)) as server:
         here = install_town(
             city={"boundary_ref": "relation/7"} | city,

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import timedelta
+import json
+import re
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import osmium
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import shapely
 import sqlalchemy as sa
 
+from ingestion_pipeline.cities import load_cities
 from ingestion_pipeline.datasets import POI
 from ingestion_pipeline.definitions import build_definitions
 from ingestion_pipeline.defs.assets.osm import SOURCE
@@ -22,6 +27,7 @@ from ingestion_pipeline.quality.catalogue import CHECKS, COUNTS
 from ingestion_pipeline.quality.findings import Finding
 from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.tables import poi_ingestion_staging, staged_partition
+from ingestion_pipeline_tests.independent import things_of
 from ingestion_pipeline_tests.installation import (
     NOON,
     TODAY,
@@ -30,6 +36,7 @@ from ingestion_pipeline_tests.installation import (
     failure,
     metadata,
     overpass_cafes,
+    town_boundary,
     why,
     write_extract,
 )
@@ -127,9 +134,11 @@ def test_a_good_day_passes_every_check_with_words_for_its_partition(town: Town) 
         assert evaluation.partition == town.key
         assert evaluation.description
         assert evaluation.metadata["found"].value.startswith(evaluation.description)
-        assert evaluation.metadata["what_to_do"].value == "docs/checks.md"
+        assert "what_to_do" not in evaluation.metadata
+        # The colour of the check in Dagster's list, while another day of it fails.
+        assert (evaluation.severity == dg.AssetCheckSeverity.ERROR) == check.blocking
     table = found["counts"].metadata["found"].value
-    assert "| category | usual | expected | seen |  |\n| --- | --- |" in table
+    assert "| category | usual | expected | seen |  |\n| --- | ---: |" in table
     assert "| amenity/cafe | 400 | " in table
     assert found["counts"].metadata["features"].value == 400
 
@@ -163,6 +172,7 @@ def test_a_truncated_day_is_stopped_by_the_run_itself_and_nothing_of_it_is_stage
         town.key,
     )
     assert "| all | 400 | 267 to 598 | 160 | fell |" in counts.metadata["found"].value
+    assert counts.metadata["what_to_do"].value == COUNTS.what_to_do
     assert [name for name, each in evaluations(result).items() if not each.passed] == ["counts"]
 
 
@@ -240,6 +250,143 @@ def test_a_frame_with_a_fault_is_stopped(
     assert f"{check}: of 40" in words
     assert not evaluations(result)[check].passed
     assert read_day(town.here.engine, town.slice) is None
+    # What an operator is told to do.
+    frame.unlink()
+    again = town.run()
+    assert again.success, why(again)
+
+
+def moved_east(rows: pa.Table) -> pa.Table:
+    """Move the last feature within the bbox and out of the boundary, geometry and all."""
+    lons = [*rows.column("lon").to_pylist()[:-1], 10.09]
+    geometry = [
+        *rows.column("geometry").to_pylist()[:-1],
+        shapely.to_wkb(shapely.Point(10.09, 50.05)),
+    ]
+    return _replaced(_replaced(rows, "lon", lons), "geometry", geometry)
+
+
+def test_a_point_in_the_bbox_and_outside_of_the_boundary_is_stopped(
+    install_town: Callable[..., Installation], tmp_path: Path
+) -> None:
+    body = overpass_json(
+        overpass_cafes({10: "A", 20: "B"}),
+        boundary=[town_boundary()],
+        base=f"{NOON:%Y-%m-%dT%H:%M:%SZ}",
+    )
+    with OverpassServer(Reply(body=body)) as server:
+        here = install_town(
+            city={"boundary_ref": "relation/7"}, clock=ScriptedClock(NOON), overpass_url=server.url
+        )
+        assert here.run(f"town|{TODAY}", only=["osm_snapshot", "osm_pois"]).success
+        (frame,) = (tmp_path / "lake/frames").rglob(f"{TODAY}.parquet")
+        pq.write_table(moved_east(pq.read_table(frame)), frame)
+        code, words = failure(here.run(f"town|{TODAY}", only=["poi_staging"]))
+    assert code == "stopped_by_check"
+    assert "position: of 2 rows, outside of the city's boundary: 1 (node/20)" in words
+
+
+def test_a_frame_that_does_not_tell_the_boundary_is_made_anew(town: Town, tmp_path: Path) -> None:
+    (frame,) = (tmp_path / "lake/frames").rglob(f"{town.day}.parquet")
+    rows = pq.read_table(frame)
+    described = rows.schema.metadata
+    told = json.loads(described[b"ingestion_evidence"])
+    del told["boundary"]
+    described |= {b"ingestion_evidence": json.dumps(told).encode()}
+    pq.write_table(rows.replace_schema_metadata(described), frame)
+    assert failure(town.run(only=["poi_staging"]))[0] == "frame_outdated"
+    assert metadata(town.run(only=["osm_pois"]), "osm_pois")["reused"] is False
+    assert town.run(only=["poi_staging"]).success
+
+
+# A real city
+
+
+@dataclass
+class Helsinki:
+    """The real sample, and the day after it from a copy of which much is missing."""
+
+    here: Installation
+    pois: int
+
+    def run(self, day: str, **arguments: Any) -> dg.ExecuteInProcessResult:
+        return self.here.run(f"helsinki|{day}", **arguments)
+
+    def staged(self, day: str) -> Any:
+        with self.here.engine.connect() as connection:
+            query = sa.select(staged_partition).where(staged_partition.c.day == day)
+            return connection.execute(query).one_or_none()
+
+
+def write_truncated(path: Path, whole: Path, *, at: datetime, kept: Callable[[int], bool]) -> None:
+    """Copy an extract without the POIs whose place in the order is not kept.
+
+    Nodes are kept without their tags, because ways may need them.
+    """
+    lost = {ref for number, ref in enumerate(sorted(things_of(whole))) if not kept(number)}
+    header = osmium.io.Header()
+    header.set("osmosis_replication_timestamp", f"{at:%Y-%m-%dT%H:%M:%SZ}")
+    with osmium.SimpleWriter(str(path), header=header) as writer:
+        for item in osmium.FileProcessor(str(whole)):
+            if f"{TYPES[item.type_str()]}/{item.id}" not in lost:
+                writer.add(item)
+            elif isinstance(item, osmium.osm.Node):
+                writer.add(item.replace(tags={}))
+
+
+TYPES = {"n": "node", "w": "way", "r": "relation"}
+
+
+@pytest.fixture
+def helsinki(install: Callable[..., Installation], helsinki_pbf: Path, tmp_path: Path) -> Helsinki:
+    (tmp_path / "2019-04-21.osm.pbf").symlink_to(helsinki_pbf)
+    write_truncated(
+        tmp_path / "2019-04-22.osm.pbf",
+        helsinki_pbf,
+        at=datetime(2019, 4, 22, 20, tzinfo=UTC),
+        kept=lambda number: number % 5 < 2,
+    )
+    shipped = load_cities(None).get("helsinki")
+    city = {
+        "slug": shipped.slug,
+        "name": dict(shipped.name),
+        "bbox": list(shipped.bbox),
+        "languages": list(shipped.languages),
+        "local_language": shipped.local_language,
+        "minimum_pois": 100,  # it is the check that has to notice
+        "osm_source": "extract",
+        "osm_extract": str(tmp_path / "{day}.osm.pbf"),
+    }
+    here = install(cities=[TOWN | city])
+    result = here.run("helsinki|2019-04-21")
+    assert result.success, why(result)
+    return Helsinki(here, metadata(result, "poi_staging")["dagster/row_count"])
+
+
+def test_two_fifths_of_a_real_city_are_stopped_by_category_and_staged_with_a_reason(
+    helsinki: Helsinki,
+) -> None:
+    result = helsinki.run("2019-04-22")
+    seen = metadata(result, "osm_pois")["dagster/row_count"]
+    assert 0.39 < seen / helsinki.pois < 0.41
+    code, words = failure(result)
+    assert code == "stopped_by_check"
+    assert f"counts: too few features: all {seen:,}, expected " in words
+    named = dict(re.findall(r"; (\S+) ([\d,]+), expected [\d,]+ to [\d,]+", words))
+    assert {"amenity", "amenity/restaurant", "shop"} <= set(named)
+    assert all(int(count.replace(",", "")) > 0 for count in named.values())
+    run = helsinki.here.ledger()[-1]
+    assert (run.status, run.error_code, run.error_message) == ("FAILED", code, words)
+    assert helsinki.staged("2019-04-22") is None
+    assert helsinki.staged("2019-04-21").rows == helsinki.pois
+
+    accepted = helsinki.run("2019-04-22", accept="the extract was cut on purpose")
+    assert accepted.success, why(accepted)
+    day = helsinki.staged("2019-04-22")
+    assert (day.rows, day.accepted_reason) == (seen, "the extract was cut on purpose")
+    counts = evaluations(accepted)["counts"]
+    assert (counts.passed, counts.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert counts.metadata["accepted_reason"].value == "the extract was cut on purpose"
 
 
 # Acceptance
@@ -255,6 +402,7 @@ def test_a_day_that_an_operator_accepts_is_staged_and_says_why(town: Town) -> No
     counts = evaluations(result)["counts"]
     assert (counts.passed, counts.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert counts.metadata["accepted_reason"].value == "the quarter was torn down"
+    assert "what_to_do" not in counts.metadata
     assert "accepted_reason" not in evaluations(result)["names"].metadata
     assert town.ledger_of(result).status == "SUCCEEDED"
 
@@ -406,5 +554,5 @@ def test_the_check_of_the_whole_runs_every_morning(
 
 
 def test_a_finding_is_written_as_a_table() -> None:
-    found = Finding(COUNTS, "warn", "many", head=("a", "b"), rows=[("1", "2")])
-    assert markdown_of(found) == "many\n\n| a | b |\n| --- | --- |\n| 1 | 2 |"
+    found = Finding(COUNTS, "warn", "many", head=("a", "b"), rows=[("x", "2")])
+    assert markdown_of(found) == "many\n\n| a | b |\n| --- | ---: |\n| x | 2 |"

@@ -149,7 +149,9 @@ def stage_helpers(
         return _told(workshop, confirmed, target, evidence, feeds)
     with snapshots.on_trial(workshop, work, manifest):
         helpers, located, boundary, rejections = _derived(workshop, work, manifest)
-    findings = examine_slice(workshop, work, target, helpers.table, evidence)
+    findings = examine_slice(
+        workshop, work, target, helpers.table, evidence, boundary=boundary.area
+    )
     accepted = require_accepted(findings, reason, what=str(target))
     evidence = replace(evidence, accepted_reason=accepted, warnings=warnings_of(findings))
     feeds, of_feeds = slices_of_feeds(

@@ -6,7 +6,7 @@ stores and reports. Does not belong here: how any of that is done (`sources.py`,
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
@@ -45,6 +45,8 @@ from ingestion_pipeline.staging.slices import (
 )
 
 if TYPE_CHECKING:
+    import shapely
+
     from ingestion_pipeline.osm.normalize import Pois
     from ingestion_pipeline.quality.findings import Finding
 
@@ -134,9 +136,9 @@ def shape_pois(workshop: Workshop, work: Work) -> dg.MaterializeResult[None]:
         pois = _already_shaped(workshop, work, evidence)
         reused = pois is not None
         if pois is None:
-            pois = _normalized(workshop, work, manifest)
+            pois, boundary = _normalized(workshop, work, manifest)
             runs.require(workshop.engine, work.claim)
-            _write(workshop, work, pois, evidence)
+            _write(workshop, work, pois, evidence, boundary)
     log.info(metadata.sentence_on_pois(pois, reused=reused))
     return dg.MaterializeResult(
         metadata=metadata.of_pois(
@@ -158,14 +160,16 @@ def stage_pois(
     described = describe_frame(workshop.lake, _frame_key(work))
     stated = described["evidence"]
     evidence = SliceEvidence(**stated | {"as_of": datetime.fromisoformat(stated["as_of"])})
-    _require_current(workshop, work, evidence)
+    _require_current(workshop, work, described, evidence)
     target = _slice(CityDay(work.city.slug, work.day))
     now = workshop.clock.now()
     findings: list[Finding] = []
     result = confirm_slice(workshop.engine, target, evidence=evidence, claim=work.claim, now=now)
     if result is None:
         frame = read_frame(workshop.lake, _frame_key(work))
-        findings = examine_slice(workshop, work, target, frame, evidence)
+        findings = examine_slice(
+            workshop, work, target, frame, evidence, boundary=_boundary_in(described)
+        )
         reason = require_accepted(findings, reason, what=str(target))
         evidence = replace(evidence, accepted_reason=reason, warnings=warnings_of(findings))
         result = replace_slice(
@@ -184,15 +188,18 @@ def stage_pois(
     )
 
 
-def _normalized(workshop: Workshop, work: Work, manifest: Manifest) -> "Pois":
+def _normalized(
+    workshop: Workshop, work: Work, manifest: Manifest
+) -> "tuple[Pois, shapely.Geometry]":
     from ingestion_pipeline.osm import normalize
     from ingestion_pipeline.osm.taxonomy import Taxonomy
 
     city = work.city
     reading = snapshots.read(workshop, work, manifest, POI)
+    boundary = snapshots.boundary_in(reading, work)
     pois = normalize.normalize(
         reading.features,
-        boundary=snapshots.boundary_in(reading, work),
+        boundary=boundary,
         languages=city.languages,
         local_language=city.local_language,
         country=city.country,
@@ -206,16 +213,25 @@ def _normalized(workshop: Workshop, work: Work, manifest: Manifest) -> "Pois":
         things=POI.things,
         key=POI.minimum_key,
     )
-    return replace(pois, rejections=reading.rejections + pois.rejections)
+    return replace(pois, rejections=reading.rejections + pois.rejections), boundary.area
 
 
-def _write(workshop: Workshop, work: Work, pois: "Pois", evidence: SliceEvidence) -> None:
+def _write(
+    workshop: Workshop,
+    work: Work,
+    pois: "Pois",
+    evidence: SliceEvidence,
+    boundary: "shapely.Geometry",
+) -> None:
+    import shapely
+
     write_frame(
         workshop.lake,
         _frame_key(work),
         pois.table,
         {
             "evidence": _plain(evidence),
+            "boundary": shapely.to_wkb(boundary, hex=True, byte_order=1),
             "rejections": [asdict(rejection) for rejection in pois.rejections],
             "counts": {name: getattr(pois, name) for name in _COUNTS},
         },
@@ -229,7 +245,7 @@ def _already_shaped(workshop: Workshop, work: Work, evidence: SliceEvidence) -> 
 
     try:
         described = describe_frame(workshop.lake, _frame_key(work))
-        if described["evidence"] != _plain(evidence):
+        if described["evidence"] != _plain(evidence) or "boundary" not in described:
             return None
         table = read_frame(workshop.lake, _frame_key(work))
     except (SnapshotMissing, SnapshotDamaged):
@@ -242,10 +258,19 @@ def _plain(evidence: SliceEvidence) -> dict[str, Any]:
     return asdict(evidence) | {"as_of": evidence.as_of.isoformat()}
 
 
-def _require_current(workshop: Workshop, work: Work, evidence: SliceEvidence) -> None:
+def _boundary_in(described: Mapping[str, Any]) -> "shapely.Geometry":
+    import shapely
+
+    boundary: shapely.Geometry = shapely.from_wkb(described["boundary"])
+    return boundary
+
+
+def _require_current(
+    workshop: Workshop, work: Work, described: Mapping[str, Any], evidence: SliceEvidence
+) -> None:
     """Refuse a frame that was made from another snapshot, by other code, or for another city."""
     manifest = snapshots.stored(workshop, work, POI)
-    if (
+    if "boundary" not in described or (
         manifest is not None
         and evidence_of(work.city, manifest).inputs_digest != evidence.inputs_digest
     ):

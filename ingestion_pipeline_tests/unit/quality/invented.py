@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import shapely
 
 from ingestion_pipeline.quality.census import Census
 from ingestion_pipeline_tests.staged import poi_rows
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 TODAY = date(2026, 3, 1)
-WINDOW = (0.0, 0.0, 2.0, 2.0)
+BOUNDARY = shapely.Polygon([(0, 0), (2, 0), (2, 2), (1, 2), (1, 1), (0, 1)])
+"""A city in the shape of an L: a part of its bbox is not its own."""
 
 
 def census(

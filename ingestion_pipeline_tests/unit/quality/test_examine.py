@@ -9,7 +9,7 @@ from ingestion_pipeline.quality.census import census_of, language_keys
 from ingestion_pipeline.quality.errors import AcceptanceWithoutReason, StoppedByCheck
 from ingestion_pipeline.quality.examine import examine, reason_of, require_accepted
 from ingestion_pipeline.quality.findings import Finding
-from ingestion_pipeline_tests.unit.quality.invented import TODAY, WINDOW, census, frame, past
+from ingestion_pipeline_tests.unit.quality.invented import BOUNDARY, TODAY, census, frame, past
 
 GOOD = Finding(PARITY, "good", "as it should be")
 BAD = [Finding(check, "stop", f"{check.name} is wrong") for check in CHECKS if check.blocking]
@@ -18,7 +18,8 @@ BAD = [Finding(check, "stop", f"{check.name} is wrong") for check in CHECKS if c
 def test_every_check_is_run_once_in_the_order_in_which_it_is_shown() -> None:
     for dataset in ("poi", "helper"):
         checks = checks_of(dataset)
-        found = examine(frame(), census({"amenity/cafe": 3}), [], window=WINDOW, checks=checks)
+        counted = census({"amenity/cafe": 3})
+        found = examine(frame(), counted, [], boundary=BOUNDARY, checks=checks)
         assert [each.check for each in found] == [check for check in checks if check != PARITY]
     assert set(checks_of("poi")) - set(checks_of("helper")) == {UNCLASSIFIED}
 
@@ -26,7 +27,7 @@ def test_every_check_is_run_once_in_the_order_in_which_it_is_shown() -> None:
 def test_a_check_that_does_not_block_never_stops_a_day() -> None:
     worst = census({"shop": 1000}, hours=(100, 100), names=(0, 100))
     history = past({"shop/clothes": 1000}, hours=(0, 100), names=(100, 100))
-    found = examine(frame(), worst, history, window=WINDOW, checks=CHECKS)
+    found = examine(frame(), worst, history, boundary=BOUNDARY, checks=CHECKS)
     assert {each.check.name for each in found if each.verdict != "good"} == {
         "counts",
         "unclassified",

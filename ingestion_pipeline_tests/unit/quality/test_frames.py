@@ -13,7 +13,7 @@ from ingestion_pipeline.quality.frames import (
     check_position,
     check_unique_refs,
 )
-from ingestion_pipeline_tests.unit.quality.invented import WINDOW, frame
+from ingestion_pipeline_tests.unit.quality.invented import BOUNDARY, frame
 
 POINT = shapely.to_wkb(shapely.Point(0.003, 0.5))
 BOW_TIE = shapely.to_wkb(shapely.Polygon([(0, 0), (1, 1), (1, 0), (0, 1)]))
@@ -23,7 +23,7 @@ def test_good_rows_pass_every_check() -> None:
     rows = frame()
     for found in (
         check_geometry(rows),
-        check_position(rows, window=WINDOW),
+        check_position(rows, boundary=BOUNDARY),
         check_unique_refs(rows),
         check_licence(rows),
     ):
@@ -52,21 +52,22 @@ def test_a_bad_geometry_stops_the_day_and_is_named(geometry: bytes | None, fault
     [
         (float("nan"), 0.5, "no point"),
         (None, 0.5, "no point"),
-        (2.5, 0.5, "outside of the city's bbox"),
-        (0.5, -0.1, "outside of the city's bbox"),
+        (2.5, 0.5, "outside of the city's boundary"),
+        (0.5, -0.1, "outside of the city's boundary"),
+        (0.5, 1.5, "outside of the city's boundary"),
         (1.5, 0.5, "not on the geometry"),
     ],
 )
 def test_a_point_that_cannot_be_the_features_stops_the_day(
     lon: float | None, lat: float, fault: str
 ) -> None:
-    found = check_position(frame(lon=[0.001, lon, 0.003], lat=[0.5, lat, 0.5]), window=WINDOW)
+    found = check_position(frame(lon=[0.001, lon, 0.003], lat=[0.5, lat, 0.5]), boundary=BOUNDARY)
     assert found.verdict == "stop"
     assert f"{fault}: 1 (way/2)" in found.message
 
 
 def test_a_point_that_was_rounded_is_on_its_geometry() -> None:
-    found = check_position(frame(lon=[0.0010000001, 0.5, 0.003]), window=WINDOW)
+    found = check_position(frame(lon=[0.0010000001, 0.5, 0.003]), boundary=BOUNDARY)
     assert found.verdict == "good"
 
 

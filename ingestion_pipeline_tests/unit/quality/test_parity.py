@@ -46,7 +46,7 @@ def compare(one: pa.Table, other: pa.Table, *, hours_apart: float = 0) -> Findin
 def test_equal_frames_agree() -> None:
     found = compare(rows(REFS), rows(REFS))
     assert found.verdict == "good"
-    assert found.message.startswith("100 features in both, 0 differ and 0 may")
+    assert found.message.startswith("0 features differ, up to 0 may; 100 are in both, ")
 
 
 def test_differences_of_one_moment_warn_and_every_kind_is_named() -> None:
@@ -84,7 +84,9 @@ def test_so_many_features_may_be_gone_as_a_city_has_edits_in_that_time() -> None
 def test_frames_without_a_common_feature_differ_wholly() -> None:
     found = compare(rows(["node/1"]), rows(["node/2"]))
     assert found.verdict == "warn"
-    assert found.message.startswith("0 features in both, 2 differ")
+    assert found.message.startswith(
+        "2 features differ, up to 0 may: only in this one: 1 (node/1); "
+    )
 
 
 MONACO = Bbox(7.409205, 43.72335, 7.448637, 43.75169)
