@@ -9,14 +9,21 @@ there; then the day's run fails and says so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
+from ingestion_pipeline.datasets import HELPER
+from ingestion_pipeline.helpers.errors import may_pass
 from ingestion_pipeline.lake.errors import SnapshotDamaged
 from ingestion_pipeline.osm.errors import ExtractNotConfigured, FutureDay, OverpassNotConfigured
 from ingestion_pipeline.osm.honesty import is_current
-from ingestion_pipeline.provenance import evidence_of, holds_what_is_asked
+from ingestion_pipeline.provenance import (
+    evidence_of,
+    evidence_of_feed,
+    holds_what_is_asked,
+    judged_beside_osm,
+)
 from ingestion_pipeline.sources import extract_template, overpass_url, source_of
 from ingestion_pipeline.staging.days import staged_days
 from ingestion_pipeline.staging.slices import is_staged_from
@@ -28,8 +35,10 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from ingestion_pipeline.cities import City
-    from ingestion_pipeline.lake.snapshots import Lake, Manifest
+    from ingestion_pipeline.helpers.feeds import Feed
+    from ingestion_pipeline.lake.snapshots import Failure, Lake, Manifest
     from ingestion_pipeline.settings import Settings
+    from ingestion_pipeline.staging.slices import SliceEvidence
 
 Way = Literal["staged", "snapshot", "dated extract", "history", "current data", "none"]
 """What a day would be staged from, the cheapest first; `staged`: it is, from equal inputs."""
@@ -42,10 +51,14 @@ class Kept:
     Attributes:
         manifests: The stored snapshots, or why one cannot be read.
         staged: The rows of `staged_partition`.
+        failures: Of a feed: why the days have no snapshot.
+        feeds: Of helper places: what is kept of each of the city's feeds, by its slug.
     """
 
     manifests: Mapping[date, Manifest | SnapshotDamaged]
     staged: Mapping[date, sa.RowMapping]
+    failures: Mapping[date, Failure | None] = field(default_factory=dict)
+    feeds: Mapping[str, Kept] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -99,6 +112,23 @@ def look(
     return Kept(
         manifests=lake.manifests(dataset, city.slug, city.boundary_key, days),
         staged=staged_days(engine, city.slug, dataset=dataset, source=source),
+        feeds={
+            feed.slug: _look_at_feed(lake, engine, city, feed, days)
+            for feed in city.feeds
+            if dataset == HELPER.name
+        },
+    )
+
+
+def _look_at_feed(
+    lake: Lake, engine: sa.Engine, city: City, feed: Feed, days: Collection[date]
+) -> Kept:
+    place = (feed.dataset, city.slug, city.boundary_key)
+    manifests = lake.manifests(*place, days)
+    return Kept(
+        manifests=manifests,
+        staged=staged_days(engine, city.slug, dataset=HELPER.name, source=feed.source),
+        failures={day: lake.failure(*place, day) for day in days if day not in manifests},
     )
 
 
@@ -160,10 +190,34 @@ def _from_stored(city: City, day: date, kept: Kept) -> tuple[Way, str] | None:
         return "none", str(manifest)
     if manifest is None or not holds_what_is_asked(manifest, city):
         return None
+    evidence = evidence_of(city, manifest)
     staged = kept.staged.get(day)
-    if staged is not None and is_staged_from(staged, evidence_of(city, manifest)):
-        return "staged", "nothing to do: staged from equal inputs"
-    return "snapshot", "replayed from the lake"
+    if staged is None or not is_staged_from(staged, evidence):
+        return "snapshot", "replayed from the lake"
+    open_feeds = [
+        feed.slug
+        for feed in city.feeds
+        if feed.slug in kept.feeds
+        and not _is_done(city, feed, day, kept.feeds[feed.slug], beside=evidence)
+    ]
+    if open_feeds:
+        names = ", ".join(open_feeds)
+        return "snapshot", f"replayed from the lake; feeds to read or to ask: {names}"
+    return "staged", "nothing to do: staged from equal inputs"
+
+
+def _is_done(city: City, feed: Feed, day: date, kept: Kept, *, beside: SliceEvidence) -> bool:
+    """Tell whether a run of the day would find nothing to do for a feed."""
+    manifest = kept.manifests.get(day)
+    if not judged_beside_osm(feed).may_be_combined:
+        return True
+    if manifest is None or isinstance(manifest, SnapshotDamaged):
+        failure = kept.failures.get(day)
+        return failure is not None and not may_pass(failure.code)
+    staged = kept.staged.get(day)
+    return staged is not None and is_staged_from(
+        staged, evidence_of_feed(city, feed, manifest, beside=beside)
+    )
 
 
 def _from_overpass(city: City, settings: Settings, *, current: bool) -> tuple[Way, str]:

@@ -6,16 +6,22 @@ Does not belong here: storing snapshots (`lake/`), and making rows out of them (
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from ingestion_pipeline.datasets import DATASETS
+from ingestion_pipeline.datasets import DATASETS, HELPER
 from ingestion_pipeline.hashing import code_digest, digest
+from ingestion_pipeline.helpers.feeds import judge_feed
 from ingestion_pipeline.osm.acquire import Bbox
 from ingestion_pipeline.staging.slices import SliceEvidence
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ingestion_pipeline.cities import City
+    from ingestion_pipeline.helpers.feeds import Feed
+    from ingestion_pipeline.helpers.licences import Verdict
     from ingestion_pipeline.lake.snapshots import Manifest
 
 
@@ -24,6 +30,12 @@ _LIBRARIES = (
     *("email-validator", "idna", "ada-url", "regex", "langcodes"),
 )
 """What has a hand in the rows; where one is another, a day is made again and compared."""
+
+
+@cache
+def _versions(code: Sequence[str], libraries: Sequence[str]) -> tuple[str, ...]:
+    """Name the code that is running: a plan of many days asks for it many times."""
+    return (*map(code_digest, code), *map(version, libraries))
 
 
 def holds_what_is_asked(manifest: Manifest, city: City) -> bool:
@@ -58,11 +70,50 @@ def evidence_of(city: City, manifest: Manifest) -> SliceEvidence:
             [
                 manifest.digest,
                 rules,
-                *(code_digest(package) for package in dataset.code),
-                *(version(library) for library in _LIBRARIES),
+                *_versions(dataset.code, _LIBRARIES),
                 # Of the city, what its rows and the acceptance of its day depend on.
                 *(city.boundary_key, list(city.bbox), dict(city.name), list(city.languages)),
                 *(city.local_language, city.country, dataset.minimum_of(city)),
             ]
         ),
     )
+
+
+def evidence_of_feed(
+    city: City, feed: Feed, manifest: Manifest, *, beside: SliceEvidence
+) -> SliceEvidence:
+    """Give the evidence of the rows that this code makes of a feed's bytes.
+
+    Args:
+        city: The city.
+        feed: The feed, as it stands in the cities file now.
+        manifest: Of its bytes.
+        beside: The evidence of the rows of OpenStreetMap, to which the feed's are linked.
+    """
+    from ingestion_pipeline.helpers.read_feed import FEED_RULES
+
+    rules = f"feed rules {FEED_RULES}; {HELPER.rules_version()}"
+    return SliceEvidence(
+        boundary_ref=city.boundary_key,
+        as_of=manifest.as_of,
+        as_of_source=manifest.as_of_source,
+        obtained=manifest.obtained,
+        location=manifest.location,
+        digest=manifest.digest,
+        rules_version=rules,
+        licence=feed.licence,
+        attribution=feed.attribution,
+        inputs_digest=digest(
+            [
+                *(manifest.digest, rules, beside.inputs_digest, feed.digest),
+                *_versions(HELPER.code, ("rapidfuzz",)),
+            ]
+        ),
+    )
+
+
+def judged_beside_osm(feed: Feed) -> Verdict:
+    """Judge whether a feed's places may stand in one database with those of OpenStreetMap."""
+    from ingestion_pipeline.osm.features import LICENCE
+
+    return judge_feed(feed, beside=(LICENCE,))

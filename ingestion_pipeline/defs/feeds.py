@@ -22,7 +22,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -32,16 +31,16 @@ from ingestion_pipeline.datasets import HELPER
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.work import Work
 from ingestion_pipeline.errors import IngestionError
-from ingestion_pipeline.hashing import code_digest, digest
 from ingestion_pipeline.helpers.errors import (
     FeedError,
     FeedNotTaken,
     FeedUnreadable,
     LicenceConflict,
 )
-from ingestion_pipeline.helpers.feeds import Feed, judge_feed
+from ingestion_pipeline.helpers.feeds import Feed
 from ingestion_pipeline.lake.errors import SnapshotDamaged
 from ingestion_pipeline.lake.snapshots import Failure, Manifest
+from ingestion_pipeline.provenance import evidence_of_feed, judged_beside_osm
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice, staged_days
 from ingestion_pipeline.staging.slices import RejectedObject, SliceEvidence, SliceInput
@@ -86,6 +85,17 @@ class FeedOfDay:
         """Why the bytes are those of an earlier day; None where they are the day's own."""
         return None if self.is_own else str(self.failure)
 
+    def evidence(self, city: City, *, beside: SliceEvidence) -> SliceEvidence:
+        """Give the evidence of the rows that are made of the bytes, which are there.
+
+        Args:
+            city: The city.
+            beside: The evidence of the rows of OpenStreetMap, to which the feed's are linked.
+        """
+        assert self.manifest is not None
+        evidence = evidence_of_feed(city, self.feed, self.manifest, beside=beside)
+        return replace(evidence, stale_reason=self.stale_reason)
+
 
 def take_feeds(workshop: Workshop, work: Work) -> None:
     """Give each of the city's feeds its bytes of the day, or the word of why there are none.
@@ -128,44 +138,6 @@ def feeds_of_day(workshop: Workshop, work: Work) -> list[FeedOfDay]:
 def failures_of(given: Sequence[FeedOfDay]) -> dict[str, str]:
     """Tell for the ledger which sources failed, and why."""
     return {each.feed.source: str(each.failure) for each in given if each.failure is not None}
-
-
-def evidence_of_feed(
-    work: Work, given: FeedOfDay, *, beside: SliceEvidence, accepted_reason: str | None = None
-) -> SliceEvidence:
-    """Give the evidence of the rows that are made of a feed's bytes.
-
-    Args:
-        work: The city-day.
-        given: What the feed gives; its manifest is there.
-        beside: The evidence of the rows of OpenStreetMap, to which the feed's are linked.
-        accepted_reason: What an operator said who accepted far fewer places than before.
-    """
-    from ingestion_pipeline.helpers.read_feed import FEED_RULES
-
-    manifest, feed, city = given.manifest, given.feed, work.city
-    assert manifest is not None
-    rules = f"feed rules {FEED_RULES}; {HELPER.rules_version()}"
-    return SliceEvidence(
-        boundary_ref=city.boundary_key,
-        as_of=manifest.as_of,
-        as_of_source=manifest.as_of_source,
-        obtained=manifest.obtained,
-        location=manifest.location,
-        digest=manifest.digest,
-        rules_version=rules,
-        licence=feed.licence,
-        attribution=feed.attribution,
-        inputs_digest=digest(
-            [
-                *(manifest.digest, rules, beside.inputs_digest, feed.digest),
-                *(code_digest(package) for package in HELPER.code),
-                version("rapidfuzz"),
-            ]
-        ),
-        stale_reason=given.stale_reason,
-        accepted_reason=accepted_reason,
-    )
 
 
 def slices_of_feeds(
@@ -219,9 +191,7 @@ def slices_of_feeds(
 
 def _barred(city: City) -> Mapping[str, Failure]:
     """Say which feeds may not stand beside OpenStreetMap in one database, and by which rule."""
-    from ingestion_pipeline.osm.features import LICENCE
-
-    verdicts = {feed.slug: judge_feed(feed, beside=(LICENCE,)) for feed in city.feeds}
+    verdicts = {feed.slug: judged_beside_osm(feed) for feed in city.feeds}
     return {
         slug: Failure(
             LicenceConflict.code,
@@ -268,7 +238,7 @@ def _slice_of(
         target=Slice(city.slug, HELPER.name, feed.source, work.day),
         rows=rows,
         rejections=[RejectedObject(**vars(rejection)) for rejection in places.rejections],
-        evidence=evidence_of_feed(work, given, beside=beside, accepted_reason=accepted),
+        evidence=replace(given.evidence(city, beside=beside), accepted_reason=accepted),
     )
 
 
@@ -395,14 +365,9 @@ def _contained(feed: Feed) -> Iterator[None]:
         ) from None
 
 
-def _dataset(feed: Feed) -> str:
-    """Name the folder of a feed's snapshots."""
-    return f"feed-{feed.slug}"
-
-
 def _key(work: Work, feed: Feed) -> tuple[str, str, str, date]:
     """Say by what the lake knows a feed's day."""
-    return _dataset(feed), work.city.slug, work.city.boundary_key, work.day
+    return feed.dataset, work.city.slug, work.city.boundary_key, work.day
 
 
 def _manifest_of(
@@ -410,7 +375,7 @@ def _manifest_of(
 ) -> Manifest:
     fetched = acquired.fetched
     return Manifest(
-        dataset=_dataset(feed),
+        dataset=feed.dataset,
         city_slug=work.city.slug,
         boundary_ref=work.city.boundary_key,
         day=work.day,

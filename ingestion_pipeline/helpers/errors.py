@@ -40,6 +40,11 @@ class FeedError(HelpersError):
     code = "feed_error"
 
 
+def may_pass(code: str) -> bool:
+    """Tell whether a feed that failed with a code may answer later."""
+    return any(error.code == code and error.should_retry for error in FeedError.__subclasses__())
+
+
 class FeedNotTaken(FeedError):
     """The feed was not asked for, so nobody knows what it would have given."""
 

@@ -136,6 +136,11 @@ class Feed:
         return f"feed:{self.slug}"
 
     @property
+    def dataset(self) -> str:
+        """The dataset of its snapshots in the lake."""
+        return f"feed-{self.slug}"
+
+    @property
     def maximum_age(self) -> timedelta:
         """How old its data may be at the end of the day."""
         return timedelta(days=self.maximum_age_days)

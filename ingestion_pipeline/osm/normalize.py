@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,7 @@ class Pois:
     transliterated_names: int
 
 
+@cache
 def rules_version() -> str:
     """Name what makes rows out of features; recorded with every staged day.
 

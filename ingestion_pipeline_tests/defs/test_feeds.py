@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from ingestion_pipeline.cities import CitiesFileError, load_cities
+from ingestion_pipeline.plan import PlannedDay, look, plan
 from ingestion_pipeline.staging.days import Slice, difference, read_day
 from ingestion_pipeline.staging.tables import (
     helper_place,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
     import dagster as dg
 
+    from ingestion_pipeline.cities import City
     from ingestion_pipeline_tests.installation import Installation
     from ingestion_pipeline_tests.overpass_server import Request
 
@@ -805,3 +807,46 @@ def test_feeds_of_one_name_in_two_cities_never_mix(tmp_path: Path, database_url:
             world.run(SATURDAY, city="right")
             assert "failed" not in world.counts()
             assert world.places("feed:toilets", SATURDAY, city="right") == right
+
+
+# Plans
+
+
+def planned(world: World, day: date, city: City | None = None) -> PlannedDay:
+    workshop = world.here.workshop
+    city = city or workshop.cities.get("town")
+    kept = look(workshop.lake, workshop.engine, city, [day], dataset="helper", source="osm")
+    (told,) = plan(city, [day], settings=workshop.settings, kept=kept, now=world.clock.now())
+    return told
+
+
+def test_a_day_is_planned_as_staged_where_no_feed_is_left_to_read_or_to_ask(town: World) -> None:
+    town.publish("toilets.geojson", Reply(503))
+    town.run(SATURDAY)
+    told = planned(town, SATURDAY)
+    assert (told.way, told.words) == (
+        "snapshot",
+        "replayed from the lake; feeds to read or to ask: toilets",
+    )
+    town.publish("toilets.geojson", toilets())
+    town.run(SATURDAY)
+    assert planned(town, SATURDAY).is_staged
+    town.until(SUNDAY)
+    town.publish("toilets.geojson", b"<html>closed for ever</html>")
+    town.run(SUNDAY)
+    assert planned(town, SUNDAY).is_staged, "asking once more would bring the same page"
+
+
+def test_a_day_is_planned_again_where_the_cities_file_says_something_else_of_a_feed(
+    town: World,
+) -> None:
+    town.run(SATURDAY)
+    city = town.here.workshop.cities.get("town")
+    assert planned(town, SATURDAY).is_staged
+    one, other = city.feeds
+    strict = replace(city, feeds=(replace(one, minimum=one.minimum + 1), other))
+    assert planned(town, SATURDAY, strict).words.endswith("ask: toilets")
+    new = replace(city, feeds=(*city.feeds, replace(one, slug="new")))
+    assert planned(town, SATURDAY, new).words.endswith("ask: new")
+    barred = replace(city, feeds=(*city.feeds, replace(one, slug="new", permission=None)))
+    assert planned(town, SATURDAY, barred).is_staged

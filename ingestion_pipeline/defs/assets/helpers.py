@@ -25,7 +25,6 @@ from ingestion_pipeline.defs.checks import (
 )
 from ingestion_pipeline.defs.feeds import (
     FeedOfDay,
-    evidence_of_feed,
     failures_of,
     feeds_of_day,
     slices_of_feeds,
@@ -138,7 +137,7 @@ def stage_helpers(
     feeds = feeds_of_day(workshop, work)
     now = workshop.clock.now()
     planned = {target: evidence} | {
-        replace(target, source=given.feed.source): evidence_of_feed(work, given, beside=evidence)
+        replace(target, source=given.feed.source): given.evidence(work.city, beside=evidence)
         for given in feeds
         if given.manifest is not None
     }
