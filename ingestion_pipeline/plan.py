@@ -211,7 +211,7 @@ def _is_done(city: City, feed: Feed, day: date, kept: Kept, *, beside: SliceEvid
     manifest = kept.manifests.get(day)
     if not judged_beside_osm(feed).may_be_combined:
         return True
-    if manifest is None or isinstance(manifest, SnapshotDamaged):
+    if manifest is None or isinstance(manifest, SnapshotDamaged) or manifest.selection != feed.asks:
         failure = kept.failures.get(day)
         return failure is not None and not may_pass(failure.code)
     staged = kept.staged.get(day)
@@ -247,6 +247,6 @@ def _from_extract(city: City, day: date, settings: Settings, *, current: bool) -
     if current:
         return "current data", f"{place}, if it is recent enough"
     return "none", (
-        f"{place} names no {{day}}, so it is of one day at most; if it is of this one, stage it "
-        "with 'poi-ingest run', and otherwise give the city dated extracts"
+        f"{place} names no {{day}}, so it is of one day at most; if it is of this one, run this "
+        "day alone with 'poi-ingest run', and otherwise give the city dated extracts"
     )

@@ -18,7 +18,7 @@ stays as it is. Nothing later than the day ever stands for it.
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -302,20 +302,24 @@ def _good_days(workshop: Workshop, work: Work, feed: Feed) -> dict[date, int]:
 
 def _stored(workshop: Workshop, work: Work, feed: Feed) -> Manifest | None:
     """Give what a feed has for the day: new bytes on trial, or else those that stand."""
-    try:
-        return workshop.lake.manifest(*_key(work, feed))
-    except SnapshotDamaged as error:
-        log.warning("%s", error)
-        return None
+    return _as_asked(workshop.lake.manifest, work, feed)
 
 
 def _standing(workshop: Workshop, work: Work, feed: Feed) -> Manifest | None:
     """Give what stands for the day: bytes that were understood once."""
+    return _as_asked(workshop.lake.accepted, work, feed)
+
+
+def _as_asked(
+    manifest_of: Callable[[str, str, str, date], Manifest | None], work: Work, feed: Feed
+) -> Manifest | None:
+    """Give a day's manifest, if it is of what the cities file asks for now."""
     try:
-        return workshop.lake.accepted(*_key(work, feed))
+        manifest = manifest_of(*_key(work, feed))
     except SnapshotDamaged as error:
         log.warning("%s", error)
         return None
+    return manifest if manifest is not None and manifest.selection == feed.asks else None
 
 
 def _take(workshop: Workshop, work: Work, feed: Feed, http: "httpx.Client") -> bool:
@@ -384,7 +388,7 @@ def _manifest_of(
         obtained="feed",
         location=fetched.location,
         bbox=work.city.bbox,
-        selection="",
+        selection=feed.asks,
         licence=acquired.licence,
         attribution=acquired.attribution,
         parts=(

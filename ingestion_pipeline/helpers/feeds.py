@@ -131,6 +131,11 @@ class Feed:
         return digest({key: _plain(getattr(self, key)) for key in keys})
 
     @property
+    def asks(self) -> str:
+        """Tell whether stored bytes are those that would be asked for: place and rule of time."""
+        return digest([self.public_location, *self.as_of])
+
+    @property
     def source(self) -> str:
         """The source of its slices."""
         return f"feed:{self.slug}"

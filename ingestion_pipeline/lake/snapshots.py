@@ -78,7 +78,8 @@ class Manifest:
         obtained: `overpass`, `extract`, or `feed`.
         location: URL or path, without credentials.
         bbox: The window that was asked for: west, south, east, north in WGS84 degrees.
-        selection: Digest of the selection that was asked for; empty for a feed, which is whole.
+        selection: Digest of the selection that was asked for; of a feed, of its place and its rule
+            of time.
         licence: SPDX identifier.
         attribution: The text that a product must show.
         parts: The files, in order.

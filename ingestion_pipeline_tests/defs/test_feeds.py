@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from ingestion_pipeline.cities import CitiesFileError, load_cities
+from ingestion_pipeline.cities import Cities, CitiesFileError, load_cities
+from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.plan import PlannedDay, look, plan
 from ingestion_pipeline.staging.days import Slice, difference, read_day
 from ingestion_pipeline.staging.tables import (
@@ -848,5 +849,26 @@ def test_a_day_is_planned_again_where_the_cities_file_says_something_else_of_a_f
     assert planned(town, SATURDAY, strict).words.endswith("ask: toilets")
     new = replace(city, feeds=(*city.feeds, replace(one, slug="new")))
     assert planned(town, SATURDAY, new).words.endswith("ask: new")
+    moved = replace(city, feeds=(replace(one, location=town.server.address("moved")), other))
+    assert planned(town, SATURDAY, moved).words.endswith("ask: toilets")
     barred = replace(city, feeds=(*city.feeds, replace(one, slug="new", permission=None)))
     assert planned(town, SATURDAY, barred).is_staged
+
+
+def test_a_feed_that_has_moved_is_asked_at_its_new_place(town: World) -> None:
+    town.run(SATURDAY)
+    workshop = town.here.workshop
+    city = workshop.cities.get("town")
+    one, other = city.feeds
+    moved = replace(one, location=town.server.address("moved.geojson"))
+    cities = Cities(workshop.cities.path, (replace(city, feeds=(moved, other)),))
+    town.here = replace(
+        town.here,
+        workshop=Workshop(
+            workshop.settings, cities, clock=workshop.clock, retrying=workshop.retrying
+        ),
+    )
+    town.publish("moved.geojson", toilets(30))
+    town.run(SATURDAY)
+    assert len(town.places("feed:toilets", SATURDAY)) == 30
+    town.here.workshop.engine.dispose()
