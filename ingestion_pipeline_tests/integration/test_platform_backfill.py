@@ -1,6 +1,6 @@
 """A backfill of three towns, through the daemon on PostgreSQL, interrupted and submitted again.
 
-Of ten days, to be done in minutes; `BACKFILL_DAYS=30` makes it a month.
+Of four days, to be done in minutes; `BACKFILL_DAYS=30` makes it a month.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 TOWNS = (1, 2, 3)
 DAYS = [
     date(2026, 9, 1) + timedelta(days=number)
-    for number in range(int(os.environ.get("BACKFILL_DAYS", "10")))
+    for number in range(int(os.environ.get("BACKFILL_DAYS", "4")))
 ]
 CITY_DAYS = [(f"town-{number}", day) for number in TOWNS for day in DAYS]
 ALL = len(CITY_DAYS)

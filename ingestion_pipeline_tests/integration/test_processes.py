@@ -19,8 +19,8 @@ import pytest
 import sqlalchemy as sa
 
 from ingestion_pipeline import cli
-from ingestion_pipeline.staging import runs
-from ingestion_pipeline.staging.database import create_engine, migrate, write_transaction
+from ingestion_pipeline.staging.database import create_engine, migrate
+from ingestion_pipeline.staging.slices import replace_slice
 from ingestion_pipeline.staging.tables import (
     ingestion_run,
     poi_ingestion_staging,
@@ -41,7 +41,7 @@ from ingestion_pipeline_tests.overpass_server import (
     overpass_json,
     refusing_url,
 )
-from ingestion_pipeline_tests.staged import claim_key
+from ingestion_pipeline_tests.staged import claim_key, evidence_of, poi_rows, slice_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -202,8 +202,15 @@ def test_a_process_whose_day_another_one_stages_meanwhile_says_so_and_ends_well(
         # By a clock that is ahead: it ended after the process below is started.
         later = datetime.now(UTC) + timedelta(minutes=10)
         held = claim_key(engine, "town", TODAY, boundary_ref="bbox:10,50,10.1,50.1")
-        with write_transaction(engine) as connection:
-            runs.succeed(connection, held, as_of=later, counts={"written": 2}, now=later)
+        replace_slice(
+            engine,
+            slice_of("town", TODAY),
+            poi_rows({"node/1": "a"}),
+            rejections=(),
+            evidence=evidence_of(TODAY),
+            claim=held,
+            now=later,
+        )
     code, output, errors = ended(desk.start("run", "--city", "town", "--day", str(TODAY)))
     assert code == 0, errors
     assert output.startswith(f"\nTown, {TODAY}: nothing to do: osm_import|town|bbox:")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
@@ -97,7 +98,7 @@ def names_on(engine: sa.Engine, city: str, day: date) -> dict[str, str] | None:
 
 
 @settings(
-    max_examples=500,
+    max_examples=int(os.environ.get("HISTORIES", "200")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
