@@ -143,8 +143,14 @@ def running_api(
     with (
         served(app) as url,
         # Without `verify=False` each client would first read all certificates of the machine.
+        # The server closes a connection that was idle for five seconds; a client that waits as
+        # long, as it does by itself, now and then sends into one that is just being closed.
         httpx.Client(
-            base_url=url, headers={"X-Admin-Token": TOKEN}, timeout=60, verify=False
+            base_url=url,
+            headers={"X-Admin-Token": TOKEN},
+            timeout=60,
+            verify=False,
+            limits=httpx.Limits(keepalive_expiry=2),
         ) as http,
     ):
         yield Api(url, http, engine, clock)
