@@ -56,26 +56,20 @@ def evidence_of(city: City, manifest: Manifest) -> SliceEvidence:
     """
     dataset = DATASETS[manifest.dataset]
     rules = dataset.rules_version()
-    return SliceEvidence(
-        boundary_ref=city.boundary_key,
-        as_of=manifest.as_of,
-        as_of_source=manifest.as_of_source,
-        obtained=manifest.obtained,
-        location=manifest.location,
-        digest=manifest.digest,
-        rules_version=rules,
+    return _evidence(
+        city,
+        manifest,
+        rules=rules,
         licence=manifest.licence,
         attribution=manifest.attribution,
-        inputs_digest=digest(
-            [
-                manifest.digest,
-                rules,
-                *_versions(dataset.code, _LIBRARIES),
-                # Of the city, what its rows and the acceptance of its day depend on.
-                *(city.boundary_key, list(city.bbox), dict(city.name), list(city.languages)),
-                *(city.local_language, city.country, dataset.minimum_of(city)),
-            ]
-        ),
+        inputs=[
+            manifest.digest,
+            rules,
+            *_versions(dataset.code, _LIBRARIES),
+            # Of the city, what its rows and the acceptance of its day depend on.
+            *(city.boundary_key, list(city.bbox), dict(city.name), list(city.languages)),
+            *(city.local_language, city.country, dataset.minimum_of(city)),
+        ],
     )
 
 
@@ -93,6 +87,28 @@ def evidence_of_feed(
     from ingestion_pipeline.helpers.read_feed import FEED_RULES
 
     rules = f"feed rules {FEED_RULES}; {HELPER.rules_version()}"
+    return _evidence(
+        city,
+        manifest,
+        rules=rules,
+        licence=feed.licence,
+        attribution=feed.attribution,
+        inputs=[
+            *(manifest.digest, rules, beside.inputs_digest, feed.digest),
+            *_versions(HELPER.code, ("rapidfuzz",)),
+        ],
+    )
+
+
+def _evidence(
+    city: City,
+    manifest: Manifest,
+    *,
+    rules: str,
+    licence: str,
+    attribution: str,
+    inputs: Sequence[object],
+) -> SliceEvidence:
     return SliceEvidence(
         boundary_ref=city.boundary_key,
         as_of=manifest.as_of,
@@ -101,14 +117,9 @@ def evidence_of_feed(
         location=manifest.location,
         digest=manifest.digest,
         rules_version=rules,
-        licence=feed.licence,
-        attribution=feed.attribution,
-        inputs_digest=digest(
-            [
-                *(manifest.digest, rules, beside.inputs_digest, feed.digest),
-                *_versions(HELPER.code, ("rapidfuzz",)),
-            ]
-        ),
+        licence=licence,
+        attribution=attribution,
+        inputs_digest=digest(inputs),
     )
 
 

@@ -25,6 +25,7 @@ from ingestion_pipeline.lake.snapshots import Manifest
 from ingestion_pipeline.osm.acquire import Acquisition
 from ingestion_pipeline.osm.boundary import Boundary, boundary_of
 from ingestion_pipeline.osm.errors import OsmError
+from ingestion_pipeline.osm.honesty import require_enough
 from ingestion_pipeline.provenance import holds_what_is_asked
 from ingestion_pipeline.staging import runs
 
@@ -113,6 +114,22 @@ def boundary_in(reading: "Reading", work: Work) -> Boundary:
         city.area,
         city=city.slug,
         names_match=lambda names: boundary_names_match(city, names),
+    )
+
+
+def require_enough_rows(rows: int, work: Work, dataset: Dataset) -> None:
+    """Refuse a snapshot that gives fewer rows than the city's asserted minimum.
+
+    Raises:
+        TooFewPois: There are fewer.
+    """
+    require_enough(
+        rows,
+        minimum=dataset.minimum_of(work.city),
+        city=work.city.slug,
+        day=work.day,
+        things=dataset.things,
+        key=dataset.minimum_key,
     )
 
 

@@ -36,7 +36,6 @@ from ingestion_pipeline.defs.snapshots import SnapshotConfig, take_snapshot
 from ingestion_pipeline.defs.work import Work, city_day_step
 from ingestion_pipeline.identity import CityDay
 from ingestion_pipeline.lake.snapshots import Manifest
-from ingestion_pipeline.osm.honesty import require_enough
 from ingestion_pipeline.provenance import evidence_of
 from ingestion_pipeline.staging.days import Slice
 from ingestion_pipeline.staging.history import judgement
@@ -223,14 +222,7 @@ def _derived(
         licence=manifest.licence,
         attribution=manifest.attribution,
     )
-    require_enough(
-        helpers.table.num_rows,
-        minimum=HELPER.minimum_of(work.city),
-        city=work.city.slug,
-        day=work.day,
-        things=HELPER.things,
-        key=HELPER.minimum_key,
-    )
+    snapshots.require_enough_rows(helpers.table.num_rows, work, HELPER)
     return helpers, located, boundary, reading.rejections
 
 

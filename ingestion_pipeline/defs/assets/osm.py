@@ -32,7 +32,6 @@ from ingestion_pipeline.identity import CityDay
 from ingestion_pipeline.lake.errors import FrameOutdated, SnapshotDamaged, SnapshotMissing
 from ingestion_pipeline.lake.frames import describe_frame, frame_key, read_frame, write_frame
 from ingestion_pipeline.lake.snapshots import Manifest
-from ingestion_pipeline.osm.honesty import require_enough
 from ingestion_pipeline.provenance import evidence_of
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice
@@ -205,14 +204,7 @@ def _normalized(
         country=city.country,
         taxonomy=Taxonomy.load(),
     )
-    require_enough(
-        pois.table.num_rows,
-        minimum=POI.minimum_of(city),
-        city=city.slug,
-        day=work.day,
-        things=POI.things,
-        key=POI.minimum_key,
-    )
+    snapshots.require_enough_rows(pois.table.num_rows, work, POI)
     return replace(pois, rejections=reading.rejections + pois.rejections), boundary.area
 
 
