@@ -33,6 +33,7 @@ import numpy.typing as npt
 from ingestion_pipeline.osm.area_tags import is_area
 from ingestion_pipeline.osm.features import Features, GeomQuality, Rejection, RejectionReason
 from ingestion_pipeline.osm.rings import HALF_WORLD, eastward, enclosed, segments
+from ingestion_pipeline.osm.tag_sets import TagSets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,38 +77,38 @@ class Elements:
         node_id: (n,) OSM ids.
         node_version: (n,) versions; 0 where the source does not say.
         node_timestamp: (n,) datetime64[s], UTC; NaT where the source does not say.
-        node_tags: n dictionaries.
+        node_tags: Of n nodes.
         node_xy: (n, 2).
         way_id: (m,).
         way_version: (m,).
         way_timestamp: (m,).
-        way_tags: m dictionaries.
+        way_tags: Of m ways.
         way_offsets: (m + 1,); way i has the rows `way_offsets[i]:way_offsets[i + 1]` of `way_xy`.
         way_xy: (k, 2); NaN rows for nodes that the source lacks.
         way_closed: (m,) whether the first and the last node are the same by id.
         relation_id: (r,).
         relation_version: (r,).
         relation_timestamp: (r,).
-        relation_tags: r dictionaries.
+        relation_tags: Of r relations.
         relation_members: r lists of members, in the relation's order.
     """
 
     node_id: IntArray
     node_version: IntArray
     node_timestamp: TimeArray
-    node_tags: list[dict[str, str]]
+    node_tags: TagSets
     node_xy: FloatArray
     way_id: IntArray
     way_version: IntArray
     way_timestamp: TimeArray
-    way_tags: list[dict[str, str]]
+    way_tags: TagSets
     way_offsets: IntArray
     way_xy: FloatArray
     way_closed: BoolArray
     relation_id: IntArray
     relation_version: IntArray
     relation_timestamp: TimeArray
-    relation_tags: list[dict[str, str]]
+    relation_tags: TagSets
     relation_members: list[list[Member]]
 
 
@@ -147,7 +148,7 @@ def assemble(elements: Elements) -> tuple[Features, list[Rejection]]:
         timestamp=np.concatenate(
             [elements.node_timestamp, elements.way_timestamp, elements.relation_timestamp]
         ),
-        tags=[*elements.node_tags, *elements.way_tags, *elements.relation_tags],
+        tags=TagSets.joined([elements.node_tags, elements.way_tags, elements.relation_tags]),
         geometry=np.concatenate([shape.geometry for shape in shapes]),
         geom_quality=np.concatenate([shape.quality for shape in shapes]),
     )
@@ -169,7 +170,7 @@ def take(features: Features, index: npt.NDArray[Any]) -> Features:
         osm_id=features.osm_id[rows],
         version=features.version[rows],
         timestamp=features.timestamp[rows],
-        tags=[features.tags[row] for row in rows],
+        tags=features.tags.take(rows),
         geometry=features.geometry[rows],
         geom_quality=features.geom_quality[rows],
     )
@@ -230,9 +231,9 @@ def _way_shapes(elements: Elements) -> _Shapes:
 
     geometry = np.full(ways, None, dtype=object)
     quality = np.where(known_counts < counts, "partial", "exact").astype(object)
-    areal = elements.way_closed & np.fromiter(
-        map(is_area, elements.way_tags), dtype=np.bool_, count=ways
-    )
+    tags = elements.way_tags
+    areal_sets = np.fromiter(map(is_area, tags.sets), dtype=np.bool_, count=len(tags.sets))
+    areal = elements.way_closed & areal_sets[tags.set_of]
 
     rings = areal & ~invalid & (known_counts >= 3)  # noqa: PLR2004 - a triangle
     corners = rings[owner] & known

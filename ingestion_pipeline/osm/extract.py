@@ -35,6 +35,7 @@ from ingestion_pipeline.osm.errors import (
 from ingestion_pipeline.osm.features import Evidence, Features, Reading
 from ingestion_pipeline.osm.honesty import require_true_on
 from ingestion_pipeline.osm.selection import POIS, Selection
+from ingestion_pipeline.osm.tag_sets import TagSets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -510,7 +511,7 @@ def _columns(kind: str, objects: dict[int, _Object]) -> dict[str, Any]:
         f"{kind}_id": np.fromiter(objects, dtype=np.int64, count=len(objects)),
         f"{kind}_version": np.array([row.version for row in rows], dtype=np.int64),
         f"{kind}_timestamp": np.array([row.timestamp for row in rows], dtype="datetime64[s]"),
-        f"{kind}_tags": [row.tags for row in rows],
+        f"{kind}_tags": TagSets.of(row.tags for row in rows),
     }
 
 

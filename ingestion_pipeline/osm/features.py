@@ -11,6 +11,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ingestion_pipeline.osm.tag_sets import TagSets
+
 LICENCE = "ODbL-1.0"
 ATTRIBUTION = "© OpenStreetMap contributors"
 
@@ -61,7 +63,7 @@ class Features:
         osm_id: (N,) int64, OSM's own positive ids.
         version: (N,) int64; 0 where the source does not say.
         timestamp: (N,) datetime64[s] in UTC; NaT where the source does not say.
-        tags: N dictionaries, exactly as upstream.
+        tags: Of N objects, exactly as upstream; equal sets are held once.
         geometry: (N,) object array of shapely geometries, EPSG:4326 (lon, lat), 2D, valid,
             whole (never clipped), canonical vertex order for areas (`shapely.normalize`).
         geom_quality: (N,) object array of `GeomQuality`.
@@ -71,7 +73,7 @@ class Features:
     osm_id: npt.NDArray[np.int64]
     version: npt.NDArray[np.int64]
     timestamp: npt.NDArray[np.datetime64]
-    tags: list[dict[str, str]]
+    tags: TagSets
     geometry: npt.NDArray[np.object_]
     geom_quality: npt.NDArray[np.object_]
 

@@ -25,6 +25,7 @@ import msgspec
 import numpy as np
 
 from ingestion_pipeline.osm.assemble import Elements, Member
+from ingestion_pipeline.osm.tag_sets import TagSets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -215,12 +216,12 @@ def to_elements(merged: Iterable[Section]) -> Elements:
         node_id=_integers(node.id for node in nodes),
         node_version=_integers(node.version for node in nodes),
         node_timestamp=_timestamps(nodes),
-        node_tags=[node.tags for node in nodes],
+        node_tags=TagSets.of(node.tags for node in nodes),
         node_xy=_positions(nodes),
         way_id=_integers(way.id for way in ways),
         way_version=_integers(way.version for way in ways),
         way_timestamp=_timestamps(ways),
-        way_tags=[way.tags for way in ways],
+        way_tags=TagSets.of(way.tags for way in ways),
         way_offsets=np.cumsum([0, *(len(way.geometry) for way in ways)], dtype=np.int64),
         way_xy=_positions(list(chain.from_iterable(_whole(way.geometry) for way in ways))),
         way_closed=np.array(
@@ -229,7 +230,7 @@ def to_elements(merged: Iterable[Section]) -> Elements:
         relation_id=_integers(relation.id for relation in relations),
         relation_version=_integers(relation.version for relation in relations),
         relation_timestamp=_timestamps(relations),
-        relation_tags=[relation.tags for relation in relations],
+        relation_tags=TagSets.of(relation.tags for relation in relations),
         relation_members=[to_members(relation) for relation in relations],
     )
 

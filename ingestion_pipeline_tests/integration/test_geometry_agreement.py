@@ -25,6 +25,7 @@ from ingestion_pipeline.osm.acquire import Area, Bbox
 from ingestion_pipeline.osm.assemble import Elements, Member, assemble, canonical
 from ingestion_pipeline.osm.extract import read
 from ingestion_pipeline.osm.selection import CLOSED_TAGS, POIS
+from ingestion_pipeline.osm.tag_sets import TagSets
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,16 +114,16 @@ def area_relations(file: Path) -> tuple[Features, Refs]:
             },
             node_timestamp=np.empty(0, dtype="datetime64[s]"),
             way_timestamp=np.empty(0, dtype="datetime64[s]"),
-            node_tags=[],
+            node_tags=TagSets.of([]),
             node_xy=np.empty((0, 2)),
-            way_tags=[],
+            way_tags=TagSets.of([]),
             way_offsets=np.zeros(1, dtype=np.int64),
             way_xy=np.empty((0, 2)),
             way_closed=np.empty(0, dtype=np.bool_),
             relation_id=np.array([osm_id for osm_id, _, _ in relations], dtype=np.int64),
             relation_version=np.zeros(count, dtype=np.int64),
             relation_timestamp=np.full(count, "NaT", dtype="datetime64[s]"),
-            relation_tags=[tags for _, tags, _ in relations],
+            relation_tags=TagSets.of(tags for _, tags, _ in relations),
             relation_members=[
                 [
                     Member("way", ref, role, np.array(lines[ref]) if ref in lines else None)

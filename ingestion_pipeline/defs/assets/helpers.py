@@ -239,7 +239,7 @@ def _objects(located: "Located") -> "OsmObjects":
         osm_id=features.osm_id.tolist(),
         osm_version=[int(number) or None for number in features.version],
         osm_timestamp=features.timestamp.astype("datetime64[s]").tolist(),
-        tags=features.tags,
+        tags=list(features.tags),
         geometry=shapely.to_wkb(features.geometry, byte_order=1).tolist(),
         geom_quality=features.geom_quality.tolist(),
         lon=located.lon.tolist(),

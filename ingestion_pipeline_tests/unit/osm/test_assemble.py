@@ -20,6 +20,7 @@ from ingestion_pipeline.osm.assemble import (
     canonical,
     relation_area,
 )
+from ingestion_pipeline.osm.tag_sets import TagSets
 from ingestion_pipeline.points import representative_points
 
 if TYPE_CHECKING:
@@ -57,12 +58,12 @@ def elements(
         node_id=np.arange(1, len(nodes) + 1),
         node_version=np.full(len(nodes), 3),
         node_timestamp=np.full(len(nodes), moment),
-        node_tags=[CAFE] * len(nodes),
+        node_tags=TagSets.of([CAFE] * len(nodes)),
         node_xy=np.array(nodes, dtype=np.float64).reshape(-1, 2),
         way_id=np.arange(1, len(ways) + 1),
         way_version=np.full(len(ways), 3),
         way_timestamp=np.full(len(ways), moment),
-        way_tags=[tags for tags, _ in ways],
+        way_tags=TagSets.of(tags for tags, _ in ways),
         way_offsets=np.cumsum([0, *map(len, lines)], dtype=np.int64),
         way_xy=np.array([position for line in lines for position in line]).reshape(-1, 2),
         way_closed=np.array(
@@ -72,7 +73,7 @@ def elements(
         relation_id=np.arange(1, len(relations) + 1),
         relation_version=np.full(len(relations), 3),
         relation_timestamp=np.full(len(relations), moment),
-        relation_tags=[tags for tags, _ in relations],
+        relation_tags=TagSets.of(tags for tags, _ in relations),
         relation_members=[members for _, members in relations],
     )
 

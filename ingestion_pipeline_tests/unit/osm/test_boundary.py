@@ -12,13 +12,14 @@ from ingestion_pipeline.osm.acquire import Area, Bbox
 from ingestion_pipeline.osm.boundary import BboxBoundary, Boundary, boundary_names, boundary_of
 from ingestion_pipeline.osm.errors import BoundaryNameMismatch, BoundaryOutsideBbox
 from ingestion_pipeline.osm.features import Features, Reading
+from ingestion_pipeline.osm.tag_sets import TagSets
 
 NOTHING = Features(
     osm_type=np.empty(0, dtype=object),
     osm_id=np.empty(0, dtype=np.int64),
     version=np.empty(0, dtype=np.int64),
     timestamp=np.empty(0, dtype="datetime64[s]"),
-    tags=[],
+    tags=TagSets.of([]),
     geometry=np.empty(0, dtype=object),
     geom_quality=np.empty(0, dtype=object),
 )

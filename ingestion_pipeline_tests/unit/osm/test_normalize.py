@@ -13,6 +13,7 @@ from ingestion_pipeline.osm.acquire import Bbox
 from ingestion_pipeline.osm.boundary import BboxBoundary
 from ingestion_pipeline.osm.features import Features
 from ingestion_pipeline.osm.normalize import Pois, count_by, normalize, rules_version
+from ingestion_pipeline.osm.tag_sets import TagSets
 from ingestion_pipeline.osm.taxonomy import Taxonomy
 from ingestion_pipeline.staging.tables import content_columns, poi_ingestion_staging
 
@@ -31,7 +32,7 @@ def features_of(*objects: tuple[dict[str, str], Any]) -> Features:
         osm_id=np.arange(1, count + 1),
         version=np.full(count, 3),
         timestamp=np.array(["2026-11-19T10:00:00"] * count, dtype="datetime64[s]"),
-        tags=[tags for tags, _ in objects],
+        tags=TagSets.of(tags for tags, _ in objects),
         geometry=geometry,
         geom_quality=np.array(["exact"] * count, dtype=object),
     )

@@ -834,7 +834,7 @@ def test_parts_that_overlap_give_each_object_once(bench: Bench) -> None:
 
 def test_a_feature_keeps_tags_version_and_time_and_no_user(bench: Bench) -> None:
     features = bench.reading(whole(node(1, amenity="cafe", name="Кафе"))).features
-    assert features.tags == [{"amenity": "cafe", "name": "Кафе"}]
+    assert list(features.tags) == [{"amenity": "cafe", "name": "Кафе"}]
     assert features.version.tolist() == [3]
     assert features.timestamp.tolist() == [datetime(2023, 10, 24, 15, 35, 37)]  # noqa: DTZ001
     assert features.geometry[0] == shapely.Point(7.42, 43.74)
