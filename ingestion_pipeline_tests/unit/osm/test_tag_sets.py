@@ -7,7 +7,7 @@ CAFE = {"amenity": "cafe", "name": "Aino"}
 TURNED = {"name": "Aino", "amenity": "cafe"}
 
 
-def test_equal_tags_are_held_once_and_read_back_one_by_one():
+def test_equal_tags_are_held_once_and_read_back_one_by_one() -> None:
     tags = TagSets.of([BENCH, CAFE, BENCH, TURNED])
 
     assert list(tags.sets) == [BENCH, CAFE]
@@ -16,7 +16,7 @@ def test_equal_tags_are_held_once_and_read_back_one_by_one():
     assert list(tags[1:3]) == [CAFE, BENCH]
 
 
-def test_some_objects_keep_their_own_sets_alone():
+def test_some_objects_keep_their_own_sets_alone() -> None:
     tags = TagSets.of([BENCH, CAFE, {}, CAFE])
 
     by_mask = tags.take(np.array([False, True, False, True]))
@@ -27,7 +27,7 @@ def test_some_objects_keep_their_own_sets_alone():
     assert list(by_position) == [CAFE, BENCH]
 
 
-def test_containers_are_joined_in_their_order():
+def test_containers_are_joined_in_their_order() -> None:
     parts = [TagSets.of([BENCH]), TagSets.of([]), TagSets.of([CAFE, BENCH])]
 
     assert list(TagSets.joined(parts)) == [BENCH, CAFE, BENCH]
