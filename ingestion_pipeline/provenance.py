@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ingestion_pipeline.cities import City
+    from ingestion_pipeline.datasets import Dataset
     from ingestion_pipeline.helpers.feeds import Feed
     from ingestion_pipeline.helpers.licences import Verdict
     from ingestion_pipeline.lake.snapshots import Manifest
 
 
 _LIBRARIES = (
-    *("shapely", "pyproj", "numpy", "osmium", "msgspec", "pyarrow"),
+    *("shapely", "pyproj", "numpy", "protobuf", "msgspec", "pyarrow"),
     *("email-validator", "idna", "ada-url", "regex", "langcodes"),
 )
 """What has a hand in the rows; where one is another, a day is made again and compared."""
@@ -36,6 +37,11 @@ _LIBRARIES = (
 def _versions(code: Sequence[str], libraries: Sequence[str]) -> tuple[str, ...]:
     """Name the code that is running: a plan of many days asks for it many times."""
     return (*map(code_digest, code), *map(version, libraries))
+
+
+def code_of(dataset: Dataset) -> tuple[str, ...]:
+    """Name the code that makes a dataset's rows: our own by its digest, libraries by release."""
+    return _versions(dataset.code, _LIBRARIES)
 
 
 def holds_what_is_asked(manifest: Manifest, city: City) -> bool:
@@ -65,7 +71,7 @@ def evidence_of(city: City, manifest: Manifest) -> SliceEvidence:
         inputs=[
             manifest.digest,
             rules,
-            *_versions(dataset.code, _LIBRARIES),
+            *code_of(dataset),
             # Of the city, what its rows and the acceptance of its day depend on.
             *(city.boundary_key, list(city.bbox), dict(city.name), list(city.languages)),
             *(city.local_language, city.country, dataset.minimum_of(city)),

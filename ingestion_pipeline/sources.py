@@ -109,6 +109,17 @@ def extract_template(city: City, settings: Settings) -> str:
     return template
 
 
+def extract_location(city: City, day: date, settings: Settings) -> str:
+    """Give the location of the city's extract of a day.
+
+    Raises:
+        ExtractNotConfigured: There is no template, or it cannot be filled in.
+    """
+    from ingestion_pipeline.osm import extract
+
+    return extract.resolve(extract_template(city, settings), region=city.osm_region, day=day)
+
+
 def _acquire_from_overpass(
     city: City,
     day: date,
@@ -144,11 +155,10 @@ def _acquire_from_overpass(
 def _acquire_from_extract(
     city: City, day: date, *, settings: Settings, clock: Clock, workdir: Path
 ) -> Acquisition:
-    template = extract_template(city, settings)
     from ingestion_pipeline.osm import extract
 
     return extract.acquire(
-        extract.resolve(template, region=city.osm_region, day=day),
+        extract_location(city, day, settings),
         day=day,
         clock=clock,
         maximum_age=city.maximum_age,

@@ -8,21 +8,21 @@ belong here: getting them (`sources.py`), keeping them (`lake/`), and what rows 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from ingestion_pipeline import sources
-from ingestion_pipeline.cities import boundary_names_match
+from ingestion_pipeline import shared_extracts, sources
+from ingestion_pipeline.cities import City, boundary_names_match
 from ingestion_pipeline.datasets import Dataset
 from ingestion_pipeline.defs import metadata
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.work import Work
 from ingestion_pipeline.lake.errors import SnapshotMissing
-from ingestion_pipeline.lake.snapshots import Manifest
-from ingestion_pipeline.osm.acquire import Acquisition
+from ingestion_pipeline.lake.snapshots import Manifest, Part
 from ingestion_pipeline.osm.boundary import Boundary, boundary_of
 from ingestion_pipeline.osm.errors import OsmError
 from ingestion_pipeline.osm.honesty import require_enough
@@ -30,7 +30,7 @@ from ingestion_pipeline.provenance import holds_what_is_asked
 from ingestion_pipeline.staging import runs
 
 if TYPE_CHECKING:
-    from ingestion_pipeline.osm.features import Reading
+    from ingestion_pipeline.osm.features import Evidence, Reading
 
 # Shown by the command line, and kept with the run by `managed_python_loggers` in dagster.yaml.
 log = logging.getLogger(__name__)
@@ -95,11 +95,31 @@ def read(workshop: Workshop, work: Work, manifest: Manifest, dataset: Dataset) -
         OsmError: It cannot be read, or the boundary is not in it.
     """
     assert manifest.obtained != "feed"  # those have a reader of their own
+    others = _sharing(workshop, work) if manifest.obtained == "extract" else []
+    if others:
+        return shared_extracts.read(
+            workshop.lake,
+            manifest,
+            dataset,
+            work.city,
+            others,
+            lock_dir=workshop.settings.state_dir / "locks",
+            today=workshop.clock.now().astimezone(UTC).date(),
+        )
     with TemporaryDirectory(prefix="ingestion-") as folder:
         paths = [workshop.lake.restore(part, Path(folder)) for part in manifest.parts]
         return sources.read(
             manifest.obtained, paths, area=work.city.area, selection=dataset.selection
         )
+
+
+def _sharing(workshop: Workshop, work: Work) -> list[City]:
+    """List the cities that share the city's extract as it is configured now."""
+    if not _is_extract(workshop, work):
+        return []  # the snapshot is of the time before
+    return shared_extracts.sharing(
+        work.city, work.day, cities=workshop.cities, settings=workshop.settings
+    )
 
 
 def boundary_in(reading: "Reading", work: Work) -> Boundary:
@@ -159,6 +179,36 @@ def on_trial(workshop: Workshop, work: Work, manifest: Manifest) -> Iterator[Non
 
 def _fetch(workshop: Workshop, work: Work, dataset: Dataset) -> Manifest:
     """Get the raw bytes, store them, and only then put them on trial for the day."""
+    known = None
+    if _is_extract(workshop, work) and not work.claim.refetch:
+        known = shared_extracts.known(
+            workshop.lake,
+            sources.extract_location(work.city, work.day, workshop.settings),
+            day=work.day,
+            clock=workshop.clock,
+            maximum_age=work.city.maximum_age,
+        )
+    evidence, parts = known or _acquire(workshop, work, dataset)
+    manifest = _manifest_of(evidence, parts, work, dataset)
+    runs.require(workshop.engine, work.claim)
+    workshop.lake.propose(manifest)
+    return manifest
+
+
+def _is_extract(workshop: Workshop, work: Work) -> bool:
+    return sources.source_of(work.city, workshop.settings) == "extract"
+
+
+def _acquire(
+    workshop: Workshop, work: Work, dataset: Dataset
+) -> "tuple[Evidence, tuple[Part, ...]]":
+    """Get the raw bytes from upstream, and store them."""
+    from ingestion_pipeline.osm import extract
+
+    location = state = None
+    if _is_extract(workshop, work):
+        location = sources.extract_location(work.city, work.day, workshop.settings)
+        state = extract.state_of(location)
     with TemporaryDirectory(prefix="ingestion-") as folder:
         acquired = sources.acquire(
             work.city,
@@ -168,16 +218,24 @@ def _fetch(workshop: Workshop, work: Work, dataset: Dataset) -> Manifest:
             clock=workshop.clock,
             workdir=Path(folder),
         )
-        manifest = _manifest_of(acquired, workshop, work, dataset)
-    runs.require(workshop.engine, work.claim)
-    workshop.lake.propose(manifest)
-    return manifest
+        parts = tuple(
+            workshop.lake.store(
+                part.path,
+                query=part.query,
+                requested_at=part.requested_at,
+                received_at=part.received_at,
+            )
+            for part in acquired.parts
+        )
+    # A file that was replaced meanwhile may be of either state.
+    if location and state and state == extract.state_of(location):
+        shared_extracts.keep(workshop.lake, location, state, acquired.evidence, *parts)
+    return acquired.evidence, parts
 
 
 def _manifest_of(
-    acquired: Acquisition, workshop: Workshop, work: Work, dataset: Dataset
+    evidence: "Evidence", parts: tuple[Part, ...], work: Work, dataset: Dataset
 ) -> Manifest:
-    evidence = acquired.evidence
     return Manifest(
         dataset=dataset.name,
         city_slug=work.city.slug,
@@ -191,13 +249,5 @@ def _manifest_of(
         selection=dataset.selection.digest,
         licence=evidence.licence,
         attribution=evidence.attribution,
-        parts=tuple(
-            workshop.lake.store(
-                part.path,
-                query=part.query,
-                requested_at=part.requested_at,
-                received_at=part.received_at,
-            )
-            for part in acquired.parts
-        ),
+        parts=parts,
     )

@@ -5,6 +5,7 @@ bytes come from (`osm/`), and frames (`frames.py`).
 
     <lake>/raw/<2 hex>/<sha256>.json.zst        raw bytes, Zstandard; named by the raw bytes' digest
     <lake>/raw/<2 hex>/<sha256>.pbf             bytes that are compressed already, as they are
+    <lake>/extracts/<sha256 of the location>.json   what was fetched from there last
     <lake>/snapshots/<dataset>/<city>/<boundary>/<day>.json     the manifest that stands for the day
                                                 <day>.candidate.json            one still on trial
                                                 <day>.refused-<12 hex>.json     one that failed it
@@ -23,7 +24,7 @@ import json
 import posixpath
 import shutil
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from functools import partial
@@ -132,6 +133,29 @@ class Failure:
     def __str__(self) -> str:
         """Write both."""
         return f"{self.code}: {self.message}"
+
+
+@dataclass(frozen=True)
+class KnownExtract:
+    """An extract that is in the lake, and that passed every check of its source.
+
+    Attributes:
+        part: Its bytes.
+        state: What its server said of it when it was fetched, as `extract.state_of` has it.
+        as_of: The moment (UTC) whose state it shows.
+        as_of_source: How that is known.
+        location: URL or path, without credentials.
+        licence: SPDX identifier.
+        attribution: The text that a product must show.
+    """
+
+    part: Part
+    state: str
+    as_of: datetime
+    as_of_source: str
+    location: str
+    licence: str
+    attribution: str
 
 
 class Lake:
@@ -311,6 +335,56 @@ class Lake:
             if self._filesystem.exists(self.address(key)):
                 self._filesystem.rm(self.address(key))
 
+    def keep_extract(self, location: str, known: KnownExtract) -> None:
+        """Keep the word of what was fetched from a location; the last one counts.
+
+        Raises:
+            LakeUnavailable: The lake cannot be written.
+        """
+        with self.written(_extract_key(location)) as stored:
+            stored.write(json.dumps(asdict(known), default=_json_default, indent=2).encode())
+
+    def known_extract(self, location: str) -> KnownExtract | None:
+        """Give what was last fetched from a location, if its bytes are still there.
+
+        Raises:
+            LakeUnavailable: The lake cannot be read.
+        """
+        key = _extract_key(location)
+        with self._reachable(key):
+            try:
+                document = json.loads(self._filesystem.cat_file(self.address(key)))
+                part = _part_from(document.pop("part"))
+                as_of = datetime.fromisoformat(document.pop("as_of"))
+                known = KnownExtract(part=part, as_of=as_of, **document)
+            except (FileNotFoundError, ValueError, KeyError, TypeError):
+                return None  # it is only fetched once more
+            return known if self._filesystem.exists(self.address(part.key)) else None
+
+    def names(self, folder: str) -> list[str]:
+        """List what is in a folder; nothing where there is none.
+
+        Raises:
+            LakeUnavailable: The lake cannot be read.
+        """
+        address = self.address(folder)
+        with self._reachable(folder):
+            self._filesystem.invalidate_cache(address)
+            try:
+                listed = self._filesystem.ls(address, detail=False)
+            except FileNotFoundError:
+                return []
+        return sorted(posixpath.basename(path.rstrip("/")) for path in listed)
+
+    def remove(self, key: str) -> None:
+        """Remove a file or a folder; nothing is done where another process was faster.
+
+        Raises:
+            LakeUnavailable: The lake cannot be written.
+        """
+        with self._reachable(key), suppress(FileNotFoundError):
+            self._filesystem.rm(self.address(key), recursive=True)
+
     def manifests(
         self, dataset: str, city_slug: str, boundary_ref: str, days: Iterable[date]
     ) -> dict[date, Manifest | SnapshotDamaged]:
@@ -483,13 +557,7 @@ def _manifest_from(document: dict[str, Any]) -> Manifest:
     version = document.pop("manifest_version")
     if version != MANIFEST_VERSION:
         raise ValueError(f"manifest_version {version}")
-    parts = tuple(
-        Part(
-            **part
-            | {name: datetime.fromisoformat(part[name]) for name in ("requested_at", "received_at")}
-        )
-        for part in document.pop("parts")
-    )
+    parts = tuple(map(_part_from, document.pop("parts")))
     return Manifest(
         **document
         | {
@@ -499,6 +567,16 @@ def _manifest_from(document: dict[str, Any]) -> Manifest:
         },
         parts=parts,
     )
+
+
+def _part_from(document: dict[str, Any]) -> Part:
+    moments = ("requested_at", "received_at")
+    return Part(**document | {name: datetime.fromisoformat(document[name]) for name in moments})
+
+
+def _extract_key(location: str) -> str:
+    # The location may hold credentials; its digest tells none of them.
+    return f"extracts/{hashlib.sha256(location.encode()).hexdigest()}.json"
 
 
 def _compress(raw: Any, stored: Any) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
+from ingestion_pipeline.hashing import digest
 from ingestion_pipeline.locations import redacted
 from ingestion_pipeline.osm.acquire import Acquisition, RawPart
 from ingestion_pipeline.osm.assemble import assemble, relation_area, take
@@ -29,6 +30,7 @@ from ingestion_pipeline.osm.errors import (
     ExtractNotFound,
     ExtractUnreachable,
     ExtractWithoutTime,
+    OsmError,
 )
 from ingestion_pipeline.osm.features import Evidence, Features, Reading
 from ingestion_pipeline.osm.find import Found, find
@@ -150,17 +152,10 @@ def acquire(
 
 def _fetched(location: str, workdir: Path, storage_options: dict[str, Any]) -> Path:
     """Give a local file with the bytes of `location`, whose size and checksum are right."""
-    import fsspec
     from fsspec.implementations.local import LocalFileSystem
 
     safe = redacted(location)
-    try:
-        filesystem, remote = fsspec.url_to_fs(location, **storage_options)
-    except (ImportError, ValueError) as error:
-        raise ExtractNotConfigured(
-            f"no file system for {safe} ({type(error).__name__}); check the beginning of the URL, "
-            "and install the package that fsspec needs for it (s3fs for s3://, ...)"
-        ) from None
+    filesystem, remote = _opened(location, storage_options)
     try:
         announced = filesystem.info(remote).get("size")
         path = workdir / "extract.osm.pbf"
@@ -176,13 +171,55 @@ def _fetched(location: str, workdir: Path, storage_options: dict[str, Any]) -> P
         raise ExtractCorrupt(f"{safe}: {announced} bytes were announced and {size} came; try again")
     if checksum is not None:
         with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "md5").hexdigest()
-        if digest != checksum:
+            md5 = hashlib.file_digest(file, "md5").hexdigest()
+        if md5 != checksum:
             raise ExtractCorrupt(
-                f"{safe}: its MD5 is {digest}, but the file beside it says {checksum}; either one "
+                f"{safe}: its MD5 is {md5}, but the file beside it says {checksum}; either one "
                 "is being replaced right now or the download is damaged; try again"
             )
     return path
+
+
+_TELLING = frozenset(
+    {"etag", "mtime", "lastmodified", "last-modified", "content-md5", "md5", "md5hash", "ino"}
+)
+"""What file systems of fsspec say that changes with a file's bytes."""
+
+
+def state_of(location: str) -> str | None:
+    """Tell one state of the file at a location from any other, without getting it.
+
+    Returns:
+        None where its server says nothing that would do.
+
+    Raises:
+        ExtractNotFound: There is no such file.
+        ExtractUnreachable: Its server does not answer.
+        ExtractNotConfigured: No file system is installed for the URL.
+    """
+    filesystem, remote = _opened(location)
+    try:
+        said = filesystem.info(remote)
+    except Exception as error:  # noqa: BLE001 - every file system of fsspec has errors of its own
+        _raise(redacted(location), error)
+    telling = {name: str(said[name]) for name in said if name.lower() in _TELLING and said[name]}
+    return digest([telling, said.get("size")]) if telling else None
+
+
+def _opened(location: str, storage_options: Mapping[str, Any] | None = None) -> tuple[Any, str]:
+    """Give the file system of a location, and its path there."""
+    import fsspec
+
+    try:
+        filesystem, remote = fsspec.url_to_fs(location, **(storage_options or {}))
+    except (ImportError, ValueError) as error:
+        raise ExtractNotConfigured(
+            f"no file system for {redacted(location)} ({type(error).__name__}); check the "
+            "beginning of the URL, and install the package that fsspec needs for it (s3fs for "
+            "s3://, ...)"
+        ) from None
+    filesystem.invalidate_cache()  # this process may be old, and the file new
+    return filesystem, remote
 
 
 def _hold(original: Path, path: Path) -> None:
@@ -264,13 +301,22 @@ def _pbf(path: Path) -> Any:
 
 
 def read(path: Path, *, area: Area, selection: Selection = POIS) -> Reading:
-    """Read the selected features of one area out of an extract; see `read_each`."""
-    return next(read_each(path, areas=[area], selection=selection))
+    """Read the selected features of one area out of an extract; see `read_each`.
+
+    Raises:
+        BoundaryNotFound: The area's boundary relation is not in the file.
+        BoundaryBroken: Some of its ways are not in the file, or do not close to rings.
+        ExtractCorrupt: The file cannot be read to its end.
+    """
+    (reading,) = read_each(path, areas=[area], selection=selection)
+    if isinstance(reading, OsmError):
+        raise reading
+    return reading
 
 
 def read_each(
     path: Path, *, areas: Sequence[Area], selection: Selection = POIS
-) -> Iterator[Reading]:
+) -> Iterator[Reading | OsmError]:
     """Read the selected features of several areas out of an extract, in one pass over the file.
 
     The blocks are read from the last to the first. So relations come before the ways that they are
@@ -288,11 +334,9 @@ def read_each(
         selection: Which objects.
 
     Returns:
-        A reading for each area, in their order.
+        For each area, in their order, its reading, or why its boundary cannot be had.
 
     Raises:
-        BoundaryNotFound: An area's boundary relation is not in the file.
-        BoundaryBroken: Some of its ways are not in the file, or do not close to rings.
         ExtractCorrupt: The file cannot be read to its end.
     """
     try:
@@ -305,7 +349,11 @@ def read_each(
     for area in areas:
         boundary, names = None, frozenset[str]()
         if area.boundary_relation is not None:
-            boundary, names = _boundary(found, area.boundary_relation, path)
+            try:
+                boundary, names = _boundary(found, area.boundary_relation, path)
+            except OsmError as error:
+                yield error
+                continue
         yield Reading(_intersecting(features, area.bbox), rejections, boundary, names)
 
 

@@ -1,4 +1,4 @@
-"""One request at a time per upstream server, over all processes of the machine.
+"""One at a time, over all processes of the machine: a request to a server, a pass over a file.
 
 Belongs here: the lock. Does not belong here: how long to wait between requests (`overpass.py`).
 """
@@ -30,17 +30,29 @@ def one_request_at_a_time(server: str, *, lock_dir: Path) -> Iterator[None]:
         lock_dir: The folder of lock files; it must be the same for every process of the machine,
             and on a local disk.
     """
+    with one_at_a_time(server, lock_dir=lock_dir):
+        yield
+
+
+@contextmanager
+def one_at_a_time(what: str, *, lock_dir: Path) -> Iterator[None]:
+    """Hold a lock; wait as long as another process or thread of the machine holds it.
+
+    Args:
+        what: Names the lock, and in the log what is waited for.
+        lock_dir: As above.
+    """
     import filelock
 
     lock_dir.mkdir(parents=True, exist_ok=True)
-    name = re.sub(r"[^a-z0-9.]+", "-", server.lower()).strip("-")
+    name = re.sub(r"[^a-z0-9.]+", "-", what.lower()).strip("-")
     lock = filelock.FileLock(lock_dir / f"{name}.lock")
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        log.info("Waiting until another run's request to %s has ended", server)
+        log.info("Waiting until another run has ended its turn at %s", what)
         lock.acquire()
-        log.info("It is our turn at %s", server)
+        log.info("It is our turn at %s", what)
     try:
         yield
     finally:
