@@ -1,7 +1,7 @@
 """Many rows at once, on both databases.
 
 Belongs here: what PostgreSQL and a GeoPackage do differently when many rows are written or read,
-and chunking. Does not belong here: which rows (`slices.py`).
+the indexes of a first load, and chunking. Does not belong here: which rows (`slices.py`).
 
 Rows come and go as Arrow columns. PostgreSQL takes them as its binary COPY format, which is put
 together column by column; no value of theirs becomes an object of Python. A GeoPackage's driver
@@ -10,6 +10,7 @@ wants such objects, and gets them for a few thousand rows at a time.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -41,6 +42,35 @@ _JSONB_VERSION = b"\x01"
 _DAYS_TO_2000 = 10_957
 """PostgreSQL counts days and microseconds from 2000-01-01, Arrow from 1970-01-01."""
 _MICROSECONDS_TO_2000 = _DAYS_TO_2000 * 86_400_000_000
+
+
+def is_empty(connection: sa.Connection, table: sa.Table) -> bool:
+    """Tell whether a table has no row."""
+    return connection.execute(sa.select(~sa.select(table).exists())).scalar_one()
+
+
+@contextmanager
+def first_load(connection: sa.Connection, table: sa.Table) -> Iterator[None]:
+    """Build the indexes of a table that is still empty after its rows, and not row by row.
+
+    Nobody else reads or writes the table meanwhile. The caller must not have touched it in this
+    transaction: two that had would each wait for the other. Whoever comes second waits, finds rows,
+    and writes with the indexes in place.
+    """
+    indexes = sorted(table.indexes, key=lambda index: str(index.name))
+    if is_geopackage(connection):
+        # Its writer is alone as it is, and its indexes grow at their end, which costs little.
+        yield
+        return
+    connection.exec_driver_sql(f"LOCK TABLE {table.name} IN ACCESS EXCLUSIVE MODE")
+    if not is_empty(connection, table):
+        yield
+        return
+    for index in indexes:
+        connection.execute(sa.schema.DropIndex(index))
+    yield
+    for index in indexes:
+        connection.execute(sa.schema.CreateIndex(index))
 
 
 def load(connection: sa.Connection, table: sa.Table, rows: pa.Table) -> None:

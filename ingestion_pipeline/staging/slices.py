@@ -15,6 +15,7 @@ module is how it reaches the database.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,8 @@ import sqlalchemy as sa
 
 from ingestion_pipeline.hashing import canonical_json
 from ingestion_pipeline.staging import geopackage, runs
-from ingestion_pipeline.staging.bulk import chunks, fetch, load
-from ingestion_pipeline.staging.database import is_geopackage, write_transaction
+from ingestion_pipeline.staging.bulk import chunks, fetch, first_load, is_empty, load
+from ingestion_pipeline.staging.database import is_geopackage, read_transaction, write_transaction
 from ingestion_pipeline.staging.days import (
     Slice,
     count_rows,
@@ -279,16 +280,21 @@ def replace_slices(
     _require_one_day([each.target for each in slices])
     for each in slices:
         _require_good_rows(each.target, each.rows)
+    table = slices[0].target.table
+    with read_transaction(engine) as connection:
+        is_first = is_empty(connection, table)
     with write_transaction(engine) as connection:
         runs.fence(connection, claim)
         _lock_histories(connection, [each.target for each in slices])
-        results = {
-            each.target: _replace(connection, each, run_id=claim.run_id, now=now) for each in slices
-        }
+        with first_load(connection, table) if is_first else nullcontext():
+            results = {
+                each.target: _replace(connection, each, run_id=claim.run_id, now=now)
+                for each in slices
+            }
         if is_geopackage(connection) and any(result.written for result in results.values()):
             geopackage.refresh_contents(
                 connection,
-                slices[0].target.table,
+                table,
                 views=VIEWS[slices[0].target.dataset].layers,
                 now=now,
             )
@@ -622,15 +628,16 @@ def _differences(connection: sa.Connection, target: Slice) -> dict[str, int]:
     Versions begin and end only on staged days, so the rows that begin or end on the day tell it.
     """
     table, day = target.table, target.day
-    refs = sa.select(table.c.source_ref).where(*in_history(target))
-    begun, ended = refs.where(table.c.valid_from == day), refs.where(table.c.valid_to == day)
-    kinds = {
-        "added": sa.except_(begun, ended),
-        "changed": sa.intersect(begun, ended),
-        "removed": sa.except_(ended, begun),
-    }
+    begun, ended = table.alias("begun"), table.alias("ended")
+    begins = (*in_history(target, begun), begun.c.valid_from == day)
+    ends = (*in_history(target, ended), ended.c.valid_to == day)
+    ended_and_begun = sa.exists().where(*begins, begun.c.source_ref == ended.c.source_ref)
     counts = (
-        sa.select(sa.func.count()).select_from(kind.subquery()).scalar_subquery().label(name)
-        for name, kind in kinds.items()
+        sa.select(sa.func.count()).select_from(begun).where(*begins),
+        sa.select(sa.func.count()).select_from(ended).where(*ends),
+        sa.select(sa.func.count()).select_from(ended).where(*ends, ended_and_begun),
     )
-    return dict(connection.execute(sa.select(*counts)).mappings().one())
+    new, old, changed = connection.execute(
+        sa.select(*(count.scalar_subquery() for count in counts))
+    ).one()
+    return {"added": new - changed, "changed": changed, "removed": old - changed}

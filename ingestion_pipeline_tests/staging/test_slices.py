@@ -617,6 +617,34 @@ def test_two_days_staged_at_once_see_each_other_whatever_the_databases_own_isola
     engine.dispose()
 
 
+def test_first_days_of_two_cities_staged_at_once_both_get_their_rows_and_all_indexes(
+    postgis_url: str,
+) -> None:
+    engine = create_engine(postgis_url)
+    migrate(engine)
+    indexes = sa.inspect(engine).get_indexes(poi_ingestion_staging.name)
+    cities = ("kazan", "sochi")
+    with ThreadPoolExecutor() as threads:
+        with write_transaction(engine) as connection:
+            # Hold both histories until both writers have seen that the table is empty.
+            for city in cities:
+                connection.execute(
+                    sa.select(
+                        sa.func.pg_advisory_xact_lock(
+                            sa.func.hashtextextended(f"{city}|poi|osm", 0)
+                        )
+                    )
+                )
+            staging = [
+                threads.submit(stage, engine, city, DAY, {"node/1": city}) for city in cities
+            ]
+            _wait_for_lock_waiters(engine, 2)
+        assert [each.result().written for each in staging] == [1, 1]
+    assert [names_on(engine, city, DAY) for city in cities] == [{"node/1": c} for c in cities]
+    assert sa.inspect(engine).get_indexes(poi_ingestion_staging.name) == indexes
+    engine.dispose()
+
+
 def _wait_for_lock_waiters(engine: sa.Engine, count: int) -> None:
     waiting = sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
     deadline = time.monotonic() + 30
