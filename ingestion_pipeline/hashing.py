@@ -1,8 +1,7 @@
 """The one canonical form of values and rows: what tells whether something changed.
 
 Belongs here: the way from a value to its canonical text, and from a row to its hash. Does not
-belong here: which columns are hashed (`osm/normalize.py` for what upstream said,
-`staging/slices.py` for what a reader sees).
+belong here: which columns are hashed for what upstream said (`osm/normalize.py`, `helpers/`).
 """
 
 from __future__ import annotations
@@ -15,6 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pyarrow as pa
+
+_ROWS_AT_ONCE = 16_384
+"""How many rows are written out as text at a time: some 10 MB."""
+
+_NO_CONTENT = ("source_ref", "source_hash", "content_hash")
+"""Columns of rows that a reader does not see: which feature it is, and what may have changed."""
 
 DIGEST_BYTES = 16
 """128 bits: among a billion versions the chance of one collision is below 1e-20."""
@@ -50,8 +57,48 @@ def row_hashes(columns: Sequence[Sequence[Any]]) -> list[str]:
     Returns:
         N hexadecimal BLAKE2b digests of 128 bits.
     """
-    # Not `repr`: it escapes what the Unicode of this Python does not know yet as printable.
-    return [
-        blake2b(ascii(row).encode(), digest_size=DIGEST_BYTES).hexdigest()
-        for row in zip(*columns, strict=True)
-    ]
+    return [_hexdigest(ascii(row).encode()) for row in zip(*columns, strict=True)]
+
+
+def with_content_hash(rows: pa.Table) -> pa.Table:
+    """Say of each row what it says: add a hash of every column that a reader sees.
+
+    Args:
+        rows: Two or more columns of content in the order in which the table of versions has them,
+            and what is no content: `source_ref`, `source_hash`, and a `content_hash` that is
+            replaced.
+
+    Returns:
+        The rows with `content_hash`: for each what `row_hashes` gives of its content, moments being
+        counted in microseconds of UTC.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    content = rows.select([name for name in rows.column_names if name not in _NO_CONTENT])
+    hashes: list[str] = []
+    for batch in content.to_batches(max_chunksize=_ROWS_AT_ONCE):
+        joined: Any = pc.binary_join_element_wise(*[_ascii(each) for each in batch.columns], ", ")
+        texts = joined.cast(pa.binary()).to_pylist()
+        hashes += (_hexdigest(b"(%b)" % text) for text in texts)
+    others = [name for name in rows.column_names if name != "content_hash"]
+    return rows.select(others).append_column("content_hash", pa.array(hashes, pa.string()))
+
+
+def _hexdigest(text: bytes) -> str:
+    return blake2b(text, digest_size=DIGEST_BYTES).hexdigest()
+
+
+def _ascii(column: Any) -> Any:
+    """Write values as `ascii` does, a text that occurs often only once."""
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(column.type):
+        # A moment's repr depends on the time zone library; its number, in one unit, does not.
+        column = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    if pa.types.is_floating(column.type) or pa.types.is_binary(column.type):
+        # Hardly two are equal; 0.0 and -0.0 are, but not in writing.
+        return pa.array(list(map(ascii, column.to_pylist())), pa.string())
+    coded = column.dictionary_encode(null_encoding="encode")
+    texts = pa.array(list(map(ascii, coded.dictionary.to_pylist())), pa.string())
+    return texts.take(coded.indices)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import shapely
 
+from ingestion_pipeline.hashing import with_content_hash
 from ingestion_pipeline.identity import JobKey, JobType
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice
@@ -93,7 +94,7 @@ def poi_rows(pois: Mapping[str, Any]) -> pa.Table:
         "licence": pa.array(["ODbL-1.0"] * count, text),
         "attribution": pa.array(["© OpenStreetMap contributors"] * count, text),
     }
-    return pa.table(columns)
+    return with_content_hash(pa.table(columns))
 
 
 def helper_rows(places: Mapping[str, Any]) -> pa.Table:
@@ -149,7 +150,7 @@ def helper_rows(places: Mapping[str, Any]) -> pa.Table:
         "licence": pa.array(["ODbL-1.0"] * count, text),
         "attribution": pa.array(["© OpenStreetMap contributors"] * count, text),
     }
-    return pa.table(columns)
+    return with_content_hash(pa.table(columns))
 
 
 def claim_key(

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, get_args
 
-from ingestion_pipeline.hashing import canonical_json, row_hashes
+from ingestion_pipeline.hashing import canonical_json, row_hashes, with_content_hash
 from ingestion_pipeline.helpers.kinds import KINDS, Kind
 from ingestion_pipeline.helpers.vocabulary import (
     RESTRICTIONS,
@@ -102,7 +102,7 @@ class Helpers:
 
     Attributes:
         table: One row per object and kind, ordered by object and kind; columns of `helper_place`
-            from `kind` on, and `source_ref` and `source_hash`.
+            from `kind` on, and `source_ref`, `source_hash` and `content_hash`.
         unparsed_opening_hours: How many helpers have opening hours that cannot be understood.
     """
 
@@ -222,7 +222,7 @@ def derive(
     unparsed = sum(
         raw is not None and parsed is None for raw, parsed in zip(raw_hours, hours, strict=True)
     )
-    return Helpers(table, unparsed)
+    return Helpers(with_content_hash(table), unparsed)
 
 
 def _at(column: Sequence[T], positions: Iterable[int]) -> list[T]:

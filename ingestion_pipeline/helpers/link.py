@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ingestion_pipeline.hashing import canonical_json
+from ingestion_pipeline.hashing import canonical_json, with_content_hash
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,7 +82,8 @@ def link(feed: pa.Table, osm: pa.Table, *, source: str = "osm") -> pa.Table:
 
     Returns:
         The feed's table with `links`: canonical JSON, a list of at most one object
-        `{source, source_ref, distance_m, name_similarity, score}`.
+        `{source, source_ref, distance_m, name_similarity, score}`; and, as it is whole now, with
+        its `content_hash`.
     """
     import pyarrow as pa
 
@@ -99,7 +100,8 @@ def link(feed: pa.Table, osm: pa.Table, *, source: str = "osm") -> pa.Table:
             }
         )
     text = pa.array([canonical_json(found) for found in links], pa.string())
-    return feed.set_column(feed.column_names.index("links"), "links", text)
+    linked = feed.set_column(feed.column_names.index("links"), "links", text)
+    return with_content_hash(linked)
 
 
 def pairs(feed: pa.Table, osm: pa.Table) -> list[Pair]:

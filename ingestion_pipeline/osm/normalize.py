@@ -1,9 +1,8 @@
 """Features to POI rows: the columns that staging keeps, for one city.
 
 Belongs here: which features are the city's, and what each column says. Does not belong here:
-geometries (`assemble.py`), categories (`taxonomy.py`), names, contacts and opening hours (`text/`),
-and hashing what a reader sees (`staging/slices.py`). Every column is documented in
-docs/data-dictionary.md.
+geometries (`assemble.py`), categories (`taxonomy.py`), names, contacts and opening hours (`text/`).
+Every column is documented in docs/data-dictionary.md.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingestion_pipeline.hashing import canonical_json, row_hashes
+from ingestion_pipeline.hashing import canonical_json, row_hashes, with_content_hash
 from ingestion_pipeline.osm.assemble import areas_m2, take
 from ingestion_pipeline.osm.features import ATTRIBUTION, LICENCE, Features, Rejection
 from ingestion_pipeline.osm.locate import locate
@@ -45,8 +44,8 @@ class Pois:
 
     Attributes:
         table: One row per POI, ordered by type and id; columns of `poi_ingestion_staging` from
-            `osm_type` on, and `source_ref` and `source_hash`. Geometry is WKB (EPSG:4326, lon lat).
-            JSON columns are canonical text.
+            `osm_type` on, and `source_ref`, `source_hash` and `content_hash`. Geometry is WKB
+            (EPSG:4326, lon lat). JSON columns are canonical text.
         rejections: What was selected, is not staged, and why.
         outside: How many selected features belong to no part of the city: their representative
             point lies outside its boundary.
@@ -154,7 +153,7 @@ def normalize(
         "attribution": pa.array([ATTRIBUTION] * len(pois), text),
     }
     return Pois(
-        table=pa.table(columns),
+        table=with_content_hash(pa.table(columns)),
         rejections=_without_main_tag(take(located.features, ~is_poi)),
         outside=located.outside,
         generic=sum(not each.is_specific for each in found),

@@ -1,63 +1,207 @@
 """Many rows at once, on both databases.
 
-Belongs here: what PostgreSQL and a GeoPackage do differently when rows are loaded, and chunking.
-Does not belong here: which rows (`slices.py`).
+Belongs here: what PostgreSQL and a GeoPackage do differently when many rows are written or read,
+the indexes of a first load, and chunking. Does not belong here: which rows (`slices.py`).
+
+Rows come and go as Arrow columns. PostgreSQL takes them as its binary COPY format, which is put
+together column by column; no value of theirs becomes an object of Python. A GeoPackage's driver
+wants such objects, and gets them for a few thousand rows at a time.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from ingestion_pipeline.staging.database import is_geopackage
-from ingestion_pipeline.staging.geometry import Geometry, ewkb_hex, geopackage_blobs
-from ingestion_pipeline.staging.types import UtcDateTime
+from ingestion_pipeline.staging.geometry import (
+    ArrowColumn,
+    Geometry,
+    ewkb,
+    geopackage_blobs,
+    packed,
+)
+from ingestion_pipeline.staging.types import Json, UtcDateTime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
+
+    import pyarrow as pa
 
 CHUNK = 10_000
 """How many values one IN (...) takes; SQLite's limit is 32,766."""
 
+_ROWS_AT_ONCE = 16_384
+"""How many rows are encoded at a time: some 10 MB."""
 
-def load(connection: sa.Connection, table: sa.Table, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Insert rows that are given column by column.
+_COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_COPY_TRAILER = b"\xff\xff"
+_JSONB_VERSION = b"\x01"
+_DAYS_TO_2000 = 10_957
+"""PostgreSQL counts days and microseconds from 2000-01-01, Arrow from 1970-01-01."""
+_MICROSECONDS_TO_2000 = _DAYS_TO_2000 * 86_400_000_000
+
+
+def is_empty(connection: sa.Connection, table: sa.Table) -> bool:
+    """Tell whether a table has no row."""
+    return connection.execute(sa.select(~sa.select(table).exists())).scalar_one()
+
+
+@contextmanager
+def first_load(connection: sa.Connection, table: sa.Table) -> Iterator[None]:
+    """Build the indexes of a table that is still empty after its rows, and not row by row.
+
+    Nobody else reads or writes the table meanwhile. The caller must not have touched it in this
+    transaction: two that had would each wait for the other. Whoever comes second waits, finds rows,
+    and writes with the indexes in place.
+    """
+    indexes = sorted(table.indexes, key=lambda index: str(index.name))
+    if is_geopackage(connection):
+        # Its writer is alone as it is, and its indexes grow at their end, which costs little.
+        yield
+        return
+    connection.exec_driver_sql(f"LOCK TABLE {table.name} IN ACCESS EXCLUSIVE MODE")
+    if not is_empty(connection, table):
+        yield
+        return
+    for index in indexes:
+        connection.execute(sa.schema.DropIndex(index))
+    yield
+    for index in indexes:
+        connection.execute(sa.schema.CreateIndex(index))
+
+
+def load(connection: sa.Connection, table: sa.Table, rows: pa.Table) -> None:
+    """Insert rows.
 
     Args:
         connection: In a transaction.
         table: Where to.
-        columns: Plain values for each column that is written: WKB for geometries, canonical JSON
-            text for JSON, aware datetimes, dates.
+        rows: The columns that are written: WKB for geometries, canonical JSON text for JSON,
+            moments in any unit of UTC, dates.
     """
-    rows = zip(
-        *(_encode(connection, table.columns[name], values) for name, values in columns.items()),
-        strict=True,
-    )
-    names = ", ".join(columns)
+    names = ", ".join(rows.column_names)
+    batches = rows.to_batches(max_chunksize=_ROWS_AT_ONCE)
     # SQLAlchemy's own executemany takes 7 times as long; both drivers stand right below it.
     driver: Any = connection.connection.driver_connection
     if is_geopackage(connection):
-        marks = ", ".join("?" * len(columns))
-        driver.executemany(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", rows)  # noqa: S608
+        marks = ", ".join("?" * rows.num_columns)
+        insert = f"INSERT INTO {table.name} ({names}) VALUES ({marks})"  # noqa: S608
+        for batch in batches:
+            driver.executemany(insert, _geopackage_rows(table, batch))
         return
-    with driver.cursor() as cursor, cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
-        for row in rows:
-            copy.write_row(row)
+    into = f"COPY {table.name} ({names}) FROM STDIN (FORMAT binary)"
+    with driver.cursor() as cursor, cursor.copy(into) as copy:
+        copy.write(_COPY_HEADER)
+        for batch in batches:
+            copy.write(_copy_rows(table, batch))
+        copy.write(_COPY_TRAILER)
 
 
-def _encode(
-    connection: sa.Connection, column: sa.Column[Any], values: Sequence[Any]
-) -> Iterable[Any]:
-    embedded = is_geopackage(connection)
-    if isinstance(column.type, Geometry):
-        return geopackage_blobs(values) if embedded else ewkb_hex(values)
-    if isinstance(column.type, UtcDateTime):
-        write = column.type.process_bind_param
-        return (write(value, connection.dialect) for value in values)
-    if embedded and isinstance(column.type, sa.Date):
-        return (value and value.isoformat() for value in values)
-    return values
+def fetch(connection: sa.Connection, selected: sa.Select[Any]) -> pa.Table:
+    """Read rows as columns: whole numbers, texts and dates."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    kinds: dict[type[Any], pa.DataType] = {int: pa.int64(), str: pa.string()}
+    schema = pa.schema(
+        (column.name, kinds.get(column.type.python_type, pa.date32()))
+        for column in selected.selected_columns
+    )
+    if is_geopackage(connection):
+        columns: Any = list(zip(*connection.execute(selected).all(), strict=True))
+        return pa.table(columns, schema=schema) if columns else schema.empty_table()
+    statement = selected.compile(dialect=connection.dialect)
+    out_of = f"COPY ({statement}) TO STDOUT (FORMAT csv, ENCODING 'UTF8')"
+    driver: Any = connection.connection.driver_connection
+    with driver.cursor() as cursor, cursor.copy(out_of, statement.params) as copy:
+        said = b"".join(copy)
+    if not said:
+        return schema.empty_table()
+    source: Any = pa.BufferReader(said)
+    return csv.read_csv(
+        source,
+        csv.ReadOptions(column_names=schema.names),
+        csv.ParseOptions(newlines_in_values=True),
+        csv.ConvertOptions(column_types=schema),
+    )
+
+
+def _geopackage_rows(table: sa.Table, batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
+    """Give rows as SQLite's driver takes them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    def encoded(name: str) -> ArrowColumn:
+        kind, values = table.columns[name].type, batch.column(name)
+        if isinstance(kind, Geometry):
+            return geopackage_blobs(values)
+        if isinstance(kind, UtcDateTime):
+            return pc.strftime(_milliseconds(values), "%Y-%m-%dT%H:%M:%SZ")
+        return values.cast(pa.string()) if isinstance(kind, sa.Date) else values
+
+    return zip(*(encoded(name).to_pylist() for name in batch.schema.names), strict=True)
+
+
+def _copy_rows(table: sa.Table, batch: pa.RecordBatch) -> memoryview:
+    """Write rows in PostgreSQL's binary COPY format.
+
+    A row is the number of its fields, and each field's length, -1 for NULL, before its bytes; see
+    "Binary Format" of COPY in PostgreSQL's manual.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    pieces: list[ArrowColumn] = [pa.scalar(batch.num_columns.to_bytes(2, "big"))]
+    for name in batch.schema.names:
+        field = _copy_field(table.columns[name].type, batch.column(name))
+        length: ArrowColumn = pc.binary_length(field)
+        pieces += [packed(length.fill_null(-1).to_numpy().astype(">i4")), field]
+    joined: ArrowColumn = pc.binary_join_element_wise(*pieces, b"", null_handling="replace")
+    ends = np.frombuffer(joined.buffers()[1], np.int32)
+    return memoryview(joined.buffers()[2])[ends[0] : ends[len(joined)]]
+
+
+def _copy_field(kind: sa.types.TypeEngine[Any], values: ArrowColumn) -> ArrowColumn:
+    """Write a column's values as PostgreSQL receives them, without their lengths."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if isinstance(kind, Geometry):
+        return ewkb(values)
+    if isinstance(kind, Json):
+        return pc.binary_join_element_wise(_JSONB_VERSION, values.cast(pa.binary()), b"")
+    if isinstance(kind, UtcDateTime):
+        moments = _milliseconds(values).cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+        return _numbers(pc.subtract(moments, _MICROSECONDS_TO_2000), ">i8")
+    if isinstance(kind, sa.Date):
+        return _numbers(pc.subtract(values.cast(pa.int32()), _DAYS_TO_2000), ">i4")
+    for of, width in ((sa.Double, ">f8"), (sa.BigInteger, ">i8"), (sa.Integer, ">i4")):
+        if isinstance(kind, of):
+            return _numbers(values, width)
+    return values.cast(pa.binary())
+
+
+def _milliseconds(moments: ArrowColumn) -> ArrowColumn:
+    """Cut moments to milliseconds, as `UtcDateTime` does."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if moments.type.tz is None:
+        raise ValueError(f"a column of {moments.type} has no time zone; moments are stored in UTC")
+    finest = moments.cast(pa.timestamp("us", "UTC"))
+    return pc.floor_temporal(finest, unit="millisecond").cast(pa.timestamp("ms", "UTC"))
+
+
+def _numbers(values: ArrowColumn, kind: str) -> ArrowColumn:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    encoded = packed(values.fill_null(0).to_numpy(zero_copy_only=False).astype(kind))
+    return pc.if_else(values.is_valid(), encoded, pa.scalar(None, pa.binary()))
 
 
 def chunks(values: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -235,9 +235,11 @@ def sources_of(engine: sa.Engine, city_slug: str) -> list[tuple[str, str, str, s
     return sorted(found)
 
 
-def in_history(target: Slice) -> tuple[sa.ColumnElement[bool], ...]:
-    """Select the versions of the slice's city and source."""
-    table = target.table
+def in_history(
+    target: Slice, table: sa.FromClause | None = None
+) -> tuple[sa.ColumnElement[bool], ...]:
+    """Select the versions of the slice's city and source, by an alias of their table if need be."""
+    table = target.table if table is None else table
     return (table.c.city_slug == target.city_slug, table.c.source == target.source)
 
 

@@ -16,18 +16,23 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
+    import numpy.typing as npt
     from sqlalchemy.engine import Dialect
 
 SRID = 4326
+
+ArrowColumn = Any
+"""A column of Arrow's, whose functions are more than their type stubs know of."""
 
 _EWKB_SRID_FLAG = 0x20000000
 _GPKG_LITTLE_ENDIAN = 0b0000_0001
 _GPKG_ENVELOPE_XY = 0b0000_0010
 _GPKG_EMPTY = 0b0001_0000
 _GPKG_ENVELOPE_BYTES = {0: 0, 1: 32, 2: 48, 3: 48, 4: 64}
-_WKB_POINT = 1
+_GPKG_HEAD = 8
+_WKB_HEAD = 5
+_ARROW_MAX_BYTES = 2**31 - 1
+_WKB_HEAD_TYPE = [("order", "u1"), ("kind", "<u4")]
 
 
 class Geometry(sa.types.UserDefinedType[bytes]):
@@ -57,13 +62,19 @@ def _geopackage_type(element: Geometry, compiler: Any, **_: Any) -> str:
     return "GEOMETRY"
 
 
-def ewkb_hex(wkb: Sequence[bytes]) -> Iterator[str]:
-    """Encode geometries for PostGIS's COPY."""
-    srid = struct.pack("<I", SRID)
-    for geometry in wkb:
-        (kind,) = struct.unpack_from("<I", geometry, 1)
-        head = b"\x01" + struct.pack("<I", kind | _EWKB_SRID_FLAG) + srid
-        yield (head + geometry[5:]).hex()
+def ewkb(wkb: ArrowColumn) -> ArrowColumn:
+    """Encode geometries for PostGIS's binary COPY."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    heads = pc.binary_slice(wkb, 0, _WKB_HEAD).fill_null(bytes(_WKB_HEAD)).to_pylist()
+    head = np.zeros(len(wkb), [("wkb", _WKB_HEAD_TYPE), ("srid", "<u4")])
+    head["wkb"] = np.frombuffer(b"".join(heads), _WKB_HEAD_TYPE)
+    head["wkb"]["kind"] |= _EWKB_SRID_FLAG
+    head["srid"] = SRID
+    # Without an end, Arrow fails on a missing value.
+    rest = pc.binary_slice(wkb, _WKB_HEAD, _ARROW_MAX_BYTES)
+    return pc.binary_join_element_wise(packed(head), rest, b"")
 
 
 def wkb_from_ewkb(ewkb: bytes) -> bytes:
@@ -74,20 +85,37 @@ def wkb_from_ewkb(ewkb: bytes) -> bytes:
     return ewkb[:1] + struct.pack("<I", kind & ~_EWKB_SRID_FLAG) + ewkb[9:]
 
 
-def geopackage_blobs(wkb: Sequence[bytes]) -> Iterator[bytes]:
+def geopackage_blobs(wkb: ArrowColumn) -> ArrowColumn:
     """Encode geometries for a GeoPackage; lines and areas carry their envelope for its readers."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
     import shapely
 
-    shapes = shapely.from_wkb(list(wkb))
-    described = zip(wkb, shapely.is_empty(shapes), shapely.bounds(shapes), strict=True)
-    for geometry, empty, (west, south, east, north) in described:
-        if empty or geometry[1] == _WKB_POINT:
-            flags = _GPKG_LITTLE_ENDIAN | (_GPKG_EMPTY if empty else 0)
-            yield struct.pack("<2sBBi", b"GP", 0, flags, SRID) + geometry
-        else:
-            flags = _GPKG_LITTLE_ENDIAN | _GPKG_ENVELOPE_XY
-            envelope = (west, east, south, north)
-            yield struct.pack("<2sBBi4d", b"GP", 0, flags, SRID, *envelope) + geometry
+    shapes = shapely.from_wkb(wkb.to_numpy(zero_copy_only=False))
+    empty = shapely.is_empty(shapes)
+    enveloped = ~empty & (shapely.get_type_id(shapes) != shapely.GeometryType.POINT)
+    head = np.zeros(
+        len(wkb),
+        [("magic", "S2"), ("version", "u1"), ("flags", "u1"), ("srid", "<i4"), ("box", "<f8", 4)],
+    )
+    head["magic"] = b"GP"
+    head["flags"] = _GPKG_LITTLE_ENDIAN | empty * _GPKG_EMPTY | enveloped * _GPKG_ENVELOPE_XY
+    head["srid"] = SRID
+    head["box"] = shapely.bounds(shapes)[:, [0, 2, 1, 3]]
+    whole = packed(head)
+    short = pc.binary_slice(whole, 0, _GPKG_HEAD)
+    return pc.binary_join_element_wise(pc.if_else(pa.array(enveloped), whole, short), wkb, b"")
+
+
+def packed(items: npt.NDArray[Any]) -> ArrowColumn:
+    """Give items of one width as an Arrow column of their bytes."""
+    import numpy as np
+    import pyarrow as pa
+
+    ends = np.arange(len(items) + 1, dtype=np.int32) * items.itemsize
+    buffers = [None, *map(pa.py_buffer, (ends.data, items.data))]
+    return pa.Array.from_buffers(pa.binary(), len(items), buffers)
 
 
 def wkb_from_geopackage(blob: bytes) -> bytes:

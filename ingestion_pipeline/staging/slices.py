@@ -15,16 +15,17 @@ module is how it reaches the database.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ingestion_pipeline.hashing import canonical_json, row_hashes
+from ingestion_pipeline.hashing import canonical_json
 from ingestion_pipeline.staging import geopackage, runs
-from ingestion_pipeline.staging.bulk import chunks, load
-from ingestion_pipeline.staging.database import is_geopackage, write_transaction
+from ingestion_pipeline.staging.bulk import chunks, fetch, first_load, is_empty, load
+from ingestion_pipeline.staging.database import is_geopackage, read_transaction, write_transaction
 from ingestion_pipeline.staging.days import (
     Slice,
     count_rows,
@@ -97,8 +98,9 @@ class SliceInput:
 
     Attributes:
         target: Which slice.
-        rows: `source_ref`, `source_hash` and every content column of the slice's table; WKB for
-            geometries, canonical JSON text for JSON columns.
+        rows: `source_ref`, `source_hash`, `content_hash` (see `hashing.with_content_hash`) and
+            every content column of the slice's table; WKB for geometries, canonical JSON text for
+            JSON columns.
         rejections: What was selected and could not be understood.
         evidence: Of what time the rows are, and where they are from.
     """
@@ -276,20 +278,23 @@ def replace_slices(
         DatabaseUnavailable: The database cannot be reached, or the connection broke.
     """
     _require_one_day([each.target for each in slices])
-    columns = {each.target: _checked_columns(each.target, each.rows) for each in slices}
+    for each in slices:
+        _require_good_rows(each.target, each.rows)
+    table = slices[0].target.table
+    with read_transaction(engine) as connection:
+        is_first = is_empty(connection, table)
     with write_transaction(engine) as connection:
         runs.fence(connection, claim)
-        _lock_histories(connection, columns)
-        results = {
-            each.target: _replace(
-                connection, each, columns[each.target], run_id=claim.run_id, now=now
-            )
-            for each in slices
-        }
+        _lock_histories(connection, [each.target for each in slices])
+        with first_load(connection, table) if is_first else nullcontext():
+            results = {
+                each.target: _replace(connection, each, run_id=claim.run_id, now=now)
+                for each in slices
+            }
         if is_geopackage(connection) and any(result.written for result in results.values()):
             geopackage.refresh_contents(
                 connection,
-                slices[0].target.table,
+                table,
                 views=VIEWS[slices[0].target.dataset].layers,
                 now=now,
             )
@@ -393,25 +398,13 @@ def _succeed(
 
 
 def _replace(
-    connection: sa.Connection,
-    slice_: SliceInput,
-    columns: Mapping[str, Sequence[Any]],
-    *,
-    run_id: str,
-    now: datetime,
+    connection: sa.Connection, slice_: SliceInput, *, run_id: str, now: datetime
 ) -> SliceResult:
     """Make one slice equal to its rows."""
     target = slice_.target
     following = _following_day(connection, target)
-    work = plan(
-        day=target.day,
-        following=following,
-        new=list(zip(columns["source_ref"], columns["content_hash"], strict=True)),
-        covering=_versions(connection, target, covering=target.day),
-        ending=_versions(connection, target, valid_to=target.day),
-        beginning=_versions(connection, target, valid_from=following) if following else (),
-    )
-    _carry_out(connection, target, work, columns, following)
+    work = _plan(connection, target, slice_.rows, following)
+    _carry_out(connection, target, work, slice_.rows, following)
     _replace_rejections(connection, target, slice_.rejections)
     counts = _record_day(
         connection,
@@ -428,35 +421,24 @@ def _replace(
     return SliceResult(**counts, written=work.written())
 
 
-def _checked_columns(target: Slice, rows: pa.Table) -> dict[str, list[Any]]:
-    """Take the rows apart into plain columns, with their content's hash."""
-    import pyarrow as pa
+def _require_good_rows(target: Slice, rows: pa.Table) -> None:
+    """Refuse rows that are not the table's, or that name a feature twice."""
+    import pyarrow.compute as pc
 
-    content = content_columns(target.table)
-    expected = {"source_ref", "source_hash", *content}
+    expected = {"source_ref", "source_hash", "content_hash", *content_columns(target.table)}
     if set(rows.column_names) != expected or len(rows.column_names) != len(expected):
         raise BadRows(
             f"rows for {target} have columns {sorted(rows.column_names)}; {target.table.name} "
             f"takes {sorted(expected)}"
         )
-    columns: dict[str, list[Any]] = {
-        name: rows.column(name).to_pylist() for name in rows.column_names
-    }
-    twice = [ref for ref, times in Counter(columns["source_ref"]).items() if times > 1]
-    if twice:
+    refs = rows.column("source_ref")
+    if pc.count_distinct(refs).as_py() < rows.num_rows:
+        times = Counter(map(str, refs.to_pylist()))
+        twice = sorted(ref for ref, number in times.items() if number > 1)
         raise BadRows(
             f"rows for {target} name {len(twice)} features more than once, such as "
-            f"{', '.join(sorted(twice)[:5])}; the reader must merge them"
+            f"{', '.join(twice[:5])}; the reader must merge them"
         )
-    hashed = {
-        # A moment's repr depends on the time zone library; its number, in one unit, does not.
-        name: rows.column(name).cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_pylist()
-        if pa.types.is_timestamp(rows.column(name).type)
-        else columns[name]
-        for name in content
-    }
-    columns["content_hash"] = row_hashes([hashed[name] for name in content])
-    return columns
 
 
 def _lock_histories(connection: sa.Connection, targets: Iterable[Slice]) -> None:
@@ -483,33 +465,56 @@ def _following_day(connection: sa.Connection, target: Slice) -> date | None:
     return day
 
 
-def _versions(
-    connection: sa.Connection,
-    target: Slice,
-    *,
-    covering: date | None = None,
-    valid_from: date | None = None,
-    valid_to: date | None = None,
-) -> list[Version]:
+def _plan(connection: sa.Connection, target: Slice, rows: pa.Table, following: date | None) -> Plan:
+    """Plan only what differs; what is right already stays a place in a column."""
+    import pyarrow as pa
+
     table = target.table
-    where = in_history(target)
-    if covering is not None:
-        where += valid_on(table, covering)
-    if valid_from is not None:
-        where += (table.c.valid_from == valid_from,)
-    if valid_to is not None:
-        where += (table.c.valid_to == valid_to,)
-    query = sa.select(
-        table.c.id, table.c.source_ref, table.c.content_hash, table.c.valid_from, table.c.valid_to
-    ).where(*where)
-    return [Version(*row) for row in connection.execute(query)]
+    new = rows.select(["source_ref", "content_hash"])
+    covering = _versions(connection, target, *valid_on(table, target.day))
+    positions = _not_in(new, covering)
+    changed = new.take(positions)
+    covering = covering.take(_not_in(covering, new))
+    if not (changed.num_rows or covering.num_rows):
+        return Plan()
+    ending = _versions(connection, target, table.c.valid_to == target.day)
+    work = plan(
+        day=target.day,
+        following=following,
+        new=list(zip(*changed.to_pydict().values(), strict=True)),
+        covering=_as_versions(covering),
+        ending=_as_versions(ending),
+        beginning=_as_versions(_versions(connection, target, table.c.valid_from == following))
+        if following
+        else (),
+    )
+    return replace(work, insert=positions.take(pa.array(work.insert, pa.int64())).to_pylist())
+
+
+def _not_in(rows: pa.Table, others: pa.Table) -> Any:
+    """Tell at which positions rows are whose feature and content the others do not have."""
+    import pyarrow.compute as pc
+
+    place = pc.index_in(rows.column("source_ref"), others.column("source_ref"))
+    same: Any = pc.equal(rows.column("content_hash"), others.column("content_hash").take(place))
+    return pc.indices_nonzero(pc.invert(pc.fill_null(same, False)))
+
+
+def _versions(connection: sa.Connection, target: Slice, *where: sa.ColumnElement[bool]) -> pa.Table:
+    """Read the versions of a history; their columns are those of `Version`."""
+    columns = (target.table.c[each.name] for each in fields(Version))
+    return fetch(connection, sa.select(*columns).where(*in_history(target), *where))
+
+
+def _as_versions(rows: pa.Table) -> list[Version]:
+    return [Version(**row) for row in rows.to_pylist()]
 
 
 def _carry_out(
     connection: sa.Connection,
     target: Slice,
     work: Plan,
-    columns: Mapping[str, Sequence[Any]],
+    rows: pa.Table,
     following: date | None,
 ) -> None:
     """Write the plan; its order keeps (source_ref, valid_from) unique at every step."""
@@ -533,18 +538,26 @@ def _carry_out(
         for ids in chunks(moved):
             connection.execute(sa.update(table).where(table.c.id.in_(ids)).values(valid_to=end))
     if work.insert:
-        new = {
-            name: [values[position] for position in work.insert] for name, values in columns.items()
-        }
-        same = {
-            "city_slug": target.city_slug,
-            "source": target.source,
-            "valid_from": target.day,
-            "valid_to": following,
-        }
-        for name, value in same.items():
-            new[name] = [value] * len(work.insert)
-        load(connection, table, new)
+        load(connection, table, _as_first_versions(target, rows, work.insert, following))
+
+
+def _as_first_versions(
+    target: Slice, rows: pa.Table, positions: Sequence[int], following: date | None
+) -> pa.Table:
+    """Give some rows, in their order, with what makes them versions of their own."""
+    import pyarrow as pa
+
+    if len(positions) < rows.num_rows:
+        rows = rows.take(pa.array(positions))
+    same: dict[str, Any] = {
+        "city_slug": pa.scalar(target.city_slug),
+        "source": pa.scalar(target.source),
+        "valid_from": pa.scalar(target.day),
+        "valid_to": pa.scalar(following, pa.date32()),
+    }
+    for name, value in same.items():
+        rows = rows.append_column(name, pa.repeat(value, rows.num_rows))
+    return rows
 
 
 def _replace_rejections(
@@ -615,15 +628,16 @@ def _differences(connection: sa.Connection, target: Slice) -> dict[str, int]:
     Versions begin and end only on staged days, so the rows that begin or end on the day tell it.
     """
     table, day = target.table, target.day
-    refs = sa.select(table.c.source_ref).where(*in_history(target))
-    begun, ended = refs.where(table.c.valid_from == day), refs.where(table.c.valid_to == day)
-    kinds = {
-        "added": sa.except_(begun, ended),
-        "changed": sa.intersect(begun, ended),
-        "removed": sa.except_(ended, begun),
-    }
+    begun, ended = table.alias("begun"), table.alias("ended")
+    begins = (*in_history(target, begun), begun.c.valid_from == day)
+    ends = (*in_history(target, ended), ended.c.valid_to == day)
+    ended_and_begun = sa.exists().where(*begins, begun.c.source_ref == ended.c.source_ref)
     counts = (
-        sa.select(sa.func.count()).select_from(kind.subquery()).scalar_subquery().label(name)
-        for name, kind in kinds.items()
+        sa.select(sa.func.count()).select_from(begun).where(*begins),
+        sa.select(sa.func.count()).select_from(ended).where(*ends),
+        sa.select(sa.func.count()).select_from(ended).where(*ends, ended_and_begun),
     )
-    return dict(connection.execute(sa.select(*counts)).mappings().one())
+    new, old, changed = connection.execute(
+        sa.select(*(count.scalar_subquery() for count in counts))
+    ).one()
+    return {"added": new - changed, "changed": changed, "removed": old - changed}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
 import shapely
 import sqlalchemy as sa
@@ -17,7 +18,7 @@ from ingestion_pipeline.staging.bulk import load
 from ingestion_pipeline.staging.database import create_engine
 from ingestion_pipeline.staging.geometry import (
     Geometry,
-    ewkb_hex,
+    ewkb,
     geopackage_blobs,
     wkb_from_ewkb,
     wkb_from_geopackage,
@@ -25,6 +26,8 @@ from ingestion_pipeline.staging.geometry import (
 from ingestion_pipeline.staging.types import BIG_INTEGER
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shapely.geometry.base import BaseGeometry
 
 SHAPES = sa.Table(
@@ -59,6 +62,12 @@ def wkb(shape: BaseGeometry) -> bytes:
     return encoded
 
 
+def one(encode: Callable[[pa.Array[Any]], pa.Array[Any]], geometry: bytes) -> bytes:
+    (encoded,) = encode(pa.array([geometry])).to_pylist()
+    assert isinstance(encoded, bytes)
+    return encoded
+
+
 @pytest.fixture
 def shapes(engine: sa.Engine) -> sa.Engine:
     """A database with a table of nothing but geometries."""
@@ -77,7 +86,7 @@ def test_any_geometries_come_back_as_their_bytes_were(
     encoded = [wkb(shape) for shape in given_shapes]
     ids = list(itertools.islice(IDS, len(encoded)))
     with shapes.begin() as connection:
-        load(connection, SHAPES, {"id": ids, "geometry": encoded})
+        load(connection, SHAPES, pa.table({"id": ids, "geometry": encoded}))
         read = connection.execute(
             sa.select(SHAPES.c.geometry).where(SHAPES.c.id.in_(ids)).order_by(SHAPES.c.id)
         )
@@ -88,10 +97,8 @@ def test_any_geometries_come_back_as_their_bytes_were(
 @given(shape=GEOMETRIES)
 def test_both_encodings_give_the_bytes_back(shape: BaseGeometry) -> None:
     encoded = wkb(shape)
-    (ewkb,) = ewkb_hex([encoded])
-    (blob,) = geopackage_blobs([encoded])
-    assert wkb_from_ewkb(bytes.fromhex(ewkb)) == encoded
-    assert wkb_from_geopackage(blob) == encoded
+    assert wkb_from_ewkb(one(ewkb, encoded)) == encoded
+    assert wkb_from_geopackage(one(geopackage_blobs, encoded)) == encoded
 
 
 def test_no_geometry_is_none(shapes: sa.Engine) -> None:
@@ -101,15 +108,15 @@ def test_no_geometry_is_none(shapes: sa.Engine) -> None:
 
 
 def test_no_geometries_are_encoded_from_none() -> None:
-    assert list(ewkb_hex([])) == []
-    assert list(geopackage_blobs([])) == []
+    nothing = pa.array([], pa.binary())
+    assert ewkb(nothing).to_pylist() == geopackage_blobs(nothing).to_pylist() == []
 
 
 def test_postgis_reads_what_was_meant_in_wgs84(postgis_url: str) -> None:
     engine = create_engine(postgis_url)
     SHAPES.create(engine)
     with engine.begin() as connection:
-        load(connection, SHAPES, {"id": [1], "geometry": [wkb(WITH_HOLE)]})
+        load(connection, SHAPES, pa.table({"id": [1], "geometry": [wkb(WITH_HOLE)]}))
         read = connection.execute(
             sa.text("SELECT ST_SRID(geometry), ST_AsText(geometry), ST_Area(geometry) FROM shapes")
         )
@@ -125,7 +132,7 @@ def test_wkb_without_an_srid_is_left_alone() -> None:
 
 
 def header(shape: BaseGeometry) -> tuple[bytes, int, int, int]:
-    (blob,) = geopackage_blobs([wkb(shape)])
+    blob = one(geopackage_blobs, wkb(shape))
     magic, version, flags, srid = struct.unpack_from("<2sBBi", blob)
     return magic, version, flags, srid
 
@@ -135,7 +142,7 @@ def test_a_point_has_no_envelope() -> None:
 
 
 def test_an_area_has_its_envelope_in_the_order_of_the_standard() -> None:
-    (blob,) = geopackage_blobs([wkb(box(49, 55, 50, 56))])
+    blob = one(geopackage_blobs, wkb(box(49, 55, 50, 56)))
     assert header(box(49, 55, 50, 56)) == (b"GP", 0, 0b0000_0011, 4326)
     assert struct.unpack_from("<4d", blob, 8) == (49, 50, 55, 56)
 

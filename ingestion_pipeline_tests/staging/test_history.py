@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
+from ingestion_pipeline.hashing import with_content_hash
 from ingestion_pipeline.staging.days import read_day
 from ingestion_pipeline.staging.errors import DayNotStaged
 from ingestion_pipeline.staging.history import judgement, newest_days, past_days
@@ -53,7 +54,7 @@ def stage(
     replace_slice(
         engine,
         slice_of(city, day),
-        rows,
+        with_content_hash(rows),
         rejections=[],
         evidence=_with(evidence_of(day), evidence),
         claim=claim_key(engine, city, day),

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ingestion_pipeline.hashing import with_content_hash
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.database import create_engine, migrate, write_transaction
 from ingestion_pipeline.staging.days import Slice, read_day
@@ -195,7 +196,7 @@ def test_equal_moments_that_are_counted_in_another_unit_are_equal_content(
     finer = rows.column("osm_timestamp").cast(pa.timestamp("ms", "UTC"))
     _replace(engine, claim_key(engine, "kazan", DAY), rows)
     before = _everything(engine, but=("ingestion_run",))
-    again = rows.set_column(column, "osm_timestamp", finer)
+    again = with_content_hash(rows.set_column(column, "osm_timestamp", finer))
     _replace(engine, claim_key(engine, "kazan", DAY), again)
     assert _everything(engine, but=("ingestion_run",)) == before
 
@@ -613,6 +614,34 @@ def test_two_days_staged_at_once_see_each_other_whatever_the_databases_own_isola
         {"node/1": "b"},
         {"node/1": "a"},
     ]
+    engine.dispose()
+
+
+def test_first_days_of_two_cities_staged_at_once_both_get_their_rows_and_all_indexes(
+    postgis_url: str,
+) -> None:
+    engine = create_engine(postgis_url)
+    migrate(engine)
+    indexes = sa.inspect(engine).get_indexes(poi_ingestion_staging.name)
+    cities = ("kazan", "sochi")
+    with ThreadPoolExecutor() as threads:
+        with write_transaction(engine) as connection:
+            # Hold both histories until both writers have seen that the table is empty.
+            for city in cities:
+                connection.execute(
+                    sa.select(
+                        sa.func.pg_advisory_xact_lock(
+                            sa.func.hashtextextended(f"{city}|poi|osm", 0)
+                        )
+                    )
+                )
+            staging = [
+                threads.submit(stage, engine, city, DAY, {"node/1": city}) for city in cities
+            ]
+            _wait_for_lock_waiters(engine, 2)
+        assert [each.result().written for each in staging] == [1, 1]
+    assert [names_on(engine, city, DAY) for city in cities] == [{"node/1": c} for c in cities]
+    assert sa.inspect(engine).get_indexes(poi_ingestion_staging.name) == indexes
     engine.dispose()
 
 

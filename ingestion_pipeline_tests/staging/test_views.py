@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ingestion_pipeline.hashing import with_content_hash
 from ingestion_pipeline.staging.bulk import load
 from ingestion_pipeline.staging.database import write_transaction
 from ingestion_pipeline.staging.days import Change, Slice, difference
@@ -205,7 +206,7 @@ def test_a_change_names_the_one_column_that_differs(engine: sa.Engine, dataset: 
             after.column_names.index(name), name, pa.array(values, before.schema.field(name).type)
         )
     _stage(engine, dataset, DAY, before)
-    _stage(engine, dataset, days_after(1), after)
+    _stage(engine, dataset, days_after(1), with_content_hash(after))
     changes = difference(engine, Slice("kazan", dataset, "osm", DAY), days_after(1))
     assert {change.source_ref: change.fields for change in changes} == {
         ref: (name,) for ref, name in zip(refs, columns, strict=True)
@@ -227,7 +228,7 @@ def test_a_change_of_our_rules_is_told_from_one_of_the_world(
         pa.array([before.column("source_hash")[0].as_py(), "the source says something else"]),
     )
     _stage(engine, dataset, DAY, before)
-    _stage(engine, dataset, days_after(1), after)
+    _stage(engine, dataset, days_after(1), with_content_hash(after))
     changes = difference(engine, Slice("kazan", dataset, "osm", DAY), days_after(1))
     assert [(change.cause, change.fields) for change in changes] == [
         ("rules", ("status",)),
@@ -272,7 +273,7 @@ def test_a_feeds_place_that_is_linked_otherwise_is_told_so(engine: sa.Engine) ->
         pa.array(['[{"source":"osm","source_ref":"node/1#toilets"}]']),
     )
     _stage(engine, "helper", DAY, before)
-    _stage(engine, "helper", days_after(1), after)
+    _stage(engine, "helper", days_after(1), with_content_hash(after))
     changes = difference(engine, Slice("kazan", "helper", "osm", DAY), days_after(1))
     assert [(change.cause, change.fields) for change in changes] == [("links", ("links",))]
 
@@ -435,18 +436,21 @@ def _stage_many_cities(engine: sa.Engine, dataset: str) -> None:
     kinds = ["#toilets"] * 19 + ["#atm"] if dataset == "helper" else [""]
     refs = [f"node/{feature}{kinds[feature % len(kinds)]}" for feature in features]
     rows = ROWS[dataset](dict.fromkeys(refs, "a"))
-    content = rows.take([feature for feature, *_ in spans]).to_pydict()
+    content = rows.take([feature for feature, *_ in spans]).drop_columns(["content_hash"])
     with write_transaction(engine) as connection:
         for number in range(CITIES_STAGED):
             city = f"city{number}"
-            own: dict[str, list[Any]] = {
-                "city_slug": [city] * len(spans),
-                "source": ["osm"] * len(spans),
-                "valid_from": [start for _, start, _ in spans],
-                "valid_to": [end for *_, end in spans],
-                "content_hash": [str(span) for span in spans],
+            own: dict[str, pa.Array[Any]] = {
+                "city_slug": pa.array([city] * len(spans)),
+                "source": pa.array(["osm"] * len(spans)),
+                "valid_from": pa.array([start for _, start, _ in spans], pa.date32()),
+                "valid_to": pa.array([end for *_, end in spans], pa.date32()),
+                "content_hash": pa.array([str(span) for span in spans]),
             }
-            load(connection, table, own | content)
+            versions = content
+            for name, values in own.items():
+                versions = versions.append_column(name, values)
+            load(connection, table, versions)
             connection.execute(
                 sa.insert(staged_partition),
                 [

@@ -26,6 +26,7 @@ from ingestion_pipeline.defs import reconcile, work
 from ingestion_pipeline.defs.assets.helpers import SOURCE
 from ingestion_pipeline.defs.coverage import HOUR
 from ingestion_pipeline.errors import IngestionError
+from ingestion_pipeline.hashing import with_content_hash
 from ingestion_pipeline.helpers import feeds, vocabulary
 from ingestion_pipeline.helpers.acquire import FeedAcquisition
 from ingestion_pipeline.helpers.feeds import AsOfSource
@@ -392,7 +393,7 @@ def in_helsinki(rows: pa.Table) -> pa.Table:
     }
     for name, values in changed.items():
         rows = rows.set_column(rows.column_names.index(name), name, values)
-    return rows
+    return with_content_hash(rows)
 
 
 def anchors_of(document: Path) -> set[str]:

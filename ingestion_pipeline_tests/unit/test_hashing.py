@@ -7,16 +7,25 @@ import json
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ingestion_pipeline.hashing import canonical_json, code_digest, row_hashes
+from ingestion_pipeline.hashing import canonical_json, code_digest, row_hashes, with_content_hash
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 NUMBERS = itertools.count()
+
+KINDS = {
+    "text": pa.string(),
+    "bytes": pa.binary(),
+    "number": pa.int64(),
+    "float": pa.float64(),
+    "moment": pa.timestamp("us", "UTC"),
+}
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -52,6 +61,40 @@ def test_a_rows_hash_is_the_same_for_ever() -> None:
 def test_a_rows_hash_does_not_depend_on_which_characters_this_python_knows() -> None:
     # U+1FAE9 came with Unicode 16, U+0378 is not assigned, U+00AD is not printable.
     assert row_hashes([["\U0001fae9 \u0378 \u00ad"]]) == ["1f60e4f9c08a2864ad365165d2c96524"]
+
+
+CONTENT = st.fixed_dictionaries(
+    {
+        "text": st.none() | st.text(max_size=3),
+        "bytes": st.none() | st.binary(max_size=4),
+        "number": st.none() | st.integers(-(2**63), 2**63 - 1),
+        "float": st.none() | st.floats() | st.sampled_from([0.0, -0.0, 1e16, 1e-5]),
+        "moment": st.none() | st.integers(0, 2**40),
+    }
+)
+
+
+@given(rows=st.lists(CONTENT, max_size=6))
+@example(
+    rows=[
+        {"text": None, "bytes": None, "number": None, "float": f, "moment": 1} for f in (0.0, -0.0)
+    ]
+)
+def test_rows_in_columns_have_the_hashes_that_they_have_as_plain_values(
+    rows: list[dict[str, Any]],
+) -> None:
+    content = pa.table(
+        {name: pa.array([row[name] for row in rows], kind) for name, kind in KINDS.items()}
+    )
+    refs = pa.array([f"node/{number}" for number in range(len(rows))])
+    hashed = with_content_hash(content.add_column(0, "source_ref", refs))
+    assert hashed.column_names == ["source_ref", *KINDS, "content_hash"]
+    assert hashed.column("content_hash").to_pylist() == row_hashes(
+        [[row[name] for row in rows] for name in KINDS]
+    )
+    again = with_content_hash(hashed)
+    assert again.schema.equals(hashed.schema)
+    assert again.column("content_hash").equals(hashed.column("content_hash"))
 
 
 ROWS = st.lists(
