@@ -14,7 +14,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 DIGEST_BYTES = 16
 """128 bits: among a billion versions the chance of one collision is below 1e-20."""
@@ -23,6 +23,18 @@ DIGEST_BYTES = 16
 def canonical_json(value: Any) -> str:
     """Write a JSON value in the one form that is hashed and stored."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def canonical_texts(values: Iterable[Any]) -> list[str]:
+    """Write JSON values that hold only text in the form of `canonical_json`, many times as fast.
+
+    Args:
+        values: Texts, and lists and dictionaries of texts: msgspec writes a float otherwise.
+    """
+    import msgspec
+
+    encode = msgspec.json.Encoder(order="sorted").encode
+    return [encode(value).decode() for value in values]
 
 
 def digest(value: Any) -> str:
@@ -40,7 +52,7 @@ def code_digest(package: str) -> str:
     return hashed.hexdigest()
 
 
-def row_hashes(columns: Sequence[Sequence[Any]]) -> list[str]:
+def row_hashes(columns: Sequence[Iterable[Any]]) -> list[str]:
     """Hash rows that are given column by column.
 
     Args:
@@ -51,7 +63,16 @@ def row_hashes(columns: Sequence[Sequence[Any]]) -> list[str]:
         N hexadecimal BLAKE2b digests of 128 bits.
     """
     # Not `repr`: it escapes what the Unicode of this Python does not know yet as printable.
+    return row_hashes_of_ascii([map(ascii, column) for column in columns])
+
+
+def row_hashes_of_ascii(columns: Sequence[Iterable[str]]) -> list[str]:
+    """Hash rows as `row_hashes` does, given the `ascii` of every value.
+
+    So a value that many rows share is written once.
+    """
+    end = ",)" if len(columns) == 1 else ")"
     return [
-        blake2b(ascii(row).encode(), digest_size=DIGEST_BYTES).hexdigest()
+        blake2b(f"({', '.join(row)}{end}".encode(), digest_size=DIGEST_BYTES).hexdigest()
         for row in zip(*columns, strict=True)
     ]

@@ -25,6 +25,7 @@ The best geometry that can be had
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -37,6 +38,8 @@ from ingestion_pipeline.osm.tag_sets import TagSets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from pyproj import Transformer
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -479,9 +482,20 @@ def areas_m2(geoms: ObjectArray) -> FloatArray:
         instead of geodesic (one part in a million for 10 km).
     """
     import shapely
+
+    areas: FloatArray = np.full(len(geoms), np.nan)
+    areal = shapely.get_dimensions(geoms) == _AREA
+    if areal.any():
+        areas[areal] = shapely.area(shapely.transform(geoms[areal], _in_equal_area))
+    return areas
+
+
+def _in_equal_area(xy: FloatArray) -> FloatArray:
+    return np.column_stack(_equal_area_projection().transform(xy[:, 0], xy[:, 1]))
+
+
+@cache
+def _equal_area_projection() -> Transformer:
     from pyproj import Transformer
 
-    project = Transformer.from_crs(4326, 6933, always_xy=True).transform
-    flat = shapely.transform(geoms, lambda xy: np.column_stack(project(xy[:, 0], xy[:, 1])))
-    areas: FloatArray = np.where(shapely.get_dimensions(geoms) == _AREA, shapely.area(flat), np.nan)
-    return areas
+    return Transformer.from_crs(4326, 6933, always_xy=True)
