@@ -12,7 +12,6 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,6 +74,8 @@ def rules_version() -> str:
     Libraries are part of the rules: those that write opening hours, telephone numbers and Latin
     letters, and the one that finds points on surfaces.
     """
+    from importlib.metadata import version
+
     import shapely
 
     geos = ".".join(map(str, shapely.geos_version))
