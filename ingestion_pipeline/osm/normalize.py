@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ingestion_pipeline.arrow import binaries, numbers, texts
 from ingestion_pipeline.hashing import canonical_texts, row_hashes_of_ascii
 from ingestion_pipeline.osm.assemble import areas_m2, take
 from ingestion_pipeline.osm.features import ATTRIBUTION, LICENCE, Features, Rejection
@@ -121,7 +122,8 @@ def normalize(
     is_poi = told.is_poi[tags.set_of]
     pois = take(located.features, is_poi)
     set_of = tags.set_of[is_poi]
-    by_tags = {name: column.take(set_of) for name, column in told.columns.items()}
+    rows = numbers(set_of, pa.int64())
+    by_tags = {name: column.take(rows) for name, column in told.columns.items()}
     wkb = shapely.to_wkb(pois.geometry, byte_order=1)
     versions = [number or None for number in pois.version.tolist()]
     hashes = row_hashes_of_ascii(
@@ -131,29 +133,30 @@ def normalize(
             map(ascii, wkb),
         ]
     )
-    text = pa.string()
+    area = areas_m2(pois.geometry)
+    timestamp = pois.timestamp.astype("datetime64[s]")
     columns = {
-        "source_ref": pa.array(pois.source_refs(), text),
-        "source_hash": pa.array(hashes, text),
-        "osm_type": pa.array(pois.osm_type, text),
-        "osm_id": pa.array(pois.osm_id, pa.int64()),
-        "osm_version": pa.array(versions, pa.int32()),
-        "osm_timestamp": pa.array(pois.timestamp.astype("datetime64[s]")).cast(
-            pa.timestamp("s", "UTC")
+        "source_ref": texts(pois.source_refs()),
+        "source_hash": texts(hashes),
+        "osm_type": texts(pois.osm_type.tolist()),
+        "osm_id": numbers(pois.osm_id, pa.int64()),
+        "osm_version": numbers(
+            pois.version.astype(np.int32), pa.int32(), missing=pois.version == 0
         ),
+        "osm_timestamp": numbers(timestamp, pa.timestamp("s", "UTC"), missing=np.isnat(timestamp)),
         "category": by_tags["category"],
         "categories": by_tags["categories"],
         "name": by_tags["name"],
         "name_source": by_tags["name_source"],
         "names": by_tags["names"],
         "tags": by_tags["tags"],
-        "geometry": pa.array(wkb, pa.binary()),
-        "lon": pa.array(located.lon[is_poi], pa.float64()),
-        "lat": pa.array(located.lat[is_poi], pa.float64()),
-        "point_source": pa.array(located.point_source[is_poi], text),
-        "geom_quality": pa.array(pois.geom_quality, text),
+        "geometry": binaries(wkb.tolist()),
+        "lon": numbers(located.lon[is_poi], pa.float64()),
+        "lat": numbers(located.lat[is_poi], pa.float64()),
+        "point_source": texts(located.point_source[is_poi].tolist()),
+        "geom_quality": texts(pois.geom_quality.tolist()),
         # Square decimetres are finer than any survey; more digits would only differ by machine.
-        "area_m2": pa.array(np.round(areas_m2(pois.geometry), 2), pa.float64(), from_pandas=True),
+        "area_m2": numbers(np.round(area, 2), pa.float64(), missing=np.isnan(area)),
         "address": by_tags["address"],
         "contact": by_tags["contact"],
         "opening_hours": by_tags["opening_hours"],
@@ -163,7 +166,7 @@ def normalize(
         "attribution": pa.repeat(ATTRIBUTION, len(pois)),
     }
     return Pois(
-        table=pa.table(columns),
+        table=pa.Table.from_arrays(list(columns.values()), names=list(columns)),
         rejections=_without_main_tag(take(located.features, ~is_poi)),
         outside=located.outside,
         generic=int(told.is_generic[set_of].sum()),
@@ -200,8 +203,6 @@ def _told_by(
     sets: Sequence[Mapping[str, str]], *, namer: Namer, country: str, taxonomy: Taxonomy
 ) -> _Told:
     """Work out once what follows from equal tags."""
-    import pyarrow as pa
-
     classes = [taxonomy.classify(tags) for tags in sets]
     names = [namer.display_name(tags) for tags in sets]
     contact = [contacts(tags, country=country) for tags in sets]
@@ -222,7 +223,7 @@ def _told_by(
         "status": [None if each is None else each.status for each in classes],
     }
     return _Told(
-        columns={name: pa.array(column, pa.string()) for name, column in columns.items()},
+        columns={name: texts(column) for name, column in columns.items()},
         tags_in_ascii=list(map(ascii, tags_text)),
         is_poi=_flags(each is not None for each in classes),
         is_generic=_flags(each is not None and not each.is_specific for each in classes),
