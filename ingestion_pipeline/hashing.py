@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import pyarrow as pa
 
@@ -32,6 +32,18 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
+def canonical_texts(values: Iterable[Any]) -> list[str]:
+    """Write JSON values that hold only text in the form of `canonical_json`, many times as fast.
+
+    Args:
+        values: Texts, and lists and dictionaries of texts: msgspec writes a float otherwise.
+    """
+    import msgspec
+
+    encode = msgspec.json.Encoder(order="sorted").encode
+    return [encode(value).decode() for value in values]
+
+
 def digest(value: Any) -> str:
     """Give the hexadecimal BLAKE2b digest, of 128 bits, of a JSON value."""
     return blake2b(canonical_json(value).encode(), digest_size=DIGEST_BYTES).hexdigest()
@@ -47,7 +59,7 @@ def code_digest(package: str) -> str:
     return hashed.hexdigest()
 
 
-def row_hashes(columns: Sequence[Sequence[Any]]) -> list[str]:
+def row_hashes(columns: Sequence[Iterable[Any]]) -> list[str]:
     """Hash rows that are given column by column.
 
     Args:
@@ -57,7 +69,17 @@ def row_hashes(columns: Sequence[Sequence[Any]]) -> list[str]:
     Returns:
         N hexadecimal BLAKE2b digests of 128 bits.
     """
-    return [_hexdigest(ascii(row).encode()) for row in zip(*columns, strict=True)]
+    # Not `repr`: it escapes what the Unicode of this Python does not know yet as printable.
+    return row_hashes_of_ascii([map(ascii, column) for column in columns])
+
+
+def row_hashes_of_ascii(columns: Sequence[Iterable[str]]) -> list[str]:
+    """Hash rows as `row_hashes` does, given the `ascii` of every value.
+
+    So a value that many rows share is written once.
+    """
+    end = ",)" if len(columns) == 1 else ")"
+    return [_hexdigest(f"({', '.join(row)}{end}".encode()) for row in zip(*columns, strict=True)]
 
 
 def with_content_hash(rows: pa.Table) -> pa.Table:

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     FloatArray = npt.NDArray[np.float64]
+    IntArray = npt.NDArray[np.int32]
     ObjectArray = npt.NDArray[np.object_]
 
 _LINE, _AREA = 1, 2
+_SINGLE = 3  # type ids up to POLYGON are single geometries
 
 
 def representative_points(geoms: ObjectArray) -> tuple[FloatArray, FloatArray, ObjectArray]:
@@ -35,23 +37,33 @@ def representative_points(geoms: ObjectArray) -> tuple[FloatArray, FloatArray, O
     """
     import shapely
 
-    parts, owner = shapely.get_parts(geoms, return_index=True)
     dimension = shapely.get_dimensions(geoms)
-    size = np.where(
-        shapely.get_dimensions(parts) < dimension[owner],
-        -1.0,
-        np.maximum(shapely.area(parts), (dimension[owner] == _LINE) * shapely.length(parts)),
-    )
-    ranked = np.lexsort((-size, owner))  # stable: the first of equal parts stays first
-    largest = parts[ranked[np.searchsorted(owner[ranked], np.arange(len(geoms)))]]
-
-    points = largest.copy()
     areal, linear = dimension == _AREA, dimension == _LINE
-    points[areal] = shapely.point_on_surface(largest[areal])
-    points[linear] = shapely.line_interpolate_point(largest[linear], 0.5, normalized=True)
-    exact = shapely.get_coordinates(points)
-    rounded = np.round(exact, 7)
-    near = ~areal | shapely.intersects_xy(geoms, rounded[:, 0], rounded[:, 1])
-    xy = np.where(near[:, np.newaxis], rounded, exact)
+    points = _largest_parts(geoms, dimension)
+    points[areal] = shapely.point_on_surface(points[areal])
+    points[linear] = shapely.line_interpolate_point(points[linear], 0.5, normalized=True)
+    xy = shapely.get_coordinates(points)
+    rounded = np.round(xy, 7)
+    near = ~areal
+    near[areal] = shapely.intersects_xy(geoms[areal], *rounded[areal].T)
+    xy[near] = rounded[near]
     source = np.array(["node", "line", "surface"], dtype=object)[dimension]
     return xy[:, 0], xy[:, 1], source
+
+
+def _largest_parts(geoms: ObjectArray, dimension: IntArray) -> ObjectArray:
+    """Give of each geometry the largest part of its dimension, the first of equal ones."""
+    import shapely
+
+    largest = geoms.copy()
+    several = np.flatnonzero(shapely.get_type_id(geoms) > _SINGLE)
+    parts, owner = shapely.get_parts(geoms[several], return_index=True)
+    whole = dimension[several][owner]
+    size = np.where(
+        shapely.get_dimensions(parts) < whole,
+        -1.0,
+        np.maximum(shapely.area(parts), (whole == _LINE) * shapely.length(parts)),
+    )
+    ranked = np.lexsort((-size, owner))  # stable: the first of equal parts stays first
+    largest[several] = parts[ranked[np.searchsorted(owner[ranked], np.arange(len(several)))]]
+    return largest

@@ -25,6 +25,7 @@ The best geometry that can be had
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -32,11 +33,13 @@ import numpy.typing as npt
 
 from ingestion_pipeline.osm.area_tags import is_area
 from ingestion_pipeline.osm.features import Features, GeomQuality, Rejection, RejectionReason
-from ingestion_pipeline.osm.rings import HALF_WORLD, eastward, enclosed, segments
+from ingestion_pipeline.osm.rings import HALF_WORLD, eastward, enclosed, plain_areas, segments
 from ingestion_pipeline.osm.tag_sets import TagSets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from pyproj import Transformer
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -269,17 +272,35 @@ def _relation_shapes(elements: Elements) -> _Shapes:
     geometry = np.full(relations, None, dtype=object)
     quality = np.full(relations, "exact", dtype=object)
     reason = np.full(relations, "no_geometry", dtype=object)
-    for index, members in enumerate(elements.relation_members):
-        if any(member.xy is not None and _off_earth(member.xy).any() for member in members):
-            reason[index] = "invalid_coordinates"
-        elif elements.relation_tags[index].get("type") in AREAL_TYPES:
-            geometry[index], quality[index] = _area_or_less(members)
-        else:
-            geometry[index], quality[index] = _collection(members)
+    reason[_have_invalid_coordinates(elements.relation_members)] = "invalid_coordinates"
+    tags = elements.relation_tags
+    areal_sets = [each.get("type") in AREAL_TYPES for each in tags.sets]
+    areal = np.array(areal_sets, dtype=np.bool_)[tags.set_of]
+    usable = reason != "invalid_coordinates"
+    plain = np.flatnonzero(usable & areal)
+    geometry[plain] = plain_areas([_lines_of_ways(elements.relation_members[i]) for i in plain])
+    for index in np.flatnonzero(usable & shapely.is_missing(geometry)):
+        shape = _area_or_less if areal[index] else _collection
+        geometry[index], quality[index] = shape(elements.relation_members[index])
     shaped = ~shapely.is_missing(geometry)
     geometry[shaped], repaired = canonical(geometry[shaped])
     quality[shaped] = _worse(quality[shaped], repaired)
     return _Shapes(geometry, quality, reason)
+
+
+def _have_invalid_coordinates(relations: Sequence[Sequence[Member]]) -> BoolArray:
+    known = [
+        (index, m.xy) for index, each in enumerate(relations) for m in each if m.xy is not None
+    ]
+    owner = np.repeat([index for index, _ in known], [len(xy) for _, xy in known]).astype(np.int64)
+    off = _off_earth(np.concatenate([np.empty((0, 2)), *(xy for _, xy in known)]))
+    return np.bincount(owner[off], minlength=len(relations)) > 0
+
+
+def _lines_of_ways(members: Sequence[Member]) -> list[FloatArray]:
+    """Give the lines of the member ways as they are, each way once."""
+    ways = {member.ref: member.xy for member in members if member.type == "way"}
+    return [np.empty((0, 2)) if xy is None else xy for xy in ways.values()]
 
 
 def _area_or_less(members: Sequence[Member]) -> tuple[Any | None, GeomQuality]:
@@ -404,7 +425,7 @@ def canonical(geoms: ObjectArray) -> tuple[ObjectArray, ObjectArray]:
     """
     import shapely
 
-    result = _unwrapped(shapely.force_2d(geoms))
+    result = _unwrapped(geoms if not shapely.has_z(geoms).any() else shapely.force_2d(geoms))
     invalid = ~shapely.is_valid(result)
     areal = shapely.get_dimensions(result) == _AREA
     result[invalid & areal] = _valid(result[invalid & areal])
@@ -479,9 +500,20 @@ def areas_m2(geoms: ObjectArray) -> FloatArray:
         instead of geodesic (one part in a million for 10 km).
     """
     import shapely
+
+    areas: FloatArray = np.full(len(geoms), np.nan)
+    areal = shapely.get_dimensions(geoms) == _AREA
+    if areal.any():
+        areas[areal] = shapely.area(shapely.transform(geoms[areal], _in_equal_area))
+    return areas
+
+
+def _in_equal_area(xy: FloatArray) -> FloatArray:
+    return np.column_stack(_equal_area_projection().transform(xy[:, 0], xy[:, 1]))
+
+
+@cache
+def _equal_area_projection() -> Transformer:
     from pyproj import Transformer
 
-    project = Transformer.from_crs(4326, 6933, always_xy=True).transform
-    flat = shapely.transform(geoms, lambda xy: np.column_stack(project(xy[:, 0], xy[:, 1])))
-    areas: FloatArray = np.where(shapely.get_dimensions(geoms) == _AREA, shapely.area(flat), np.nan)
-    return areas
+    return Transformer.from_crs(4326, 6933, always_xy=True)

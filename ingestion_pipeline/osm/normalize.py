@@ -11,12 +11,12 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingestion_pipeline.hashing import canonical_json, row_hashes, with_content_hash
+from ingestion_pipeline.arrow import binaries, numbers, texts
+from ingestion_pipeline.hashing import canonical_texts, row_hashes_of_ascii, with_content_hash
 from ingestion_pipeline.osm.assemble import areas_m2, take
 from ingestion_pipeline.osm.features import ATTRIBUTION, LICENCE, Features, Rejection
 from ingestion_pipeline.osm.locate import locate
@@ -26,11 +26,14 @@ from ingestion_pipeline.text.hours import normalized_hours
 from ingestion_pipeline.text.names import Namer, names_by_language
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    import numpy.typing as npt
     import pyarrow as pa
 
     from ingestion_pipeline.osm.boundary import Boundary
+
+    BoolArray = npt.NDArray[np.bool_]
 
 RULES = 2
 """Raised with every change, here, in `assemble.py` or `text/`, that changes what a reader sees."""
@@ -71,6 +74,8 @@ def rules_version() -> str:
     Libraries are part of the rules: those that write opening hours, telephone numbers and Latin
     letters, and the one that finds points on surfaces.
     """
+    from importlib.metadata import version
+
     import shapely
 
     geos = ".".join(map(str, shapely.geos_version))
@@ -106,64 +111,131 @@ def normalize(
     import shapely
 
     located = locate(features, boundary)
-    classes = [taxonomy.classify(tags) for tags in located.features.tags]
-    is_poi = np.array([found is not None for found in classes], dtype=bool)
+    tags = located.features.tags
+    told = _told_by(
+        tags.sets,
+        namer=Namer(languages, local_language),
+        country=country,
+        taxonomy=taxonomy,
+    )
+    is_poi = told.is_poi[tags.set_of]
     pois = take(located.features, is_poi)
-    found = [found for found in classes if found is not None]
-    tags = pois.tags
-    area = areas_m2(pois.geometry)
-    hours = [
-        normalized_hours(tag["opening_hours"]) if "opening_hours" in tag else None for tag in tags
-    ]
-    namer = Namer(languages, local_language)
-    names = [namer.display_name(tag) for tag in tags]
-    contact = [contacts(tag, country=country) for tag in tags]
+    set_of = tags.set_of[is_poi]
+    rows = numbers(set_of, pa.int64())
+    by_tags = {name: column.take(rows) for name, column in told.columns.items()}
     wkb = shapely.to_wkb(pois.geometry, byte_order=1)
-    tags_text = [canonical_json(tag) for tag in tags]
-    versions = [int(number) or None for number in pois.version]
-    text = pa.string()
+    versions = [number or None for number in pois.version.tolist()]
+    hashes = row_hashes_of_ascii(
+        [
+            map(ascii, versions),
+            map(told.tags_in_ascii.__getitem__, set_of.tolist()),
+            map(ascii, wkb),
+        ]
+    )
+    area = areas_m2(pois.geometry)
+    timestamp = pois.timestamp.astype("datetime64[s]")
     columns = {
-        "source_ref": pa.array(pois.source_refs(), text),
-        "source_hash": pa.array(row_hashes([versions, tags_text, list(wkb)]), text),
-        "osm_type": pa.array(pois.osm_type, text),
-        "osm_id": pa.array(pois.osm_id, pa.int64()),
-        "osm_version": pa.array(versions, pa.int32()),
-        "osm_timestamp": pa.array(pois.timestamp.astype("datetime64[s]")).cast(
-            pa.timestamp("s", "UTC")
+        "source_ref": texts(pois.source_refs()),
+        "source_hash": texts(hashes),
+        "osm_type": texts(pois.osm_type.tolist()),
+        "osm_id": numbers(pois.osm_id, pa.int64()),
+        "osm_version": numbers(
+            pois.version.astype(np.int32), pa.int32(), missing=pois.version == 0
         ),
-        "category": pa.array([each.category for each in found], text),
-        "categories": pa.array([canonical_json(list(each.categories)) for each in found], text),
-        "name": pa.array([each.name for each in names], text),
-        "name_source": pa.array([each.source for each in names], text),
-        "names": pa.array([canonical_json(names_by_language(tag)) for tag in tags], text),
-        "tags": pa.array(tags_text, text),
-        "geometry": pa.array(wkb, pa.binary()),
-        "lon": pa.array(located.lon[is_poi], pa.float64()),
-        "lat": pa.array(located.lat[is_poi], pa.float64()),
-        "point_source": pa.array(located.point_source[is_poi], text),
-        "geom_quality": pa.array(pois.geom_quality, text),
+        "osm_timestamp": numbers(timestamp, pa.timestamp("s", "UTC"), missing=np.isnat(timestamp)),
+        "category": by_tags["category"],
+        "categories": by_tags["categories"],
+        "name": by_tags["name"],
+        "name_source": by_tags["name_source"],
+        "names": by_tags["names"],
+        "tags": by_tags["tags"],
+        "geometry": binaries(wkb.tolist()),
+        "lon": numbers(located.lon[is_poi], pa.float64()),
+        "lat": numbers(located.lat[is_poi], pa.float64()),
+        "point_source": texts(located.point_source[is_poi].tolist()),
+        "geom_quality": texts(pois.geom_quality.tolist()),
         # Square decimetres are finer than any survey; more digits would only differ by machine.
-        "area_m2": pa.array(np.round(area, 2), pa.float64(), from_pandas=True),
-        "address": pa.array([canonical_json(_address(tag)) for tag in tags], text),
-        "contact": pa.array(list(map(canonical_json, contact)), text),
-        "opening_hours": pa.array(hours, text),
-        "wikidata": pa.array([_wikidata(tag) for tag in tags], text),
-        "status": pa.array([each.status for each in found], text),
-        "licence": pa.array([LICENCE] * len(pois), text),
-        "attribution": pa.array([ATTRIBUTION] * len(pois), text),
+        "area_m2": numbers(np.round(area, 2), pa.float64(), missing=np.isnan(area)),
+        "address": by_tags["address"],
+        "contact": by_tags["contact"],
+        "opening_hours": by_tags["opening_hours"],
+        "wikidata": by_tags["wikidata"],
+        "status": by_tags["status"],
+        "licence": pa.repeat(LICENCE, len(pois)),
+        "attribution": pa.repeat(ATTRIBUTION, len(pois)),
     }
     return Pois(
-        table=with_content_hash(pa.table(columns)),
+        table=with_content_hash(pa.Table.from_arrays(list(columns.values()), names=list(columns))),
         rejections=_without_main_tag(take(located.features, ~is_poi)),
         outside=located.outside,
-        generic=sum(not each.is_specific for each in found),
-        unparsed_opening_hours=sum(
-            parsed is None and "opening_hours" in tag
-            for parsed, tag in zip(hours, tags, strict=True)
-        ),
-        unparsed_contacts=sum(NOT_UNDERSTOOD in each for each in contact),
-        transliterated_names=sum(each.is_transliterated for each in names),
+        generic=int(told.is_generic[set_of].sum()),
+        unparsed_opening_hours=int(told.has_unparsed_hours[set_of].sum()),
+        unparsed_contacts=int(told.has_unparsed_contacts[set_of].sum()),
+        transliterated_names=int(told.is_transliterated[set_of].sum()),
     )
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What each of K sets of tags tells, whichever objects have them.
+
+    Attributes:
+        columns: Columns of the rows, K values each.
+        tags_in_ascii: Of the column `tags`, for the hashes.
+        is_poi: Whether an object with these tags is a POI; if not, its columns mean nothing.
+        is_generic: See `Pois.generic`; and so on.
+        has_unparsed_hours: The same.
+        has_unparsed_contacts: The same.
+        is_transliterated: The same.
+    """
+
+    columns: dict[str, pa.StringArray]
+    tags_in_ascii: list[str]
+    is_poi: BoolArray
+    is_generic: BoolArray
+    has_unparsed_hours: BoolArray
+    has_unparsed_contacts: BoolArray
+    is_transliterated: BoolArray
+
+
+def _told_by(
+    sets: Sequence[Mapping[str, str]], *, namer: Namer, country: str, taxonomy: Taxonomy
+) -> _Told:
+    """Work out once what follows from equal tags."""
+    classes = [taxonomy.classify(tags) for tags in sets]
+    names = [namer.display_name(tags) for tags in sets]
+    contact = [contacts(tags, country=country) for tags in sets]
+    raw_hours = [tags.get("opening_hours") for tags in sets]
+    hours = [None if raw is None else normalized_hours(raw) for raw in raw_hours]
+    tags_text = canonical_texts(sets)
+    columns: dict[str, Sequence[str | None]] = {
+        "category": [None if each is None else each.category for each in classes],
+        "categories": canonical_texts(each.categories if each else () for each in classes),
+        "name": [each.name for each in names],
+        "name_source": [each.source for each in names],
+        "names": canonical_texts(map(names_by_language, sets)),
+        "tags": tags_text,
+        "address": canonical_texts(map(_address, sets)),
+        "contact": canonical_texts(contact),
+        "opening_hours": hours,
+        "wikidata": [_wikidata(tags) for tags in sets],
+        "status": [None if each is None else each.status for each in classes],
+    }
+    return _Told(
+        columns={name: texts(column) for name, column in columns.items()},
+        tags_in_ascii=list(map(ascii, tags_text)),
+        is_poi=_flags(each is not None for each in classes),
+        is_generic=_flags(each is not None and not each.is_specific for each in classes),
+        has_unparsed_hours=_flags(
+            raw is not None and parsed is None for raw, parsed in zip(raw_hours, hours, strict=True)
+        ),
+        has_unparsed_contacts=_flags(NOT_UNDERSTOOD in each for each in contact),
+        is_transliterated=_flags(each.is_transliterated for each in names),
+    )
+
+
+def _flags(values: Iterable[bool]) -> BoolArray:
+    return np.fromiter(values, dtype=np.bool_)
 
 
 def count_by(table: pa.Table, column: str) -> dict[str, int]:

@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from shapely import MultiPolygon, Polygon
 
     from ingestion_pipeline.clock import Clock
+    from ingestion_pipeline.osm.assemble import Elements
     from ingestion_pipeline.osm.overpass_json import Section
 
 log = logging.getLogger(__name__)
@@ -640,30 +641,33 @@ def read(parts: Sequence[Path], *, area: Area) -> Reading:
         BoundaryBroken: The boundary relation does not close to an area.
     """
     from ingestion_pipeline.osm.assemble import assemble
-    from ingestion_pipeline.osm.overpass_json import to_elements
 
-    selected: list[Section] = []
-    boundaries: list[Section] = []
-    for path in parts:
-        first, *others = _sections_of(path)
-        selected.append(first)
-        boundaries.extend(others)
-    boundary, names = _boundary(boundaries, relation_id=area.boundary_relation)
-    features, rejections = assemble(to_elements(selected))
+    elements, boundary, names = _decoded(parts, area)
+    features, rejections = assemble(elements)
     return Reading(
         features=features, rejections=rejections, boundary=boundary, boundary_names=names
     )
 
 
-def _sections_of(path: Path) -> list[Section]:
+def _decoded(
+    parts: Sequence[Path], area: Area
+) -> tuple[Elements, Polygon | MultiPolygon | None, frozenset[str]]:
+    """Give the selected elements, and the boundary's area and names; the bodies are let go."""
     from ingestion_pipeline.osm import overpass_json
 
-    try:
-        return overpass_json.sections(overpass_json.decode(path.read_bytes()))
-    except overpass_json.NotWholeError as error:
-        raise OverpassTruncated(
-            f"{path} cannot be read: {error}; fetch the city-day from the server again"
-        ) from error
+    selected: list[Section] = []
+    boundaries: list[Section] = []
+    for path in parts:
+        try:
+            first, *others = overpass_json.sections(overpass_json.decode(path.read_bytes()))
+        except overpass_json.NotWholeError as error:
+            raise OverpassTruncated(
+                f"{path} cannot be read: {error}; fetch the city-day from the server again"
+            ) from error
+        selected.append(first)
+        boundaries.extend(others)
+    boundary, names = _boundary(boundaries, relation_id=area.boundary_relation)
+    return overpass_json.to_elements(selected), boundary, names
 
 
 def _boundary(
@@ -671,23 +675,28 @@ def _boundary(
 ) -> tuple[Polygon | MultiPolygon | None, frozenset[str]]:
     """Give the area and the names of the boundary relation."""
     from ingestion_pipeline.osm.assemble import relation_area
-    from ingestion_pipeline.osm.overpass_json import to_members
+    from ingestion_pipeline.osm.overpass_json import members_of
 
     if relation_id is None:
         return None, frozenset()
-    relations = (relation for section in sections for relation in section.relations)
-    relation = next((found for found in relations if found.id == relation_id), None)
-    if relation is None:
+    relations = (
+        each
+        for section in sections
+        for each in zip(section.relations, section.relation_tags, strict=True)
+    )
+    relation, tags = next((each for each in relations if each[0].id == relation_id), (None, None))
+    if relation is None or tags is None:
         raise BoundaryNotFound(
             f"relation/{relation_id} is not in the Overpass data; check the city's boundary"
         )
-    area = relation_area(to_members(relation))
+    (members,) = members_of([relation])
+    area = relation_area(members)
     if area is None:
         raise BoundaryBroken(
             f"relation/{relation_id} does not close to an area in the Overpass data; repair it in "
             "OpenStreetMap, take an earlier day, or bound the city by a bbox"
         )
-    return area, boundary_names(relation.tags)
+    return area, boundary_names(tags)
 
 
 def _text(moment: datetime) -> str:

@@ -40,32 +40,35 @@ class Position(msgspec.Struct, gc=False, eq=False):
     lat: float
 
 
-class Element(msgspec.Struct, kw_only=True, tag_field="type"):
-    """What nodes, ways and relations have in common."""
+class Element(msgspec.Struct, kw_only=True, tag_field="type", gc=False):
+    """What nodes, ways and relations have in common.
+
+    The tags stay as they were written; most are those of other elements too (see `Section`).
+    """
 
     id: int
     version: int = 0
     timestamp: datetime | None = None
     user: str | None = None
     uid: int | None = None
-    tags: dict[str, str] = {}
+    tags: msgspec.Raw = msgspec.Raw(b"{}")
 
 
-class Node(Element, kw_only=True, tag="node"):
+class Node(Element, kw_only=True, tag="node", gc=False):
     """A node."""
 
     lon: float
     lat: float
 
 
-class Way(Element, kw_only=True, tag="way"):
+class Way(Element, kw_only=True, tag="way", gc=False):
     """A way; `geometry` is empty, or null in places, where the server lacks its nodes."""
 
     nodes: list[int] = []
     geometry: list[Position | None] = []
 
 
-class RelationMember(msgspec.Struct):
+class RelationMember(msgspec.Struct, gc=False):
     """A member of a relation: a position for a node, a geometry for a way."""
 
     type: Literal["node", "way", "relation"]
@@ -76,7 +79,7 @@ class RelationMember(msgspec.Struct):
     geometry: list[Position | None] = []
 
 
-class Relation(Element, kw_only=True, tag="relation"):
+class Relation(Element, kw_only=True, tag="relation", gc=False):
     """A relation."""
 
     members: list[RelationMember] = []
@@ -108,11 +111,14 @@ class NotWholeError(Exception):
 
 @dataclass(frozen=True)
 class Section:
-    """The elements that one `count` announced."""
+    """The elements that one `count` announced, and their tags."""
 
     nodes: list[Node]
     ways: list[Way]
     relations: list[Relation]
+    node_tags: TagSets
+    way_tags: TagSets
+    relation_tags: TagSets
 
 
 _USER = re.compile(
@@ -152,8 +158,8 @@ def sections(body: Body) -> list[Section]:
     """Split a body at its counts.
 
     Raises:
-        NotWholeError: It has a remark, an element stands before the first count, or the numbers
-            differ.
+        NotWholeError: It has a remark, an element stands before the first count, the numbers
+            differ, or tags are not texts by keys.
     """
     if body.remark is not None:
         raise NotWholeError(f"the answer ends with the remark {body.remark!r}")
@@ -171,15 +177,13 @@ def _section(body: Body, start: int, end: int) -> Section:
     count = body.elements[start]
     assert isinstance(count, Count)
     following = body.elements[start + 1 : end]
-    section = Section(
-        nodes=[element for element in following if isinstance(element, Node)],
-        ways=[element for element in following if isinstance(element, Way)],
-        relations=[element for element in following if isinstance(element, Relation)],
-    )
+    nodes = [element for element in following if isinstance(element, Node)]
+    ways = [element for element in following if isinstance(element, Way)]
+    relations = [element for element in following if isinstance(element, Relation)]
     came = {
-        "nodes": str(len(section.nodes)),
-        "ways": str(len(section.ways)),
-        "relations": str(len(section.relations)),
+        "nodes": str(len(nodes)),
+        "ways": str(len(ways)),
+        "relations": str(len(relations)),
     }
     announced = {kind: count.tags.get(kind, "no number of") for kind in came}
     if came != announced:
@@ -189,7 +193,19 @@ def _section(body: Body, start: int, end: int) -> Section:
             + " but sent "
             + ", ".join(f"{number} {kind}" for kind, number in came.items())
         )
-    return section
+    return Section(nodes, ways, relations, _tags(nodes), _tags(ways), _tags(relations))
+
+
+def _tags(elements: Sequence[Element]) -> TagSets:
+    """Decode the tags of elements, those that are written alike once."""
+    place: dict[bytes, int] = {}
+    written = [place.setdefault(bytes(element.tags), len(place)) for element in elements]
+    decode = msgspec.json.Decoder(dict[str, str]).decode
+    try:
+        distinct = TagSets.of(map(decode, place))
+    except msgspec.DecodeError as error:
+        raise NotWholeError(f"the tags of an element are not those of OSM ({error})") from error
+    return TagSets(distinct.sets, distinct.set_of[np.array(written, dtype=np.int64)])
 
 
 def timestamp_osm_base(body: Body) -> datetime | None:
@@ -209,58 +225,69 @@ def to_elements(merged: Iterable[Section]) -> Elements:
     as all are of one snapshot, any of its copies will do.
     """
     parts = list(merged)
-    nodes = _unique(chain.from_iterable(part.nodes for part in parts))
-    ways = _unique(chain.from_iterable(part.ways for part in parts))
-    relations = _unique(chain.from_iterable(part.relations for part in parts))
+    nodes, node_tags = _unique((part.nodes, part.node_tags) for part in parts)
+    ways, way_tags = _unique((part.ways, part.way_tags) for part in parts)
+    relations, relation_tags = _unique((part.relations, part.relation_tags) for part in parts)
+    way_xy, way_offsets = _lines([way.geometry for way in ways])
     return Elements(
         node_id=_integers(node.id for node in nodes),
         node_version=_integers(node.version for node in nodes),
         node_timestamp=_timestamps(nodes),
-        node_tags=TagSets.of(node.tags for node in nodes),
+        node_tags=node_tags,
         node_xy=_positions(nodes),
         way_id=_integers(way.id for way in ways),
         way_version=_integers(way.version for way in ways),
         way_timestamp=_timestamps(ways),
-        way_tags=TagSets.of(way.tags for way in ways),
-        way_offsets=np.cumsum([0, *(len(way.geometry) for way in ways)], dtype=np.int64),
-        way_xy=_positions(list(chain.from_iterable(_whole(way.geometry) for way in ways))),
+        way_tags=way_tags,
+        way_offsets=way_offsets,
+        way_xy=way_xy,
         way_closed=np.array(
             [len(way.nodes) > 1 and way.nodes[0] == way.nodes[-1] for way in ways], dtype=np.bool_
         ),
         relation_id=_integers(relation.id for relation in relations),
         relation_version=_integers(relation.version for relation in relations),
         relation_timestamp=_timestamps(relations),
-        relation_tags=TagSets.of(relation.tags for relation in relations),
-        relation_members=[to_members(relation) for relation in relations],
+        relation_tags=relation_tags,
+        relation_members=members_of(relations),
     )
 
 
-def to_members(relation: Relation) -> list[Member]:
-    """Give the members of a relation, in its order, with their coordinates."""
+def members_of(relations: Sequence[Relation]) -> list[list[Member]]:
+    """Give the members of each relation, in its order, with their coordinates."""
+    xy, offsets = _lines([part.geometry for each in relations for part in each.members])
+    lines = iter(zip(offsets.tolist(), offsets[1:].tolist(), strict=False))
     return [
-        Member(type=member.type, ref=member.ref, role=member.role, xy=_member_xy(member))
-        for member in relation.members
+        [
+            Member(
+                member.type, member.ref, member.role, _member_xy(member, xy[slice(*next(lines))])
+            )
+            for member in relation.members
+        ]
+        for relation in relations
     ]
 
 
-def _member_xy(member: RelationMember) -> FloatArray | None:
-    if member.geometry:
-        return _positions(_whole(member.geometry))
+def _member_xy(member: RelationMember, line: FloatArray) -> FloatArray | None:
+    if len(line):
+        return line
     if member.lon is not None and member.lat is not None:
         return np.array([[member.lon, member.lat]])
     return None
 
 
+def _lines(geometries: Sequence[list[Position | None]]) -> tuple[FloatArray, IntArray]:
+    """Give all vertices, NaN where the server lacks one, and where each geometry begins and ends.
+
+    The i-th has the rows `offsets[i]:offsets[i + 1]`.
+    """
+    offsets = np.cumsum([0, *map(len, geometries)], dtype=np.int64)
+    vertices = list(chain.from_iterable(geometries))
+    if None in vertices:
+        vertices = [position or _NOWHERE for position in vertices]
+    return _positions(cast("list[Position]", vertices)), offsets
+
+
 _NOWHERE = Position(lon=float("nan"), lat=float("nan"))
-
-
-def _whole(geometry: list[Position | None]) -> list[Position]:
-    """Put NaN in the places of vertices that the server lacks."""
-    if None not in geometry:
-        return cast("list[Position]", geometry)
-    return [position or _NOWHERE for position in geometry]
-
-
 _LON_LAT = attrgetter("lon", "lat")
 
 
@@ -276,13 +303,17 @@ def _integers(values: Iterable[int]) -> IntArray:
 
 def _timestamps(objects: Sequence[Node | Way | Relation]) -> TimeArray:
     """Give datetime64[s] in UTC, NaT where there is none (numpy has no time zones)."""
-    moments = [item.timestamp and item.timestamp.replace(tzinfo=None) for item in objects]
-    return np.array(moments, dtype="datetime64[s]")
+    seconds = (np.nan if item.timestamp is None else item.timestamp.timestamp() for item in objects)
+    moments: TimeArray = np.fromiter(seconds, np.float64, len(objects)).astype("datetime64[s]")
+    return moments
 
 
 _Object = TypeVar("_Object", Node, Way, Relation)
 
 
-def _unique(objects: Iterable[_Object]) -> list[_Object]:
-    by_id = {item.id: item for item in objects}
-    return [by_id[osm_id] for osm_id in sorted(by_id)]
+def _unique(parts: Iterable[tuple[list[_Object], TagSets]]) -> tuple[list[_Object], TagSets]:
+    """Give the objects of all parts by id, and their tags."""
+    lists, tags = zip(*parts, strict=True)
+    objects: list[_Object] = list(chain.from_iterable(lists))
+    _, rows = np.unique(_integers(item.id for item in objects), return_index=True)
+    return [objects[row] for row in rows.tolist()], TagSets.joined(tags).take(rows)

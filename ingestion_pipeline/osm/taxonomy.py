@@ -248,8 +248,8 @@ class Taxonomy:
         Returns:
             None for an object that has no main tag but those with the value `no`.
         """
-        relevant = self._relevant
-        return self._classify_relevant(frozenset(tag for tag in tags.items() if tag[0] in relevant))
+        relevant = self._relevant.intersection(tags)
+        return self._classify_relevant(frozenset([(key, tags[key]) for key in relevant]))
 
     def upgrade(self, tags: Mapping[str, str]) -> dict[str, str]:
         """Replace deprecated tags; the caller keeps the raw ones.

@@ -34,6 +34,7 @@ Reading = tuple[Values, Values]
 _PREFIX = "contact:"
 _KEYS = {kind: (kind, _PREFIX + kind) for kind in KINDS}
 _TAKEN = frozenset({"", NOT_UNDERSTOOD, *KINDS})
+_PLAIN = frozenset(KINDS)
 _BETWEEN_NUMBERS = re.compile("[;,\n]")
 _SLASH = re.compile("/")
 _SEMICOLON = re.compile(";")
@@ -59,6 +60,9 @@ def contacts(tags: Mapping[str, str], *, country: str) -> dict[str, Any]:
         any other `contact:<kind>` as written. `not_understood` is `{kind: [text, ...]}` of what is
         no such number, address or URL.
     """
+    others = [key for key in tags if key.startswith(_PREFIX)]
+    if not others and _PLAIN.isdisjoint(tags):
+        return {}
     found: dict[str, Any] = {}
     failed: dict[str, list[str]] = {}
     for kind, keys in _KEYS.items():
@@ -69,8 +73,8 @@ def contacts(tags: Mapping[str, str], *, country: str) -> dict[str, Any]:
         understood, rest = zip(*map(read, texts), strict=True)
         _put(found, kind, understood)
         _put(failed, kind, rest)
-    for key in tags:
-        if key.startswith(_PREFIX) and (kind := key.removeprefix(_PREFIX)) not in _TAKEN:
+    for key in others:
+        if (kind := key.removeprefix(_PREFIX)) not in _TAKEN:
             _put(found, kind, [tuple(_parts(_SEMICOLON, tags[key]))])
     if failed:
         found[NOT_UNDERSTOOD] = failed

@@ -35,6 +35,8 @@ TRANSLITERATED = "transliterated:"
 
 _PREFIX = "name:"
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+_BEYOND_LATIN = "\u0250"
+"""Every letter before it, to the end of the block Latin Extended-B, is Latin or of no script."""
 _SEVERAL = {
     "Jpan": ("Hani", "Hira", "Kana"),
     "Kore": ("Hang", "Hani"),
@@ -96,7 +98,9 @@ class Namer:
     def _best(self, tags: Mapping[str, str], keys: Iterable[str]) -> DisplayName | None:
         unreadable: list[tuple[str, str]] = []
         for key in keys:
-            name = tags.get(key, "").strip()
+            if key not in tags:
+                continue
+            name = tags[key].strip()
             if name and self._is_readable(name):
                 return DisplayName(name, key)
             if name:
@@ -117,7 +121,7 @@ class Namer:
 
     def _can_be_read(self, name: str) -> bool:
         """Tell whether at least half of a name's letters are of scripts that the readers know."""
-        if name.isascii():
+        if max(name) < _BEYOND_LATIN:
             return True
         letters, foreign = self._letters
         return 2 * len(foreign.findall(name)) <= len(letters.findall(name))
@@ -164,7 +168,9 @@ def scripts_of(languages: Iterable[str]) -> frozenset[str]:
 def names_by_language(tags: Mapping[str, str]) -> dict[str, str]:
     """Collect names by language; the plain `name` has an undetermined one."""
     names = {
-        language: name for key, name in tags.items() if (language := _language(key)) is not None
+        language: name
+        for key, name in tags.items()
+        if key.startswith(_PREFIX) and (language := _language(key)) is not None
     }
     if "name" in tags:
         names[UNDETERMINED] = tags["name"]

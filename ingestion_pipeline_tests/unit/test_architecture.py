@@ -25,6 +25,7 @@ ROOMS = ("osm", "helpers", "lake", "staging", "quality")
 """The domain: rooms that know nothing of each other, nor of what puts them together."""
 
 COMMON = {
+    "arrow",
     "clock",
     "errors",
     "hashing",

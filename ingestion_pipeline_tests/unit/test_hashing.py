@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from datetime import date
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -12,7 +13,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ingestion_pipeline.hashing import canonical_json, code_digest, row_hashes, with_content_hash
+from ingestion_pipeline.hashing import (
+    canonical_json,
+    canonical_texts,
+    code_digest,
+    row_hashes,
+    row_hashes_of_ascii,
+    with_content_hash,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +59,22 @@ def test_canonical_json_is_the_same_for_ever() -> None:
     assert canonical_json({"b": [1, 2.5, None], "a": {"кафе": True}}) == (
         '{"a":{"кафе":true},"b":[1,2.5,null]}'
     )
+
+
+TEXTS = st.recursive(
+    st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8
+)
+
+
+@given(values=st.lists(TEXTS))
+def test_texts_in_bulk_have_the_same_canonical_form(values: list[Any]) -> None:
+    assert canonical_texts(values) == list(map(canonical_json, values))
+
+
+def test_every_character_has_the_same_canonical_form_in_bulk() -> None:
+    characters = [chr(code) for code in range(0x11_0000) if not 0xD800 <= code < 0xE000]
+    text = "".join(characters)
+    assert canonical_texts([{text: text}]) == [canonical_json({text: text})]
 
 
 def test_a_rows_hash_is_the_same_for_ever() -> None:
@@ -167,3 +191,19 @@ def test_a_packages_code_has_another_digest_when_any_of_it_is_another(
                 (package / name).write_text(text)
         digests.append(code_digest(package.name))
     assert (digests[0] == digests[1]) == is_same
+
+
+@given(rows=ROWS, columns=st.integers(1, 2))
+def test_a_row_may_be_hashed_by_the_ascii_of_its_values(
+    rows: list[tuple[str, int | str | None]], columns: int
+) -> None:
+    values = [[row[column] for row in rows] for column in range(columns)]
+    ascii_values = [list(map(ascii, column)) for column in values]
+    assert row_hashes_of_ascii(ascii_values) == row_hashes(values)
+
+
+@given(row=st.tuples(st.text(), st.binary(), st.none() | st.integers() | st.floats()))
+def test_a_rows_hash_is_that_of_its_ascii(row: tuple[Any, ...]) -> None:
+    assert row_hashes([[value] for value in row]) == [
+        blake2b(ascii(row).encode(), digest_size=16).hexdigest()
+    ]

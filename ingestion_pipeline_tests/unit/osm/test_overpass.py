@@ -367,6 +367,7 @@ def test_an_address_that_is_none_is_refused_at_once(bench: Bench, url: str) -> N
 
 
 NODE_9 = json.dumps(node(9)).encode()
+NUMBERED = {**node(1), "tags": {"amenity": 5}}
 
 
 def without_last_element(body: bytes) -> bytes:
@@ -398,6 +399,7 @@ PASSING: dict[str, tuple[Reply, type[OverpassError]]] = {
     "csv": (Reply(200, "@id\n1\n", "text/csv"), OverpassTruncated),
     "empty body": (Reply(200, b""), OverpassTruncated),
     "json of another form": (Reply(200, b'{"elements": "none"}'), OverpassTruncated),
+    "tags that are no text": (Reply(body=overpass_json([NUMBERED])), OverpassTruncated),
     "something after the end": (Reply(200, overpass_json() + b"}"), OverpassTruncated),
     "no count": (Reply(200, b'{"osm3s": {}, "elements": []}'), OverpassTruncated),
     "elements before the count": (
@@ -931,7 +933,11 @@ def test_a_file_without_the_boundary_is_refused(tmp_path: Path) -> None:
 
 def test_a_stored_file_that_was_damaged_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "part.json"
-    for body in (overpass_json([node(1)])[:-9], overpass_json([node(1)], remark=TIMED_OUT)):
+    for body in (
+        overpass_json([node(1)])[:-9],
+        overpass_json([node(1)], remark=TIMED_OUT),
+        overpass_json([NUMBERED]),
+    ):
         path.write_bytes(body)
         with pytest.raises(OverpassTruncated, match=r"part\.json"):
             read([path], area=BBOX)
