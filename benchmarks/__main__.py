@@ -15,7 +15,16 @@ from benchmarks import report
 from benchmarks.bench import Bench
 from benchmarks.harness import ROOT, compare, each_once
 from benchmarks.inputs import Inputs
-from benchmarks.scenarios import extract, overpass
+from benchmarks.scenarios import (
+    backfill,
+    city_day,
+    enqueue,
+    extract,
+    history,
+    imports,
+    overpass,
+    staging,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +32,12 @@ if TYPE_CHECKING:
 SCENARIOS = {
     "extract": extract,
     "overpass": overpass,
+    "staging": staging,
+    "history": history,
+    "imports": imports,
+    "city-day": city_day,
+    "backfill": backfill,
+    "enqueue": enqueue,
 }
 RUNS = 3
 

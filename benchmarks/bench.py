@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import psutil
 import sqlalchemy as sa
 
+from ingestion_pipeline_tests.platform_processes import cpu_s_of
+from ingestion_pipeline_tests.platform_processes import cpu_s_of
 from ingestion_pipeline_tests.postgres_server import private_cluster
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from benchmarks.harness import Values
     from benchmarks.inputs import Inputs
-    from ingestion_pipeline_tests.postgres_server import Cluster
+from ingestion_pipeline_tests.postgres_server import Cluster
 
 
 @dataclass
@@ -65,16 +67,10 @@ class Bench:
         """Run something, and count the CPU time of the PostgreSQL that worked for it too."""
         pid = (self.postgres.home / "data" / "postmaster.pid").read_text(encoding="utf-8")
         server = psutil.Process(int(pid.split()[0]))
-        before = cpu_s(server)
+        before = cpu_s_of(server)
         values = run()
-        return values | {"CPU s": values["CPU s"] + cpu_s(server) - before}
+        return values | {"CPU s": values["CPU s"] + cpu_s_of(server) - before}
 
     def close(self) -> None:
         """Stop what was started."""
         self._stack.close()
-
-
-def cpu_s(process: psutil.Process) -> float:
-    """Give the CPU time of a process and of its children, those too that have ended."""
-    processes = [process, *process.children()]
-    return sum(sum(each.cpu_times()[:4]) for each in processes)

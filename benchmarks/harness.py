@@ -5,7 +5,7 @@ Belongs here: how anything is measured. Does not belong here: what (`scenarios/`
 
 All contenders of a comparison run once in each round, one after the other, so that a noisy machine
 troubles all alike. A figure is the median of the rounds; a ratio is the median of the rounds' own
-ratios to the first contender, which is ours.
+ratios to the first contender.
 """
 
 from __future__ import annotations
@@ -18,12 +18,10 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from benchmarks.inputs import Input
 
 Values = dict[str, float]
 """What one run of a contender gave: figures by their names, which have the unit in them."""
@@ -49,18 +47,40 @@ class Contender:
     missing: str | None = None
 
 
+class Given(Protocol):
+    """What contenders work on; its text names it."""
+
+    def described(self) -> dict[str, str | int]:
+        """Tell what it is, for the record."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """What needs no more than words to be known again."""
+
+    name: str
+
+    def __str__(self) -> str:
+        """Give the words."""
+        return self.name
+
+    def described(self) -> dict[str, str | int]:
+        """Tell what it is, for the record."""
+        return {"name": self.name}
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Contenders that do the same with the same input.
 
     Attributes:
         input: What they work on.
-        contenders: Ours first; the others are told beside it.
+        contenders: The first one is what the others are told beside.
         ratios: The figures that are told as ratios to the first contender's.
         runs: How many rounds, at most.
     """
 
-    input: Input
+    input: Given
     contenders: Sequence[Contender]
     ratios: tuple[str, ...] = ("wall s",)
     runs: int | None = None
@@ -113,12 +133,26 @@ def measure(command: Sequence[str | Path], environment: Mapping[str, str] | None
     Raises:
         RuntimeError: It failed; the message has what it said.
     """
+    cost, told = _run(command, environment or {})
+    return cost | dict(told or {})
+
+
+def tell(command: Sequence[str | Path]) -> Any:
+    """Run a process; give only what it wrote on its last line, a JSON value, or None.
+
+    Raises:
+        RuntimeError: It failed; the message has what it said.
+    """
+    return _run(command, {})[1]
+
+
+def _run(command: Sequence[str | Path], environment: Mapping[str, str]) -> tuple[Values, Any]:
     inherited = {name: value for name, value in os.environ.items() if name not in UNWANTED}
     with tempfile.TemporaryDirectory() as folder:
         cost = Path(folder, "cost.json")
         done = subprocess.run(
             [sys.executable, "-I", "-S", STOPWATCH, cost, *command],
-            env=inherited | {"PYTHONPATH": str(ROOT)} | dict(environment or {}),
+            env=inherited | {"PYTHONPATH": str(ROOT)} | dict(environment),
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -127,12 +161,8 @@ def measure(command: Sequence[str | Path], environment: Mapping[str, str] | None
         if done.returncode:
             raise RuntimeError(f"{command} failed:\n{done.stdout}\n{done.stderr}")
         values: Values = json.loads(cost.read_text(encoding="utf-8"))
-    return values | _told(done.stdout)
-
-
-def _told(stdout: str) -> Values:
-    last = (stdout.strip().splitlines() or [""])[-1]
-    return dict(json.loads(last)) if last.startswith("{") else {}
+    last = (done.stdout.strip().splitlines() or [""])[-1]
+    return values, json.loads(last) if last.startswith(("{", "[")) else None
 
 
 def program(name: str, *arguments: str | Path) -> list[str | Path]:

@@ -19,9 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import osmium
+import pyarrow.parquet as pq
 
-from benchmarks import overpass_bodies, replicate
+from benchmarks import overpass_bodies, replicate, rows
 from benchmarks.harness import ROOT
+from benchmarks.programs.extract_to_frame import extract_to_frame
+from ingestion_pipeline.hashing import code_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -141,6 +144,19 @@ class Inputs:
             self.folder.mkdir(parents=True, exist_ok=True)
             overpass_bodies.write_bodies(extract.path, geometry, recursed)
         return Input(extract.name, geometry, extract.pois), recursed
+
+    def rows(self, number: int) -> Input:
+        """Give so many rows of the merged extract to stage, as a Parquet file."""
+        source = self.merged()
+
+        def write(path: Path) -> None:
+            table = extract_to_frame(source.path).table
+            pq.write_table(rows.replicated(table, number), path)
+
+        code = [code_digest(f"ingestion_pipeline.{room}") for room in ("osm", "text")]
+        made = digest(Path(rows.__file__ or ""))
+        path = self.made("rows", ".parquet", [digest(source.path), number, made, *code], write)
+        return Input(f"rows of {source.name}", path, number)
 
     def xml(self, extract: Input) -> Path:
         """Give an extract as OSM XML."""

@@ -198,7 +198,7 @@ def _blobs(raw: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _file_block(kind: str, blob: bytes) -> bytes:
-    header = _message("BlobHeader")(type=kind, datasize=len(blob)).SerializeToString()
+    header: bytes = _message("BlobHeader")(type=kind, datasize=len(blob)).SerializeToString()
     return struct.pack(">I", len(header)) + header + blob
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from benchmarks.harness import Comparison, Outcome, Values
 
 TIMES = "×"
-"""Marks a ratio to the first contender, which is ours."""
+"""Marks a ratio to the first contender of the same input."""
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Table:
                             "missing": outcome.contender.missing,
                             "runs": outcome.values,
                             "median": outcome.medians(),
-                            "times_ours": outcome.beside(outcomes[0], comparison.ratios),
+                            "beside_the_first": outcome.beside(outcomes[0], comparison.ratios),
                         }
                         for outcome in outcomes
                     ],
@@ -113,7 +113,8 @@ def write(folder: Path, tables: Sequence[Table], *, runs: int) -> str:
     here, versions = machine(), peers.versions()
     where = ", ".join(f"{name} {value}" for name, value in {**here, **versions}.items())
     text = "\n".join(table.markdown() for table in tables)
-    text += f"\nMedians of up to {runs} runs by turns; {TIMES} is beside ours. On: {where}.\n"
+    text += f"\nMedians of up to {runs} runs by turns; {TIMES}: beside the first of its input.\n"
+    text += f"On: {where}.\n"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.md").write_text(text, encoding="utf-8")
     record = {
