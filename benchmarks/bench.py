@@ -15,7 +15,6 @@ import psutil
 import sqlalchemy as sa
 
 from ingestion_pipeline_tests.platform_processes import cpu_s_of
-from ingestion_pipeline_tests.platform_processes import cpu_s_of
 from ingestion_pipeline_tests.postgres_server import private_cluster
 
 if TYPE_CHECKING:

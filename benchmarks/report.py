@@ -86,9 +86,11 @@ class Table:
 
 
 def number(value: float) -> str:
-    """Write a figure with three digits that count."""
+    """Write a figure with three digits that count; a whole one as it is."""
+    if float(value).is_integer():
+        return f"{value:,.0f}"
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2  # noqa: PLR2004
-    return f"{value:,.{digits}f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"  # noqa: PLR2004
+    return f"{value:,.{digits}f}" if abs(value) >= 0.1 else f"{value:.2g}"  # noqa: PLR2004
 
 
 def machine() -> dict[str, str | int]:
