@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,8 @@ import osmium
 import pytest
 
 from benchmarks import overpass_bodies, report
-from benchmarks.__main__ import main
-from benchmarks.harness import Comparison, Contender, Outcome, Words, compare, process
+from benchmarks.__main__ import SCENARIOS, main
+from benchmarks.harness import ROOT, Comparison, Contender, Outcome, Words, compare, process
 from benchmarks.inputs import Inputs
 from benchmarks.peers import missing_package, osm2pgsql_style, tags
 from benchmarks.replicate import ID_OFFSET, STEP_EAST, merge, replicate
@@ -224,6 +225,11 @@ def test_an_unknown_scenario_is_refused(capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(SystemExit):
         main(["--only", "no-such"])
     assert "there is no no-such; there are extract, overpass" in capsys.readouterr().err
+
+
+def test_every_scenario_is_documented_in_its_place() -> None:
+    text = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([a-z-]+)` \|", text, re.MULTILINE) == list(SCENARIOS)
 
 
 def test_peers_are_asked_for_the_same_selection() -> None:
