@@ -137,12 +137,13 @@ class Inputs:
     def overpass(self, extract: Input) -> tuple[Input, Path]:
         """Give the Overpass answer made of an extract, and its other form for osmnx."""
         parts = [digest(extract.path)]
-        geometry, recursed = (
-            self.made_name(form, ".json", parts) for form in ("overpass", "overpass-recursed")
+        recursed = self.made_name("overpass-recursed", ".json", parts)
+        geometry = self.made(
+            "overpass",
+            ".json",
+            parts,
+            lambda path: overpass_bodies.write_bodies(extract.path, path, recursed),
         )
-        if not (geometry.exists() and recursed.exists()):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            overpass_bodies.write_bodies(extract.path, geometry, recursed)
         return Input(extract.name, geometry, extract.pois), recursed
 
     def rows(self, number: int) -> Input:
