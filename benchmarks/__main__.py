@@ -6,6 +6,7 @@ Belongs here: which scenarios there are, and running them. Does not belong here:
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -58,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         names = list(each_once(given.only, SCENARIOS))
     except ValueError as error:
         parser.error(str(error))
+    # Whoever stops the benchmarks stops the servers that they started too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         bench = Bench(given.full, Inputs.here(), Path(folder))
         try:

@@ -1,4 +1,8 @@
-"""Our definitions as Dagster runs them when nothing is said: a process for each step."""
+"""Our definitions as Dagster runs them when nothing is said: a process for each step.
+
+Without our sensors: the one that sweeps the ledger looks for a run's process, and here each step
+has another.
+"""
 
 import dagster as dg
 
@@ -17,8 +21,6 @@ def definitions() -> dg.Definitions:
         assets=ours.assets,
         asset_checks=ours.asset_checks,
         jobs=ours.jobs,
-        schedules=ours.schedules,
-        sensors=ours.sensors,
         resources=ours.resources,
         executor=dg.multi_or_in_process_executor,
     )

@@ -88,11 +88,13 @@ def _backfill(bench: Bench, set_up: SetUp) -> Values:
         before, start = _cpu_s(platform), time.perf_counter()
         backfill = platform.backfill([f"town-{TOWN}|{day}" for day in DAYS])
         wait_until(
-            lambda: platform.backfill_status(backfill) == "COMPLETED_SUCCESS",
+            lambda: platform.backfill_status(backfill).startswith("COMPLETED"),
             "the backfill is done",
             timeout=LONGEST_S,
             every=1,
         )
+        if platform.backfill_status(backfill) != "COMPLETED_SUCCESS":
+            raise RuntimeError(f"the backfill failed:\n{platform.logs()}")
         wall, cpu = time.perf_counter() - start, _cpu_s(platform) - before
         alone = _work(bench, platform)
     partitions = len(DAYS)
