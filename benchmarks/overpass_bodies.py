@@ -154,4 +154,4 @@ def _write(path: Path, elements: Iterable[Json]) -> None:
         "osm3s": {"timestamp_osm_base": BASE},
         "elements": list(elements),
     }
-    path.write_text(json.dumps(body, ensure_ascii=False, indent=1), encoding="utf-8")
+    path.write_text(json.dumps(body, ensure_ascii=False), encoding="utf-8")
