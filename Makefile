@@ -52,9 +52,9 @@ check: $(VENV)/.dev ## Lint, types, the rules of the house, and documents agains
 	@$(BIN)/python -m pytest -qq -k 'not postgis' \
 		ingestion_pipeline_tests/unit/test_architecture.py ingestion_pipeline_tests/unit/test_docs.py
 
-bench: $(VENV)/.dev ## Measure speed and memory
-	@$(BIN)/python benchmarks/city_day.py
-	@$(BIN)/python -m benchmarks.enqueue
+bench: $(VENV)/.bench ## Measure speed and memory beside other tools (BENCH_ARGS=--full: all of it)
+	@scripts/system-packages bench || echo 'what needs them is reported as absent' >&2
+	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 clean: ## Remove what the other commands made, but no data
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
@@ -68,6 +68,11 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@echo 'installing packages for development into $(VENV) ...'
 	@$(call install,.[dev])
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.bench: $(VENV)/.dev
+	@echo 'installing the tools to compare with into $(VENV) ...'
+	@$(call install,.[dev,bench])
+	@touch $@
 
 $(VENV)/bin/python:
 	@test -n '$(PYTHON)' || { echo 'Python 3.11 or later is missing; install it, or call make with PYTHON=/path/to/python'; exit 2; }

@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -136,6 +136,15 @@ def tags_of_partition(city: str, day: str) -> dict[str, str]:
     }
 
 
+def cpu_s_of(process: psutil.Process) -> float:
+    """Give the CPU time of a process and of whatever it has started, ended or not."""
+    total = 0.0
+    for each in [*process.children(recursive=True), process]:
+        with suppress(psutil.NoSuchProcess):  # it has ended; then its parent has its time
+            total += sum(each.cpu_times()[:4])
+    return total
+
+
 @dataclass(frozen=True)
 class DagsterRun:
     """A run, as Dagster tells of it."""
@@ -164,9 +173,9 @@ class Program:
 
     @property
     def cpu_s(self) -> float:
-        """The CPU time that it has taken, with that of its children that have ended."""
+        """The CPU time that it and whatever it has started have taken."""
         assert self._process is not None
-        return sum(psutil.Process(self._process.pid).cpu_times()[:4])
+        return cpu_s_of(psutil.Process(self._process.pid))
 
     @property
     def runs(self) -> bool:
@@ -460,6 +469,8 @@ def running_platform(
     folder: Path,
     *,
     towns: Sequence[Mapping[str, Any]],
+    dagster_yaml: Path = DEPLOY / "dagster.yaml",
+    module: str = "ingestion_pipeline.definitions",
     **settings: str,
 ) -> Iterator[Platform]:
     """Start the platform in an empty folder, and end every process of it whatever happens.
@@ -470,6 +481,8 @@ def running_platform(
     Args:
         folder: Where to.
         towns: The cities.
+        dagster_yaml: How Dagster is set up.
+        module: Where the code server finds the definitions.
         settings: Further environment variables.
     """
     (home := folder / "dagster_home").mkdir(parents=True)
@@ -477,7 +490,7 @@ def running_platform(
     write_cities(folder / "cities.toml", towns)
     names: tuple[Name, ...] = ("code-server", "daemon", "webserver", "api")
     ports = {name: free_port() for name in names}
-    shutil.copyfile(DEPLOY / "dagster.yaml", home / "dagster.yaml")
+    shutil.copyfile(dagster_yaml, home / "dagster.yaml")
     with private_cluster(durable=True) as cluster:
         project, dagster = (cluster.create_database(name) for name in ("project", "dagster"))
         database_url = project.render_as_string()
@@ -497,7 +510,7 @@ def running_platform(
         engine.dispose()
         programs = {
             name: Program(command, environment, logs / f"{name}.log")
-            for name, command in _commands(folder, ports).items()
+            for name, command in _commands(folder, ports, module).items()
         }
         platform = Platform(folder, database_url, environment, ports, programs, cluster)
         try:
@@ -524,11 +537,11 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _commands(folder: Path, ports: Mapping[Name, int]) -> dict[Name, list[str | Path]]:
+def _commands(folder: Path, ports: Mapping[Name, int], module: str) -> dict[Name, list[str | Path]]:
     workspace = ["-w", str(folder / "workspace.yaml")]
     return {
         "code-server": [
-            *(SCRIPTS / "dagster", "api", "grpc", "-m", "ingestion_pipeline.definitions"),
+            *(SCRIPTS / "dagster", "api", "grpc", "-m", module),
             *("--host", "127.0.0.1", "--port", str(ports["code-server"])),
             *("--location-name", LOCATION),
         ],

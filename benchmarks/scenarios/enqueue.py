@@ -1,11 +1,7 @@
 """What an enqueue costs beside a bare `SELECT 1`, over HTTP, on PostgreSQL.
 
-The application is the real one, in a process of its own, on a PostgreSQL that this starts and that
-waits for the disk (fsync) as in production; it has one endpoint more, which only asks the database
-for `SELECT 1`. Rounds of each kind of request are run in turn, so that a noisy machine troubles all
-alike. Quote ratios; times are this machine's.
-
-Usage: python -m benchmarks.enqueue [ROUNDS]      (10 by default; about a minute)
+The application is the real one, in a process of its own, on a PostgreSQL that waits for the disk
+(fsync) as in production; it has one endpoint more, which only asks the database for `SELECT 1`.
 """
 
 from __future__ import annotations
@@ -23,15 +19,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from ingestion_pipeline_tests.postgres_server import free_port, private_cluster
+from benchmarks import peers
+from benchmarks.harness import Comparison, Contender, Values, Words
+from ingestion_pipeline_tests.postgres_server import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-ROUNDS = 10
+    from benchmarks.bench import Bench
+
+TITLE = "Enqueue over HTTP"
 REQUESTS = 200
 """Per round and kind, over all callers together."""
 
@@ -144,16 +145,12 @@ def city_days() -> Iterator[Request]:
             yield Request(ENQUEUE, {"city_slug": city, "day": day.isoformat()})
 
 
-def measure(callers: Sequence[Caller], requests: Sequence[Request]) -> list[float]:
-    """Send requests from all callers at once; tell how long each took, in seconds."""
-    shares = [requests[number :: len(callers)] for number in range(len(callers))]
-    with ThreadPoolExecutor(len(callers)) as pool:
-        times = pool.map(Caller.call_all, callers, shares)
-        return list(itertools.chain.from_iterable(times))
-
-
-def main(rounds: int) -> None:
-    """Measure everything and print a Markdown table."""
+def comparisons(bench: Bench) -> Iterator[Comparison]:
+    """Compare one caller and many; each run is a round of requests."""
+    missing = peers.missing_postgresql()
+    if missing is not None:
+        yield Comparison(Words("any callers"), [Contender("enqueue", dict, missing)])
+        return
     unused = city_days()
     held = next(unused)
     kinds = {
@@ -161,39 +158,23 @@ def main(rounds: int) -> None:
         "enqueue, the key is held": itertools.repeat(held),
         "enqueue, a new job": unused,
     }
-    print("| request | callers | median ms | 95% ms | median / `SELECT 1` |")
-    print("|---|---:|---:|---:|---:|")
-    with private_cluster(fsync=True) as cluster:
-        database = cluster.create_database("benchmark")
-        measure_all(database.render_as_string(hide_password=False), kinds, rounds)
-
-
-def measure_all(database_url: str, kinds: Mapping[str, Iterator[Request]], rounds: int) -> None:
-    """Measure each kind of request in turn, and print a row for each."""
-    with running_api(database_url) as port:
+    with running_api(bench.new_database()) as port:
         for number in CALLERS:
             callers = [Caller(port) for _ in range(number)]
-            times: dict[str, list[list[float]]] = {kind: [] for kind in kinds}
-            for _ in range(rounds):
-                for kind, requests in kinds.items():
-                    some = list(itertools.islice(requests, REQUESTS))
-                    times[kind].append(measure(callers, some))
-            for kind in kinds:
-                print(row(kind, number, times[kind], beside=times["`SELECT 1`"]))
+            contenders = [
+                Contender(kind, partial(measure, callers, requests))
+                for kind, requests in kinds.items()
+            ]
+            yield Comparison(Words(f"{number} at once"), contenders, ("median ms",))
 
 
-def row(
-    kind: str, callers: int, rounds: Sequence[list[float]], *, beside: Sequence[list[float]]
-) -> str:
-    """Write one row of the table: medians over the rounds."""
-    median = statistics.median(map(statistics.median, rounds)) * 1000
-    late = statistics.median(statistics.quantiles(each, n=20)[-1] for each in rounds) * 1000
-    ratio = statistics.median(
-        statistics.median(ours) / statistics.median(bare)
-        for ours, bare in zip(rounds, beside, strict=True)
-    )
-    return f"| {kind} | {callers} | {median:.2f} | {late:.2f} | {ratio:.2f} |"
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS)
+def measure(callers: Sequence[Caller], requests: Iterator[Request]) -> Values:
+    """Send a round of requests from all callers at once; tell how long they took."""
+    some = list(itertools.islice(requests, REQUESTS))
+    shares = [some[number :: len(callers)] for number in range(len(callers))]
+    with ThreadPoolExecutor(len(callers)) as pool:
+        times = list(itertools.chain(*pool.map(Caller.call_all, callers, shares)))
+    return {
+        "median ms": statistics.median(times) * 1000,
+        "95 % ms": statistics.quantiles(times, n=20)[-1] * 1000,
+    }

@@ -1,0 +1,1 @@
+"""The programs that are measured: each is a process of its own."""

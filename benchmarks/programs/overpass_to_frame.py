@@ -1,0 +1,29 @@
+"""Ours: an Overpass answer to normalized, classified rows.
+
+Usage: python -m benchmarks.programs.overpass_to_frame BODY
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.programs.extract_to_frame import to_frame
+from ingestion_pipeline.osm import overpass_json
+from ingestion_pipeline.osm.assemble import assemble
+
+if TYPE_CHECKING:
+    from ingestion_pipeline.osm.normalize import Pois
+
+
+def overpass_to_frame(path: Path) -> Pois:
+    """Prove that an answer is whole, read and normalize it."""
+    sections = overpass_json.sections(overpass_json.decode(path.read_bytes()))
+    features, _ = assemble(overpass_json.to_elements(sections))
+    return to_frame(features)
+
+
+if __name__ == "__main__":
+    print(json.dumps({"rows": overpass_to_frame(Path(sys.argv[1])).table.num_rows}))

@@ -1,0 +1,1 @@
+"""What is compared with what: each module gives the comparisons of one table."""
