@@ -24,6 +24,7 @@ from benchmarks.scenarios import (
     history,
     imports,
     overpass,
+    region,
     staging,
 )
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 SCENARIOS = {
     "extract": extract,
     "overpass": overpass,
+    "region": region,
     "staging": staging,
     "history": history,
     "imports": imports,
