@@ -79,7 +79,7 @@ class WarmRunLauncher(DefaultRunLauncher):
             super().launch_run(context)
             return
         if answer != warm.STARTED:
-            raise DagsterLaunchFailedError(
+            raise DagsterLaunchFailedError(  # type: ignore[no-untyped-call]
                 f"The process of run {run.run_id} ended before the run began: "
                 f"{answer or 'it was killed'}"
             )
@@ -92,7 +92,7 @@ class WarmRunLauncher(DefaultRunLauncher):
             return False
         process = process_of(run)
         if process is None or MODULE not in process.cmdline():
-            return bool(super().terminate(run_id))
+            return bool(super().terminate(run_id))  # type: ignore[no-untyped-call]
         self._instance.report_run_canceling(run)
         process.terminate()
         return True
