@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
+import psutil
 from dagster._core.errors import DagsterLaunchFailedError
 from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
@@ -30,6 +31,9 @@ MODULE = warm.__name__
 
 ANSWER_S = 120
 """How long a run may take to begin, with the imports of a new process before it."""
+
+CLOSE_S = 10
+"""How long the process that forks may take to end; it does so at once unless it still imports."""
 
 HERE = {"localhost", "127.0.0.1", "::1", None}
 """How the address of a code server of this machine begins; a socket of one has none."""
@@ -94,7 +98,8 @@ class WarmRunLauncher(DefaultRunLauncher):
         if process is None or MODULE not in process.cmdline():
             return bool(super().terminate(run_id))  # type: ignore[no-untyped-call]
         self._instance.report_run_canceling(run)
-        process.terminate()
+        with suppress(psutil.NoSuchProcess):  # it ended just now, and has said how
+            process.terminate()
         return True
 
     @property
@@ -117,20 +122,26 @@ class WarmRunLauncher(DefaultRunLauncher):
             self._replace(None)
 
     def _ask(self, python: str, order: str) -> str:
-        """Have a run forked; give the answer of its process, which is empty where it died."""
-        for _ in range(2):  # a process that has lived on may end at the first
+        """Have a run forked; give the answer of its process, which is empty where it died.
+
+        Raises:
+            WarmProcessGone: A new process that forks could not do so either.
+        """
+        while True:
             with self._lock:
-                if self._warm is None or not self._warm.serves(python):
+                is_new = self._warm is None or not self._warm.serves(python)
+                if self._warm is None or is_new:
                     self._replace(_WarmProcess(python))
                 process = self._warm
             assert process is not None
-            answer = process.ask(order)
-            if answer != warm.OUTDATED:
-                return answer
-            with self._lock:
-                if self._warm is process:
-                    self._replace(None)
-        raise WarmProcessGone("The installed code changes all the time")
+            try:
+                return process.ask(order)
+            except WarmProcessGone:  # killed, or of code that is no longer what is installed
+                if is_new:
+                    raise
+                with self._lock:
+                    if self._warm is process:
+                        self._replace(None)
 
     def _replace(self, process: "_WarmProcess | None") -> None:
         if self._warm is not None:
@@ -158,32 +169,33 @@ class _WarmProcess:
         """Give an order, and the answer to it.
 
         Raises:
-            WarmProcessGone: It cannot have got the order.
+            TimeoutError: There was none.
+            WarmProcessGone: It ended before it carried the order out.
         """
         conversation, theirs = socket.socketpair()
         with conversation, theirs:
+            conversation.settimeout(ANSWER_S)
+            answer = b""
             try:
                 socket.send_fds(self._line, [b"!"], [theirs.fileno()])
-            except OSError as error:
-                raise WarmProcessGone(f"The process that forks runs is gone ({error})") from error
-            theirs.close()
-            conversation.settimeout(ANSWER_S)
-            with suppress(ConnectionError):
+                theirs.close()
                 conversation.sendall(order.encode())
                 conversation.shutdown(socket.SHUT_WR)
-            return _all_of(conversation)
+                while part := conversation.recv(4096):
+                    answer += part
+            except TimeoutError:
+                raise  # it may yet fork the run, which must not be started in another way as well
+            except OSError:
+                pass  # it has ended
+        _, accepted, answered = answer.decode().partition(warm.ACCEPTED)
+        if not accepted:
+            raise WarmProcessGone("The process that forks runs has ended; its output says why")
+        return answered
 
     def close(self) -> None:
         self._line.close()
-        self._process.wait(ANSWER_S)
-
-
-def _all_of(conversation: socket.socket) -> str:
-    received = b""
-    with suppress(ConnectionError):
-        while part := conversation.recv(4096):
-            received += part
-    return received.decode()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(CLOSE_S)
 
 
 def _python_for(context: LaunchRunContext) -> str | None:

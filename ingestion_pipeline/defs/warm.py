@@ -27,11 +27,12 @@ from pathlib import Path
 import ingestion_pipeline
 from ingestion_pipeline.defs.liveness import WORKER_TAG, worker
 
-STARTED = "started"
-"""The answer of a run that has begun; from here on it tells Dagster by itself how it goes."""
+ACCEPTED = "accepted "
+"""The answer to an order that is carried out. There is none where this process ends before it."""
 
-OUTDATED = "outdated"
-"""The answer of a process that would run other code than what is installed, and that ends."""
+STARTED = "started"
+"""The second part of the answer, of a run that has begun: from here on it tells Dagster by itself
+how it goes. Whatever else a run says here is why it could not begin."""
 
 SINGLE_THREADED = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 """Environment in which the libraries below start no thread when they are imported.
@@ -112,8 +113,9 @@ def main() -> None:
                 return
             with socket.socket(fileno=descriptors[0]) as conversation:
                 if state_of_installation() != installed:
-                    conversation.sendall(OUTDATED.encode())
-                    return
+                    return  # a run executes what is installed; another process will fork it
+                with suppress(OSError):  # whoever asked may be gone
+                    conversation.sendall(ACCEPTED.encode())
                 if os.fork() == 0:
                     orders.close()
                     _live_and_die(conversation)
