@@ -238,6 +238,7 @@ def test_the_death_of_a_run_is_seen_and_that_of_the_process_that_forked_it_does_
     desk.monitor()
     assert desk.run(run).status == dg.DagsterRunStatus.FAILURE
     assert "its process is gone" in desk.said_of(run)
+    desk.instance.event_log_storage.free_concurrency_slots_for_run(run)  # as the daemon does
     assert desk.end_of(desk.launch("town-1", DAYS[2])) == "SUCCESS"
 
 
