@@ -163,12 +163,6 @@ class Program:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
-    def cpu_s(self) -> float:
-        """The CPU time that it has taken, with that of its children that have ended."""
-        assert self._process is not None
-        return sum(psutil.Process(self._process.pid).cpu_times()[:4])
-
-    @property
     def runs(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
@@ -285,6 +279,11 @@ class Platform:
         """End every process, those too that have lost their parent."""
         self._clients.close()
         self.crash()
+
+    @property
+    def cpu_s(self) -> float:
+        """The CPU time that its processes have taken, with that of runs that have ended."""
+        return sum(sum(process.cpu_times()[:4]) for process in self._all_processes())
 
     def _all_processes(self) -> list[psutil.Process]:
         home = self.environment["DAGSTER_HOME"]
