@@ -155,7 +155,12 @@ def environment_with(settings: Settings, **changed: str) -> dict[str, str]:
         changed: Settings that are to be others, by field.
     """
     said = {"dagster_home": str(settings.dagster_home), "data_dir": settings.data_dir} | changed
-    return os.environ | {name.upper(): value for name, value in said.items()}
+    return environment(**{name.upper(): value for name, value in said.items()})
+
+
+def environment(**changed: str) -> dict[str, str]:
+    """Give the environment for a process of ours: this one's, with some variables set anew."""
+    return os.environ | changed
 
 
 def load_settings() -> Settings:

@@ -295,6 +295,11 @@ class Platform:
         self._clients.close()
         self.crash()
 
+    @property
+    def cpu_s(self) -> float:
+        """The CPU time that its processes have taken, with that of runs that have ended."""
+        return sum(sum(process.cpu_times()[:4]) for process in self._all_processes())
+
     def _all_processes(self) -> list[psutil.Process]:
         home = self.environment["DAGSTER_HOME"]
         return [process for process in psutil.process_iter() if _is_of(process, home)]

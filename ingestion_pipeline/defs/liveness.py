@@ -36,7 +36,8 @@ def name_worker(dagster_run: dg.DagsterRun, instance: dg.DagsterInstance) -> Non
     Dagster's own launcher cannot tell whether a run's process lives, and a run may wait for its
     turn at upstream before it claims its city-day, which is when the ledger learns of the process.
     """
-    instance.add_run_tags(dagster_run.run_id, {WORKER_TAG: worker()})
+    if dagster_run.tags.get(WORKER_TAG) != (name := worker()):
+        instance.add_run_tags(dagster_run.run_id, {WORKER_TAG: name})
 
 
 def is_alive(run: Run, instance: dg.DagsterInstance) -> bool:
@@ -63,6 +64,15 @@ def is_visible(run: Run) -> bool:
 def has_died(dagster_run: dg.DagsterRun) -> bool:
     """Tell whether a run that Dagster has STARTED is seen to have no process any more."""
     return _is_seen_alive(dagster_run.tags.get(WORKER_TAG)) is False
+
+
+def process_of(dagster_run: dg.DagsterRun) -> psutil.Process | None:
+    """Give the living process that works for a run; None where it is gone or of another host."""
+    name = dagster_run.tags.get(WORKER_TAG)
+    if name is None or not _is_seen_alive(name):
+        return None
+    _, pid, _ = name.split(_SEPARATOR)
+    return psutil.Process(int(pid))
 
 
 def _is_seen_alive(worker_name: str | None) -> bool | None:

@@ -140,5 +140,6 @@ def test_a_service_uses_the_command_line_as_it_is(name: str) -> None:
         cli.main.commands[subcommand].make_context(subcommand, [*arguments, "--nonsense"])
 
 
-def test_runs_outlive_the_code_server_that_started_them() -> None:
-    assert unit(DEPLOY / "systemd" / "poi-code-server.service")["KillMode"] == "process"
+@pytest.mark.parametrize("name", ["poi-code-server", "poi-daemon"])
+def test_runs_outlive_what_started_them(name: str) -> None:
+    assert unit(DEPLOY / "systemd" / f"{name}.service")["KillMode"] == "process"
