@@ -28,7 +28,7 @@ def texts(values: Sequence[str | None]) -> pa.StringArray:
     import pyarrow as pa
 
     array: pa.StringArray = _of_bytes(
-        [None if value is None else value.encode() for value in values], pa.string()
+        values, [value.encode() for value in values if value is not None], pa.string()
     )
     return array
 
@@ -37,7 +37,9 @@ def binaries(values: Sequence[bytes | None]) -> pa.BinaryArray:
     """Give an array of bytes, null for None."""
     import pyarrow as pa
 
-    array: pa.BinaryArray = _of_bytes(values, pa.binary())
+    array: pa.BinaryArray = _of_bytes(
+        values, [value for value in values if value is not None], pa.binary()
+    )
     return array
 
 
@@ -58,18 +60,24 @@ def numbers(
     return pa.Array.from_buffers(of_type, len(values), [present, data])
 
 
-def _of_bytes(values: Sequence[bytes | None], of_type: Any) -> Any:
+def _of_bytes(values: Sequence[Any], known: Sequence[bytes], of_type: Any) -> Any:
+    """Give an array of `values`, of which `known` are the bytes of those that are not None."""
     import pyarrow as pa
 
-    sizes = [0, *(0 if value is None else len(value) for value in values)]
-    offsets = np.cumsum(sizes, dtype=np.int64)
+    sizes = np.fromiter(map(len, known), dtype=np.int64, count=len(known))
+    present = None
+    if len(known) < len(values):
+        there = np.array([value is not None for value in values], dtype=np.bool_)
+        present, those = _bits(there), sizes
+        sizes = np.zeros(len(values), dtype=np.int64)
+        sizes[there] = those
+    offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(sizes)])
     if offsets[-1] > _MOST_BYTES:
         return pa.array(values, of_type)
-    there = np.array([value is not None for value in values], dtype=np.bool_)
-    present = None if there.all() else _bits(there)
-    data = pa.py_buffer(b"".join(value for value in values if value is not None))
     return pa.Array.from_buffers(
-        of_type, len(values), [present, _buffer(offsets.astype(np.int32)), data]
+        of_type,
+        len(values),
+        [present, _buffer(offsets.astype(np.int32)), _buffer(b"".join(known))],
     )
 
 

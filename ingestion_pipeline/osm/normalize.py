@@ -161,8 +161,8 @@ def normalize(
         "opening_hours": by_tags["opening_hours"],
         "wikidata": by_tags["wikidata"],
         "status": by_tags["status"],
-        "licence": pa.repeat(LICENCE, len(pois)),
-        "attribution": pa.repeat(ATTRIBUTION, len(pois)),
+        "licence": texts([LICENCE] * len(pois)),
+        "attribution": texts([ATTRIBUTION] * len(pois)),
     }
     return Pois(
         table=with_content_hash(pa.Table.from_arrays(list(columns.values()), names=list(columns))),

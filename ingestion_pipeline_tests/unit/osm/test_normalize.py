@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -227,3 +229,13 @@ def test_the_rules_version_names_everything_that_decides_what_a_row_says() -> No
         "GEOS",
     ):
         assert part in rules_version()
+
+
+def test_rows_are_made_without_pandas() -> None:
+    code = (
+        "import sys\n"
+        "from ingestion_pipeline_tests.unit.osm.test_normalize import normalized, shapely\n"
+        "normalized(({'amenity': 'cafe', 'name': 'Café'}, shapely.Point(1, 1)))\n"
+        "sys.exit('pandas' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
