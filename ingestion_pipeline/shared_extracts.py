@@ -157,7 +157,7 @@ def read(
     from ingestion_pipeline.osm import cut, extract
 
     # Runs of the other cities would only do the same work beside this one.
-    with one_at_a_time(f"extract {manifest.digest}", lock_dir=lock_dir):
+    with one_at_a_time(f"pass over extract {manifest.digest}", lock_dir=lock_dir):
         for day in (today, today - timedelta(days=DAYS_KEPT)):
             found = _taken(lake, _key(manifest, dataset, city.area, day))
             if found is not None:

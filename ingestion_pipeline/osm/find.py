@@ -81,33 +81,36 @@ class _Chooser:
     """A selection, ready to be asked about the strings of a block."""
 
     def __init__(self, selection: Selection) -> None:
-        self._open = {key.encode(): True for key in selection.any_value_keys}
-        # One bit for each closed key, and for each value the bits of the keys that select with it.
-        self._bit: dict[bytes, int] = {}
-        self._bits: dict[bytes, int] = {}
+        # One bit for each closed key; for a value, the bits of the keys that select with it.
+        key_bits: dict[str, int] = {}
+        value_bits: dict[str, int] = {}
         for place, (key, values) in enumerate(selection.closed_tags.items()):
-            self._bit[key.encode()] = 1 << place
+            key_bits[key] = 1 << place
             for value in values:
-                self._bits[value.encode()] = self._bits.get(value.encode(), 0) | 1 << place
+                value_bits[value] = value_bits.get(value, 0) | 1 << place
+        words = dict.fromkeys((*selection.any_value_keys, *key_bits, *value_bits))
+        self._number = {word.encode(): number for number, word in enumerate(words, start=1)}
+        self._is_open = np.array([False, *(word in selection.any_value_keys for word in words)])
+        self._key_bits = np.array([0, *(key_bits.get(word, 0) for word in words)])
+        self._value_bits = np.array([0, *(value_bits.get(word, 0) for word in words)])
         self._in_lists = selection.in_lists
 
     def rows(self, tags: pbf.Tags, strings: Sequence[bytes]) -> IntArray:
         """Give the places of the objects that are selected."""
         if not len(tags.keys):
             return np.empty(0, np.int64)
-        is_open = _looked_up(self._open, strings).astype(np.bool_)
-        bit, bits = _looked_up(self._bit, strings), _looked_up(self._bits, strings)
+        # 0 for the many strings that no selection names
+        word = np.fromiter(map(self._number.get, strings, repeat(0)), np.int64, len(strings))
+        value_bits = self._value_bits[word]
         if self._in_lists:
             for place, text in enumerate(strings):
                 if b";" in text:
-                    for value in values_of(text.decode()):
-                        bits[place] |= self._bits.get(value.encode(), 0)
-        hit = is_open[tags.keys] | (bit[tags.keys] & bits[tags.values] != 0)
+                    listed = (value.encode() for value in values_of(text.decode()))
+                    for value in listed:
+                        value_bits[place] |= self._value_bits[self._number.get(value, 0)]
+        key = word[tags.keys]
+        hit = self._is_open[key] | (self._key_bits[key] & value_bits[tags.values] != 0)
         return np.unique(tags.owner[hit])
-
-
-def _looked_up(table: Mapping[bytes, int], strings: Sequence[bytes]) -> IntArray:
-    return np.fromiter(map(table.get, strings, repeat(0)), np.int64, len(strings))
 
 
 class _Objects(NamedTuple):

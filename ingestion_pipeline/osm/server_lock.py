@@ -30,7 +30,7 @@ def one_request_at_a_time(server: str, *, lock_dir: Path) -> Iterator[None]:
         lock_dir: The folder of lock files; it must be the same for every process of the machine,
             and on a local disk.
     """
-    with one_at_a_time(server, lock_dir=lock_dir):
+    with one_at_a_time(f"request to {server}", lock_dir=lock_dir):
         yield
 
 
@@ -39,7 +39,7 @@ def one_at_a_time(what: str, *, lock_dir: Path) -> Iterator[None]:
     """Hold a lock; wait as long as another process or thread of the machine holds it.
 
     Args:
-        what: Names the lock, and in the log what is waited for.
+        what: What is done under the lock; names it.
         lock_dir: As above.
     """
     import filelock
@@ -50,9 +50,9 @@ def one_at_a_time(what: str, *, lock_dir: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        log.info("Waiting until another run has ended its turn at %s", what)
+        log.info("Waiting until another run's %s has ended", what)
         lock.acquire()
-        log.info("It is our turn at %s", what)
+        log.info("It has ended: it is our turn")
     try:
         yield
     finally:
