@@ -450,24 +450,25 @@ def test_whoever_asked_an_api_that_was_killed_asks_again_and_gets_the_same_jobs(
     wanted = [{"city_slug": f"town-{number}", "day": str(day)} for number in TOWNS for day in days]
     killed = threading.Event()
 
-    def ask_until_it_dies(body: dict[str, str]) -> set[str]:
-        """Ask over and over; give the jobs of the replies that came."""
-        got: set[str] = set()
+    before: list[set[str]] = [set() for _ in wanted]
+
+    def ask_until_it_dies(body: dict[str, str], got: set[str]) -> None:
+        """Ask over and over; add the jobs of the replies that came."""
         with platform.new_client() as client:
             try:
                 while not killed.is_set():
                     got.add(client.post(ENQUEUE, json=body).json()["job_id"])
             except httpx.TransportError:
                 pass
-        return got
 
     platform.stop("daemon")
     with ThreadPoolExecutor(len(wanted)) as callers:
-        asking = [callers.submit(ask_until_it_dies, body) for body in wanted]
-        time.sleep(1)
+        asking = [callers.submit(ask_until_it_dies, *each) for each in zip(wanted, before)]
+        wait_until(lambda: all(before), "everybody has had an answer")
         platform.kill("api")
         killed.set()
-        before = [call.result() for call in asking]
+        for call in asking:
+            call.result()
     platform.start("api")
     with platform.new_client() as client:
         after = [client.post(ENQUEUE, json=body).json()["job_id"] for body in wanted]
