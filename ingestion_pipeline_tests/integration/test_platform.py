@@ -463,7 +463,9 @@ def test_whoever_asked_an_api_that_was_killed_asks_again_and_gets_the_same_jobs(
 
     platform.stop("daemon")
     with ThreadPoolExecutor(len(wanted)) as callers:
-        asking = [callers.submit(ask_until_it_dies, *each) for each in zip(wanted, before)]
+        asking = [
+            callers.submit(ask_until_it_dies, *each) for each in zip(wanted, before, strict=True)
+        ]
         wait_until(lambda: all(before), "everybody has had an answer")
         platform.kill("api")
         killed.set()
