@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 TITLE = "Thirty days of history"
 DAYS = 30
-ROWS, LARGE = 2_000, 100_000
+ROWS, LARGE = 20_000, 100_000
 
 
 def comparisons(bench: Bench) -> Iterator[Comparison]:
