@@ -92,11 +92,11 @@ def checkpoint(engine: sa.Engine) -> None:
             connection.exec_driver_sql("CHECKPOINT")
 
 
-def tidy(engine: sa.Engine) -> None:
+def tidy(engine: sa.Engine, *tables: str) -> None:
     """Do now what PostgreSQL does by itself between two days (autovacuum)."""
     if engine.dialect.name == "postgresql":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql("VACUUM ANALYZE poi_ingestion_staging")
+            connection.exec_driver_sql(f"VACUUM ANALYZE {', '.join(tables)}")
 
 
 def main(url: str, path: Path, steps: Sequence[str]) -> None:
@@ -116,7 +116,7 @@ def main(url: str, path: Path, steps: Sequence[str]) -> None:
             done += 1
             rows = changed(rows, done)
         took.append(stage(engine, day, rows))
-        tidy(engine)
+        tidy(engine, "poi_ingestion_staging")
     engine.dispose()
     print(json.dumps(took))
 

@@ -132,31 +132,36 @@ def _current(dataset: str) -> sa.Select[Any]:
     """Select the rows of the newest staged day of each city: those that have no end.
 
     All sources of a city's day are staged together, so what that day does not hold any more, such
-    as a feed that was taken out of the cities file, is not current.
+    as a feed that was taken out of the cities file, is not current. The newest day is looked for
+    once in a city, and not for each of its days.
     """
     table, staged = VERSION_TABLES[dataset], staged_partition
     other = staged.alias("other")
     newest = (
-        sa.select(sa.func.max(other.c.day))
-        .where(
-            other.c.city_slug == staged.c.city_slug,
-            other.c.dataset == staged.c.dataset,
-        )
-        .scalar_subquery()
+        sa.select(other.c.city_slug, sa.func.max(other.c.day).label("day"))
+        .where(other.c.dataset == dataset)
+        .group_by(other.c.city_slug)
+        .subquery("newest")
     )
     return (
         _rows(dataset, table.c.id)
-        .join_from(
+        .select_from(newest)
+        .join(
             staged,
-            table,
             sa.and_(
                 staged.c.dataset == dataset,
+                staged.c.city_slug == newest.c.city_slug,
+                staged.c.day == newest.c.day,
+            ),
+        )
+        .join(
+            table,
+            sa.and_(
                 table.c.city_slug == staged.c.city_slug,
                 table.c.source == staged.c.source,
                 table.c.valid_to.is_(None),
             ),
         )
-        .where(staged.c.day == newest)
     )
 
 

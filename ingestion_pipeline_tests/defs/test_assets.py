@@ -201,6 +201,28 @@ def test_a_frame_that_cannot_be_used_is_made_again(
     assert pq.read_table(frame).equals(rows)
 
 
+def test_a_frame_of_earlier_code_is_made_again_before_a_row_of_it_is_read(
+    town: Installation, tmp_path: Path
+) -> None:
+    assert town.run(TOWN_KEY).success
+    (frame,) = (tmp_path / "lake/frames").rglob("*.parquet")
+    rows = pq.read_table(frame)
+    # As it was written by code that did not hash yet, and so had another digest.
+    now = inputs_digest(town).encode()
+    earlier = {
+        key: value.replace(now, b"0" * len(now)) for key, value in rows.schema.metadata.items()
+    }
+    assert earlier != rows.schema.metadata
+    without = rows.drop_columns(["content_hash"]).replace_schema_metadata(earlier)
+    pq.write_table(without, frame)
+    assert failure(town.run(TOWN_KEY, only=["poi_staging"]))[0] == "frame_outdated"
+    again = town.run(TOWN_KEY)
+    assert again.success, why(again)
+    assert metadata(again, "osm_pois")["reused"] is False
+    assert metadata(again, "poi_staging")["written"] == 0
+    assert pq.read_table(frame).equals(rows)
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -28,6 +28,7 @@ from ingestion_pipeline.staging.errors import (
 )
 from ingestion_pipeline.staging.geometry import Geometry
 from ingestion_pipeline.staging.tables import (
+    VERSION_STORAGE,
     VERSION_TABLES,
     ingestion_run,
     metadata,
@@ -78,10 +79,14 @@ def set_revision(engine: sa.Engine, revision: str) -> None:
 
 
 def test_the_migrations_make_the_declared_tables(engine: sa.Engine) -> None:
-    foreign = GEOPACKAGE_TABLES | POSTGIS_TABLES
-    if engine.dialect.name == "sqlite":
-        # Declared for PostgreSQL alone, which Alembic does not see.
-        foreign |= {f"ix_{table.name}_geometry" for table in VERSION_TABLES.values()}
+    # Declared for the other database alone, which Alembic does not see.
+    columns = "city_slug_source_source_ref_valid_from"
+    others = {
+        "sqlite": ("ix_{}_geometry", f"ix_{{}}_{columns}"),
+        "postgresql": (f"uq_{{}}_{columns}",),
+    }[engine.dialect.name]
+    foreign = {name.format(table.name) for name in others for table in VERSION_TABLES.values()}
+    foreign |= GEOPACKAGE_TABLES | POSTGIS_TABLES
 
     def ours(_: Any, name: str | None, *__: Any) -> bool:
         return name not in foreign
@@ -179,6 +184,17 @@ def _catalogue_of_postgres(engine: sa.Engine, schema: str) -> dict[str, set[tupl
         }
 
 
+def test_postgresql_keeps_the_tables_of_versions_as_declared(postgis_url: str) -> None:
+    engine = create_engine(postgis_url)
+    migrate(engine)
+    options = sa.text("SELECT relname, reloptions FROM pg_class WHERE relkind = 'r'")
+    with engine.connect() as connection:
+        found = {row.relname: row.reloptions for row in connection.execute(options)}
+    engine.dispose()
+    declared = [f"{name}={value}" for name, value in VERSION_STORAGE.items()]
+    assert [found[table.name] for table in VERSION_TABLES.values()] == [declared, declared]
+
+
 def test_the_index_of_active_keys_is_partial_on_both_databases(engine: sa.Engine) -> None:
     (index,) = (
         index
@@ -235,7 +251,7 @@ def test_migrating_again_changes_nothing(engine: sa.Engine) -> None:
         connection.execute(sa.text("CREATE TABLE mine (number INTEGER)"))
     before = tables(engine)
     migrate(engine)
-    migrate(engine, "0003")
+    migrate(engine, "0004")
     assert tables(engine) == before
 
 
@@ -288,7 +304,7 @@ def test_the_ledger_and_the_staged_days_come_through_the_second_migration_both_w
     migrate(empty, "0001")
     assert columns_and_indexes(empty) == first
     assert rows_without(empty, ADDED_SINCE_0001) == rows
-    with pytest.raises(DatabaseNotMigrated, match=r"at migration 0001 .* needs 0003"):
+    with pytest.raises(DatabaseNotMigrated, match=r"at migration 0001 .* needs 0004"):
         require_migrated(empty)
 
     migrate(empty)
@@ -438,7 +454,7 @@ def test_looking_for_a_geopackage_does_not_make_one(tmp_path: Path) -> None:
 def test_a_database_at_another_migration_is_refused_with_both_levels(engine: sa.Engine) -> None:
     set_revision(engine, "0000")
     with pytest.raises(
-        DatabaseNotMigrated, match=r"at migration 0000 .* needs 0003; run 'poi-ingest migrate'"
+        DatabaseNotMigrated, match=r"at migration 0000 .* needs 0004; run 'poi-ingest migrate'"
     ):
         require_migrated(engine)
 
@@ -448,7 +464,7 @@ def test_a_database_that_is_ahead_is_not_migrated_by_an_older_version(engine: sa
     before = tables(engine)
     for revision in ("head", "0001"):
         with pytest.raises(
-            DatabaseNotMigrated, match=r"from 9999 .*known migrations: 0001, 0002, 0003"
+            DatabaseNotMigrated, match=r"from 9999 .*known migrations: 0001, 0002, 0003, 0004"
         ):
             migrate(engine, revision)
     with pytest.raises(DatabaseNotMigrated, match="at migration 9999"):
@@ -457,7 +473,7 @@ def test_a_database_that_is_ahead_is_not_migrated_by_an_older_version(engine: sa
 
 
 def test_a_migration_that_does_not_exist_is_refused_with_those_that_do(empty: sa.Engine) -> None:
-    with pytest.raises(DatabaseNotMigrated, match=r"'no-such'.*known migrations: 0001, 0002, 0003"):
+    with pytest.raises(DatabaseNotMigrated, match=r"'no-such'.*migrations: 0001, 0002, 0003, 0004"):
         migrate(empty, "no-such")
     assert tables(empty) == set()
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from ingestion_pipeline.hashing import with_content_hash
 from ingestion_pipeline.staging.bulk import load
-from ingestion_pipeline.staging.database import write_transaction
+from ingestion_pipeline.staging.database import create_engine, migrate, write_transaction
 from ingestion_pipeline.staging.days import Change, Slice, difference
 from ingestion_pipeline.staging.slices import SliceInput, replace_slice, replace_slices
 from ingestion_pipeline.staging.tables import (
@@ -368,6 +368,22 @@ def test_a_question_about_one_city_reads_nothing_of_the_others(
             look = _search_of_sqlite if engine.dialect.name == "sqlite" else _search_of_postgres
             # A change takes what ends and what begins, and for each of them its other versions.
             look(connection, f"SELECT * FROM {query}", dataset, limit=6 * found)
+
+
+def test_the_newest_day_of_a_city_is_looked_for_once_and_not_for_each_of_its_days(
+    postgis_url: str,
+) -> None:
+    engine = create_engine(postgis_url)
+    migrate(engine)
+    _stage_many_cities(engine, "poi")
+    selected = "SELECT * FROM poi_staging_current WHERE city_slug = 'city7'"
+    query = f"EXPLAIN (ANALYZE, FORMAT JSON) {selected}"
+    with engine.connect() as connection:
+        (plan,) = connection.exec_driver_sql(query).scalar_one()
+    engine.dispose()
+    of_days = [n for n in _nodes(plan["Plan"]) if n.get("Relation Name") == "staged_partition"]
+    assert of_days
+    assert {node["Actual Loops"] for node in of_days} == {1}
 
 
 def test_the_helper_places_of_one_kind_are_found_by_it(engine: sa.Engine) -> None:

@@ -150,7 +150,7 @@ def test_rows_to_stage_are_all_different_and_change_by_half_a_percent() -> None:
         if old != new
     ]
     assert differing == [1, 201]
-    names = {"name", "source_hash"}
+    names = {"name", "source_hash", "content_hash"}
     assert later.drop_columns(list(names)).equals(table.drop_columns(list(names)))
 
 

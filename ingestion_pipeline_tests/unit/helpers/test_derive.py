@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 import shapely
 
+from ingestion_pipeline.hashing import with_content_hash
 from ingestion_pipeline.helpers import vocabulary
 from ingestion_pipeline.helpers.derive import OsmObjects, derive
 from ingestion_pipeline.helpers.vocabulary import understood
 from ingestion_pipeline.osm import taxonomy
+from ingestion_pipeline.staging.tables import content_columns, helper_place
 from ingestion_pipeline.text.names import Namer
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 HOURS = "Mo-Fr 08:00-19:00"
 
 
-def helper(kind: str, **tags: str) -> dict[str, Any]:
-    """Give the row of one kind that an object with these tags has."""
+def derived(**tags: str) -> pa.Table:
+    """Give the rows that an object with these tags has."""
     objects = OsmObjects(
         source_ref=["node/1"],
         osm_type=["node"],
@@ -33,8 +38,20 @@ def helper(kind: str, **tags: str) -> dict[str, Any]:
         point_source=["node"],
     )
     made = derive(objects, namer=Namer(["en"], None), licence="ODbL-1.0", attribution="© OSM")
-    (row,) = (row for row in made.table.to_pylist() if row["kind"] == kind)
+    return made.table
+
+
+def helper(kind: str, **tags: str) -> dict[str, Any]:
+    """Give the row of one kind that an object with these tags has."""
+    (row,) = (row for row in derived(**tags).to_pylist() if row["kind"] == kind)
     return {**row, "attributes": json.loads(row["attributes"])}
+
+
+def test_the_content_hash_is_over_the_tables_content_in_its_order() -> None:
+    rows = derived(amenity="cafe", toilets="yes", name="Sun")
+    columns = ["source_ref", "source_hash", *content_columns(helper_place), "content_hash"]
+    assert sorted(rows.column_names) == sorted(columns)
+    assert with_content_hash(rows.select(columns)).equals(rows.select(columns))
 
 
 def test_what_is_said_of_a_derived_helper_is_its_own() -> None:

@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 import shapely
 
+from ingestion_pipeline.hashing import with_content_hash
 from ingestion_pipeline.helpers.errors import (
     FeedEncodingWrong,
     FeedShrunken,
     FeedSwapped,
     FeedUnreadable,
 )
+from ingestion_pipeline.helpers.link import link
 from ingestion_pipeline.helpers.read_feed import FeedPlaces, FeedRejection, read_feed
 from ingestion_pipeline.osm.acquire import Bbox
 from ingestion_pipeline.osm.boundary import BboxBoundary, PolygonBoundary
+from ingestion_pipeline.staging.tables import content_columns, helper_place
 from ingestion_pipeline.text.names import Namer
 from ingestion_pipeline_tests.feed_server import (
     BBOX,
@@ -113,6 +116,16 @@ def test_of_thousands_of_fields_a_message_names_some(read: Read) -> None:
     with pytest.raises(FeedUnreadable, match=r"'F0'.* and 4,9\d\d more; look at") as caught:
         read(body)
     assert len(str(caught.value)) < 1000
+
+
+def test_the_content_hash_of_what_is_staged_is_over_the_tables_content_in_its_order(
+    read: Read,
+) -> None:
+    places = read(toilets()).table
+    rows = link(places, places, source="another")
+    columns = ["source_ref", "source_hash", *content_columns(helper_place), "content_hash"]
+    assert sorted(rows.column_names) == sorted(columns)
+    assert with_content_hash(rows.select(columns)).equals(rows.select(columns))
 
 
 def test_a_record_of_geojson_is_a_place(read: Read) -> None:
