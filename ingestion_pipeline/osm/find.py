@@ -274,7 +274,10 @@ class _Search:
             place = np.searchsorted(sorted_ids, asked)
             place[place == len(ids)] = 0
             known = sorted_ids[place] == asked
-            self._ref_xy[low:high][known] = nodes.xy[order[place[known]]]
+            xy = nodes.xy[order[place[known]]]
+            # To what a node is part of, a place that does not exist is none.
+            on_earth = (np.abs(xy) <= _LIMITS).all(axis=1)
+            self._ref_xy[low:high][known] = np.where(on_earth[:, np.newaxis], xy, _UNKNOWN)
 
     def _objects(
         self,
@@ -399,6 +402,7 @@ class _Search:
 
 
 _UNKNOWN = np.iinfo(np.int64).max
+_LIMITS = np.array([180, 90]) * _UNITS_PER_DEGREE
 
 
 def _degrees(xy: IntArray) -> FloatArray:
