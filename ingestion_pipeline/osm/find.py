@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from ingestion_pipeline.osm.assemble import BoolArray, FloatArray, IntArray, TimeArray
     from ingestion_pipeline.osm.selection import Selection
 
-FIRST_MOMENT = np.datetime64("2004-01-01", "s")
-"""OpenStreetMap began in that year. Files without metadata carry timestamps of 1970."""
+FIRST_YEAR = 2004
+"""The year in which OpenStreetMap began. Files without metadata carry timestamps of 1970."""
 
 _UNITS_PER_DEGREE = 10_000_000
 _WAY_REFS = 8
@@ -288,7 +288,7 @@ class _Search:
         xy: IntArray | None = None,
     ) -> _Objects:
         version, timestamp = stored.versions(rows)
-        timestamp[timestamp < FIRST_MOMENT] = np.datetime64("NaT")
+        timestamp[timestamp < np.datetime64(f"{FIRST_YEAR}-01-01")] = np.datetime64("NaT")
         places = self._tags(stored.tags, rows, strings)
         nowhere = np.empty((len(rows), 0), np.int64)
         return _Objects(ids[rows], version, timestamp, places, nowhere if xy is None else xy)

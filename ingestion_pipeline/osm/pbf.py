@@ -102,33 +102,48 @@ class Blob(NamedTuple):
     size: int
 
 
-@cache
 def message(name: str) -> Any:
     """Give protobuf's class of one of the messages."""
+    return _classes()[name]
+
+
+@cache
+def _classes() -> Mapping[str, Any]:
+    return message_classes(_MESSAGES)
+
+
+def message_classes(layout: Mapping[str, Mapping[str, tuple[int, str]]]) -> dict[str, Any]:
+    """Make protobuf's classes of messages.
+
+    Args:
+        layout: For each message, and each of its fields, the number and the type: one of protobuf's
+            or a message of the layout, with `*` for many; many numbers are packed.
+    """
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     of_field = descriptor_pb2.FieldDescriptorProto
-    types = {
-        "bytes": of_field.TYPE_BYTES,
-        "string": of_field.TYPE_STRING,
-        "int32": of_field.TYPE_INT32,
-        "int64": of_field.TYPE_INT64,
-    }
     file = descriptor_pb2.FileDescriptorProto(name="osm.proto", package="osm", syntax="proto2")
-    for message, fields in _MESSAGES.items():
-        described = file.message_type.add(name=message)
+    for name, fields in layout.items():
+        described = file.message_type.add(name=name)
         for field, (number, of) in fields.items():
-            is_many, base = of.endswith("*"), of.rstrip("*")
-            described.field.add(
+            base, is_many = of.removesuffix("*"), of.endswith("*")
+            added = described.field.add(
                 name=field,
                 number=number,
                 label=of_field.LABEL_REPEATED if is_many else of_field.LABEL_OPTIONAL,
-                type=types.get(base, of_field.TYPE_MESSAGE),
-                type_name=None if base in types else f".osm.{base}",
             )
+            if base in layout:
+                added.type, added.type_name = of_field.TYPE_MESSAGE, f".osm.{base}"
+            else:
+                added.type = of_field.Type.Value(f"TYPE_{base.upper()}")
+                if is_many and "int" in base:
+                    added.options.packed = True
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"osm.{name}"))
+    pool.AddSerializedFile(file.SerializeToString())
+    return {
+        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"osm.{name}"))
+        for name in layout
+    }
 
 
 def data_blobs(file: int) -> list[Blob]:
