@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -258,9 +258,16 @@ def _without_main_tag(features: Features) -> list[Rejection]:
 
 def _address(tags: Mapping[str, str]) -> dict[str, str]:
     """Collect the address: `addr:street` becomes `street`."""
-    return {key[len("addr:") :]: value for key, value in tags.items() if key.startswith("addr:")}
+    return {part: tags[key] for key, part in _parts_of_address(frozenset(tags))}
+
+
+@lru_cache(maxsize=65_536)
+def _parts_of_address(keys: frozenset[str]) -> Sequence[tuple[str, str]]:
+    return [(key, key.removeprefix("addr:")) for key in sorted(keys) if key.startswith("addr:")]
 
 
 def _wikidata(tags: Mapping[str, str]) -> str | None:
-    first = tags.get("wikidata", "").split(";")[0].strip()
+    if "wikidata" not in tags:
+        return None
+    first = tags["wikidata"].split(";")[0].strip()
     return first if _WIKIDATA.fullmatch(first) else None

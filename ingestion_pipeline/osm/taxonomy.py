@@ -232,6 +232,7 @@ class Taxonomy:
             by_value = self._deprecations_of.setdefault(key, {})
             by_value.setdefault(value, []).append(deprecation)
         self._relevant = self._relevant_keys({key for rule in rules for key, _ in rule.tags})
+        self._relevant_among = lru_cache(maxsize=_MEMORY)(self._relevant.intersection)
         self._classify_relevant = lru_cache(maxsize=_MEMORY)(self._classify)
 
     @classmethod
@@ -248,7 +249,7 @@ class Taxonomy:
         Returns:
             None for an object that has no main tag but those with the value `no`.
         """
-        relevant = self._relevant.intersection(tags)
+        relevant = self._relevant_among(frozenset(tags))
         return self._classify_relevant(frozenset([(key, tags[key]) for key in relevant]))
 
     def upgrade(self, tags: Mapping[str, str]) -> dict[str, str]:

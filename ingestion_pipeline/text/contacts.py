@@ -34,7 +34,6 @@ Reading = tuple[Values, Values]
 _PREFIX = "contact:"
 _KEYS = {kind: (kind, _PREFIX + kind) for kind in KINDS}
 _TAKEN = frozenset({"", NOT_UNDERSTOOD, *KINDS})
-_PLAIN = frozenset(KINDS)
 _BETWEEN_NUMBERS = re.compile("[;,\n]")
 _SLASH = re.compile("/")
 _SEMICOLON = re.compile(";")
@@ -60,25 +59,34 @@ def contacts(tags: Mapping[str, str], *, country: str) -> dict[str, Any]:
         any other `contact:<kind>` as written. `not_understood` is `{kind: [text, ...]}` of what is
         no such number, address or URL.
     """
-    others = [key for key in tags if key.startswith(_PREFIX)]
-    if not others and _PLAIN.isdisjoint(tags):
-        return {}
+    kinds, others = _kinds_of(frozenset(tags))
     found: dict[str, Any] = {}
     failed: dict[str, list[str]] = {}
-    for kind, keys in _KEYS.items():
-        texts = [tags[key] for key in keys if key in tags]
-        if not texts:
-            continue
+    for kind, keys in kinds:
         read = _reader(kind, country)
-        understood, rest = zip(*map(read, texts), strict=True)
+        understood, rest = zip(*(read(tags[key]) for key in keys), strict=True)
         _put(found, kind, understood)
         _put(failed, kind, rest)
-    for key in others:
-        if (kind := key.removeprefix(_PREFIX)) not in _TAKEN:
-            _put(found, kind, [tuple(_parts(_SEMICOLON, tags[key]))])
+    for kind, key in others:
+        _put(found, kind, [tuple(_parts(_SEMICOLON, tags[key]))])
     if failed:
         found[NOT_UNDERSTOOD] = failed
     return found
+
+
+@lru_cache(maxsize=65_536)
+def _kinds_of(
+    keys: frozenset[str],
+) -> tuple[Sequence[tuple[str, Sequence[str]]], Sequence[tuple[str, str]]]:
+    """List the kinds of contacts that are normalized, with their keys; and the others, with theirs.
+
+    Many places have the same keys, and each has its own contacts.
+    """
+    kinds = [
+        (kind, there) for kind, of in _KEYS.items() if (there := [key for key in of if key in keys])
+    ]
+    prefixed = ((key.removeprefix(_PREFIX), key) for key in sorted(keys) if key.startswith(_PREFIX))
+    return kinds, [(kind, key) for kind, key in prefixed if kind not in _TAKEN]
 
 
 def _put(found: dict[str, Any], kind: str, values: Sequence[Values]) -> None:

@@ -20,7 +20,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import regex
 
@@ -79,6 +79,8 @@ class Namer:
             if language == local_language:
                 keys.append("name")
         self._name_keys = (*keys, *NAME_KEYS)
+        # Many places have the same keys, and each has its own name.
+        self._in_order = lru_cache(maxsize=65_536)(self._keys)
         self._brand_keys = (*(f"brand:{language}" for language in self._languages), "brand")
 
     def display_name(self, tags: Mapping[str, str]) -> DisplayName:
@@ -90,16 +92,14 @@ class Namer:
         only where it has no other.
         """
         return (
-            self._best(tags, self._keys(tags))
-            or self._best(tags, ("operator",))
+            self._best(tags, self._in_order(frozenset(tags)))
+            or self._best(tags, ("operator",) if "operator" in tags else ())
             or DisplayName(None, None)
         )
 
     def _best(self, tags: Mapping[str, str], keys: Iterable[str]) -> DisplayName | None:
         unreadable: list[tuple[str, str]] = []
         for key in keys:
-            if key not in tags:
-                continue
             name = tags[key].strip()
             if name and self._is_readable(name):
                 return DisplayName(name, key)
@@ -110,14 +110,13 @@ class Namer:
                 return DisplayName(latin, f"{TRANSLITERATED}{key}")
         return DisplayName(*unreadable[0]) if unreadable else None
 
-    def _keys(self, tags: Mapping[str, str]) -> Iterator[str]:
+    def _keys(self, among: frozenset[str]) -> Sequence[str]:
         """Give the keys of a place's own names and of its brand's, the best first."""
-        yield from self._name_keys
-        yield from sorted(
-            (key for key in tags if key.startswith(_PREFIX) and _language(key) is not None),
+        others = sorted(
+            (key for key in among if _language(key) is not None),
             key=lambda key: (key != "name:en", key),
         )
-        yield from self._brand_keys
+        return [key for key in (*self._name_keys, *others, *self._brand_keys) if key in among]
 
     def _can_be_read(self, name: str) -> bool:
         """Tell whether at least half of a name's letters are of scripts that the readers know."""
@@ -167,14 +166,16 @@ def scripts_of(languages: Iterable[str]) -> frozenset[str]:
 
 def names_by_language(tags: Mapping[str, str]) -> dict[str, str]:
     """Collect names by language; the plain `name` has an undetermined one."""
-    names = {
-        language: name
-        for key, name in tags.items()
-        if key.startswith(_PREFIX) and (language := _language(key)) is not None
-    }
+    names = {language: tags[key] for key, language in _languages_of(frozenset(tags))}
     if "name" in tags:
         names[UNDETERMINED] = tags["name"]
     return names
+
+
+@lru_cache(maxsize=65_536)
+def _languages_of(keys: frozenset[str]) -> Sequence[tuple[str, str]]:
+    """List those keys that are `name:<language>`, and the language."""
+    return [(key, language) for key in sorted(keys) if (language := _language(key)) is not None]
 
 
 def _language(key: str) -> str | None:
