@@ -11,6 +11,7 @@ concrete error; those stand in one file per area (`osm/errors.py`, `staging/erro
     ├── DagsterUnavailable        backfill.py
     ├── DagsterRefused            backfill.py
     ├── ProcessEnded              development.py
+    ├── ProcessDied               cores.py
     ├── OsmError                  osm/errors.py
     ├── HelpersError              helpers/errors.py
     ├── LakeError                 lake/errors.py

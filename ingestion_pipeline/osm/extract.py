@@ -34,10 +34,11 @@ from ingestion_pipeline.osm.errors import (
     OsmError,
 )
 from ingestion_pipeline.osm.features import Evidence, Features, Reading
-from ingestion_pipeline.osm.find import FIRST_YEAR, find
+from ingestion_pipeline.osm.find import find
 from ingestion_pipeline.osm.honesty import require_true_on
 from ingestion_pipeline.osm.pbf import NotPbfError
 from ingestion_pipeline.osm.selection import POIS, Selection
+from ingestion_pipeline.osm.wanted import FIRST_YEAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -246,6 +246,19 @@ def _block(blob: Blob, raw: Future[bytes]) -> Block:
         return Block.of(raw.result())
 
 
+def kinds_in(raw: bytes) -> set[Kind]:
+    """Tell of which kinds a block has objects, without reading these."""
+    kinds: set[Kind] = set()
+    for group in message("PrimitiveBlock").FromString(raw).primitivegroup:
+        if group.HasField("dense") or group.nodes:
+            kinds.add("node")
+        if group.ways:
+            kinds.add("way")
+        if group.relations:
+            kinds.add("relation")
+    return kinds
+
+
 @dataclass(frozen=True)
 class Block:
     """The objects of one block.
@@ -261,6 +274,11 @@ class Block:
     nodes: list[Dense | Messages]
     ways: list[Messages]
     relations: list[Messages]
+
+    @property
+    def kinds(self) -> set[Kind]:
+        """Tell of which kinds it has objects."""
+        return {kind for kind in MEMBER_KINDS if getattr(self, f"{kind}s")}
 
     @classmethod
     def of(cls, raw: bytes) -> Block:
@@ -499,7 +517,7 @@ def _take_apart(data: Bytes, spans: Integers) -> tuple[dict[int, Integers], dict
             raise NotPbfError("a field has a form that OSM PBF does not use")
         is_part = wire == _LENGTH
         stop = np.where(is_part, at + value, at)
-        for one in np.unique(field).tolist():
+        for one in np.flatnonzero(np.bincount(field)).tolist():
             here = field == one
             for mask, found, shape in (
                 (here & ~is_part, numbers, (len(spans),)),

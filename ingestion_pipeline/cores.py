@@ -1,0 +1,125 @@
+"""Work on several cores: the same function, each part of its input in a process of its own.
+
+Belongs here: how the processes come and go. Does not belong here: what can be parted
+(`osm/find.py`, `osm/normalize.py`).
+
+The processes are forked in the middle of the work. So they have all that was read up to then
+without a copy being made, import nothing, and give back only what they found. Threads would not
+help: most of the work holds Python's lock.
+
+A fork has none of its parent's other threads, and what these had locked at that moment stays locked
+in it. Therefore a function that is given here computes, and no more: it opens no connection, asks
+no server, and logs nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from multiprocessing import current_process, get_context
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from ingestion_pipeline.errors import IngestionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+
+MOST = 4
+"""More processes gain little: what remains to be done by one of them takes the most time then."""
+
+
+class ProcessDied(IngestionError):
+    """A process that did a part of the work has ended without a word."""
+
+    code = "process_died"
+    should_retry = True
+
+
+def cores() -> int:
+    """Tell on how many cores this process may work, up to `MOST`.
+
+    `taskset`, and `CPUAffinity=` of systemd, limit them. One where processes are not safely forked
+    (systems other than Linux), or may not be (daemons of `multiprocessing`).
+    """
+    if sys.platform != "linux" or current_process().daemon:
+        return 1
+    return min(len(os.sched_getaffinity(0)), MOST)
+
+
+def on_each(function: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
+    """Call a function with each of some parts, all at the same time.
+
+    Args:
+        function: Computes; see above. The first part is its in this process.
+        parts: What it is called with. Neither these nor the function are copied; the results of all
+            but the first are pickled.
+
+    Returns:
+        The results, in the order of the parts.
+
+    Raises:
+        ProcessDied: A process was killed.
+        Exception: What the function raises, of the first part that fails.
+    """
+    helpers: list[_Helper] = []
+    try:
+        for part in parts[1:]:
+            helpers.append(_Helper.started(function, part))  # noqa: PERF401 - those before may fail
+        results = [function(part) for part in parts[:1]]
+        return [*results, *(helper.result() for helper in helpers)]
+    finally:
+        for helper in helpers:
+            helper.end()
+
+
+class _Helper(NamedTuple):
+    process: Any
+    answer: Any
+
+    @classmethod
+    def started(cls, function: Callable[[Any], Any], part: Any) -> _Helper:
+        forks = get_context("fork")
+        answer, its_end = forks.Pipe(duplex=False)
+        process = forks.Process(target=_answer, args=(function, part, its_end), daemon=True)
+        with warnings.catch_warnings():
+            # From Python 3.12 on it warns of other threads; the head of this module tells.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process.start()
+        its_end.close()
+        return cls(process, answer)
+
+    def result(self) -> Any:
+        try:
+            is_good, given = self.answer.recv()
+        except EOFError:
+            self.process.join()
+            raise ProcessDied(
+                f"a process that did a part of the work ended with {self.process.exitcode} (-9: "
+                "killed, most likely because the memory was full); free memory, or leave the run "
+                "fewer cores"
+            ) from None
+        if not is_good:
+            raise given
+        return given
+
+    def end(self) -> None:
+        self.process.kill()  # whoever has answered, or is asked no more, has nothing to tidy up
+        self.process.join()
+        self.answer.close()
+
+
+def _answer(function: Callable[[Part], Any], part: Part, to: Any) -> None:
+    """Run in the forked process."""
+    # Its parent ends it. What the parent does when it is interrupted itself is not for it to do.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        answer = (True, function(part))
+    except Exception as error:  # noqa: BLE001 - the parent raises it
+        answer = (False, error)
+    to.send(answer)

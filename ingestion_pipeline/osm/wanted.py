@@ -1,0 +1,341 @@
+"""What is wanted of the objects of an extract, and taking it out of a block.
+
+Belongs here: everything between a block's columns and lists of objects. Does not belong here: the
+format (`pbf.py`), and in which order and by whom blocks are read (`find.py`).
+"""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass, field
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ingestion_pipeline.osm import pbf
+from ingestion_pipeline.osm.network import Lines
+from ingestion_pipeline.osm.selection import values_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
+
+    from ingestion_pipeline.osm.acquire import Area, Bbox
+    from ingestion_pipeline.osm.assemble import BoolArray, IntArray, TimeArray
+    from ingestion_pipeline.osm.selection import Selection
+
+    Positions = npt.NDArray[np.int32]
+
+FIRST_YEAR = 2004
+"""The year in which OpenStreetMap began. Files without metadata carry timestamps of 1970."""
+
+UNITS_PER_DEGREE = 10_000_000
+UNKNOWN = np.iinfo(np.int32).max
+"""Instead of a coordinate in units; more than any on Earth."""
+
+_LIMITS = np.array([180, 90]) * UNITS_PER_DEGREE
+_WAY_REFS = 8
+_ROLES, _MEMBERS, _MEMBER_KINDS = 8, 9, 10
+_PAIR_BYTES = 8
+
+
+class Chooser:
+    """A selection, ready to be asked about the strings of a block."""
+
+    def __init__(self, selection: Selection) -> None:
+        """Give every word of the selection a number."""
+        # One bit for each closed key; for a value, the bits of the keys that select with it.
+        key_bits: dict[str, int] = {}
+        value_bits: dict[str, int] = {}
+        for place, (key, values) in enumerate(selection.closed_tags.items()):
+            key_bits[key] = 1 << place
+            for value in values:
+                value_bits[value] = value_bits.get(value, 0) | 1 << place
+        words = dict.fromkeys((*selection.any_value_keys, *key_bits, *value_bits))
+        self._number = {word.encode(): number for number, word in enumerate(words, start=1)}
+        self._is_open = np.array([False, *(word in selection.any_value_keys for word in words)])
+        self._key_bits = np.array([0, *(key_bits.get(word, 0) for word in words)])
+        self._value_bits = np.array([0, *(value_bits.get(word, 0) for word in words)])
+        self._in_lists = selection.in_lists
+
+    def rows(self, tags: pbf.Tags, strings: Sequence[bytes]) -> IntArray:
+        """Give the places of the objects that are selected."""
+        if not len(tags.keys):
+            return np.empty(0, np.int64)
+        # 0 for the many strings that no selection names
+        word = np.fromiter(map(self._number.get, strings, repeat(0)), np.int64, len(strings))
+        value_bits = self._value_bits[word]
+        if self._in_lists:
+            for place, text in enumerate(strings):
+                if b";" in text:
+                    listed = (value.encode() for value in values_of(text.decode()))
+                    for value in listed:
+                        value_bits[place] |= self._value_bits[self._number.get(value, 0)]
+        key = word[tags.keys]
+        hit = self._is_open[key] | (self._key_bits[key] & value_bits[tags.values] != 0)
+        owner = tags.owner[hit]  # ascending
+        rows: IntArray = owner[np.diff(owner, prepend=-1) > 0]
+        return rows
+
+
+class Objects(NamedTuple):
+    """Objects of one kind, column by column.
+
+    Attributes:
+        id: (n,).
+        version: (n,) 0 where the file does not say.
+        timestamp: (n,) UTC; NaT where the file does not say.
+        tags: (n,) the places of their tags in a table.
+        xy: (n, 2) lon and lat of nodes in 1e-7 degrees; (n, 0) for others.
+    """
+
+    id: IntArray
+    version: IntArray
+    timestamp: TimeArray
+    tags: IntArray
+    xy: IntArray
+
+
+@dataclass
+class Relation:
+    """A relation's members, before anything is known of their places."""
+
+    kinds: list[pbf.Kind]
+    refs: list[int]
+    roles: list[str]
+
+
+class TagTable:
+    """Collects sets of tags, each once.
+
+    Attributes:
+        sets: Those that it has.
+    """
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.sets: list[dict[str, str]] = []
+        self._place: dict[tuple[str, ...], int] = {}
+        self._texts: dict[bytes, str] = {}
+
+    def text(self, raw: bytes) -> str:
+        """Give a text; for equal bytes the very same one."""
+        text = self._texts.get(raw)
+        if text is None:
+            text = self._texts[raw] = raw.decode()
+        return text
+
+    def place(self, keys: Sequence[str], values: Sequence[str]) -> int:
+        """Have a set; give its place."""
+        place = self._place.setdefault((*keys, *values), len(self.sets))
+        if place == len(self.sets):
+            self.sets.append(dict(zip(keys, values, strict=True)))
+        return place
+
+    def places_of(self, known: int, sets: Sequence[dict[str, str]]) -> IntArray:
+        """Have the sets that another table got since it was copied.
+
+        Args:
+            known: How many there were when it was copied.
+            sets: Those that came then.
+
+        Returns:
+            (known + n,) Where this table has what has that place in the other.
+        """
+        places = np.arange(known + len(sets))
+        if self.sets[known : known + len(sets)] != sets:
+            places[known:] = [self.place(list(each), list(each.values())) for each in sets]
+        return places
+
+
+@dataclass
+class Taken:
+    """What was taken out of some blocks.
+
+    Attributes:
+        objects: Selected objects of one kind.
+        lines: Ways, those that are selected and those that are parts.
+        relations: By id.
+        boundary_tags: The tags of boundary relations, by id.
+    """
+
+    objects: list[Objects] = field(default_factory=list)
+    lines: list[Lines] = field(default_factory=list)
+    relations: dict[int, Relation] = field(default_factory=dict)
+    boundary_tags: dict[int, dict[str, str]] = field(default_factory=dict)
+
+
+class Wanted:
+    """What is wanted of a file; the parts of objects only once it is known of what they are part.
+
+    Attributes:
+        areas: The windows.
+        boundaries: (b,) ids of boundary relations.
+        member_ways: (w,) ids of ways that are members, ascending.
+        refs: (n,) ids of nodes that are parts, ascending.
+        ref_xy: (n, 2) where they are; `UNKNOWN` until they are met. All forks share it.
+    """
+
+    def __init__(self, areas: Sequence[Area], selection: Selection) -> None:
+        """Begin with no part of anything."""
+        self.areas = areas
+        self.boundaries = np.array(
+            [area.boundary_relation for area in areas if area.boundary_relation is not None],
+            dtype=np.int64,
+        )
+        self.member_ways = np.empty(0, np.int64)
+        self.refs = np.empty(0, np.int64)
+        self.ref_xy = np.empty((0, 2), np.int32)
+        self._chooser = Chooser(selection)
+
+    def want_nodes(self, refs: IntArray) -> None:
+        """Want the places of nodes.
+
+        Args:
+            refs: (n,) their ids, ascending.
+        """
+        self.refs = refs
+        self.ref_xy = np.frombuffer(
+            mmap.mmap(-1, max(refs.size, 1) * 8), dtype=np.int32, count=refs.size * 2
+        ).reshape(-1, 2)
+        self.ref_xy[:] = UNKNOWN
+
+    def take(self, kind: pbf.Kind, block: pbf.Block, taken: Taken, table: TagTable) -> None:
+        """Take what is wanted of one kind out of a block; tags go to the table."""
+        out = _Out(block.strings, taken, table)
+        if kind == "relation":
+            for relations in block.relations:
+                self._take_relations(relations, out)
+        elif kind == "way":
+            for ways in block.ways:
+                self._take_ways(ways, out)
+        else:
+            for nodes in block.nodes:
+                self._take_nodes(nodes, out)
+
+    def _take_relations(self, relations: pbf.Messages, out: _Out) -> None:
+        selected = self._chooser.rows(relations.tags, out.strings)
+        bounding = np.flatnonzero(np.isin(relations.id, self.boundaries))
+        if len(selected):
+            out.taken.objects.append(out.objects(relations, relations.id, selected))
+        tags_of = out.tags(relations.tags, bounding).tolist()
+        for osm_id, place in zip(relations.id[bounding].tolist(), tags_of, strict=True):
+            out.taken.boundary_tags[osm_id] = out.table.sets[place]
+        wanted = np.union1d(selected, bounding)
+        roles, offsets = relations.packed(_ROLES, wanted)
+        refs, _ = relations.deltas(_MEMBERS, wanted)
+        kinds, _ = relations.packed(_MEMBER_KINDS, wanted)
+        for osm_id, (start, stop) in zip(
+            relations.id[wanted].tolist(), _spans(offsets), strict=True
+        ):
+            out.taken.relations[osm_id] = Relation(
+                kinds=[pbf.MEMBER_KINDS[kind] for kind in kinds[start:stop].tolist()],
+                refs=refs[start:stop].tolist(),
+                roles=[out.table.text(out.strings[role]) for role in roles[start:stop].tolist()],
+            )
+
+    def _take_ways(self, ways: pbf.Messages, out: _Out) -> None:
+        selected = self._chooser.rows(ways.tags, out.strings)
+        if len(selected):
+            out.taken.objects.append(out.objects(ways, ways.id, selected))
+        wanted = np.union1d(selected, np.flatnonzero(_are_in(ways.id, self.member_ways)))
+        if len(wanted):
+            refs, offsets = ways.deltas(_WAY_REFS, wanted)
+            out.taken.lines.append(Lines(ways.id[wanted], offsets, refs))
+
+    def _take_nodes(self, nodes: pbf.Dense | pbf.Messages, out: _Out) -> None:
+        ids = nodes.id if isinstance(nodes, pbf.Dense) else nodes.node_id
+        selected = self._chooser.rows(nodes.tags, out.strings)
+        if len(selected):
+            near = np.zeros(len(selected), np.bool_)
+            xy = nodes.xy[selected]
+            for area in self.areas:
+                near |= reach(xy, xy, area.bbox)
+            selected = selected[near]
+        if len(selected):
+            out.taken.objects.append(out.objects(nodes, ids, selected, nodes.xy[selected]))
+        low, high = np.searchsorted(self.refs, [ids.min(), ids.max() + 1]) if len(ids) else (0, 0)
+        if low < high:
+            asked = self.refs[low:high]
+            order = np.argsort(ids, kind="stable") if (np.diff(ids) < 0).any() else slice(None)
+            sorted_ids, sorted_xy = ids[order], nodes.xy[order]
+            place = np.searchsorted(sorted_ids, asked)
+            place[place == len(ids)] = 0
+            known = sorted_ids[place] == asked
+            xy = sorted_xy[place[known]]
+            # To what a node is part of, a place that does not exist is none.
+            on_earth = (np.abs(xy) <= _LIMITS).all(axis=1)
+            self.ref_xy[low:high][known] = np.where(on_earth[:, np.newaxis], xy, UNKNOWN)
+
+
+class _Out(NamedTuple):
+    """Where what is taken out of a block goes, and the block's texts."""
+
+    strings: Sequence[bytes]
+    taken: Taken
+    table: TagTable
+
+    def objects(
+        self,
+        stored: pbf.Dense | pbf.Messages,
+        ids: IntArray,
+        rows: IntArray,
+        xy: IntArray | None = None,
+    ) -> Objects:
+        """Take objects at some rows."""
+        version, timestamp = stored.versions(rows)
+        timestamp[timestamp < np.datetime64(f"{FIRST_YEAR}-01-01")] = np.datetime64("NaT")
+        places = self.tags(stored.tags, rows)
+        nowhere = np.empty((len(rows), 0), np.int64)
+        return Objects(ids[rows], version, timestamp, places, nowhere if xy is None else xy)
+
+    def tags(self, tags: pbf.Tags, rows: IntArray) -> IntArray:
+        """Find the tags of some objects; give their places in the table."""
+        bounds = np.searchsorted(tags.owner, np.column_stack([rows, rows + 1]))
+        wanted = pbf.together(bounds)
+        said = np.column_stack([tags.keys[wanted], tags.values[wanted]]).astype(np.int32)
+        used, place = np.unique(said, return_inverse=True)
+        texts = np.array(
+            [self.table.text(self.strings[number]) for number in used.tolist()], dtype=object
+        )
+        keys, values = texts[place.reshape(-1, 2)].T.tolist()
+        raw = said.tobytes()
+        known: dict[bytes, int] = {}
+        found: list[int] = []
+        start = 0
+        for size in (bounds[:, 1] - bounds[:, 0]).tolist():
+            stop = start + size
+            pairs = raw[start * _PAIR_BYTES : stop * _PAIR_BYTES]
+            if pairs not in known:
+                known[pairs] = self.table.place(keys[start:stop], values[start:stop])
+            found.append(known[pairs])
+            start = stop
+        return np.array(found, dtype=np.int64)
+
+
+def reach(
+    low: npt.NDArray[Any], high: npt.NDArray[Any], bbox: Bbox, *, units: int = UNITS_PER_DEGREE
+) -> BoolArray:
+    """Tell which bounds have a point in common with a bbox, or are not on Earth."""
+    west, south, east, north = (side * units for side in bbox)
+    inside = (
+        (low[:, 0] <= east) & (high[:, 0] >= west) & (low[:, 1] <= north) & (high[:, 1] >= south)
+    )
+    limit = np.array([180.0, 90.0]) * units
+    reach: BoolArray = inside | ~((low >= -limit) & (high <= limit)).all(axis=1)
+    return reach
+
+
+def _are_in(values: IntArray, wanted: IntArray) -> BoolArray:
+    """Tell which values are among sorted ones."""
+    if not len(wanted):
+        return np.zeros(len(values), np.bool_)
+    place = np.minimum(np.searchsorted(wanted, values), len(wanted) - 1)
+    among: BoolArray = wanted[place] == values
+    return among
+
+
+def _spans(offsets: IntArray) -> Iterator[tuple[int, int]]:
+    return zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
