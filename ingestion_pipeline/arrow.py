@@ -27,9 +27,13 @@ def texts(values: Sequence[str | None]) -> pa.StringArray:
     """Give an array of strings, null for None."""
     import pyarrow as pa
 
-    array: pa.StringArray = _of_bytes(
-        values, [value.encode() for value in values if value is not None], pa.string()
-    )
+    known = [value for value in values if value is not None]
+    together = "".join(known)
+    if together.isascii():  # every letter is a byte
+        array: pa.StringArray = _of_bytes(values, known, together.encode(), pa.string())
+    else:
+        encoded = [value.encode() for value in known]
+        array = _of_bytes(values, encoded, b"".join(encoded), pa.string())
     return array
 
 
@@ -37,9 +41,8 @@ def binaries(values: Sequence[bytes | None]) -> pa.BinaryArray:
     """Give an array of bytes, null for None."""
     import pyarrow as pa
 
-    array: pa.BinaryArray = _of_bytes(
-        values, [value for value in values if value is not None], pa.binary()
-    )
+    known = [value for value in values if value is not None]
+    array: pa.BinaryArray = _of_bytes(values, known, b"".join(known), pa.binary())
     return array
 
 
@@ -60,8 +63,15 @@ def numbers(
     return pa.Array.from_buffers(of_type, len(values), [present, data])
 
 
-def _of_bytes(values: Sequence[Any], known: Sequence[bytes], of_type: Any) -> Any:
-    """Give an array of `values`, of which `known` are the bytes of those that are not None."""
+def _of_bytes(values: Sequence[Any], known: Sequence[Any], data: bytes, of_type: Any) -> Any:
+    """Give an array.
+
+    Args:
+        values: What it shall hold.
+        known: Those that are not None, each as long as its bytes.
+        data: The bytes of all these.
+        of_type: Arrow's type.
+    """
     import pyarrow as pa
 
     sizes = np.fromiter(map(len, known), dtype=np.int64, count=len(known))
@@ -77,7 +87,7 @@ def _of_bytes(values: Sequence[Any], known: Sequence[bytes], of_type: Any) -> An
     return pa.Array.from_buffers(
         of_type,
         len(values),
-        [present, _buffer(offsets.astype(np.int32)), _buffer(b"".join(known))],
+        [present, _buffer(offsets.astype(np.int32)), _buffer(data)],
     )
 
 

@@ -18,6 +18,7 @@ import os
 import signal
 import sys
 import warnings
+from itertools import pairwise
 from multiprocessing import current_process, get_context
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -33,6 +34,9 @@ MOST = 4
 """More processes gain little: what remains to be done by one of them takes the most time then."""
 
 
+_SPANS_EACH = 4
+
+
 class ProcessDied(IngestionError):
     """A process that did a part of the work has ended without a word."""
 
@@ -40,38 +44,61 @@ class ProcessDied(IngestionError):
     should_retry = True
 
 
-def cores() -> int:
-    """Tell on how many cores this process may work, up to `MOST`.
+def cores(work: int = 1, *, worth: int = 0) -> int:
+    """Tell on how many cores something is to be done: those of this process, up to `MOST`.
 
     `taskset`, and `CPUAffinity=` of systemd, limit them. One where processes are not safely forked
     (systems other than Linux), or may not be (daemons of `multiprocessing`).
+
+    Args:
+        work: How much there is to be done.
+        worth: From how much on it is worth a fork, which takes some hundredths of a second.
     """
-    if sys.platform != "linux" or current_process().daemon:
+    if work < worth or sys.platform != "linux" or current_process().daemon:
         return 1
     return min(len(os.sched_getaffinity(0)), MOST)
 
 
-def on_each(function: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
-    """Call a function with each of some parts, all at the same time.
+def spans(number: int, *, processes: int) -> list[slice]:
+    """Part `number` items for some processes, in their order.
+
+    Returns:
+        Spans of about the same size, which cover all items; one for one process. Of several, each
+        gets some that lie far from each other, because neighbours are of a sort and cost alike.
+    """
+    several = processes * _SPANS_EACH if processes > 1 else 1
+    bounds = [number * place // several for place in range(several + 1)]
+    return [slice(*span) for span in pairwise(bounds)]
+
+
+def on_each(
+    function: Callable[[Part], Result], parts: Sequence[Part], *, processes: int
+) -> list[Result]:
+    """Call a function with each of some parts, on several cores at the same time.
 
     Args:
-        function: Computes; see above. The first part is its in this process.
-        parts: What it is called with. Neither these nor the function are copied; the results of all
-            but the first are pickled.
+        function: Computes; see above.
+        parts: What it is called with, dealt out to the processes in turn, to this one first.
+            Neither these nor the function are copied; the results of the others are pickled.
+        processes: How many there shall be at most, this one included.
 
     Returns:
         The results, in the order of the parts.
 
     Raises:
         ProcessDied: A process was killed.
-        Exception: What the function raises, of the first part that fails.
+        Exception: What the function raises.
     """
+    several = min(processes, len(parts))
     helpers: list[_Helper] = []
     try:
-        for part in parts[1:]:
-            helpers.append(_Helper.started(function, part))  # noqa: PERF401 - those before may fail
-        results = [function(part) for part in parts[:1]]
-        return [*results, *(helper.result() for helper in helpers)]
+        for first in range(1, several):
+            helpers.append(_Helper.started(function, parts[first::several]))  # noqa: PERF401 - end
+        results: list[Any] = [None] * len(parts)
+        results[::several] = [function(part) for part in parts[::several]]
+        for first, helper in enumerate(helpers, start=1):
+            results[first::several] = helper.results()
+        return results
     finally:
         for helper in helpers:
             helper.end()
@@ -82,10 +109,10 @@ class _Helper(NamedTuple):
     answer: Any
 
     @classmethod
-    def started(cls, function: Callable[[Any], Any], part: Any) -> _Helper:
+    def started(cls, function: Callable[[Any], Any], parts: Sequence[Any]) -> _Helper:
         forks = get_context("fork")
         answer, its_end = forks.Pipe(duplex=False)
-        process = forks.Process(target=_answer, args=(function, part, its_end), daemon=True)
+        process = forks.Process(target=_answer, args=(function, parts, its_end), daemon=True)
         with warnings.catch_warnings():
             # From Python 3.12 on it warns of other threads; the head of this module tells.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -93,7 +120,7 @@ class _Helper(NamedTuple):
         its_end.close()
         return cls(process, answer)
 
-    def result(self) -> Any:
+    def results(self) -> list[Any]:
         try:
             is_good, given = self.answer.recv()
         except EOFError:
@@ -105,7 +132,8 @@ class _Helper(NamedTuple):
             ) from None
         if not is_good:
             raise given
-        return given
+        results: list[Any] = given
+        return results
 
     def end(self) -> None:
         self.process.kill()  # whoever has answered, or is asked no more, has nothing to tidy up
@@ -113,13 +141,13 @@ class _Helper(NamedTuple):
         self.answer.close()
 
 
-def _answer(function: Callable[[Part], Any], part: Part, to: Any) -> None:
+def _answer(function: Callable[[Part], Any], parts: Sequence[Part], to: Any) -> None:
     """Run in the forked process."""
     # Its parent ends it. What the parent does when it is interrupted itself is not for it to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
-        answer = (True, function(part))
+        answer: tuple[bool, Any] = (True, [function(part) for part in parts])
     except Exception as error:  # noqa: BLE001 - the parent raises it
         answer = (False, error)
     to.send(answer)

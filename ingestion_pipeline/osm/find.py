@@ -29,6 +29,7 @@ from ingestion_pipeline.osm.wanted import (
     TagTable,
     Taken,
     Wanted,
+    distinct,
     reach,
 )
 
@@ -142,10 +143,11 @@ class _Search:
                 kinds_of[blob].add(kind)
         for kind in _ORDER:
             self._want(kind)
-            several = cores() if len(blobs[kind]) >= _WORTH_FORKING else 1
-            shares = [blobs[kind][first::several] for first in range(several)]
+            processes = cores(len(blobs[kind]), worth=_WORTH_FORKING)
+            shares = [blobs[kind][first::processes] for first in range(processes)]
             known = len(self._table.sets)
-            for taken, sets in on_each(partial(self._taken, kind, kinds_of), shares):
+            take = partial(self._taken, kind, kinds_of)
+            for taken, sets in on_each(take, shares, processes=processes):
                 self._keep(kind, taken, self._table.places_of(known, sets))
 
     def _taken(
@@ -175,11 +177,11 @@ class _Search:
             if of == kind
         ]
         if kind == "way":
-            self._wanted.member_ways = np.unique(np.array(members, dtype=np.int64))
+            self._wanted.member_ways = distinct(np.array(members, dtype=np.int64))
         elif kind == "node":
             refs = [line.refs for line in self._all["way"].lines]
             self._wanted.want_nodes(
-                np.unique(np.concatenate([np.array(members, dtype=np.int64), *refs]))
+                distinct(np.concatenate([np.array(members, dtype=np.int64), *refs]))
             )
 
     def result(self) -> Found:

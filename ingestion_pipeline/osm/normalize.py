@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ingestion_pipeline.arrow import binaries, numbers, texts
+from ingestion_pipeline.cores import cores, on_each, spans
 from ingestion_pipeline.hashing import canonical_texts, table_hashes, with_content_hash
 from ingestion_pipeline.osm.assemble import areas_m2, take
 from ingestion_pipeline.osm.features import ATTRIBUTION, LICENCE, Features, Rejection
@@ -37,6 +38,12 @@ if TYPE_CHECKING:
 
 RULES = 2
 """Raised with every change, here, in `assemble.py` or `text/`, that changes what a reader sees."""
+
+_WORTH_FORKING = 20_000
+"""From so many rows on, several processes make them; a second of work."""
+
+_SETS_WORTH_FORKING = 4_000
+"""From so many sets of tags on, several processes look at them."""
 
 _WIKIDATA = re.compile(r"Q[1-9][0-9]*")
 
@@ -118,7 +125,7 @@ def normalize(
     is_poi = told.is_poi[tags.set_of]
     set_of = tags.set_of[is_poi]
     return Pois(
-        table=with_content_hash(_rows(located, is_poi, told)),
+        table=_table_of(located, np.flatnonzero(is_poi), told),
         rejections=_without_main_tag(take(located.features, ~is_poi)),
         outside=located.outside,
         generic=int(told.is_generic[set_of].sum()),
@@ -128,13 +135,26 @@ def normalize(
     )
 
 
-def _rows(located: Located, is_poi: BoolArray, told: _Told) -> pa.Table:
-    """Make the rows of those features that are POIs."""
+def _table_of(located: Located, rows: npt.NDArray[np.int64], told: _Told) -> pa.Table:
+    """Make the rows of those features that are POIs, on several cores where they are many."""
+    import pyarrow as pa
+
+    processes = cores(len(rows), worth=_WORTH_FORKING)
+    tables = on_each(
+        lambda span: with_content_hash(_rows(located, rows[span], told)),
+        spans(len(rows), processes=processes),
+        processes=processes,
+    )
+    return pa.concat_tables(tables)
+
+
+def _rows(located: Located, places: npt.NDArray[np.int64], told: _Told) -> pa.Table:
+    """Make the rows of some features."""
     import pyarrow as pa
     import shapely
 
-    pois = take(located.features, is_poi)
-    set_of = located.features.tags.set_of[is_poi]
+    pois = take(located.features, places)
+    set_of = located.features.tags.set_of[places]
     place = numbers(set_of, pa.int64())
     by_tags = {name: column.take(place) for name, column in told.columns.items()}
     version = numbers(pois.version.astype(np.int32), pa.int32(), missing=pois.version == 0)
@@ -156,9 +176,9 @@ def _rows(located: Located, is_poi: BoolArray, told: _Told) -> pa.Table:
         "names": by_tags["names"],
         "tags": by_tags["tags"],
         "geometry": geometry,
-        "lon": numbers(located.lon[is_poi], pa.float64()),
-        "lat": numbers(located.lat[is_poi], pa.float64()),
-        "point_source": texts(located.point_source[is_poi].tolist()),
+        "lon": numbers(located.lon[places], pa.float64()),
+        "lat": numbers(located.lat[places], pa.float64()),
+        "point_source": texts(located.point_source[places].tolist()),
         "geom_quality": texts(pois.geom_quality.tolist()),
         # Square decimetres are finer than any survey; more digits would only differ by machine.
         "area_m2": numbers(np.round(area, 2), pa.float64(), missing=np.isnan(area)),
@@ -200,11 +220,39 @@ class _Told:
     has_unparsed_contacts: BoolArray
     is_transliterated: BoolArray
 
+    @classmethod
+    def joined(cls, parts: Sequence[_Told]) -> _Told:
+        """Put what several lists of sets tell after one another."""
+        import pyarrow as pa
+
+        flags = {
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in cls.__dataclass_fields__
+            if name != "columns"
+        }
+        columns = {
+            name: pa.concat_arrays([part.columns[name] for part in parts])
+            for name in parts[0].columns
+        }
+        return cls(columns, **flags)
+
 
 def _told_by(
     sets: Sequence[Mapping[str, str]], *, namer: Namer, country: str, taxonomy: Taxonomy
 ) -> _Told:
-    """Work out once what follows from equal tags."""
+    """Work out once what follows from equal tags, on several cores where these are many."""
+    processes = cores(len(sets), worth=_SETS_WORTH_FORKING)
+    parts = on_each(
+        lambda span: _told_by_some(sets[span], namer=namer, country=country, taxonomy=taxonomy),
+        spans(len(sets), processes=processes),
+        processes=processes,
+    )
+    return _Told.joined(parts)
+
+
+def _told_by_some(
+    sets: Sequence[Mapping[str, str]], *, namer: Namer, country: str, taxonomy: Taxonomy
+) -> _Told:
     classes = [taxonomy.classify(tags) for tags in sets]
     names = [namer.display_name(tags) for tags in sets]
     contact = [contacts(tags, country=country) for tags in sets]

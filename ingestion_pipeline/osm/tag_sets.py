@@ -64,8 +64,12 @@ class TagSets(Sequence[dict[str, str]]):
 
     def take(self, rows: npt.NDArray[Any]) -> TagSets:
         """Give the objects at `rows` (integers, or a mask), in that order, and their sets alone."""
-        used, index = np.unique(self.set_of[rows], return_inverse=True)
-        return TagSets([self.sets[each] for each in used.tolist()], index.astype(np.int64))
+        set_of = self.set_of[rows]
+        is_used = np.zeros(len(self.sets), dtype=np.bool_)
+        is_used[set_of] = True
+        used = np.flatnonzero(is_used)
+        index = np.cumsum(is_used) - 1
+        return TagSets([self.sets[each] for each in used.tolist()], index[set_of])
 
     def __len__(self) -> int:
         """Give N."""
