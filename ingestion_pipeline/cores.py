@@ -14,6 +14,7 @@ no server, and logs nothing.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -91,6 +92,9 @@ def on_each(
     """
     several = min(processes, len(parts))
     helpers: list[_Helper] = []
+    collects = gc.isenabled()
+    # What is computed has no cycles, and the collector would look through all of it many times.
+    gc.disable()
     try:
         for first in range(1, several):
             helpers.append(_Helper.started(function, parts[first::several]))  # noqa: PERF401 - end
@@ -102,6 +106,8 @@ def on_each(
     finally:
         for helper in helpers:
             helper.end()
+        if collects:
+            gc.enable()
 
 
 class _Helper(NamedTuple):
@@ -122,7 +128,10 @@ class _Helper(NamedTuple):
 
     def results(self) -> list[Any]:
         try:
-            is_good, given = self.answer.recv()
+            number, error = self.answer.recv()
+            if error is not None:
+                raise error
+            return [self.answer.recv() for _ in range(number)]
         except EOFError:
             self.process.join()
             raise ProcessDied(
@@ -130,10 +139,6 @@ class _Helper(NamedTuple):
                 "killed, most likely because the memory was full); free memory, or leave the run "
                 "fewer cores"
             ) from None
-        if not is_good:
-            raise given
-        results: list[Any] = given
-        return results
 
     def end(self) -> None:
         self.process.kill()  # whoever has answered, or is asked no more, has nothing to tidy up
@@ -147,7 +152,10 @@ def _answer(function: Callable[[Part], Any], parts: Sequence[Part], to: Any) -> 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
-        answer: tuple[bool, Any] = (True, [function(part) for part in parts])
+        results = [function(part) for part in parts]
     except Exception as error:  # noqa: BLE001 - the parent raises it
-        answer = (False, error)
-    to.send(answer)
+        to.send((0, error))
+        return
+    to.send((len(results), None))
+    for result in results:  # one by one: the parent holds the bytes of one beside what they give
+        to.send(result)

@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -73,42 +73,50 @@ def row_hashes(columns: Sequence[Iterable[Any]]) -> list[str]:
     return [_hexdigest(ascii(row).encode()) for row in zip(*columns, strict=True)]
 
 
-def table_hashes(rows: pa.Table) -> list[str]:
-    """Hash the rows of a table with two or more columns.
-
-    Returns:
-        For each what `row_hashes` gives, moments being counted in microseconds of UTC.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from ingestion_pipeline.arrow import texts
-
-    between = texts([", "])[0]
-    hashes: list[str] = []
-    for batch in rows.to_batches(max_chunksize=_ROWS_AT_ONCE):
-        joined: Any = pc.binary_join_element_wise(*map(_ascii, batch.columns), between)
-        written = joined.cast(pa.binary()).to_pylist()
-        hashes += (_hexdigest(b"(%b)" % text) for text in written)
-    return hashes
-
-
-def with_content_hash(rows: pa.Table) -> pa.Table:
+def with_content_hash(rows: pa.Table, *, source: Sequence[str] = ()) -> pa.Table:
     """Say of each row what it says: add a hash of every column that a reader sees.
 
     Args:
         rows: Two or more columns of content in the order in which the table of versions has them,
             and what is no content: `source_ref`, `source_hash`, and a `content_hash` that is
             replaced.
+        source: The columns, two or more, that say what upstream said; none if the rows have their
+            `source_hash`.
 
     Returns:
-        The rows with `content_hash`, which is what `table_hashes` gives of their content.
+        The rows with `content_hash`, and `source_hash`: what `row_hashes` gives, moments being
+        counted in microseconds of UTC.
     """
     from ingestion_pipeline.arrow import texts
 
-    content = rows.select([name for name in rows.column_names if name not in _NO_CONTENT])
-    others = rows.select([name for name in rows.column_names if name != "content_hash"])
-    return others.append_column("content_hash", texts(table_hashes(content)))
+    names = [name for name in rows.column_names if name != "content_hash"]
+    content = [name for name in names if name not in _NO_CONTENT]
+    wanted = {"content_hash": content} | ({"source_hash": source} if source else {})
+    hashed = rows.select([name for name in names if name not in wanted])
+    for name, hashes in _hashes(rows, wanted).items():
+        hashed = hashed.append_column(name, texts(hashes))
+    return hashed
+
+
+def _hashes(rows: pa.Table, wanted: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Hash some of a table's columns, and others; each is written out once."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from ingestion_pipeline.arrow import texts
+
+    between = texts([", "])[0]
+    hashes: dict[str, list[str]] = {name: [] for name in wanted}
+    needed = {column for columns in wanted.values() for column in columns}
+    for batch in rows.to_batches(max_chunksize=_ROWS_AT_ONCE):
+        written = {column: _ascii(batch.column(column)) for column in needed}
+        for name, columns in wanted.items():
+            joined: Any = pc.binary_join_element_wise(
+                *(written[column] for column in columns), between
+            )
+            lines = joined.cast(pa.binary()).to_pylist()
+            hashes[name] += (_hexdigest(b"(%b)" % line) for line in lines)
+    return hashes
 
 
 def _hexdigest(text: bytes) -> str:
@@ -124,8 +132,8 @@ def _ascii(column: Any) -> Any:
     if pa.types.is_timestamp(column.type):
         # A moment's repr depends on the time zone library; its number, in one unit, does not.
         column = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-    if pa.types.is_floating(column.type) or pa.types.is_binary(column.type):
-        # Hardly two are equal; 0.0 and -0.0 are, but not in writing.
+    if not pa.types.is_string(column.type):
+        # Hardly two are equal, and it would not pay; 0.0 and -0.0 are, but not in writing.
         return texts(list(map(ascii, column.to_pylist())))
     coded = column.dictionary_encode(null_encoding="encode")
     return texts(list(map(ascii, coded.dictionary.to_pylist()))).take(coded.indices)

@@ -38,7 +38,7 @@ from ingestion_pipeline.osm.rings import HALF_WORLD, eastward, enclosed, plain_a
 from ingestion_pipeline.osm.tag_sets import TagSets
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from pyproj import Transformer
 
@@ -364,13 +364,24 @@ def _ways(members: Sequence[Member]) -> dict[int, FloatArray]:
     Where one of them crosses the antimeridian, all go on beyond 180 degrees together.
     """
     ways = {member.ref: _known(member.xy) for member in members if member.type == "way"}
-    if any((np.abs(np.diff(xy[:, 0])) > HALF_WORLD).any() for xy in ways.values()):
+    # Only what is that wide altogether can have a line that is.
+    if _width(ways.values()) > HALF_WORLD and any(
+        (np.abs(np.diff(xy[:, 0])) > HALF_WORLD).any() for xy in ways.values()
+    ):
         return {ref: np.column_stack([eastward(xy[:, 0]), xy[:, 1]]) for ref, xy in ways.items()}
     return ways
 
 
+def _width(lines: Iterable[FloatArray]) -> float:
+    lon = np.concatenate([np.empty((0, 2)), *lines])[:, 0]
+    return float(np.ptp(lon)) if len(lon) else 0.0
+
+
 def _known(xy: FloatArray | None) -> FloatArray:
-    return np.empty((0, 2)) if xy is None else xy[~np.isnan(xy).any(axis=1)]
+    if xy is None:
+        return np.empty((0, 2))
+    missing = np.isnan(xy)
+    return xy[~missing.any(axis=1)] if missing.any() else xy
 
 
 def relation_area(members: Sequence[Member]) -> Any | None:

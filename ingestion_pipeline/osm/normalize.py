@@ -11,13 +11,13 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ingestion_pipeline.arrow import binaries, numbers, texts
 from ingestion_pipeline.cores import cores, on_each, spans
-from ingestion_pipeline.hashing import canonical_texts, table_hashes, with_content_hash
+from ingestion_pipeline.hashing import canonical_texts, with_content_hash
 from ingestion_pipeline.osm.assemble import areas_m2, take
 from ingestion_pipeline.osm.features import ATTRIBUTION, LICENCE, Features, Rejection
 from ingestion_pipeline.osm.locate import Located, locate
@@ -44,6 +44,9 @@ _WORTH_FORKING = 20_000
 
 _SETS_WORTH_FORKING = 4_000
 """From so many sets of tags on, several processes look at them."""
+
+_SAID = ("osm_version", "tags", "geometry")
+"""What upstream said: the columns of `source_hash`."""
 
 _WIKIDATA = re.compile(r"Q[1-9][0-9]*")
 
@@ -141,7 +144,7 @@ def _table_of(located: Located, rows: npt.NDArray[np.int64], told: _Told) -> pa.
 
     processes = cores(len(rows), worth=_WORTH_FORKING)
     tables = on_each(
-        lambda span: with_content_hash(_rows(located, rows[span], told)),
+        lambda span: with_content_hash(_rows(located, rows[span], told), source=_SAID),
         spans(len(rows), processes=processes),
         processes=processes,
     )
@@ -159,12 +162,10 @@ def _rows(located: Located, places: npt.NDArray[np.int64], told: _Told) -> pa.Ta
     by_tags = {name: column.take(place) for name, column in told.columns.items()}
     version = numbers(pois.version.astype(np.int32), pa.int32(), missing=pois.version == 0)
     geometry = binaries(shapely.to_wkb(pois.geometry, byte_order=1).tolist())
-    said = {"osm_version": version, "tags": by_tags["tags"], "geometry": geometry}
     area = areas_m2(pois.geometry)
     timestamp = pois.timestamp.astype("datetime64[s]")
     columns = {
         "source_ref": texts(pois.source_refs()),
-        "source_hash": texts(table_hashes(_table(said))),
         "osm_type": texts(pois.osm_type.tolist()),
         "osm_id": numbers(pois.osm_id, pa.int64()),
         "osm_version": version,
@@ -190,13 +191,7 @@ def _rows(located: Located, places: npt.NDArray[np.int64], told: _Told) -> pa.Ta
         "licence": texts([LICENCE] * len(pois)),
         "attribution": texts([ATTRIBUTION] * len(pois)),
     }
-    return _table(columns)
-
-
-def _table(columns: Mapping[str, Any]) -> pa.Table:
-    """Make a table; `pyarrow.table` would import pandas."""
-    import pyarrow as pa
-
+    # `pyarrow.table` would import pandas
     return pa.Table.from_arrays(list(columns.values()), names=list(columns))
 
 

@@ -83,6 +83,9 @@ _LARGEST_BLOB = 32 * 1024 * 1024
 _AHEAD = 4
 """How many blocks are decompressed before they are asked for; that runs beside the reading."""
 
+_USUAL_GRANULARITY = 100
+"""Nanodegrees of a unit of a coordinate; those of `Units.positions`."""
+
 _ID, _KEYS, _VALUES, _INFO = 1, 2, 3, 4  # fields of ways, relations and single nodes
 _NODE_LAT, _NODE_LON = 8, 9
 _INFO_VERSION, _INFO_TIMESTAMP = 1, 2
@@ -218,7 +221,7 @@ def _by_arrow(codec: Literal["lz4_raw", "zstd"]) -> Callable[[bytes, int], bytes
 
 
 _CODECS: dict[str, Callable[[bytes, int], bytes]] = {
-    "zlib_data": lambda packed, _: zlib.decompress(packed),
+    "zlib_data": lambda packed, size: zlib.decompress(packed, bufsize=size),
     "lzma_data": lambda packed, _: lzma.decompress(packed),
     "lz4_data": _by_arrow("lz4_raw"),
     "zstd_data": _by_arrow("zstd"),
@@ -285,7 +288,7 @@ class Block:
         """Find what is in a block, without taking it apart."""
         stored = message("PrimitiveBlock").FromString(raw)
         units = Units(
-            stored.granularity if stored.HasField("granularity") else 100,
+            stored.granularity if stored.HasField("granularity") else _USUAL_GRANULARITY,
             stored.date_granularity if stored.HasField("date_granularity") else 1000,
             lat=stored.lat_offset,
             lon=stored.lon_offset,
@@ -321,9 +324,14 @@ class Units(NamedTuple):
 
     def positions(self, lon: Integers, lat: Integers) -> Integers:
         """Give (n, 2) lon and lat in 1e-7 degrees."""
-        return (
-            np.column_stack([self.lon + self.degrees * lon, self.lat + self.degrees * lat]) // 100
-        )
+        both = np.column_stack([lon, lat])
+        if self.degrees != _USUAL_GRANULARITY:
+            both *= self.degrees
+            both += (self.lon, self.lat)
+            both //= _USUAL_GRANULARITY
+        elif self.lon or self.lat:
+            both += (self.lon // _USUAL_GRANULARITY, self.lat // _USUAL_GRANULARITY)
+        return both
 
     def seconds(self, moments: Integers) -> npt.NDArray[np.datetime64]:
         """Give moments as datetime64[s], UTC; the year 1970 where the file does not say."""
