@@ -122,17 +122,18 @@ class Inputs:
         name = f"merge of {len(sources)} extracts" if newest else "Helsinki sample, sorted"
         return _extract(name, path)
 
-    def large(self, pois: int) -> Input:
+    def large(self, pois: int, *, renamed: bool = False) -> Input:
         """Give the merged extract, replicated until it has about so many POIs."""
         source = self.merged()
         copies = max(1, round(pois / source.pois))
         path = self.made(
-            f"x{copies}",
+            f"x{copies}-renamed" if renamed else f"x{copies}",
             ".osm.pbf",
             [digest(source.path), copies],
-            lambda path: replicate.replicate(source.path, path, copies=copies),
+            lambda path: replicate.replicate(source.path, path, copies=copies, renamed=renamed),
         )
-        return Input(f"{source.name} x {copies}", path, source.pois * copies)
+        name = f"{source.name} x {copies}" + (", renamed" if renamed else "")
+        return Input(name, path, source.pois * copies)
 
     def overpass(self, extract: Input) -> tuple[Input, Path]:
         """Give the Overpass answer made of an extract, and its other form for osmnx."""

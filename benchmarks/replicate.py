@@ -4,8 +4,9 @@ Belongs here: writing `.osm.pbf` files. Does not belong here: which ones, and ke
 (`inputs.py`).
 
 A copy has ids of its own (real-sized: as far from the next copy's as OpenStreetMap's ids reach
-today), lies elsewhere, and its names carry its number, so that a large file has as many different
-sets of tags as one of that size has. All else is as mapped: shapes, versions, times, tags.
+today) and lies elsewhere. All else is as mapped: shapes, versions, times, tags. In a renamed file
+the names carry the copy's number, so that it has as many different sets of tags as a real one of
+its size, or more.
 
 Ids and coordinates are delta coded in PBF, so it is enough to change the first of each run of them;
 a file of a million POIs is written in minutes. The format: "PBF Format" of the OSM wiki.
@@ -88,17 +89,18 @@ def merge(sources: Iterable[Path], target: Path) -> None:
         reader.apply(writer, simplify=True)
 
 
-def replicate(source: Path, target: Path, *, copies: int) -> None:
+def replicate(source: Path, target: Path, *, copies: int, renamed: bool) -> None:
     """Write a file `copies` times into one, sorted by type and id.
 
     Args:
         source: A file that `merge` wrote.
         target: Where to.
         copies: How many; the first is the source as it is.
+        renamed: Whether names carry the number of their copy.
     """
     with source.open("rb") as file:
         header, *data = _blobs(file.read())
-    blocks = [_Source.of(_unpacked(content)) for _, content in data]
+    blocks = [_Source.of(_unpacked(content), renamed=renamed) for _, content in data]
     with target.open("wb") as file:
         file.write(_file_block("OSMHeader", header[1]))
         for _, of_a_type in itertools.groupby(blocks, key=lambda block: block.type):
@@ -115,7 +117,7 @@ class _Source:
     Attributes:
         type: What it holds: the name of a field of `PrimitiveGroup`.
         raw: The serialized block.
-        names: Positions of the strings that are names and nothing else.
+        names: Positions of the strings that are to be changed: names and nothing else.
     """
 
     type: str
@@ -123,7 +125,7 @@ class _Source:
     names: Sequence[int]
 
     @classmethod
-    def of(cls, raw: bytes) -> _Source:
+    def of(cls, raw: bytes, *, renamed: bool) -> _Source:
         block = _message("PrimitiveBlock").FromString(raw)
         types = {
             name
@@ -132,7 +134,7 @@ class _Source:
             if (group.HasField(name) if name == "dense" else getattr(group, name))
         }
         assert len(types) == 1, "libosmium writes blocks of one type"
-        return cls(types.pop(), raw, _names(block))
+        return cls(types.pop(), raw, _names(block) if renamed else ())
 
     def copy(self, number: int) -> bytes:
         """Give the block as it stands in a copy."""

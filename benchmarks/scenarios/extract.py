@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 TITLE = "Extract to normalized, classified rows"
 LARGE = (25_000, 100_000, 1_000_000)
+RENAMED = 100_000
 RATIOS = ("wall s", "peak MB")
 
 
@@ -32,6 +33,7 @@ def comparisons(bench: Bench) -> Iterator[Comparison]:
     yield _comparison(bench, merged, _osmnx(bench, merged))
     for pois in LARGE:
         yield _comparison(bench, inputs.large(pois))
+    yield _comparison(bench, inputs.large(RENAMED, renamed=True))
 
 
 def _comparison(bench: Bench, extract: Input, *others: Contender) -> Comparison:

@@ -23,6 +23,7 @@ def comparisons(bench: Bench) -> Iterator[Comparison]:
     if bench.full:
         yield _comparison(bench, bench.inputs.merged())
         yield _comparison(bench, bench.inputs.large(LARGE))
+        yield _comparison(bench, bench.inputs.large(LARGE, renamed=True))
 
 
 def _comparison(bench: Bench, extract: Input) -> Comparison:

@@ -77,7 +77,7 @@ def test_a_merged_file_has_each_object_once_in_its_newest_version(merged: Path) 
 
 
 def test_copies_are_sorted_disjoint_and_refer_to_their_own(merged: Path, tmp_path: Path) -> None:
-    replicate(merged, tmp_path / "x3.osm.pbf", copies=3)
+    replicate(merged, tmp_path / "x3.osm.pbf", copies=3, renamed=True)
     found = objects(tmp_path / "x3.osm.pbf")
     source = objects(merged)
     nodes = [1, 2, 3, 9]
@@ -103,15 +103,25 @@ def test_copies_are_sorted_disjoint_and_refer_to_their_own(merged: Path, tmp_pat
 
 def test_what_is_also_no_name_keeps_its_words_in_a_copy(merged: Path, tmp_path: Path) -> None:
     # A node is called "cafe" here, and "cafe" is what another one is.
-    replicate(merged, tmp_path / "x2.osm.pbf", copies=2)
+    replicate(merged, tmp_path / "x2.osm.pbf", copies=2, renamed=True)
     third = objects(tmp_path / "x2.osm.pbf")[6]
     assert "{'name': 'cafe'}" in third
 
 
 def test_the_same_copies_are_the_same_bytes(merged: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        replicate(merged, tmp_path / name, copies=2)
+        replicate(merged, tmp_path / name, copies=2, renamed=True)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_copies_that_are_not_renamed_have_the_tags_of_the_source(
+    merged: Path, tmp_path: Path
+) -> None:
+    replicate(merged, tmp_path / "x2.osm.pbf", copies=2, renamed=False)
+    found = objects(tmp_path / "x2.osm.pbf")
+    assert found[4] == (
+        f"n{1 + ID_OFFSET} v2 {{'amenity': 'cafe', 'name': 'Sun'}} {1.5 + STEP_EAST:.7f} 2.5000000"
+    )
 
 
 def test_an_answer_made_of_an_extract_is_whole(merged: Path, tmp_path: Path) -> None:
@@ -136,6 +146,7 @@ def test_an_input_is_made_once(merged: Path, tmp_path: Path) -> None:
     assert inputs.large(10).path == large.path
     assert large.path.stat().st_mtime_ns == before
     assert inputs.large(15).path != large.path
+    assert inputs.large(10, renamed=True).path != large.path
 
 
 def test_rows_to_stage_are_all_different_and_change_by_half_a_percent() -> None:
