@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.programs.extract_to_frame import to_frame
-from ingestion_pipeline.osm import overpass_json
-from ingestion_pipeline.osm.assemble import assemble
+from benchmarks.programs.extract_to_frame import WORLD, to_frame
+from ingestion_pipeline.osm import overpass
 
 if TYPE_CHECKING:
     from ingestion_pipeline.osm.normalize import Pois
@@ -20,9 +19,7 @@ if TYPE_CHECKING:
 
 def overpass_to_frame(path: Path) -> Pois:
     """Prove that an answer is whole, read and normalize it."""
-    sections = overpass_json.sections(overpass_json.decode(path.read_bytes()))
-    features, _ = assemble(overpass_json.to_elements(sections))
-    return to_frame(features)
+    return to_frame(overpass.read([path], area=WORLD).features)
 
 
 if __name__ == "__main__":
