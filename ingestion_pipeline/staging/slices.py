@@ -287,10 +287,14 @@ def replace_slices(
         runs.fence(connection, claim)
         _lock_histories(connection, [each.target for each in slices])
         with first_load(connection, table) if is_first else nullcontext():
-            results = {
-                each.target: _replace(connection, each, run_id=claim.run_id, now=now)
-                for each in slices
-            }
+            written = {each.target: _write(connection, each) for each in slices}
+        results = {
+            each.target: SliceResult(
+                **_record(connection, each, run_id=claim.run_id, now=now),
+                written=written[each.target],
+            )
+            for each in slices
+        }
         if is_geopackage(connection) and any(result.written for result in results.values()):
             geopackage.refresh_contents(
                 connection,
@@ -397,14 +401,20 @@ def _succeed(
     runs.succeed(connection, claim, as_of=min(e.as_of for e in evidence), counts=counts, now=now)
 
 
-def _replace(
-    connection: sa.Connection, slice_: SliceInput, *, run_id: str, now: datetime
-) -> SliceResult:
-    """Make one slice equal to its rows."""
+def _write(connection: sa.Connection, slice_: SliceInput) -> int:
+    """Make one slice equal to its rows; tell how many rows of the table were written."""
     target = slice_.target
     following = _following_day(connection, target)
     work = _plan(connection, target, slice_.rows, following)
     _carry_out(connection, target, work, slice_.rows, following)
+    return work.written()
+
+
+def _record(
+    connection: sa.Connection, slice_: SliceInput, *, run_id: str, now: datetime
+) -> dict[str, int]:
+    """Write down what is known of one slice, whose rows are written."""
+    target = slice_.target
     _replace_rejections(connection, target, slice_.rejections)
     counts = _record_day(
         connection,
@@ -415,10 +425,11 @@ def _replace(
         run_id=run_id,
         now=now,
     )
+    following = _following_day(connection, target)
     if following is not None:
         # What the following day added, changed and removed is told against this day now.
         _recount(connection, replace(target, day=following))
-    return SliceResult(**counts, written=work.written())
+    return counts
 
 
 def _require_good_rows(target: Slice, rows: pa.Table) -> None:
@@ -478,6 +489,8 @@ def _plan(connection: sa.Connection, target: Slice, rows: pa.Table, following: d
     if not (changed.num_rows or covering.num_rows):
         return Plan()
     ending = _versions(connection, target, table.c.valid_to == target.day)
+    if following is None and not (covering.num_rows or ending.num_rows):
+        return Plan(insert=positions.to_pylist())  # a city's first day, most often
     work = plan(
         day=target.day,
         following=following,
