@@ -90,7 +90,7 @@ def on_each(
         ProcessDied: A process was killed.
         Exception: What the function raises.
     """
-    several = min(processes, len(parts))
+    several = max(1, min(processes, len(parts)))
     helpers: list[_Helper] = []
     collects = gc.isenabled()
     # What is computed has no cycles, and the collector would look through all of it many times.

@@ -319,12 +319,12 @@ def read_each(
 ) -> Iterator[Reading | OsmError]:
     """Read the selected features of several areas out of an extract, in one pass over the file.
 
-    The blocks are read from the last to the first. So relations come before the ways that they are
-    made of, and ways before their nodes, and of each kind only what is wanted is taken out of the
-    columns of `pbf.py`. (A file that is not sorted by kind, as every provider's is, is passed over
-    once for each kind.)
+    Relations are read before the ways that they are made of, and ways before their nodes, and of
+    each kind only what is wanted is taken out of the columns of `pbf.py`. (A file that is not
+    sorted by kind, as every provider's is, is passed over once for each kind.) Large files are read
+    by several processes.
 
-    Memory: one block, 24 bytes for each node of a wanted way, and about 1 kB for each selected
+    Memory: some blocks, 32 bytes for each node of a wanted way, and about 1 kB for each selected
     object of the file, those outside the areas included.
 
     Args:
@@ -338,6 +338,7 @@ def read_each(
 
     Raises:
         ExtractCorrupt: The file cannot be read to its end.
+        ProcessDied: A process that read a part of it was killed.
     """
     try:
         found = find(path, areas=areas, selection=selection)

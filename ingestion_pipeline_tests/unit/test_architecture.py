@@ -27,6 +27,7 @@ ROOMS = ("osm", "helpers", "lake", "staging", "quality")
 COMMON = {
     "arrow",
     "clock",
+    "cores",
     "errors",
     "hashing",
     "identity",

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 import shapely
 
+from benchmarks.replicate import LAYOUT
 from ingestion_pipeline.datasets import HELPER
 from ingestion_pipeline.osm import pbf
 from ingestion_pipeline.osm.acquire import Area, Bbox
@@ -116,6 +117,49 @@ def test_the_order_of_the_kinds_makes_no_difference(order: str, tmp_path: Path) 
     assert rows(read(write(tmp_path / "other", order=order), area=WORLD)) == usual
 
 
+@pytest.mark.parametrize("together", [[2, 1], [1, 2], [3], [1, 1, 1]])
+def test_kinds_may_share_a_block(together: list[int], tmp_path: Path) -> None:
+    separate = write(tmp_path / "separate")
+    usual = rows(read(separate, area=WORLD))
+    shared = tmp_path / "shared"
+    shared.write_bytes(joined(separate, together))
+
+    assert rows(read(shared, area=WORLD)) == usual
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+def test_a_block_without_objects_is_passed_over(place: int, tmp_path: Path) -> None:
+    file = write(tmp_path / "x")
+    usual = rows(read(file, area=WORLD))
+    blocks = [raw for _, raw in blocks_of(file)]
+    blocks.insert(
+        place, pbf.message("PrimitiveBlock")(stringtable={"s": [b""]}).SerializeToString()
+    )
+    file.write_bytes(with_blocks(file, blocks))
+
+    assert rows(read(file, area=WORLD)) == usual
+
+
+def joined(path: Path, together: list[int]) -> bytes:
+    """Write a file's blocks once more, the first so many as one, and so on."""
+    messages = pbf.message_classes(LAYOUT)
+    blocks = iter([messages["PrimitiveBlock"].FromString(raw) for _, raw in blocks_of(path)])
+    written: list[bytes] = []
+    for number in together:
+        block = next(blocks)
+        for _ in range(number - 1):
+            other, first = next(blocks), len(block.stringtable.s)
+            block.stringtable.s.extend(other.stringtable.s)
+            for group in other.primitivegroup:
+                for item in (*group.ways, *group.relations):
+                    for texts in (item.keys, item.vals, getattr(item, "roles_sid", [])):
+                        texts[:] = [text + first for text in texts]
+            block.primitivegroup.extend(other.primitivegroup)
+        written.append(block.SerializeToString())
+    assert next(blocks, None) is None
+    return with_blocks(path, written)
+
+
 @pytest.mark.parametrize(
     ("field", "compress"),
     [
@@ -138,17 +182,32 @@ def test_the_compression_of_a_file_makes_no_difference(
 
 def recompressed(path: Path, field: str, compress: Callable[[bytes], bytes]) -> bytes:
     """Write a file's blocks once more, with another compression."""
-    data = path.read_bytes()
+    return with_blocks(path, [raw for _, raw in blocks_of(path)], field, compress)
+
+
+def blocks_of(path: Path) -> list[tuple[pbf.Blob, bytes]]:
     file = os.open(path, os.O_RDONLY)
-    blobs = pbf.data_blobs(file)
-    out = data[: blobs[0].offset - header_size(data, blobs[0])]
-    for blob in blobs:
-        raw = pbf.unpacked(file, blob)
+    try:
+        return [(blob, pbf.unpacked(file, blob)) for blob in pbf.data_blobs(file)]
+    finally:
+        os.close(file)
+
+
+def with_blocks(
+    path: Path,
+    blocks: list[bytes],
+    field: str = "zlib_data",
+    compress: Callable[[bytes], bytes] = zlib.compress,
+) -> bytes:
+    """Write a file's header and other blocks."""
+    data = path.read_bytes()
+    first, _ = blocks_of(path)[0]
+    out = data[: first.offset - header_size(data, first)]
+    for raw in blocks:
         message = pbf.message("Blob")(raw_size=len(raw), **{field: compress(raw)})
         head = pbf.message("BlobHeader")(type="OSMData", datasize=message.ByteSize())
         written = head.SerializeToString()
         out += len(written).to_bytes(4, "big") + written + message.SerializeToString()
-    os.close(file)
     return out
 
 

@@ -1,0 +1,146 @@
+"""Work that is parted among processes comes back whole, and nothing is left of them."""
+
+import gc
+import os
+import signal
+from collections.abc import Iterator
+from multiprocessing import get_context
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ingestion_pipeline import cores
+from ingestion_pipeline.cores import ProcessDied, on_each, spans
+from ingestion_pipeline.osm.acquire import Area, Bbox
+from ingestion_pipeline.osm.boundary import BboxBoundary
+from ingestion_pipeline.osm.errors import BoundaryBroken
+from ingestion_pipeline.osm.extract import read
+from ingestion_pipeline.osm.normalize import Pois, normalize
+from ingestion_pipeline.osm.taxonomy import Taxonomy
+
+CENTRE = Area(Bbox(24.93, 60.16, 24.96, 60.18), None)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    yield
+    assert psutil.Process().children() == []
+    assert gc.isenabled()
+
+
+def test_results_come_in_the_order_of_the_parts_from_all_processes() -> None:
+    results = on_each(lambda part: (part, os.getpid()), list("abcdefg"), processes=3)
+
+    assert [part for part, _ in results] == list("abcdefg")
+    pids = [pid for _, pid in results]
+    assert pids[0] == os.getpid()
+    assert len(set(pids)) == 3
+    assert pids[:3] * 2 == pids[:6]
+
+
+def test_one_process_is_this_one() -> None:
+    assert set(on_each(lambda _: os.getpid(), [1, 2, 3], processes=1)) == {os.getpid()}
+    assert on_each(lambda _: os.getpid(), [], processes=2) == []
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_an_error_comes_back_as_it_is(failing: int) -> None:
+    def work(part: int) -> int:
+        if part == failing:
+            raise BoundaryBroken("relation/1 does not close; repair it")
+        return part
+
+    with pytest.raises(BoundaryBroken, match="relation/1 does not close; repair it"):
+        on_each(work, [0, 1], processes=2)
+
+
+def test_a_process_that_is_killed_is_told() -> None:
+    def work(part: int) -> int:
+        if part:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return part
+
+    with pytest.raises(ProcessDied, match=r"ended with -9 .*free memory") as caught:
+        on_each(work, [0, 1], processes=2)
+    assert caught.value.should_retry
+
+
+def test_what_interrupts_this_process_is_its_own_matter() -> None:
+    """Ctrl-C goes to all processes of a terminal; the others end with this one and say nothing."""
+
+    def work(part: int) -> int:
+        os.kill(os.getpid(), signal.SIGINT)
+        return part
+
+    with pytest.raises(KeyboardInterrupt):
+        on_each(work, [0, 1], processes=2)
+
+
+def test_little_work_stays_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(3)))
+
+    assert cores.cores(99, worth=100) == 1
+    assert cores.cores(100, worth=100) == 3
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
+    assert cores.cores(100, worth=100) == cores.MOST
+
+
+def _cores_of_a_daemon() -> int:
+    context = get_context("fork")
+    theirs, ours = context.Pipe()
+    daemon = context.Process(target=lambda: theirs.send(cores.cores()), daemon=True)
+    daemon.start()
+    daemon.join()
+    number: int = ours.recv()
+    return number
+
+
+def test_a_process_that_may_have_no_children_works_alone() -> None:
+    assert _cores_of_a_daemon() == 1
+
+
+@pytest.mark.parametrize(("number", "processes"), [(0, 1), (0, 3), (5, 1), (5, 3), (1000, 2)])
+def test_spans_cover_everything_once(number: int, processes: int) -> None:
+    parts = spans(number, processes=processes)
+
+    assert [place for part in parts for place in range(number)[part]] == list(range(number))
+    assert len(parts) == (1 if processes == 1 else 4 * processes)
+
+
+def _pois(path: Path) -> Pois:
+    return normalize(
+        read(path, area=CENTRE).features,
+        boundary=BboxBoundary(CENTRE.bbox),
+        languages=["fi", "sv", "en"],
+        local_language="fi",
+        country="FI",
+        taxonomy=Taxonomy.load(),
+    )
+
+
+def test_the_sample_is_the_same_on_any_number_of_cores(
+    helsinki_pbf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forked: list[int] = []
+
+    def on_several(_: int, *, worth: int) -> int:
+        forked.append(worth)
+        return 3
+
+    for module in ("find", "assemble", "normalize"):
+        monkeypatch.setattr(f"ingestion_pipeline.osm.{module}.cores", lambda *_, **__: 1)
+    alone = _pois(helsinki_pbf)
+    for module in ("find", "assemble", "normalize"):
+        monkeypatch.setattr(f"ingestion_pipeline.osm.{module}.cores", on_several)
+    together = _pois(helsinki_pbf)
+
+    assert len(forked) == 6  # three kinds of blocks, relations, sets of tags, rows
+    assert together.table.num_rows > 1000
+    assert together.table.equals(alone.table)
+    assert together.rejections == alone.rejections
+    assert (together.outside, together.generic, together.transliterated_names) == (
+        alone.outside,
+        alone.generic,
+        alone.transliterated_names,
+    )
