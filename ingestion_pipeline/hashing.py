@@ -81,7 +81,7 @@ def with_content_hash(rows: pa.Table, *, source: Sequence[str] = ()) -> pa.Table
             and what is no content: `source_ref`, `source_hash`, and a `content_hash` that is
             replaced.
         source: The columns, two or more, that say what upstream said; none if the rows have their
-            `source_hash`.
+            `source_hash`. It becomes the second column.
 
     Returns:
         The rows with `content_hash`, and `source_hash`: what `row_hashes` gives, moments being
@@ -93,9 +93,10 @@ def with_content_hash(rows: pa.Table, *, source: Sequence[str] = ()) -> pa.Table
     content = [name for name in names if name not in _NO_CONTENT]
     wanted = {"content_hash": content} | ({"source_hash": source} if source else {})
     hashed = rows.select([name for name in names if name not in wanted])
-    for name, hashes in _hashes(rows, wanted).items():
-        hashed = hashed.append_column(name, texts(hashes))
-    return hashed
+    hashes = {name: texts(each) for name, each in _hashes(rows, wanted).items()}
+    if source:
+        hashed = hashed.add_column(1, "source_hash", hashes["source_hash"])
+    return hashed.append_column("content_hash", hashes["content_hash"])
 
 
 def _hashes(rows: pa.Table, wanted: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ingestion_pipeline.arrow import numbers, texts
 from ingestion_pipeline.staging.database import is_geopackage
 from ingestion_pipeline.staging.geometry import (
     ArrowColumn,
@@ -140,6 +139,8 @@ def _fetched(kind: type[Any], values: Sequence[Any]) -> ArrowColumn:
     """Give one column; dates are dates, or days since 1970."""
     import numpy as np
     import pyarrow as pa
+
+    from ingestion_pipeline.arrow import numbers, texts
 
     if kind is str:
         return texts(values)
