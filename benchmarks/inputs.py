@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import osmium
 import pyarrow.parquet as pq
@@ -161,9 +161,9 @@ class Inputs:
         return Input(f"rows of {source.name}", path, number)
 
     def xml(self, extract: Input) -> Path:
-        """Give an extract as OSM XML."""
+        """Give an extract as OSM XML, for osmnx."""
         return self.made(
-            "extract", ".osm", [digest(extract.path)], lambda path: _copy(extract, path)
+            "extract-osmnx", ".osm", [digest(extract.path)], lambda path: _copy(extract, path)
         )
 
     def made(
@@ -192,6 +192,11 @@ def _extract(name: str, path: Path) -> Input:
 
 
 def _copy(extract: Input, path: Path) -> None:
+    """Write an extract without the ways that it has not all nodes of: osmnx fails of them."""
+    locations = osmium.NodeLocationsForWays(osmium.index.create_map("sparse_mem_array"))
+    locations.ignore_errors()
+    objects: Any = osmium.FileProcessor(str(extract.path)).with_filter(locations)
     with osmium.SimpleWriter(str(path)) as writer:
-        for item in osmium.FileProcessor(str(extract.path)):
-            writer.add(item)
+        for item in objects:
+            if not item.is_way() or all(node.location.valid() for node in item.nodes):
+                writer.add(item)
