@@ -34,8 +34,8 @@ Result = TypeVar("Result")
 MOST = 4
 """More processes gain little: what remains to be done by one of them takes the most time then."""
 
-
 _SPANS_EACH = 4
+"""Of how many spans each process gets, so that all have about the same to do."""
 
 
 class ProcessDied(IngestionError):
@@ -45,7 +45,7 @@ class ProcessDied(IngestionError):
     should_retry = True
 
 
-def cores(work: int = 1, *, worth: int = 0) -> int:
+def cores(work: int, *, worth: int) -> int:
     """Tell on how many cores something is to be done: those of this process, up to `MOST`.
 
     `taskset`, and `CPUAffinity=` of systemd, limit them. One where processes are not safely forked

@@ -68,11 +68,9 @@ def first_load(connection: sa.Connection, table: sa.Table) -> Iterator[None]:
     if not is_empty(connection, table):
         yield
         return
-    connection.execute(sa.schema.DropConstraint(table.primary_key))
     for index in indexes:
         connection.execute(sa.schema.DropIndex(index))
     yield
-    connection.execute(sa.schema.AddConstraint(table.primary_key))
     for index in indexes:
         connection.execute(sa.schema.CreateIndex(index))
 
