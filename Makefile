@@ -71,7 +71,7 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.bench: $(VENV)/.dev
 	@echo 'installing the tools to compare with into $(VENV) ...'
-	@$(call install,.[dev,bench])
+	@$(call install,.[bench])
 	@touch $@
 
 $(VENV)/bin/python:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -106,6 +108,21 @@ def test_what_is_also_no_name_keeps_its_words_in_a_copy(merged: Path, tmp_path: 
     replicate(merged, tmp_path / "x2.osm.pbf", copies=2, renamed=True)
     third = objects(tmp_path / "x2.osm.pbf")[6]
     assert "{'name': 'cafe'}" in third
+
+
+@pytest.mark.parametrize("extra", ["demo", "dev", "bench"])
+def test_make_installs_each_extra_by_its_whole_name(extra: str) -> None:
+    """A comma would part the arguments of make's own function."""
+    target = {"demo": ".venv/.run", "dev": ".venv/.dev", "bench": ".venv/.bench"}[extra]
+    plan = subprocess.run(
+        ["make", "--dry-run", "--always-make", target],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},  # not what a make around these tests was told
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert plan.stdout.count(f"--editable '.[{extra}]'") == 2  # uv, or pip
 
 
 def test_the_same_copies_are_the_same_bytes(merged: Path, tmp_path: Path) -> None:
