@@ -29,7 +29,6 @@ from ingestion_pipeline.osm.wanted import (
     TagTable,
     Taken,
     Wanted,
-    distinct,
     reach,
 )
 
@@ -177,11 +176,11 @@ class _Search:
             if of == kind
         ]
         if kind == "way":
-            self._wanted.member_ways = distinct(np.array(members, dtype=np.int64))
+            self._wanted.member_ways = pbf.distinct(np.array(members, dtype=np.int64))
         elif kind == "node":
             refs = [line.refs for line in self._all["way"].lines]
             self._wanted.want_nodes(
-                distinct(np.concatenate([np.array(members, dtype=np.int64), *refs]))
+                pbf.distinct(np.concatenate([np.array(members, dtype=np.int64), *refs]))
             )
 
     def result(self) -> Found:

@@ -140,6 +140,14 @@ def test_a_block_without_objects_is_passed_over(place: int, tmp_path: Path) -> N
     assert rows(read(file, area=WORLD)) == usual
 
 
+def test_a_field_that_is_not_known_is_passed_over_whatever_its_number() -> None:
+    tag = (1 << 40) << 3  # damage may write any; it must not be taken for a size
+    number = [tag >> shift & 127 | 128 for shift in range(0, 42, 7)] + [tag >> 42]
+    messages = pbf.Messages([bytes([8, 5, *number, 1]), bytes([8, 6])], pbf.Units(100, 1000, 0, 0))
+
+    assert messages.id.tolist() == [5, 6]
+
+
 def joined(path: Path, together: list[int]) -> bytes:
     """Write a file's blocks once more, the first so many as one, and so on."""
     messages = pbf.message_classes(LAYOUT)
