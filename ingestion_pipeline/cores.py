@@ -1,7 +1,7 @@
 """Work on several cores: the same function, each part of its input in a process of its own.
 
 Belongs here: how the processes come and go. Does not belong here: what can be parted
-(`osm/find.py`, `osm/normalize.py`).
+(`osm/find.py`, `osm/assemble.py`, `osm/normalize.py`).
 
 The processes are forked in the middle of the work. So they have all that was read up to then
 without a copy being made, import nothing, and give back only what they found. Threads would not
@@ -91,34 +91,40 @@ def on_each(
         Exception: What the function raises.
     """
     several = max(1, min(processes, len(parts)))
-    helpers: list[_Helper] = []
+    forks: list[_Fork] = []
     collects = gc.isenabled()
     # What is computed has no cycles, and the collector would look through all of it many times.
     gc.disable()
     try:
         for first in range(1, several):
-            helpers.append(_Helper.started(function, parts[first::several]))  # noqa: PERF401 - end
+            forks.append(_Fork.started(function, parts[first::several]))  # noqa: PERF401 - end
         results: list[Any] = [None] * len(parts)
         results[::several] = [function(part) for part in parts[::several]]
-        for first, helper in enumerate(helpers, start=1):
-            results[first::several] = helper.results()
+        for first, fork in enumerate(forks, start=1):
+            results[first::several] = fork.results()
         return results
     finally:
-        for helper in helpers:
-            helper.end()
+        for fork in forks:
+            fork.end()
         if collects:
             gc.enable()
 
 
-class _Helper(NamedTuple):
+def on_spans(function: Callable[[slice], Result], number: int, *, worth: int) -> list[Result]:
+    """Call a function with spans that cover `number` items; see `spans`, `cores` and `on_each`."""
+    processes = cores(number, worth=worth)
+    return on_each(function, spans(number, processes=processes), processes=processes)
+
+
+class _Fork(NamedTuple):
     process: Any
     answer: Any
 
     @classmethod
-    def started(cls, function: Callable[[Any], Any], parts: Sequence[Any]) -> _Helper:
-        forks = get_context("fork")
-        answer, its_end = forks.Pipe(duplex=False)
-        process = forks.Process(target=_answer, args=(function, parts, its_end), daemon=True)
+    def started(cls, function: Callable[[Any], Any], parts: Sequence[Any]) -> _Fork:
+        context = get_context("fork")
+        answer, its_end = context.Pipe(duplex=False)
+        process = context.Process(target=_answer, args=(function, parts, its_end), daemon=True)
         with warnings.catch_warnings():
             # From Python 3.12 on it warns of other threads; the head of this module tells.
             warnings.simplefilter("ignore", DeprecationWarning)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingestion_pipeline.arrow import binaries, numbers, texts
-from ingestion_pipeline.cores import cores, on_each, spans
+from ingestion_pipeline.cores import on_spans
 from ingestion_pipeline.hashing import canonical_texts, with_content_hash
 from ingestion_pipeline.osm.assemble import areas_m2, take
 from ingestion_pipeline.osm.features import ATTRIBUTION, LICENCE, Features, Rejection
@@ -142,11 +142,10 @@ def _table_of(located: Located, rows: npt.NDArray[np.int64], told: _Told) -> pa.
     """Make the rows of those features that are POIs, on several cores where they are many."""
     import pyarrow as pa
 
-    processes = cores(len(rows), worth=_WORTH_FORKING)
-    tables = on_each(
+    tables = on_spans(
         lambda span: with_content_hash(_rows(located, rows[span], told), source=_SAID),
-        spans(len(rows), processes=processes),
-        processes=processes,
+        len(rows),
+        worth=_WORTH_FORKING,
     )
     return pa.concat_tables(tables)
 
@@ -236,11 +235,10 @@ def _told_by(
     sets: Sequence[Mapping[str, str]], *, namer: Namer, country: str, taxonomy: Taxonomy
 ) -> _Told:
     """Work out once what follows from equal tags, on several cores where these are many."""
-    processes = cores(len(sets), worth=_SETS_WORTH_FORKING)
-    parts = on_each(
+    parts = on_spans(
         lambda span: _told_by_some(sets[span], namer=namer, country=country, taxonomy=taxonomy),
-        spans(len(sets), processes=processes),
-        processes=processes,
+        len(sets),
+        worth=_SETS_WORTH_FORKING,
     )
     return _Told.joined(parts)
 

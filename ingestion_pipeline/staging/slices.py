@@ -287,10 +287,13 @@ def replace_slices(
         runs.fence(connection, claim)
         _lock_histories(connection, [each.target for each in slices])
         with first_load(connection, table) if is_first else nullcontext():
-            written = {each.target: _write(connection, each) for each in slices}
+            following = {each.target: _following_day(connection, each.target) for each in slices}
+            written = {
+                each.target: _write(connection, each, following[each.target]) for each in slices
+            }
         results = {
             each.target: SliceResult(
-                **_record(connection, each, run_id=claim.run_id, now=now),
+                **_record(connection, each, following[each.target], run_id=claim.run_id, now=now),
                 written=written[each.target],
             )
             for each in slices
@@ -401,17 +404,21 @@ def _succeed(
     runs.succeed(connection, claim, as_of=min(e.as_of for e in evidence), counts=counts, now=now)
 
 
-def _write(connection: sa.Connection, slice_: SliceInput) -> int:
+def _write(connection: sa.Connection, slice_: SliceInput, following: date | None) -> int:
     """Make one slice equal to its rows; tell how many rows of the table were written."""
     target = slice_.target
-    following = _following_day(connection, target)
     work = _plan(connection, target, slice_.rows, following)
     _carry_out(connection, target, work, slice_.rows, following)
     return work.written()
 
 
 def _record(
-    connection: sa.Connection, slice_: SliceInput, *, run_id: str, now: datetime
+    connection: sa.Connection,
+    slice_: SliceInput,
+    following: date | None,
+    *,
+    run_id: str,
+    now: datetime,
 ) -> dict[str, int]:
     """Write down what is known of one slice, whose rows are written."""
     target = slice_.target
@@ -425,7 +432,6 @@ def _record(
         run_id=run_id,
         now=now,
     )
-    following = _following_day(connection, target)
     if following is not None:
         # What the following day added, changed and removed is told against this day now.
         _recount(connection, replace(target, day=following))

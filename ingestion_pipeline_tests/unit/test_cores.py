@@ -129,11 +129,11 @@ def test_the_sample_is_the_same_on_any_number_of_cores(
         forked.append(worth)
         return 3
 
-    for module in ("find", "assemble", "normalize"):
-        monkeypatch.setattr(f"ingestion_pipeline.osm.{module}.cores", lambda *_, **__: 1)
+    for module in ("osm.find", "osm.assemble", "cores"):
+        monkeypatch.setattr(f"ingestion_pipeline.{module}.cores", lambda *_, **__: 1)
     alone = _pois(helsinki_pbf)
-    for module in ("find", "assemble", "normalize"):
-        monkeypatch.setattr(f"ingestion_pipeline.osm.{module}.cores", on_several)
+    for module in ("osm.find", "osm.assemble", "cores"):
+        monkeypatch.setattr(f"ingestion_pipeline.{module}.cores", on_several)
     together = _pois(helsinki_pbf)
 
     assert len(forked) == 6  # three kinds of blocks, relations, sets of tags, rows
