@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from datetime import time as local_time
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +43,9 @@ AN_HOUR_OF_THE_MORNING = 4
 BEFORE_THE_TICK = timedelta(minutes=2)
 """Until then the platform must have started."""
 
+HELPERS_ARE_OVER = timedelta(minutes=15)
+"""So long before the moment, which is before the platform starts: no run of theirs mixes in."""
+
 OF_THE_ROUNDS = timedelta(minutes=6)
 """In this time they come to an end, on one UTC day."""
 
@@ -75,15 +77,21 @@ def moment_of_the_tick() -> datetime:
 
 
 def towns_due_at(moment: datetime) -> list[dict[str, Any]]:
-    """Invent towns whose daily schedules all tick in one minute.
+    """Invent towns whose daily schedules all tick in one minute, their helpers' long before.
 
-    A town's minute follows from its slug; what the hour is at the moment, from its time zone.
+    A town's minutes follow from its slug; what the hour is at the moment, from its time zone.
     """
     ahead = (AN_HOUR_OF_THE_MORNING - moment.hour + 11) % 24 - 11
     zone = f"Etc/GMT{-ahead:+d}"
-    wanted = local_time(AN_HOUR_OF_THE_MORNING, moment.minute)
+    tick = moment.replace(hour=AN_HOUR_OF_THE_MORNING)
+    helpers_until = (tick - HELPERS_ARE_OVER).time()
     slugs = (f"round-{number}" for number in count())
-    due = (slug for slug in slugs if local_time_of("osm_import", slug) == wanted)
+    due = (
+        slug
+        for slug in slugs
+        if local_time_of("osm_import", slug) == tick.time()
+        and local_time_of("helpers_import", slug) < helpers_until
+    )
     return [
         town(number, slug=slug, timezone=zone, osm_source="overpass")
         for number, slug in enumerate(islice(due, ROUNDS))
