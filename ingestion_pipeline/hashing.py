@@ -1,7 +1,7 @@
 """The one canonical form of values and rows: what tells whether something changed.
 
-Belongs here: the way from a value to its canonical text, and from a row to its hash. Does not
-belong here: which columns are hashed for what upstream said (`osm/normalize.py`, `helpers/`).
+Belongs here: the way from a value to its canonical text, and from a row to its hashes. Does not
+belong here: what rows are made of (`osm/normalize.py`, `helpers/`), and comparing (`staging/`).
 """
 
 from __future__ import annotations
@@ -13,15 +13,22 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     import pyarrow as pa
 
 _ROWS_AT_ONCE = 2_048
-"""How many rows are written out as text at a time: some MB."""
+"""How many rows are written out at a time: some MB."""
+
+_BETWEEN = b"\xff"
+_NOTHING = b"\xfe"
+"""Two bytes that UTF-8 never has: so values cannot run into each other, nor look like none."""
 
 _NO_CONTENT = ("source_ref", "source_hash", "content_hash")
 """Columns of rows that a reader does not see: which feature it is, and what may have changed."""
+
+_SAID = ("osm_version", "tags", "geometry")
+"""Columns that hold what upstream said, and nothing of what our rules make of it."""
 
 DIGEST_BYTES = 16
 """128 bits: among a billion versions the chance of one collision is below 1e-20."""
@@ -46,7 +53,12 @@ def canonical_texts(values: Iterable[Any]) -> list[str]:
 
 def digest(value: Any) -> str:
     """Give the hexadecimal BLAKE2b digest, of 128 bits, of a JSON value."""
-    return blake2b(canonical_json(value).encode(), digest_size=DIGEST_BYTES).hexdigest()
+    return digest_of_bytes(canonical_json(value).encode())
+
+
+def digest_of_bytes(data: bytes) -> str:
+    """Give the hexadecimal BLAKE2b digest, of 128 bits, of some bytes."""
+    return blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
 
 
 @cache
@@ -59,82 +71,67 @@ def code_digest(package: str) -> str:
     return hashed.hexdigest()
 
 
-def row_hashes(columns: Sequence[Iterable[Any]]) -> list[str]:
-    """Hash rows that are given column by column.
+def row_hashes(rows: pa.Table) -> list[str]:
+    """Hash rows by all their columns.
+
+    What is hashed of a row are its values in the columns' order, a byte 0xFF between two of them,
+    and a byte 0xFE where there is none. A text is its UTF-8; an integer is its decimal digits; a
+    float is the integer that has its 64 bits; a moment is the integer of its microseconds of UTC;
+    bytes come behind their number and a byte 0xFF. That is the same on every machine and in every
+    release of a library.
 
     Args:
-        columns: C columns of N plain values each (None, bool, int, float, str, bytes, dates):
-            values whose `ascii` is the same on every machine and in every Python.
+        rows: N rows in columns of strings, bytes, integers, doubles and timestamps.
 
     Returns:
         N hexadecimal BLAKE2b digests of 128 bits.
     """
-    # Not `repr`: it escapes what the Unicode of this Python does not know yet as printable.
-    return [_hexdigest(ascii(row).encode()) for row in zip(*columns, strict=True)]
+    import pyarrow.compute as pc
+
+    from ingestion_pipeline.arrow import binaries
+
+    (between,) = binaries([_BETWEEN])  # Arrow's own way to a scalar imports pandas
+    join: Any = pc.binary_join_element_wise  # whose stubs know of texts only
+    hashes: list[str] = []
+    for batch in rows.to_batches(max_chunksize=_ROWS_AT_ONCE):
+        written = [part for column in batch.columns for part in _written(column)]
+        joined = join(*written, between, null_handling="replace", null_replacement=_NOTHING)
+        hashes += map(digest_of_bytes, joined.to_pylist())
+    return hashes
 
 
-def with_content_hash(rows: pa.Table, *, source: Sequence[str] = ()) -> pa.Table:
-    """Say of each row what it says: add a hash of every column that a reader sees.
+def _written(column: Any) -> Sequence[Any]:
+    """Write a column as one or two columns of bytes; see `row_hashes`."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    if pa.types.is_binary(kind):
+        return *_written(pc.binary_length(column)), column
+    if pa.types.is_timestamp(kind):
+        column = column.cast(pa.timestamp("us", "UTC")).view(pa.int64())
+    elif pa.types.is_floating(kind):
+        column = column.view(pa.int64())
+    return [column.cast(pa.string()).cast(pa.binary())]
+
+
+def with_source_hash(rows: pa.Table) -> pa.Table:
+    """Add a hash of what upstream said: `osm_version`, `tags` and `geometry`; as second column."""
+    from ingestion_pipeline.arrow import texts
+
+    return rows.add_column(1, "source_hash", texts(row_hashes(rows.select(_SAID))))
+
+
+def with_content_hash(rows: pa.Table) -> pa.Table:
+    """Add a hash of every column that a reader sees, as the last column.
 
     Args:
-        rows: Two or more columns of content in the order in which the table of versions has them,
-            and what is no content: `source_ref`, `source_hash`, and a `content_hash` that is
-            replaced.
-        source: The columns, two or more, that say what upstream said; none if the rows have their
-            `source_hash`. It becomes the second column.
-
-    Returns:
-        The rows with `content_hash`, and `source_hash`: what `row_hashes` gives, moments being
-        counted in microseconds of UTC.
+        rows: Columns of content in the order in which the table of versions has them, and what is
+            no content: `source_ref`, `source_hash`, and a `content_hash` that is replaced.
     """
     from ingestion_pipeline.arrow import texts
 
     names = [name for name in rows.column_names if name != "content_hash"]
     content = [name for name in names if name not in _NO_CONTENT]
-    wanted = {"content_hash": content} | ({"source_hash": source} if source else {})
-    hashed = rows.select([name for name in names if name not in wanted])
-    hashes = {name: texts(each) for name, each in _hashes(rows, wanted).items()}
-    if source:
-        hashed = hashed.add_column(1, "source_hash", hashes["source_hash"])
-    return hashed.append_column("content_hash", hashes["content_hash"])
-
-
-def _hashes(rows: pa.Table, wanted: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Hash some of a table's columns, and others; each is written out once."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from ingestion_pipeline.arrow import texts
-
-    between = texts([", "])[0]
-    hashes: dict[str, list[str]] = {name: [] for name in wanted}
-    needed = {column for columns in wanted.values() for column in columns}
-    for batch in rows.to_batches(max_chunksize=_ROWS_AT_ONCE):
-        written = {column: _ascii(batch.column(column)) for column in needed}
-        for name, columns in wanted.items():
-            joined: Any = pc.binary_join_element_wise(
-                *(written[column] for column in columns), between
-            )
-            lines = joined.cast(pa.binary()).to_pylist()
-            hashes[name] += (_hexdigest(b"(%b)" % line) for line in lines)
-    return hashes
-
-
-def _hexdigest(text: bytes) -> str:
-    return blake2b(text, digest_size=DIGEST_BYTES).hexdigest()
-
-
-def _ascii(column: Any) -> Any:
-    """Write values as `ascii` does, a text that occurs often only once."""
-    import pyarrow as pa
-
-    from ingestion_pipeline.arrow import texts
-
-    if pa.types.is_timestamp(column.type):
-        # A moment's repr depends on the time zone library; its number, in one unit, does not.
-        column = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-    if not pa.types.is_string(column.type):
-        # Hardly two are equal, and it would not pay; 0.0 and -0.0 are, but not in writing.
-        return texts(list(map(ascii, column.to_pylist())))
-    coded = column.dictionary_encode(null_encoding="encode")
-    return texts(list(map(ascii, coded.dictionary.to_pylist()))).take(coded.indices)
+    hashes = texts(row_hashes(rows.select(content)))
+    return rows.select(names).append_column("content_hash", hashes)

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, get_args
 
-from ingestion_pipeline.hashing import canonical_json, row_hashes, with_content_hash
+from ingestion_pipeline.hashing import canonical_json, with_content_hash, with_source_hash
 from ingestion_pipeline.helpers.kinds import KINDS, Kind
 from ingestion_pipeline.helpers.vocabulary import (
     RESTRICTIONS,
@@ -165,9 +165,6 @@ def derive(
     columns = [_said(*each) for each in zip(tags, kinds, derived_from, strict=True)]
     raw_hours = [_opening_hours(*each) for each in zip(tags, kinds, derived_from, strict=True)]
     hours = [None if raw is None else normalized_hours(raw) for raw in raw_hours]
-    geometry = _at(objects.geometry, position)
-    versions = _at(objects.osm_version, position)
-    tags_text = [canonical_json(each) for each in tags]
     display = [namer.display_name(each) for each in tags]
     text = pa.string()
     table = pa.table(
@@ -175,7 +172,6 @@ def derive(
             "source_ref": pa.array(
                 [f"{ref}#{kind.name}" for ref, kind in zip(parents, kinds, strict=True)], text
             ),
-            "source_hash": pa.array(row_hashes([versions, tags_text, geometry]), text),
             "kind": pa.array([kind.name for kind in kinds], text),
             "parent_ref": pa.array(
                 [
@@ -187,15 +183,15 @@ def derive(
             "derived_from": pa.array(derived_from, text),
             "osm_type": pa.array(_at(objects.osm_type, position), text),
             "osm_id": pa.array(_at(objects.osm_id, position), pa.int64()),
-            "osm_version": pa.array(versions, pa.int32()),
+            "osm_version": pa.array(_at(objects.osm_version, position), pa.int32()),
             "osm_timestamp": pa.array(
                 _at(objects.osm_timestamp, position), pa.timestamp("s", "UTC")
             ),
             "name": pa.array([name for name, _ in display], text),
             "name_source": pa.array([key for _, key in display], text),
             "names": pa.array([canonical_json(names_by_language(each)) for each in tags], text),
-            "tags": pa.array(tags_text, text),
-            "geometry": pa.array(geometry, pa.binary()),
+            "tags": pa.array([canonical_json(each) for each in tags], text),
+            "geometry": pa.array(_at(objects.geometry, position), pa.binary()),
             "lon": pa.array(_at(objects.lon, position), pa.float64()),
             "lat": pa.array(_at(objects.lat, position), pa.float64()),
             "point_source": pa.array(_at(objects.point_source, position), text),
@@ -222,7 +218,7 @@ def derive(
     unparsed = sum(
         raw is not None and parsed is None for raw, parsed in zip(raw_hours, hours, strict=True)
     )
-    return Helpers(with_content_hash(table), unparsed)
+    return Helpers(with_content_hash(with_source_hash(table)), unparsed)
 
 
 def _at(column: Sequence[T], positions: Iterable[int]) -> list[T]:

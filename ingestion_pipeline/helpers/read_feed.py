@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from ingestion_pipeline.hashing import canonical_json, row_hashes
+from ingestion_pipeline.hashing import canonical_json, with_source_hash
 from ingestion_pipeline.helpers.errors import FeedShrunken, FeedSwapped
 from ingestion_pipeline.helpers.records import read_records
 from ingestion_pipeline.helpers.vocabulary import understood
@@ -371,8 +371,6 @@ def _table(
     import shapely
 
     count = len(refs)
-    wkb = shapely.to_wkb(geometry, byte_order=1)
-    tags = [canonical_json(value.properties) for value in values]
     names = [value.names() for value in values]
     shown = [namer.display_name(known) for known in names]
     text = pa.string()
@@ -381,10 +379,9 @@ def _table(
         return pa.array(found, text)
 
     nothing = column([None] * count)
-    return pa.table(
+    table = pa.table(
         {
             "source_ref": column([*refs]),
-            "source_hash": column([*row_hashes([tags, list(wkb)])]),
             "kind": column(kinds),
             "parent_ref": nothing,
             "derived_from": nothing,
@@ -395,8 +392,8 @@ def _table(
             "name": column([name.name for name in shown]),
             "name_source": column([name.source for name in shown]),
             "names": column([canonical_json(names_by_language(known)) for known in names]),
-            "tags": column([*tags]),
-            "geometry": pa.array(wkb, pa.binary()),
+            "tags": column([canonical_json(value.properties) for value in values]),
+            "geometry": pa.array(shapely.to_wkb(geometry, byte_order=1), pa.binary()),
             "lon": pa.array(lon, pa.float64()),
             "lat": pa.array(lat, pa.float64()),
             "point_source": pa.array(point_source, text),
@@ -414,3 +411,4 @@ def _table(
             "attribution": column([feed.attribution] * count),
         }
     )
+    return with_source_hash(table)

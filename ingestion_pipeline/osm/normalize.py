@@ -17,7 +17,7 @@ import numpy as np
 
 from ingestion_pipeline.arrow import binaries, numbers, texts
 from ingestion_pipeline.cores import on_spans
-from ingestion_pipeline.hashing import canonical_texts, with_content_hash
+from ingestion_pipeline.hashing import canonical_texts, with_content_hash, with_source_hash
 from ingestion_pipeline.osm.assemble import areas_m2, take
 from ingestion_pipeline.osm.features import ATTRIBUTION, LICENCE, Features, Rejection
 from ingestion_pipeline.osm.locate import Located, locate
@@ -44,9 +44,6 @@ _WORTH_FORKING = 20_000
 
 _SETS_WORTH_FORKING = 4_000
 """From so many sets of tags on, several processes look at them."""
-
-_SAID = ("osm_version", "tags", "geometry")
-"""What upstream said: the columns of `source_hash`."""
 
 _WIKIDATA = re.compile(r"Q[1-9][0-9]*")
 
@@ -143,7 +140,7 @@ def _table_of(located: Located, rows: npt.NDArray[np.int64], told: _Told) -> pa.
     import pyarrow as pa
 
     tables = on_spans(
-        lambda span: with_content_hash(_rows(located, rows[span], told), source=_SAID),
+        lambda span: with_content_hash(with_source_hash(_rows(located, rows[span], told))),
         len(rows),
         worth=_WORTH_FORKING,
     )

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ingestion_pipeline.hashing import row_hashes
+from ingestion_pipeline.hashing import digest_of_bytes
 from ingestion_pipeline.osm.acquire import Area, Bbox
 
 OPEN_KEYS: tuple[str, ...] = (
@@ -124,8 +124,8 @@ class Selection:
     @cached_property
     def digest(self) -> str:
         """Tell whether an Overpass answer was asked for with this very table."""
-        in_lists = [["in lists"]] if self.in_lists else []
-        return row_hashes([[self.any_value_keys], [self.closed_pairs], *in_lists])[0]
+        in_lists = ("in lists",) if self.in_lists else ()
+        return digest_of_bytes(ascii((self.any_value_keys, self.closed_pairs, *in_lists)).encode())
 
     def selects(self, tags: Mapping[str, str]) -> bool:
         """Tell whether an object with these tags is selected."""

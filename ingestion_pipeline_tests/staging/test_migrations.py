@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import threading
-from datetime import date
+from datetime import date, datetime
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
+from ingestion_pipeline.hashing import with_content_hash, with_source_hash
 from ingestion_pipeline.staging.database import (
     create_engine,
     current_revision,
@@ -21,22 +24,34 @@ from ingestion_pipeline.staging.database import (
     require_migrated,
     write_transaction,
 )
+from ingestion_pipeline.staging.days import Slice
 from ingestion_pipeline.staging.errors import (
     DatabaseNotMigrated,
     DatabaseUnavailable,
     UnsupportedDatabase,
 )
 from ingestion_pipeline.staging.geometry import Geometry
+from ingestion_pipeline.staging.slices import SliceInput, replace_slice, replace_slices
 from ingestion_pipeline.staging.tables import (
     VERSION_STORAGE,
     VERSION_TABLES,
+    helper_place,
     ingestion_run,
     metadata,
     poi_ingestion_staging,
     staged_partition,
 )
 from ingestion_pipeline.staging.views import VIEWS, definitions
-from ingestion_pipeline_tests.staged import claim_key, stage, stage_helpers
+from ingestion_pipeline_tests.staged import (
+    NOW,
+    claim_key,
+    evidence_of,
+    helper_rows,
+    poi_rows,
+    slice_of,
+    stage,
+    stage_helpers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -251,12 +266,13 @@ def test_migrating_again_changes_nothing(engine: sa.Engine) -> None:
         connection.execute(sa.text("CREATE TABLE mine (number INTEGER)"))
     before = tables(engine)
     migrate(engine)
-    migrate(engine, "0004")
+    migrate(engine, "0005")
     assert tables(engine) == before
 
 
+HASHED_ANEW_BY_0005 = {"content_hash", "source_hash"}
 ADDED_BY_0003 = {
-    poi_ingestion_staging: {"name_source"},
+    poi_ingestion_staging: {"name_source", *HASHED_ANEW_BY_0005},
     staged_partition: {"stale_reason", "accepted_reason", "warnings"},
 }
 ADDED_SINCE_0001 = {
@@ -266,7 +282,7 @@ ADDED_SINCE_0001 = {
 
 
 def rows_without(engine: sa.Engine, added: dict[sa.Table, set[str]]) -> dict[str, list[Any]]:
-    """Give what tables hold beside the columns that were added to them."""
+    """Give what tables hold beside the columns that were added to them or made anew."""
     with engine.connect() as connection:
         return {
             table.name: sorted(
@@ -304,7 +320,7 @@ def test_the_ledger_and_the_staged_days_come_through_the_second_migration_both_w
     migrate(empty, "0001")
     assert columns_and_indexes(empty) == first
     assert rows_without(empty, ADDED_SINCE_0001) == rows
-    with pytest.raises(DatabaseNotMigrated, match=r"at migration 0001 .* needs 0004"):
+    with pytest.raises(DatabaseNotMigrated, match=r"at migration 0001 .* needs 0005"):
         require_migrated(empty)
 
     migrate(empty)
@@ -341,6 +357,95 @@ def test_pois_and_the_ledger_come_through_the_third_migration_both_ways_and_help
     with empty.connect() as connection:
         assert connection.execute(sa.select(poi_ingestion_staging.c.name_source)).all() == [(None,)]
     stage_helpers(empty, "kazan", date(2026, 11, 19), {"osm": {"node/2#toilets": "b"}})
+
+
+def rich_pois() -> pa.Table:
+    """More POIs than are hashed at once, with values of every sort."""
+    rows = poi_rows(
+        {f"{kind}/{n}": f"кафе 'é' \\ {n}" for kind in ("node", "way") for n in range(2600)}
+    )
+    values = {
+        "osm_version": [*range(5199), None],
+        "osm_timestamp": [NOW] * 5199 + [None],
+        "names": ['{"be":"\\"é\\"","ru":"кафе\\n"}'] * 5200,
+        "area_m2": [None, 0.0, 12.25, 1e-5, *[0.1] * 5196],
+        "opening_hours": ["Mo-Fr 08:00-20:00", None] * 2600,
+    }
+    for name, column in values.items():
+        place = rows.column_names.index(name)
+        rows = rows.set_column(place, name, pa.array(column, rows.field(name).type))
+    return with_content_hash(with_source_hash(rows.drop_columns(["source_hash"])))
+
+
+def hashes_in(engine: sa.Engine, table: sa.Table) -> dict[str, tuple[str, str]]:
+    with engine.connect() as connection:
+        found = connection.execute(
+            sa.select(table.c.source_ref, table.c.content_hash, table.c.source_hash)
+        )
+        return {ref: (content, source) for ref, content, source in found}
+
+
+def hashes_of(rows: pa.Table) -> dict[str, tuple[str, str]]:
+    columns = [rows.column(each) for each in ("source_ref", "content_hash", "source_hash")]
+    return {
+        ref: (content, source)
+        for ref, content, source in zip(*(c.to_pylist() for c in columns), strict=True)
+    }
+
+
+def hashes_until_0004(rows: pa.Table) -> dict[str, tuple[str, str]]:
+    """Hash rows as it was done: by the text that Python writes of them."""
+    values: dict[str, list[Any]] = {
+        name: [
+            int(each.timestamp()) * 1_000_000 if isinstance(each, datetime) else each
+            for each in rows.column(name).to_pylist()
+        ]
+        for name in rows.column_names
+    }
+    content = [name for name in values if name not in ("source_ref", "source_hash", "content_hash")]
+
+    def hashes(names: list[str]) -> list[str]:
+        plain = zip(*(values[name] for name in names), strict=True)
+        return [blake2b(ascii(row).encode(), digest_size=16).hexdigest() for row in plain]
+
+    of_osm, of_feed = hashes(["osm_version", "tags", "geometry"]), hashes(["tags", "geometry"])
+    said = [
+        by_osm if kind else by_feed
+        for kind, by_osm, by_feed in zip(values["osm_type"], of_osm, of_feed, strict=True)
+    ]
+    return dict(zip(values["source_ref"], zip(hashes(content), said, strict=True), strict=True))
+
+
+def test_versions_are_hashed_anew_by_the_fifth_migration_both_ways(engine: sa.Engine) -> None:
+    day = date(2026, 11, 19)
+    pois = rich_pois()
+    helpers = {
+        source: with_content_hash(with_source_hash(helper_rows(of).drop_columns(["source_hash"])))
+        for source, of in {"osm": {"node/2#toilets": "é"}, "city": {"17#toilets": "b"}}.items()
+    }
+    replace_slice(
+        engine,
+        slice_of("kazan", day),
+        pois,
+        rejections=(),
+        evidence=evidence_of(day),
+        claim=claim_key(engine, "kazan", day),
+        now=NOW,
+    )
+    replace_slices(
+        engine,
+        [
+            SliceInput(Slice("kazan", "helper", source, day), rows, [], evidence_of(day))
+            for source, rows in helpers.items()
+        ],
+        claim=claim_key(engine, "kazan", day, job_type="helpers_import"),
+        now=NOW,
+    )
+    places = pa.concat_tables(helpers.values())
+    for revision, hashes in (("0004", hashes_until_0004), ("head", hashes_of)):
+        migrate(engine, revision)
+        assert hashes_in(engine, poi_ingestion_staging) == hashes(pois)
+        assert hashes_in(engine, helper_place) == hashes(places)
 
 
 def test_a_geopackage_lists_the_helper_places_and_the_views_while_it_has_them(
@@ -454,7 +559,7 @@ def test_looking_for_a_geopackage_does_not_make_one(tmp_path: Path) -> None:
 def test_a_database_at_another_migration_is_refused_with_both_levels(engine: sa.Engine) -> None:
     set_revision(engine, "0000")
     with pytest.raises(
-        DatabaseNotMigrated, match=r"at migration 0000 .* needs 0004; run 'poi-ingest migrate'"
+        DatabaseNotMigrated, match=r"at migration 0000 .* needs 0005; run 'poi-ingest migrate'"
     ):
         require_migrated(engine)
 
@@ -464,7 +569,7 @@ def test_a_database_that_is_ahead_is_not_migrated_by_an_older_version(engine: sa
     before = tables(engine)
     for revision in ("head", "0001"):
         with pytest.raises(
-            DatabaseNotMigrated, match=r"from 9999 .*known migrations: 0001, 0002, 0003, 0004"
+            DatabaseNotMigrated, match=r"from 9999 .*known migrations: 0001, 0002, 0003, 0004, 0005"
         ):
             migrate(engine, revision)
     with pytest.raises(DatabaseNotMigrated, match="at migration 9999"):
@@ -473,7 +578,9 @@ def test_a_database_that_is_ahead_is_not_migrated_by_an_older_version(engine: sa
 
 
 def test_a_migration_that_does_not_exist_is_refused_with_those_that_do(empty: sa.Engine) -> None:
-    with pytest.raises(DatabaseNotMigrated, match=r"'no-such'.*migrations: 0001, 0002, 0003, 0004"):
+    with pytest.raises(
+        DatabaseNotMigrated, match=r"'no-such'.*migrations: 0001, 0002, 0003, 0004, 0005"
+    ):
         migrate(empty, "no-such")
     assert tables(empty) == set()
 
