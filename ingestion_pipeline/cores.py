@@ -14,6 +14,7 @@ no server, and logs nothing.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import signal
@@ -33,6 +34,9 @@ Result = TypeVar("Result")
 
 MOST = 4
 """More processes gain little: what remains to be done by one of them takes the most time then."""
+
+_PR_SET_PDEATHSIG = 1
+"""`prctl(2)`."""
 
 _SPANS_EACH = 4
 """Of how many spans each process gets, so that all have about the same to do."""
@@ -124,7 +128,9 @@ class _Fork(NamedTuple):
     def started(cls, function: Callable[[Any], Any], parts: Sequence[Any]) -> _Fork:
         context = get_context("fork")
         answer, its_end = context.Pipe(duplex=False)
-        process = context.Process(target=_answer, args=(function, parts, its_end), daemon=True)
+        process = context.Process(
+            target=_answer, args=(function, parts, its_end, os.getpid()), daemon=True
+        )
         with warnings.catch_warnings():
             # From Python 3.12 on it warns of other threads; the head of this module tells.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -152,8 +158,9 @@ class _Fork(NamedTuple):
         self.answer.close()
 
 
-def _answer(function: Callable[[Part], Any], parts: Sequence[Part], to: Any) -> None:
+def _answer(function: Callable[[Part], Any], parts: Sequence[Part], to: Any, parent: int) -> None:
     """Run in the forked process."""
+    _end_with(parent)
     # Its parent ends it. What the parent does when it is interrupted itself is not for it to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -165,3 +172,15 @@ def _answer(function: Callable[[Part], Any], parts: Sequence[Part], to: Any) -> 
     to.send((len(results), None))
     for result in results:  # one by one: the parent holds the bytes of one beside what they give
         to.send(result)
+
+
+def _end_with(parent: int) -> None:
+    """Have this process killed when its parent ends, even by a kill that lets it do nothing more.
+
+    It holds what its parent held, locks of files and connections too, which whoever takes the work
+    over would wait for.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it has ended before
+            os._exit(1)

@@ -3,8 +3,10 @@
 import gc
 import os
 import signal
+import time
 from collections.abc import Iterator
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import psutil
@@ -76,6 +78,30 @@ def test_what_interrupts_this_process_is_its_own_matter() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         on_each(work, [0, 1], processes=2)
+
+
+def _parent(to: Connection, may_end: Path) -> None:
+    def work(part: int) -> None:
+        to.send(os.getpid())
+        while part and not may_end.exists():
+            time.sleep(0.01)
+
+    on_each(work, [0, 1], processes=2)
+
+
+def test_a_process_ends_with_the_one_that_is_killed_while_it_waits_for_it(tmp_path: Path) -> None:
+    context = get_context("fork")
+    theirs, ours = context.Pipe(duplex=False)
+    parent = context.Process(target=_parent, args=(ours, tmp_path / "end"))
+    parent.start()
+    try:
+        (fork,) = {theirs.recv(), theirs.recv()} - {parent.pid}
+        working = psutil.Process(fork)
+        parent.kill()
+        parent.join()
+        assert psutil.wait_procs([working], timeout=30)[1] == []
+    finally:
+        (tmp_path / "end").touch()
 
 
 def test_little_work_stays_here(monkeypatch: pytest.MonkeyPatch) -> None:
