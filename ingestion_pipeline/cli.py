@@ -237,8 +237,9 @@ def backfill(
 
 @main.command()
 @click.option("--city", "slug", help="Only this city.")
+@click.option("--job", "job_type", type=click.Choice(get_args(JobType)), help="Only this job.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
-def runs(slug: str | None, limit: int) -> None:
+def runs(slug: str | None, job_type: JobType | None, limit: int) -> None:
     """List the latest runs with their status, newest first."""
     from ingestion_pipeline.staging.runs import page
 
@@ -255,7 +256,7 @@ def runs(slug: str | None, limit: int) -> None:
             run.id,
             " ".join(f"{run.error_code}: {run.error_message}".split()) if run.error_code else "",
         )
-        for run in page(_database(settings), city_slug=slug, limit=limit)
+        for run in page(_database(settings), job_type=job_type, city_slug=slug, limit=limit)
     ]
     _print_table(
         ("requested", "job", "city", "day", "status", "trigger", "rows", "id", "why"), rows

@@ -28,6 +28,7 @@ from ingestion_pipeline.admin_api.problems import (
     responses,
 )
 from ingestion_pipeline.admin_api.service import Here
+from ingestion_pipeline.identity import JobType
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.runs import Position, Run, Status
 
@@ -46,6 +47,7 @@ class JobQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    job_type: JobType | None = Field(None, description="Only of this job")
     city_slug: Slug | None = Field(None, description="Only of this city")
     day: Day | None = Field(None, description="Only of this UTC day")
     status: Status | None = Field(None, description="Only with this status")
@@ -81,6 +83,7 @@ def list_jobs(query: Annotated[JobQuery, Query()], service: Here) -> JobPage:
     """
     found = runs.page(
         service.database(),
+        job_type=query.job_type,
         city_slug=query.city_slug,
         day=query.day,
         status=query.status,

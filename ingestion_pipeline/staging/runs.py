@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import date, datetime
 
-    from ingestion_pipeline.identity import JobKey
+    from ingestion_pipeline.identity import JobKey, JobType
 
 Status = Literal["PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELED"]
 Trigger = Literal["admin", "callback", "schedule", "backfill", "ui", "graphql", "cli"]
@@ -565,6 +565,7 @@ def active(
 def page(
     engine: sa.Engine,
     *,
+    job_type: JobType | None = None,
     city_slug: str | None = None,
     day: date | None = None,
     status: Status | None = None,
@@ -575,6 +576,7 @@ def page(
 
     Args:
         engine: The database.
+        job_type: Only of this job.
         city_slug: Only of this city.
         day: Only of this day.
         status: Only with this status.
@@ -582,7 +584,12 @@ def page(
         limit: How many at most.
     """
     columns = ingestion_run.c
-    wanted = {columns.city_slug: city_slug, columns.day: day, columns.status: status}
+    wanted = {
+        columns.job_type: job_type,
+        columns.city_slug: city_slug,
+        columns.day: day,
+        columns.status: status,
+    }
     query = sa.select(ingestion_run).where(
         *(column == value for column, value in wanted.items() if value is not None)
     )

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion_pipeline.admin_api.jobs import position_of
-from ingestion_pipeline_tests.api_server import claim, fail, succeed
+from ingestion_pipeline_tests.api_server import HELPERS, claim, fail, succeed
 
 if TYPE_CHECKING:
     from ingestion_pipeline_tests.api_server import Api
@@ -94,18 +94,21 @@ def test_the_last_full_page_leads_nowhere(fresh_api: Api) -> None:
     assert (len(page["jobs"]), page["next_cursor"]) == (1, None)
 
 
-def test_jobs_are_filtered_by_city_day_and_status(fresh_api: Api) -> None:
+def test_jobs_are_filtered_by_what_they_import_city_day_and_status(fresh_api: Api) -> None:
     one = fresh_api.enqueue(day="2024-05-01").json()["job_id"]
     two = fresh_api.enqueue(day="2024-05-02").json()["job_id"]
     other = fresh_api.enqueue(city_slug="other-town", day="2024-05-02").json()["job_id"]
+    helpers = fresh_api.enqueue(HELPERS, day="2024-05-03").json()["job_id"]
     fresh_api.http.post(f"/v1/jobs/{two}/cancel")
 
     def listed(**query: str) -> set[str]:
         return set(ids(fresh_api.http.get("/v1/jobs", params=query).json()))
 
-    assert listed(city_slug="town") == {one, two}
+    assert listed(job_type="osm_import") == {one, two, other}
+    assert listed(job_type="helpers_import") == {helpers}
+    assert listed(city_slug="town") == {one, two, helpers}
     assert listed(day="2024-05-02") == {two, other}
-    assert listed(status="PENDING") == {one, other}
+    assert listed(status="PENDING") == {one, other, helpers}
     assert listed(city_slug="town", day="2024-05-02", status="CANCELED") == {two}
     assert listed(city_slug="nowhere") == set()
     assert listed(day="0001-01-01") == set()
@@ -119,6 +122,7 @@ def test_jobs_are_filtered_by_city_day_and_status(fresh_api: Api) -> None:
         ("limit=101", "limit"),
         ("limit=many", "limit"),
         (f"limit={'9' * 5000}", "limit"),
+        ("job_type=pois", "job_type"),
         ("status=DONE", "status"),
         ("status=pending", "status"),
         ("day=today", "day"),

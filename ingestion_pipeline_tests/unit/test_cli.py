@@ -130,6 +130,8 @@ def test_runs_lists_the_newest_first_and_why_they_failed(invoke: Invoke, sample:
     assert "SUCCEEDED" in rows[0]
     assert "2318" in rows[0]
     assert invoke_in(sample, "runs", "--city", "elsewhere").output.count("\n") == 1
+    assert invoke_in(sample, "runs", "--job", "osm_import").output.count("\n") == 2
+    assert invoke_in(sample, "runs", "--job", "helpers_import").output.count("\n") == 1
 
 
 # diff
