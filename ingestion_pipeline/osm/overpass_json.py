@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from operator import attrgetter
-from typing import TYPE_CHECKING, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -163,7 +163,7 @@ def sections(body: Body) -> list[Section]:
     """
     if body.remark is not None:
         raise NotWholeError(f"the answer ends with the remark {body.remark!r}")
-    starts = [index for index, element in enumerate(body.elements) if isinstance(element, Count)]
+    starts = [index for index, element in enumerate(body.elements) if type(element) is Count]
     if not starts:
         raise NotWholeError("the answer has no count of its elements")
     if starts[0] != 0:
@@ -176,10 +176,11 @@ def _section(body: Body, start: int, end: int) -> Section:
     """Collect what follows one count, and compare it with the count."""
     count = body.elements[start]
     assert isinstance(count, Count)
-    following = body.elements[start + 1 : end]
-    nodes = [element for element in following if isinstance(element, Node)]
-    ways = [element for element in following if isinstance(element, Way)]
-    relations = [element for element in following if isinstance(element, Relation)]
+    following = cast("list[Element]", body.elements[start + 1 : end])
+    by_kind: dict[type[Element], list[Any]] = {Node: [], Way: [], Relation: []}
+    for element in following:
+        by_kind[type(element)].append(element)
+    nodes, ways, relations = by_kind.values()
     came = {
         "nodes": str(len(nodes)),
         "ways": str(len(ways)),
