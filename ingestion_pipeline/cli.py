@@ -615,9 +615,17 @@ def _prepare_dagster_home(home: Path) -> None:
 
 def _report_failure(result: dg.ExecuteInProcessResult) -> None:
     """Say why the run failed, and leave with the code that says what helps."""
+    import dagster as dg
     from dagster._core.execution.plan.objects import ErrorSource
 
     for event in result.all_events:
+        if event.event_type == dg.DagsterEventType.RUN_FAILURE:
+            error = event.job_failure_data.error
+            while error and error.cause:
+                error = error.cause
+            if error:
+                click.echo(f"Error: the run did not start: {error.message.strip()}", err=True)
+                sys.exit(FAILED)
         if not event.is_step_failure:
             continue
         data = event.step_failure_data

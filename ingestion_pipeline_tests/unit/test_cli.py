@@ -570,6 +570,24 @@ def test_a_database_without_tables_says_to_migrate(invoke: Invoke) -> None:
     assert "run 'poi-ingest migrate'" in result.output
 
 
+# run, where it cannot begin
+
+
+def test_a_run_that_does_not_start_says_why(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch, helsinki_pbf: Path
+) -> None:
+    def without_processes(*_: object) -> None:
+        raise OSError("/proc is not mounted")
+
+    monkeypatch.setattr("ingestion_pipeline.defs.resources.name_worker", without_processes)
+    invoke("migrate")
+    result = invoke(
+        "run", "--city", "town", "--day", "2024-06-01", env={"OSM_EXTRACT": str(helsinki_pbf)}
+    )
+    assert result.exit_code == cli.FAILED
+    assert result.output.endswith("Error: the run did not start: OSError: /proc is not mounted\n")
+
+
 # notice
 
 
