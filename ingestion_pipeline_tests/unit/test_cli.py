@@ -7,6 +7,7 @@ import json
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
+import dagster as dg
 import geopandas as gpd
 import pytest
 import shapely
@@ -573,19 +574,24 @@ def test_a_database_without_tables_says_to_migrate(invoke: Invoke) -> None:
 # run, where it cannot begin
 
 
-def test_a_run_that_does_not_start_says_why(
-    invoke: Invoke, monkeypatch: pytest.MonkeyPatch, helsinki_pbf: Path
-) -> None:
-    def without_processes(*_: object) -> None:
+def test_a_run_that_does_not_start_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    @dg.resource
+    def without_processes() -> None:
         raise OSError("/proc is not mounted")
 
-    monkeypatch.setattr("ingestion_pipeline.defs.resources.name_worker", without_processes)
-    invoke("migrate")
-    result = invoke(
-        "run", "--city", "town", "--day", "2024-06-01", env={"OSM_EXTRACT": str(helsinki_pbf)}
-    )
-    assert result.exit_code == cli.FAILED
-    assert result.output.endswith("Error: the run did not start: OSError: /proc is not mounted\n")
+    @dg.op(required_resource_keys={"workshop"})
+    def work() -> None:
+        raise AssertionError
+
+    @dg.job(resource_defs={"workshop": without_processes})
+    def job() -> None:
+        work()
+
+    with pytest.raises(SystemExit) as left:
+        cli._report_failure(job.execute_in_process(raise_on_error=False))
+    assert left.value.code == cli.FAILED
+    said = capsys.readouterr().err.splitlines()
+    assert "Error: the run did not start: OSError: /proc is not mounted" in said
 
 
 # notice
