@@ -615,17 +615,9 @@ def _prepare_dagster_home(home: Path) -> None:
 
 def _report_failure(result: dg.ExecuteInProcessResult) -> None:
     """Say why the run failed, and leave with the code that says what helps."""
-    import dagster as dg
     from dagster._core.execution.plan.objects import ErrorSource
 
     for event in result.all_events:
-        if event.event_type == dg.DagsterEventType.RUN_FAILURE:
-            error = event.job_failure_data.error
-            while error and error.cause:
-                error = error.cause
-            if error:
-                click.echo(f"Error: the run did not start: {error.message.strip()}", err=True)
-                sys.exit(FAILED)
         if not event.is_step_failure:
             continue
         data = event.step_failure_data
@@ -642,8 +634,21 @@ def _report_failure(result: dg.ExecuteInProcessResult) -> None:
         if metadata["error_code"] == "key_held":
             sys.exit(KEY_HELD)
         sys.exit(TRY_LATER if metadata["may_succeed_later"] else FAILED)
-    click.echo("Error: the run did not start; its log in DAGSTER_HOME says why", err=True)
+    click.echo(f"Error: the run did not start{_why_not_started(result)}", err=True)
     sys.exit(FAILED)
+
+
+def _why_not_started(result: dg.ExecuteInProcessResult) -> str:
+    import dagster as dg
+
+    for event in result.all_events:
+        if event.event_type == dg.DagsterEventType.RUN_FAILURE:
+            error = event.job_failure_data.error
+            while error and error.cause:
+                error = error.cause
+            if error:
+                return f": {error.message.strip()}"
+    return "; its log in DAGSTER_HOME says why"
 
 
 def _report_success(

@@ -124,6 +124,7 @@ class Selection:
     @cached_property
     def digest(self) -> str:
         """Tell whether an Overpass answer was asked for with this very table."""
+        # Stored answers name it in this form; in another one all would be asked for again.
         in_lists = ("in lists",) if self.in_lists else ()
         return digest_of_bytes(ascii((self.any_value_keys, self.closed_pairs, *in_lists)).encode())
 

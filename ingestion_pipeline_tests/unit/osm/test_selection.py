@@ -80,7 +80,6 @@ def test_the_query_and_the_predicate_say_the_same() -> None:
 
 
 def test_a_selection_has_the_same_digest_for_ever() -> None:
-    # Stored answers name it: another one would have all of them asked for again.
     of_one = Selection(("amenity",), {"shop": ("a", "b")})
     assert of_one.digest == "41a94be0b4a66d3ca50e889fa25cd067"
     assert replace(of_one, in_lists=True).digest == "447b5651f15d92e82f906fc62ebf1c69"
