@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 from datetime import UTC, date, datetime, timedelta, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
@@ -20,6 +22,9 @@ from ingestion_pipeline.staging.types import (
     UtcDateTime,
     geopackage_datetime,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SCRATCH = sa.Table(
     "scratch",
@@ -189,6 +194,33 @@ def test_no_rows_are_loaded_from_no_rows(scratch: sa.Engine) -> None:
     with scratch.begin() as connection:
         load(connection, SCRATCH, columns(id=[], moment=[], json=[]))
         assert connection.execute(sa.select(SCRATCH)).all() == []
+
+
+def test_rows_of_many_batches_are_loaded_each_once(scratch: sa.Engine) -> None:
+    rows = many_rows(range(MANY))
+    with scratch.begin() as connection:
+        load(connection, SCRATCH, rows)
+        stored = connection.execute(sa.select(SCRATCH.c.id, SCRATCH.c.text).order_by(SCRATCH.c.id))
+        assert [tuple(row) for row in stored] == list(enumerate(rows["text"].to_pylist()))
+
+
+def test_a_fault_in_a_late_batch_is_told_and_ends_the_load(scratch: sa.Engine) -> None:
+    twice = many_rows([*range(MANY), 0])
+    with (
+        pytest.raises((psycopg.errors.UniqueViolation, sqlite3.IntegrityError)),
+        scratch.begin() as connection,
+    ):
+        load(connection, SCRATCH, twice)
+    with scratch.connect() as connection:
+        assert connection.execute(sa.select(SCRATCH)).all() == []
+
+
+MANY = 40_000
+"""More rows than are encoded or inserted at a time."""
+
+
+def many_rows(ids: Sequence[int]) -> pa.Table:
+    return columns(id=list(ids), text=[f"row {number}" for number in ids])
 
 
 def test_chunks_cover_everything_once_and_fit_into_one_statement(scratch: sa.Engine) -> None:
