@@ -1,11 +1,12 @@
 """Work on several cores: the same function, each part of its input in a process of its own.
 
-Belongs here: how the processes come and go. Does not belong here: what can be parted
+Belongs here: how the processes and threads come and go. Does not belong here: what can be parted
 (`osm/find.py`, `osm/assemble.py`, `osm/normalize.py`).
 
 The processes are forked in the middle of the work. So they have all that was read up to then
 without a copy being made, import nothing, and give back only what they found. Threads would not
-help: most of the work holds Python's lock.
+help: most of the work holds Python's lock. What does not, and is wanted one after the other, can be
+made `ahead` by threads.
 
 A fork has none of its parent's other threads, and what these had locked at that moment stays locked
 in it. Therefore a function that is given here computes, and no more: it opens no connection, asks
@@ -20,6 +21,8 @@ import os
 import signal
 import sys
 import warnings
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from multiprocessing import current_process, get_context
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -27,7 +30,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from ingestion_pipeline.errors import IngestionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
+    from concurrent.futures import Future
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -118,6 +122,33 @@ def on_spans(function: Callable[[slice], Result], number: int, *, worth: int) ->
     """Call a function with spans that cover `number` items; see `spans`, `cores` and `on_each`."""
     processes = cores(number, worth=worth)
     return on_each(function, spans(number, processes=processes), processes=processes)
+
+
+def ahead(
+    function: Callable[[Part], Result], parts: Iterable[Part], *, most: int
+) -> Generator[Result, None, None]:
+    """Call a function with each of some parts, with the next ones while the caller is busy.
+
+    Args:
+        function: Leaves Python's lock alone for most of its time: it decompresses, calls Arrow, or
+            waits.
+        parts: What it is called with.
+        most: How many results may be made, or wait, at a time: so many threads.
+
+    Returns:
+        The results, in the order of the parts.
+
+    Raises:
+        Exception: What the function raises, where its result would have come.
+    """
+    with ThreadPoolExecutor(most) as threads:
+        coming: deque[Future[Result]] = deque()
+        for part in parts:
+            coming.append(threads.submit(function, part))
+            if len(coming) > most:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
 
 
 class _Fork(NamedTuple):

@@ -14,20 +14,19 @@ from __future__ import annotations
 
 import lzma
 import os
-import zlib
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from zlib_ng import zlib_ng
+
+from ingestion_pipeline.cores import ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 Kind = Literal["node", "way", "relation"]
 Bytes = npt.NDArray[np.uint8]
@@ -221,32 +220,24 @@ def _by_arrow(codec: Literal["lz4_raw", "zstd"]) -> Callable[[bytes, int], bytes
 
 
 _CODECS: dict[str, Callable[[bytes, int], bytes]] = {
-    "zlib_data": lambda packed, size: zlib.decompress(packed, bufsize=size),
+    "zlib_data": lambda packed, size: zlib_ng.decompress(packed, bufsize=size),
     "lzma_data": lambda packed, _: lzma.decompress(packed),
     "lz4_data": _by_arrow("lz4_raw"),
     "zstd_data": _by_arrow("zstd"),
 }
 
 
-def read_blocks(file: int, blobs: Iterable[Blob]) -> Iterator[Block]:
+def read_blocks(file: int, blobs: Sequence[Blob]) -> Iterator[Block]:
     """Read blocks one by one, while the next ones are decompressed.
 
     Raises:
         NotPbfError: One is damaged.
     """
-    with ThreadPoolExecutor(_AHEAD) as pool:
-        coming: deque[tuple[Blob, Future[bytes]]] = deque()
-        for blob in blobs:
-            coming.append((blob, pool.submit(unpacked, file, blob)))
-            if len(coming) > _AHEAD:
-                yield _block(*coming.popleft())
-        while coming:
-            yield _block(*coming.popleft())
-
-
-def _block(blob: Blob, raw: Future[bytes]) -> Block:
-    with _as_damage(blob.offset):
-        return Block.of(raw.result())
+    decompressed = ahead(partial(unpacked, file), blobs, most=_AHEAD)
+    for blob, raw in zip(blobs, decompressed, strict=True):
+        with _as_damage(blob.offset):
+            block = Block.of(raw)
+        yield block
 
 
 def kinds_in(raw: bytes) -> set[Kind]:
@@ -578,7 +569,7 @@ def _as_damage(offset: int) -> Iterator[None]:
         ValueError,
         OSError,
         EOFError,
-        zlib.error,
+        zlib_ng.error,  # type: ignore[misc]  # its stubs take the class for an error
         lzma.LZMAError,
     ) as error:
         raise NotPbfError(f"the block at byte {offset} cannot be read ({error})") from error

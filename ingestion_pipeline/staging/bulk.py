@@ -10,13 +10,14 @@ wants such objects, and gets them for a few thousand rows at a time.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from ingestion_pipeline.cores import ahead
 from ingestion_pipeline.staging.database import is_geopackage
 from ingestion_pipeline.staging.geometry import (
     ArrowColumn,
@@ -28,13 +29,9 @@ from ingestion_pipeline.staging.geometry import (
 from ingestion_pipeline.staging.types import Json, UtcDateTime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 CHUNK = 10_000
 """How many values one IN (...) takes; SQLite's limit is 32,766."""
@@ -102,25 +99,9 @@ def load(connection: sa.Connection, table: sa.Table, rows: pa.Table) -> None:
     into = f"COPY {table.name} ({names}) FROM STDIN (FORMAT binary)"
     with driver.cursor() as cursor, cursor.copy(into) as copy:
         copy.write(_COPY_HEADER)
-        for encoded in _one_ahead(lambda batch: _copy_rows(table, batch), batches):
+        for encoded in ahead(partial(_copy_rows, table), batches, most=1):
             copy.write(encoded)
         copy.write(_COPY_TRAILER)
-
-
-def _one_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Call a function with each item, with the next one while the caller is busy with a result.
-
-    That is worth a thread where both leave Python's lock alone: Arrow does, and so does a driver
-    that waits for its server. No more than one result waits.
-    """
-    with ThreadPoolExecutor(1) as thread:
-        coming: Future[Result] | None = None
-        for item in items:
-            ready, coming = coming, thread.submit(function, item)
-            if ready is not None:
-                yield ready.result()
-        if coming is not None:
-            yield coming.result()
 
 
 def fetch(connection: sa.Connection, selected: sa.Select[Any]) -> pa.Table:

@@ -287,17 +287,10 @@ def replace_slices(
         runs.fence(connection, claim)
         _lock_histories(connection, [each.target for each in slices])
         with first_load(connection, table) if is_first else nullcontext():
-            following = {each.target: _following_day(connection, each.target) for each in slices}
-            written = {
-                each.target: _write(connection, each, following[each.target]) for each in slices
+            results = {
+                each.target: _replace(connection, each, run_id=claim.run_id, now=now)
+                for each in slices
             }
-        results = {
-            each.target: SliceResult(
-                **_record(connection, each, following[each.target], run_id=claim.run_id, now=now),
-                written=written[each.target],
-            )
-            for each in slices
-        }
         if is_geopackage(connection) and any(result.written for result in results.values()):
             geopackage.refresh_contents(
                 connection,
@@ -404,24 +397,14 @@ def _succeed(
     runs.succeed(connection, claim, as_of=min(e.as_of for e in evidence), counts=counts, now=now)
 
 
-def _write(connection: sa.Connection, slice_: SliceInput, following: date | None) -> int:
-    """Make one slice equal to its rows; tell how many rows of the table were written."""
+def _replace(
+    connection: sa.Connection, slice_: SliceInput, *, run_id: str, now: datetime
+) -> SliceResult:
+    """Make one slice equal to its rows, and write down what is known of it."""
     target = slice_.target
+    following = _following_day(connection, target)
     work = _plan(connection, target, slice_.rows, following)
     _carry_out(connection, target, work, slice_.rows, following)
-    return work.written()
-
-
-def _record(
-    connection: sa.Connection,
-    slice_: SliceInput,
-    following: date | None,
-    *,
-    run_id: str,
-    now: datetime,
-) -> dict[str, int]:
-    """Write down what is known of one slice, whose rows are written."""
-    target = slice_.target
     _replace_rejections(connection, target, slice_.rejections)
     counts = _record_day(
         connection,
@@ -435,7 +418,7 @@ def _record(
     if following is not None:
         # What the following day added, changed and removed is told against this day now.
         _recount(connection, replace(target, day=following))
-    return counts
+    return SliceResult(**counts, written=work.written())
 
 
 def _require_good_rows(target: Slice, rows: pa.Table) -> None:

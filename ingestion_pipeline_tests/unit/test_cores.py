@@ -1,8 +1,10 @@
 """Work that is parted among processes comes back whole, and nothing is left of them."""
 
 import gc
+import itertools
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from multiprocessing import get_context
@@ -13,7 +15,7 @@ import psutil
 import pytest
 
 from ingestion_pipeline import cores
-from ingestion_pipeline.cores import ProcessDied, on_each, spans
+from ingestion_pipeline.cores import ProcessDied, ahead, on_each, spans
 from ingestion_pipeline.osm.acquire import Area, Bbox
 from ingestion_pipeline.osm.boundary import BboxBoundary
 from ingestion_pipeline.osm.errors import BoundaryBroken
@@ -40,6 +42,39 @@ def test_results_come_in_the_order_of_the_parts_from_all_processes() -> None:
     assert pids[0] == os.getpid()
     assert len(set(pids)) == 3
     assert pids[:3] * 2 == pids[:6]
+
+
+def test_what_is_made_ahead_comes_in_order_and_no_more_of_it_than_may_wait() -> None:
+    begun: list[int] = []
+
+    def work(part: int) -> int:
+        begun.append(part)
+        return -part
+
+    results = ahead(work, itertools.count(), most=2)
+    assert list(itertools.islice(results, 50)) == [-part for part in range(50)]
+    results.close()
+    assert len(begun) <= 50 + 2
+    assert list(ahead(work, [], most=2)) == []
+    assert list(ahead(work, [7], most=2)) == [-7]
+
+
+def test_the_next_one_is_made_while_the_caller_is_busy() -> None:
+    made = [threading.Event() for _ in range(3)]
+
+    def work(part: int) -> int:
+        made[part].set()
+        return part
+
+    for part in ahead(work, range(3), most=1):
+        assert all(each.wait(timeout=30) for each in made[: part + 2])
+
+
+def test_an_error_of_what_is_made_ahead_comes_in_its_turn() -> None:
+    results = ahead(lambda part: 1 // part, [1, 0, 1], most=1)
+    assert next(results) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(results)
 
 
 def test_one_process_is_this_one() -> None:
