@@ -111,8 +111,13 @@ def test_what_interrupts_this_process_is_its_own_matter() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         return part
 
-    with pytest.raises(KeyboardInterrupt):
-        on_each(work, [0, 1], processes=2)
+    # What a shell starts in the background is born deaf to it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            on_each(work, [0, 1], processes=2)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _parent(to: Connection, may_end: Path) -> None:
