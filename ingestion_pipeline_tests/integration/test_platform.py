@@ -163,6 +163,11 @@ def runs_for(platform: Platform, job_id: str) -> list[str]:
     return [run.run_id for run in platform.dagster_runs(**{"ingestion/run_id": job_id})]
 
 
+def green_runs(platform: Platform) -> set[str]:
+    """Give the ids of all Dagster runs that ended well, with tags or without."""
+    return {run.run_id for run in platform.dagster_runs() if run.status == "SUCCESS"}
+
+
 def until_all_ended(platform: Platform, ids: Sequence[str]) -> list[runs.Run]:
     """Wait until jobs have ended, and Dagster's runs too; give the jobs."""
 
@@ -294,16 +299,16 @@ def test_a_daemon_that_is_killed_again_and_again_loses_and_doubles_no_job(
         platform.kill("daemon")
         platform.start("daemon")
     jobs = assert_all_staged(platform, ids)
-    succeeded = {run.run_id for run in platform.dagster_runs() if run.status == "SUCCESS"}
+    green = green_runs(platform)
     for job in jobs:
         assert job.attempt == 1
-        assert job.dagster_run_id in succeeded
+        assert job.dagster_run_id in green
         of_the_job = platform.dagster_runs(**{"ingestion/run_id": job.id})
         # A daemon that dies while it launches a run leaves one that never starts and is retried.
         assert sum("dagster/retry_number" not in run.tags for run in of_the_job) == 1
         # Dagster commits a run before its tags. A daemon that dies in between leaves one that is
         # not found by them, and so has another made, for which nothing is left to do.
-        assert len(succeeded & {run.run_id for run in of_the_job}) == 1
+        assert len(green & {run.run_id for run in of_the_job}) == 1
 
 
 def test_a_run_that_a_dying_daemon_left_without_tags_gets_a_twin_with_nothing_to_do(
@@ -320,8 +325,7 @@ def test_a_run_that_a_dying_daemon_left_without_tags_gets_a_twin_with_nothing_to
         (twin,) = runs_for(platform, job_id)
     assert twin != without
     assert_all_staged(platform, [*busy, job_id])
-    succeeded = {run.run_id for run in platform.dagster_runs() if run.status == "SUCCESS"}
-    assert {without, twin} <= succeeded
+    assert {without, twin} <= green_runs(platform)
     (job,) = jobs_of(platform, [job_id])
     assert (job.attempt, job.dagster_run_id) == (1, without)
 
