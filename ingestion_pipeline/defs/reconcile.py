@@ -9,18 +9,20 @@ events beside it.
 """
 
 import logging
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
 import dagster as dg
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
 from ingestion_pipeline.defs.liveness import has_died, is_alive, is_visible
-from ingestion_pipeline.defs.requests import why_impossible
+from ingestion_pipeline.defs.requests import (
+    is_carried_on,
+    may_be_asked_for_again,
+    runs_of,
+    why_impossible,
+)
 from ingestion_pipeline.defs.resources import Workshop
-from ingestion_pipeline.defs.work import RUN_ID_TAG
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.errors import DatabaseUnavailable
 from ingestion_pipeline.staging.runs import Position, Run
@@ -58,7 +60,7 @@ def reconcile(
         with _alone(f"Job {job.id} ({job.idempotency_key})"):
             sweep.look_at_running(job)
     pending = runs.active(workshop.engine, "PENDING", after=after, limit=limit)
-    dagster_runs = _runs_of(instance, pending)
+    dagster_runs = runs_of(instance, pending)
     for job in pending:
         with _alone(f"Job {job.id} ({job.idempotency_key})"):
             sweep.look_at_pending(job, dagster_runs[job.id])
@@ -114,7 +116,10 @@ class _Sweep:
             self._expire(job)
         elif all(run.is_finished for run in dagster_runs):
             last = dagster_runs[0]
-            if not self._is_carried_on(job, last):
+            now = self.workshop.clock.now()
+            if not self._is_carried_on(job, last) and not may_be_asked_for_again(
+                job, dagster_runs, now=now, patience=self.start_deadline
+            ):
                 self._end_as_dagster_says(job, last, runs.NEVER_STARTED)
 
     def _expire(self, job: Run) -> None:
@@ -145,28 +150,13 @@ class _Sweep:
             self.instance.report_run_failed(dagster_run, message)
 
     def _is_carried_on(self, job: Run, dagster_run: dg.DagsterRun) -> bool:
-        """Tell whether Dagster will yet start the job's run again, after its process died."""
-        tags = dagster_run.tags
-        if tags.get(RUN_ID_TAG) != job.id or not self._will_be_retried(dagster_run):
-            return False
-        again = tags.get(AUTO_RETRY_RUN_ID_TAG)
-        retry = None if again is None else self.instance.get_run_by_id(again)
-        if retry is not None:
-            return not retry.is_finished
-        record = self.instance.get_run_record_by_id(dagster_run.run_id)
-        ended = None if record is None else record.end_time
-        now = self.workshop.clock.now().timestamp()
-        return ended is not None and now - ended < self.start_deadline.total_seconds()
-
-    def _will_be_retried(self, dagster_run: dg.DagsterRun) -> bool:
-        """Tell whether Dagster has decided to start a run again, or has yet to decide."""
-        decided = dagster_run.tags.get(WILL_RETRY_TAG)
-        if decided is None:  # it writes that a run failed first, and what follows from it second
-            return (
-                self.instance.run_retries_enabled
-                and dagster_run.status == dg.DagsterRunStatus.FAILURE
-            )
-        return decided == "true"
+        return is_carried_on(
+            job,
+            dagster_run,
+            self.instance,
+            now=self.workshop.clock.now(),
+            patience=self.start_deadline,
+        )
 
     def _end_as_dagster_says(self, job: Run, dagster_run: dg.DagsterRun | None, code: str) -> None:
         if dagster_run is None:
@@ -217,15 +207,3 @@ def _alone(what: str) -> Iterator[None]:
         raise
     except Exception:
         log.exception("%s could not be looked at", what)
-
-
-def _runs_of(
-    instance: dg.DagsterInstance, jobs: Sequence[Run]
-) -> Mapping[str, list[dg.DagsterRun]]:
-    """Find the Dagster runs that were started for jobs, the newest first."""
-    found: dict[str, list[dg.DagsterRun]] = defaultdict(list)
-    if jobs:
-        of_jobs = dg.RunsFilter(tags={RUN_ID_TAG: [job.id for job in jobs]})
-        for run in instance.get_runs(filters=of_jobs):
-            found[run.tags[RUN_ID_TAG]].append(run)
-    return found

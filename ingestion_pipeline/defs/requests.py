@@ -1,11 +1,16 @@
 """From a job of the ledger to a Dagster run.
 
-Belongs here: what a run for a job is asked to do, and why there can be none. Does not belong here:
-when runs are asked for (`sensors.py`), and what becomes of them (`reconcile.py`).
+Belongs here: what a run for a job is asked to do, which runs it has had, and why there can be none.
+Does not belong here: the ticks in which runs are asked for (`sensors.py`), and what becomes of them
+(`reconcile.py`).
 """
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
 import dagster as dg
-from dagster._core.storage.tags import PRIORITY_TAG
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, PRIORITY_TAG, WILL_RETRY_TAG
 
 from ingestion_pipeline.cities import UnknownCity
 from ingestion_pipeline.defs.jobs import JOBS
@@ -18,17 +23,120 @@ ASKED_FOR = "10"
 """The priority of what somebody asked for by name, before schedules and backfills with their 0."""
 
 
-def request_of(run: Run) -> dg.RunRequest:
-    """Ask Dagster for the run of a PENDING job."""
+FIRST_WAIT = timedelta(seconds=15)
+"""How long after a run that could not be started the next one is asked for; then twice as long."""
+
+LONGEST_WAIT = timedelta(minutes=10)
+
+
+def request_of(run: Run, *, failed: int = 0) -> dg.RunRequest:
+    """Ask Dagster for the run of a PENDING job.
+
+    Args:
+        run: The job.
+        failed: How many Dagster runs of the job have ended before they began to work on it.
+    """
     job = JOBS[run.job_type]
     return dg.RunRequest(
         # Not the job's id alone: Dagster never starts a second run with a key that it has seen.
-        run_key=f"{run.id}:{run.attempt}",
+        run_key=f"{run.id}:{run.attempt}" + (f":{failed}" if failed else ""),
         job_name=job.job_type,
         partition_key=str(CityDay(run.city_slug, run.day)),
         run_config=job.run_config(refetch=run.refetch),
         tags={RUN_ID_TAG: run.id, TRIGGER_TAG: run.trigger, PRIORITY_TAG: ASKED_FOR},
     )
+
+
+def next_request(
+    job: Run,
+    dagster_runs: Sequence[dg.DagsterRun],
+    instance: dg.DagsterInstance,
+    *,
+    now: datetime,
+    patience: timedelta,
+) -> dg.RunRequest | None:
+    """Ask Dagster for the run that a PENDING job needs now.
+
+    A run may fail before it begins: the machine is slow, the database is away. Then another one is
+    asked for, later each time, until the job has waited for too long.
+
+    Args:
+        job: The job.
+        dagster_runs: Its runs so far, the newest first.
+        instance: Dagster's instance.
+        now: The current moment.
+        patience: How long a job may wait for its run to begin.
+
+    Returns:
+        None while a run is on its way, until the next one is due, or where there will be none.
+    """
+    if not dagster_runs:
+        return request_of(job)
+    last = dagster_runs[0]
+    if not may_be_asked_for_again(job, dagster_runs, now=now, patience=patience):
+        return None
+    if is_carried_on(job, last, instance, now=now, patience=patience):
+        return None
+    wait = min(FIRST_WAIT * 2 ** min(len(dagster_runs) - 1, 10), LONGEST_WAIT)
+    ended = ended_at(last, instance)
+    if ended is not None and now.timestamp() - ended < wait.total_seconds():
+        return None
+    return request_of(job, failed=len(dagster_runs))
+
+
+def may_be_asked_for_again(
+    job: Run, dagster_runs: Sequence[dg.DagsterRun], *, now: datetime, patience: timedelta
+) -> bool:
+    """Return whether all runs of a PENDING job failed to start, with time left for another."""
+    return (
+        all(run.is_finished for run in dagster_runs)
+        and dagster_runs[0].status == dg.DagsterRunStatus.FAILURE
+        and now - job.requested_at <= patience
+    )
+
+
+def is_carried_on(
+    job: Run,
+    dagster_run: dg.DagsterRun,
+    instance: dg.DagsterInstance,
+    *,
+    now: datetime,
+    patience: timedelta,
+) -> bool:
+    """Tell whether Dagster will yet start the job's run again, after its process died."""
+    tags = dagster_run.tags
+    if tags.get(RUN_ID_TAG) != job.id or not _will_be_retried(dagster_run, instance):
+        return False
+    again = tags.get(AUTO_RETRY_RUN_ID_TAG)
+    retry = None if again is None else instance.get_run_by_id(again)
+    if retry is not None:
+        return not retry.is_finished
+    ended = ended_at(dagster_run, instance)
+    return ended is not None and now.timestamp() - ended < patience.total_seconds()
+
+
+def _will_be_retried(dagster_run: dg.DagsterRun, instance: dg.DagsterInstance) -> bool:
+    """Tell whether Dagster has decided to start a run again, or has yet to decide."""
+    decided = dagster_run.tags.get(WILL_RETRY_TAG)
+    if decided is None:  # it writes that a run failed first, and what follows from it second
+        return instance.run_retries_enabled and dagster_run.status == dg.DagsterRunStatus.FAILURE
+    return decided == "true"
+
+
+def ended_at(dagster_run: dg.DagsterRun, instance: dg.DagsterInstance) -> float | None:
+    """Give the time (Unix, seconds) at which a run ended, where Dagster knows it."""
+    record = instance.get_run_record_by_id(dagster_run.run_id)
+    return None if record is None else record.end_time
+
+
+def runs_of(instance: dg.DagsterInstance, jobs: Sequence[Run]) -> Mapping[str, list[dg.DagsterRun]]:
+    """Find the Dagster runs that were started for jobs, the newest first."""
+    found: dict[str, list[dg.DagsterRun]] = defaultdict(list)
+    if jobs:
+        of_jobs = dg.RunsFilter(tags={RUN_ID_TAG: [job.id for job in jobs]})
+        for run in instance.get_runs(filters=of_jobs):
+            found[run.tags[RUN_ID_TAG]].append(run)
+    return found
 
 
 def why_impossible(run: Run, workshop: Workshop) -> str | None:

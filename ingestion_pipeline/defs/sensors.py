@@ -6,13 +6,13 @@ to do (`requests.py`), and how a run's end becomes the ledger's (`reconcile.py`)
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import dagster as dg
 
 from ingestion_pipeline.defs.jobs import JOBS
 from ingestion_pipeline.defs.reconcile import reconcile
-from ingestion_pipeline.defs.requests import is_due, request_of, why_impossible
+from ingestion_pipeline.defs.requests import is_due, next_request, runs_of, why_impossible
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.staging import runs, ticks
 from ingestion_pipeline.staging.runs import Position, Run
@@ -44,13 +44,17 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
         pending = runs.active(
             workshop.engine, "PENDING", after=_position(context.cursor), limit=BATCH
         )
-        ticks.record(workshop.engine, ticks.TRIGGER_SENSOR, now=workshop.clock.now())
+        now = workshop.clock.now()
+        ticks.record(workshop.engine, ticks.TRIGGER_SENSOR, now=now)
+        dagster_runs = runs_of(context.instance, pending)
+        patience = timedelta(minutes=workshop.settings.start_deadline_minutes)
+        wanted = [
+            next_request(job, dagster_runs[job.id], context.instance, now=now, patience=patience)
+            for job in pending
+            if why_impossible(job, workshop) is None and is_due(job, workshop)
+        ]
         return dg.SensorResult(
-            run_requests=[
-                request_of(job)
-                for job in pending
-                if why_impossible(job, workshop) is None and is_due(job, workshop)
-            ],
+            run_requests=[request for request in wanted if request is not None],
             cursor=_cursor(pending),
         )
 

@@ -124,9 +124,16 @@ def test_a_job_that_can_never_be_run_fails_with_the_reason(here: Installation, k
     assert (OF_ANOTHER_VERSION if key == "job type" else "relation/1") in (job.error_message or "")
 
 
-def test_a_job_whose_run_could_not_be_started_fails(here: Installation) -> None:
+def test_a_job_whose_runs_could_not_be_started_waits_until_its_deadline_and_then_fails(
+    here: Installation,
+) -> None:
     job = enqueue(here)
+    dagster_run(here, STATUS.FAILURE, {RUN_ID_TAG: job.id})
     run_id = dagster_run(here, STATUS.FAILURE, {RUN_ID_TAG: job.id})
+    assert sweep(here).status == "PENDING"
+    here.workshop.clock.sleep(here.workshop.settings.start_deadline_minutes * 60)
+    assert sweep(here).status == "PENDING"
+    here.workshop.clock.sleep(1)
     job = sweep(here)
     assert (job.status, job.error_code) == ("FAILED", "never_started")
     assert run_id in (job.error_message or "")
@@ -145,6 +152,7 @@ def test_a_job_whose_run_dagster_will_start_again_waits_for_that(here: Installat
     again = dagster_run(here, STATUS.STARTING, {RUN_ID_TAG: job.id})
     assert sweep(here).status == "PENDING"
     here.instance.report_run_failed(here.instance.get_run_by_id(again))  # type: ignore[arg-type]
+    here.workshop.clock.sleep(here.workshop.settings.start_deadline_minutes * 60 + 1)
     assert sweep(here).status == "FAILED"
 
 
@@ -250,9 +258,14 @@ def test_a_run_whose_process_is_gone_before_it_claimed_anything_ends_in_dagster(
     assert [status_of(here, run) for run in (first, last)] == [ends] * 2
 
 
-def test_a_job_whose_run_lost_its_process_before_the_claim_ends(here: Installation) -> None:
+def test_a_job_whose_run_lost_its_process_before_the_claim_waits_for_another_run(
+    here: Installation,
+) -> None:
     job = enqueue(here)
-    dagster_run(here, STATUS.STARTED, {RUN_ID_TAG: job.id, WORKER_TAG: gone()})
+    run_id = dagster_run(here, STATUS.STARTED, {RUN_ID_TAG: job.id, WORKER_TAG: gone()})
+    assert sweep(here).status == "PENDING"
+    assert status_of(here, run_id) == STATUS.FAILURE
+    here.workshop.clock.sleep(here.workshop.settings.start_deadline_minutes * 60 + 1)
     job = sweep(here)
     assert (job.status, job.error_code) == ("FAILED", "never_started")
 
@@ -276,7 +289,7 @@ def test_a_job_is_not_ended_before_dagster_has_decided_whether_to_run_it_again(
     assert status_of(here, run_id) == STATUS.FAILURE
     assert [sweep(here)] == before
     here.instance.add_run_tags(run_id, {WILL_RETRY_TAG: "false"})
-    assert sweep(here).status == "FAILED"
+    assert sweep(here).status == ("FAILED" if claimed else "PENDING")
 
 
 def test_a_run_of_another_host_is_believed_to_live_while_dagster_says_so(

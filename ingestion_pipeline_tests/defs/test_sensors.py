@@ -72,6 +72,71 @@ def test_a_pending_job_becomes_a_request_for_its_partition_that_names_the_job(
     assert expected.items() <= request.tags.items()
 
 
+def dagster_run(here: Installation, job: runs.Run, status: dg.DagsterRunStatus) -> str:
+    run = here.instance.create_run_for_job(
+        here.job(), status=status, tags={"ingestion/run_id": job.id}
+    )
+    return run.run_id
+
+
+def fail_to_start(here: Installation, job: runs.Run) -> None:
+    """Let a run of the job end at this moment, before its process has begun."""
+    run_id = dagster_run(here, job, dg.DagsterRunStatus.STARTING)
+    run = here.instance.get_run_by_id(run_id)
+    assert run is not None
+    here.instance.report_run_failed(run)
+    # No run retries of Dagster's own: it has decided.
+    here.instance.add_run_tags(run_id, {"dagster/will_retry": "false"})
+
+
+@pytest.fixture
+def now_here(install_town: Install) -> Installation:
+    """Give an installation whose clock agrees with Dagster's."""
+    clock = ScriptedClock(datetime.now(UTC))
+    return install_town(clock=clock, partitions_start=date(2020, 1, 1))
+
+
+def test_a_job_whose_run_could_not_be_started_gets_another_one_later_each_time(
+    now_here: Installation,
+) -> None:
+    here, clock = now_here, now_here.workshop.clock
+    job = enqueue(here, at=clock.now())
+    waits = []
+    for failed in (1, 2, 3):
+        fail_to_start(here, job)
+        clock.sleep((datetime.now(UTC) - clock.now()).total_seconds())
+        waited = 0
+        while not (requests := tick(here).run_requests):
+            clock.sleep(5)
+            waited += 5
+        assert [request.run_key for request in requests] == [f"{job.id}:0:{failed}"]
+        waits.append(waited)
+    assert waits == sorted(waits)
+    assert waits[0] >= 15
+    assert waits[-1] >= 45
+
+
+@pytest.mark.parametrize(
+    "status",
+    [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELED],
+)
+def test_a_job_with_a_run_on_its_way_or_canceled_gets_no_other_one(
+    now_here: Installation, status: dg.DagsterRunStatus
+) -> None:
+    job = enqueue(now_here, at=now_here.workshop.clock.now())
+    fail_to_start(now_here, job)
+    dagster_run(now_here, job, status)
+    now_here.workshop.clock.sleep(3600)
+    assert asked(tick(now_here)) == []
+
+
+def test_a_job_past_its_deadline_gets_no_other_run(now_here: Installation) -> None:
+    job = enqueue(now_here, at=now_here.workshop.clock.now())
+    fail_to_start(now_here, job)
+    now_here.workshop.clock.sleep(now_here.workshop.settings.start_deadline_minutes * 60 + 1)
+    assert asked(tick(now_here)) == []
+
+
 def test_a_tick_changes_no_job(here: Installation) -> None:
     enqueue(here)
     before = here.ledger()
