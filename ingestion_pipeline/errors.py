@@ -1,7 +1,8 @@
 """The root of the project's error tree.
 
-Belongs here: the base class that every area's errors derive from. Does not belong here: any
-concrete error; those stand in one file per area (`osm/errors.py`, `staging/errors.py`, ...).
+Belongs here: the base class that every area's errors derive from, and how an error that is none of
+them is described. Does not belong here: any concrete error; those stand in one file per area
+(`osm/errors.py`, `staging/errors.py`, ...).
 
     IngestionError
     ├── SettingsError             settings.py
@@ -32,3 +33,15 @@ class IngestionError(Exception):
 
     code: ClassVar[str] = "ingestion_error"
     should_retry: bool = False
+
+
+def described(error: BaseException) -> str:
+    """Return the type of an unexpected error and where it was raised.
+
+    Its own text is left out: it may quote upstream's data, or an address with credentials.
+    """
+    where = error.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    place = f" in {where.tb_frame.f_code.co_qualname}:{where.tb_lineno}" if where else ""
+    return f"{type(error).__name__}{place}"

@@ -19,13 +19,12 @@ from __future__ import annotations
 import logging
 from dataclasses import astuple
 from datetime import date, timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
 from ingestion_pipeline.hashing import digest
 from ingestion_pipeline.lake.errors import SnapshotDamaged, SnapshotMissing
 from ingestion_pipeline.lake.frames import describe_frame, read_frame, write_frame
+from ingestion_pipeline.lake.scratch import scratch_folder
 from ingestion_pipeline.lake.snapshots import KnownExtract
 from ingestion_pipeline.osm.errors import ExtractNotConfigured, OsmError
 from ingestion_pipeline.osm.honesty import require_true_on
@@ -35,6 +34,7 @@ from ingestion_pipeline.sources import extract_location, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from ingestion_pipeline.cities import City
     from ingestion_pipeline.clock import Clock
@@ -163,10 +163,10 @@ def read(
             if found is not None:
                 log.info("Another city's run has cut this city out of the shared extract already")
                 return found
-        with TemporaryDirectory(prefix="ingestion-") as folder:
+        with scratch_folder() as folder:
             (part,) = manifest.parts
             own, *rest = extract.read_each(
-                lake.restore(part, Path(folder)),
+                lake.restore(part, folder),
                 areas=[each.area for each in (city, *others)],
                 selection=dataset.selection,
             )

@@ -22,15 +22,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from ingestion_pipeline.cities import City
 from ingestion_pipeline.datasets import HELPER
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.work import Work
-from ingestion_pipeline.errors import IngestionError
+from ingestion_pipeline.errors import IngestionError, described
 from ingestion_pipeline.helpers.errors import (
     FeedError,
     FeedNotTaken,
@@ -39,6 +37,7 @@ from ingestion_pipeline.helpers.errors import (
 )
 from ingestion_pipeline.helpers.feeds import Feed
 from ingestion_pipeline.lake.errors import SnapshotDamaged
+from ingestion_pipeline.lake.scratch import scratch_folder
 from ingestion_pipeline.lake.snapshots import Failure, Manifest
 from ingestion_pipeline.provenance import evidence_of_feed, judged_beside_osm
 from ingestion_pipeline.staging import runs
@@ -218,8 +217,8 @@ def _slice_of(
 
     manifest, feed, city = given.manifest, given.feed, work.city
     assert manifest is not None
-    with TemporaryDirectory(prefix="ingestion-") as folder:
-        path = workshop.lake.restore(manifest.parts[0], Path(folder))
+    with scratch_folder() as folder:
+        path = workshop.lake.restore(manifest.parts[0], folder)
         with _contained(feed):
             places = read_feed(
                 path,
@@ -327,11 +326,9 @@ def _take(workshop: Workshop, work: Work, feed: Feed, http: "httpx.Client") -> b
     from ingestion_pipeline.helpers.acquire import FeedAcquisition, acquire
 
     try:
-        with TemporaryDirectory(prefix="ingestion-") as folder:
+        with scratch_folder() as folder:
             with _contained(feed):
-                acquired = acquire(
-                    feed, work.day, http=http, clock=workshop.clock, workdir=Path(folder)
-                )
+                acquired = acquire(feed, work.day, http=http, clock=workshop.clock, workdir=folder)
             assert isinstance(acquired, FeedAcquisition)  # nothing is said to be known
             manifest = _manifest_of(acquired, workshop, work, feed)
     except FeedError as error:
@@ -358,14 +355,9 @@ def _contained(feed: Feed) -> Iterator[None]:
     except IngestionError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a feed brings to light is its own failure
-        # Without the error's text, which may quote the feed or its address.
-        where = error.__traceback__
-        while where is not None and where.tb_next is not None:
-            where = where.tb_next
-        place = f"{where.tb_frame.f_code.co_qualname}:{where.tb_lineno}" if where else "nowhere"
         raise FeedUnreadable(
             f"{feed.public_location}: feed {feed.slug} was not understood, by a fault of ours "
-            f"({type(error).__name__} in {place}); report it, with the feed's bytes"
+            f"({described(error)}); report it, with the feed's bytes"
         ) from None
 
 

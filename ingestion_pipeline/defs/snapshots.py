@@ -7,21 +7,22 @@ belong here: getting them (`sources.py`), keeping them (`lake/`), and what rows 
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import dagster as dg
 
 from ingestion_pipeline import shared_extracts, sources
 from ingestion_pipeline.cities import City, boundary_names_match
+from ingestion_pipeline.cores import ProcessDied
 from ingestion_pipeline.datasets import Dataset
 from ingestion_pipeline.defs import metadata
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.work import Work
-from ingestion_pipeline.lake.errors import SnapshotMissing
+from ingestion_pipeline.errors import IngestionError, described
+from ingestion_pipeline.lake.errors import LakeUnavailable, SnapshotDamaged, SnapshotNotUnderstood
+from ingestion_pipeline.lake.scratch import scratch_folder
 from ingestion_pipeline.lake.snapshots import Manifest, Part
 from ingestion_pipeline.osm.boundary import Boundary, boundary_of
 from ingestion_pipeline.osm.errors import OsmError
@@ -58,18 +59,24 @@ def take_snapshot(
     )
 
 
-def require_stored(workshop: Workshop, work: Work, dataset: Dataset, *, asset: str) -> Manifest:
-    """Give the day's snapshot.
+def obtained(workshop: Workshop, work: Work, dataset: Dataset) -> Manifest:
+    """Give the day's snapshot for a step that reads it; ask upstream where there is none.
+
+    A snapshot that an earlier step of the run took may have been quarantined since. When only the
+    later steps are executed again, Dagster counts the asset that took it as done.
 
     Raises:
-        SnapshotMissing: There is none; the asset of this name makes it.
+        IngestionError: There is none, and upstream has none either.
     """
     manifest = stored(workshop, work, dataset)
     if manifest is None:
-        raise SnapshotMissing(
-            f"no snapshot of dataset {dataset.name} is stored for {work.city.slug} on {work.day}; "
-            f"materialize {asset} of this partition first"
+        log.info(
+            "No snapshot of dataset %s is stored for %s on %s; asking upstream",
+            dataset.name,
+            work.city.slug,
+            work.day,
         )
+        manifest = _fetch(workshop, work, dataset)
     return manifest
 
 
@@ -106,8 +113,8 @@ def read(workshop: Workshop, work: Work, manifest: Manifest, dataset: Dataset) -
             lock_dir=workshop.settings.state_dir / "locks",
             today=workshop.clock.now().astimezone(UTC).date(),
         )
-    with TemporaryDirectory(prefix="ingestion-") as folder:
-        paths = [workshop.lake.restore(part, Path(folder)) for part in manifest.parts]
+    with scratch_folder() as folder:
+        paths = [workshop.lake.restore(part, folder) for part in manifest.parts]
         return sources.read(
             manifest.obtained, paths, area=work.city.area, selection=dataset.selection
         )
@@ -153,28 +160,66 @@ def require_enough_rows(rows: int, work: Work, dataset: Dataset) -> None:
     )
 
 
+MOST_TRIALS = 3
+"""How many runs may be killed while they read a candidate before it is quarantined."""
+
+
 @contextmanager
 def on_trial(workshop: Workshop, work: Work, manifest: Manifest) -> Iterator[None]:
-    """Accept the day's snapshot if it can be read as the city's, and refuse a new one if not.
+    """Accept the day's snapshot if it can be read as the city's, and quarantine a new one if not.
 
-    Without the refusal the next run would replay it, and fail again for ever. A snapshot that was
-    accepted once stays: then it is the city's settings that have changed.
+    Otherwise the next run would replay it, and fail again for ever. A snapshot that was accepted
+    once stays: then it is the city's settings, or this code, that have changed. What is the fault
+    of the machine (its database, its lake, its memory) is no fault of the snapshot.
     """
+    trials = workshop.lake.begin_trial(manifest)
+    if trials > MOST_TRIALS:
+        error = SnapshotNotUnderstood(
+            f"{trials - 1} runs ended without a word while they read the snapshot of {manifest}: "
+            "they were killed, or the machine had too little memory"
+        )
+        raise _quarantined(workshop, work, manifest, error) or error
     try:
         yield
-    except OsmError as error:
-        runs.require(workshop.engine, work.claim)
-        kept = workshop.lake.refuse(manifest)
-        if kept is None:
+    except (OsmError, SnapshotDamaged) as error:
+        refused = _quarantined(workshop, work, manifest, error)
+        if refused is None:
             raise
-        refused = type(error)(
-            f"{error}. What was fetched does not stand for the day: its manifest was set aside as "
-            f"{kept}, and the next run asks upstream again"
-        )
-        refused.should_retry = False  # this step would find nothing to read
         raise refused from error
+    except (IngestionError, OSError, MemoryError) as error:
+        if not isinstance(error, (ProcessDied, MemoryError)):
+            with suppress(LakeUnavailable):  # why the step failed counts more
+                workshop.lake.end_trial(manifest)
+        raise
+    except Exception as error:
+        unknown = SnapshotNotUnderstood(
+            f"the snapshot of {manifest} could not be read: {described(error)}. This is an error "
+            f"in the pipeline: report it, with the run's log and {_files(workshop, manifest)}"
+        )
+        raise _quarantined(workshop, work, manifest, unknown) or unknown from error
     runs.require(workshop.engine, work.claim)
     workshop.lake.accept(manifest)
+
+
+Error = TypeVar("Error", bound=IngestionError)
+
+
+def _quarantined(workshop: Workshop, work: Work, manifest: Manifest, error: Error) -> Error | None:
+    """Take a snapshot that is on trial off its day, and add that to the error; None if accepted."""
+    runs.require(workshop.engine, work.claim)
+    kept = workshop.lake.refuse(manifest)
+    if kept is None:
+        return None
+    refused = type(error)(
+        f"{error}. What was fetched does not stand for the day: its manifest was set aside as "
+        f"{kept}, and the next run asks upstream again"
+    )
+    refused.should_retry = False  # this step would find nothing to read
+    return refused
+
+
+def _files(workshop: Workshop, manifest: Manifest) -> str:
+    return ", ".join(workshop.lake.address(part.key) for part in manifest.parts)
 
 
 def _fetch(workshop: Workshop, work: Work, dataset: Dataset) -> Manifest:
@@ -208,14 +253,14 @@ def _acquire(
     from ingestion_pipeline.osm import extract
 
     state = None if location is None else extract.state_of(location)
-    with TemporaryDirectory(prefix="ingestion-") as folder:
+    with scratch_folder() as folder:
         acquired = sources.acquire(
             work.city,
             work.day,
             selection=dataset.selection,
             settings=workshop.settings,
             clock=workshop.clock,
-            workdir=Path(folder),
+            workdir=folder,
         )
         parts = tuple(
             workshop.lake.store(

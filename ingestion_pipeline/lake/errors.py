@@ -5,7 +5,8 @@
     ├── LakeUnavailable     the place does not answer or cannot be written     retry
     ├── SnapshotMissing     no snapshot is stored for that city and day        never
     ├── FrameOutdated       a frame was made from another snapshot             never
-    └── SnapshotDamaged     stored bytes no longer match their digest          never
+    ├── SnapshotDamaged     stored bytes no longer match their digest          never
+    └── SnapshotNotUnderstood   reading it failed in a way that is not known   never
 
 Belongs here: errors of the lake. Does not belong here: turning them into Dagster failures.
 """
@@ -48,3 +49,9 @@ class FrameOutdated(LakeError):
     """A frame was made from another snapshot than the one of its day."""
 
     code = "frame_outdated"
+
+
+class SnapshotNotUnderstood(LakeError):
+    """Reading a snapshot failed in a way that this release does not know."""
+
+    code = "snapshot_not_understood"

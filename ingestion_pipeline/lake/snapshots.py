@@ -10,6 +10,7 @@ bytes come from (`osm/`), and frames (`frames.py`).
                                                 <day>.candidate.json            one still on trial
                                                 <day>.refused-<12 hex>.json     one that failed it
                                                 <day>.failed.json   why it gave none when last asked
+                                                <day>.trials.json   how many runs began to read it
 
 A manifest is written last, for bytes that passed every check of their source, as a candidate. When
 they have been read and found good, it is accepted and stands for the day in the old one's place;
@@ -23,23 +24,26 @@ import hashlib
 import json
 import posixpath
 import shutil
+import time
 import uuid
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ingestion_pipeline.lake.errors import LakeNotConfigured, LakeUnavailable, SnapshotDamaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 MANIFEST_VERSION = 1
 
 _CHUNK_BYTES = 1 << 20
 _COMPRESSED = (".pbf",)
+_PARTIAL = ".part"
+_PARTIAL_KEPT_S = 86_400
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,10 @@ class Manifest:
     licence: str
     attribution: str
     parts: tuple[Part, ...]
+
+    def __str__(self) -> str:
+        """Name the city-day."""
+        return f"{self.city_slug} ({self.dataset}) on {self.day}"
 
     @property
     def digest(self) -> str:
@@ -250,6 +258,45 @@ class Lake:
         with self.written(key) as stored:
             stored.write(text.encode())
         return self.address(key)
+
+    def begin_trial(self, manifest: Manifest) -> int:
+        """Count that a run begins to read a snapshot that is on trial.
+
+        Returns:
+            How many runs began to and ended without a word, this one included; 0 where the
+            snapshot is not on trial.
+
+        Raises:
+            LakeUnavailable: The lake cannot be read or written.
+        """
+        if self._manifest(_manifest_key(*_day_of(manifest), state=".candidate")) != manifest:
+            return 0
+        trials = self._trials(manifest) + 1
+        self._keep_trials(manifest, trials)
+        return trials
+
+    def end_trial(self, manifest: Manifest) -> None:
+        """Take back that a run began to read a snapshot: it failed, and not by its fault.
+
+        Raises:
+            LakeUnavailable: The lake cannot be read or written.
+        """
+        trials = self._trials(manifest)
+        if trials:
+            self._keep_trials(manifest, trials - 1)
+
+    def _trials(self, manifest: Manifest) -> int:
+        key = _manifest_key(*_day_of(manifest), state=".trials")
+        with self._reachable(key):
+            try:
+                kept = json.loads(self._filesystem.cat_file(self.address(key)))
+            except (FileNotFoundError, ValueError):
+                return 0
+        return int(kept["trials"]) if kept.get("digest") == manifest.digest else 0
+
+    def _keep_trials(self, manifest: Manifest, trials: int) -> None:
+        with self.written(_manifest_key(*_day_of(manifest), state=".trials")) as stored:
+            stored.write(json.dumps({"digest": manifest.digest, "trials": trials}).encode())
 
     def accept(self, manifest: Manifest) -> None:
         """Let a snapshot that is on trial stand for its day; do nothing if it does already.
@@ -451,6 +498,7 @@ class Lake:
         target = self.address(_manifest_key(*_day_of(manifest), state=state))
         with self._reachable(candidate):
             self._filesystem.mv(self.address(candidate), target)
+        self.remove(_manifest_key(*_day_of(manifest), state=".trials"))
         return target
 
     @contextmanager
@@ -516,8 +564,9 @@ class Lake:
     def _written(self, key: str) -> Iterator[Any]:
         """Write beside the target and move into place, so that nobody reads half a file."""
         target = self.address(key)
-        beside = f"{target}.{uuid.uuid4().hex}.part"
+        beside = f"{target}.{uuid.uuid4().hex}{_PARTIAL}"
         self._filesystem.makedirs(posixpath.dirname(target), exist_ok=True)
+        self._remove_partial(posixpath.dirname(target))
         try:
             with self._filesystem.open(beside, "wb") as stored:
                 yield stored
@@ -525,6 +574,21 @@ class Lake:
         finally:
             if self._filesystem.exists(beside):
                 self._filesystem.rm(beside)
+
+    def _remove_partial(self, folder: str) -> None:
+        """Remove the half-written files of processes that were killed.
+
+        Only a local folder shows them; an object store shows a file when it is whole.
+        """
+        from fsspec.implementations.local import LocalFileSystem
+
+        if not isinstance(self._filesystem, LocalFileSystem):
+            return
+        oldest = time.time() - _PARTIAL_KEPT_S
+        for path in Path(folder).glob(f"*{_PARTIAL}"):
+            with suppress(FileNotFoundError):  # another process was faster
+                if path.stat().st_mtime < oldest:
+                    path.unlink()
 
     @contextmanager
     def _reachable(self, key: str) -> Iterator[None]:

@@ -435,11 +435,8 @@ def test_the_assets_can_be_materialized_one_run_each(town: Installation) -> None
     assert town.count(poi_ingestion_staging) == 2
 
 
-@pytest.mark.parametrize("asset", ["osm_pois", "poi_staging"])
-def test_an_asset_without_what_it_needs_says_what_to_materialize_first(
-    town: Installation, asset: str
-) -> None:
-    code, words = failure(town.run(TOWN_KEY, only=[asset]))
+def test_staging_without_a_frame_says_what_to_materialize_first(town: Installation) -> None:
+    code, words = failure(town.run(TOWN_KEY, only=["poi_staging"]))
     assert code == "snapshot_missing"
     assert "materialize" in words
     assert town.ledger()[0].status == "FAILED"
@@ -461,6 +458,40 @@ def test_a_day_with_too_few_pois_is_refused_and_fetched_anew_by_the_next_run(
     assert again.success
     assert metadata(again, "osm_snapshot")["replayed"] is False
     assert sorted(run.status for run in here.ledger()) == ["FAILED", "SUCCEEDED"]
+
+
+def test_the_later_steps_of_a_run_whose_snapshot_was_refused_take_another_one(
+    install_town: Callable[..., Installation], tmp_path: Path
+) -> None:
+    extract = write_extract(tmp_path / "town.osm.pbf", {1: "A"})
+    city = {"osm_source": "extract", "osm_extract": str(extract), "minimum_pois": 2}
+    here = install_town(city=city, clock=ScriptedClock(NOON))
+    assert failure(here.run(TOWN_KEY))[0] == "too_few_pois"
+    write_extract(extract, {1: "A", 2: "B"})
+    again = here.run(TOWN_KEY, only=["osm_pois", "poi_staging"])
+    assert again.success, why(again)
+    assert metadata(again, "poi_staging")["dagster/row_count"] == 2
+    assert [path.name for path in here.manifests()] == ["2024-06-01.json"]
+
+
+def test_an_answer_that_no_code_foresaw_does_not_stand_in_the_way_of_the_good_one(
+    install_town: Callable[..., Installation],
+) -> None:
+    good = overpass_json(overpass_cafes({10: "A"}), base=_text())
+    beyond = overpass_json(
+        [each | {"id": 2**63} for each in overpass_cafes({10: "A"})], base=_text()
+    )
+    with OverpassServer() as server:
+        server.enqueue(Reply(body=good), Reply(body=beyond))
+        here = install_town(clock=ScriptedClock(NOON), overpass_url=server.url)
+        first = here.run(TOWN_KEY)
+        assert first.success, why(first)
+        assert not here.run(TOWN_KEY, refetch=True).success
+        replay = here.run(TOWN_KEY)
+        assert replay.success, why(replay)
+        assert (
+            metadata(replay, "osm_snapshot")["digest"] == metadata(first, "osm_snapshot")["digest"]
+        )
 
 
 def test_a_bad_refetch_leaves_the_days_good_snapshot_where_it_was(

@@ -130,7 +130,7 @@ def stage_helpers(
     from ingestion_pipeline.quality.examine import reason_of, require_accepted, warnings_of
 
     reason = reason_of(accept.reason) if accept else None
-    manifest = snapshots.require_stored(workshop, work, HELPER, asset=CHAIN[0])
+    manifest = snapshots.obtained(workshop, work, HELPER)
     evidence = evidence_of(work.city, manifest)
     target = _slice(CityDay(work.city.slug, work.day))
     feeds = feeds_of_day(workshop, work)

@@ -129,7 +129,7 @@ def build_osm_assets(
 
 def shape_pois(workshop: Workshop, work: Work) -> dg.MaterializeResult[None]:
     """Make the day's frame out of its snapshot, unless it has been made from the very same."""
-    manifest = snapshots.require_stored(workshop, work, POI, asset=CHAIN[0])
+    manifest = snapshots.obtained(workshop, work, POI)
     evidence = evidence_of(work.city, manifest)
     with snapshots.on_trial(workshop, work, manifest):
         pois = _already_shaped(workshop, work, evidence)

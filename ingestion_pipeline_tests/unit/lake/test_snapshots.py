@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import json
+import os
 import random
 import uuid
 from dataclasses import replace
@@ -437,6 +438,22 @@ def test_a_failure_in_the_middle_of_writing_leaves_what_was_there(
     assert files(url) == ([] if before is None else ["some/key"])
     if before is not None:
         assert stored(url, "some/key") == before
+
+
+def test_the_half_of_a_file_that_a_killed_process_left_is_removed_a_day_later(
+    tmp_path: Path,
+) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    folder = tmp_path / "lake/frames"
+    folder.mkdir(parents=True)
+    old, young = folder / f"a.{uuid.uuid4().hex}.part", folder / f"b.{uuid.uuid4().hex}.part"
+    for path in (old, young):
+        path.touch()
+    moment = old.stat().st_mtime - 90_000
+    os.utime(old, (moment, moment))
+    with lake.written("frames/c") as stream:
+        stream.write(b"c")
+    assert sorted(path.name for path in folder.iterdir()) == [young.name, "c"]
 
 
 def test_an_address_names_the_place_of_a_key(lake: Lake, tmp_path: Path) -> None:
