@@ -575,9 +575,9 @@ def _run_job(
     workshop = Workshop(settings, cities, retrying=Retrying(maximum=0))
     with _dagster_instance(settings.dagster_home) as instance:
         return (
-            # Outside of the pool: only a daemon gives the place of a killed process back. The lock
+            # Outside of the pools: only a daemon gives the place of a killed process back. The lock
             # that each server has keeps requests one by one here too.
-            build_definitions(workshop, upstream_pool=None)
+            build_definitions(workshop, with_pools=False)
             .resolve_job_def(job.job_type)
             .execute_in_process(
                 partition_key=str(CityDay(city.slug, day)),

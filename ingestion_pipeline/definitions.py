@@ -7,7 +7,7 @@ Dagster imports this module, so what it imports is kept small; a test watches it
 import dagster as dg
 
 from ingestion_pipeline.cities import load_cities
-from ingestion_pipeline.defs.assets.helpers import build_helper_assets
+from ingestion_pipeline.defs.assets.helpers import FEEDS_POOL, build_helper_assets
 from ingestion_pipeline.defs.assets.osm import UPSTREAM_POOL, build_osm_assets
 from ingestion_pipeline.defs.coverage import build_coverage
 from ingestion_pipeline.defs.jobs import JOBS
@@ -18,22 +18,21 @@ from ingestion_pipeline.defs.sensors import build_sensors
 from ingestion_pipeline.settings import load_settings
 
 
-def build_definitions(
-    workshop: Workshop, *, upstream_pool: str | None = UPSTREAM_POOL
-) -> dg.Definitions:
+def build_definitions(workshop: Workshop, *, with_pools: bool = True) -> dg.Definitions:
     """Assemble the definitions.
 
     Args:
         workshop: What the assets work with.
-        upstream_pool: The concurrency pool in which runs wait for their turn at upstream; none for
-            a run that no daemon looks after.
+        with_pools: Whether runs wait in concurrency pools for their turn at upstream; not for a run
+            that no daemon looks after.
     """
+    upstream_pool, feeds_pool = (UPSTREAM_POOL, FEEDS_POOL) if with_pools else (None, None)
     partitions = build_partitions(workshop.cities, workshop.settings.partitions_start)
     coverage = build_coverage(workshop)
     return dg.Definitions(
         assets=[
             *build_osm_assets(partitions, upstream_pool=upstream_pool),
-            *build_helper_assets(partitions, upstream_pool=upstream_pool),
+            *build_helper_assets(partitions, upstream_pool=upstream_pool, feeds_pool=feeds_pool),
             coverage.asset,
         ],
         asset_checks=coverage.checks,

@@ -24,6 +24,8 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
+import dagster as dg
+
 from ingestion_pipeline.cities import City
 from ingestion_pipeline.datasets import HELPER
 from ingestion_pipeline.defs.resources import Workshop
@@ -34,6 +36,7 @@ from ingestion_pipeline.helpers.errors import (
     FeedNotTaken,
     FeedUnreadable,
     LicenceConflict,
+    may_pass,
 )
 from ingestion_pipeline.helpers.feeds import Feed
 from ingestion_pipeline.lake.errors import SnapshotDamaged
@@ -96,31 +99,49 @@ class FeedOfDay:
         return replace(evidence, stale_reason=self.stale_reason)
 
 
-def take_feeds(workshop: Workshop, work: Work) -> None:
+def take_feeds(workshop: Workshop, work: Work, *, retry_number: int) -> None:
     """Give each of the city's feeds its bytes of the day, or the word of why there are none.
 
     Those that are stored are taken, unless upstream is to be asked again. A failure is not
     remembered: a feed without bytes is asked in every run. One that may answer later is asked once
-    more, after the others.
+    more, in a retry of the step: while that waits, it holds no place in the pool.
+
+    Args:
+        workshop: What to work with.
+        work: The city-day.
+        retry_number: How many times the step was tried again already.
+
+    Raises:
+        dagster.RetryRequested: A feed is to be asked once more.
     """
     barred = _barred(work.city)
     for slug, failure in barred.items():
         log.warning("feed %s is not asked for: %s", slug, failure)
-    wanted = [
-        feed
-        for feed in work.city.feeds
-        if feed.slug not in barred and (work.claim.refetch or _stored(workshop, work, feed) is None)
-    ]
+    feeds = [feed for feed in work.city.feeds if feed.slug not in barred]
+    if retry_number:
+        wanted = [feed for feed in feeds if _may_answer_now(workshop, work, feed)]
+    else:
+        wanted = [
+            feed for feed in feeds if work.claim.refetch or _stored(workshop, work, feed) is None
+        ]
     if not wanted:
         return
     import httpx
 
     with httpx.Client() as http:
-        again = [feed for feed in wanted if _take(workshop, work, feed, http)]
-        if again:
-            workshop.clock.sleep(workshop.retrying.first_wait_s)
-        for feed in again:
-            _take(workshop, work, feed, http)
+        again = [feed.slug for feed in wanted if _take(workshop, work, feed, http)]
+    retrying = workshop.retrying
+    if again and not retry_number and retrying.maximum:
+        log.warning(
+            "Feeds that are asked once more in %.0f s: %s", retrying.first_wait_s, ", ".join(again)
+        )
+        raise dg.RetryRequested(max_retries=1, seconds_to_wait=retrying.first_wait_s)
+
+
+def _may_answer_now(workshop: Workshop, work: Work, feed: Feed) -> bool:
+    """Return whether the day's last word of a feed is a failure that may pass."""
+    failure = workshop.lake.failure(*_key(work, feed))
+    return failure is not None and may_pass(failure.code)
 
 
 def feeds_of_day(workshop: Workshop, work: Work) -> list[FeedOfDay]:
@@ -273,7 +294,7 @@ def _of_day(workshop: Workshop, work: Work, feed: Feed) -> FeedOfDay:
 
 
 _NOT_TAKEN = Failure(
-    FeedNotTaken.code, "the feed was not asked for; materialize helper_snapshot first"
+    FeedNotTaken.code, "the feed was not asked for; materialize helper_feeds first"
 )
 
 

@@ -31,27 +31,28 @@ def lines(
         for event in result.all_events
         if event.is_step_success
     }
-    first, *between, last = chain
-    snapshot = _told(result, first)
-    as_of = datetime.fromtimestamp(snapshot["as_of"], UTC).strftime("%Y-%m-%d %H:%M:%S")
-    yield (
-        "replayed" if snapshot["replayed"] else "fetched",
-        f"{snapshot['raw_bytes']:,} bytes from {snapshot['location']}, as of {as_of} UTC",
-        seconds[first],
-    )
-    for name in between:
-        pois = _told(result, name)
-        yield (
-            "normalized",
-            f"{pois['dagster/row_count']:,} POIs in {pois['category_count']} categories",
-            seconds[name],
-        )
+    *before, last = chain
+    for name in before:
+        told = _told(result, name)
+        if "replayed" in told:
+            as_of = datetime.fromtimestamp(told["as_of"], UTC).strftime("%Y-%m-%d %H:%M:%S")
+            yield (
+                "replayed" if told["replayed"] else "fetched",
+                f"{told['raw_bytes']:,} bytes from {told['location']}, as of {as_of} UTC",
+                seconds[name],
+            )
+        if "category_count" in told:
+            yield (
+                "normalized",
+                f"{told['dagster/row_count']:,} POIs in {told['category_count']} categories",
+                seconds[name],
+            )
     staged = _told(result, last)
     yield "rejected", f"{staged['rejected']:,} objects", ""
     yield (
         "staged",
-        f"{staged['dagster/row_count']:,} {things}, of which this run wrote "
-        f"{staged['written']:,} rows" + ("" if staged["written"] else ": nothing has changed"),
+        f"{staged['dagster/row_count']:,} {things} ({staged['written']:,} rows written"
+        + (")" if staged["written"] else ": nothing has changed)"),
         seconds[last],
     )
     compared = ", ".join(f"{staged[name]:,} {name}" for name in ("added", "changed", "removed"))

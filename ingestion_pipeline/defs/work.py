@@ -20,7 +20,7 @@ from ingestion_pipeline.defs.failures import failure_of
 from ingestion_pipeline.defs.liveness import is_alive, worker
 from ingestion_pipeline.defs.partitions import city_day
 from ingestion_pipeline.defs.resources import Workshop
-from ingestion_pipeline.errors import IngestionError
+from ingestion_pipeline.errors import IngestionError, described
 from ingestion_pipeline.identity import JobKey, JobType
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.errors import DatabaseUnavailable
@@ -106,23 +106,6 @@ def _claimed(
     again; an interruption ends it as CANCELED.
     """
     claim: runs.Claim | None = None
-
-    def end(error_code: str, error_message: str, *, canceled: bool = False) -> None:
-        if claim is None:
-            return
-        write = runs.cancel if canceled else runs.fail
-        try:
-            write(
-                workshop.engine,
-                claim,
-                error_code=error_code,
-                error_message=error_message,
-                now=workshop.clock.now(),
-            )
-        except DatabaseUnavailable as error:
-            # The reason that the step ended for counts more; the next run finds this one dead.
-            log.warning("The ledger was not told that the run ended (%s): %s", error_code, error)
-
     try:
         partition = city_day(context)
         city = workshop.cities.get(partition.city)
@@ -138,23 +121,55 @@ def _claimed(
         if retry is not None:
             log.warning("%s. This step is tried again in %.0f s", error, retry.seconds_to_wait)
             raise retry from error
-        end(error.code, str(error))
+        _end(workshop, claim, error.code, str(error))
         raise failure_of(error) from error
+    except dg.RetryRequested:
+        raise  # the work asks for it by itself, and the claim stands
     except (DagsterExecutionInterruptedError, KeyboardInterrupt):
-        end("interrupted", "the run was terminated before its slice was staged", canceled=True)
+        _end(
+            workshop,
+            claim,
+            "interrupted",
+            "the run was terminated before its slice was staged",
+            canceled=True,
+        )
         raise
     except Exception as error:
         # Not understood, so a fault of ours; the ledger still has to say that the run is over.
-        end("unexpected_error", f"{type(error).__name__}; the run's log has the details")
-        raise
-    asset = context.asset_key.to_user_string()
-    if asset != chain[-1] and _is_last_of(context, chain):
-        end(
-            "not_staged",
-            f"the run was asked for {asset} and not for {chain[-1]}, so nothing was staged; "
-            f"materialize {chain[-1]} to stage the day",
-            canceled=True,
+        _end(
+            workshop,
+            claim,
+            "unexpected_error",
+            f"{described(error)}; the run's log has the details",
         )
+        raise
+    if why := _why_nothing_is_staged(context, chain):
+        _end(workshop, claim, "not_staged", why, canceled=True)
+
+
+def _end(
+    workshop: Workshop,
+    claim: runs.Claim | None,
+    error_code: str,
+    error_message: str,
+    *,
+    canceled: bool = False,
+) -> None:
+    """Write to the ledger how a run ended, where it holds a claim."""
+    if claim is None:
+        return
+    write = runs.cancel if canceled else runs.fail
+    try:
+        write(
+            workshop.engine,
+            claim,
+            error_code=error_code,
+            error_message=error_message,
+            now=workshop.clock.now(),
+        )
+    except DatabaseUnavailable as error:
+        # The reason that the step ended for counts more; the next run finds this one dead.
+        log.warning("The ledger was not told that the run ended (%s): %s", error_code, error)
 
 
 def _claim(
@@ -205,9 +220,15 @@ def _is_started_anew(tags: Mapping[str, str]) -> bool:
     return PARENT_RUN_ID_TAG in tags and RETRY_NUMBER_TAG not in tags
 
 
-def _is_last_of(context: dg.AssetExecutionContext, chain: Sequence[str]) -> bool:
-    """Tell whether the run was asked for no later asset of the chain than this one."""
-    return _asked(context, chain)[-1:] == [context.asset_key.to_user_string()]
+def _why_nothing_is_staged(context: dg.AssetExecutionContext, chain: Sequence[str]) -> str | None:
+    """Return why the run ends with this asset without staging; None where it goes on or stages."""
+    asset = context.asset_key.to_user_string()
+    if asset == chain[-1] or _asked(context, chain)[-1:] != [asset]:
+        return None
+    return (
+        f"the run was asked for {asset} and not for {chain[-1]}, so nothing was staged; "
+        f"materialize {chain[-1]} to stage the day"
+    )
 
 
 def _asked(context: dg.AssetExecutionContext, chain: Sequence[str]) -> list[str]:

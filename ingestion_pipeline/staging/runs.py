@@ -205,7 +205,7 @@ def claim(
                 connection, key, trigger=trigger, now=newcomer.requested_at, lock=True
             )
             if run.dagster_run_id == dagster_run_id and run.worker == worker:
-                return _claim_of(run)
+                return _claim_of(_refetching(connection, run) if refetch else run)
             settled = newcomer.what_is_settled(connection)
             if settled is not None:
                 if made:
@@ -760,6 +760,19 @@ def _find(connection: sa.Connection, run_id: str, *, lock: bool = False) -> Run 
         query = query.with_for_update()
     row = connection.execute(query).one_or_none()
     return None if row is None else _run(row)
+
+
+def _refetching(connection: sa.Connection, run: Run) -> Run:
+    """Record that a run that holds its key is to ask upstream again: a later step was told so."""
+    if run.refetch:
+        return run
+    row = connection.execute(
+        sa.update(ingestion_run)
+        .where(ingestion_run.c.id == run.id)
+        .values(refetch=True)
+        .returning(ingestion_run)
+    ).one()
+    return _run(row)
 
 
 def _claim_of(run: Run) -> Claim:

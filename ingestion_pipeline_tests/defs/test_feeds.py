@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
+import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -14,6 +16,8 @@ import pytest
 import sqlalchemy as sa
 
 from ingestion_pipeline.cities import Cities, CitiesFileError, load_cities
+from ingestion_pipeline.defs.assets.helpers import FEEDS_POOL
+from ingestion_pipeline.defs.failures import Retrying
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.plan import PlannedDay, look, plan
 from ingestion_pipeline.staging.days import Slice, difference, read_day
@@ -152,7 +156,10 @@ def table_of(kind: Mapping[str, Any], server: FeedServer, path: str, **keys: Any
 
 @contextmanager
 def world_in(
-    folder: Path, database_url: str, feeds: Callable[[FeedServer], list[dict[str, Any]]]
+    folder: Path,
+    database_url: str,
+    feeds: Callable[[FeedServer], list[dict[str, Any]]],
+    **options: Any,
 ) -> Iterator[World]:
     clock = ScriptedClock(NOON)
     answers: dict[str, Reply] = {}
@@ -168,7 +175,7 @@ def world_in(
             "osm_extract": f"{folder}/osm-{{day}}.osm.pbf",
             "feed": feeds(server),
         }
-        with installed(folder, database_url, cities=[city], clock=clock) as here:
+        with installed(folder, database_url, cities=[city], clock=clock, **options) as here:
             world = World(here, server, clock, answers)
             world.until(SATURDAY)
             yield world
@@ -232,7 +239,7 @@ def test_feeds_are_staged_beside_openstreetmap_each_a_slice_with_its_own_evidenc
     dated = world.slice_of("feed:fountains", SATURDAY)
     assert dated is not None
     assert dated["as_of"] == datetime(2024, 6, 1, tzinfo=UTC)
-    for asset in ("helper_snapshot", "helper_places"):
+    for asset in ("helper_feeds", "helper_places"):
         feeds = metadata(result, asset)["feeds"]
         assert "| `toilets` | 2024-06-01T11:00:00Z | good |" in feeds
         assert "| `fountains` | 2024-06-01T00:00:00Z | good |" in feeds
@@ -300,7 +307,7 @@ def test_a_feed_that_changed_overnight_has_only_its_changed_rows_written(world: 
     }
     saturday = Slice("town", "helper", "feed:toilets", SATURDAY)
     found = [
-        (change.kind, change.source_ref, sorted(change.fields), change.cause)
+        (change.change, change.source_ref, sorted(change.changed_fields), change.cause)
         for change in difference(world.here.engine, saturday, SUNDAY)
     ]
     assert found == [
@@ -485,7 +492,7 @@ def test_no_secret_of_an_address_is_kept_or_logged(good_bad_good: Bad) -> None:
     ]
     for day, result in good_bad_good.results.items():
         kept += [str(event) for event in result.all_events]
-        kept += [str(good_bad_good.told(day, of)) for of in ("helper_snapshot", "helper_places")]
+        kept += [str(good_bad_good.told(day, of)) for of in ("helper_feeds", "helper_places")]
     assert [text for text in kept if SECRET in text] == []
     assert "feed_unreachable" in good_bad_good.log
     assert any(SECRET in request.path for request in server.requests)
@@ -630,6 +637,73 @@ def test_a_feed_that_may_answer_later_is_asked_once_more_in_the_run(town: World)
     assert len(town.server.requests) == 3
 
 
+def test_a_refetch_asks_only_those_once_more_that_may_answer_later(town: World) -> None:
+    town.run(SATURDAY)
+    before = len(town.server.requests)
+    town.server.enqueue(Reply(503), modified_fountains())
+    town.run(SATURDAY, refetch=True)
+    asked = [request.path.partition("?")[0] for request in town.server.requests[before:]]
+    assert [path.rpartition("/")[2] for path in asked] == [
+        "toilets.geojson",
+        f"fountains-{SATURDAY}.csv",
+        "toilets.geojson",
+    ]
+    assert "failed" not in town.counts()
+
+
+def test_a_feed_that_is_down_holds_no_place_at_upstream_while_it_is_waited_for(
+    tmp_path: Path,
+) -> None:
+    slots: list[tuple[str, int]] = []
+    waits = threading.Event()
+
+    def note(when: str) -> None:
+        info = instance.event_log_storage.get_concurrency_info(FEEDS_POOL)
+        slots.append((when, info.active_slot_count))
+
+    def answer_later(_: Request) -> Reply:
+        note("asked")
+        waits.set()
+        town.server.default = answer
+        return Reply(503)
+
+    def look_while_it_waits() -> None:
+        waits.wait(60)
+        time.sleep(2)
+        note("waits")
+
+    database = f"sqlite:///{tmp_path}/staging.gpkg"
+    once_more = Retrying(first_wait_s=6)
+    with world_in(tmp_path, database, both_feeds, retrying=once_more, stored=True) as town:
+        with_good_feeds(town)
+        instance = town.here.instance
+        instance.event_log_storage.set_concurrency_slots(FEEDS_POOL, 1)
+        answer = town.server.default
+        town.server.default = answer_later
+        before = town.clock.now()
+        looking = threading.Thread(target=look_while_it_waits)
+        looking.start()
+        town.run(SATURDAY)
+        looking.join()
+        assert "failed" not in town.counts()
+        assert town.clock.now() - before == timedelta(minutes=1)  # `run` itself; no step slept
+    assert slots == [("asked", 1), ("waits", 0)]
+
+
+def test_a_refetch_that_a_later_step_is_asked_for_is_made(town: World) -> None:
+    town.run(SATURDAY)
+    osm = town.here.folder / f"osm-{SATURDAY}.osm.pbf"
+    write_nodes(osm, dict(list(OSM_NODES.items())[:3]), at=NOON - timedelta(hours=1))
+    town.clock.sleep(60)
+    result = town.here.job("helpers_import").execute_in_process(
+        partition_key=f"town|{SATURDAY}",
+        instance=town.here.instance,
+        run_config={"ops": {"helper_snapshot": {"config": {"refetch": True}}}},
+    )
+    assert metadata(result, "helper_snapshot")["replayed"] is False
+    assert len(town.places("osm", SATURDAY)) == 3
+
+
 def modified_fountains() -> Reply:
     return modified(fountains(), NOON, content_type="text/csv")
 
@@ -682,7 +756,7 @@ def test_only_bytes_that_were_understood_stand_for_later_days(town: World) -> No
     town.publish("toilets.geojson", swapped())
     # Asked again, and the run ends before anybody has read the answer.
     town.here.run(
-        f"town|{SATURDAY}", job_type="helpers_import", only=["helper_snapshot"], refetch=True
+        f"town|{SATURDAY}", job_type="helpers_import", only=["helper_feeds"], refetch=True
     )
     town.until(SUNDAY)
     town.publish("toilets.geojson", Reply(503))

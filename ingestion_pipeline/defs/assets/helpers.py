@@ -1,8 +1,8 @@
 """Helper places, from raw bytes to staged rows.
 
-Belongs here: the assets `helper_snapshot -> helper_places`, each of which gets, shapes, stores and
-reports. Does not belong here: how any of that is done (`defs/snapshots.py`, `helpers/`,
-`staging/`), and what is reported (`defs/metadata.py`).
+Belongs here: the assets `helper_feeds -> helper_snapshot -> helper_places`, each of which gets,
+shapes, stores and reports. Does not belong here: how any of that is done (`defs/feeds.py`,
+`defs/snapshots.py`, `helpers/`, `staging/`), and what is reported (`defs/metadata.py`).
 """
 
 import logging
@@ -59,17 +59,41 @@ log = logging.getLogger(__name__)
 
 SOURCE = "osm"
 JOB: Final = "helpers_import"
-CHAIN = ("helper_snapshot", "helper_places")
+CHAIN = ("helper_feeds", "helper_snapshot", "helper_places")
+
+FEEDS_POOL = "feed_upstream"
+"""Dagster's concurrency pool of what asks feeds: a feed that is down keeps no other source waiting.
+"""
 
 
 def build_helper_assets(
-    partitions: dg.PartitionsDefinition, *, upstream_pool: str | None
+    partitions: dg.PartitionsDefinition, *, upstream_pool: str | None, feeds_pool: str | None
 ) -> Sequence[dg.AssetsDefinition]:
-    """Define both assets for the given partitions, and for the pool of those that fetch."""
+    """Define the three assets for the given partitions, and for the pools of those that fetch."""
     step = partial(city_day_step, job_type=JOB, chain=CHAIN)
 
     @dg.asset(
         partitions_def=partitions,
+        group_name="helpers",
+        kinds={"http"},
+        pool=feeds_pool,
+        description="The raw bytes of each of a city's feeds of the day, or the reason why there "
+        "are none. A feed that has bytes is replayed from them; set `refetch` in the run config to "
+        "ask all of them, and OpenStreetMap, again.",
+    )
+    def helper_feeds(
+        context: dg.AssetExecutionContext,
+        config: SnapshotConfig,
+        workshop: dg.ResourceParam[Workshop],
+    ) -> dg.MaterializeResult[None]:
+        take = partial(take_bytes_of_feeds, retry_number=context.retry_number)
+        return step(context, workshop, take, refetch=config.refetch)
+
+    # The feeds come first: where OpenStreetMap has to be asked again on a later day, what a feed
+    # said on this one could not be had any more.
+    @dg.asset(
+        partitions_def=partitions,
+        deps=[helper_feeds],
         group_name="helpers",
         kinds={"openstreetmap"},
         pool=upstream_pool,
@@ -82,7 +106,8 @@ def build_helper_assets(
         config: SnapshotConfig,
         workshop: dg.ResourceParam[Workshop],
     ) -> dg.MaterializeResult[None]:
-        return step(context, workshop, take_snapshots, refetch=config.refetch)
+        take = partial(take_snapshot, dataset=HELPER)
+        return step(context, workshop, take, refetch=config.refetch)
 
     @dg.asset(
         partitions_def=partitions,
@@ -106,21 +131,15 @@ def build_helper_assets(
             dataset=HELPER.name,
         )
 
-    return [helper_snapshot, helper_places]
+    return [helper_feeds, helper_snapshot, helper_places]
 
 
-def take_snapshots(workshop: Workshop, work: Work) -> dg.MaterializeResult[None]:
-    """Give the day its raw bytes: those of each feed, and those of OpenStreetMap.
-
-    The feeds come first: where OpenStreetMap has to be asked again on a later day, what a feed said
-    on this one could not be had any more.
-    """
-    take_feeds(workshop, work)
-    taken = take_snapshot(workshop, work, dataset=HELPER)
-    return dg.MaterializeResult(
-        metadata={**(taken.metadata or {}), **metadata.of_feeds(feeds_of_day(workshop, work))},
-        data_version=taken.data_version,
-    )
+def take_bytes_of_feeds(
+    workshop: Workshop, work: Work, *, retry_number: int
+) -> dg.MaterializeResult[None]:
+    """Give each of the city's feeds its bytes of the day."""
+    take_feeds(workshop, work, retry_number=retry_number)
+    return dg.MaterializeResult(metadata=metadata.of_feeds(feeds_of_day(workshop, work)))
 
 
 def stage_helpers(
