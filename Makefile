@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 DATA_DIR ?= $(CURDIR)/data
 DAGSTER_HOME ?= $(CURDIR)/.dagster_home
-export DATA_DIR DAGSTER_HOME
+export DATA_DIR DAGSTER_HOME UI_PORT API_PORT
 
 # uv installs in a fifth of pip's time; where there is no uv for the platform, pip does it.
 install = { $(BIN)/pip install --quiet --disable-pip-version-check uv && \
@@ -38,7 +38,7 @@ run: $(VENV)/.run ## Stage the real Helsinki sample into an embedded GeoPackage
 	@echo '      $(BIN)/poi-ingest run --city saint-petersburg --day '"$$(date -u +%F)"
 	@echo '  your own city: docs/adding-a-city.md'
 
-dev: $(VENV)/.run ## Start the Dagster UI, its daemon and the admin API together
+dev: $(VENV)/.run ## Start the Dagster UI, its daemon and the admin API (UI_PORT=3000 API_PORT=8000)
 	@exec $(BIN)/poi-ingest dev
 
 test: $(VENV)/.dev ## Run all tests, with a private PostgreSQL + PostGIS

@@ -48,6 +48,9 @@ MAXIMUM_BBOX_DEGREES = 3.0
 TEMPLATE_FIELDS = ("region", "day")
 """What a template of an extract's location may hold in braces."""
 
+MISTAKES_SHOWN = 20
+"""How many mistakes of a file a message lists: two large files that overlap have thousands."""
+
 MAXIMUM_AGE_HOURS = 48
 """The oldest data that may stand for the current day, whatever a city says."""
 
@@ -95,7 +98,9 @@ class CitiesFileError(IngestionError):
         """Say every mistake, one a line."""
         self.path = path
         self.mistakes = tuple(mistakes)
-        lines = "".join(f"\n- {mistake}" for mistake in self.mistakes)
+        lines = "".join(f"\n- {mistake}" for mistake in self.mistakes[:MISTAKES_SHOWN])
+        if len(self.mistakes) > MISTAKES_SHOWN:
+            lines += f"\n- ... and {len(self.mistakes) - MISTAKES_SHOWN:,} more"
         super().__init__(f"{path} cannot be used; correct this in it:{lines}")
 
 
@@ -319,6 +324,11 @@ def _bbox(value: object) -> Bbox:
         and all(_WORLD.south <= latitude <= _WORLD.north for latitude in (south, north))
     ):
         raise ValueError("longitudes from -180 to 180 and latitudes from -90 to 90, in degrees")
+    if west > east and east + 360 - west < 180:  # noqa: PLR2004 - the shorter way around the Earth
+        raise ValueError(
+            "a bbox on one side of the antimeridian; make two cities of it, one that ends at 180 "
+            "and one that begins at -180"
+        )
     if west >= east or south >= north:
         raise ValueError(
             "[west, south, east, north] with west < east and south < north "
@@ -477,8 +487,6 @@ def _mistakes_between(readings: list[dict[str, Any]]) -> Iterator[str]:
                 f"{both}: bbox: they overlap, and both are boundaries; "
                 "a feature belongs to exactly one city"
             )
-    if not any(reading.get("enabled", True) for reading in readings):
-        yield "no city is enabled; set enabled = true for at least one"
 
 
 def _overlap(one: Bbox, other: Bbox) -> bool:

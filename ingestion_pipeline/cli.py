@@ -217,6 +217,8 @@ def backfill(
     settings = load_settings()
     cities = load_cities(settings.cities_file)
     chosen = cities.enabled() if all_cities else [cities.get(slug) for slug in dict.fromkeys(slugs)]
+    if not chosen:
+        raise click.UsageError("no city is enabled in the cities file; name cities with --city")
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     planned = _plan(settings, chosen, days, JOBS[job_type])
     _print_plan(planned)
@@ -304,6 +306,7 @@ def diff(
 ) -> None:
     """Tell two staged days apart: features added, changed (in which columns) and removed."""
     from ingestion_pipeline.staging.days import difference
+    from ingestion_pipeline.staging.tables import CLASS_COLUMNS
 
     if later <= earlier:
         raise click.BadParameter(f"{later} is not later than {earlier}", param_hint="--to")
@@ -313,13 +316,17 @@ def diff(
     changes = difference(_database(settings), target, later)
     if as_json:
         for change in changes:
-            click.echo(json.dumps(asdict(change), ensure_ascii=False))
+            row = asdict(change)
+            # As the columns of the view are called: `kind` of a helper place.
+            row[CLASS_COLUMNS[dataset]] = row.pop("category")
+            click.echo(json.dumps(row, ensure_ascii=False))
         return
     for kind in ("added", "changed", "removed"):
-        some = [change for change in changes if change.kind == kind]
+        some = [each for each in changes if each.change == kind]
         click.echo(f"{kind}: {len(some)}")
         for change in some[:CHANGES_SHOWN]:
-            what = f" [{', '.join(change.fields)}]" if change.fields else ""
+            fields = change.changed_fields
+            what = f" [{', '.join(fields)}]" if fields else ""
             click.echo(
                 f"  {change.source_ref}  {change.category}  {change.name or '-'}{what}"
                 + BY_US[change.cause]
@@ -382,24 +389,30 @@ def notice(slug: str) -> None:
     "--ui-port",
     type=click.IntRange(1, 65535),
     default=3000,
+    envvar="UI_PORT",
     show_default=True,
+    show_envvar=True,
     help="Port of the Dagster UI.",
 )
 @click.option(
     "--api-port",
     type=click.IntRange(1, 65535),
     default=8000,
+    envvar="API_PORT",
     show_default=True,
+    show_envvar=True,
     help="Port of the admin API.",
 )
 def dev(ui_port: int, api_port: int) -> None:
     """Run the Dagster UI, its daemon and the admin API together, until Ctrl-C."""
-    from ingestion_pipeline.development import new_token, run_all
+    from ingestion_pipeline.development import Ports, new_token, require_free, run_all
     from ingestion_pipeline.staging.database import create_engine, describe
     from ingestion_pipeline.staging.database import migrate as bring_to
 
     settings = load_settings()
     cities = load_cities(settings.cities_file)
+    ports = Ports(ui=ui_port, api=api_port)
+    require_free(ports)
     engine = create_engine(settings.database)
     bring_to(engine)
     _prepare_dagster_home(settings.dagster_home)
@@ -407,24 +420,55 @@ def dev(ui_port: int, api_port: int) -> None:
     token = given.get_secret_value().split(",")[0] if given else new_token()
     slug = next(iter(cities)).slug
     url = f"http://127.0.0.1:{api_port}"
-    click.echo(
-        f"Dagster UI   http://127.0.0.1:{ui_port}\n"
-        f"Admin API    {url}/v1/api/health\n"
-        f"Database     {describe(engine)}\n"
-        + ("" if given else f"ADMIN_API_TOKEN is not set; for this session it is {token}\n")
-        + "Enqueue a day, when all have started:\n"
-        f"  curl -X POST {url}/v1/admin/ingestion/osm/enqueue -H 'X-Admin-Token: "
-        f"{'...' if given else token}' -H 'Content-Type: application/json' "
-        f'-d \'{{"city_slug": "{slug}", "day": "{settings.partitions_start}"}}\'\n'
-        "Ctrl-C ends them all.\n"
-    )
+
+    def say_ready() -> None:
+        click.echo(
+            "\nReady.\n"
+            f"  Dagster UI   http://127.0.0.1:{ui_port}\n"
+            f"  Admin API    {url}/v1/api/health\n"
+            f"  Database     {describe(engine)}\n"
+            + ("" if given else f"ADMIN_API_TOKEN is not set; for this session it is {token}\n")
+            + "Enqueue a day:\n"
+            f"  curl {url}/v1/admin/ingestion/osm/enqueue \\\n"
+            f"    -H 'X-Admin-Token: {'...' if given else token}' \\\n"
+            "    -H 'Content-Type: application/json' \\\n"
+            f'    -d \'{{"city_slug": "{slug}", "day": "{settings.partitions_start}"}}\'\n'
+            "Ctrl-C ends all processes.\n"
+        )
+
+    click.echo("Starting Dagster and the admin API ...")
     run_all(
         settings,
         token=given.get_secret_value() if given else token,
-        ui_port=ui_port,
-        api_port=api_port,
+        ports=ports,
+        when_ready=say_ready,
     )
     click.echo("All processes have ended.")
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Port."
+)
+@click.option(
+    "--workspace",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Dagster's workspace.yaml.  [default: the one that is shipped]",
+)
+@click.option("--read-only", is_flag=True, help="Refuse whatever changes something.")
+def ui(host: str, port: int, workspace: Path | None, *, read_only: bool) -> None:
+    """Run Dagster's webserver, and refuse what a foreign web page can send to it."""
+    from ingestion_pipeline.defs import webserver
+
+    with _dagster_instance(load_settings().dagster_home) as instance:
+        webserver.serve(
+            instance,
+            workspace or Path(__file__).with_name("workspace.yaml"),
+            host=host,
+            port=port,
+            read_only=read_only,
+        )
 
 
 @main.command()

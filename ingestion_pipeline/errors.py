@@ -12,6 +12,7 @@ them is described. Does not belong here: any concrete error; those stand in one 
     ├── DagsterUnavailable        backfill.py
     ├── DagsterRefused            backfill.py
     ├── ProcessEnded              development.py
+    ├── PortTaken                 development.py
     ├── ProcessDied               cores.py
     ├── OsmError                  osm/errors.py
     ├── HelpersError              helpers/errors.py

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from string import Formatter
 from typing import TYPE_CHECKING, Self
-from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, quote, quote_plus, unquote, urlsplit, urlunsplit
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -22,6 +22,28 @@ _DATE_FORM = re.compile(r"([^{}%]|%[YymdjbB])+")
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 HIDDEN = "***"
+
+
+_NOT_HTTP = "it is not of the form http(s)://host[:port]/path"
+
+
+def http_parts(url: str) -> tuple[SplitResult, int]:
+    """Take an http(s) URL apart, and give its port.
+
+    Raises:
+        ValueError: It is not an http(s) URL with a host, or the host is a placeholder such as
+            `...`. The message does not repeat the URL, because it may hold a password.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port or DEFAULT_PORTS.get(parts.scheme)
+    except ValueError:
+        raise ValueError(_NOT_HTTP) from None
+    # A name may end with a dot (the root), and has no empty label otherwise.
+    labels = (parts.hostname or "").removesuffix(".").split(".")
+    if port is None or parts.scheme not in DEFAULT_PORTS or not all(labels):
+        raise ValueError(_NOT_HTTP)
+    return parts, port
 
 
 @dataclass(frozen=True)
@@ -50,14 +72,11 @@ class Endpoint:
         """
         import httpx
 
+        parts, port = http_parts(url)
         try:
             httpx.URL(url.strip())
-            parts = urlsplit(url.strip())
-            port = parts.port or DEFAULT_PORTS.get(parts.scheme)
-        except (httpx.InvalidURL, ValueError):
-            port = None
-        if port is None or parts.scheme not in DEFAULT_PORTS or not parts.hostname:
-            raise ValueError("it is not of the form http(s)://host[:port]/path")
+        except httpx.InvalidURL:
+            raise ValueError(_NOT_HTTP) from None
         host = parts.netloc.rpartition("@")[2]
         auth = None
         if parts.username is not None:

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ingestion_pipeline.cities import OsmSource
 from ingestion_pipeline.errors import IngestionError
+from ingestion_pipeline.locations import http_parts
 
 
 class SettingsError(IngestionError):
@@ -38,6 +39,18 @@ def _absolute_or_url(place: str) -> str:
     return place if "://" in place else str(_absolute(Path(place)))
 
 
+def _http_url(value: str) -> str:
+    http_parts(value)
+    return value
+
+
+def _secret_http_url(value: SecretStr) -> SecretStr:
+    http_parts(value.get_secret_value())
+    return value
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+SecretHttpUrl = Annotated[SecretStr, AfterValidator(_secret_http_url)]
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 AbsolutePathOrUrl = Annotated[str, AfterValidator(_absolute_or_url)]
 
@@ -64,7 +77,7 @@ class Settings(BaseSettings):
     osm_source: OsmSource = Field(
         "overpass", description="`overpass` or `extract`: for cities that do not say."
     )
-    overpass_url: SecretStr | None = Field(
+    overpass_url: SecretHttpUrl | None = Field(
         None,
         description="The Overpass API's `interpreter` URL. There is no silent default: a city "
         "that needs it fails and says so. May hold credentials, so it is a secret.",
@@ -109,7 +122,7 @@ class Settings(BaseSettings):
         "by commas: the current one, and the next while they are rotated. Unset: it is closed. A "
         "secret.",
     )
-    callback_url: str | None = Field(
+    callback_url: HttpUrl | None = Field(
         None,
         description="The callback's URL as the queue calls it, which its signature must name. "
         "Unset: the URL of the request is compared, which is right where no proxy changes it.",
@@ -125,7 +138,7 @@ class Settings(BaseSettings):
         description="Whether the daily schedules run from the start; in the UI each can be "
         "switched by itself.",
     )
-    dagster_url: str = Field(
+    dagster_url: HttpUrl = Field(
         "http://127.0.0.1:3000",
         description="Dagster's webserver, through which `poi-ingest backfill` submits.",
     )
@@ -173,7 +186,8 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         mistakes = "; ".join(
-            f"{'.'.join(str(part) for part in detail['loc']).upper()}: {detail['msg']}"
+            f"{'.'.join(str(part) for part in detail['loc']).upper()}: "
+            + detail["msg"].removeprefix("Value error, ")
             for detail in error.errors(include_input=False, include_url=False)
         )
         raise SettingsError(

@@ -149,8 +149,8 @@ def _standing_of(given: "FeedOfDay") -> str:
 def sentence_on_slice(result: SliceResult, *, what: str) -> str:
     """Say what was staged."""
     return (
-        f"staged {result.rows:,} {what}, of which {result.written:,} rows were written; against "
-        f"the staged day before {result.added:,} added, {result.changed:,} changed, "
+        f"staged {result.rows:,} {what} ({result.written:,} rows written); against the staged day "
+        f"before: {result.added:,} added, {result.changed:,} changed, "
         f"{result.removed:,} removed"
     )
 

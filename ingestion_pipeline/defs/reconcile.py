@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import NamedTuple
 
 import dagster as dg
 
@@ -37,9 +38,21 @@ LONGEST_RUN = timedelta(days=1)
 """After this a run that nobody here can see counts as dead; none takes nearly as long."""
 
 
+class Compared(NamedTuple):
+    """The jobs that were compared with Dagster.
+
+    Attributes:
+        running: How many RUNNING ones.
+        pending: The PENDING ones.
+    """
+
+    running: int
+    pending: Sequence[Run]
+
+
 def reconcile(
     workshop: Workshop, instance: dg.DagsterInstance, *, after: Position | None, limit: int
-) -> Sequence[Run]:
+) -> Compared:
     """Look at all RUNNING jobs and at a batch of the PENDING ones, and end those that are over.
 
     Dagster is told first of its runs that have lost their process, whether or not they have come
@@ -52,11 +65,13 @@ def reconcile(
         limit: How many of them to look at.
 
     Returns:
-        The PENDING jobs that were looked at.
+        The jobs that were looked at.
     """
     sweep = _Sweep(workshop, instance)
     sweep.declare_the_dead_over()
+    running = 0
     for job in _all_running(workshop, limit):
+        running += 1
         with _alone(f"Job {job.id} ({job.idempotency_key})"):
             sweep.look_at_running(job)
     pending = runs.active(workshop.engine, "PENDING", after=after, limit=limit)
@@ -66,7 +81,7 @@ def reconcile(
             sweep.look_at_pending(job, dagster_runs[job.id])
     now = workshop.clock.now()
     runs.expire(workshop.engine, requested_before=now - sweep.start_deadline, now=now)
-    return pending
+    return Compared(running, pending)
 
 
 class _Sweep:

@@ -62,19 +62,20 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
         name=ticks.SWEEP_SENSOR,
         minimum_interval_seconds=INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Brings the ledger to the truth about runs that could not tell it themselves: "
-        "killed, canceled, or never begun. Stops runs at work on a job that was canceled.",
+        description="Reconciles job status with Dagster for runs that were killed, canceled or "
+        "never started. Stops runs at work on a job that was canceled.",
     )
     def ledger_sweep_sensor(
         context: dg.SensorEvaluationContext, workshop: dg.ResourceParam[Workshop]
     ) -> dg.SensorResult:
-        looked_at = reconcile(
+        compared = reconcile(
             workshop, context.instance, after=_position(context.cursor), limit=BATCH
         )
         ticks.record(workshop.engine, ticks.SWEEP_SENSOR, now=workshop.clock.now())
         return dg.SensorResult(
-            skip_reason=f"compared RUNNING jobs and {len(looked_at)} PENDING ones with Dagster",
-            cursor=_cursor(looked_at),
+            skip_reason=f"compared {compared.running} RUNNING and {len(compared.pending)} PENDING "
+            "jobs with Dagster",
+            cursor=_cursor(compared.pending),
         )
 
     return [admin_trigger_sensor, ledger_sweep_sensor]

@@ -46,23 +46,25 @@ class Slice:
 class Change:
     """What became of one feature between two staged days.
 
+    Its names are those of the columns of the views `poi_change` and `helper_change`.
+
     Attributes:
-        kind: Whether the later day has it anew, otherwise, or no longer.
+        change: Whether the later day has it anew, otherwise, or no longer.
         source_ref: The feature, such as `node/123`.
         category: What it is, on the later day where it is there: its primary category, or its kind.
         name: Its display name, likewise.
-        fields: For `changed`, the columns that differ; empty otherwise.
+        changed_fields: For `changed`, the columns that differ; empty otherwise.
         cause: `upstream` where the source said something else; `rules` where it said the same of
             the feature and this pipeline reads it otherwise; `links` where only what a feed's
             place is linked to has changed; where a feature came or went, `boundary` if the city's
             boundary is another one on the two days, and `upstream or rules` if our rules are.
     """
 
-    kind: Literal["added", "changed", "removed"]
+    change: Literal["added", "changed", "removed"]
     source_ref: str
     category: str
     name: str | None
-    fields: tuple[str, ...]
+    changed_fields: tuple[str, ...]
     cause: Literal["upstream", "rules", "links", "boundary", "upstream or rules"]
 
 

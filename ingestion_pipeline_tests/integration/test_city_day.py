@@ -222,7 +222,7 @@ def told_difference(here: Installation, place: Place) -> Difference:
     changes = difference(here.engine, slice_of(earlier), date.fromisoformat(later))
     assert {change.cause for change in changes} == {"upstream"}
     return {
-        change.source_ref: (change.kind, frozenset(change.fields).intersection(COMPARED))
+        change.source_ref: (change.change, frozenset(change.changed_fields).intersection(COMPARED))
         for change in changes
     }
 
@@ -237,7 +237,10 @@ def printed_difference(here: Installation, database_url: str, place: Place) -> D
     )
     changes = [json.loads(line) for line in printed.output.splitlines()]
     return {
-        change["source_ref"]: (change["kind"], frozenset(change["fields"]).intersection(COMPARED))
+        change["source_ref"]: (
+            change["change"],
+            frozenset(change["changed_fields"]).intersection(COMPARED),
+        )
         for change in changes
     }
 

@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import contextmanager
 from datetime import date
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -21,7 +22,7 @@ from ingestion_pipeline.staging.database import create_engine
 from ingestion_pipeline.staging.days import Slice, read_day
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 DAY = date(2019, 4, 21)
@@ -100,6 +101,7 @@ def started(folder: Path) -> Iterator[Session]:
 def test_a_day_is_enqueued_run_by_dagster_and_told_truly_and_ctrl_c_ends_everything(
     session: Session,
 ) -> None:
+    session.wait(lambda: "Ready." in session.log.read_text())
     session.wait(lambda: session.api.get("/v1/api/health").status_code == 200)
     enqueue = "/v1/admin/ingestion/osm/enqueue"
     assert session.api.post(enqueue, json=SAMPLE).status_code == 401
@@ -133,8 +135,17 @@ def test_a_day_is_enqueued_run_by_dagster_and_told_truly_and_ctrl_c_ends_everyth
         "jobName": "osm_import",
         "repositoryOrigin": {"repositoryLocationName": "ingestion_pipeline"},  # as docs/api.md says
     }
-    for address in re.findall(r"^\S.*(http://127\S+)$", session.log.read_text(), re.MULTILINE)[:2]:
+    said = session.log.read_text()
+    for name in ("Dagster UI", "Admin API"):
+        (address,) = re.findall(rf"^  {name} +(http://127\S+)$", said, re.MULTILINE)
         assert httpx.get(address, timeout=30).status_code == 200, address
+    assert "Checking for new runs" not in said
+    assert "skipped:" not in said
+    by_get = httpx.get(
+        f"http://127.0.0.1:{session.ui_port}/graphql",
+        params={"query": "mutation { wipeAssets(assetPartitionRanges: []) { __typename } }"},
+    )
+    assert by_get.status_code == 405
     engine = create_engine(f"sqlite:///{session.folder}/data/staging.gpkg")
     rows = read_day(engine, Slice("helsinki", "poi", "osm", DAY))
     assert rows is not None
@@ -149,20 +160,41 @@ def test_a_day_is_enqueued_run_by_dagster_and_told_truly_and_ctrl_c_ends_everyth
     assert alive == []
 
 
-def test_a_port_that_is_taken_ends_everything_with_a_word(tmp_path: Path) -> None:
+@pytest.mark.parametrize("taken_one", ["--ui-port", "--api-port"])
+def test_a_port_that_is_taken_is_named_before_anything_is_started(
+    tmp_path: Path, taken_one: str
+) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        ports = ["--ui-port", str(free_port()), "--api-port", str(taken.getsockname()[1])]
-        done = subprocess.run(
-            [sys.executable, "-m", "ingestion_pipeline", "dev", *ports],
-            cwd=tmp_path,
-            env=os.environ
-            | {"DATA_DIR": str(tmp_path / "data"), "DAGSTER_HOME": str(tmp_path / "home")},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
+        port = taken.getsockname()[1]
+        done = run_dev(
+            tmp_path, "--ui-port", str(free_port()), "--api-port", str(free_port()), taken_one, port
         )
     assert done.returncode == 1
-    assert "process_ended" in done.stderr
+    variable = taken_one.removeprefix("--").replace("-", "_").upper()
+    assert f"{variable} {port}" in done.stderr
+    assert "port_taken" in done.stderr
+    assert not (tmp_path / "home").exists()
+
+
+def test_two_servers_do_not_get_one_port(tmp_path: Path) -> None:
+    port = str(free_port())
+    done = run_dev(tmp_path, env={"UI_PORT": port, "API_PORT": port})
+    assert done.returncode == 1
+    assert "choose two" in done.stderr
+
+
+def run_dev(
+    folder: Path, *arguments: object, env: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ingestion_pipeline", "dev", *map(str, arguments)],
+        cwd=folder,
+        env=os.environ
+        | {"DATA_DIR": str(folder / "data"), "DAGSTER_HOME": str(folder / "home"), **env},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )

@@ -14,6 +14,7 @@ import pytest
 from ingestion_pipeline.cities import (
     COUNTRIES,
     KEYS,
+    MISTAKES_SHOWN,
     Cities,
     CitiesFileError,
     City,
@@ -164,6 +165,38 @@ def test_the_registry_keeps_the_order_and_knows_the_enabled_ones(file: Path) -> 
     assert [city.slug for city in cities] == ["tver", "kazan"]
     assert len(cities) == 2
     assert [city.slug for city in cities.enabled()] == ["kazan"]
+
+
+def test_a_file_without_an_enabled_city_is_for_runs_by_hand(file: Path) -> None:
+    cities = load(file, KAZAN | {"enabled": "false"})
+    assert [city.slug for city in cities] == ["kazan"]
+    assert cities.enabled() == ()
+
+
+def test_of_thousands_of_mistakes_a_message_lists_some(file: Path) -> None:
+    many = [KAZAN | {"slug": f'"kazan-{number}"'} for number in range(60)]
+    with pytest.raises(CitiesFileError) as refused:
+        load(file, *many)
+    assert len(refused.value.mistakes) == 60 * 59 // 2
+    lines = str(refused.value).splitlines()
+    assert len(lines) == 1 + MISTAKES_SHOWN + 1
+    assert lines[-1] == "- ... and 1,750 more"
+
+
+@pytest.mark.parametrize(
+    ("bbox", "said"),
+    [
+        ("[177.0, -18.5, -178.5, -16.0]", "one side of the antimeridian"),
+        ("[179.9, 51.0, -179.0, 52.0]", "one side of the antimeridian"),
+        ("[37.8, 55.5, 37.3, 56.0]", "does latitude come before longitude"),
+        ("[-73.9, 40.7, -74.1, 40.9]", "does latitude come before longitude"),
+    ],
+)
+def test_a_bbox_with_its_west_in_the_east_is_refused_with_the_likely_reason(
+    file: Path, bbox: str, said: str
+) -> None:
+    (mistake,) = mistakes(file, TVER, KAZAN | {"bbox": bbox})
+    assert said in mistake
 
 
 def test_an_unknown_city_is_refused_with_those_that_there_are(file: Path) -> None:
@@ -334,13 +367,6 @@ def test_two_cities_may_not_have_the_same_relation(file: Path) -> None:
             'city[1] "kazan" and city[2] "tver": boundary_ref: is the same; '
             "a feature belongs to exactly one city"
         ),
-    )
-
-
-def test_a_file_in_which_no_city_is_enabled_is_refused(file: Path) -> None:
-    disabled = {"enabled": "false"}
-    assert mistakes(file, KAZAN | disabled, TVER | disabled) == (
-        "no city is enabled; set enabled = true for at least one",
     )
 
 

@@ -17,6 +17,7 @@ from ingestion_pipeline import cli
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.slices import RejectedObject
+from ingestion_pipeline.staging.views import definitions
 from ingestion_pipeline_tests.installation import (
     NOON,
     SAMPLE_KEY,
@@ -225,17 +226,17 @@ def test_rejections_of_a_day_that_is_not_staged_are_not_none(rejected: Invoke) -
 
 def test_diff_prints_one_json_object_a_line(two_days: Invoke) -> None:
     lines = [json.loads(line) for line in two_days("diff", *DAYS, "--json").output.splitlines()]
-    assert [(line["kind"], line["source_ref"], line["fields"]) for line in lines] == [
+    assert [(line["change"], line["source_ref"], line["changed_fields"]) for line in lines] == [
         ("changed", "node/2", ["name"]),
         ("removed", "way/3", []),
         ("added", "way/4", []),
     ]
     assert lines[0] == {
-        "kind": "changed",
+        "change": "changed",
         "source_ref": "node/2",
         "category": "amenity/cafe",
         "name": "B",
-        "fields": ["name"],
+        "changed_fields": ["name"],
         "cause": "upstream",
     }
 
@@ -264,12 +265,14 @@ def test_diff_tells_of_helper_places_of_one_source(two_days: Invoke, tmp_path: P
         "  1#toilets  toilets  a",
     ]
     result = two_days("diff", *DAYS, "--dataset", "helper", "--json")
+    of_view = definitions()["helper_change"]
+    assert set(json.loads(result.output)) < set(of_view.selected_columns.keys())
     assert json.loads(result.output) == {
-        "kind": "changed",
+        "change": "changed",
         "source_ref": "node/1#toilets",
-        "category": "toilets",
+        "kind": "toilets",
         "name": "b",
-        "fields": ["name"],
+        "changed_fields": ["name"],
         "cause": "upstream",
     }
     result = two_days("diff", *DAYS, "--dataset", "helper", "--source", "feed:no")

@@ -108,7 +108,6 @@ def test_a_day_before_the_partitions_names_the_setting(town: City) -> None:
     ("settings", "words"),
     [
         ({"osm_source": "overpass", "overpass_url": None}, "OVERPASS_URL is not set"),
-        ({"osm_source": "overpass", "overpass_url": SecretStr("gopher:")}, "OVERPASS_URL cannot"),
         ({"osm_source": "extract"}, "OSM_EXTRACT is not set"),
         ({"osm_source": "extract", "osm_extract": "/{planet}.pbf"}, "cannot be filled in"),
         ({"osm_source": "extract", "osm_extract": "sample:atlantis"}, "no sample 'atlantis'"),

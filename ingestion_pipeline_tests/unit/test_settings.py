@@ -95,6 +95,28 @@ def test_all_mistakes_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None
     assert "docs/operations.md" in message
 
 
+@pytest.mark.parametrize("name", ["OVERPASS_URL", "CALLBACK_URL", "DAGSTER_URL"])
+@pytest.mark.parametrize(
+    "url",
+    ["https://.../api/interpreter", "https://a..b/", "overpass.example", "ftp://a/", "http://"],
+)
+def test_a_url_that_names_no_server_is_refused_before_anything_is_asked(
+    monkeypatch: pytest.MonkeyPatch, name: str, url: str
+) -> None:
+    monkeypatch.setenv(name, url)
+    with pytest.raises(SettingsError, match=rf"{name}: it is not of the form http") as refused:
+        load_settings()
+    assert url not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:8080/api", "https://a.example./x", "http://[::1]/"]
+)
+def test_the_url_of_a_server_is_accepted(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("DAGSTER_URL", url)
+    assert load_settings().dagster_url == url
+
+
 def test_no_value_stands_in_the_message_of_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         monkeypatch.setenv(name.upper(), SECRET)
