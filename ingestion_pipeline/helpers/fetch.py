@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urljoin
 
 from ingestion_pipeline.helpers.errors import (
     FeedChecksumMismatch,
@@ -34,6 +34,7 @@ from ingestion_pipeline.locations import (
     keep_secrets_out_of_httpx_log,
     redacted,
 )
+from ingestion_pipeline.redirects import RedirectRefused, require_allowed, watch_httpx
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -197,10 +198,13 @@ class _Fetching:
                     timeout=httpx.Timeout(self.patience.silence_s, connect=self.patience.connect_s),
                     follow_redirects=False,
                     auth=(first.auth if same_server else None) or httpx.USE_CLIENT_DEFAULT,
+                    extensions=None
+                    if same_server
+                    else watch_httpx(first.target, httpx.URL(here.target).host),
                 ) as response,
             ):
                 if response.has_redirect_location:
-                    here = self._redirected(here, response.headers["Location"], seen)
+                    here = self._redirected(first, here, response.headers["Location"], seen)
                     continue
                 if response.status_code == HTTPStatus.NOT_MODIFIED and any(known):
                     return NotModified(first.public, known, self.requested_at, self.clock.now())
@@ -272,7 +276,7 @@ class _Fetching:
             received_at=self.clock.now(),
         )
 
-    def _redirected(self, here: Endpoint, to: str, seen: set[str]) -> Endpoint:
+    def _redirected(self, first: Endpoint, here: Endpoint, to: str, seen: set[str]) -> Endpoint:
         try:
             there = Endpoint.parse(urljoin(here.target, to))
         except ValueError:
@@ -280,11 +284,7 @@ class _Fetching:
                 f"{here.public} sends feed {self.feed.slug} to an address that is not http(s); "
                 "correct the feed's location"
             ) from None
-        if urlsplit(here.target).scheme == "https" and urlsplit(there.target).scheme != "https":
-            raise FeedRedirected(
-                f"{here.public} sends feed {self.feed.slug} to {there.public}, which is not "
-                "https; ask the publisher, or correct the feed's location"
-            )
+        require_allowed(first.target, there.target)
         if there.target in seen:
             raise FeedRedirected(
                 f"{here.public} sends feed {self.feed.slug} in a circle, back to {there.public}; "
@@ -360,6 +360,11 @@ class _Fetching:
 
         try:
             yield
+        except RedirectRefused as error:
+            raise FeedRedirected(
+                f"{public} sends feed {self.feed.slug} to {error}; ask the publisher, or correct "
+                "the feed's location"
+            ) from None
         except (httpx.RemoteProtocolError, httpx.ReadError) as error:
             raise FeedTruncated(
                 f"{public} broke off in the middle of feed {self.feed.slug} "

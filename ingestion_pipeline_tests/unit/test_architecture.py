@@ -33,6 +33,7 @@ COMMON = {
     "identity",
     "locations",
     "points",
+    "redirects",
     "text",
     "toml_tables",
 }

@@ -315,6 +315,14 @@ def test_a_redirect_to_no_server_is_refused(server: FeedServer, ask: Ask, to: st
         ask(of(server))
 
 
+def test_a_redirect_into_another_inner_network_is_refused(server: FeedServer, ask: Ask) -> None:
+    to = "http://169.254.169.254/graphql?query=mutation"
+    server.enqueue(Reply(302, headers={"Location": to}))
+    with pytest.raises(FeedRedirected, match="inner network") as caught:
+        ask(of(server))
+    assert "mutation" not in str(caught.value)
+
+
 def test_a_slow_drip_is_given_up(server: FeedServer, ask: Ask) -> None:
     server.enqueue(served(toilets(), piece_bytes=1, pause_s=0.05))
     began = time.monotonic()
