@@ -58,7 +58,13 @@ CLASSES = {"poi": "categories", "helper": "kinds"}
 """What the rows of each dataset are counted by."""
 
 
-class _Day(click.ParamType[date]):
+if TYPE_CHECKING:
+    _TypeOfDay = click.ParamType[date]
+else:
+    _TypeOfDay = click.ParamType  # generic from click 8.4 on
+
+
+class _Day(_TypeOfDay):
     """A UTC day."""
 
     name = "YYYY-MM-DD"

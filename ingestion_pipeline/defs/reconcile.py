@@ -17,6 +17,7 @@ from typing import NamedTuple
 import dagster as dg
 
 from ingestion_pipeline.defs.liveness import has_died, is_alive, is_visible
+from ingestion_pipeline.defs.planned_checks import forget_planned_checks
 from ingestion_pipeline.defs.requests import (
     is_carried_on,
     may_be_asked_for_again,
@@ -159,6 +160,7 @@ class _Sweep:
 
     def _declare_over(self, dagster_run: dg.DagsterRun) -> None:
         message = "The process that worked for this run is gone."
+        forget_planned_checks(self.instance, dagster_run.run_id)
         if dagster_run.status == dg.DagsterRunStatus.CANCELING:
             self.instance.report_run_canceled(dagster_run, message)
         else:

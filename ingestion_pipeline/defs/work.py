@@ -19,6 +19,7 @@ from ingestion_pipeline.cities import City
 from ingestion_pipeline.defs.failures import failure_of
 from ingestion_pipeline.defs.liveness import is_alive, worker
 from ingestion_pipeline.defs.partitions import city_day
+from ingestion_pipeline.defs.planned_checks import forget_planned_checks
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.errors import IngestionError, described
 from ingestion_pipeline.identity import JobKey, JobType
@@ -122,6 +123,7 @@ def _claimed(
             log.warning("%s. This step is tried again in %.0f s", error, retry.seconds_to_wait)
             raise retry from error
         _end(workshop, claim, error.code, str(error))
+        forget_planned_checks(context.instance, context.run.run_id)
         raise failure_of(error) from error
     except dg.RetryRequested:
         raise  # the work asks for it by itself, and the claim stands
@@ -142,6 +144,7 @@ def _claimed(
             "unexpected_error",
             f"{described(error)}; the run's log has the details",
         )
+        forget_planned_checks(context.instance, context.run.run_id)
         raise
     if why := _why_nothing_is_staged(context, chain):
         _end(workshop, claim, "not_staged", why, canceled=True)

@@ -499,7 +499,8 @@ def _not_in(rows: pa.Table, others: pa.Table) -> Any:
 
     place = pc.index_in(rows.column("source_ref"), others.column("source_ref"))
     same: Any = pc.equal(rows.column("content_hash"), others.column("content_hash").take(place))
-    return pc.indices_nonzero(pc.invert(pc.fill_null(same, False)))
+    # As one array: of no chunks at all, pyarrow up to 25 reads what is not there.
+    return pc.indices_nonzero(pc.invert(pc.fill_null(same, False)).combine_chunks())
 
 
 def _versions(connection: sa.Connection, target: Slice, *where: sa.ColumnElement[bool]) -> pa.Table:

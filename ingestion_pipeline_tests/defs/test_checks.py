@@ -15,6 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 import sqlalchemy as sa
+from dagster._core.storage.asset_check_state import (
+    AssetCheckState,
+    bulk_update_asset_check_state,
+)
 
 from ingestion_pipeline.cities import load_cities
 from ingestion_pipeline.datasets import POI
@@ -191,6 +195,38 @@ def test_a_stopped_day_is_staged_once_upstream_is_whole_again(town: Town) -> Non
     assert again.success, why(again)
     assert metadata(again, "poi_staging")["dagster/row_count"] == 400
     assert town.accepted_reason() is None
+
+
+def partitions_by_status(here: Installation, check: str = "counts") -> dict[str, set[str]]:
+    """Give the days of each status of a check, as the UI's tab of checks works them out."""
+    key = dg.AssetCheckKey(dg.AssetKey("poi_staging"), check)
+    partitions = here.job().partitions_def
+    state = bulk_update_asset_check_state(
+        here.instance, [(key, partitions)], {key: AssetCheckState.empty()}
+    )[key]
+    return {
+        status.value: set(subset.subset_value.get_partition_keys())
+        for status, subset in state.subsets.items()
+        if not subset.is_empty
+    }
+
+
+def test_a_day_that_never_reached_its_checks_does_not_count_as_failed(town: Town) -> None:
+    first = town.key
+    town.day += timedelta(days=1)
+    town.here = replace(town._installed(), instance=town.here.instance)
+    town.extract.unlink()
+    assert not town.run().success
+    assert partitions_by_status(town.here) == {"SUCCEEDED": {first}}
+    town.publish(CAFES)
+    assert town.run().success
+    assert partitions_by_status(town.here) == {"SUCCEEDED": {first, town.key}}
+
+
+def test_a_day_that_a_check_stopped_counts_as_failed(town: Town) -> None:
+    first = town.key
+    town.next_day(dict(list(CAFES.items())[:2]))
+    assert partitions_by_status(town.here) == {"SUCCEEDED": {first}, "FAILED": {town.key}}
 
 
 def test_a_rise_warns_and_is_staged(town: Town) -> None:

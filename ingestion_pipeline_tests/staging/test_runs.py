@@ -1381,6 +1381,7 @@ class Ledger(RuleBasedStateMachine):
         if held is None:
             self.add(got.run_id, key, requested_at).start(number, refetch=refetch)
         row = self.rows[got.run_id]
+        row.refetch = row.refetch or refetch
         assert (got.attempt, got.dagster_run_id) == (row.attempt, str(number))
         assert row.state() == ("RUNNING", number, got.attempt)
         assert got.refetch == row.refetch
