@@ -9,19 +9,33 @@ DATA_DIR ?= $(CURDIR)/data
 DAGSTER_HOME ?= $(CURDIR)/.dagster_home
 export DATA_DIR DAGSTER_HOME UI_PORT API_PORT
 
-# uv installs in a fifth of pip's time; where there is no uv for the platform, pip does it.
-install = { $(BIN)/pip install --quiet --disable-pip-version-check uv && \
-	$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --editable '$(1)'; } || \
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '$(1)'
+# What is installed is named with its digest in requirements/. uv installs in a fifth of pip's time;
+# where there is no uv for the platform, pip does it. Compiled at once: where Python may not write
+# bytecode (PYTHONDONTWRITEBYTECODE, a virtual environment of another user), each process would
+# compile all of it anew.
+with_uv = $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes \
+	--requirement requirements/uv.txt
+with_pip = $(BIN)/pip install --quiet --disable-pip-version-check
+uv_install = $(BIN)/uv pip install --quiet --system-certs --compile-bytecode --python $(BIN)/python
+this = --no-deps --no-build-isolation --editable .
+install = { $(with_uv) && $(uv_install) --require-hashes --requirement requirements/$(1).txt && \
+	$(uv_install) $(this); } || \
+	{ $(with_pip) --require-hashes --requirement requirements/$(1).txt && $(with_pip) $(this); }
+
+SHORT_TIER = ingestion_pipeline_tests/unit/osm ingestion_pipeline_tests/unit/helpers \
+	ingestion_pipeline_tests/unit/lake ingestion_pipeline_tests/unit/quality \
+	ingestion_pipeline_tests/unit/text ingestion_pipeline_tests/unit/test_cli.py \
+	ingestion_pipeline_tests/staging ingestion_pipeline_tests/defs \
+	ingestion_pipeline_tests/integration/test_city_day.py
 
 SAMPLE_CITY = helsinki
 SAMPLE_DAY = 2019-04-21
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev test check bench clean
+.PHONY: help run dev test test-lowest check bench lock audit clean
 
 help: ## List the commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/'
 
 run: $(VENV)/.run ## Stage the real Helsinki sample into an embedded GeoPackage
 	@$(BIN)/poi-ingest migrate
@@ -45,6 +59,17 @@ test: $(VENV)/.dev ## Run all tests, with a private PostgreSQL + PostGIS
 	@scripts/system-packages test
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
+test-lowest: $(VENV)-lowest/.done ## Run a short tier of tests with the oldest packages that are allowed
+	@scripts/system-packages test
+	@$(VENV)-lowest/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(SHORT_TIER) \
+		$(PYTEST_ARGS)
+
+lock: $(VENV)/.dev ## Choose the newest packages that pyproject.toml allows, and write requirements/
+	@scripts/lock $(BIN)/uv
+
+audit: $(VENV)/.dev ## Look for known vulnerabilities of the packages in requirements/
+	@scripts/audit $(BIN)
+
 check: $(VENV)/.dev ## Lint, types, the rules of the house, and documents against code
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
@@ -57,21 +82,32 @@ bench: $(VENV)/.bench ## Measure speed and memory beside other tools (BENCH_ARGS
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 clean: ## Remove what the other commands made, but no data
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	@rm -rf $(VENV) $(VENV)-lowest .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
 
-$(VENV)/.run: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.run: pyproject.toml requirements/run.txt | $(VENV)/bin/python
 	@echo 'installing packages into $(VENV) ...'
-	@$(call install,.[demo])
+	@$(call install,run)
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.dev: pyproject.toml requirements/dev.txt | $(VENV)/bin/python
 	@echo 'installing packages for development into $(VENV) ...'
-	@$(call install,.[dev])
+	@$(call install,dev)
 	@touch $@ $(VENV)/.run
 
 $(VENV)/.bench: $(VENV)/.dev
 	@echo 'installing the tools to compare with into $(VENV) ...'
-	@$(call install,.[bench])
+	@$(uv_install) --editable '.[bench]' || $(with_pip) --editable '.[bench]'
+	@touch $@
+
+# The oldest releases that pyproject.toml allows; of what is only used for tests the newest.
+$(VENV)-lowest/.done: pyproject.toml requirements/lowest.txt $(VENV)/.dev
+	@echo 'installing the oldest packages into $(VENV)-lowest ...'
+	@rm -rf $(VENV)-lowest
+	@$(BIN)/python -m venv $(VENV)-lowest
+	@$(BIN)/uv pip install --quiet --system-certs --compile-bytecode --only-binary :all: \
+		--python $(VENV)-lowest/bin/python --requirement requirements/lowest.txt \
+		--constraint requirements/lowest.txt --requirement requirements/tests.in
+	@$(BIN)/uv pip install --quiet --python $(VENV)-lowest/bin/python --no-deps --editable .
 	@touch $@
 
 $(VENV)/bin/python:
