@@ -1,7 +1,7 @@
 """Contacts in the forms in which they can be used: dialled, written to, opened.
 
-Belongs here: telephone numbers, e-mail addresses and websites of a set of tags. Does not belong
-here: keeping the tags as they were mapped (the rows' `tags` do).
+Belongs here: the contacts of a set of tags, e-mail addresses and websites. Does not belong here:
+telephone numbers (`phones.py`), and keeping the tags as they were mapped (the rows' `tags` do).
 
 Every form is that of a library that follows its standard: E.164 by libphonenumber's rules, e-mail
 by RFC 5321 and 5322, URLs as a browser reads them (WHATWG). What cannot be understood is kept as it
@@ -11,15 +11,16 @@ was written, under its own key, so that nothing is claimed of it.
 from __future__ import annotations
 
 import re
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+from ingestion_pipeline.text.phones import phones
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from phonenumbers import PhoneNumber
-
-PHONES = ("phone", "mobile", "fax")
+FAX = "fax"
+PHONES = ("phone", "mobile", FAX)
 WEBSITES = ("website", "url")
 KINDS = (*PHONES, "email", *WEBSITES)
 """What is normalized, and is a contact with and without the prefix `contact:`."""
@@ -34,8 +35,6 @@ Reading = tuple[Values, Values]
 _PREFIX = "contact:"
 _KEYS = {kind: (kind, _PREFIX + kind) for kind in KINDS}
 _TAKEN = frozenset({"", NOT_UNDERSTOOD, *KINDS})
-_BETWEEN_NUMBERS = re.compile("[;,\n]")
-_SLASH = re.compile("/")
 _SEMICOLON = re.compile(";")
 _BETWEEN_ADDRESSES = re.compile(r"[;,\s/]+")
 _BETWEEN_URLS = re.compile(r"[;,\s]\s*(?=https?://|www\.)", re.IGNORECASE)
@@ -47,7 +46,8 @@ def contacts(tags: Mapping[str, str], *, country: str) -> dict[str, Any]:
     """Collect the contacts of a feature.
 
     `phone` and `contact:phone` are one kind, the plain key's values first. Several values of a tag
-    stand in the order in which they are written, each once.
+    stand in the order in which they are written, each once. A number that is mapped as a phone's
+    is a fax's where words beside it say so; it stands after those that are mapped as such.
 
     Args:
         tags: The tags of a feature.
@@ -55,18 +55,27 @@ def contacts(tags: Mapping[str, str], *, country: str) -> dict[str, Any]:
 
     Returns:
         `{kind: [text, ...]}`, without empty lists. `phone`, `mobile` and `fax` in E.164, with
-        `;ext=` (RFC 3966) where an extension is mapped; `email`, `website` and `url` normalized;
+        `;ext=` (RFC 3966) where a word names an extension; `email`, `website` and `url` normalized;
         any other `contact:<kind>` as written. `not_understood` is `{kind: [text, ...]}` of what is
         no such number, address or URL.
     """
     kinds, others = _kinds_of(frozenset(tags))
     found: dict[str, Any] = {}
     failed: dict[str, list[str]] = {}
+    faxes: list[Values] = []
     for kind, keys in kinds:
-        read = _reader(kind, country)
-        understood, rest = zip(*(read(tags[key]) for key in keys), strict=True)
-        _put(found, kind, understood)
+        if kind in PHONES:
+            numbers, of_faxes, rest = zip(
+                *(phones(tags[key], country=country) for key in keys), strict=True
+            )
+            _put(found, kind, numbers)
+            faxes += of_faxes
+        else:
+            read = emails if kind == "email" else websites
+            understood, rest = zip(*(read(tags[key]) for key in keys), strict=True)
+            _put(found, kind, understood)
         _put(failed, kind, rest)
+    _put(found, FAX, [found.get(FAX, ()), *faxes])
     for kind, key in others:
         _put(found, kind, [tuple(_parts(_SEMICOLON, tags[key]))])
     if failed:
@@ -92,75 +101,6 @@ def _kinds_of(
 def _put(found: dict[str, Any], kind: str, values: Sequence[Values]) -> None:
     if each_once := list(dict.fromkeys(value for some in values for value in some)):
         found[kind] = each_once
-
-
-def _reader(kind: str, country: str) -> Callable[[str], Reading]:
-    if kind in PHONES:
-        return partial(phones, country=country)
-    return emails if kind == "email" else websites
-
-
-@lru_cache(maxsize=100_000)
-def phones(text: str, *, country: str) -> Reading:
-    """Read telephone numbers.
-
-    Args:
-        text: One or several numbers, with `;`, `,` or `/` between them.
-        country: ISO 3166-1 alpha-2; a number without a country's prefix is one of it.
-
-    Returns:
-        The valid ones in E.164, with `;ext=` where there is an extension; and what is none.
-    """
-    understood: list[str] = []
-    rest: list[str] = []
-    for part in _parts(_BETWEEN_NUMBERS, text):
-        for piece in _at_slashes(part, country):
-            number = _number(piece, country)
-            if number is not None:
-                understood.append(number)
-                continue
-            found, is_all = _numbers_within(piece, country)
-            understood += found
-            if not is_all:
-                rest.append(piece)
-    return tuple(understood), tuple(rest)
-
-
-def _at_slashes(text: str, country: str) -> list[str]:
-    """Split a text at its slashes, unless they stand within one number, as in `06221/12345`."""
-    pieces = _parts(_SLASH, text)
-    if len(pieces) > 1 and _number(pieces[0], country) is not None:
-        return pieces
-    return [text]
-
-
-def _number(text: str, country: str) -> str | None:
-    from phonenumbers import NumberParseException, is_valid_number, parse
-
-    try:
-        number = parse(text, country)
-    except NumberParseException:
-        return None
-    return _e164(number) if is_valid_number(number) else None
-
-
-def _numbers_within(text: str, country: str) -> tuple[list[str], bool]:
-    """Find the numbers between words; also tell whether no other digits are left."""
-    from phonenumbers import PhoneNumberMatcher
-
-    matches = list(PhoneNumberMatcher(text, country))
-    left = text
-    for match in matches:
-        left = left.replace(match.raw_string, " ")
-    is_all = bool(matches) and not any(map(str.isdigit, left))
-    return [_e164(match.number) for match in matches], is_all
-
-
-def _e164(number: PhoneNumber) -> str:
-    from phonenumbers import PhoneNumberFormat, format_number
-
-    extension = f";ext={number.extension}" if number.extension else ""
-    return format_number(number, PhoneNumberFormat.E164) + extension
 
 
 @lru_cache(maxsize=100_000)

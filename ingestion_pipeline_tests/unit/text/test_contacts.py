@@ -4,47 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingestion_pipeline.text.contacts import contacts, emails, phones, websites
-
-
-@pytest.mark.parametrize(
-    ("text", "country", "number"),
-    [
-        ("+7 495 123-45-67", "RU", "+74951234567"),
-        ("8 (495) 123-45-67", "RU", "+74951234567"),
-        ("(495)123-45-67", "RU", "+74951234567"),
-        ("tel:+7-843-292-12-12", "RU", "+78432921212"),
-        ("+7 843 ２９２-12-12", "RU", "+78432921212"),
-        ("06221/12345", "DE", "+49622112345"),
-        ("0 62 24 / 76 70 41", "DE", "+496224767041"),
-        ("09 1234567", "FI", "+35891234567"),
-        ("+358 9 1234567", "RU", "+35891234567"),
-        ("+7 495 123-45-67 доб. 12", "RU", "+74951234567;ext=12"),
-        ("+7 (843) 292-12-12 (офис)", "RU", "+78432921212"),
-    ],
-)
-def test_a_number_is_written_in_e164(text: str, country: str, number: str) -> None:
-    assert phones(text, country=country) == ((number,), ())
-
-
-@pytest.mark.parametrize("between", ["; ", ",", " / ", "/", "\n", ", тел. "])
-def test_several_numbers_are_read_whatever_stands_between_them(between: str) -> None:
-    text = between.join(["+7 495 123-45-67", "8 843 292-12-12"])
-    assert phones(text, country="RU") == (("+74951234567", "+78432921212"), ())
-
-
-@pytest.mark.parametrize("text", ["ask", "112", "292-12-12", "+7 843 292-12-12-1", "/", "*555"])
-def test_what_is_no_valid_number_is_not_understood(text: str) -> None:
-    assert phones(text, country="RU") == ((), (text,))
-
-
-def test_a_shortened_second_number_is_not_taken_for_the_end_of_the_first() -> None:
-    assert phones("+49 6221 123456/57", country="DE") == (("+496221123456",), ("57",))
-
-
-def test_a_number_without_its_countrys_prefix_needs_the_country() -> None:
-    assert phones("8 495 123-45-67", country="AQ") == ((), ("8 495 123-45-67",))
-    assert phones("+7 495 123-45-67", country="AQ") == (("+74951234567",), ())
+from ingestion_pipeline.text.contacts import contacts, emails, websites
 
 
 @pytest.mark.parametrize(
@@ -121,11 +81,25 @@ def test_contacts_are_lists_with_the_plain_key_first_and_each_value_once() -> No
 
 
 def test_what_is_not_understood_stands_beside_what_is() -> None:
-    tags = {"phone": "+7 495 123-45-67, доб. 12", "mobile": "ask", "contact:website": "x"}
+    tags = {"phone": "+7 495 123-45-67, 68", "mobile": "ask", "contact:website": "x"}
     assert contacts(tags, country="RU") == {
         "phone": ["+74951234567"],
-        "not_understood": {"phone": ["доб. 12"], "mobile": ["ask"], "website": ["x"]},
+        "not_understood": {"phone": ["68"], "mobile": ["ask"], "website": ["x"]},
     }
+
+
+def test_a_fax_number_among_the_phones_is_a_fax_after_those_of_its_own_key() -> None:
+    tags = {
+        "phone": "+7 495 123-45-67; факс: +7 495 123-45-68",
+        "contact:mobile": "Fax +7 495 123-45-69",
+        "fax": "+7 495 123-45-60",
+        "contact:fax": "Fax: +7 495 123-45-68",
+    }
+    assert contacts(tags, country="RU") == {
+        "phone": ["+74951234567"],
+        "fax": ["+74951234560", "+74951234568", "+74951234569"],
+    }
+    assert contacts({"phone": "факс 8 495 123-45-68"}, country="RU") == {"fax": ["+74951234568"]}
 
 
 def test_no_contacts_are_an_empty_object() -> None:
