@@ -80,6 +80,7 @@ LIBRARIES = (
     "pyarrow.dataset",
     "pyarrow.pandas_compat",
     "pyarrow.parquet",
+    "pypinyin.seg.mmseg",
     "pyproj",
     "rapidfuzz",
     "regex",

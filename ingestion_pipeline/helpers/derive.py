@@ -165,7 +165,8 @@ def derive(
     columns = [_said(*each) for each in zip(tags, kinds, derived_from, strict=True)]
     raw_hours = [_opening_hours(*each) for each in zip(tags, kinds, derived_from, strict=True)]
     hours = [None if raw is None else normalized_hours(raw) for raw in raw_hours]
-    display = [namer.display_name(each) for each in tags]
+    status = [_status(each) for each in tags]
+    display = [namer.display_name(*each) for each in zip(tags, status, strict=True)]
     text = pa.string()
     table = pa.table(
         {
@@ -209,7 +210,7 @@ def derive(
                 ],
                 text,
             ),
-            "status": pa.array([_status(tag) for tag in tags], text),
+            "status": pa.array(status, text),
             "links": pa.array(["[]"] * len(rows), text),
             "licence": pa.array([licence] * len(rows), text),
             "attribution": pa.array([attribution] * len(rows), text),

@@ -228,11 +228,11 @@ class _Values:
         return self._translated(target, self._feed.fields.get(target))
 
     def names(self) -> dict[str, str]:
-        """Give the names as OpenStreetMap's tags would; who operates a place may name it too."""
+        """Return the names as OpenStreetMap's tags would have them."""
         found = {
             target: self.of(target)
             for target in self._feed.fields
-            if target == "operator" or target.partition(":")[0] == "name"
+            if target.partition(":")[0] == "name"
         }
         return {target: name for target, name in found.items() if name is not None}
 

@@ -24,7 +24,7 @@ from ingestion_pipeline.osm.locate import Located, locate
 from ingestion_pipeline.osm.taxonomy import TAXONOMY_VERSION, Taxonomy
 from ingestion_pipeline.text.contacts import NOT_UNDERSTOOD, contacts
 from ingestion_pipeline.text.hours import normalized_hours
-from ingestion_pipeline.text.names import Namer, names_by_language
+from ingestion_pipeline.text.names import OPERATING, Namer, names_by_language
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -79,7 +79,7 @@ def rules_version() -> str:
     """Name what makes rows out of features; recorded with every staged day.
 
     Libraries are part of the rules: those that write opening hours, telephone numbers and Latin
-    letters, and the one that finds points on surfaces.
+    letters, the one that knows languages, and the one that finds points on surfaces.
     """
     from importlib.metadata import version
 
@@ -88,7 +88,8 @@ def rules_version() -> str:
     geos = ".".join(map(str, shapely.geos_version))
     return (
         f"rules {RULES}; {TAXONOMY_VERSION}; opening-hours {version('opening-hours-py')}; "
-        f"phonenumbers {version('phonenumbers')}; anyascii {version('anyascii')}; GEOS {geos}"
+        f"phonenumbers {version('phonenumbers')}; anyascii {version('anyascii')}; "
+        f"pypinyin {version('pypinyin')}; langcodes {version('langcodes')}; GEOS {geos}"
     )
 
 
@@ -244,7 +245,10 @@ def _told_by_some(
     sets: Sequence[Mapping[str, str]], *, namer: Namer, country: str, taxonomy: Taxonomy
 ) -> _Told:
     classes = [taxonomy.classify(tags) for tags in sets]
-    names = [namer.display_name(tags) for tags in sets]
+    names = [
+        namer.display_name(tags, OPERATING if each is None else each.status)
+        for tags, each in zip(sets, classes, strict=True)
+    ]
     contact = [contacts(tags, country=country) for tags in sets]
     raw_hours = [tags.get("opening_hours") for tags in sets]
     hours = [None if raw is None else normalized_hours(raw) for raw in raw_hours]

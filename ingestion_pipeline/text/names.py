@@ -6,11 +6,11 @@ do).
 
 A name is shown only to those who can read it: who reads one of the city's languages reads its
 script, and everybody reads Latin letters. Where a place has no such name at all, the one that it
-has is written in Latin letters, and `name_source` says so.
+has is written in Latin letters (`latin.py`), and `name_source` says so. One that cannot be read for
+certain stays as it is.
 
-Transliteration is that of AnyAscii: context-free, the same on every machine. It reads Chinese
-characters as Mandarin without tones, and Arabic and Hebrew without the vowels that are not written.
-A Chinese character in a Japanese name would be read wrongly, so such a name stays as it is.
+Who operates a place does not name it. Schools, post boxes and charging stations have operators, and
+Nominatim, for one, does not take an operator for a name either (osm-search/Nominatim#2639).
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from __future__ import annotations
 import re
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
+
+from ingestion_pipeline.text.latin import in_latin_letters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +29,38 @@ if TYPE_CHECKING:
 NAME_KEYS = ("name", "int_name", "official_name", "short_name")
 """Where the name comes from when none in one of the city's languages is mapped."""
 
+LESSER_KEYS = ("alt_name", "loc_name", "reg_name", "nat_name")
+"""Where it comes from when there is no other name. Each may be a list; its first name is shown."""
+
+FORMER_KEY = "old_name"
+"""The name of a place that is there no longer, if it has no other; perhaps a list."""
+
+PREFIXES_OF_THE_FUTURE = ("construction", "proposed", "planned")
+PREFIXES_OF_THE_PAST = (
+    *("disused", "was", "abandoned", "closed", "vacant", "historic", "ruins"),
+    *("demolished", "destroyed", "dismantled", "razed", "removed"),
+)
+"""The prefixes of the names of places that are not in use, as in `disused:name`."""
+
+NO_LANGUAGES = frozenset({"adj", "int", "loc", "nat", "not", "old", "reg", "was"})
+"""Codes of languages (ISO 639-3) that say something else where they follow `name:`. `name:old` is
+an old name, and not one in Mochi."""
+
+ROMANIZED = re.compile("([a-z]{2,3})_rm")
+"""Keys of romanizations that are older than the rule to use BCP 47, such as `name:ja_rm`."""
+
+OTHER_SPELLINGS = {
+    "ja_hira": "ja-Hira",
+    "ja_kana": "ja-Hrkt",
+    "ja_romaji": "ja-Latn",
+    "zh_pinyin": "zh-Latn-pinyin",
+    "zh_zhuyin": "zh-Bopo",
+}
+"""Others of them, with the language in BCP 47."""
+
+OPERATING = "operating"
+"""The status of a place that is in use."""
+
 UNDETERMINED = "und"
 """The language of a plain `name` (BCP 47)."""
 
@@ -34,6 +68,16 @@ TRANSLITERATED = "transliterated:"
 """What stands in `name_source` before the key of a name that was written in Latin letters."""
 
 _PREFIX = "name:"
+_LISTS = frozenset({*LESSER_KEYS, FORMER_KEY})
+_PREFIXES_OF_STATUS = {
+    "construction": PREFIXES_OF_THE_FUTURE,
+    "proposed": PREFIXES_OF_THE_FUTURE,
+    "disused": PREFIXES_OF_THE_PAST,
+    "abandoned": PREFIXES_OF_THE_PAST,
+    "demolished": PREFIXES_OF_THE_PAST,
+}
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters, and those that set the direction of what follows (Unicode, UAX #9)."""
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _BEYOND_LATIN = "\u0250"
 """Every letter before it, to the end of the block Latin Extended-B, is Latin or of no script."""
@@ -72,7 +116,7 @@ class Namer:
         self._languages = tuple(languages)
         self._local_language = local_language
         self._is_readable = lru_cache(maxsize=100_000)(self._can_be_read)
-        self._in_latin_letters = lru_cache(maxsize=100_000)(self._transliterated)
+        self._in_latin_letters = lru_cache(maxsize=100_000)(in_latin_letters)
         keys: list[str] = []
         for language in self._languages:
             keys.append(_PREFIX + language)
@@ -83,40 +127,49 @@ class Namer:
         self._in_order = lru_cache(maxsize=65_536)(self._keys)
         self._brand_keys = (*(f"brand:{language}" for language in self._languages), "brand")
 
-    def display_name(self, tags: Mapping[str, str]) -> DisplayName:
+    def display_name(self, tags: Mapping[str, str], status: str = OPERATING) -> DisplayName:
         """Choose the name to show for a place.
 
-        The names of the place come first: in the city's languages, as mapped, in any other
-        language (English first, then by the alphabet), and its brand's. The first that can be read
-        is taken, or else the first that can be transliterated. Who operates a place is its name
-        only where it has no other.
-        """
-        return (
-            self._best(tags, self._in_order(frozenset(tags)))
-            or self._best(tags, ("operator",) if "operator" in tags else ())
-            or DisplayName(None, None)
-        )
+        The first that can be read is taken, or else the first that can be transliterated: the
+        names that are mapped for the status of the place (`disused:name`), those in the city's
+        languages, the name as mapped, those in any other language (English first, then
+        romanizations, then by the alphabet), its brand's, and its lesser names.
 
-    def _best(self, tags: Mapping[str, str], keys: Iterable[str]) -> DisplayName | None:
+        Args:
+            tags: The tags of the place.
+            status: Whether it is in use; one of the statuses of a POI or of a helper place.
+        """
         unreadable: list[tuple[str, str]] = []
-        for key in keys:
-            name = tags[key].strip()
+        for key in self._in_order(frozenset(tags), status):
+            name = _cleaned(_first_of(tags[key]) if key in _LISTS else tags[key])
             if name and self._is_readable(name):
                 return DisplayName(name, key)
             if name:
                 unreadable.append((name, key))
         for name, key in unreadable:
-            if latin := self._in_latin_letters(name):
+            if latin := self._in_latin_letters(name, self._language_of(key)):
                 return DisplayName(latin, f"{TRANSLITERATED}{key}")
-        return DisplayName(*unreadable[0]) if unreadable else None
+        return DisplayName(*unreadable[0]) if unreadable else DisplayName(None, None)
 
-    def _keys(self, among: frozenset[str]) -> Sequence[str]:
-        """Give the keys of a place's own names and of its brand's, the best first."""
-        others = sorted(
-            (key for key in among if _language(key) is not None),
-            key=lambda key: (key != "name:en", key),
-        )
-        return [key for key in (*self._name_keys, *others, *self._brand_keys) if key in among]
+    def _keys(self, among: frozenset[str], status: str) -> Sequence[str]:
+        """List the keys of a place's own names and of its brand's, the best first."""
+        others = sorted((key for key in among if _language(key) is not None), key=self._rank)
+        own = (*self._name_keys, *others)
+        prefixes = _PREFIXES_OF_STATUS.get(status, ())
+        prefixed = [f"{prefix}:{key}" for prefix in prefixes for key in own]
+        former = [FORMER_KEY] if prefixes == PREFIXES_OF_THE_PAST else []
+        keys = (*prefixed, *own, *self._brand_keys, *LESSER_KEYS, *former)
+        return [key for key in dict.fromkeys(keys) if key in among]
+
+    def _rank(self, key: str) -> tuple[bool, bool, bool, str]:
+        """Rank a name in a language that is none of the city's; the lowest is the best."""
+        language = str(_language(key))
+        is_local = language.partition("-")[0] == self._local_language
+        return (key != "name:en", "-Latn" not in language, not is_local, key)
+
+    def _language_of(self, key: str) -> str | None:
+        """Return the language of what a key has, where it is known."""
+        return _language(_PREFIX + key.rpartition(":")[2]) or self._local_language
 
     def _can_be_read(self, name: str) -> bool:
         """Tell whether at least half of a name's letters are of scripts that the readers know."""
@@ -134,21 +187,6 @@ class Namer:
         return (
             regex.compile(r"\p{L}"),
             regex.compile(rf"[\p{{L}}--[{known}\p{{sc=Zyyy}}\p{{sc=Zinh}}]]", regex.VERSION1),
-        )
-
-    def _transliterated(self, name: str) -> str | None:
-        from anyascii import anyascii
-
-        if self._is_japanese(name):
-            return None
-        return " ".join(anyascii(name).split()) or None
-
-    def _is_japanese(self, name: str) -> bool:
-        import regex
-
-        return regex.search(r"\p{sc=Hani}", name) is not None and (
-            self._local_language == "ja"
-            or regex.search(r"[\p{sc=Hira}\p{sc=Kana}]", name) is not None
         )
 
 
@@ -174,13 +212,33 @@ def names_by_language(tags: Mapping[str, str]) -> dict[str, str]:
 
 @lru_cache(maxsize=65_536)
 def _languages_of(keys: frozenset[str]) -> Sequence[tuple[str, str]]:
-    """List those keys that are `name:<language>`, and the language."""
-    return [(key, language) for key in sorted(keys) if (language := _language(key)) is not None]
+    """List those keys that are `name:<language>`, and the language; a key in BCP 47 is the last."""
+    found = [(key, language) for key in sorted(keys) if (language := _language(key)) is not None]
+    return sorted(found, key=lambda each: each[0] == _PREFIX + each[1])
 
 
+@lru_cache(maxsize=65_536)
 def _language(key: str) -> str | None:
-    """Give the language of a key `name:<language>`; None where it is no such key."""
+    """Return the language (BCP 47) of a key `name:<language>`; None where it is no such key."""
     if not key.startswith(_PREFIX):
         return None
-    language = key.removeprefix(_PREFIX)
-    return language if _LANGUAGE.fullmatch(language) else None
+    code = key.removeprefix(_PREFIX)
+    if romanized := ROMANIZED.fullmatch(code):
+        code = f"{romanized[1]}-Latn"
+    code = OTHER_SPELLINGS.get(code, code)
+    return code if _LANGUAGE.fullmatch(code) and _is_language(code.partition("-")[0]) else None
+
+
+def _is_language(code: str) -> bool:
+    from langcodes import tag_is_valid
+
+    return code not in NO_LANGUAGES and bool(tag_is_valid(code))
+
+
+def _first_of(names: str) -> str:
+    return next(filter(None, map(str.strip, names.split(";"))), "")
+
+
+def _cleaned(name: str) -> str:
+    """Leave out what would turn round the letters around the name where it is shown."""
+    return name.strip() if name.isprintable() else _CONTROLS.sub("", name).strip()

@@ -55,6 +55,7 @@ HEAVY = {
     "phonenumbers",
     "psycopg",
     "pyarrow",
+    "pypinyin",
     "pyproj",
     "rapidfuzz",
     "regex",

@@ -54,6 +54,13 @@ def test_the_content_hash_is_over_the_tables_content_in_its_order() -> None:
     assert with_content_hash(rows.select(columns)).equals(rows.select(columns))
 
 
+def test_a_helper_has_the_name_that_it_had_while_it_was_in_use_and_no_operators() -> None:
+    gone = helper("toilets", amenity="toilets", disused="yes", old_name="Old Ones", operator="City")
+    assert (gone["name"], gone["name_source"]) == ("Old Ones", "old_name")
+    there = helper("toilets", amenity="toilets", old_name="Old Ones", operator="City")
+    assert (there["name"], there["operator"]) == (None, "City")
+
+
 def test_what_is_said_of_a_derived_helper_is_its_own() -> None:
     toilets = helper(
         "toilets",

@@ -215,6 +215,12 @@ def test_a_name_in_no_language_of_the_city_is_better_than_none(read: Read) -> No
     assert (place["name"], place["name_source"]) == ("Toilet 1", "name")
 
 
+def test_who_operates_a_place_does_not_name_it(read: Read) -> None:
+    fields = {"name": "TITLE", "operator": "TITLE_RU", "fee": "PAID"}
+    place = row(read(with_toilet(TITLE=" ", TITLE_RU="City"), fields=fields), "1#toilets")
+    assert (place["name"], place["name_source"], place["operator"]) == (None, None, "City")
+
+
 def test_an_area_has_a_point_inside_and_keeps_its_shape(read: Read) -> None:
     ring = [[24.95, 60.16], [24.96, 60.16], [24.96, 60.17], [24.95, 60.17], [24.95, 60.16]]
     place = row(read(with_geometry({"type": "Polygon", "coordinates": [ring]})), "1#toilets")

@@ -114,6 +114,18 @@ def test_a_name_says_where_it_comes_from() -> None:
     assert (nameless["name"], nameless["name_source"]) == (None, None)
 
 
+def test_a_place_that_is_not_in_use_has_the_name_that_it_had() -> None:
+    (was,) = normalized(
+        ({"disused:amenity": "cafe", "disused:name": "Sun"}, shapely.Point(1, 2))
+    ).table.to_pylist()
+    assert (was["status"], was["name"], was["name_source"]) == ("disused", "Sun", "disused:name")
+    assert row({"disused:amenity": "bank", "disused:name": "Savings"})["name"] is None
+
+
+def test_who_operates_a_place_does_not_name_it() -> None:
+    assert row({"operator": "Firm"})["name_source"] is None
+
+
 def test_a_transliterated_name_is_counted_and_the_mapped_one_kept() -> None:
     pois = normalized(
         ({"amenity": "cafe", "name": "Казань"}, shapely.Point(1, 2)),
@@ -226,6 +238,8 @@ def test_the_rules_version_names_everything_that_decides_what_a_row_says() -> No
         "opening-hours",
         "phonenumbers",
         "anyascii",
+        "pypinyin",
+        "langcodes",
         "GEOS",
     ):
         assert part in rules_version()
