@@ -29,6 +29,7 @@ from ingestion_pipeline.identity import JobKey
 from ingestion_pipeline.settings import Settings
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.database import write_transaction
+from ingestion_pipeline.staging.slices import SliceResult
 from ingestion_pipeline_tests.installation import (
     NOON,
     TODAY,
@@ -59,6 +60,9 @@ CALLBACK = "/v1/jobs/callback"
 BOUNDARY = "bbox:10,50,10.1,50.1"
 KEY = JobKey("osm_import", "town", BOUNDARY, TODAY)
 """What `Api.enqueue` asks for."""
+
+COUNTS = SliceResult(rows=7, added=2, changed=1, removed=0, rejected=1, written=3).counts()
+"""What `succeed` says was staged."""
 
 CITIES = [TOWN, TOWN | {"slug": "other-town", "bbox": [11.0, 50.0, 11.1, 50.1]}]
 
@@ -188,11 +192,11 @@ def sign(
     return jwt.encode(said, key, algorithm=algorithm)
 
 
-def claim(engine: sa.Engine) -> runs.Claim:
-    """Begin to work on the key that `Api.enqueue` asks for, as a Dagster run does."""
+def claim(engine: sa.Engine, key: JobKey = KEY) -> runs.Claim:
+    """Begin to work on a key that was asked for, as a Dagster run does."""
     claimed = runs.claim(
         engine,
-        KEY,
+        key,
         dagster_run_id=str(uuid.uuid4()),
         worker="test",
         trigger="admin",
@@ -207,7 +211,7 @@ def succeed(engine: sa.Engine, held: runs.Claim) -> None:
     """End that work well."""
     with write_transaction(engine) as connection:
         runs.fence(connection, held)
-        runs.succeed(connection, held, as_of=NOON, counts={"rows": 7, "added": 2}, now=NOON)
+        runs.succeed(connection, held, as_of=NOON, counts=COUNTS, now=NOON)
 
 
 def fail(engine: sa.Engine, held: runs.Claim, *, now: datetime = NOON) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import Depends, Security
-from fastapi.security import APIKeyHeader
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from ingestion_pipeline.admin_api.problems import (
     NOT_CONFIGURED,
@@ -27,6 +27,11 @@ _header = APIKeyHeader(
     description="One of the tokens in `ADMIN_API_TOKEN`.",
     auto_error=False,
 )
+_bearer = HTTPBearer(
+    scheme_name="BearerToken",
+    description=f"The same token, for clients that send it so. {HEADER} goes before it.",
+    auto_error=False,
+)
 
 
 def is_accepted(given: bytes, tokens: Sequence[bytes]) -> bool:
@@ -38,8 +43,12 @@ def is_accepted(given: bytes, tokens: Sequence[bytes]) -> bool:
     return sum(hmac.compare_digest(given, token) for token in tokens) > 0
 
 
-async def require_token(service: Here, given: Annotated[str | None, Security(_header)]) -> None:
-    """Let a request pass if it has a token.
+async def require_token(
+    service: Here,
+    own: Annotated[str | None, Security(_header)],
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+) -> None:
+    """Let a request pass if it has a token, in a header of our own or as any client sends one.
 
     Raises:
         Refused: No token is configured, none is given, or a wrong one.
@@ -47,15 +56,18 @@ async def require_token(service: Here, given: Annotated[str | None, Security(_he
     tokens = secrets_in(service.settings.admin_api_token)
     if not tokens:
         raise Refused(NOT_CONFIGURED, "ADMIN_API_TOKEN is not set, so the admin API is closed")
-    if given is None:
+    given = own or (bearer.credentials if bearer else None)
+    if not given:
         raise Refused(
             TOKEN_MISSING,
-            f"send a token in the header {HEADER}",
-            headers={"WWW-Authenticate": f'AdminToken header="{HEADER}"'},
+            f"send a token in the header {HEADER}, or as Authorization: Bearer",
+            headers={"WWW-Authenticate": f'Bearer, AdminToken header="{HEADER}"'},
         )
     # A header is bytes; the framework has read them as Latin-1.
     if not is_accepted(given.encode("latin-1"), tokens):
-        raise Refused(TOKEN_WRONG, f"the header {HEADER} holds no token that is accepted")
+        raise Refused(
+            TOKEN_WRONG, f"{HEADER if own else 'Authorization'} holds no token that is accepted"
+        )
 
 
 Authorized = Depends(require_token)

@@ -6,7 +6,7 @@ here: problems (`problems.py`) and health (`health.py`), which have bodies of th
 
 import re
 from datetime import date, datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -61,6 +61,28 @@ class JobError(BaseModel):
     message: str = Field(description="What happened, to what, and what to do")
 
 
+class SliceCounts(BaseModel):
+    """What was found, and done to the rows of the day."""
+
+    rows: int = Field(description="Places that the day now has", examples=[4533])
+    added: int = Field(description="Of these, those that the previous staged day did not have")
+    changed: int = Field(description="Of these, those that it had with other content")
+    removed: int = Field(description="Places that it had and this day does not have")
+    rejected: int = Field(description="Objects that could not be understood")
+    written: int = Field(description="Rows that were inserted, changed or deleted")
+
+
+class JobCounts(SliceCounts):
+    """The same of all that a job staged."""
+
+    sources: dict[str, SliceCounts] = Field(
+        default_factory=dict, description="Of each source, where there are several"
+    )
+    failed: dict[str, str] = Field(
+        default_factory=dict, description="Feeds that failed, and why each did"
+    )
+
+
 class JobLinks(BaseModel):
     """Where to go on from a job."""
 
@@ -88,7 +110,7 @@ class Job(BaseModel):
     trigger: Trigger = Field(description="What asked for it")
     attempt: int = Field(description="How many times a run has begun to work on it")
     refetch: bool
-    counts: dict[str, Any] | None = Field(description="What was staged; null before SUCCEEDED")
+    counts: JobCounts | None = Field(description="What was staged; null before SUCCEEDED")
     as_of: datetime | None = Field(description="What the data says of its own time")
     error: JobError | None = Field(description="Why it FAILED or was CANCELED")
     requested_at: datetime
@@ -112,7 +134,7 @@ class Job(BaseModel):
             trigger=run.trigger,
             attempt=run.attempt,
             refetch=run.refetch,
-            counts=run.counts,
+            counts=None if run.counts is None else JobCounts.model_validate(run.counts),
             as_of=run.as_of,
             error=_error(run),
             requested_at=run.requested_at,

@@ -75,13 +75,13 @@ TOKEN_MISSING = Kind(
     "token_missing",
     HTTPStatus.UNAUTHORIZED,
     "A token is needed",
-    "send a token in the header X-Admin-Token",
+    "send a token in the header X-Admin-Token, or as Authorization: Bearer",
 )
 TOKEN_WRONG = Kind(
     "token_wrong",
     HTTPStatus.FORBIDDEN,
     "The token is not accepted",
-    "the header X-Admin-Token holds no token that is accepted",
+    "X-Admin-Token holds no token that is accepted",
 )
 SIGNATURE_INVALID = Kind(
     "signature_invalid",

@@ -40,7 +40,7 @@ def test_without_a_token_it_is_401(api: Api, method: str, path: str) -> None:
         reply = api.ask(method, path, token)
         assert reply.status_code == 401
         assert reply.json()["code"] == "token_missing"
-        assert "X-Admin-Token" in reply.headers["WWW-Authenticate"]
+        assert reply.headers["WWW-Authenticate"] == 'Bearer, AdminToken header="X-Admin-Token"'
 
 
 @pytest.mark.parametrize(("method", "path"), CLOSED)
@@ -66,6 +66,21 @@ def test_each_of_the_tokens_is_accepted_while_they_are_rotated(
     api: Api, token: bytes | str
 ) -> None:
     assert api.ask("GET", "/v1/jobs", token).status_code == 200
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
+def test_a_token_may_come_as_any_client_sends_one(api: Api, scheme: str) -> None:
+    for token, status in ((TOKEN, 200), (NEXT_TOKEN, 200), ("wrong", 403), ("", 401)):
+        headers = {"Authorization": f"{scheme} {token}".strip().encode()}
+        assert api.ask("GET", "/v1/jobs", None, headers=headers).status_code == status
+    basic = {"Authorization": f"Basic {TOKEN}"}
+    assert api.ask("GET", "/v1/jobs", None, headers=basic).status_code == 401
+
+
+def test_the_header_of_our_own_goes_before_what_a_proxy_may_have_added(api: Api) -> None:
+    for own, bearer, status in ((TOKEN, "other", 200), ("wrong", TOKEN, 403), ("", TOKEN, 200)):
+        headers = {"Authorization": f"Bearer {bearer}"}
+        assert api.ask("GET", "/v1/jobs", own, headers=headers).status_code == status
 
 
 @pytest.mark.parametrize("unset", [None, "", " , "])
@@ -116,11 +131,12 @@ def test_no_token_and_no_signature_stands_in_a_log_or_a_reply(
     secret = "a-wrong-secret"
     replies = [
         api.ask("POST", OSM, secret),
+        api.ask("POST", OSM, None, headers={"Authorization": f"Bearer {secret}"}),
         api.ask("POST", OSM, TOKEN, json={"city_slug": "town"}),
         api.ask("POST", OSM, TOKEN, content=b"{"),
         api.deliver({}, token=secret),
     ]
-    assert caplog.text.count(OSM) == 3
+    assert caplog.text.count(OSM) == 4
     for text in (caplog.text, *(reply.text + str(reply.headers) for reply in replies)):
         assert secret not in text
         assert TOKEN not in text

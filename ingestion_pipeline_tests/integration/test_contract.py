@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import uuid
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from importlib import import_module
 from pathlib import Path
@@ -23,13 +24,17 @@ from ingestion_pipeline.staging import ticks
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline_tests.api_server import (
     CALLBACK,
+    COUNTS,
     HELPERS,
+    KEY,
     OSM,
     SIGNING_KEY,
     TOKEN,
     Api,
+    claim,
     running_api,
     sign,
+    succeed,
 )
 from ingestion_pipeline_tests.installation import TOWN, ScriptedClock
 
@@ -149,8 +154,8 @@ class Client:
 
     def __init__(self, url: str) -> None:
         self.models = import_module("generated_client.models")
-        self.made = import_module("generated_client").Client(
-            base_url=url, headers={"X-Admin-Token": TOKEN}, raise_on_unexpected_status=True
+        self.made = import_module("generated_client").AuthenticatedClient(
+            base_url=url, token=TOKEN, raise_on_unexpected_status=True
         )
 
     def __call__(self, operation: str, *, tag: str = "jobs", **arguments: Any) -> Any:
@@ -175,6 +180,16 @@ def test_a_generated_client_asks_looks_lists_and_cancels(client: Client) -> None
     assert canceled.error.code == "canceled"
     status, other = client("enqueue_helpers_import", body=asked)
     assert (status, other.job_type.value) == (202, "helpers_import")
+
+
+def test_a_generated_client_has_types_for_what_was_staged(client: Client, api: Api) -> None:
+    asked = client.models.EnqueueRequest(city_slug="kazan", day=date(2024, 5, 2))
+    _, job = client("enqueue_osm_import", body=asked)
+    assert job.counts is None
+    succeed(api.engine, claim(api.engine, replace(KEY, city_slug="kazan", day=asked.day)))
+    _, job = client("get_job", job_id=job.job_id)
+    assert isinstance(job.counts, client.models.JobCounts)
+    assert (job.counts.rows, job.counts.failed.to_dict()) == (COUNTS["rows"], {})
 
 
 def test_a_generated_client_understands_problems(client: Client) -> None:
