@@ -14,6 +14,7 @@ from ingestion_pipeline.datasets import DATASETS, HELPER
 from ingestion_pipeline.hashing import code_digest, digest
 from ingestion_pipeline.helpers.feeds import judge_feed
 from ingestion_pipeline.osm.acquire import Bbox
+from ingestion_pipeline.osm.selection import is_answered_wrongly
 from ingestion_pipeline.staging.slices import SliceEvidence
 
 if TYPE_CHECKING:
@@ -47,11 +48,13 @@ def code_of(dataset: Dataset) -> tuple[str, ...]:
 def holds_what_is_asked(manifest: Manifest, city: City) -> bool:
     """Tell whether a stored snapshot holds all that would be asked for now.
 
-    An extract holds everything; an answer of Overpass only what its query named.
+    An extract holds everything; an answer of Overpass only what its query named. An answer to a
+    query that Overpass does not answer correctly holds something else.
     """
     return manifest.obtained != "overpass" or (
         manifest.selection == DATASETS[manifest.dataset].selection.digest
         and Bbox(*manifest.bbox).holds(city.bbox)
+        and not any(is_answered_wrongly(part.query or "") for part in manifest.parts)
     )
 
 

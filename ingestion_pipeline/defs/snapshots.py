@@ -86,8 +86,8 @@ def stored(workshop: Workshop, work: Work, dataset: Dataset) -> Manifest | None:
     manifest = workshop.lake.manifest(dataset.name, city.slug, city.boundary_key, work.day)
     if manifest is not None and not holds_what_is_asked(manifest, city):
         log.warning(
-            "The stored snapshot of %s on %s was asked for with another bbox or selection of tags; "
-            "it is not used",
+            "The stored snapshot of %s on %s was asked for with another bbox or selection of tags, "
+            "or by a dated query that Overpass answers incompletely; it is not used",
             city.slug,
             work.day,
         )

@@ -171,6 +171,12 @@ def overpass_query(
     The answer holds, in this order: a count, the selected elements of `bbox` with metadata and
     geometry; and, where `with_boundary` is set, another count and the boundary relation.
 
+    A dated query names each key in a statement of its own. Overpass (0.7.62 and 0.7.62.2 measured)
+    answers a dated regular expression on keys from the current tags: it leaves out objects that
+    lost the key since then, and returns some that did not have it yet
+    (https://github.com/drolbr/Overpass-API/issues/510). Undated ones are right, and several times
+    cheaper.
+
     Args:
         area: The city's area.
         bbox: The part of `area.bbox` to ask for.
@@ -185,17 +191,29 @@ def overpass_query(
     settings = f"[out:json][timeout:{timeout_s}][maxsize:{maxsize_bytes}]"
     if date is not None:
         settings += f'[date:"{date}"]'
-    statements = [f"nwr[{condition}]({box});" for condition in _conditions(selection)]
+    statements = [
+        f"nwr[{condition}]({box});" for condition in _conditions(selection, dated=date is not None)
+    ]
     query = f"{settings};\n({' '.join(statements)})->.p;\n.p out count;\n.p out meta geom;\n"
     if with_boundary and area.boundary_relation is not None:
         query += f"rel({area.boundary_relation})->.b;\n.b out count;\n.b out meta geom;\n"
     return query
 
 
-def _conditions(selection: Selection) -> list[str]:
+def is_answered_wrongly(query: str) -> bool:
+    """Return whether Overpass gives a wrong answer to this query: a dated regex on keys.
+
+    Earlier versions of this project asked so; see `overpass_query`.
+    """
+    return "[date:" in query and "[~" in query
+
+
+def _conditions(selection: Selection, *, dated: bool) -> list[str]:
     """Write the conditions, one of which an object must meet."""
     conditions = []
-    if selection.open_keys:
+    if dated:
+        conditions += [f'"{key}"' for key in selection.any_value_keys]
+    elif selection.open_keys:
         keys, prefixes = "|".join(selection.open_keys), "|".join(LIFECYCLE_PREFIXES)
         conditions.append(f'~"^(({prefixes}):)?({keys})$"~"."')
     before, after = ("(^|; *)", "( *;|$)") if selection.in_lists else ("^", "$")

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
+from ingestion_pipeline.datasets import HELPER
 from ingestion_pipeline.osm.acquire import Area, Bbox
 from ingestion_pipeline.osm.selection import (
     LIFECYCLE_PREFIXES,
     OPEN_KEYS,
     POIS,
     Selection,
+    is_answered_wrongly,
     overpass_query,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BBOX = Bbox(24.93, 60.16, 24.96, 60.18)
 
 
 def query(
-    relation: int | None = None, *, with_boundary: bool = True, date: str | None = None
+    relation: int | None = None,
+    *,
+    with_boundary: bool = True,
+    date: str | None = None,
+    selection: Selection = POIS,
 ) -> str:
     return overpass_query(
         Area(BBOX, relation),
@@ -29,6 +39,7 @@ def query(
         timeout_s=180,
         maxsize_bytes=1 << 28,
         date=date,
+        selection=selection,
     )
 
 
@@ -77,6 +88,42 @@ def test_the_query_and_the_predicate_say_the_same() -> None:
         for value in values.split("|")
     }
     assert pairs == set(POIS.closed_pairs)
+
+
+@pytest.mark.parametrize("selection", [POIS, HELPER.selection], ids=["poi", "helper"])
+def test_a_dated_query_names_every_key_plainly(selection: Selection) -> None:
+    text = query(date="2026-11-19T23:59:59Z", selection=selection)
+    assert not is_answered_wrongly(text)
+    conditions = re.findall(r"nwr\[(.*?)\]\(", text)
+    plain = [condition for condition in conditions if "~" not in condition]
+    assert plain == [f'"{key}"' for key in selection.any_value_keys]
+    assert [c for c in conditions if "~" in c] == [
+        c for c in re.findall(r"nwr\[(.*?)\]\(", query(selection=selection)) if c[0] == '"'
+    ]
+
+
+def test_a_dated_regex_on_keys_is_answered_wrongly() -> None:
+    regex = query()
+    assert "[~" in regex
+    assert not is_answered_wrongly(regex)
+    assert is_answered_wrongly(regex.replace("];", '][date:"2026-11-19T23:59:59Z"];', 1))
+
+
+@pytest.mark.real_data
+def test_a_recorded_regex_on_keys_lacks_what_a_plain_key_finds(osm_test_data: Path) -> None:
+    """The same moment of the same database, asked in both ways."""
+    folder = osm_test_data / "overpass"
+    asked, found = {}, {}
+    for name in ("110-attic-shop-plain-key", "111-attic-shop-key-regex"):
+        asked[name[:3]] = (folder / f"{name}.request.txt").read_text()
+        body = (folder / f"{name}.body.json").read_text()
+        found[name[:3]] = set(re.findall(r'"type": "(\w+)",\s*"id": (\d+)', body))
+    assert (len(found["110"]), len(found["111"])) == (98, 96)
+    assert found["111"] < found["110"]
+    assert is_answered_wrongly(asked["111"])
+    assert not is_answered_wrongly(asked["110"])
+    ours = query(date="2016-08-09T23:59:59Z", selection=Selection(("shop",)))
+    assert re.findall(r"nwr\[.*?\]", asked["110"]) == re.findall(r"nwr\[.*?\]", ours)[:1]
 
 
 def test_a_selection_has_the_same_digest_for_ever() -> None:
