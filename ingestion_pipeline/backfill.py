@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from ingestion_pipeline.errors import IngestionError
+from ingestion_pipeline.errors import IngestionError, quoted
 from ingestion_pipeline.locations import Endpoint
 from ingestion_pipeline.settings import SettingsError
 
@@ -146,4 +146,6 @@ def _lost(endpoint: Endpoint, what: str) -> str:
 
 
 def _refuse(endpoint: Endpoint, why: str) -> NoReturn:
-    raise DagsterRefused(f"Dagster at {endpoint.public} did not take the backfill on: {why}")
+    raise DagsterRefused(
+        f"Dagster at {endpoint.public} did not take the backfill on: {quoted(why)}"
+    )

@@ -1,8 +1,8 @@
 """The root of the project's error tree.
 
-Belongs here: the base class that every area's errors derive from, and how an error that is none of
-them is described. Does not belong here: any concrete error; those stand in one file per area
-(`osm/errors.py`, `staging/errors.py`, ...).
+Belongs here: the base class that every area's errors derive from, how an error that is none of them
+is described, and how messages quote upstream. Does not belong here: any concrete error; those stand
+in one file per area (`osm/errors.py`, `staging/errors.py`, ...).
 
     IngestionError
     ├── SettingsError             settings.py
@@ -22,6 +22,22 @@ them is described. Does not belong here: any concrete error; those stand in one 
 """
 
 from typing import ClassVar
+
+QUOTED_CHARACTERS = 500
+"""How much of what upstream says is quoted in a message; a remark of megabytes has been seen."""
+
+MESSAGE_CHARACTERS = 4_000
+"""How long a message may be in the ledger."""
+
+
+def shortened(text: str, *, most: int = MESSAGE_CHARACTERS) -> str:
+    """Return a text's beginning, with its length where it is longer than that."""
+    return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
+
+
+def quoted(said: object, *, most: int = QUOTED_CHARACTERS) -> str:
+    """Return what upstream says on one line, no longer than a message can hold."""
+    return shortened(" ".join(str(said).split()), most=most)
 
 
 class IngestionError(Exception):

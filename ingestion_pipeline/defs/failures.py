@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from ingestion_pipeline.errors import IngestionError
+from ingestion_pipeline.errors import IngestionError, shortened
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Retrying:
 def failure_of(error: IngestionError) -> dg.Failure:
     """Describe the error for the run's page."""
     return dg.Failure(
-        description=str(error),
+        description=shortened(str(error)),
         metadata={
             "error_code": error.code,
             "may_succeed_later": error.should_retry,

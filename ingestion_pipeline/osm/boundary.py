@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from ingestion_pipeline.errors import quoted
 from ingestion_pipeline.osm.errors import BoundaryNameMismatch, BoundaryOutsideBbox
 
 if TYPE_CHECKING:
@@ -122,7 +123,8 @@ def boundary_of(
     relation = f"relation/{area.boundary_relation}"
     assert reading.boundary is not None, f"the reader must give {relation} or fail"
     if not names_match(reading.boundary_names):
-        named = ", ".join(sorted(reading.boundary_names)[:5]) or "nothing"
+        shown = sorted(reading.boundary_names)[:5]
+        named = ", ".join(quoted(name, most=100) for name in shown) or "nothing"
         raise BoundaryNameMismatch(
             f"the boundary {relation} of {city} is called {named}, none of which is a name of the "
             "city; correct boundary_ref, or add the name to the city's names"

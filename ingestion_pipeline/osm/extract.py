@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
+from ingestion_pipeline.errors import quoted
 from ingestion_pipeline.hashing import digest
 from ingestion_pipeline.locations import redacted
 from ingestion_pipeline.osm.acquire import Acquisition, RawPart
@@ -281,8 +282,8 @@ def _time_of(
         newest: datetime | None = max((item.timestamp for item in objects), default=None)
     except (RuntimeError, ValueError) as error:
         raise ExtractCorrupt(
-            f"{safe} is no whole OSM PBF file ({error}); the download was cut off or the file is "
-            "damaged: get it again"
+            f"{safe} is no whole OSM PBF file ({quoted(error)}); the download was cut off or the "
+            "file is damaged: get it again"
         ) from error
     if newest is None or newest.year < FIRST_YEAR:
         raise ExtractWithoutTime(

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from ingestion_pipeline.errors import shortened
 from ingestion_pipeline.staging.database import read_transaction, write_transaction
 from ingestion_pipeline.staging.errors import CancelRequested, ClaimLost, KeyHeld
 from ingestion_pipeline.staging.tables import callback_message, ingestion_run
@@ -375,7 +376,7 @@ class _Newcomer:
                     "worker": self.worker,
                     "finished_at": self.now,
                     "error_code": error_code,
-                    "error_message": error_message,
+                    "error_message": shortened(error_message),
                 }
             )
         )
@@ -714,7 +715,12 @@ def _end(
     connection.execute(
         sa.update(ingestion_run)
         .where(ingestion_run.c.id == run.id)
-        .values(status=status, finished_at=now, error_code=error_code, error_message=error_message)
+        .values(
+            status=status,
+            finished_at=now,
+            error_code=error_code,
+            error_message=shortened(error_message),
+        )
     )
 
 

@@ -412,6 +412,17 @@ def test_whether_the_holder_lives_is_asked_with_its_row_and_outside_of_transacti
     assert asked == [get(engine, held.run_id)]
 
 
+def test_a_message_without_an_end_is_kept_in_part(engine: sa.Engine) -> None:
+    held = claim(engine, "run1")
+    message = f"it broke: {'x' * 4_000_000}"
+    assert runs.fail(engine, held, error_code="broken", error_message=message, now=NOW)
+    kept = get(engine, held.run_id).error_message
+    assert kept is not None
+    assert kept.startswith("it broke: xxx")
+    assert kept.endswith("... (4,000,010 characters)")
+    assert len(kept) < 5_000
+
+
 def test_a_dead_run_is_taken_over_by_a_new_row_and_its_own_ends_as_failed(
     engine: sa.Engine,
 ) -> None:

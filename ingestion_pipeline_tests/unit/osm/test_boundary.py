@@ -61,6 +61,13 @@ def test_a_relation_of_another_name_is_refused_with_both_names() -> None:
         boundary(shapely.box(0, 0, 1, 1), frozenset({"Samara"}))
 
 
+def test_names_without_an_end_are_quoted_in_part() -> None:
+    names = frozenset(letter * 100_000 for letter in "abcdefgh")
+    with pytest.raises(BoundaryNameMismatch) as caught:
+        boundary(shapely.box(0, 0, 3, 3), names)
+    assert len(str(caught.value)) < 1_000
+
+
 def test_a_relation_beyond_the_bbox_is_refused_with_the_numbers_to_set() -> None:
     with pytest.raises(BoundaryOutsideBbox, match=r"spans \[0\.0, 0\.0, 5\.0, 1\.0\], beyond"):
         boundary(shapely.box(0, 0, 5, 1), frozenset({"Kazan"}))
