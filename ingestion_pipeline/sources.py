@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ingestion_pipeline.osm.errors import ExtractNotConfigured, OverpassNotConfigured
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import date
     from pathlib import Path
 
@@ -38,6 +38,7 @@ def acquire(
     settings: Settings,
     clock: Clock,
     workdir: Path,
+    histories: Mapping[str, str] | None = None,
 ) -> Acquisition:
     """Get the raw bytes of a city-day from the city's source.
 
@@ -48,6 +49,7 @@ def acquire(
         settings: Addresses of the sources.
         clock: The time, and the way to wait.
         workdir: An empty local folder for the bytes.
+        histories: See `OverpassClient.acquire`.
 
     Raises:
         OverpassNotConfigured: The city needs OVERPASS_URL; nothing was sent.
@@ -56,7 +58,13 @@ def acquire(
     """
     if source_of(city, settings) == "overpass":
         return _acquire_from_overpass(
-            city, day, selection=selection, settings=settings, clock=clock, workdir=workdir
+            city,
+            day,
+            selection=selection,
+            settings=settings,
+            clock=clock,
+            workdir=workdir,
+            histories=histories,
         )
     return _acquire_from_extract(city, day, settings=settings, clock=clock, workdir=workdir)
 
@@ -128,6 +136,7 @@ def _acquire_from_overpass(
     settings: Settings,
     clock: Clock,
     workdir: Path,
+    histories: Mapping[str, str] | None,
 ) -> Acquisition:
     url = overpass_url(city, settings)
     import httpx
@@ -149,6 +158,7 @@ def _acquire_from_overpass(
             maximum_age=city.maximum_age,
             workdir=workdir,
             selection=selection,
+            histories=histories,
         )
 
 

@@ -319,7 +319,7 @@ def overpass_cafes(pois: Mapping[int, str]) -> list[dict[str, Any]]:
             "lat": 50.05,
             "lon": 10.0 + number / 1000,
             "timestamp": "2024-05-31T12:00:00Z",
-            "version": 1,
+            "version": 2,
             "tags": {"amenity": "cafe", "name": name},
         }
         for number, name in pois.items()

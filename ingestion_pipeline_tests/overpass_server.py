@@ -9,13 +9,18 @@ in Overpass's form. Does not belong here: anything that understands Overpass QL.
         assert [request.query for request in server.requests] == [...]
 
 Replies are used in the order in which they were enqueued, whatever is asked, `/api/status`
-included. When none is left, `default` answers; where there is no default, a 500 says so.
+included. When none is left, `default` answers; where there is no default, a 500 says so. Two kinds
+of requests are answered beside the script: `/api/timestamp` by `timestamp`, and a query for objects
+by id, which asks for proof of history, by `history`.
+
+Into a JSON body goes what `make asked` of the query would print, as a real server does.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import re
 import socket
 import struct
 import sys
@@ -23,6 +28,7 @@ import threading
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import parse_qs
@@ -52,6 +58,11 @@ class Request:
         """The Overpass QL of the form field `data`."""
         return parse_qs(self.body.decode(), strict_parsing=True)["data"][0]
 
+    @property
+    def question(self) -> str:
+        """The same, or an empty text where something else is asked for."""
+        return self.query if self.body.startswith(b"data=") else ""
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -71,6 +82,7 @@ class Reply:
         ending: How a cut looks: closed (FIN) or reset (RST).
         silent: Read the request and never answer; with `cut_after`, stop there and keep silent.
         hang_up: Close the connection without a word.
+        repeats: Whether a JSON body repeats what the query has made.
     """
 
     status: int = 200
@@ -86,6 +98,7 @@ class Reply:
     ending: Literal["close", "reset"] = "close"
     silent: bool = False
     hang_up: bool = False
+    repeats: bool = True
 
     @classmethod
     def recorded(cls, folder: Path, name: str) -> Self:
@@ -113,10 +126,21 @@ class Reply:
             framing="chunked" if "Transfer-Encoding" in headers else "length",
         )
 
-    @property
-    def payload(self) -> bytes:
-        """The bytes of the body as they are sent."""
+    def repeating(self, query: str) -> bytes:
+        """The body with what `make asked` of the query prints at its beginning."""
         body = self.body.encode() if isinstance(self.body, str) else self.body
+        made = re.search(r"make asked (.*?);out;", query)
+        begun = re.search(rb'"elements": \[(?=(\s*)(.))', body, re.DOTALL)
+        if not (self.repeats and made and begun):
+            return body
+        tags = dict(re.findall(r'(\w+)="(.*?)"', made[1]))
+        element = json.dumps({"type": "asked", "id": 1, "tags": tags}, indent=2).encode()
+        comma = b"" if begun[2] == b"]" else b","
+        return body[: begun.end()] + b"\n\n" + element + comma + body[begun.end() :]
+
+    def payload(self, query: str = "") -> bytes:
+        """The bytes of the body as they are sent."""
+        body = self.repeating(query)
         return gzip.compress(body) if self.compressed else body
 
 
@@ -151,6 +175,18 @@ def overpass_json(
     return json.dumps(document, indent=2, ensure_ascii=False).encode()
 
 
+def known_before(request: Request, *, version: int = 1, at: str = "2005-08-01T00:00:00Z") -> Reply:
+    """Answer a query for objects by id as a server does that knows them all as they were before."""
+    elements: list[dict[str, Any]] = []
+    for kind, ids in re.findall(r"(node|way|relation)\(id:([\d,]+)\)", request.query):
+        place = {"lat": 0.0, "lon": 0.0} if kind == "node" else {}
+        elements += [
+            {"type": kind, "id": int(osm_id), **place, "timestamp": at, "version": version}
+            for osm_id in ids.split(",")
+        ]
+    return Reply(body=overpass_json(elements, base=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"))
+
+
 def _count(elements: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     kinds = Counter(element["type"] for element in elements)
     numbers = {f"{kind}s": str(kinds[kind]) for kind in ("node", "way", "relation")}
@@ -183,12 +219,18 @@ class OverpassServer:
         requests: What came, in order.
         default: Answers when no enqueued reply is left: a reply, or a function of the request.
         most_at_once: How many requests were under way at the same time, at most.
+        timestamp: What `/api/timestamp` says; None for a server that does not have it.
+        history: Answers a query for objects by id.
+        asides: The requests that these two answered, in order; they are not among `requests`.
     """
 
     def __init__(self, default: Reply | Callable[[Request], Reply] | None = None) -> None:
         """Listen on a free port of 127.0.0.1; requests are answered from `__enter__` on."""
         self.requests: list[Request] = []
         self.default = default
+        self.timestamp: str | None = None
+        self.history: Callable[[Request], Reply] = known_before
+        self.asides: list[Request] = []
         self.most_at_once = 0
         self._under_way = 0
         self._replies: deque[Reply] = deque()
@@ -238,6 +280,14 @@ class OverpassServer:
         self._replies.extend(replies)
 
     def _next(self, request: Request) -> Reply:
+        if request.path.partition("?")[0].endswith("/timestamp"):
+            self.asides.append(request)
+            if self.timestamp is None:
+                return Reply(404, "404 Not Found", "text/plain")
+            return Reply(200, f"{self.timestamp}\n", "text/plain")
+        if "(id:" in request.question:
+            self.asides.append(request)
+            return self.history(request)
         with self._lock:
             self.requests.append(request)
             if self._replies:
@@ -252,14 +302,13 @@ class OverpassServer:
             self.most_at_once = max(self.most_at_once, self._under_way)
         try:
             length = int(handler.headers.get("Content-Length", "0"))
-            reply = self._next(
-                Request(
-                    method=handler.command,
-                    path=handler.path,
-                    headers={name.lower(): value for name, value in handler.headers.items()},
-                    body=handler.rfile.read(length),
-                )
+            request = Request(
+                method=handler.command,
+                path=handler.path,
+                headers={name.lower(): value for name, value in handler.headers.items()},
+                body=handler.rfile.read(length),
             )
+            reply = self._next(request)
             self._wait(reply.delay_s)
             if reply.hang_up:
                 _break(handler, reply.ending)
@@ -267,13 +316,13 @@ class OverpassServer:
                 self._closing.wait()
                 _break(handler, "close")
             else:
-                self._send(handler, reply)
+                self._send(handler, reply, request.question)
         finally:
             with self._lock:
                 self._under_way -= 1
 
-    def _send(self, handler: BaseHTTPRequestHandler, reply: Reply) -> None:
-        payload = reply.payload
+    def _send(self, handler: BaseHTTPRequestHandler, reply: Reply, query: str) -> None:
+        payload = reply.payload(query)
         handler.send_response(reply.status)
         headers: dict[str, str] = {}
         if reply.content_type is not None:

@@ -41,9 +41,11 @@ def sentence_on_snapshot(manifest: Manifest, *, replayed: bool) -> str:
 
 def of_snapshot(manifest: Manifest, *, replayed: bool) -> dict[str, dg.MetadataValue]:
     """Describe a snapshot."""
+    history = manifest.history
     return {
         "as_of": dg.MetadataValue.timestamp(manifest.as_of),
         "as_of_source": dg.MetadataValue.text(manifest.as_of_source),
+        **({} if history is None else {"history": dg.MetadataValue.text(history)}),
         "obtained": dg.MetadataValue.text(manifest.obtained),
         "location": dg.MetadataValue.text(manifest.location),
         "replayed": dg.MetadataValue.bool(replayed),

@@ -16,7 +16,7 @@ import dagster as dg
 from ingestion_pipeline import shared_extracts, sources
 from ingestion_pipeline.cities import City, boundary_names_match
 from ingestion_pipeline.cores import ProcessDied
-from ingestion_pipeline.datasets import Dataset
+from ingestion_pipeline.datasets import DATASETS, Dataset
 from ingestion_pipeline.defs import metadata
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.work import Work
@@ -261,6 +261,7 @@ def _acquire(
             settings=workshop.settings,
             clock=workshop.clock,
             workdir=folder,
+            histories=_histories(workshop, work),
         )
         parts = tuple(
             workshop.lake.store(
@@ -275,6 +276,20 @@ def _acquire(
     if location and state and state == extract.state_of(location):
         shared_extracts.keep(workshop.lake, location, state, acquired.evidence, *parts)
     return acquired.evidence, parts
+
+
+def _histories(workshop: Workshop, work: Work) -> dict[str, str]:
+    """Return what proved, for another dataset of the day, that a server's history reaches it."""
+    if work.claim.refetch:
+        return {}
+    city = work.city
+    histories = {}
+    for dataset in DATASETS:
+        with suppress(SnapshotDamaged):  # then it is proven again
+            kept = workshop.lake.manifest(dataset, city.slug, city.boundary_key, work.day)
+            if kept is not None and kept.history is not None:
+                histories[kept.location] = kept.history
+    return histories
 
 
 def _manifest_of(
@@ -294,4 +309,5 @@ def _manifest_of(
         licence=evidence.licence,
         attribution=evidence.attribution,
         parts=parts,
+        history=evidence.history,
     )

@@ -88,6 +88,8 @@ class Manifest:
         licence: SPDX identifier.
         attribution: The text that a product must show.
         parts: The files, in order.
+        history: What proves that Overpass's history reaches back to `as_of`; None where no state
+            of the past was asked for, and in manifests of the time before it was proven.
     """
 
     dataset: str
@@ -103,6 +105,7 @@ class Manifest:
     licence: str
     attribution: str
     parts: tuple[Part, ...]
+    history: str | None = None
 
     def __str__(self) -> str:
         """Name the city-day."""

@@ -5,11 +5,13 @@
     │   ├── OverpassNotConfigured      no OVERPASS_URL                               never
     │   ├── OverpassRejected           400: the query is wrong; lists the lines      never
     │   ├── OverpassForbidden          403, 406, redirect: User-Agent, access, URL   never
-    │   ├── OverpassNoAttic            a past day, and the server has no history     never
+    │   ├── OverpassNoAttic            a past day that no history is proven to reach never
+    │   ├── OverpassNoMetadata         the server has no versions and timestamps     never
     │   ├── OverpassTooBig             timed out or out of memory, also when split   never
     │   ├── OverpassBusy               429, 504, protocol_error, dispatcher down     retry
     │   ├── OverpassDuplicateQuery     the same text again within its window         retry
     │   ├── OverpassTruncated          cut body, counts that differ, bad content     retry
+    │   ├── OverpassOtherQuestion      the answer to another question, or moment     retry
     │   ├── OverpassUnreachable        connection refused, cut or timed out          retry
     │   └── OverpassSnapshotMoved      parts of one city come from different states  retry
     ├── ExtractError
@@ -67,9 +69,15 @@ class OverpassForbidden(OverpassError):
 
 
 class OverpassNoAttic(OverpassError):
-    """A past day was asked of a server that keeps no history, or none that far back."""
+    """A past day, and the server keeps no history, or none that is proven to reach that far."""
 
     code = "overpass_no_attic"
+
+
+class OverpassNoMetadata(OverpassError):
+    """The server's database has no versions and timestamps of objects."""
+
+    code = "overpass_no_metadata"
 
 
 class OverpassTooBig(OverpassError):
@@ -96,6 +104,13 @@ class OverpassTruncated(OverpassError):
     """The body is not whole: cut off, fewer elements than counted, or of a wrong type."""
 
     code = "overpass_truncated"
+    should_retry = True
+
+
+class OverpassOtherQuestion(OverpassError):
+    """The answer repeats another question, or holds objects newer than the moment asked for."""
+
+    code = "overpass_other_question"
     should_retry = True
 
 

@@ -119,6 +119,9 @@ class Evidence:
         obtained: `overpass` or `extract`.
         location: URL or path, without credentials.
         query: The Overpass QL text (the first part's, where the bbox was split), or None.
+        history: An object that the server still knows as it was before its last change up to
+            `as_of`: the proof that its history reaches back that far. None where no state of the
+            past was asked for.
         licence: SPDX identifier.
         attribution: The text that a product must show.
     """
@@ -130,5 +133,6 @@ class Evidence:
     obtained: Literal["overpass", "extract"]
     location: str
     query: str | None
+    history: str | None = None
     licence: str = LICENCE
     attribution: str = ATTRIBUTION

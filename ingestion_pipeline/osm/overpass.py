@@ -5,27 +5,36 @@ Belongs here: the client and its patience; which answers are data. Does not belo
 storing the bytes (`lake/`).
 
 An answer is data only if its status is 200, its type is JSON, it decodes to its end, it has no
-`remark`, every section has as many elements as the server counted, and it says of what time the
-server's data is. Anything else becomes one of the errors in `errors.py`.
+`remark`, it repeats the question, every section has as many elements as the server counted, no
+object is newer than the moment that was asked for, and it says of what time the server's data is.
+Anything else becomes one of the errors in `errors.py`.
 
 What the client mends by itself, up to `attempts` questions for each part:
 
 - No free slot (429): it reads `/api/status` and waits for the slot, at least 30 s.
 - Overload (504, 5xx, `protocol_error`), dispatcher down, server unreachable: it waits, longer each
   time and with jitter. After a 504 it also declares half the time and memory, because a server
-  refuses what it cannot reserve.
+  refuses what it cannot reserve; not where its dispatcher is turned off.
 - The same text once too often (`duplicate_query`): every attempt declares one second more, which
   makes it another text; comments and spaces do not.
 - A body that is not whole: it asks again.
 
-Too big (timed out, out of memory): it doubles the declared time and memory once for the city, then
-splits the bbox in four, and each quarter again where needed, down to `MAXIMUM_DEPTH`.
+Too big (timed out, out of memory, a body larger than the declared memory): it doubles the declared
+time and memory once for the city, then splits the bbox in four, and each quarter again where
+needed, down to `MAXIMUM_DEPTH`. Overpass 0.7.62 says of some dated queries that they timed out
+after a time that no query has run (https://github.com/drolbr/Overpass-API/issues/718); these are
+split at once.
+
+Before the first question it reads `/api/timestamp`, which needs no slot: a server whose data is not
+of the day is not asked for a city in vain. A server that does not have it is asked all the same.
 
 All parts of a city are of one snapshot. For a past day each part asks for the state of the same
-moment. For the current day the parts must have the same `timestamp_osm_base`. Where the server's
-data moves on in between, the client asks for the remaining parts as of the first one's time; a
-server without history cannot answer that, so there it starts again from the first part, up to
-`MAXIMUM_ROUNDS` rounds.
+moment, and one more question proves that the server's history reaches back to it
+(`overpass_history.py`). A day that ends while it is asked for is taken as a past day. For the
+current day the parts must have the same `timestamp_osm_base`. Where the server's data moves on in
+between, the client asks for the remaining parts as of the first one's time; a server without
+history cannot answer that, so there it starts again from the first part, up to `MAXIMUM_ROUNDS`
+rounds.
 
 Source of the server's behaviour: recorded exchanges with Overpass 0.7.62, and "Overpass API" of
 the OSM wiki.
@@ -40,12 +49,13 @@ import re
 import tempfile
 from collections import deque
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 from http import HTTPStatus
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ingestion_pipeline.errors import quoted
 from ingestion_pipeline.locations import Endpoint, keep_secrets_out_of_httpx_log
 from ingestion_pipeline.osm import honesty
 from ingestion_pipeline.osm.acquire import Acquisition, Area, Bbox, RawPart
@@ -59,7 +69,9 @@ from ingestion_pipeline.osm.errors import (
     OverpassError,
     OverpassForbidden,
     OverpassNoAttic,
+    OverpassNoMetadata,
     OverpassNotConfigured,
+    OverpassOtherQuestion,
     OverpassRejected,
     OverpassSnapshotMoved,
     OverpassTooBig,
@@ -69,18 +81,19 @@ from ingestion_pipeline.osm.errors import (
 )
 from ingestion_pipeline.osm.features import Evidence, Reading
 from ingestion_pipeline.osm.overpass_wire import Patience, Refusal, Reply, Wire
-from ingestion_pipeline.osm.selection import POIS, Selection, overpass_query
+from ingestion_pipeline.osm.selection import POIS, Selection, overpass_box, overpass_query
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from datetime import date, timedelta
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import date
 
     import httpx
     from shapely import MultiPolygon, Polygon
 
     from ingestion_pipeline.clock import Clock
     from ingestion_pipeline.osm.assemble import Elements
-    from ingestion_pipeline.osm.overpass_json import Section
+    from ingestion_pipeline.osm.overpass_history import Edit
+    from ingestion_pipeline.osm.overpass_json import Body, Section
 
 log = logging.getLogger(__name__)
 
@@ -103,8 +116,10 @@ ADVICE: dict[type[OverpassError], str] = {
     OverpassBusy: "run the partition again later, or set OVERPASS_URL to another server",
     OverpassDuplicateQuery: "run the partition again in a few minutes",
     OverpassForbidden: "check OVERPASS_URL and that the User-Agent names a contact",
+    OverpassNoMetadata: "use a server whose database was made with metadata (--meta)",
     OverpassNoAttic: "use a server with history that reaches back to that day, a dated extract, "
     "or the snapshot stored on that day",
+    OverpassOtherQuestion: "take the cache or proxy in front of the server away, or use another",
     OverpassRejected: "correct the query; asking again cannot help",
     OverpassTooBig: "narrow the city's bbox, or take the city from an extract",
     OverpassTruncated: "run the partition again; if it stays so, use another server",
@@ -114,7 +129,11 @@ ADVICE: dict[type[OverpassError], str] = {
 
 
 class Limits(NamedTuple):
-    """What a query declares that it may need; the server ends it there."""
+    """What a query declares that it may need; the server ends it there.
+
+    A body may have as many bytes as the query may need memory: the server holds less of an element
+    than it writes.
+    """
 
     timeout_s: int
     maxsize_bytes: int
@@ -129,6 +148,9 @@ class Limits(NamedTuple):
 
 
 DEFAULT_LIMITS = Limits(timeout_s=180, maxsize_bytes=268_435_456)
+HISTORY_LIMITS = Limits(timeout_s=60, maxsize_bytes=67_108_864)
+"""What the question about a few objects declares."""
+
 DEFAULT_PATIENCE = Patience()
 
 
@@ -149,6 +171,14 @@ class _Box:
             Bbox(lon, lat, east, north),
         )
         return [_Box(quarter, self.depth + 1) for quarter in quarters]
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What an accepted answer says: of what time (UTC) the server's data is, and its elements."""
+
+    base: datetime
+    sections: list[Section]
 
 
 @dataclass(frozen=True)
@@ -231,6 +261,7 @@ class OverpassClient:
         maximum_age: timedelta,
         workdir: Path,
         selection: Selection = POIS,
+        histories: Mapping[str, str] | None = None,
     ) -> Acquisition:
         """Get the raw bytes of a city-day.
 
@@ -241,6 +272,8 @@ class OverpassClient:
             maximum_age: How old the newest state may be.
             workdir: The folder for `overpass-000.json` and so on; nothing stays in it on failure.
             selection: Which objects to ask for.
+            histories: By `Evidence.location`, what proved before (`Evidence.history`) that a
+                server's history reaches back to the end of this day.
 
         Raises:
             FutureDay: The day has not begun; nothing was sent.
@@ -265,6 +298,7 @@ class OverpassClient:
                 attempts=self._attempts,
                 limits=self._limits,
                 jitter=self._jitter,
+                history=(histories or {}).get(self._endpoint.public),
             )
             parts = fetch.run()
             raw = tuple(
@@ -279,6 +313,7 @@ class OverpassClient:
                 obtained="overpass",
                 location=self._endpoint.public,
                 query=raw[0].query,
+                history=None if fetch.moment is None else fetch.history,
             ),
         )
 
@@ -300,9 +335,12 @@ class _CityFetch:
         attempts: int,
         limits: Limits,
         jitter: Callable[[], float],
+        history: str | None,
     ) -> None:
-        self.moment = None if current else datetime.combine(day, time(23, 59, 59), UTC)
+        self.moment = None if current else _last_second(day)
         """The moment whose state is asked for; None for the newest state."""
+        self.history = history
+        """What proves that the server's history reaches back to the moment."""
         self._area = area
         self._selection = selection
         self._day = day
@@ -317,10 +355,62 @@ class _CityFetch:
         self._limits_raised = False
         self._pin: datetime | None = None
         self._server_has_history = True
+        self._edits: list[Edit] = []
         self._files = count()
 
     def run(self) -> list[_Part]:
         """Give the parts of one snapshot, in order; the first one holds the boundary."""
+        self._look_at_the_time()
+        parts = self._parts()
+        if self.moment is not None and self.history is None:
+            self.history = self._proof_of_history(self.moment)
+        return parts
+
+    def _look_at_the_time(self) -> None:
+        """Refuse a server whose data is not of the day, where it says so without a query.
+
+        Raises:
+            OsmError: As `_require_true`.
+        """
+        from ingestion_pipeline.osm.overpass_json import moment_in
+
+        try:
+            reply = self._wire.resource("timestamp", to=self._folder / "timestamp.txt")
+        except Refusal as refusal:
+            log.info("%s does not say its time: %s", self._wire.endpoint.server, refusal.what)
+            return
+        base = moment_in(reply.text().strip()) if reply.status == HTTPStatus.OK else None
+        if base is not None:
+            self._require_true(base)
+
+    def _require_true(self, base: datetime) -> None:
+        """Refuse data that was not true on the day; of a day that is over, ask for its end.
+
+        Args:
+            base: Of what time (UTC) the server's newest data is.
+
+        Raises:
+            DishonestDay: See `honesty.require_true_on`; or the server has not got to the end of
+                the past day.
+        """
+        now = self._clock.now()
+        over = _last_second(self._day) + timedelta(seconds=1)
+        if self.moment is None and over < base <= now + honesty.CLOCK_TOLERANCE:
+            log.info("%s ended while it was asked for; asking for its last second", self._day)
+            self.moment = _last_second(self._day)
+        if self.moment is None:
+            honesty.require_true_on(
+                self._day,
+                as_of=base,
+                now=now,
+                maximum_age=self._maximum_age,
+                origin=f"the Overpass server {self._wire.endpoint.server}",
+            )
+        else:
+            self._require_reached(base, self.moment)
+
+    def _parts(self) -> list[_Part]:
+        """Ask for all parts until they are of one snapshot."""
         for rounds_left in reversed(range(MAXIMUM_ROUNDS)):
             try:
                 return self._round()
@@ -355,16 +445,11 @@ class _CityFetch:
 
     def _first(self, box: _Box) -> _Part:
         """Ask for the part that decides which snapshot the city is of."""
-        part = self._ask(box, with_boundary=True, moment=self.moment)
-        if self.moment is None:
-            honesty.require_true_on(
-                self._day,
-                as_of=part.base,
-                now=self._clock.now(),
-                maximum_age=self._maximum_age,
-                origin=f"the Overpass server {self._wire.endpoint.server}",
-            )
-        return part
+        moment = self.moment
+        part = self._ask(box, with_boundary=True, moment=moment)
+        if moment is None:
+            self._require_true(part.base)
+        return part if moment == self.moment else self._first(box)  # the day ended meanwhile
 
     def _another(self, box: _Box, snapshot: datetime) -> _Part:
         """Ask for a further part of the same snapshot.
@@ -399,12 +484,18 @@ class _CityFetch:
 
         Raises:
             OverpassTooBig: It cannot be split any further.
+            OverpassNoAttic: The same, and size cannot be the reason.
         """
-        if not self._limits_raised:
+        refusal = error.__cause__
+        assert isinstance(refusal, Refusal)
+        if refusal.more_helps and not self._limits_raised:
             self._limits_raised = True
             self._limits = self._limits.doubled()
             return [box]
         if box.depth == MAXIMUM_DEPTH:
+            if self.moment is not None and not refusal.more_helps:
+                refusal.kind = OverpassNoAttic
+                raise self._error(refusal, box=box, attempt=self._attempts) from refusal
             raise error
         return box.quarters()
 
@@ -414,42 +505,138 @@ class _CityFetch:
         Raises:
             OverpassError: It does not come, or waiting cannot help.
         """
-        limits = self._limits
-        for attempt in count(1):
-            path = self._folder / f"{next(self._files):04d}.json"
-            timeout_s = limits.timeout_s + attempt - 1
-            query = overpass_query(
+        asked = self._question(moment, box.bbox, tags=self._selection.digest)
+
+        def query(limits: Limits) -> str:
+            return overpass_query(
                 self._area,
                 bbox=box.bbox,
                 with_boundary=with_boundary,
-                timeout_s=timeout_s,
+                timeout_s=limits.timeout_s,
                 maxsize_bytes=limits.maxsize_bytes,
                 date=None if moment is None else _text(moment),
                 selection=self._selection,
+                asked=asked,
             )
+
+        boundary_asked = with_boundary and self._area.boundary_relation is not None
+        text, reply, answer = self._until_it_comes(
+            query, asked=asked, sections=1 + boundary_asked, moment=moment, box=box
+        )
+        if boundary_asked and not answer.sections[1].relations:
+            reply.path.unlink()
+            raise BoundaryNotFound(
+                f"Overpass server {self._wire.endpoint.server} has no "
+                f"relation/{self._area.boundary_relation}; check the city's boundary"
+            )
+        if moment is not None:
+            from ingestion_pipeline.osm.overpass_history import last_edits
+
+            self._edits = last_edits(self._edits, answer.sections)
+        raw = RawPart(reply.path, text, reply.requested_at, reply.received_at)
+        return _Part(box=box, raw=raw, base=answer.base)
+
+    def _question(self, moment: datetime | None, bbox: Bbox, **more: str) -> dict[str, str]:
+        """Return what an answer repeats, so that it is known to be that to this question."""
+        at = "now" if moment is None else _text(moment)
+        return {"day": str(self._day), "at": at, "box": overpass_box(bbox), **more}
+
+    def _proof_of_history(self, moment: datetime) -> str:
+        """Return what proves that the server's history reaches back to a moment.
+
+        Raises:
+            OverpassNoAttic: Nothing does.
+            OverpassError: The server does not answer.
+        """
+        from ingestion_pipeline.osm import overpass_history
+
+        edits = self._edits
+        proof = None
+        if edits:
+            before = overpass_history.moment_before(edits)
+            objects = " ".join(f"{edit.kind}/{edit.id}" for edit in edits)
+            asked = self._question(before, self._area.bbox, objects=objects)
+            _, reply, answer = self._until_it_comes(
+                lambda limits: overpass_history.history_query(edits, asked=asked, limits=limits),
+                asked=asked,
+                sections=1,
+                moment=before,
+                box=_Box(self._area.bbox),
+                limits=HISTORY_LIMITS,
+            )
+            reply.path.unlink()
+            proof = overpass_history.proof_of_history(edits, answer.sections[0])
+        if proof is None:
+            raise OverpassNoAttic(
+                f"Overpass server {self._wire.endpoint.server} gave a state of "
+                f"{_name(self._area)} for {self._day}, and nothing proves that its history "
+                f"reaches back to {_text(moment)}: of the {len(edits)} objects whose last change "
+                "up to then was not their first, it knows none as it was before; without that "
+                "history, all that was changed since then is missing; "
+                f"{ADVICE[OverpassNoAttic]}"
+            )
+        log.info("The server's history reaches back to %s: %s", _text(moment), proof)
+        return proof
+
+    def _until_it_comes(
+        self,
+        query: Callable[[Limits], str],
+        *,
+        asked: Mapping[str, str],
+        sections: int,
+        moment: datetime | None,
+        box: _Box,
+        limits: Limits | None = None,
+    ) -> tuple[str, Reply, _Answer]:
+        """Ask until there is an answer.
+
+        Args:
+            query: Writes the query with what it declares.
+            asked: What the answer has to repeat.
+            sections: How many counts it has to have.
+            moment: The moment whose state is asked for, or None for the newest.
+            box: What it is asked for, for messages.
+            limits: What the query declares at first, if not what a city's does.
+
+        Returns:
+            The query that was answered, the reply, and what it holds.
+
+        Raises:
+            OverpassError: None comes, or waiting cannot help.
+            OsmError: The answer is not of this city-day.
+        """
+        limits = limits or self._limits
+        most_bytes = limits.maxsize_bytes
+        for attempt in count(1):
+            path = self._folder / f"{next(self._files):04d}.json"
+            declared = limits._replace(timeout_s=limits.timeout_s + attempt - 1)
+            text = query(declared)
             try:
-                reply = self._wire.query(query, timeout_s=timeout_s, to=path)
-                base = self._accept(reply, with_boundary=with_boundary, moment=moment)
+                reply = self._wire.query(
+                    text, timeout_s=declared.timeout_s, most_bytes=most_bytes, to=path
+                )
+                answer = self._accept(reply, asked=asked, sections=sections, moment=moment)
             except Refusal as refusal:
                 path.unlink(missing_ok=True)
                 error = self._error(refusal, box=box, attempt=attempt)
                 if attempt == self._attempts or not error.should_retry:
                     raise error from refusal
                 self._wait(refusal, error, attempt=attempt)
-                if refusal.status == HTTPStatus.GATEWAY_TIMEOUT:
+                if refusal.less_helps:
                     limits = limits.halved()
             else:
-                raw = RawPart(path, query, reply.requested_at, reply.received_at)
-                return _Part(box=box, raw=raw, base=base)
+                return text, reply, answer
         raise AssertionError  # pragma: no cover (the last attempt returns or raises)
 
-    def _accept(self, reply: Reply, *, with_boundary: bool, moment: datetime | None) -> datetime:
-        """Check that a reply is data, and give the time (UTC) of the server's data.
+    def _accept(
+        self, reply: Reply, *, asked: Mapping[str, str], sections: int, moment: datetime | None
+    ) -> _Answer:
+        """Check that a reply is data, and the answer to what was asked.
 
         The file is left without what it said of users.
 
         Raises:
-            Refusal: It is not data.
+            Refusal: It is not.
             OsmError: It is, but not of this city-day.
         """
         from ingestion_pipeline.osm import overpass_json
@@ -458,21 +645,16 @@ class _CityFetch:
         raw = overpass_json.without_users(reply.path.read_bytes())
         try:
             body = overpass_json.decode(raw)
-            self._refuse_remark(body.remark, moment=moment)
-            sections = overpass_json.sections(body)
+            self._refuse_remark(body.remark)
+            refuse_other_question(body, asked)
+            found = overpass_json.sections(body)
         except overpass_json.NotWholeError as error:
             raise Refusal(OverpassTruncated, str(error), reply.status) from error
-        boundary_asked = with_boundary and self._area.boundary_relation is not None
-        if len(sections) != 1 + boundary_asked:
+        if len(found) != sections:
             raise Refusal(
                 OverpassTruncated,
-                f"the answer has {len(sections)} counts where {1 + boundary_asked} were asked for",
+                f"the answer has {len(found)} counts where {sections} were asked for",
                 reply.status,
-            )
-        if boundary_asked and not sections[1].relations:
-            raise BoundaryNotFound(
-                f"Overpass server {self._wire.endpoint.server} has no "
-                f"relation/{self._area.boundary_relation}; check the city's boundary"
             )
         if overpass_json.names_users(body):
             raise Refusal(
@@ -480,11 +662,12 @@ class _CityFetch:
                 "the answer names users in a form that is not known, so they cannot be taken out",
                 reply.status,
             )
+        refuse_wrong_times(found, moment=moment)
         base = self._base(overpass_json.timestamp_osm_base(body), moment=moment)
         reply.path.write_bytes(raw)
-        return base
+        return _Answer(base, found)
 
-    def _refuse_remark(self, remark: str | None, *, moment: datetime | None) -> None:
+    def _refuse_remark(self, remark: str | None) -> None:
         """Refuse a body with a remark, which always tells that something went wrong.
 
         Raises:
@@ -492,14 +675,16 @@ class _CityFetch:
         """
         if remark is None:
             return
-        kind = kind_by_words(remark)
-        claimed = re.search(r"timed out .* after (\d+) seconds", remark)
-        if moment is not None and claimed and int(claimed[1]) > self._longest_s():
-            # A server that is asked for a state before its history begins says that it has timed
-            # out after longer than anybody has waited.
-            kind = OverpassNoAttic
-        said = self._wire.endpoint.redact(remark)
-        raise Refusal(kind, f"the answer ends with the remark {said!r}", HTTPStatus.OK)
+        said = quoted(self._wire.endpoint.redact(remark))
+        what = f"the answer ends with the remark {said!r}"
+        claimed = re.search(r"timed out .{,200} after (\d{1,18}) seconds", remark)
+        impossible = claimed is not None and int(claimed[1]) > self._longest_s()
+        if impossible:
+            what += (
+                ", longer than any query has run; Overpass 0.7.62 says so of a dated query that is "
+                "too big for it, or of a moment before its history"
+            )
+        raise Refusal(kind_by_words(remark), what, HTTPStatus.OK, more_helps=not impossible)
 
     def _longest_s(self) -> float:
         """Give the longest time that any query of this acquisition can have run."""
@@ -507,20 +692,25 @@ class _CityFetch:
 
     def _base(self, base: datetime | None, *, moment: datetime | None) -> datetime:
         """Refuse a server that does not know its data's time, or has not got to `moment` yet."""
-        server = self._wire.endpoint.server
         if base is None:
             raise NoEvidenceForDay(
-                f"Overpass server {server} does not say of what time its data is "
-                f"(timestamp_osm_base), so it cannot be staged for {self._day}; use another server"
+                f"Overpass server {self._wire.endpoint.server} does not say of what time its data "
+                f"is (timestamp_osm_base), so it cannot be staged for {self._day}; use another "
+                "server"
             )
-        if moment is not None and base < moment:
+        if moment is not None:
+            self._require_reached(base, moment)
+        return base
+
+    def _require_reached(self, base: datetime, moment: datetime) -> None:
+        """Refuse a server whose newest state is of a time before the moment that is asked for."""
+        if base < moment:
             # Asked for a later state than its newest one, a server gives its newest one.
             raise StaleUpstream(
-                f"Overpass server {server} has the state of {_text(base)} and cannot give that of "
-                f"{_text(moment)} yet; run the partition of {self._day} again when the server has "
-                "caught up"
+                f"Overpass server {self._wire.endpoint.server} has the state of {_text(base)} and "
+                f"cannot give that of {_text(moment)} yet; run the partition of {self._day} again "
+                "when the server has caught up"
             )
-        return base
 
     def _error(self, refusal: Refusal, *, box: _Box, attempt: int) -> OverpassError:
         """Say what happened, to what, and what to do."""
@@ -549,7 +739,7 @@ class _CityFetch:
         """Ask the server when it will have a slot; 0 where it does not say."""
         path = self._folder / "status.txt"
         try:
-            reply = self._wire.status(to=path)
+            reply = self._wire.resource("status", to=path)
         except Refusal:
             return 0
         return seconds_to_slot(reply.text())
@@ -580,13 +770,74 @@ def refuse_other_than_json(reply: Reply, *, redact: Callable[[str], str]) -> Non
         return
     page = reply.text()
     lines = [html.unescape(line).strip() for line in ERROR_LINE.findall(page)]
-    said = "; ".join(lines) or " ".join(re.sub(r"<[^>]*>", " ", page).split())[:300]
-    what = f"it answered with status {reply.status} and {reply.content_type or 'no type'}"
+    said = "; ".join(lines) or re.sub(r"<[^>]*>", " ", page)
+    content_type = quoted(reply.content_type, most=100) or "no type"
+    what = f"it answered with status {reply.status} and {content_type}"
     if reply.redirect:
-        what += f", a redirect to {redact(reply.redirect)}"
-    if said:
-        what += f": {redact(said)}"
-    raise Refusal(kind_by_status(reply.status, "; ".join(lines)), what, reply.status)
+        what += f", a redirect to {quoted(redact(reply.redirect))}"
+    if said.strip():
+        what += f": {quoted(redact(said))}"
+    stopped = any(words in page for words in STOPPED)
+    raise Refusal(
+        kind_by_status(reply.status, "; ".join(lines)),
+        what,
+        reply.status,
+        less_helps=reply.status == HTTPStatus.GATEWAY_TIMEOUT and not stopped,
+    )
+
+
+STOPPED = ("turned off", "server is down")
+"""What Overpass says with status 504 where its dispatcher does not run."""
+
+
+def refuse_other_question(body: Body, asked: Mapping[str, str]) -> None:
+    """Let only an answer pass that repeats what was asked.
+
+    Raises:
+        Refusal: It repeats something else, or nothing.
+    """
+    from ingestion_pipeline.osm import overpass_json
+
+    repeated = overpass_json.asked(body)
+    if repeated == asked:
+        return
+    if repeated is None:
+        what = "the answer does not repeat the question, so it may be that to another one"
+    else:
+        differing = [key for key in {**asked, **repeated} if asked.get(key) != repeated.get(key)]
+        what = "the answer is that to another question: " + ", ".join(
+            f"{quoted(key, most=20)} is {quoted(repeated.get(key), most=100)!r} where "
+            f"{quoted(asked.get(key), most=100)!r} was asked for"
+            for key in differing[:4]
+        )
+    raise Refusal(OverpassOtherQuestion, what, HTTPStatus.OK)
+
+
+def refuse_wrong_times(sections: Sequence[Section], *, moment: datetime | None) -> None:
+    """Let only objects pass that have metadata, and that are no newer than the moment asked for.
+
+    Raises:
+        Refusal: None has a version or a timestamp, or one is newer.
+    """
+    from ingestion_pipeline.osm.overpass_json import elements_of
+
+    elements = [each for section in sections for each in elements_of(section)]
+    if elements and not any(each.version or each.timestamp for _, each in elements):
+        raise Refusal(
+            OverpassNoMetadata,
+            "the answer has no version and no timestamp of any object",
+            HTTPStatus.OK,
+        )
+    if moment is None:
+        return
+    for kind, each in elements:
+        if each.timestamp is not None and each.timestamp > moment:
+            raise Refusal(
+                OverpassOtherQuestion,
+                f"the answer holds {kind}/{each.id} of {_text(each.timestamp)}, which is newer "
+                f"than the moment that was asked for, {_text(moment)}",
+                HTTPStatus.OK,
+            )
 
 
 ERROR_LINE = re.compile(r"<strong[^>]*>Error</strong>:(.*?)</p>", re.DOTALL)
@@ -620,6 +871,8 @@ def kind_by_words(said: str) -> type[OverpassError]:
 KINDS_BY_WORDS: dict[str, type[OverpassError]] = {
     "duplicate_query": OverpassDuplicateQuery,
     "museum file": OverpassNoAttic,
+    "s_meta.bin": OverpassNoMetadata,
+    "user_data.bin": OverpassNoMetadata,
     "timed out": OverpassTooBig,
     "out of memory": OverpassTooBig,
     "Dispatcher_Client": OverpassBusy,
@@ -697,6 +950,11 @@ def _boundary(
             "OpenStreetMap, take an earlier day, or bound the city by a bbox"
         )
     return area, boundary_names(tags)
+
+
+def _last_second(day: date) -> datetime:
+    """Return the moment (UTC) whose state is that of a day that is over."""
+    return datetime.combine(day, time(23, 59, 59), UTC)
 
 
 def _text(moment: datetime) -> str:

@@ -3,7 +3,8 @@
 Belongs here: what can be told from the bytes alone. Does not belong here: getting the bytes
 (`overpass.py`) and building geometries (`assemble.py`).
 
-The answer to `selection.overpass_query` is a row of sections. A `count` element opens each of
+The answer to `selection.overpass_query` begins with an element `asked`, which repeats the
+question; older stored answers have none. A row of sections follows. A `count` element opens each of
 them and says how many elements follow: the first section holds the selected elements, the second,
 where it was asked for, the boundary relation. Nothing else in a 200 answer tells a body that
 was cut at a lucky place from a whole one.
@@ -24,13 +25,18 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 import msgspec
 import numpy as np
 
+from ingestion_pipeline.errors import quoted
 from ingestion_pipeline.osm.assemble import Elements, Member
 from ingestion_pipeline.osm.tag_sets import TagSets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ingestion_pipeline.osm.assemble import FloatArray, IntArray, TimeArray
+
+
+Kind = Literal["node", "way", "relation"]
+"""The kinds of elements."""
 
 
 class Position(msgspec.Struct, gc=False, eq=False):
@@ -91,6 +97,12 @@ class Count(msgspec.Struct, tag_field="type", tag="count"):
     tags: dict[str, str]
 
 
+class Asked(msgspec.Struct, tag_field="type", tag="asked"):
+    """What `make asked` prints: the question that this is the answer to."""
+
+    tags: dict[str, str]
+
+
 class Header(msgspec.Struct):
     """The member `osm3s`."""
 
@@ -101,7 +113,7 @@ class Body(msgspec.Struct):
     """The whole document."""
 
     osm3s: Header
-    elements: list[Node | Way | Relation | Count]
+    elements: list[Node | Way | Relation | Count | Asked]
     remark: str | None = None
 
 
@@ -121,15 +133,23 @@ class Section:
     relation_tags: TagSets
 
 
-_USER = re.compile(
-    rb',\s*"changeset":\s*\d+,\s*"user":\s*"(?:[^"\\]|\\.)*",\s*"uid":\s*\d+', re.DOTALL
-)
+_NAME = rb'"user":\s*"(?:[^"\\]|\\.)*"'
+_USER = re.compile(rb',\s*"changeset":\s*\d+,\s*%b,\s*"uid":\s*\d+' % _NAME, re.DOTALL)
 """Who changed an element, as `out meta` says it. A tag cannot look so: its values are in quotes."""
+
+_PART_OF_USER = re.compile(
+    rb',\s*"changeset":\s*\d+(?:,\s*%b)?|(?:,\s*%b)?,\s*"uid":\s*\d+' % (_NAME, _NAME), re.DOTALL
+)
+"""What is left where a server lacks a part of it, as the name
+(https://github.com/drolbr/Overpass-API/issues/148). A name counts only beside a number."""
 
 
 def without_users(raw: bytes) -> bytes:
     """Take the user, the uid and the changeset of every element out of a body."""
-    return _USER.sub(b"", raw)
+    rest = _USER.sub(b"", raw)
+    if b'"uid"' in rest or b'"changeset"' in rest:  # seldom, and ten times slower
+        rest = _PART_OF_USER.sub(b"", rest)
+    return rest
 
 
 def names_users(body: Body) -> bool:
@@ -150,8 +170,14 @@ def decode(raw: bytes) -> Body:
         return msgspec.json.decode(raw, type=Body)
     except msgspec.DecodeError as error:
         raise NotWholeError(
-            f"the body of {len(raw)} bytes is not a whole Overpass document ({error})"
+            f"the body of {len(raw)} bytes is not a whole Overpass document ({quoted(error)})"
         ) from error
+
+
+def asked(body: Body) -> dict[str, str] | None:
+    """Return the question that a body repeats, or None where it repeats none."""
+    first = body.elements[0] if body.elements else None
+    return first.tags if isinstance(first, Asked) else None
 
 
 def sections(body: Body) -> list[Section]:
@@ -162,11 +188,11 @@ def sections(body: Body) -> list[Section]:
             differ, or tags are not texts by keys.
     """
     if body.remark is not None:
-        raise NotWholeError(f"the answer ends with the remark {body.remark!r}")
+        raise NotWholeError(f"the answer ends with the remark {quoted(body.remark)!r}")
     starts = [index for index, element in enumerate(body.elements) if type(element) is Count]
     if not starts:
         raise NotWholeError("the answer has no count of its elements")
-    if starts[0] != 0:
+    if starts[0] != (asked(body) is not None):
         raise NotWholeError("the answer has elements before its first count")
     ends = [*starts[1:], len(body.elements)]
     return [_section(body, start, end) for start, end in zip(starts, ends, strict=True)]
@@ -177,10 +203,12 @@ def _section(body: Body, start: int, end: int) -> Section:
     count = body.elements[start]
     assert isinstance(count, Count)
     following = cast("list[Element]", body.elements[start + 1 : end])
-    by_kind: dict[type[Element], list[Any]] = {Node: [], Way: [], Relation: []}
+    by_kind: dict[type, list[Any]] = {Node: [], Way: [], Relation: [], Asked: []}
     for element in following:
         by_kind[type(element)].append(element)
-    nodes, ways, relations = by_kind.values()
+    nodes, ways, relations, repeated = by_kind.values()
+    if repeated:
+        raise NotWholeError("the answer repeats a question in its middle")
     came = {
         "nodes": str(len(nodes)),
         "ways": str(len(ways)),
@@ -190,7 +218,7 @@ def _section(body: Body, start: int, end: int) -> Section:
     if came != announced:
         raise NotWholeError(
             "the server counted "
-            + ", ".join(f"{number} {kind}" for kind, number in announced.items())
+            + ", ".join(f"{quoted(number, most=20)} {kind}" for kind, number in announced.items())
             + " but sent "
             + ", ".join(f"{number} {kind}" for kind, number in came.items())
         )
@@ -209,9 +237,24 @@ def _tags(elements: Sequence[Element]) -> TagSets:
     return TagSets(distinct.sets, distinct.set_of[np.array(written, dtype=np.int64)])
 
 
+def elements_of(section: Section) -> Iterator[tuple[Kind, Node | Way | Relation]]:
+    """Return the elements of a section, each with its kind."""
+    for kind, elements in (
+        ("node", section.nodes),
+        ("way", section.ways),
+        ("relation", section.relations),
+    ):
+        for element in cast("Sequence[Node | Way | Relation]", elements):
+            yield cast("Kind", kind), element
+
+
 def timestamp_osm_base(body: Body) -> datetime | None:
     """Give the moment (UTC, aware) whose state the server had, or None where it does not say."""
-    text = body.osm3s.timestamp_osm_base
+    return moment_in(body.osm3s.timestamp_osm_base)
+
+
+def moment_in(text: str) -> datetime | None:
+    """Return the moment (UTC, aware) that a text is, or None where it is none."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

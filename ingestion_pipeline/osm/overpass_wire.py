@@ -1,16 +1,22 @@
 """One request to an Overpass server and its reply, whatever the reply says.
 
-Belongs here: sending, streaming to a file, time limits, broken connections, the lock. Does not
-belong here: what a reply means and when to ask again (`overpass.py`).
+Belongs here: sending, streaming to a file, limits of time and size, broken connections, the lock.
+Does not belong here: what a reply means and when to ask again (`overpass.py`).
 """
 
 from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from ingestion_pipeline.osm.errors import OverpassError, OverpassTruncated, OverpassUnreachable
+from ingestion_pipeline.errors import quoted
+from ingestion_pipeline.osm.errors import (
+    OverpassError,
+    OverpassTooBig,
+    OverpassTruncated,
+    OverpassUnreachable,
+)
 from ingestion_pipeline.osm.server_lock import one_request_at_a_time
 
 if TYPE_CHECKING:
@@ -24,10 +30,13 @@ if TYPE_CHECKING:
     from ingestion_pipeline.locations import Endpoint
 
 STATUS_TIMEOUT_S = 10
-"""How long `/api/status`, which answers at once, is waited for."""
+"""How long `/api/status` and `/api/timestamp`, which answer at once, are waited for."""
 
 TEXT_BYTES = 65_536
 """How much is read of a body that is for people."""
+
+_PIECE_BYTES = 1 << 20
+"""How much is decompressed at once."""
 
 
 class Refusal(Exception):
@@ -37,14 +46,26 @@ class Refusal(Exception):
         kind: The public error that says so.
         what: What happened.
         status: The HTTP status, or None where there was no reply.
+        less_helps: Whether the server may have room for a query that declares less.
+        more_helps: Whether the server may answer a query that declares more.
     """
 
-    def __init__(self, kind: type[OverpassError], what: str, status: int | None = None) -> None:
+    def __init__(
+        self,
+        kind: type[OverpassError],
+        what: str,
+        status: int | None = None,
+        *,
+        less_helps: bool = False,
+        more_helps: bool = True,
+    ) -> None:
         """Keep what is needed to decide on another try and to write the public error."""
         super().__init__(what)
         self.kind = kind
         self.what = what
         self.status = status
+        self.less_helps = less_helps
+        self.more_helps = more_helps
 
 
 class Patience(NamedTuple):
@@ -115,27 +136,45 @@ class Wire:
         """Give the time after which a query that declares `timeout_s` is given up."""
         return timeout_s + self._patience.beyond_timeout_s + self._patience.transfer_s
 
-    def query(self, text: str, *, timeout_s: int, to: Path) -> Reply:
+    def query(self, text: str, *, timeout_s: int, most_bytes: int, to: Path) -> Reply:
         """Send a query by POST (a long GET is answered with 414), and its answer to a file.
 
         Raises:
-            Refusal: There was no reply, or it broke off.
+            Refusal: There was no reply, it broke off, or it has more than `most_bytes`.
         """
         return self._exchange(
-            "POST", self.endpoint.target, form={"data": text}, timeout_s=timeout_s, to=to
+            "POST",
+            self.endpoint.target,
+            form={"data": text},
+            timeout_s=timeout_s,
+            most_bytes=most_bytes,
+            to=to,
         )
 
-    def status(self, *, to: Path) -> Reply:
-        """Read `/api/status`, which needs no slot.
+    def resource(self, name: Literal["status", "timestamp"], *, to: Path) -> Reply:
+        """Read `/api/status` or `/api/timestamp`, which need no slot.
 
         Raises:
-            Refusal: There was no reply, or it broke off.
+            Refusal: There was no reply, it broke off, or it is too long.
         """
-        address = self.endpoint.sibling("status")
-        return self._exchange("GET", address, form=None, timeout_s=STATUS_TIMEOUT_S, to=to)
+        return self._exchange(
+            "GET",
+            self.endpoint.sibling(name),
+            form=None,
+            timeout_s=STATUS_TIMEOUT_S,
+            most_bytes=TEXT_BYTES,
+            to=to,
+        )
 
     def _exchange(
-        self, method: str, address: str, *, form: dict[str, str] | None, timeout_s: int, to: Path
+        self,
+        method: str,
+        address: str,
+        *,
+        form: dict[str, str] | None,
+        timeout_s: int,
+        most_bytes: int,
+        to: Path,
     ) -> Reply:
         import httpx
 
@@ -146,7 +185,11 @@ class Wire:
                     method,
                     address,
                     data=form,
-                    headers={"User-Agent": self._user_agent, "Accept-Encoding": "gzip"},
+                    headers={
+                        "User-Agent": self._user_agent,
+                        "Accept-Encoding": "gzip",
+                        "Cache-Control": "no-cache",  # for proxies: the newest state is asked for
+                    },
                     timeout=httpx.Timeout(
                         self._patience.connect_s,
                         read=timeout_s + self._patience.beyond_timeout_s,
@@ -156,7 +199,13 @@ class Wire:
                     follow_redirects=False,
                     auth=self.endpoint.auth or httpx.USE_CLIENT_DEFAULT,
                 ) as response:
-                    self._save(response, to=to, before=requested_at, timeout_s=timeout_s)
+                    self._save(
+                        response,
+                        to=to,
+                        before=requested_at,
+                        timeout_s=timeout_s,
+                        most_bytes=most_bytes,
+                    )
             except httpx.TransportError as error:
                 raise Refusal(OverpassUnreachable, _named(error)) from error
             return Reply(
@@ -169,12 +218,18 @@ class Wire:
             )
 
     def _save(
-        self, response: httpx.Response, *, to: Path, before: datetime, timeout_s: int
+        self,
+        response: httpx.Response,
+        *,
+        to: Path,
+        before: datetime,
+        timeout_s: int,
+        most_bytes: int,
     ) -> None:
         """Write the body to a file.
 
         Raises:
-            Refusal: It broke off, or came too slowly.
+            Refusal: It broke off, came too slowly, or is too long.
         """
         import httpx
 
@@ -183,6 +238,13 @@ class Wire:
             with to.open("wb") as file:
                 for piece in _decompressed(response):
                     file.write(piece)
+                    if file.tell() > most_bytes:
+                        raise Refusal(
+                            OverpassTooBig,
+                            f"the body is larger than the limit of {most_bytes:,} bytes "
+                            "(after decompression)",
+                            status,
+                        )
                     waited = (self._clock.now() - before).total_seconds()
                     if waited > self.longest_s(timeout_s):
                         raise Refusal(
@@ -216,12 +278,17 @@ def _decompressed(response: httpx.Response) -> Iterator[bytes]:
     if encoding != "gzip":
         raise Refusal(
             OverpassTruncated,
-            f"the body is compressed by {encoding!r}, which was not asked for",
+            f"the body is compressed by {quoted(encoding, most=20)!r}, which was not asked for",
             response.status_code,
         )
     gzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     for piece in response.iter_raw():
-        yield gzip.decompress(piece)
+        # In steps, because a piece can decompress to a thousand times its size.
+        plain = gzip.decompress(piece, _PIECE_BYTES)
+        yield plain
+        while gzip.unconsumed_tail or len(plain) == _PIECE_BYTES:
+            plain = gzip.decompress(gzip.unconsumed_tail, _PIECE_BYTES)
+            yield plain
     if not gzip.eof:
         raise Refusal(
             OverpassTruncated, "the compressed body ends before its end", response.status_code
@@ -235,4 +302,5 @@ def _media_type(response: httpx.Response) -> str:
 
 def _named(error: Exception) -> str:
     """Name a library's error; several of httpx's have no text."""
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    said = quoted(error)  # of a header that cannot be read, h11 repeats all
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

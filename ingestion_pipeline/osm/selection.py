@@ -165,11 +165,13 @@ def overpass_query(
     maxsize_bytes: int,
     date: str | None = None,
     selection: Selection = POIS,
+    asked: Mapping[str, str] | None = None,
 ) -> str:
     """Build the Overpass QL of one part of a city.
 
-    The answer holds, in this order: a count, the selected elements of `bbox` with metadata and
-    geometry; and, where `with_boundary` is set, another count and the boundary relation.
+    The answer holds, in this order: an element that repeats `asked`; a count, the selected elements
+    of `bbox` with metadata and geometry; and, where `with_boundary` is set, another count and the
+    boundary relation.
 
     A dated query names each key in a statement of its own. Overpass (0.7.62 and 0.7.62.2 measured)
     answers a dated regular expression on keys from the current tags: it leaves out objects that
@@ -186,18 +188,33 @@ def overpass_query(
         maxsize_bytes: The server's own limit of memory, in bytes.
         date: The moment (`2026-11-19T23:59:59Z`) whose state is asked for, or None for now.
         selection: Which objects to ask for.
+        asked: What the answer repeats, so that it cannot be taken for that of another question.
     """
-    box = f"{bbox.south:.7f},{bbox.west:.7f},{bbox.north:.7f},{bbox.east:.7f}"
+    box = overpass_box(bbox)
     settings = f"[out:json][timeout:{timeout_s}][maxsize:{maxsize_bytes}]"
     if date is not None:
         settings += f'[date:"{date}"]'
     statements = [
         f"nwr[{condition}]({box});" for condition in _conditions(selection, dated=date is not None)
     ]
-    query = f"{settings};\n({' '.join(statements)})->.p;\n.p out count;\n.p out meta geom;\n"
+    query = f"{settings};\n{repeating(asked)}({' '.join(statements)})->.p;\n"
+    query += ".p out count;\n.p out meta geom;\n"
     if with_boundary and area.boundary_relation is not None:
         query += f"rel({area.boundary_relation})->.b;\n.b out count;\n.b out meta geom;\n"
     return query
+
+
+def overpass_box(bbox: Bbox) -> str:
+    """Write a bbox as Overpass reads it."""
+    return f"{bbox.south:.7f},{bbox.west:.7f},{bbox.north:.7f},{bbox.east:.7f}"
+
+
+def repeating(asked: Mapping[str, str] | None) -> str:
+    """Write the statement that has Overpass repeat texts (without quotes) in its answer."""
+    if not asked:
+        return ""
+    texts = ",".join(f'{key}="{text}"' for key, text in asked.items())
+    return f"make asked {texts};out;\n"
 
 
 def is_answered_wrongly(query: str) -> bool:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from PIL import Image
 from pydantic import SecretStr
 
-from ingestion_pipeline.osm.selection import overpass_query
+from ingestion_pipeline.osm.selection import POIS, overpass_box, overpass_query
 from ingestion_pipeline.staging.tables import (
     ingestion_run,
     poi_ingestion_staging,
@@ -585,9 +585,20 @@ def test_a_boundary_relation_decides_which_features_are_the_citys(
         assert metadata(result, "poi_staging")["dagster/row_count"] == 1
         assert here.ledger()[0].boundary_ref == "relation/7"
         area = here.workshop.cities.get("town").area
+        asked = {
+            "day": TOWN_KEY.partition("|")[2],
+            "at": "now",
+            "box": overpass_box(area.bbox),
+            "tags": POIS.digest,
+        }
         assert server.queries == [
             overpass_query(
-                area, bbox=area.bbox, with_boundary=True, timeout_s=180, maxsize_bytes=1 << 28
+                area,
+                bbox=area.bbox,
+                with_boundary=True,
+                timeout_s=180,
+                maxsize_bytes=1 << 28,
+                asked=asked,
             )
         ]
 

@@ -479,6 +479,56 @@ def test_a_server_in_trouble_stages_nothing_and_the_ledger_says_why(
     assert metadata(result, "poi_staging")["dagster/row_count"] == 2
 
 
+def test_the_history_of_a_server_is_proven_once_a_day(
+    overpass_town: tuple[OverpassServer, Installation],
+) -> None:
+    server, here = overpass_town
+    server.default = Reply(body=WHOLE)
+    key = f"town|{YESTERDAY}"
+
+    def proofs(job_type: str, asset: str, *, refetch: bool = False) -> list[int]:
+        """Take a snapshot; count the questions for proof, and those for the city."""
+        server.asides.clear()
+        server.requests.clear()
+        result = here.run(key, only=[asset], refetch=refetch, job_type=job_type)
+        assert result.success, why(result)
+        assert "is known in version 1" in metadata(result, asset)["history"]
+        return [len([each for each in server.asides if each.question]), len(server.requests)]
+
+    assert proofs("osm_import", "osm_snapshot") == [1, 1]
+    assert proofs("osm_import", "osm_snapshot") == [0, 0]
+    assert proofs("helpers_import", "helper_snapshot") == [0, 1]
+    assert proofs("osm_import", "osm_snapshot", refetch=True) == [1, 1]
+
+
+def test_a_server_whose_history_begins_later_stages_nothing(
+    overpass_town: tuple[OverpassServer, Installation],
+) -> None:
+    server, here = overpass_town
+    server.default = Reply(body=WHOLE)
+    server.history = lambda _: Reply(body=overpass_json([], base=BASE))
+    assert_nothing_is_staged(here, YESTERDAY, code="overpass_no_attic", again=False)
+
+
+def test_an_answer_to_the_old_form_of_a_dated_query_is_fetched_again(
+    overpass_town: tuple[OverpassServer, Installation],
+) -> None:
+    server, here = overpass_town
+    server.default = Reply(body=WHOLE)
+    key = f"town|{YESTERDAY}"
+    assert here.run(key).success
+    (path,) = here.manifests()
+    document = json.loads(path.read_text())
+    document["parts"][0]["query"] = f'[out:json][date:"{YESTERDAY}T23:59:59Z"];nwr[~"^(shop)$"~"."]'
+    path.write_text(json.dumps(document))
+    server.default = Reply(body=overpass_json([], base=BASE, remark=NO_HISTORY))
+    assert failure(here.run(key))[0] == "overpass_no_attic"
+    server.default = Reply(body=WHOLE)
+    result = here.run(key)
+    assert metadata(result, "osm_snapshot")["replayed"] is False
+    assert metadata(here.run(key), "osm_snapshot")["replayed"] is True
+
+
 def test_a_server_that_cannot_be_reached_stages_nothing(tmp_path: Path, geopackage: str) -> None:
     with installed(
         tmp_path,

@@ -268,6 +268,20 @@ def test_a_manifest_comes_back_as_it_was(lake: Lake, workdir: Path) -> None:
     assert where.endswith("/snapshots/poi/kazan/relation-27504067/2026-11-20.candidate.json")
 
 
+def test_a_manifest_keeps_what_proves_the_history_and_an_older_one_has_nothing(
+    lake: Lake, url: str, workdir: Path
+) -> None:
+    manifest = replace(manifest_of(store(lake, workdir)), history="node/1 is known in version 1")
+    lake.propose(manifest)
+    assert lake.manifest("poi", "kazan", "relation/27504067", DAY) == manifest
+    key = "snapshots/poi/kazan/relation-27504067/2026-11-20.candidate.json"
+    document = json.loads(stored(url, key))
+    del document["history"]
+    overwrite(url, key, json.dumps(document).encode())
+    older = lake.manifest("poi", "kazan", "relation/27504067", DAY)
+    assert older == replace(manifest, history=None)
+
+
 def test_an_accepted_snapshot_stands_for_its_day(lake: Lake, url: str, workdir: Path) -> None:
     manifest = manifest_of(store(lake, workdir))
     lake.propose(manifest)

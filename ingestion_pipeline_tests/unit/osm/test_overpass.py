@@ -30,7 +30,9 @@ from ingestion_pipeline.osm.errors import (
     OverpassError,
     OverpassForbidden,
     OverpassNoAttic,
+    OverpassNoMetadata,
     OverpassNotConfigured,
+    OverpassOtherQuestion,
     OverpassRejected,
     OverpassSnapshotMoved,
     OverpassTooBig,
@@ -47,22 +49,24 @@ from ingestion_pipeline.osm.overpass import (
 )
 from ingestion_pipeline.osm.overpass_json import without_users
 from ingestion_pipeline.osm.overpass_wire import Patience
+from ingestion_pipeline.osm.selection import POIS
 from ingestion_pipeline.osm.server_lock import one_request_at_a_time
 from ingestion_pipeline_tests.overpass_server import (
     OverpassServer,
     Reply,
     Request,
     error_page,
+    known_before,
     overpass_json,
     refusing_url,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from ingestion_pipeline.clock import Clock
-    from ingestion_pipeline.osm.acquire import Acquisition
+    from ingestion_pipeline.osm.acquire import Acquisition, RawPart
     from ingestion_pipeline.osm.features import Reading
 
 TODAY = date(2026, 11, 20)
@@ -90,10 +94,9 @@ def node(osm_id: int, *, lon: float = 7.42, lat: float = 43.74, **tags: str) -> 
     return {"type": "node", "id": osm_id, **place, "version": 3, **META, "tags": tags}
 
 
-def kept_of(reply: Reply) -> bytes:
+def kept_of(reply: Reply, part: RawPart) -> bytes:
     """What is kept of a body: everything but who changed an element."""
-    assert isinstance(reply.body, bytes)
-    return without_users(reply.body)
+    return without_users(reply.repeating(part.query or ""))
 
 
 def vertices(*pairs: tuple[float, float]) -> list[dict[str, float]]:
@@ -238,6 +241,7 @@ def test_the_query_is_sent_by_post_with_contact_and_gzip(bench: Bench) -> None:
     assert (request.method, request.path) == ("POST", "/api/interpreter")
     assert request.headers["user-agent"] == "poi-tests/1 (tests@example.org)"
     assert request.headers["accept-encoding"] == "gzip"
+    assert request.headers["cache-control"] == "no-cache"
     assert request.query.startswith("[out:json][timeout:180][maxsize:268435456];")
 
 
@@ -246,7 +250,7 @@ def test_an_accepted_body_is_kept_byte_by_byte(bench: Bench) -> None:
     acquisition = bench.acquire(reply)
     (part,) = acquisition.parts
     assert part.path == bench.workdir / "overpass-000.json"
-    assert part.path.read_bytes() == kept_of(reply)
+    assert part.path.read_bytes() == kept_of(reply, part)
     assert [path.name for path in bench.workdir.iterdir()] == ["overpass-000.json"]
     assert part.query == bench.server.queries[0]
 
@@ -254,7 +258,8 @@ def test_an_accepted_body_is_kept_byte_by_byte(bench: Bench) -> None:
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_a_compressed_body_is_kept_without_its_compression(bench: Bench, framing: Any) -> None:
     reply = replace(whole(), compressed=True, framing=framing, piece_bytes=50)
-    assert bench.acquire(reply).parts[0].path.read_bytes() == kept_of(reply)
+    (part,) = bench.acquire(reply).parts
+    assert part.path.read_bytes() == kept_of(reply, part)
 
 
 def test_the_current_day_is_as_of_the_servers_data(bench: Bench) -> None:
@@ -337,10 +342,22 @@ def test_a_server_without_history_is_told_on_a_past_day(bench: Bench) -> None:
     assert len(bench.server.requests) == 1
 
 
-def test_a_day_before_the_servers_history_is_not_taken_for_a_time_out(bench: Bench) -> None:
-    impossible = TIMED_OUT.replace("181", "1103576")
-    bench.fails(OverpassNoAttic, remark(impossible), day=YESTERDAY)
-    assert len(bench.server.requests) == 1
+def test_a_server_without_metadata_is_named(bench: Bench) -> None:
+    lacking = (
+        "runtime error: open64: 2 No such file or directory /db/{} File_Blocks::File_Blocks::1"
+    )
+    for file in ("user_data.bin", "nodes_meta.bin", "ways_meta.bin", "relations_meta.bin"):
+        message = bench.fails(OverpassNoMetadata, remark(lacking.format(file)))
+        assert "--meta" in message
+    bare = {key: value for key, value in node(1).items() if key not in ("version", *META)}
+    assert "--meta" in bench.fails(OverpassNoMetadata, whole(bare, bare | {"id": 2}))
+    assert len(bench.server.requests) == 5
+    assert not OverpassNoMetadata.should_retry
+
+
+def test_one_object_without_metadata_is_taken(bench: Bench) -> None:
+    bare = {key: value for key, value in node(1).items() if key not in ("version", *META)}
+    bench.acquire(whole(bare, node(2)))
 
 
 def test_a_time_out_on_a_past_day_is_a_time_out(bench: Bench) -> None:
@@ -400,6 +417,11 @@ PASSING: dict[str, tuple[Reply, type[OverpassError]]] = {
     "empty body": (Reply(200, b""), OverpassTruncated),
     "json of another form": (Reply(200, b'{"elements": "none"}'), OverpassTruncated),
     "tags that are no text": (Reply(body=overpass_json([NUMBERED])), OverpassTruncated),
+    "no repetition": (replace(whole(), repeats=False), OverpassOtherQuestion),
+    "a repetition in the middle": (
+        Reply(body=overpass_json([{"type": "asked", "id": 2, "tags": {}}, node(1)])),
+        OverpassTruncated,
+    ),
     "something after the end": (Reply(200, overpass_json() + b"}"), OverpassTruncated),
     "no count": (Reply(200, b'{"osm3s": {}, "elements": []}'), OverpassTruncated),
     "elements before the count": (
@@ -422,7 +444,7 @@ PASSING: dict[str, tuple[Reply, type[OverpassError]]] = {
     "gzip stream without its end": (
         Reply(
             200,
-            replace(whole(), compressed=True).payload[:-8],
+            replace(whole(), compressed=True).payload()[:-8],
             headers={"Content-Encoding": "gzip"},
         ),
         OverpassTruncated,
@@ -435,8 +457,8 @@ PASSING: dict[str, tuple[Reply, type[OverpassError]]] = {
 @pytest.mark.parametrize("name", PASSING)
 def test_what_passes_is_asked_again_after_a_wait(bench: Bench, name: str) -> None:
     reply, _ = PASSING[name]
-    acquisition = bench.acquire(reply, whole(node(5)))
-    assert acquisition.parts[0].path.read_bytes() == kept_of(whole(node(5)))
+    (part,) = bench.acquire(reply, whole(node(5))).parts
+    assert part.path.read_bytes() == kept_of(whole(node(5)), part)
     assert len(bench.clock.sleeps) == 1
 
 
@@ -515,7 +537,8 @@ def test_a_body_that_trickles_is_given_up(bench: Bench, compressed: bool) -> Non
 
 def test_a_slow_answer_within_its_time_is_taken(bench: Bench) -> None:
     reply = replace(whole(), delay_s=0.3, piece_bytes=100, pause_s=0.02, framing="chunked")
-    assert bench.acquire(reply).parts[0].path.read_bytes() == kept_of(reply)
+    (part,) = bench.acquire(reply).parts
+    assert part.path.read_bytes() == kept_of(reply, part)
 
 
 def test_waits_grow_and_are_jittered(bench: Bench) -> None:
@@ -529,6 +552,19 @@ def test_every_attempt_is_another_text(bench: Bench) -> None:
     bench.fails(OverpassDuplicateQuery)
     timeouts = [re.findall(r"\[timeout:(\d+)\]", query) for query in bench.server.queries]
     assert timeouts == [["180"], ["181"], ["182"], ["183"]]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "runtime error: The dispatcher (i.e. the database management system) is turned off.",
+        "runtime error: open64: 2 Dispatcher_Client::1. Probably the server is down.",
+    ],
+)
+def test_after_a_stopped_dispatcher_no_less_is_declared(bench: Bench, said: str) -> None:
+    bench.acquire(page(said, status=504), page(said, status=504), whole())
+    declared = [re.findall(r"(?:timeout|maxsize):(\d+)", query) for query in bench.server.queries]
+    assert declared == [["180", "268435456"], ["181", "268435456"], ["182", "268435456"]]
 
 
 def test_after_a_504_less_is_declared(bench: Bench) -> None:
@@ -651,12 +687,273 @@ def test_a_quarter_that_is_too_big_is_split_in_its_place(bench: Bench) -> None:
     assert asked[5:] == QUARTERS[2:]
 
 
+IMPOSSIBLE = TIMED_OUT.replace("181", "1074945")
+"""What Overpass 0.7.62 says of dated queries that are too big for it."""
+
+
+@pytest.mark.parametrize("day", [TODAY, YESTERDAY])
+def test_a_time_out_after_longer_than_any_query_runs_is_split_at_once(
+    bench: Bench, day: date
+) -> None:
+    acquisition = bench.acquire(remark(IMPOSSIBLE), *[whole(node(n)) for n in range(4)], day=day)
+    declared = [re.findall(r"(?:timeout|maxsize):(\d+)", query) for query in bench.server.queries]
+    assert declared == [["180", "268435456"]] * 5
+    assert [quarter_of(part.query or "") for part in acquisition.parts] == QUARTERS
+
+
+@pytest.mark.parametrize(("day", "kind"), [(YESTERDAY, OverpassNoAttic), (TODAY, OverpassTooBig)])
+def test_such_a_time_out_of_the_smallest_parts_is_no_matter_of_size(
+    bench: Bench, day: date, kind: type[OverpassError]
+) -> None:
+    bench.server.default = remark(IMPOSSIBLE)
+    message = bench.fails(kind, day=day)
+    assert len(bench.server.requests) == 5
+    assert "1074945 seconds" in message
+    assert "0.7.62" in message
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_body_larger_than_the_declared_memory_is_too_big(bench: Bench, compressed: bool) -> None:
+    client = bench.client(limits=Limits(180, 20_000))
+    bomb = Reply(body=overpass_json([node(1, note="x" * 3_000_000)]), compressed=compressed)
+    bench.server.default = bomb
+    message = bench.fails(OverpassTooBig, client=client)
+    assert "larger than the limit of 40,000 bytes" in message
+    assert len(bench.server.requests) == 6
+    assert len(bomb.payload()) < 10_000 or not compressed
+
+
+def test_a_body_that_needs_more_room_gets_it(bench: Bench) -> None:
+    reply = Reply(body=overpass_json([node(1, note="x" * 15_000)]), compressed=True)
+    (part,) = bench.acquire(reply, reply, client=bench.client(limits=Limits(180, 10_000))).parts
+    assert part.path.read_bytes() == kept_of(reply, part)
+
+
+def test_a_body_that_decompresses_to_many_pieces_is_kept_whole(bench: Bench) -> None:
+    reply = Reply(body=overpass_json([node(1, note="x" * 5_000_000)]), compressed=True)
+    (part,) = bench.acquire(reply).parts
+    assert part.path.read_bytes() == kept_of(reply, part)
+
+
 def test_what_stays_too_big_ends_after_four_levels(bench: Bench) -> None:
     bench.server.default = remark(TIMED_OUT)
     message = bench.fails(OverpassTooBig)
     assert len(bench.server.requests) == 6
     assert "split 4 times" in message
     assert not OverpassTooBig.should_retry
+
+
+# --- the answer to this question -----------------------------------------------------------------
+
+
+def answer_to(**other: str) -> Reply:
+    """A good answer, which repeats another question in some respect."""
+    question = {
+        "day": "2026-11-20",
+        "at": "now",
+        "box": "43.7200000,7.4000000,43.7600000,7.4400000",
+        "tags": POIS.digest,
+    } | other
+    body = json.loads(overpass_json([node(1)]))
+    body["elements"].insert(0, {"type": "asked", "id": 1, "tags": question})
+    return Reply(body=json.dumps(body), repeats=False)
+
+
+def test_the_answer_repeats_the_question(bench: Bench) -> None:
+    (part,) = bench.acquire(answer_to()).parts
+    assert 'make asked day="2026-11-20",at="now",box="43.7200000,7.4' in (part.query or "")
+    assert len(read([part.path], area=BBOX).features) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"day": "2026-11-19"},
+        {"at": "2026-11-19T23:59:59Z"},
+        {"box": QUARTERS[0]},
+        {"tags": "0" * 32},
+        {"more": "x"},
+    ],
+)
+def test_the_answer_to_another_question_is_refused(bench: Bench, other: dict[str, str]) -> None:
+    (key,) = other
+    bench.server.default = answer_to(**other)
+    message = bench.fails(OverpassOtherQuestion, client=bench.client(attempts=2))
+    assert f"{key} is '{other[key]}'" in message
+    assert "cache or proxy" in message
+    bench.acquire(answer_to(**other), whole())
+
+
+def test_an_object_that_is_newer_than_the_moment_is_refused(bench: Bench) -> None:
+    newer = node(7) | {"timestamp": "2026-11-20T00:00:00Z"}
+    bench.server.default = whole(node(1), newer)
+    message = bench.fails(OverpassOtherQuestion, day=YESTERDAY)
+    assert "node/7 of 2026-11-20T00:00:00Z" in message
+    newest = node(7) | {"timestamp": "2026-11-19T23:59:59Z"}
+    bench.acquire(whole(node(1), newest), day=YESTERDAY)
+
+
+# --- the server's time, before anything large is asked for ---------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("day", "timestamp"),
+    [(TODAY, "2026-11-19T12:29:59Z"), (YESTERDAY, "2026-11-19T23:59:58Z")],
+)
+def test_a_server_that_is_behind_is_not_asked_for_a_city(
+    bench: Bench, day: date, timestamp: str
+) -> None:
+    bench.server.timestamp = timestamp
+    bench.fails(StaleUpstream, day=day)
+    assert bench.server.requests == []
+    (request,) = bench.server.asides
+    assert (request.method, request.path) == ("GET", "/api/timestamp")
+
+
+@pytest.mark.parametrize("timestamp", [None, "soon", "", "2026-11-20T12:00:00", BASE])
+def test_a_server_that_does_not_say_its_time_beforehand_is_asked(
+    bench: Bench, timestamp: str | None
+) -> None:
+    bench.server.timestamp = timestamp
+    bench.acquire(whole())
+    assert len(bench.server.requests) == 1
+
+
+# --- midnight ------------------------------------------------------------------------------------
+
+AFTER_MIDNIGHT = "2026-11-21T00:01:00Z"
+
+
+@pytest.mark.parametrize(
+    "clock",
+    [
+        datetime(2026, 11, 20, 23, 59, 50, tzinfo=UTC),
+        datetime(2026, 11, 21, 0, 2, tzinfo=UTC),
+    ],
+)
+def test_a_day_that_ends_while_it_is_asked_for_is_had_as_a_past_day(
+    bench: Bench, clock: datetime
+) -> None:
+    bench.clock.moment = datetime(2026, 11, 20, 23, 59, 40, tzinfo=UTC)
+
+    def answer(_: Request) -> Reply:
+        bench.clock.moment = clock
+        return whole(base=AFTER_MIDNIGHT)
+
+    bench.server.default = answer
+    acquisition = bench.acquire()
+    first, second = bench.server.queries
+    assert "[date:" not in first
+    assert '[date:"2026-11-20T23:59:59Z"]' in second
+    assert acquisition.evidence.as_of == datetime(2026, 11, 20, 23, 59, 59, tzinfo=UTC)
+    assert acquisition.evidence.as_of_source == "attic_date"
+    assert acquisition.evidence.history is not None
+
+
+def test_a_day_that_ended_before_the_first_question_is_asked_for_once(bench: Bench) -> None:
+    bench.clock.moment = datetime(2026, 11, 20, 23, 59, 59, tzinfo=UTC)
+    bench.server.timestamp = AFTER_MIDNIGHT
+    bench.acquire(whole(base=AFTER_MIDNIGHT))
+    assert len(bench.server.requests) == 1
+
+
+def test_data_of_the_ended_day_itself_is_taken_as_it_is(bench: Bench) -> None:
+    bench.clock.moment = datetime(2026, 11, 20, 23, 59, 40, tzinfo=UTC)
+
+    def answer(_: Request) -> Reply:
+        bench.clock.moment = datetime(2026, 11, 21, 0, 0, 30, tzinfo=UTC)
+        return whole(base="2026-11-20T23:59:00Z")
+
+    bench.server.default = answer
+    assert bench.acquire().evidence.as_of_source == "timestamp_osm_base"
+
+
+def test_without_history_a_day_that_ended_is_gone(bench: Bench) -> None:
+    bench.clock.moment = datetime(2026, 11, 20, 23, 59, 50, tzinfo=UTC)
+    bench.fails(OverpassNoAttic, whole(base=AFTER_MIDNIGHT), remark(MUSEUM))
+
+
+def test_data_from_the_future_is_of_no_day(bench: Bench) -> None:
+    bench.fails(NoEvidenceForDay, whole(base="2026-11-21T00:01:00Z"))
+
+
+# --- history that reaches back to the day --------------------------------------------------------
+
+
+def test_a_version_from_before_proves_the_history(bench: Bench) -> None:
+    evidence = bench.acquire(whole(node(1), square(2)), day=YESTERDAY).evidence
+    assert evidence.history == (
+        "node/1 is known in version 1, which was replaced by 2023-10-24T15:35:37Z (version 3)"
+    )
+    (aside,) = [request for request in bench.server.asides if request.method == "POST"]
+    assert '[date:"2023-10-24T15:35:36Z"]' in aside.query
+    assert "node(id:1);" in aside.query
+    assert "way(id:2);" in aside.query
+
+
+def unknown_before(_: Request) -> Reply:
+    """What a server says whose history begins later: it left the objects out."""
+    return Reply(body=overpass_json([]))
+
+
+def same_before(request: Request) -> Reply:
+    return known_before(request, version=3)
+
+
+def later_before(request: Request) -> Reply:
+    return known_before(request, version=2, at="2023-10-24T15:35:37Z")
+
+
+@pytest.mark.parametrize("history", [unknown_before, same_before])
+def test_without_a_version_from_before_nothing_proves_the_history(
+    bench: Bench, history: Callable[[Request], Reply]
+) -> None:
+    bench.server.history = history
+    message = bench.fails(OverpassNoAttic, whole(), day=YESTERDAY)
+    assert "reaches back to 2026-11-19T23:59:59Z" in message
+    assert len(bench.server.requests) == 1
+
+
+def test_a_version_that_is_newer_than_what_was_asked_for_proves_nothing(bench: Bench) -> None:
+    bench.server.history = later_before
+    bench.fails(OverpassOtherQuestion, whole(), day=YESTERDAY)
+
+
+def test_objects_without_an_earlier_version_prove_nothing(bench: Bench) -> None:
+    new = node(1) | {"version": 1}
+    message = bench.fails(OverpassNoAttic, whole(new), day=YESTERDAY)
+    assert "of the 0 objects" in message
+    assert [request.method for request in bench.server.asides] == ["GET"]
+
+
+def test_the_boundary_can_prove_the_history(bench: Bench) -> None:
+    body = overpass_json([], boundary=[boundary()])
+    evidence = bench.acquire(Reply(body=body), area=CITY, day=YESTERDAY).evidence
+    assert (evidence.history or "").startswith("relation/7001 ")
+
+
+def test_the_history_is_proven_once_for_all_parts(bench: Bench) -> None:
+    bench.acquire(*SPLIT, *[whole(node(n)) for n in range(1, 5)], day=YESTERDAY)
+    (aside,) = [request for request in bench.server.asides if request.method == "POST"]
+    assert "node(id:4,3,2,1)" in aside.query
+
+
+def test_a_history_that_is_proven_is_not_asked_for_again(bench: Bench) -> None:
+    bench.server.enqueue(whole())
+    acquisition = bench.client().acquire(
+        BBOX,
+        day=YESTERDAY,
+        maximum_age=timedelta(hours=24),
+        workdir=bench.workdir,
+        histories={bench.server.url: "as before"},
+    )
+    assert acquisition.evidence.history == "as before"
+    assert [request.method for request in bench.server.asides] == ["GET"]
+
+
+def test_the_current_day_needs_no_history(bench: Bench) -> None:
+    assert bench.acquire(whole()).evidence.history is None
+    assert [request.method for request in bench.server.asides] == ["GET"]
 
 
 # --- one snapshot --------------------------------------------------------------------------------
@@ -708,6 +1005,34 @@ def test_parts_of_a_past_day_may_come_from_a_server_that_moves(bench: Bench) -> 
     acquisition = bench.acquire(*SPLIT, early, late, early, late, day=YESTERDAY)
     assert len(acquisition.parts) == 4
     assert all('[date:"2026-11-19T23:59:59Z"]' in query for query in bench.server.queries)
+
+
+# --- what upstream says, in messages -------------------------------------------------------------
+
+LONG = "runtime error: something new " + "x" * 4_000_000
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        remark(LONG),
+        page(LONG, LONG, status=400),
+        page(*["line 1: parse error"] * 10_000, status=400),
+        Reply(403, LONG, "text/plain"),
+        Reply(200, LONG, "text/html"),
+        Reply(302, headers={"Location": f"https://b.example/{'x' * 30_000}"}),
+        Reply(200, "", "x" * 30_000),
+        Reply(200, "", headers={"Content-Encoding": "x" * 30_000}),
+        Reply(200, overpass_json().replace(b'"nodes": "0"', b'"nodes": "%b"' % (b"9" * 30_000))),
+        answer_to(day="x" * 1_000_000),
+    ],
+    ids=str,
+)
+def test_a_message_quotes_no_more_than_it_can_hold(bench: Bench, reply: Reply) -> None:
+    bench.server.default = reply
+    with pytest.raises(OverpassError) as caught:
+        bench.acquire(client=bench.client(attempts=1))
+    assert len(str(caught.value)) < 1_200
 
 
 # --- secrets -------------------------------------------------------------------------------------
@@ -853,12 +1178,33 @@ def test_users_are_taken_out_of_the_bytes_and_nothing_else_is(layout: dict[str, 
         assert json.loads(without_users(raw)) == [kept | rest] * 2
 
 
-@pytest.mark.parametrize("who", [{"user": "mapper"}, {"uid": 7}, {"uid": 7, "user": "mapper"}])
+@pytest.mark.parametrize("who", [{"user": "mapper"}, {"uid": 7, "user": "mapper"}])
 def test_an_answer_that_names_users_in_an_unknown_form_is_refused(
     bench: Bench, who: dict[str, Any]
 ) -> None:
     plain = {key: value for key, value in node(1).items() if key not in META}
     assert "cannot be taken out" in bench.fails(OverpassForbidden, whole(plain | who))
+
+
+@pytest.mark.parametrize(
+    "who",
+    [
+        {"changeset": 5, "uid": 77},
+        {"uid": 77},
+        {"changeset": 5},
+        {"changeset": 5, "user": "mapper"},
+        {"user": "mapper", "uid": 77},
+        {"changeset": 0, "user": "", "uid": 0},
+    ],
+)
+def test_what_a_server_says_of_a_user_in_part_is_taken_out(
+    bench: Bench, who: dict[str, Any]
+) -> None:
+    plain = {key: value for key, value in node(1, user="a tag").items() if key not in META}
+    element = {"timestamp": META["timestamp"]} | who | plain
+    (part,) = bench.acquire(whole(element, node(2))).parts
+    kept = json.loads(part.path.read_text())["elements"][2]
+    assert kept == {"timestamp": META["timestamp"]} | plain
 
 
 def test_users_are_not_in_the_files_that_are_kept(bench: Bench) -> None:
@@ -992,7 +1338,6 @@ def test_a_recorded_failure_is_recognized(bench: Bench, osm_test_data: Path, nam
     [
         "60-date-on-db-without-attic",
         "61-date-future-without-attic",
-        "68-hist-date-before-db-start",
     ],
 )
 def test_a_recorded_lack_of_history_is_recognized(
@@ -1002,6 +1347,28 @@ def test_a_recorded_lack_of_history_is_recognized(
     bench.server.default = Reply.recorded(osm_test_data / "overpass", name)
     bench.fails(OverpassNoAttic, day=date(2015, 1, 1))
     assert len(bench.server.requests) == 1
+
+
+@pytest.mark.real_data
+def test_a_recorded_impossible_time_out_is_split(bench: Bench, osm_test_data: Path) -> None:
+    bench.clock.moment = RECORDED_NOW
+    recorded = Reply.recorded(osm_test_data / "overpass", "68-hist-date-before-db-start")
+    quarters = [whole(node(n) | {"timestamp": "2014-01-01T00:00:00Z"}) for n in range(4)]
+    acquisition = bench.acquire(recorded, *quarters, day=date(2015, 1, 1))
+    assert len(acquisition.parts) == 4
+
+
+@pytest.mark.real_data
+def test_a_recorded_state_of_the_past_needs_proof(bench: Bench, osm_test_data: Path) -> None:
+    bench.clock.moment = RECORDED_NOW
+    recorded = Reply.recorded(osm_test_data / "overpass", "69-hist-date-2016-06-02")
+    elements = json.loads(recorded.body)["elements"]
+    reply = replace(recorded, body=overpass_json(elements, base="2016-06-04T00:00:00Z"))
+    evidence = bench.acquire(reply, day=date(2016, 6, 2)).evidence
+    assert (evidence.history or "").startswith("node/")
+    bench.server.history = unknown_before
+    bench.workdir.joinpath("overpass-000.json").unlink()
+    bench.fails(OverpassNoAttic, reply, day=date(2016, 6, 2))
 
 
 @pytest.mark.real_data
