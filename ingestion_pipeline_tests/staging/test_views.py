@@ -174,14 +174,14 @@ def test_every_history_is_told_by_the_views_as_a_plain_dictionary_would(
     for source, days in model.items():
         for earlier, later in itertools.combinations(sorted(days), 2):
             changes = told.pop((source, earlier, later), [])
-            assert {change.source_ref: change.kind for change in changes} == (
+            assert {change.source_ref: change.change for change in changes} == (
                 changes_between(days, earlier, later)
             )
             assert len(changes) == len({change.source_ref for change in changes})
             for change in changes:
-                at = days[earlier if change.kind == "removed" else later]
+                at = days[earlier if change.change == "removed" else later]
                 assert change.name == at[change.source_ref]
-                assert change.fields == (("name",) if change.kind == "changed" else ())
+                assert change.changed_fields == (("name",) if change.change == "changed" else ())
                 assert change.cause == "upstream"
             assert difference(engine, Slice(city, dataset, source, earlier), later) == (
                 sorted(changes, key=lambda change: change.source_ref)
@@ -208,7 +208,7 @@ def test_a_change_names_the_one_column_that_differs(engine: sa.Engine, dataset: 
     _stage(engine, dataset, DAY, before)
     _stage(engine, dataset, days_after(1), with_content_hash(after))
     changes = difference(engine, Slice("kazan", dataset, "osm", DAY), days_after(1))
-    assert {change.source_ref: change.fields for change in changes} == {
+    assert {change.source_ref: change.changed_fields for change in changes} == {
         ref: (name,) for ref, name in zip(refs, columns, strict=True)
     }
 
@@ -230,7 +230,7 @@ def test_a_change_of_our_rules_is_told_from_one_of_the_world(
     _stage(engine, dataset, DAY, before)
     _stage(engine, dataset, days_after(1), with_content_hash(after))
     changes = difference(engine, Slice("kazan", dataset, "osm", DAY), days_after(1))
-    assert [(change.cause, change.fields) for change in changes] == [
+    assert [(change.cause, change.changed_fields) for change in changes] == [
         ("rules", ("status",)),
         ("upstream", ("status",)),
     ]
@@ -246,7 +246,7 @@ def test_what_comes_and_goes_with_a_changed_boundary_is_told_so(
     _stage(engine, dataset, DAY, ROWS[dataset](first))
     _stage(engine, dataset, days_after(1), ROWS[dataset](second), boundary_ref="relation/1")
     changes = difference(engine, Slice("kazan", dataset, "osm", DAY), days_after(1))
-    assert [(change.kind, change.cause) for change in changes] == [
+    assert [(change.change, change.cause) for change in changes] == [
         ("removed", "boundary"),
         ("changed", "upstream"),
         ("added", "boundary"),
@@ -275,7 +275,7 @@ def test_a_feeds_place_that_is_linked_otherwise_is_told_so(engine: sa.Engine) ->
     _stage(engine, "helper", DAY, before)
     _stage(engine, "helper", days_after(1), with_content_hash(after))
     changes = difference(engine, Slice("kazan", "helper", "osm", DAY), days_after(1))
-    assert [(change.cause, change.fields) for change in changes] == [("links", ("links",))]
+    assert [(change.cause, change.changed_fields) for change in changes] == [("links", ("links",))]
 
 
 def test_a_source_that_the_newest_day_does_not_hold_is_not_current(engine: sa.Engine) -> None:
