@@ -106,8 +106,9 @@ MAXIMUM_ROUNDS = 3
 NO_SLOT_WAIT_S = 30.0
 """The shortest wait after a 429 (usage policy of the public servers)."""
 
-LONGEST_WAIT_S = 900.0
-"""A slot that is further away is not waited for; the run ends and is retried later."""
+LONGEST_WAIT_S = 90.0
+"""A slot that is further away is not waited for here, where the step holds the place of all runs at
+upstream; Dagster tries the step again later, and gives the place to others meanwhile."""
 
 FIRST_WAIT_S = 10.0
 """The first wait of a back-off; each next one is twice as long, and jitter adds up to as much."""

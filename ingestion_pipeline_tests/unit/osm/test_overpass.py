@@ -592,10 +592,10 @@ def status(text: str) -> Reply:
         ("Slot available after: 2026-11-20T12:30:04Z, in 4 seconds.\n", 30),
         ("Slot available after: 2026-11-20T12:29:00Z, in -60 seconds.\n", 30),
         (
-            "Slot available after: x, in 240 seconds.\nSlot available after: x, in 95 seconds.\n",
-            95,
+            "Slot available after: x, in 240 seconds.\nSlot available after: x, in 85 seconds.\n",
+            85,
         ),
-        ("1 slots available now.\nSlot available after: x, in 95 seconds.\n", 30),
+        ("1 slots available now.\nSlot available after: x, in 85 seconds.\n", 30),
     ],
 )
 def test_a_slot_is_waited_for_as_long_as_the_server_says(
