@@ -70,7 +70,6 @@ LIBRARIES = (
     "langcodes",
     "msgspec",
     "numpy",
-    "opening_hours",
     "osmium",
     "pandas",
     "phonenumbers",

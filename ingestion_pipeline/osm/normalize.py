@@ -78,8 +78,8 @@ class Pois:
 def rules_version() -> str:
     """Name what makes rows out of features; recorded with every staged day.
 
-    Libraries are part of the rules: those that write opening hours, telephone numbers and Latin
-    letters, the one that knows languages, and the one that finds points on surfaces.
+    Libraries are part of the rules: those that write telephone numbers and Latin letters, the one
+    that knows languages, and the one that finds points on surfaces.
     """
     from importlib.metadata import version
 
@@ -87,7 +87,7 @@ def rules_version() -> str:
 
     geos = ".".join(map(str, shapely.geos_version))
     return (
-        f"rules {RULES}; {TAXONOMY_VERSION}; opening-hours {version('opening-hours-py')}; "
+        f"rules {RULES}; {TAXONOMY_VERSION}; "
         f"phonenumbers {version('phonenumbers')}; anyascii {version('anyascii')}; "
         f"pypinyin {version('pypinyin')}; langcodes {version('langcodes')}; GEOS {geos}"
     )

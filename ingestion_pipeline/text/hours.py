@@ -1,18 +1,163 @@
 """Opening hours in the one form of the OSM specification.
 
-Belongs here: reading and writing them. Does not belong here: which rows have them, and keeping the
-text as it was mapped (`osm/normalize.py`).
+Belongs here: the form that is published. Does not belong here: how a text is read
+(`hours_grammar.py`), which rows have opening hours, and keeping the text as it was mapped
+(`osm/normalize.py`).
+
+The published text has the same opening times as the mapped one. Rules keep their order. Only those
+at the beginning that are of plain weekdays and times are brought together, because they are a table
+of seven days. A rule that ends after midnight is no such rule: whether its hours of the next day
+hold depends on the order of rules.
 """
 
+from __future__ import annotations
+
+from dataclasses import replace
 from functools import lru_cache
+from itertools import zip_longest
+
+from ingestion_pipeline.text.hours_grammar import (
+    WEEK,
+    Days,
+    NotUnderstood,
+    Rule,
+    Span,
+    merged,
+    rules_of,
+)
+from ingestion_pipeline.text.hours_words import WEEKDAYS
+
+_Content = tuple[tuple[Span, ...], str, str | None]
+"""What a rule says of a day: spans, state and comment."""
 
 
 @lru_cache(maxsize=100_000)
 def normalized_hours(raw: str) -> str | None:
-    """Write opening hours in the one form of the OSM specification; None if not understood."""
-    from opening_hours.opening_hours import OpeningHours, ParserError
+    """Write opening hours in the one form of the OSM specification.
 
+    Args:
+        raw: As they were mapped.
+
+    Returns:
+        A text with the same opening times, as the reference implementation opening_hours.js reads
+        both; None if they are not understood.
+    """
     try:
-        return str(OpeningHours(raw).normalize())
-    except ParserError:
+        rules = _by_weekday(rules_of(raw))
+        written = _written(rules)
+        is_read_alike = written == raw or rules_of(written) == rules
+    except NotUnderstood:
         return None
+    return written if is_read_alike else None
+
+
+# One rule for each content
+
+
+def _by_weekday(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    """Bring the first rules, as far as they are of plain weekdays, into one for each content."""
+    if any(span.follows_sun for rule in rules for span in rule.spans):
+        return rules
+    week: dict[int, _Content | None] = dict.fromkeys(sorted(WEEK))
+    done = 0
+    for at, rule in enumerate(rules):
+        if not _is_of_weekdays(rule, before=rules[at - 1] if at else None):
+            break
+        days = WEEK if rule.days is None else rule.days.plain
+        if rule.separator == ", " and not all(_can_add(week[day], rule) for day in days):
+            break
+        week |= {day: _after(week[day], rule) for day in days}
+        done += 1
+    if not done:
+        return (_without_all_days(rules[0]),) if len(rules) == 1 else rules
+    rest = rules[done:]
+    contents = dict.fromkeys(content for content in week.values() if content is not None)
+    # What a rule without days does depends on whether the one before it has days.
+    if any(rule.separator == "; " and not rule.is_dated for rule in rest):
+        return rules
+    if not contents:
+        return rules if rest else (Rule("; ", state="closed"),)
+    together = (
+        Rule("; ", (), Days(frozenset(day for day in WEEK if week[day] == content)), *content)
+        for content in contents
+    )
+    return (*map(_without_all_days, together), *rest)
+
+
+def _is_of_weekdays(rule: Rule, *, before: Rule | None) -> bool:
+    """Return whether a rule says something of each of its weekdays, and of no other day."""
+    if rule.separator == " || " or rule.dates or (rule.days is not None and rule.days.others):
+        return False
+    if rule.days is None and before is not None and rule.separator == "; ":
+        replaces_all = rule.state == "closed" or (rule.state == "open" and not before.is_dated)
+        if not replaces_all:
+            return False
+    if rule.state == "closed" and rule.spans:
+        return False
+    return all(span.minutes for span in rule.spans)
+
+
+def _can_add(content: _Content | None, rule: Rule) -> bool:
+    if content is None or rule.state == "closed":
+        return True
+    return content[1:] == ("open", None) == (rule.state, rule.comment)
+
+
+def _after(content: _Content | None, rule: Rule) -> _Content | None:
+    """Return what holds on a day after a rule."""
+    if rule.state == "closed" and rule.comment is None:
+        return None
+    if rule.separator == ", " and content is not None and rule.state == "open":
+        spans = merged((*content[0], *rule.spans)) if content[0] and rule.spans else ()
+        return (spans, *content[1:])
+    return (rule.spans, rule.state, rule.comment)
+
+
+def _without_all_days(rule: Rule) -> Rule:
+    return replace(rule, days=None) if rule.days == Days(WEEK) and not rule.dates else rule
+
+
+# Text
+
+
+def _written(rules: tuple[Rule, ...]) -> str:
+    text = "".join(
+        rule.separator + _text(rule, following)
+        for rule, following in zip_longest(rules, rules[1:])
+        if rule is not None
+    )
+    return text.removeprefix("; ")
+
+
+def _text(rule: Rule, following: Rule | None) -> str:
+    state = "" if rule.state == "open" or rule.comment is not None else rule.state
+    if rule.state != "unknown" and rule.comment is not None:
+        state = rule.state
+    times = ",".join(span.text for span in rule.spans)
+    is_added_to = following is not None and following.separator == ", "
+    if is_added_to and not state and rule.comment is None and not following.is_dated:
+        state = "open"  # two lists of times with nothing but a comma between them would be one
+    if not (times or state or rule.comment is not None):
+        if rule.is_dated:
+            times = "00:00-24:00"
+        elif is_added_to:
+            state = "open"  # no comma may follow 24/7
+        else:
+            times = "24/7"
+    comment = "" if rule.comment is None else f'"{rule.comment}"'
+    days = "" if rule.days is None else _days(rule.days)
+    return " ".join(filter(None, (*rule.dates, days, times, state, comment)))
+
+
+def _days(days: Days) -> str:
+    """Write weekdays, two or more after one another as a range."""
+    ranges: list[list[int]] = []
+    for day in sorted(days.plain):
+        if ranges and ranges[-1][-1] == day - 1:
+            ranges[-1].append(day)
+        else:
+            ranges.append([day])
+    plain = (
+        "-".join(WEEKDAYS[day] for day in dict.fromkeys((each[0], each[-1]))) for each in ranges
+    )
+    return ",".join((*plain, *days.others))

@@ -49,7 +49,6 @@ HEAVY = {
     "matplotlib",
     "msgspec",
     "numpy",
-    "opening_hours",
     "osmium",
     "pandas",
     "phonenumbers",

@@ -235,7 +235,6 @@ def test_the_rules_version_names_everything_that_decides_what_a_row_says() -> No
     for part in (
         "rules ",
         "id-tagging-schema",
-        "opening-hours",
         "phonenumbers",
         "anyascii",
         "pypinyin",
