@@ -1,26 +1,50 @@
 """A staged day as a file for other tools.
 
-Belongs here: the formats. Does not belong here: reading the day (`staging/days.py`).
+Belongs here: the formats. Does not belong here: reading the day (`staging/days.py`), and which
+columns there are (`staging/tables.py`), whose types all formats share through one Arrow schema.
 """
 
 from __future__ import annotations
 
+import json
+import re
+from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
+
+import sqlalchemy as sa
 
 from ingestion_pipeline.errors import IngestionError
 from ingestion_pipeline.hashing import canonical_json
 from ingestion_pipeline.staging.database import read_transaction
 from ingestion_pipeline.staging.days import read_rows, require_staged
+from ingestion_pipeline.staging.geometry import Geometry
+from ingestion_pipeline.staging.types import Json, UtcDateTime
 
 if TYPE_CHECKING:
-    import geopandas as gpd
-    import sqlalchemy as sa
+    from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
+    import pyarrow as pa
 
     from ingestion_pipeline.staging.days import Slice
 
 Format = Literal["geojson", "gpkg", "parquet", "csv"]
+
+_GEOMETRY = "geometry"
+_BBOX = "bbox"
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_SRID = 4326
+_GEOPACKAGE_VERSION = "1.3"
+"""Releases of GDAL before 3.7.1 warn of a newer one."""
+_ROW_GROUP = 65_536
+_LEFT_OUT = "id"
+"""A number of the database, which is another one when the day is staged again."""
+
+_EXECUTED = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
+"""How text begins that a spreadsheet may execute, or from which marked text could not be told."""
 
 
 class FileNotWritten(IngestionError):
@@ -32,9 +56,11 @@ class FileNotWritten(IngestionError):
 def export_day(engine: sa.Engine, target: Slice, *, path: Path, format: Format) -> int:  # noqa: A002
     """Write a staged day to a file, which is replaced as a whole if it exists.
 
-    Every row carries the columns of the table, the day, and `as_of`. Coordinates are EPSG:4326, lon
-    before lat, with every digit. GeoJSON (RFC 7946) keeps JSON columns as objects; the other
-    formats have them as text, and CSV has the geometry as WKT.
+    Every row has the columns of the table, the day, and `as_of`. Their types depend on the table
+    alone, and not on the day's values. Coordinates are EPSG:4326, lon before lat, with every digit.
+    GeoJSON (RFC 7946) keeps JSON columns as objects; the other formats have them as text.
+    GeoParquet (1.1) has a bounding box for each row. CSV has the geometry as WKT, and an apostrophe
+    before text that a spreadsheet may execute.
 
     Args:
         engine: The database.
@@ -49,53 +75,172 @@ def export_day(engine: sa.Engine, target: Slice, *, path: Path, format: Format) 
         DayNotStaged: The day is not staged.
         FileNotWritten: The place for the file cannot be written.
     """
-    import geopandas as gpd
     import shapely
 
     with read_transaction(engine) as connection:
         partition = require_staged(connection, target)
-        rows = [dict(row) for row in read_rows(connection, target)]
-    geometry = shapely.from_wkb([row.pop("geometry") for row in rows])
+        of_day = {"day": target.day, "as_of": partition["as_of"]}
+        rows = [of_day | dict(row) for row in read_rows(connection, target)]
     # Areas are stored with clockwise shells; RFC 7946 and GeoParquet's readers want the other way.
-    areal = shapely.get_dimensions(geometry) == 2  # noqa: PLR2004 - an area's
-    geometry[areal] = shapely.reverse(geometry[areal])
-    frame = gpd.GeoDataFrame(
-        [_plain(row, nested=format == "geojson") for row in rows], geometry=geometry, crs=4326
+    geometry = shapely.orient_polygons(shapely.from_wkb([row[_GEOMETRY] for row in rows]))
+    with _replacing(path) as beside:
+        if format == "geojson":
+            _write_geojson(beside, rows, geometry)
+        elif format == "gpkg":
+            _write_geopackage(beside, _table(target, rows, geometry), str(target.table.name))
+        elif format == "parquet":
+            _write_geoparquet(beside, _table(target, rows, geometry), geometry)
+        else:
+            _write_csv(beside, _table(target, rows, geometry), geometry)
+    return len(rows)
+
+
+def schema_of(table: sa.Table) -> pa.Schema:
+    """Return the columns of an exported day, the geometry last, as WKB."""
+    import pyarrow as pa
+
+    columns = [column for column in table.columns if column.name not in (_LEFT_OUT, _GEOMETRY)]
+    return pa.schema(
+        [
+            pa.field("day", pa.date32(), nullable=False),
+            pa.field("as_of", pa.timestamp("ms", "UTC"), nullable=False),
+            *(
+                pa.field(column.name, _arrow_type(column), nullable=bool(column.nullable))
+                for column in columns
+            ),
+            pa.field(_GEOMETRY, pa.binary(), nullable=False),
+        ]
     )
-    frame.insert(0, "day", target.day.isoformat())
-    frame.insert(1, "as_of", partition["as_of"].isoformat())
+
+
+def _arrow_type(column: sa.Column[Any]) -> pa.DataType:
+    import pyarrow as pa
+
+    types: tuple[tuple[type[Any], pa.DataType], ...] = (
+        (Json, pa.string()),
+        (UtcDateTime, pa.timestamp("ms", "UTC")),
+        (Geometry, pa.binary()),
+        (sa.BigInteger, pa.int64()),
+        (sa.Integer, pa.int32()),
+        (sa.Double, pa.float64()),
+        (sa.Date, pa.date32()),
+        (sa.Text, pa.string()),
+    )
+    for of_table, of_arrow in types:
+        if isinstance(column.type, of_table):
+            return of_arrow
+    raise TypeError(f"{column} is of the type {column.type!r}, for which exports have none")
+
+
+def _table(target: Slice, rows: Sequence[dict[str, Any]], geometry: npt.NDArray[Any]) -> pa.Table:
+    import pyarrow as pa
+    import shapely
+
+    schema = schema_of(target.table)
+    is_json = {column.name for column in target.table.columns if isinstance(column.type, Json)}
+    columns = {
+        name: [canonical_json(row[name]) if name in is_json else row[name] for row in rows]
+        for name in schema.names[:-1]
+    }
+    columns[_GEOMETRY] = list(shapely.to_wkb(geometry, flavor="iso", byte_order=1))
+    return pa.table(columns, schema)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Yield a place beside a file, which replaces the file in the end."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".exporting-", dir=path.parent) as folder:
             beside = Path(folder) / path.name
-            _write(frame, beside, format, layer=str(target.table.name))
+            yield beside
             beside.replace(path)
     except OSError as error:
         raise FileNotWritten(
             f"{path} cannot be written ({error.strerror}); choose another --output"
         ) from error
-    return len(frame)
 
 
-def _write(frame: gpd.GeoDataFrame, path: Path, format: Format, *, layer: str) -> None:  # noqa: A002
-    if format == "geojson":
-        path.write_text(frame.to_json(drop_id=True, ensure_ascii=False), encoding="utf-8")
-    elif format == "gpkg":
-        frame.to_file(path, driver="GPKG", layer=layer)
-    elif format == "parquet":
-        frame.to_parquet(path)
-    else:
-        frame.to_wkt(rounding_precision=-1).to_csv(path, index=False)
+def _write_geojson(path: Path, rows: Sequence[dict[str, Any]], geometry: npt.NDArray[Any]) -> None:
+    import shapely
+
+    with path.open("w", encoding="utf-8") as file:
+        file.write('{"type": "FeatureCollection", "features": [')
+        for number, (row, shape) in enumerate(zip(rows, geometry, strict=True)):
+            feature = {
+                "type": "Feature",
+                "properties": {
+                    name: value.isoformat() if isinstance(value, date) else value
+                    for name, value in row.items()
+                    if name not in (_LEFT_OUT, _GEOMETRY)
+                },
+                "geometry": shapely.geometry.mapping(shape),
+            }
+            file.write((",\n" if number else "\n") + json.dumps(feature, ensure_ascii=False))
+        file.write("\n]}\n")
 
 
-def _plain(row: dict[str, Any], *, nested: bool) -> dict[str, Any]:
-    """Make a row's values such that every format can hold them."""
-    return {
-        name: canonical_json(value)
-        if isinstance(value, dict | list) and not nested
-        else value.isoformat()
-        if hasattr(value, "isoformat")
-        else value
-        for name, value in row.items()
-        if name != "id"
+def _write_geopackage(path: Path, table: pa.Table, layer: str) -> None:
+    import pyogrio
+
+    pyogrio.write_arrow(
+        table,
+        path,
+        driver="GPKG",
+        layer=layer,
+        geometry_name=_GEOMETRY,
+        geometry_type="Unknown",
+        crs=f"EPSG:{_SRID}",
+        dataset_options={"VERSION": _GEOPACKAGE_VERSION},
+    )
+
+
+def _write_geoparquet(path: Path, table: pa.Table, geometry: npt.NDArray[Any]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    import shapely
+    from pyproj import CRS
+
+    bounds = shapely.bounds(geometry).reshape(-1, len(_CORNERS)).T
+    boxes = pa.StructArray.from_arrays([pa.array(each) for each in bounds], list(_CORNERS))
+    geo = {
+        "version": "1.1.0",
+        "primary_column": _GEOMETRY,
+        "columns": {
+            _GEOMETRY: {
+                "encoding": "WKB",
+                "geometry_types": [],
+                "crs": CRS.from_epsg(_SRID).to_json_dict(),
+                "orientation": "counterclockwise",
+                "covering": {_BBOX: {corner: [_BBOX, corner] for corner in _CORNERS}},
+            }
+        },
     }
+    with_boxes = table.append_column(_BBOX, boxes)
+    pq.write_table(
+        with_boxes.replace_schema_metadata({b"geo": json.dumps(geo).encode()}),
+        path,
+        compression="zstd",
+        row_group_size=_ROW_GROUP,
+    )
+
+
+def _write_csv(path: Path, table: pa.Table, geometry: npt.NDArray[Any]) -> None:
+    """Write CSV (RFC 4180): text in quotes, null as nothing."""
+    import shapely
+
+    columns = [table.column(name).to_pylist() for name in table.column_names[:-1]]
+    columns.append(list(shapely.to_wkt(geometry, rounding_precision=-1)))
+    with path.open("w", encoding="utf-8", newline="") as file:
+        for row in (table.column_names, *zip(*columns, strict=True)):
+            file.write(",".join(map(_cell, row)) + "\r\n")
+
+
+def _cell(value: Any) -> str:
+    """Write a value. Text that a spreadsheet may execute gets an apostrophe before it."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        marked = f"'{value}" if _EXECUTED.match(value) else value
+        return '"' + marked.replace('"', '""') + '"'
+    return value.isoformat() if isinstance(value, date) else repr(value)

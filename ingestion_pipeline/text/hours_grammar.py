@@ -134,8 +134,6 @@ def rules_of(text: str) -> tuple[Rule, ...]:
     pieces = _COMMENT.split(text)
     pieces[::2] = map(_with_plain_signs, pieces[::2])
     text = "".join(pieces)
-    # Where times follow the sun, the reference implementation's result may depend on how the
-    # weekdays are written.
     as_written = _SUN.search(text) is not None
     is_german = _GERMAN.search(text) is not None
     found: list[Rule] = []
@@ -314,9 +312,7 @@ _DATES = (
     rf"(?:Y{_DATE}-Y{_LAST_DATE}|{_DATE}-{_LAST_DATE}"
     rf"|Y?MN(?:-N{_NO_TIME}|(?!:))(?!-)(?:,N(?:-N{_NO_TIME}|(?!:))(?!-))*|Y?E{_OFFSET}|M(?:-M)?)"
 )
-_YEARS = (
-    r"Y(?:-Y(?:/N)?|\+|(?!MN:N(?!:)))"  # the reference implementation cannot read 2024 Apr 10:00
-)
+_YEARS = r"Y(?:-Y(?:/N)?|\+|(?!MN))"  # that of a date is part of the date
 _WEEKS = rf"N(?:-N(?:/N)?)?{_NO_TIME}"
 _SELECTORS = {
     "spans": re.compile(rf"{_SPAN}(?:,{_SPAN})*"),
@@ -340,7 +336,8 @@ def _rules_of_part(text: str, *, as_written: bool, is_german: bool) -> tuple[Rul
 
     Args:
         text: What is between them.
-        as_written: Leave weekdays in the form in which they are written.
+        as_written: Leave weekdays in the form in which they are written. Where times follow the
+            sun, and beside dates, the reference implementation's result may depend on it.
         is_german: The whole text has a word that is only German.
     """
     separator = "; "
@@ -395,6 +392,7 @@ def _rule(group: dict[str, list[Symbol]], separator: str, *, as_written: bool) -
         state = "open" if comment is None else "unknown"
     dates = [_WRITERS[name](group[name]) for name in ("years", "months", "weeks") if name in group]
     spans = _spans(group.get("spans", []))
+    as_written = as_written or bool(dates) or "holiday" in group
     days = _days(tuple(group["days"]), as_written=as_written) if "days" in group else None
     if "holiday" in group:
         holiday = _dates(group["holiday"])

@@ -1,0 +1,181 @@
+"""Exported days: types that depend on the table alone, and cells that no spreadsheet executes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+import geopandas as gpd
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+import shapely
+
+from ingestion_pipeline.export import Format, export_day, schema_of
+from ingestion_pipeline.staging.days import Slice, read_day
+from ingestion_pipeline.staging.tables import VERSION_TABLES
+from ingestion_pipeline_tests.staged import slice_of, stage, stage_helpers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import sqlalchemy as sa
+
+FIRST, SECOND = date(2024, 6, 1), date(2024, 6, 2)
+MOMENT = datetime(2024, 6, 1, 21, tzinfo=UTC)
+
+
+def exported(engine: sa.Engine, folder: Path, target: Slice, form: Format) -> Path:
+    path = folder / f"{target.day}.{form}"
+    assert export_day(engine, target, path=path, format=form) > 0
+    return path
+
+
+@pytest.fixture
+def two_days(engine: sa.Engine) -> sa.Engine:
+    """Two staged days; on the first a version ends, and columns are null throughout on both."""
+    stage(engine, "town", FIRST, {"node/1": "a", "way/2": "b"})
+    stage(engine, "town", SECOND, {"node/1": "A", "way/2": "b"})
+    return engine
+
+
+@pytest.fixture
+def records(engine: sa.Engine) -> sa.Engine:
+    """A day of helper places of a feed, of which one has a negative number and names are bad."""
+    names = dict(enumerate(NAMES, start=2))
+    places = {"-1#toilets": "=1+1"} | {f"{number}#atm": name for number, name in names.items()}
+    stage_helpers(engine, "town", FIRST, {"feed:wc": places})
+    return engine
+
+
+NAMES = (
+    *('=HYPERLINK("http://x.example";"y")', "+7 495 000-00-00", "-2+3", "@SUM(A1)", "\t=1+1"),
+    *("\r=1+1", "\n=1+1", "＝1+1", "'=1+1", "'t Hoekje", "Café; =1+1", 'say "hi", you', "Bar-=+"),
+)
+MARKED = (*NAMES[:9],)
+FEED = Slice("town", "helper", "feed:wc", FIRST)
+
+
+@pytest.mark.parametrize("dataset", VERSION_TABLES)
+def test_the_schema_has_all_columns_of_the_table_but_its_number(dataset: str) -> None:
+    table = VERSION_TABLES[dataset]
+    names = [name for name in table.columns.keys() if name not in ("id", "geometry")]  # noqa: SIM118
+    schema = schema_of(table)
+    assert schema.names == ["day", "as_of", *names, "geometry"]
+    assert schema.field("valid_to") == pa.field("valid_to", pa.date32())
+    assert schema.field("osm_id").type == pa.int64()
+    assert schema.field("osm_version") == pa.field("osm_version", pa.int32())
+    assert schema.field("osm_timestamp").type == pa.timestamp("ms", "UTC")
+    assert schema.field("tags") == pa.field("tags", pa.string(), nullable=False)
+    assert schema.field("lon") == pa.field("lon", pa.float64(), nullable=False)
+
+
+def test_two_days_of_geoparquet_are_read_together(two_days: sa.Engine, tmp_path: Path) -> None:
+    paths = [
+        exported(two_days, tmp_path, slice_of("town", day), "parquet") for day in (FIRST, SECOND)
+    ]
+    first, second = map(pq.read_schema, paths)
+    assert first == second
+    table = ds.dataset(paths, format="parquet").to_table()
+    assert table.column("day").to_pylist() == [FIRST, FIRST, SECOND, SECOND]
+    assert table.column("as_of")[0].as_py() == MOMENT
+    assert table.column("valid_to").to_pylist() == [SECOND, None, None, None]
+    assert table.column("osm_version").null_count == table.num_rows == 4
+    assert (
+        len(ds.dataset(paths, format="parquet").filter(ds.field("day") == SECOND).to_table()) == 2
+    )
+
+
+def test_geoparquet_has_a_box_for_each_row_and_counterclockwise_shells(
+    two_days: sa.Engine, tmp_path: Path
+) -> None:
+    path = exported(two_days, tmp_path, slice_of("town", FIRST), "parquet")
+    file = pq.ParquetFile(path)
+    assert file.metadata.row_group(0).column(0).compression == "ZSTD"
+    geo = json.loads(file.metadata.metadata[b"geo"])
+    assert geo["version"] == "1.1.0"
+    rows = file.read().to_pylist()
+    for row in rows:
+        shape = shapely.from_wkb(row["geometry"])
+        assert tuple(row["bbox"].values()) == shape.bounds
+        assert shape.geom_type == "Point" or shapely.is_ccw(shape.exterior)
+    # GeoPandas reads the rows in a box by that column.
+    assert list(gpd.read_parquet(path, bbox=(0, 0, 0.0015, 1))["source_ref"]) == ["node/1"]
+
+
+def test_a_geopackage_has_the_types_of_the_table(two_days: sa.Engine, tmp_path: Path) -> None:
+    path = exported(two_days, tmp_path, slice_of("town", FIRST), "gpkg")
+    told = subprocess.run(
+        ["ogrinfo", "-ro", "-so", "-al", str(path)], capture_output=True, check=True, text=True
+    )
+    assert told.stderr == ""
+    types = dict(re.findall(r"^(\w+): (\w+) \(", told.stdout, re.MULTILINE))
+    assert {types[name] for name in ("day", "valid_from", "valid_to")} == {"Date"}
+    assert {types[name] for name in ("as_of", "osm_timestamp")} == {"DateTime"}
+    assert [types[name] for name in ("osm_id", "osm_version", "area_m2")] == [
+        "Integer64",
+        "Integer",
+        "Real",
+    ]
+    assert {types[name] for name in ("name", "opening_hours", "tags")} == {"String"}
+    assert 'ID["EPSG",4326]' in told.stdout
+    frame = gpd.read_file(path)
+    assert list(frame["source_ref"]) == ["node/1", "way/2"]
+    assert [each.to_pydatetime() for each in frame["as_of"]] == [MOMENT, MOMENT]
+
+
+def test_geojson_keeps_whole_numbers_beside_null(records: sa.Engine, tmp_path: Path) -> None:
+    stage_helpers(
+        records, "town", SECOND, {"osm": {"node/1#atm": "a"}, "feed:wc": {"1#toilets": "b"}}
+    )
+    of_osm = Slice("town", "helper", "osm", SECOND)
+    document = json.loads(exported(records, tmp_path, of_osm, "geojson").read_text("utf-8"))
+    (feature,) = document["features"]
+    assert feature["properties"]["osm_id"] == 1
+    assert type(feature["properties"]["osm_id"]) is int
+    assert feature["properties"]["valid_to"] is None
+    assert feature["properties"]["day"] == "2024-06-02"
+    assert feature["properties"]["links"] == []
+    assert feature["geometry"] == {"type": "Point", "coordinates": [0.001, 0.5]}
+
+
+def test_a_spreadsheet_executes_no_cell_of_csv(records: sa.Engine, tmp_path: Path) -> None:
+    path = exported(records, tmp_path, FEED, "csv")
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    staged = {str(row["source_ref"]): row for row in read_day(records, FEED) or []}
+    written = {_unmarked(row["source_ref"]): row for row in rows}
+    assert written.keys() == staged.keys()
+    for ref, row in written.items():
+        for name, value in row.items():
+            if name not in ("lon", "lat"):
+                assert not value.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝"))
+        assert _unmarked(row["name"]) == staged[ref]["name"]
+        assert (row["name"] != staged[ref]["name"]) == (row["name"][1:] in (*MARKED, "=1+1"))
+    # Numbers are no text.
+    assert written["-1#toilets"]["lon"] == "-0.001"
+    assert written["-1#toilets"]["source_ref"] == "'-1#toilets"
+
+
+def test_csv_tells_null_from_text_and_quotes_text_alone(
+    two_days: sa.Engine, tmp_path: Path
+) -> None:
+    path = exported(two_days, tmp_path, slice_of("town", FIRST), "csv")
+    header, first, *_ = path.read_bytes().decode().split("\r\n")
+    cells: dict[str, Any] = dict(zip(header.split(","), first.split(","), strict=False))
+    assert cells['"day"'] == "2024-06-01"
+    assert cells['"as_of"'] == "2024-06-01T21:00:00+00:00"
+    assert cells['"osm_id"'] == "1"
+    assert cells['"osm_version"'] == ""
+    assert cells['"category"'] == '"amenity/cafe"'
+
+
+def _unmarked(text: str) -> str:
+    """Take the mark off, as the documentation says."""
+    bare = text.lstrip("'")
+    return text[1:] if text != bare and bare[:1] in tuple("=+-@\t\r\n＝＋－＠") else text
