@@ -99,18 +99,16 @@ def schema_of(table: sa.Table) -> pa.Schema:
     """Return the columns of an exported day, the geometry last, as WKB."""
     import pyarrow as pa
 
-    columns = [column for column in table.columns if column.name not in (_LEFT_OUT, _GEOMETRY)]
-    return pa.schema(
-        [
-            pa.field("day", pa.date32(), nullable=False),
-            pa.field("as_of", pa.timestamp("ms", "UTC"), nullable=False),
-            *(
-                pa.field(column.name, _arrow_type(column), nullable=bool(column.nullable))
-                for column in columns
-            ),
-            pa.field(_GEOMETRY, pa.binary(), nullable=False),
-        ]
-    )
+    fields: list[pa.Field[Any]] = [
+        pa.field("day", pa.date32(), nullable=False),
+        pa.field("as_of", pa.timestamp("ms", "UTC"), nullable=False),
+    ]
+    fields += [
+        pa.field(column.name, _arrow_type(column), nullable=bool(column.nullable))
+        for column in table.columns
+        if column.name not in (_LEFT_OUT, _GEOMETRY)
+    ]
+    return pa.schema([*fields, pa.field(_GEOMETRY, pa.binary(), nullable=False)])
 
 
 def _arrow_type(column: sa.Column[Any]) -> pa.DataType:

@@ -134,13 +134,13 @@ def _text(rule: Rule, following: Rule | None) -> str:
     if rule.state != "unknown" and rule.comment is not None:
         state = rule.state
     times = ",".join(span.text for span in rule.spans)
-    is_added_to = following is not None and following.separator == ", "
-    if is_added_to and not state and rule.comment is None and not following.is_dated:
+    added = following if following is not None and following.separator == ", " else None
+    if added is not None and not (state or rule.comment is not None or added.is_dated):
         state = "open"  # two lists of times with nothing but a comma between them would be one
     if not (times or state or rule.comment is not None):
         if rule.is_dated:
             times = "00:00-24:00"
-        elif is_added_to:
+        elif added is not None:
             state = "open"  # no comma may follow 24/7
         else:
             times = "24/7"

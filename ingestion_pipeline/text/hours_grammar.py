@@ -131,11 +131,13 @@ def rules_of(text: str) -> tuple[Rule, ...]:
     """
     if len(text) > _LONGEST:
         raise NotUnderstood("too long")
-    pieces = _COMMENT.split(text)
-    pieces[::2] = map(_with_plain_signs, pieces[::2])
-    text = "".join(pieces)
-    as_written = _SUN.search(text) is not None
-    is_german = _GERMAN.search(text) is not None
+    as_written = is_german = False
+    if not _PLAIN.fullmatch(text):
+        pieces = _COMMENT.split(text)
+        pieces[::2] = map(_with_plain_signs, pieces[::2])
+        text = "".join(pieces)
+        as_written = _SUN.search(text) is not None
+        is_german = _GERMAN.search(text) is not None
     found: list[Rule] = []
     before = ";"
     for part, after in _parts(text):
@@ -150,6 +152,8 @@ def rules_of(text: str) -> tuple[Rule, ...]:
     return tuple(found)
 
 
+_PLAIN = re.compile("(?:[-0-9:;,+ ]|Mo|Tu|We|Th|Fr|Sa|Su|PH|SH|off|closed)*")
+"""Of the usual symbols alone: nothing to look for in most texts."""
 _GERMAN = re.compile(rf"\b(?:{'|'.join(words.ONLY_GERMAN)})", re.IGNORECASE)
 _SUN = re.compile("sunrise|sunset|dawn|dusk|daylight", re.IGNORECASE)
 _COMMENT = re.compile(r'("[^"]+")')

@@ -10,6 +10,11 @@ German is spoken.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 WEEKDAYS = ("Mo", "Tu", "We", "Th", "Fr", "Sa", "Su")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -61,7 +66,7 @@ _MONTHS = {
 }
 
 
-def _by_word(languages: dict[str, tuple[str, ...]]) -> dict[str, dict[str, int]]:
+def _by_word(languages: Mapping[str, tuple[str, ...]]) -> dict[str, dict[str, int]]:
     """Return word -> language -> number, counted from 0."""
     found: dict[str, dict[str, int]] = {}
     for language, names in languages.items():

@@ -97,7 +97,7 @@ def test_geoparquet_has_a_box_for_each_row_and_counterclockwise_shells(
     path = exported(two_days, tmp_path, slice_of("town", FIRST), "parquet")
     file = pq.ParquetFile(path)
     assert file.metadata.row_group(0).column(0).compression == "ZSTD"
-    geo = json.loads(file.metadata.metadata[b"geo"])
+    geo = json.loads((file.metadata.metadata or {})[b"geo"])
     assert geo["version"] == "1.1.0"
     rows = file.read().to_pylist()
     for row in rows:
