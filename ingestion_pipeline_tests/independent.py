@@ -98,6 +98,7 @@ class Thing:
         if self.geometry is None:
             return None
         parts = shapely.get_parts(self.geometry)
+        parts = parts[shapely.get_dimensions(parts) == shapely.get_dimensions(self.geometry)]
         if shapely.get_dimensions(self.geometry) == 2:
             return parts[np.argmax(shapely.area(parts))].point_on_surface()
         if shapely.get_dimensions(self.geometry) == 1:
@@ -111,6 +112,7 @@ def things_of(path: Path, is_selected: Selects = is_selected) -> dict[str, Thing
     """Read all selected objects of an extract: `{"node/1": ...}`."""
     members = _Members(is_selected)
     members.apply_file(str(path))
+    members.find_parts()
     reader = _Reader(members)
     reader.apply_file(str(path), locations=True)
     for number, relation in members.selected.items():
@@ -142,16 +144,38 @@ class _Relation:
     timestamp: datetime
     ways: list[int]
     nodes: list[int]
+    relations: list[int]
+
+    def is_area(self) -> bool:
+        return self.tags.get("type") in ("multipolygon", "boundary")
 
     def with_shape(self, reader: _Reader) -> Thing:
-        lines = [reader.lines[ref] for ref in self.ways if ref in reader.lines]
-        points = [reader.points[ref] for ref in self.nodes if ref in reader.points]
-        shape = None
-        if lines:
-            shape = shapely.multilinestrings(lines)
-        elif points:
-            shape = shapely.multipoints(points)
+        """Give all members; `things_of` puts the areas of multipolygons in their place."""
+        areas, lines, points = self.parts(reader, {id(self)})
+        if self.is_area() and lines:
+            points = []
+        kinds = [shapely.union_all(areas), *lines, *points] if areas else [*lines, *points]
+        shape = shapely.GeometryCollection(shapely.get_parts(kinds)) if kinds else None
         return Thing(self.tags, self.version, self.timestamp, shape)
+
+    def parts(self, reader: _Reader, seen: set[int]) -> tuple[list[Any], list[Any], list[Any]]:
+        ways = [reader.lines[ref] for ref in self.ways if ref in reader.lines]
+        closed = [reader.closed[ref] for ref in self.ways if ref in reader.closed]
+        points = [reader.points[ref] for ref in self.nodes if ref in reader.points]
+        if self.is_area():
+            return [], [*ways, *(shape.exterior for shape in closed)], points
+        areas = [shapely.make_valid(shape) for shape in closed]
+        for ref in self.relations:
+            part = reader.relations.get(ref)
+            if part is None or id(part) in seen:
+                continue
+            seen.add(id(part))
+            if f"relation/{ref}" in reader.areas:
+                areas.append(reader.areas[f"relation/{ref}"])
+            else:
+                more = part.parts(reader, seen)
+                areas, ways, points = areas + more[0], ways + more[1], points + more[2]
+        return areas, ways, points
 
 
 class _Members(osmium.SimpleHandler):
@@ -160,19 +184,29 @@ class _Members(osmium.SimpleHandler):
     def __init__(self, is_selected: Selects) -> None:
         super().__init__()
         self.is_selected = is_selected
+        self.every: dict[int, _Relation] = {}
         self.selected: dict[int, _Relation] = {}
+        self.parts: set[int] = set()
         self.ways: set[int] = set()
         self.nodes: set[int] = set()
 
     def relation(self, item: Any) -> None:
-        tags = dict(item.tags)
-        if not self.is_selected(tags):
-            return
-        ways = [member.ref for member in item.members if member.type == "w"]
-        nodes = [member.ref for member in item.members if member.type == "n"]
-        self.selected[item.id] = _Relation(tags, item.version, item.timestamp, ways, nodes)
-        self.ways.update(ways)
-        self.nodes.update(nodes)
+        refs = {kind: [each.ref for each in item.members if each.type == kind] for kind in "wnr"}
+        relation = _Relation(dict(item.tags), item.version, item.timestamp, *refs.values())
+        self.every[item.id] = relation
+        if self.is_selected(relation.tags):
+            self.selected[item.id] = relation
+
+    def find_parts(self) -> None:
+        """Follow the members of the selected relations."""
+        waiting = list(self.selected.values())
+        while waiting:
+            relation = waiting.pop()
+            self.ways.update(relation.ways)
+            self.nodes.update(relation.nodes)
+            new = self.every.keys() & (set(relation.relations) - self.parts)
+            self.parts |= new
+            waiting += [self.every[ref] for ref in new]
 
 
 class _Reader(osmium.SimpleHandler):
@@ -183,6 +217,8 @@ class _Reader(osmium.SimpleHandler):
         self.things: dict[str, Thing] = {}
         self.areas: dict[str, Any] = {}
         self.lines: dict[int, Any] = {}
+        self.closed: dict[int, Any] = {}
+        self.relations = members.every
         self.points: dict[int, Any] = {}
         self._members = members
         self._is_selected = members.is_selected
@@ -209,14 +245,18 @@ class _Reader(osmium.SimpleHandler):
         shape: Any | None = None
         if len(set(known)) > 1:
             shape = shapely.LineString(known)
-            self.lines[item.id] = shape
+            if item.is_closed() and len(known) > 3 and known[0] == known[-1] and not _is_line(tags):
+                self.closed[item.id] = shapely.Polygon(known)
+            else:
+                self.lines[item.id] = shape
         elif known:
             shape = shapely.Point(known[0])
         if selected:
             self.things[f"way/{item.id}"] = Thing(tags, item.version, item.timestamp, shape)
 
     def area(self, item: Any) -> None:
-        if self._is_selected(dict(item.tags)):
+        is_part = not item.from_way() and item.orig_id() in self._members.parts
+        if is_part or self._is_selected(dict(item.tags)):
             kind = "way" if item.from_way() else "relation"
             wkb = self._factory.create_multipolygon(item)
             self.areas[f"{kind}/{item.orig_id()}"] = shapely.from_wkb(bytes.fromhex(wkb))

@@ -12,6 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from ingestion_pipeline.complexity import (
+    MAX_ID,
+    MAX_TEXT,
+    flaws,
+    has_too_much_text,
+    rings_of,
+)
 from ingestion_pipeline.hashing import canonical_json, with_source_hash
 from ingestion_pipeline.helpers.errors import FeedShrunken, FeedSwapped
 from ingestion_pipeline.helpers.records import read_records
@@ -21,7 +28,7 @@ from ingestion_pipeline.text.hours import normalized_hours
 from ingestion_pipeline.text.names import names_by_language
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -40,7 +47,7 @@ SHRUNKEN_SHARE = 0.5
 """Of the places of the last good version, how many must still be there."""
 
 FeedRejectionReason = Literal[
-    "no_id", "duplicate_id", "unknown_kind", "no_geometry", "invalid_coordinates"
+    "no_id", "duplicate_id", "unknown_kind", "no_geometry", "invalid_coordinates", "too_much_text"
 ]
 """Why a record of a feed is not staged (documented in docs/data-dictionary.md).
 
@@ -49,6 +56,7 @@ FeedRejectionReason = Literal[
 - `unknown_kind`: the table of kinds does not have its value.
 - `no_geometry`: it has none, or a collection of several sorts.
 - `invalid_coordinates`: outside -180..180 / -90..90, or not a number.
+- `too_much_text`: its properties, or what names it, exceed the limits of `complexity.py`.
 """
 
 _TEXT_COLUMNS = ("access", "fee", "wheelchair", "level", "operator")
@@ -130,6 +138,11 @@ def read_feed(
     records = read_records(path, feed)
     kinds = _kinds(records, feed)
     reasons = _Reasons(records)
+    reasons.add(
+        "too_much_text",
+        [_has_too_much_text(*each) for each in zip(records.ids, records.properties, strict=True)],
+        lambda _: f"its text has more than {MAX_TEXT} characters, or its id more than {MAX_ID}",
+    )
     reasons.add("no_id", [id_ is None for id_ in records.ids], lambda _: f"{feed.record_id}: empty")
     reasons.add(
         "unknown_kind",
@@ -211,7 +224,12 @@ class _Reasons:
 
     def rejections(self, *, but: npt.NDArray[np.bool_]) -> list[FeedRejection]:
         return [
-            FeedRejection(f"record/{index + 1}", reason, detail, self._records.properties[index])
+            FeedRejection(
+                f"record/{index + 1}",
+                reason,
+                detail,
+                self._records.properties[index] if reason != "too_much_text" else {},
+            )
             for index, (reason, detail) in sorted(self._of.items())
             if not but[index]
         ]
@@ -249,6 +267,12 @@ class _Values:
         return text if meanings is None or text is None else meanings.get(text)
 
 
+def _has_too_much_text(id_: str | None, properties: Mapping[str, Any]) -> bool:
+    return len(id_ or "") > MAX_ID or has_too_much_text(
+        {key: str(value) for key, value in properties.items()}
+    )
+
+
 def _as_text(value: object) -> str | None:
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -277,14 +301,24 @@ def _sound(
 
     flat = shapely.force_2d(given)
     whole = ~(shapely.is_missing(flat) | shapely.is_empty(flat))
-    broken = whole & ~shapely.is_valid(flat) & (shapely.get_dimensions(flat) == 2)  # noqa: PLR2004
+    broken, too_complex = np.zeros((2, len(flat)), np.bool_)
+    areas = whole & (shapely.get_dimensions(flat) == 2)  # noqa: PLR2004
+    broken[areas], too_complex[areas] = flaws(flat[areas])
     flat[broken] = shapely.make_valid(flat[broken], method="structure")
+    flat[too_complex] = [_edges(area) for area in flat[too_complex]]
     areas = whole & (shapely.get_dimensions(flat) == 2)  # noqa: PLR2004
     flat[areas] = shapely.normalize(flat[areas])
     one_sort = whole & (shapely.get_type_id(flat) <= _MAIN_GEOMETRIES) & ~shapely.is_empty(flat)
     quality = np.where(broken, "repaired", "exact").astype(object)
+    quality[too_complex] = "too_complex"
     flat[~one_sort] = None
     return flat, quality
+
+
+def _edges(area: Any) -> Any:
+    import shapely
+
+    return shapely.multilinestrings(rings_of(np.array([area], dtype=object)))
 
 
 def _off_earth(geometry: npt.NDArray[np.object_]) -> list[bool]:

@@ -16,21 +16,33 @@ The best geometry that can be had
   inside an odd number of rings is inside. Roles are only asked where something is missing, so that
   a courtyard is not taken for the building around it. These are libosmium's rules, except that
   libosmium gives no area at all where a ring is open or crosses itself.
-- Any other relation (`site`, `route`, ...) is no area: it is the lines of its ways, or, where it
-  has no ways, the points of its nodes.
+- Any other relation (`site`, `route`, ...) is no area of its own. It is all of its members: closed
+  ways that are areas by their own tags, areas of multipolygons, lines of other ways, points of
+  nodes, and the same of the relations among them. Areas that overlap become one. Members of one
+  dimension make a Multi geometry, those of several a GeometryCollection.
 - What should be an area and encloses nothing is kept as lines, or as points; `geom_quality` says
-  so. Only an object without a single usable coordinate is rejected.
+  so. So is an area that would take too much work (`complexity.py`). Only an object without a single
+  usable coordinate is rejected.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from ingestion_pipeline.complexity import (
+    MAX_SEGMENTS,
+    MAX_TEXT,
+    flaws,
+    has_too_much_text,
+    is_large,
+    is_too_complex,
+    rings_of,
+)
 from ingestion_pipeline.cores import cores, on_each
 from ingestion_pipeline.osm.area_tags import is_area
 from ingestion_pipeline.osm.features import Features, GeomQuality, Rejection, RejectionReason
@@ -38,7 +50,7 @@ from ingestion_pipeline.osm.rings import HALF_WORLD, eastward, enclosed, plain_a
 from ingestion_pipeline.osm.tag_sets import TagSets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pyproj import Transformer
 
@@ -54,6 +66,13 @@ _WORTH_FORKING = 500
 AREAL_TYPES = frozenset({"multipolygon", "boundary"})
 """Types of relations that are areas. Source: "Types of relation" of the OSM wiki."""
 
+LINEAR_TYPES = frozenset({"route", "superroute", "waterway"})
+"""Types of relations whose closed ways are lines where the source lacks their tags. Same source."""
+
+MAX_DEPTH = 4
+"""So many relations may lie in each other beneath the one that is assembled. A group of stop areas
+with multipolygons is two deep."""
+
 
 @dataclass(frozen=True)
 class Member:
@@ -66,12 +85,26 @@ class Member:
         xy: (j, 2) lon and lat in degrees: one row for a node, the way's line for a way, NaN rows
             for nodes that the source lacks. None where the source has no geometry of the member
             (always for relations).
+        tags: A way's own tags; None where the source does not say.
     """
 
     type: Literal["node", "way", "relation"]
     ref: int
     role: str
     xy: FloatArray | None
+    tags: Mapping[str, str] | None = None
+
+
+class Nested(NamedTuple):
+    """A relation that is a member of others.
+
+    Attributes:
+        type: The value of its tag `type`.
+        members: In the relation's order.
+    """
+
+    type: str | None
+    members: Sequence[Member]
 
 
 @dataclass(frozen=True)
@@ -98,6 +131,8 @@ class Elements:
         relation_timestamp: (r,).
         relation_tags: Of r relations.
         relation_members: r lists of members, in the relation's order.
+        nested: Relations that may be members, by id, whether they are selected or not; without
+            those that the source lacks.
     """
 
     node_id: IntArray
@@ -117,6 +152,7 @@ class Elements:
     relation_timestamp: TimeArray
     relation_tags: TagSets
     relation_members: list[list[Member]]
+    nested: Mapping[int, Nested] = field(default_factory=dict)
 
 
 class _Shapes(NamedTuple):
@@ -167,6 +203,9 @@ def assemble(elements: Elements) -> tuple[Features, list[Rejection]]:
         geom_quality=np.concatenate([shape.quality for shape in shapes]),
     )
     reason = np.concatenate([shape.reason for shape in shapes])
+    wordy = np.array([has_too_much_text(tags) for tags in everything.tags.sets], np.bool_)
+    wordy = wordy[everything.tags.set_of]
+    everything.geometry[wordy], reason[wordy] = None, "too_much_text"
     kind = np.repeat([0, 1, 2], [len(shape.geometry) for shape in shapes])
     order = np.lexsort((everything.osm_id, kind))
     usable = ~shapely.is_missing(everything.geometry)[order]
@@ -193,7 +232,8 @@ def take(features: Features, index: npt.NDArray[Any]) -> Features:
 _DETAIL: dict[RejectionReason, str] = {
     "invalid_coordinates": "a coordinate is no number, or outside -180..180 / -90..90 degrees",
     "missing_nodes": "the source has none of the way's nodes",
-    "no_geometry": "none of the relation's members has a geometry in the source",
+    "no_geometry": "none of the relation's members, nor of theirs, has a geometry in the source",
+    "too_much_text": f"its tags have more than {MAX_TEXT} characters",
 }
 
 
@@ -207,7 +247,7 @@ def _rejection(features: Features, index: int, reason: RejectionReason) -> Rejec
             "type": kind,
             "id": osm_id,
             "version": int(features.version[index]),
-            "tags": features.tags[index],
+            "tags": features.tags[index] if reason != "too_much_text" else {},
         },
     )
 
@@ -272,8 +312,11 @@ def _way_shapes(elements: Elements) -> _Shapes:
 
 
 def _worse(quality: ObjectArray, repaired: ObjectArray) -> ObjectArray:
-    """Join what is known of the source with what `canonical` found, which weighs less."""
-    return np.where(quality == "exact", repaired, quality)
+    """Join what is known of the source with what `canonical` found.
+
+    The source weighs more, but where the area was given up.
+    """
+    return np.where((quality == "exact") | (repaired == "too_complex"), repaired, quality)
 
 
 def _relation_shapes(elements: Elements) -> _Shapes:
@@ -288,15 +331,33 @@ def _relation_shapes(elements: Elements) -> _Shapes:
     areal_sets = [each.get("type") in AREAL_TYPES for each in tags.sets]
     areal = np.array(areal_sets, dtype=np.bool_)[tags.set_of]
     usable = reason != "invalid_coordinates"
-    plain = np.flatnonzero(usable & areal)
-    geometry[plain] = plain_areas([_lines_of_ways(elements.relation_members[i]) for i in plain])
-    for index in np.flatnonzero(usable & shapely.is_missing(geometry)):
-        shape = _area_or_less if areal[index] else _collection
-        geometry[index], quality[index] = shape(elements.relation_members[index])
-    shaped = ~shapely.is_missing(geometry)
-    geometry[shaped], repaired = canonical(geometry[shaped])
-    quality[shaped] = _worse(quality[shaped], repaired)
+    members = elements.relation_members
+    own = np.flatnonzero(usable & areal)
+    geometry[own], quality[own] = _areas([members[index] for index in own])
+    # What has neither ways nor nodes of its own may still have relations.
+    others = np.flatnonzero(usable & shapely.is_missing(geometry))
+    valid = _without_invalid_coordinates(elements.nested)
+    geometry[others], quality[others] = _collections(
+        [
+            _Pieces.of(
+                Nested(None if areal[index] else tags[index].get("type"), members[index]),
+                int(elements.relation_id[index]),
+                valid,
+            )
+            for index in others.tolist()
+        ],
+        valid,
+    )
     return _Shapes(geometry, quality, reason)
+
+
+def _without_invalid_coordinates(nested: Mapping[int, Nested]) -> dict[int, Nested]:
+    invalid = _have_invalid_coordinates([relation.members for relation in nested.values()])
+    return {
+        osm_id: relation
+        for (osm_id, relation), off in zip(nested.items(), invalid.tolist(), strict=True)
+        if not off
+    }
 
 
 def _have_invalid_coordinates(relations: Sequence[Sequence[Member]]) -> BoolArray:
@@ -314,28 +375,240 @@ def _lines_of_ways(members: Sequence[Member]) -> list[FloatArray]:
     return [np.empty((0, 2)) if xy is None else xy for xy in ways.values()]
 
 
+def _areas(relations: Sequence[Sequence[Member]]) -> tuple[ObjectArray, ObjectArray]:
+    """Build the areas of multipolygons and boundaries, or their lines, or their points.
+
+    Returns:
+        (N,) canonical geometries, None where there is nothing, and the quality of each.
+    """
+    import shapely
+
+    geometry = np.full(len(relations), None, dtype=object)
+    quality = np.full(len(relations), "exact", dtype=object)
+    heaps = [_lines_of_ways(members) for members in relations]
+    plain = [index for index, lines in enumerate(heaps) if not _is_too_large(lines)]
+    geometry[plain] = plain_areas([heaps[index] for index in plain])
+    for index in np.flatnonzero(shapely.is_missing(geometry)).tolist():
+        geometry[index], quality[index] = _area_or_less(relations[index])
+    shaped = ~shapely.is_missing(geometry)
+    geometry[shaped], repaired = canonical(geometry[shaped])
+    quality[shaped] = _worse(quality[shaped], repaired)
+    return geometry, quality
+
+
+def _is_too_large(lines: Sequence[FloatArray]) -> bool:
+    """Tell whether so many segments are too complex, whether they cross or not."""
+    return is_large(sum(map(len, lines)), len(lines)) and is_too_complex(
+        [_known(line) for line in lines]
+    )
+
+
 def _area_or_less(members: Sequence[Member]) -> tuple[Any | None, GeomQuality]:
     """Give the area of a multipolygon, or its lines, or its points, or None."""
-    area, quality = _area(members)
-    if area is not None:
+    ways = list(_ways(members).values())
+    too_complex = is_too_complex(ways)
+    area, quality = (None, None) if too_complex else _area(members)
+    if area is not None and quality is not None:
         return area, quality
-    lines = _lines(members)
+    lines = _lines(members) if sum(map(len, ways)) <= MAX_SEGMENTS else None
     if lines is not None:
-        return lines, "line"
-    return _points(members), "point"
+        return lines, "too_complex" if too_complex else "line"
+    return _points(members), "too_complex" if too_complex else "point"
 
 
-def _collection(members: Sequence[Member]) -> tuple[Any | None, GeomQuality]:
-    """Give the lines of a relation that is no area, or the points of its nodes, or None."""
-    lines = _lines(members)
-    geometry = _points(members) if lines is None else lines
-    used = {"way", "relation"} if lines is not None else {"node", "way", "relation"}
-    whole = all(_is_whole(member) for member in members if member.type in used)
-    return geometry, "exact" if whole else "partial"
+class _Pieces:
+    """All that a relation which is no area is made of, each member once.
+
+    Attributes:
+        rings: Closed ways that are areas.
+        multipolygons: Ids of the relations among the members that are areas.
+        areas: Polygons, once `_find_areas` has made them of these.
+        lines: Other ways.
+        points: Positions of nodes.
+        flaws: How what it is made of was had, where that was not `exact`.
+        segments: How many there are.
+    """
+
+    def __init__(self, nested: Mapping[int, Nested]) -> None:
+        """Begin with nothing."""
+        self.rings: list[FloatArray] = []
+        self.multipolygons: list[int] = []
+        self.areas: list[Any] = []
+        self.lines: list[FloatArray] = []
+        self.points: list[FloatArray] = []
+        self.flaws: set[GeomQuality] = set()
+        self.segments = 0
+        self._nested = nested
+        self._seen: set[tuple[str, int]] = set()
+        self._starts: list[FloatArray] = []
+
+    @classmethod
+    def of(cls, relation: Nested, osm_id: int, nested: Mapping[int, Nested]) -> _Pieces:
+        """Collect the pieces of a relation, and of those in it."""
+        pieces = cls(nested)
+        pieces._seen.add(("relation", osm_id))
+        pieces._add(relation, depth=0)
+        if not (pieces.rings or pieces.multipolygons or pieces.lines or pieces.points):
+            pieces.points = pieces._starts
+        return pieces
+
+    def _add(self, relation: Nested, depth: int) -> None:
+        for member in relation.members:
+            if (member.type, member.ref) in self._seen:
+                continue
+            self._seen.add((member.type, member.ref))
+            if member.type == "relation":
+                self._add_relation(member.ref, depth + 1)
+                continue
+            if not _is_whole(member):
+                self.flaws.add("partial")
+            xy = _known(member.xy)
+            if not len(xy):
+                continue
+            if member.type == "node":
+                self.points.append(xy)
+            else:
+                self._add_way(xy, is_ring=_is_ring(member, relation.type))
+
+    def _add_way(self, xy: FloatArray, *, is_ring: bool) -> None:
+        self._starts.append(xy[:1])
+        self.segments += len(xy) - 1
+        if not (xy != xy[:1]).any():
+            self.flaws.add("partial")
+        elif is_ring:
+            self.rings.append(xy)
+        else:
+            self.lines.append(xy)
+
+    def _add_relation(self, ref: int, depth: int) -> None:
+        relation = self._nested.get(ref)
+        if relation is None or depth > MAX_DEPTH:
+            self.flaws.add("partial")
+        elif relation.type in AREAL_TYPES and _lines_of_ways(relation.members):
+            self.multipolygons.append(ref)
+        else:
+            self._add(relation, depth)
+
+    def add_shape(self, shape: Any, quality: GeomQuality) -> None:
+        """Add what became of a ring or a multipolygon."""
+        import shapely
+
+        # What should be an area and is not has lost a part of itself.
+        self.flaws.add("partial" if quality in {"line", "point"} else quality)
+        parts = shapely.get_parts(shape)
+        self.segments += int(shapely.get_num_coordinates(parts).sum())
+        for part, dimension in zip(parts, shapely.get_dimensions(parts), strict=True):
+            if dimension == _AREA:
+                self.areas.append(part)
+            else:
+                pieces = self.lines if dimension == _LINE else self.points
+                pieces.append(shapely.get_coordinates(part))
+
+    def limit(self) -> None:
+        """Keep single points alone where there are too many segments."""
+        if self.segments > MAX_SEGMENTS:
+            self.flaws.add("too_complex")
+            self.areas, self.lines = [], []
+            self.points += self._starts
+
+    def area(self) -> Any | None:
+        """Give the areas as one, those that overlap joined; None where there is none."""
+        import shapely
+
+        if len(self.areas) < 2:  # noqa: PLR2004
+            return self.areas[0] if self.areas else None
+        rings = rings_of(np.array(self.areas, dtype=object))
+        if is_too_complex(rings):
+            self.flaws.add("too_complex")
+            self.lines += rings
+            return None
+        together = shapely.MultiPolygon(self.areas)
+        return together if shapely.is_valid(together) else shapely.union_all(self.areas)
+
+    @property
+    def quality(self) -> GeomQuality:
+        """How the geometry was had: the worst of what is known."""
+        worst: tuple[GeomQuality, ...] = ("too_complex", "partial", "repaired")
+        return next((flaw for flaw in worst if flaw in self.flaws), "exact")
 
 
 def _is_whole(member: Member) -> bool:
     return member.xy is not None and not np.isnan(member.xy).any()
+
+
+def _is_ring(member: Member, kind: str | None) -> bool:
+    """Tell whether a member way encloses an area: by its tags, or by the relation without them."""
+    closed = (
+        member.xy is not None
+        and len(member.xy) > 3  # noqa: PLR2004 - a triangle
+        and (member.xy[0] == member.xy[-1]).all()
+    )
+    if not closed:
+        return False
+    return kind not in LINEAR_TYPES if member.tags is None else is_area(member.tags)
+
+
+def _find_areas(relations: Sequence[_Pieces], nested: Mapping[int, Nested]) -> None:
+    """Make areas of the rings and the multipolygons, all at once."""
+    import shapely
+
+    rings = [ring for each in relations for ring in each.rings]
+    of_ring = [each for each in relations for _ in each.rings]
+    xy, ring_of = _flat(rings)
+    shapes, qualities = canonical(
+        np.asarray(shapely.polygons(shapely.linearrings(xy, indices=ring_of)), dtype=object)
+    )
+    for pieces, ring, shape, quality in zip(of_ring, rings, shapes, qualities, strict=True):
+        if shape is None:
+            pieces.lines.append(ring)
+        else:
+            pieces.add_shape(shape, quality)
+    asked = sorted({osm_id for each in relations for osm_id in each.multipolygons})
+    made = _areas([nested[osm_id].members for osm_id in asked])
+    areas = dict(zip(asked, zip(*made, strict=True), strict=True))
+    for pieces in relations:
+        for osm_id in pieces.multipolygons:
+            pieces.add_shape(*areas[osm_id])
+
+
+def _collections(
+    relations: Sequence[_Pieces], nested: Mapping[int, Nested]
+) -> tuple[ObjectArray, ObjectArray]:
+    """Build the geometries of relations that are no areas.
+
+    Returns:
+        (N,) canonical geometries, None where there is no piece, and the quality of each.
+    """
+    import shapely
+
+    _find_areas(relations, nested)
+    for each in relations:
+        each.limit()
+    count = len(relations)
+    areas = np.array([each.area() for each in relations], dtype=object)
+    lines, points = np.full((2, count), None, dtype=object)
+    for column, pieces, make, join in (
+        (lines, [each.lines for each in relations], shapely.linestrings, shapely.multilinestrings),
+        (points, [each.points for each in relations], shapely.points, shapely.multipoints),
+    ):
+        xy, piece_of = _flat([xy for each in pieces for xy in each])
+        owner = np.repeat(np.arange(count), [len(each) for each in pieces])
+        join(np.asarray(make(xy, indices=piece_of)), indices=owner, out=column)
+    shapes = np.stack([areas, lines, points], axis=1)
+    owner, _ = np.nonzero(~shapely.is_missing(shapes))
+    made, _ = canonical(shapes[~shapely.is_missing(shapes)])
+    geometry = np.full(count, None, dtype=object)
+    geometry[owner] = made
+    parts, shape_of = shapely.get_parts(made, return_index=True)
+    mixed = (np.bincount(owner, minlength=count) > 1)[owner[shape_of]]
+    shapely.geometrycollections(parts[mixed], indices=owner[shape_of][mixed], out=geometry)
+    return geometry, np.array([each.quality for each in relations], dtype=object)
+
+
+def _flat(lines: Sequence[FloatArray]) -> tuple[FloatArray, IntArray]:
+    """Give the positions of all lines, and which line each is of."""
+    xy = np.concatenate([np.empty((0, 2)), *lines])
+    return xy, np.repeat(np.arange(len(lines)), [len(line) for line in lines])
 
 
 def _lines(members: Sequence[Member]) -> Any | None:
@@ -392,8 +665,10 @@ def relation_area(members: Sequence[Member]) -> Any | None:
 
     Returns:
         A canonical Polygon or MultiPolygon; None where a way is missing or a ring stays open, as
-        then nobody can tell what is inside.
+        then nobody can tell what is inside, and where it is too complex (`complexity.py`).
     """
+    if is_too_complex(list(_ways(members).values())):
+        return None
     area, quality = _area(members)
     if area is None or quality == "partial":
         return None
@@ -443,13 +718,18 @@ def canonical(geoms: ObjectArray) -> tuple[ObjectArray, ObjectArray]:
 
     Returns:
         The (N,) geometries, None for an area that encloses nothing; and their quality: `repaired`
-        for what was invalid, `exact` for the rest.
+        for what was invalid, `too_complex` for an area whose lines are given instead because of
+        `complexity.py`, and `exact` for the rest.
     """
     import shapely
 
     result = _unwrapped(geoms if not shapely.has_z(geoms).any() else shapely.force_2d(geoms))
-    invalid = ~shapely.is_valid(result)
     areal = shapely.get_dimensions(result) == _AREA
+    invalid, too_complex = np.zeros((2, len(result)), np.bool_)
+    invalid[areal], too_complex[areal] = flaws(result[areal])
+    invalid[~areal] = ~shapely.is_valid(result[~areal])
+    result[too_complex] = shapely.boundary(result[too_complex])
+    areal &= ~too_complex
     result[invalid & areal] = _valid(result[invalid & areal])
     result[invalid & ~areal] = shapely.make_valid(result[invalid & ~areal])
     across = shapely.bounds(result)[:, 2] > HALF_WORLD
@@ -462,7 +742,9 @@ def canonical(geoms: ObjectArray) -> tuple[ObjectArray, ObjectArray]:
     result[single] = shapely.get_geometry(result[single], 0)
     result[areal] = shapely.normalize(result[areal])
     result[shapely.is_empty(result)] = None
-    return result, np.where(invalid, "repaired", "exact").astype(object)
+    quality = np.where(invalid, "repaired", "exact").astype(object)
+    quality[too_complex] = "too_complex"
+    return result, quality
 
 
 def _valid(areas: Any) -> Any:

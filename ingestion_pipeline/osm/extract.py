@@ -375,7 +375,8 @@ def _boundary(
     if polygon is None:
         missing = sum(member.type == "way" and member.xy is None for member in members)
         raise BoundaryBroken(
-            f"the ways of relation/{osm_id} do not close to an area; {missing} of them are not in "
+            f"the ways of relation/{osm_id} do not close to an area, or are too many or cross too "
+            f"often for one; {missing} of them are not in "
             f"{path.name}; take an extract that holds the whole boundary, or, if none is missing, "
             "repair the relation in OpenStreetMap"
         )

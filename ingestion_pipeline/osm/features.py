@@ -16,24 +16,29 @@ from ingestion_pipeline.osm.tag_sets import TagSets
 LICENCE = "ODbL-1.0"
 ATTRIBUTION = "© OpenStreetMap contributors"
 
-GeomQuality = Literal["exact", "repaired", "partial", "line", "point"]
+GeomQuality = Literal["exact", "repaired", "partial", "line", "point", "too_complex"]
 """How a feature's geometry was had.
 
 - `exact`: as mapped, and valid.
 - `repaired`: mapped invalid; made valid without losing the shape.
-- `partial`: some of its nodes or members were missing upstream, or its rings stay open; built from
-  the rest.
+- `partial`: some of its nodes or members were missing upstream or could not be used, or its rings
+  stay open; built from the rest.
 - `line`: an area by its tags that could not be assembled; its lines are kept.
 - `point`: only single points could be had.
+- `too_complex`: an area that exceeds the limits of `complexity.py`; its lines are kept, or, where
+  these are too many, single points.
 """
 
-RejectionReason = Literal["no_geometry", "missing_nodes", "invalid_coordinates", "no_main_tag"]
+RejectionReason = Literal[
+    "no_geometry", "missing_nodes", "invalid_coordinates", "no_main_tag", "too_much_text"
+]
 """Why an object that was selected is not staged (documented in docs/data-dictionary.md).
 
 - `missing_nodes`: a way none of whose nodes the source has (Overpass: `geometry: []`).
-- `no_geometry`: a relation none of whose members has a geometry.
+- `no_geometry`: a relation none of whose members, nor of theirs, has a geometry.
 - `invalid_coordinates`: a coordinate outside -180..180 / -90..90, or not a number.
 - `no_main_tag`: nothing is left that makes it a POI (`amenity=no`).
+- `too_much_text`: its tags are longer together than `complexity.MAX_TEXT`.
 """
 
 

@@ -11,7 +11,7 @@ import os
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +19,14 @@ import numpy as np
 
 from ingestion_pipeline.cores import cores, on_each
 from ingestion_pipeline.osm import pbf
-from ingestion_pipeline.osm.assemble import Elements, Member
+from ingestion_pipeline.osm.assemble import AREAL_TYPES, MAX_DEPTH, Elements, Member, Nested
 from ingestion_pipeline.osm.network import Network
 from ingestion_pipeline.osm.tag_sets import TagSets
 from ingestion_pipeline.osm.wanted import (
     UNITS_PER_DEGREE,
     UNKNOWN,
     Objects,
+    Relation,
     TagTable,
     Taken,
     Wanted,
@@ -33,7 +34,7 @@ from ingestion_pipeline.osm.wanted import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -142,12 +143,39 @@ class _Search:
                 kinds_of[blob].add(kind)
         for kind in _ORDER:
             self._want(kind)
-            processes = cores(len(blobs[kind]), worth=_WORTH_FORKING)
-            shares = [blobs[kind][first::processes] for first in range(processes)]
-            known = len(self._table.sets)
-            take = partial(self._taken, kind, kinds_of)
-            for taken, sets in on_each(take, shares, processes=processes):
-                self._keep(kind, taken, self._table.places_of(known, sets))
+            self._pass(kind, blobs[kind], kinds_of)
+            if kind == "relation":
+                self._take_nested(blobs[kind], kinds_of)
+
+    def _pass(
+        self, kind: pbf.Kind, blobs: Sequence[Blob], kinds_of: Mapping[Blob, set[pbf.Kind]]
+    ) -> None:
+        processes = cores(len(blobs), worth=_WORTH_FORKING)
+        shares = [blobs[first::processes] for first in range(processes)]
+        known = len(self._table.sets)
+        take = partial(self._taken, kind, kinds_of)
+        for taken, sets in on_each(take, shares, processes=processes):
+            self._keep(kind, taken, self._table.places_of(known, sets))
+
+    def _take_nested(self, blobs: Sequence[Blob], kinds_of: Mapping[Blob, set[pbf.Kind]]) -> None:
+        """Take the relations that are members, and the members of these, out of their blocks."""
+        every = self._all["relation"]
+        asked = set(every.relations)
+        for _ in range(MAX_DEPTH):
+            members = {
+                ref
+                for osm_id, relation in every.relations.items()
+                if not _is_area(relation, every.relation_tags[osm_id])
+                for of, ref in zip(relation.kinds, relation.refs, strict=True)
+                if of == "relation"
+            }
+            wanted = np.array(sorted(members - asked), dtype=np.int64)
+            if not len(wanted):
+                return
+            asked |= members
+            self._wanted.nested = wanted
+            holding = [blob for blob in blobs if np.isin(wanted, every.relation_ids[blob]).any()]
+            self._pass("relation", holding, kinds_of)
 
     def _taken(
         self, kind: pbf.Kind, kinds_of: Mapping[Blob, set[pbf.Kind]], blobs: Sequence[Blob]
@@ -158,29 +186,39 @@ class _Search:
             if not block.kinds <= kinds_of[blob]:
                 raise _NotSorted
             self._wanted.take(kind, block, taken, self._table)
+            if kind == "relation" and not len(self._wanted.nested):
+                taken.relation_ids[blob] = np.concatenate(
+                    [np.empty(0, np.int64), *(some.id for some in block.relations)]
+                )
         return taken, self._table.sets[known:]
 
     def _keep(self, kind: pbf.Kind, taken: Taken, places: IntArray) -> None:
         every = self._all[kind]
         every.objects += (part._replace(tags=places[part.tags]) for part in taken.objects)
         every.lines += taken.lines
+        every.member_tags += ((ids, places[tags]) for ids, tags in taken.member_tags)
         every.relations |= taken.relations
-        every.boundary_tags |= taken.boundary_tags
+        every.relation_tags |= taken.relation_tags
+        every.relation_ids |= taken.relation_ids
 
     def _want(self, kind: pbf.Kind) -> None:
         """Work out which parts are wanted of the kind that comes now."""
-        members = [
-            ref
-            for relation in self._all["relation"].relations.values()
-            for of, ref in zip(relation.kinds, relation.refs, strict=True)
-            if of == kind
-        ]
+        every = self._all["relation"]
+        members, shaping = [], []
+        for osm_id, relation in every.relations.items():
+            refs = [
+                ref for of, ref in zip(relation.kinds, relation.refs, strict=True) if of == kind
+            ]
+            members += refs
+            if not _is_area(relation, every.relation_tags[osm_id]):
+                shaping += refs
         if kind == "way":
             self._wanted.member_ways = pbf.distinct(np.array(members, dtype=np.int64))
+            self._wanted.shape_ways = pbf.distinct(np.array(shaping, dtype=np.int64))
         elif kind == "node":
-            refs = [line.refs for line in self._all["way"].lines]
+            of_ways = [line.refs for line in self._all["way"].lines]
             self._wanted.want_nodes(
-                pbf.distinct(np.concatenate([np.array(members, dtype=np.int64), *refs]))
+                pbf.distinct(np.concatenate([np.array(members, dtype=np.int64), *of_ways]))
             )
 
     def result(self) -> Found:
@@ -193,9 +231,11 @@ class _Search:
         way_offsets = np.concatenate([[0], np.cumsum(np.diff(offsets)[reaching])])
         relations = _joined(self._all["relation"].objects)
         members = self._members(relations.id.tolist(), lines)
-        near = self._may_reach(members)
+        nested = self._nested(lines)
+        near = self._may_reach(members, nested)
         nodes = _joined(self._all["node"].objects)
-        boundary_tags = self._all["relation"].boundary_tags
+        every = self._all["relation"]
+        bounding = [each for each in self._wanted.boundaries.tolist() if each in every.relations]
         return Found(
             elements=Elements(
                 **self._columns("node", nodes),
@@ -208,12 +248,11 @@ class _Search:
                 relation_members=[
                     parts for parts, keep in zip(members, near.tolist(), strict=True) if keep
                 ],
+                nested=nested,
             ),
             boundaries={
-                osm_id: (parts, boundary_tags[osm_id])
-                for osm_id, parts in zip(
-                    boundary_tags, self._members(list(boundary_tags), lines), strict=True
-                )
+                osm_id: (parts, every.relation_tags[osm_id])
+                for osm_id, parts in zip(bounding, self._members(bounding, lines), strict=True)
             },
         )
 
@@ -233,8 +272,37 @@ class _Search:
             [each for relation in relations for each in getattr(relation, column)]
             for column in ("kinds", "refs", "roles")
         )
-        every = map(Member, kinds, refs, roles, lines.of_members(kinds, refs))
+        own = self._tags_of_ways
+        tags = [
+            own.get(ref) if kind == "way" else None for kind, ref in zip(kinds, refs, strict=True)
+        ]
+        every = map(Member, kinds, refs, roles, lines.of_members(kinds, refs), tags)
         return [list(islice(every, len(relation.refs))) for relation in relations]
+
+    @cached_property
+    def _tags_of_ways(self) -> dict[int, dict[str, str]]:
+        """The tags of the closed ways whose own tags tell their shape, by id."""
+        return {
+            osm_id: self._table.sets[place]
+            for ids, places in self._all["way"].member_tags
+            for osm_id, place in zip(ids.tolist(), places.tolist(), strict=True)
+        }
+
+    def _nested(self, lines: Network) -> dict[int, Nested]:
+        """Give the relations that are members of others."""
+        every = self._all["relation"]
+        nested = sorted(
+            {
+                ref
+                for relation in every.relations.values()
+                for kind, ref in zip(relation.kinds, relation.refs, strict=True)
+                if kind == "relation" and ref in every.relations
+            }
+        )
+        return {
+            osm_id: Nested(every.relation_tags[osm_id].get("type"), members)
+            for osm_id, members in zip(nested, self._members(nested, lines), strict=True)
+        }
 
     def _reaching(self, xy: FloatArray, offsets: IntArray) -> BoolArray:
         """Tell which lines may reach an area: by the bounds of what is known of them."""
@@ -255,13 +323,41 @@ class _Search:
             reaching[filled] |= reach(low, high, area.bbox, units=1)
         return reaching
 
-    def _may_reach(self, relations: Sequence[Sequence[Member]]) -> BoolArray:
-        known = [
+    def _may_reach(
+        self, relations: Sequence[Sequence[Member]], nested: Mapping[int, Nested]
+    ) -> BoolArray:
+        """Tell which relations may reach an area, themselves or by a relation among the members."""
+        known, near = self._near(relations)
+        if nested:
+            parts = [each.members for each in nested.values()]
+            for flags, of_parts in zip((known, near), self._near(parts), strict=True):
+                having = {osm_id for osm_id, has in zip(nested, of_parts, strict=True) if has}
+                for _ in range(MAX_DEPTH - 1):
+                    having |= {
+                        osm_id for osm_id, each in nested.items() if _refers(each.members, having)
+                    }
+                flags |= [_refers(members, having) for members in relations]
+        return near | ~known
+
+    def _near(self, relations: Sequence[Sequence[Member]]) -> tuple[BoolArray, BoolArray]:
+        """Tell of which relations a member's place is known, and which of these reach an area."""
+        places = [
             [member.xy for member in members if member.xy is not None] for members in relations
         ]
-        sizes = [sum(map(len, lines)) for lines in known]
-        xy = np.concatenate([np.empty((0, 2)), *chain.from_iterable(known)])
-        return self._reaching(xy, np.cumsum([0, *sizes]))
+        sizes = [sum(map(len, lines)) for lines in places]
+        xy = np.concatenate([np.empty((0, 2)), *chain.from_iterable(places)])
+        known = np.array(sizes, dtype=np.int64) > 0
+        return known, known & self._reaching(xy, np.cumsum([0, *sizes]))
+
+
+def _refers(members: Sequence[Member], relations: Container[int]) -> bool:
+    """Tell whether one of some relations is among members."""
+    return any(member.type == "relation" and member.ref in relations for member in members)
+
+
+def _is_area(relation: Relation, tags: Mapping[str, str]) -> bool:
+    """Tell whether a relation is the area that its ways enclose."""
+    return tags.get("type") in AREAL_TYPES and "way" in relation.kinds
 
 
 def _degrees(xy: npt.NDArray[np.int32]) -> FloatArray:

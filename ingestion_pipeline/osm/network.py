@@ -25,6 +25,13 @@ class Lines(NamedTuple):
     offsets: IntArray
     refs: IntArray
 
+    def closed(self) -> BoolArray:
+        """Tell which ways end at the node at which they begin."""
+        starts, ends = self.offsets[:-1], self.offsets[1:]
+        closed: BoolArray = ends - starts > 1
+        closed[closed] = self.refs[starts[closed]] == self.refs[ends[closed] - 1]
+        return closed
+
 
 class Network:
     """The lines of ways and the positions of nodes that are wanted.

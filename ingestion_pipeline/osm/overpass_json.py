@@ -26,11 +26,11 @@ import msgspec
 import numpy as np
 
 from ingestion_pipeline.errors import quoted
-from ingestion_pipeline.osm.assemble import Elements, Member
+from ingestion_pipeline.osm.assemble import Elements, Member, Nested
 from ingestion_pipeline.osm.tag_sets import TagSets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ingestion_pipeline.osm.assemble import FloatArray, IntArray, TimeArray
 
@@ -115,6 +115,9 @@ class Body(msgspec.Struct):
     osm3s: Header
     elements: list[Node | Way | Relation | Count | Asked]
     remark: str | None = None
+
+
+_NO_TAGS: Mapping[int, Mapping[str, str]] = {}
 
 
 class NotWholeError(Exception):
@@ -267,12 +270,17 @@ def to_elements(merged: Iterable[Section]) -> Elements:
 
     Sections may overlap, since an object on the border of two quarters of a bbox comes with both;
     as all are of one snapshot, any of its copies will do.
+
+    Of the members of relations an answer has the places of nodes and ways, and no tags. So a
+    member's tags are known where it is itself selected, and a relation's members likewise.
     """
     parts = list(merged)
     nodes, node_tags = _unique((part.nodes, part.node_tags) for part in parts)
     ways, way_tags = _unique((part.ways, part.way_tags) for part in parts)
     relations, relation_tags = _unique((part.relations, part.relation_tags) for part in parts)
     way_xy, way_offsets = _lines([way.geometry for way in ways])
+    tags_of_ways = dict(zip((way.id for way in ways), way_tags, strict=True))
+    members = members_of(relations, tags_of_ways)
     return Elements(
         node_id=_integers(node.id for node in nodes),
         node_version=_integers(node.version for node in nodes),
@@ -292,18 +300,28 @@ def to_elements(merged: Iterable[Section]) -> Elements:
         relation_version=_integers(relation.version for relation in relations),
         relation_timestamp=_timestamps(relations),
         relation_tags=relation_tags,
-        relation_members=members_of(relations),
+        relation_members=members,
+        nested={
+            relation.id: Nested(tags.get("type"), parts)
+            for relation, tags, parts in zip(relations, relation_tags, members, strict=True)
+        },
     )
 
 
-def members_of(relations: Sequence[Relation]) -> list[list[Member]]:
-    """Give the members of each relation, in its order, with their coordinates."""
+def members_of(
+    relations: Sequence[Relation], tags_of_ways: Mapping[int, Mapping[str, str]] = _NO_TAGS
+) -> list[list[Member]]:
+    """Give the members of each relation, in its order, with their coordinates and known tags."""
     xy, offsets = _lines([part.geometry for each in relations for part in each.members])
     lines = iter(zip(offsets.tolist(), offsets[1:].tolist(), strict=False))
     return [
         [
             Member(
-                member.type, member.ref, member.role, _member_xy(member, xy[slice(*next(lines))])
+                member.type,
+                member.ref,
+                member.role,
+                _member_xy(member, xy[slice(*next(lines))]),
+                tags_of_ways.get(member.ref) if member.type == "way" else None,
             )
             for member in relation.members
         ]

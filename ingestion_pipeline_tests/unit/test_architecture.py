@@ -27,6 +27,7 @@ ROOMS = ("osm", "helpers", "lake", "staging", "quality")
 COMMON = {
     "arrow",
     "clock",
+    "complexity",
     "cores",
     "errors",
     "hashing",

@@ -464,7 +464,7 @@ def test_exported_geojson_is_rfc_7946(sample: Path, tmp_path: Path) -> None:
             if part.geom_type == "Polygon":
                 assert shapely.is_ccw(part.exterior)
                 assert not any(shapely.is_ccw(ring) for ring in part.interiors)
-    assert {"Point", "LineString", "Polygon", "MultiPolygon"} <= kinds
+    assert {"Point", "LineString", "Polygon", "MultiPolygon", "GeometryCollection"} <= kinds
 
 
 def test_exported_csv_has_whole_geometries_and_json_as_text(sample: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import shapely
 
+from ingestion_pipeline.complexity import MAX_ID, MAX_TEXT
 from ingestion_pipeline.hashing import with_content_hash
 from ingestion_pipeline.helpers.errors import (
     FeedEncodingWrong,
@@ -237,6 +238,17 @@ def test_an_area_that_crosses_itself_is_repaired(read: Read) -> None:
     assert place["geom_quality"] == "repaired"
 
 
+@pytest.mark.parametrize("kind", ["Polygon", "MultiPolygon"])
+def test_an_area_that_crosses_itself_too_often_is_its_lines(read: Read, kind: str) -> None:
+    angle = 2 * np.pi * (np.arange(2000) * 900 % 1999) / 1999
+    ring = np.column_stack([24.95 + 0.01 * np.cos(angle), 60.165 + 0.01 * np.sin(angle)])
+    rings: list[Any] = [ring.tolist()]
+    shape = {"type": kind, "coordinates": rings if kind == "Polygon" else [rings]}
+    place = row(read(with_geometry(shape)), "1#toilets")
+    assert (place["point_source"], place["geom_quality"]) == ("line", "too_complex")
+    assert shapely.get_num_coordinates(shapely.from_wkb(place["geometry"])) == 2000
+
+
 def test_heights_are_left_out(read: Read) -> None:
     point = {"type": "Point", "coordinates": [24.95, 60.16, 12.5]}
     place = row(read(with_geometry(point)), "1#toilets")
@@ -321,6 +333,17 @@ def test_one_id_may_name_two_kinds(read: Read) -> None:
 )
 def test_a_record_without_a_geometry_is_rejected(read: Read, geometry: Any) -> None:
     assert rejected(read(with_geometry(geometry))) == [("record/1", "no_geometry")]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"COMMENT": "x" * MAX_TEXT}, {"OBJECTID": "9" * (MAX_ID + 1)}], ids=["text", "id"]
+)
+def test_a_record_with_too_much_text_is_rejected_without_it(
+    read: Read, changes: dict[str, str]
+) -> None:
+    (rejection,) = read(with_toilet(**changes)).rejections
+    assert (rejection.source_ref, rejection.reason) == ("record/1", "too_much_text")
+    assert rejection.raw == {}
 
 
 @pytest.mark.parametrize("xy", [[190.0, 60.16], [24.95, -91], [2.55e6, 6.67e6]])

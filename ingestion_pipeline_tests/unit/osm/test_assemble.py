@@ -11,10 +11,13 @@ import pytest
 import shapely
 from pyproj import Geod
 
+from ingestion_pipeline.complexity import MAX_TEXT
 from ingestion_pipeline.osm.area_tags import is_area
 from ingestion_pipeline.osm.assemble import (
+    MAX_DEPTH,
     Elements,
     Member,
+    Nested,
     areas_m2,
     assemble,
     canonical,
@@ -51,6 +54,7 @@ def elements(
     ways: Sequence[tuple[dict[str, str], Line]] = (),
     closed: Sequence[bool] | None = None,
     relations: Sequence[tuple[dict[str, str], list[Member]]] = (),
+    nested: dict[int, Nested] | None = None,
 ) -> Elements:
     lines = [line for _, line in ways]
     moment = np.datetime64("2026-11-20T12:00:00", "s")
@@ -75,6 +79,7 @@ def elements(
         relation_timestamp=np.full(len(relations), moment),
         relation_tags=TagSets.of(tags for tags, _ in relations),
         relation_members=[members for _, members in relations],
+        nested=nested or {},
     )
 
 
@@ -432,14 +437,183 @@ def test_the_boundary_of_a_city_must_be_whole() -> None:
 # --- relations that are no areas -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["site", "route", "public_transport", "building", ""])
-def test_other_relations_are_the_lines_of_their_ways(kind: str) -> None:
-    members = [way(1, square(0, 0, 2), ""), way(2, [(5, 5), (6, 6)], ""), node(3, (9, 9))]
-    geometry, quality = one(relations=[({"type": kind}, members)])
-    assert quality == "exact"
-    assert geometry.equals(
-        shapely.MultiLineString([square(0, 0, 2), [(5, 5), (6, 6)]]),
+SITE = {"type": "site", "tourism": "attraction"}
+STOP_AREA = {"type": "public_transport", "public_transport": "stop_area"}
+SQUARE = "POLYGON ((0 0, 0 2, 2 2, 2 0, 0 0))"
+WITH_HOLE = "POLYGON ((4 4, 4 8, 8 8, 8 4, 4 4), (5 5, 6 5, 6 6, 5 6, 5 5))"
+
+
+def collected(
+    members: Sequence[Member], nested: dict[int, Nested] | None = None, kind: str = "site"
+) -> tuple[str, str]:
+    geometry, quality = one(relations=[({"type": kind}, list(members))], nested=nested or {})
+    return geometry.wkt, quality
+
+
+def relation(ref: int, role: str = "") -> Member:
+    return Member("relation", ref, role, None)
+
+
+@pytest.mark.parametrize("kind", ["site", "public_transport", "building", "street", ""])
+def test_other_relations_are_all_of_their_members(kind: str) -> None:
+    members = [node(3, (9, 9)), way(1, square(0, 0, 2), ""), way(2, [(6, 6), (5, 5)], "")]
+    assert collected(members, kind=kind) == (
+        f"GEOMETRYCOLLECTION ({SQUARE}, LINESTRING (6 6, 5 5), POINT (9 9))",
+        "exact",
     )
+
+
+def test_other_relations_of_one_dimension_are_no_collection() -> None:
+    apart = [way(1, square(0, 0, 2)), way(2, square(5, 5, 1))]
+    assert collected(apart) == (
+        "MULTIPOLYGON (((5 5, 5 6, 6 6, 6 5, 5 5)), ((0 0, 0 2, 2 2, 2 0, 0 0)))",
+        "exact",
+    )
+    lines = [way(1, [(0, 0), (1, 1)]), way(2, [(6, 6), (5, 5)])]
+    assert collected(lines) == ("MULTILINESTRING ((0 0, 1 1), (6 6, 5 5))", "exact")
+
+
+def test_areas_among_the_members_that_overlap_are_one() -> None:
+    outline_and_part = [way(1, square(0, 0, 4), "outline"), way(2, square(1, 1, 2), "part")]
+    assert collected(outline_and_part, kind="building") == (
+        "POLYGON ((0 0, 0 4, 4 4, 4 0, 0 0))",
+        "exact",
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "tags", "shape"),
+    [
+        ("site", {"building": "yes"}, "Polygon"),
+        ("site", {"barrier": "wall"}, "LineString"),
+        ("site", {"barrier": "wall", "area": "yes"}, "Polygon"),
+        ("site", None, "Polygon"),
+        ("route", {"highway": "footway"}, "LineString"),
+        ("route", {"building": "yes"}, "Polygon"),
+        ("route", None, "LineString"),
+    ],
+)
+def test_a_closed_way_among_the_members_is_what_its_own_tags_say(
+    kind: str, tags: dict[str, str] | None, shape: str
+) -> None:
+    member = Member("way", 1, "", np.array(square(0, 0, 2)), tags)
+    geometry, quality = one(relations=[({"type": kind}, [member])])
+    assert (geometry.geom_type, quality) == (shape, "exact")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (node(2, (5, 5)), node(2, (5, 5.0000001))),
+        (way(3, [(7, 7), (8, 8)]), way(3, [(7, 7), (8, 8.0000001)])),
+    ],
+    ids=["a stop", "a track"],
+)
+def test_whichever_member_moves_the_geometry_differs(before: Member, after: Member) -> None:
+    platform = way(1, square(0, 0, 2))
+    shapes = [one(relations=[(STOP_AREA, [platform, each])])[0] for each in (before, after)]
+    assert shapes[0].wkb != shapes[1].wkb
+
+
+def test_other_relations_have_the_members_of_the_relations_in_them() -> None:
+    nested = {
+        10: Nested("public_transport", [node(1, (1, 1)), relation(11)]),
+        11: Nested("multipolygon", [way(2, square(4, 4, 4)), way(3, square(5, 5, 1), "inner")]),
+    }
+    assert collected([relation(10), relation(11)], nested) == (
+        f"GEOMETRYCOLLECTION ({WITH_HOLE}, POINT (1 1))",
+        "exact",
+    )
+
+
+def test_a_multipolygon_of_relations_is_made_of_these() -> None:
+    nested = {10: Nested("multipolygon", [way(2, square(4, 4, 4))])}
+    geometry, quality = one(relations=[(MULTIPOLYGON, [relation(10)])], nested=nested)
+    assert (geometry.wkt, quality) == ("POLYGON ((4 4, 4 8, 8 8, 8 4, 4 4))", "exact")
+
+
+def test_relations_that_are_members_of_each_other_have_every_member_once() -> None:
+    nested = {
+        1: Nested("site", [relation(10)]),
+        10: Nested("site", [relation(11), node(1, (1, 1))]),
+        11: Nested("site", [relation(10), relation(1), node(1, (1, 1)), node(2, (2, 2))]),
+    }
+    wkt, quality = collected([relation(10)], nested)
+    assert (wkt, quality) == ("MULTIPOINT ((1 1), (2 2))", "exact")
+
+
+def test_a_relation_that_is_its_only_member_is_rejected() -> None:
+    given = {"relations": [(SITE, [relation(1)])], "nested": {1: Nested("site", [relation(1)])}}
+    assert rejected(**given) == "no_geometry"
+
+
+def test_relations_too_deep_in_each_other_are_left_out() -> None:
+    nested = {
+        depth: Nested("site", [node(depth, (depth, 0)), relation(depth + 1)])
+        for depth in range(10, 20)
+    }
+    deepest = 10 + MAX_DEPTH - 1
+    points = ", ".join(f"({x} 0)" for x in range(10, deepest + 1))
+    assert collected([relation(10)], nested) == (f"MULTIPOINT ({points})", "partial")
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        relation(99),
+        way(2, None),
+        node(3, None),
+        way(4, [(0, 0), MISSING, (1, 1)]),
+        way(5, [(3, 3), (3, 3)]),
+        way(6, [(3, 3), MISSING]),
+    ],
+    ids=lambda member: f"{member.type}/{member.ref}",
+)
+def test_other_relations_without_all_of_a_member_are_partial(missing: Member) -> None:
+    _, quality = one(relations=[(SITE, [node(1, (1, 1)), missing])])
+    assert quality == "partial"
+
+
+def test_other_relations_are_no_better_than_the_relations_in_them() -> None:
+    bow_tie = [(0, 0), (2, 2), (2, 0), (0, 2), (0, 0)]
+    for part, quality in (
+        (Nested("multipolygon", [way(2, bow_tie)]), "repaired"),
+        (Nested("multipolygon", [way(2, square(0, 0, 1)), way(3, None)]), "partial"),
+        (Nested("multipolygon", [way(2, [(0, 0), (1, 1)])]), "partial"),
+        (Nested("site", [way(2, bow_tie)]), "repaired"),
+        (Nested("site", [node(2, (95, 95))]), "partial"),
+    ):
+        _, found = one(relations=[(SITE, [node(1, (1, 1)), relation(10)])], nested={10: part})
+        assert found == quality, part
+
+
+def test_the_point_of_a_mixed_relation_lies_on_its_largest_area() -> None:
+    members = [
+        node(1, (50, 50)),
+        way(2, [(-80, 0), (80, 0)]),
+        way(3, square(0, 0, 1)),
+        way(4, square(5, 5, 3)),
+    ]
+    geometry, _ = one(relations=[(SITE, members)])
+    lon, lat, source = representative_points(np.array([geometry], dtype=object))
+    assert shapely.box(5, 5, 8, 8).contains(shapely.Point(lon[0], lat[0]))
+    assert source.tolist() == ["surface"]
+    assert areas_m2(np.array([geometry], dtype=object)) == pytest.approx(
+        areas_m2(geometries("MULTIPOLYGON (((0 0,1 0,1 1,0 1,0 0)), ((5 5,8 5,8 8,5 8,5 5)))"))
+    )
+
+
+def test_a_mixed_relation_across_the_antimeridian_is_split_there() -> None:
+    members = [way(1, ACROSS), way(2, [(179.9, 2), (-179.9, 2)]), node(3, (-179.5, 3))]
+    geometry, quality = one(relations=[(SITE, members)])
+    assert quality == "exact"
+    assert sorted(part.wkt for part in geometry.geoms) == [
+        "LINESTRING (-180 2, -179.9 2)",
+        "LINESTRING (179.9 2, 180 2)",
+        "POINT (-179.5 3)",
+        "POLYGON ((-180 0, -180 1, -179.9 1, -179.9 0, -180 0))",
+        "POLYGON ((179.9 0, 179.9 1, 180 1, 180 0, 179.9 0))",
+    ]
 
 
 def test_other_relations_without_ways_are_the_points_of_their_nodes() -> None:
@@ -453,6 +627,95 @@ def test_other_relations_with_unknown_members_are_partial() -> None:
     members = [way(1, [(5, 5), (6, 6)], ""), Member("relation", 2, "", None)]
     geometry, quality = one(relations=[({"type": "site"}, members)])
     assert (geometry.wkt, quality) == ("LINESTRING (5 5, 6 6)", "partial")
+
+
+# --- limits --------------------------------------------------------------------------------------
+
+
+def star(corners: int, step: int) -> list[tuple[float, float]]:
+    """A way that crosses itself `corners * (step - 1)` times."""
+    angle = 2 * np.pi * (np.arange(corners + 1) * step % corners) / corners
+    return list(zip(np.cos(angle).tolist(), np.sin(angle).tolist(), strict=True))
+
+
+WILD = star(1999, 900)
+
+
+def test_a_way_that_crosses_itself_too_often_is_its_line() -> None:
+    geometry, quality = one(ways=[(CAFE, WILD)])
+    assert quality == "too_complex"
+    assert geometry.equals_exact(shapely.LineString(WILD))
+    geometry, quality = one(ways=[(CAFE, star(1999, 6))])
+    assert (shapely.get_dimensions(geometry), quality) == (2, "repaired")
+
+
+def test_the_limit_weighs_more_than_a_missing_node() -> None:
+    geometry, quality = one(ways=[(CAFE, [WILD[0], MISSING, *WILD[1:]])])
+    assert (geometry.geom_type, quality) == ("LineString", "too_complex")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [WILD],
+        [[(0.0, 0.0), (x, 9.0), (x + 0.0001, 9.0), (0.0, 0.0)] for x in np.arange(0, 1, 0.0002)],
+        [square(i * 1e-5, i * 1e-5, 1 - i * 2e-5) for i in range(5_000)],
+    ],
+    ids=["one ring", "touching rings", "rings in rings"],
+)
+def test_a_multipolygon_that_exceeds_the_limits_is_its_lines(lines: list[Line]) -> None:
+    members = [way(ref, line) for ref, line in enumerate(lines)]
+    geometry, quality = one(relations=[(MULTIPOLYGON, members)])
+    assert quality == "too_complex"
+    assert shapely.get_dimensions(geometry) == 1
+    assert shapely.get_num_geometries(geometry) == len(lines)
+
+
+def test_a_city_is_not_bounded_by_what_exceeds_the_limits() -> None:
+    assert relation_area([way(1, WILD)]) is None
+
+
+def test_a_relation_of_too_many_segments_is_single_points() -> None:
+    lines = [
+        np.column_stack([np.linspace(x, x + 1e-3, 2000), np.full(2000, y)]).tolist()
+        for x in np.arange(0, 1, 0.02)
+        for y in range(6)
+    ]
+    members = [way(ref, line) for ref, line in enumerate(lines)]
+    for tags in (MULTIPOLYGON, SITE):
+        geometry, quality = one(relations=[(tags, members)])
+        assert quality == "too_complex"
+        assert geometry.geom_type == "MultiPoint"
+        assert shapely.get_num_geometries(geometry) == len(lines)
+
+
+def test_members_whose_areas_exceed_the_limits_are_lines() -> None:
+    geometry, quality = one(relations=[(SITE, [way(1, WILD), way(2, square(5, 5, 1))])])
+    assert quality == "too_complex"
+    assert [part.geom_type for part in geometry.geoms] == ["Polygon", "LineString"]
+    combs = [
+        [(0.0, 0.0), *((x + dx, 9.0 * (i % 2)) for i, x in enumerate(np.arange(0, 9, 0.05)))]
+        for dx in np.arange(0, 0.05, 0.002)
+    ]
+    teeth = [
+        way(ref, [*line, (9.5, 20.0), (0.0, 20.0), (0.0, 0.0)]) for ref, line in enumerate(combs)
+    ]
+    geometry, quality = one(relations=[(SITE, teeth)])
+    assert quality == "too_complex"
+    assert shapely.get_dimensions(geometry) == 1
+
+
+@pytest.mark.parametrize("kind", ["way", "relation"])
+def test_an_object_with_too_much_text_is_rejected_without_it(kind: str) -> None:
+    tags = MULTIPOLYGON | {"note": "x" * MAX_TEXT}
+    given: dict[str, dict[str, Any]] = {
+        "way": {"ways": [(tags, square(0, 0, 1))]},
+        "relation": {"relations": [(tags, [way(1, square(0, 0, 1))])]},
+    }
+    features, (rejection,) = assemble(elements(**given[kind]))
+    assert len(features) == 0
+    assert (rejection.source_ref, rejection.reason) == (f"{kind}/1", "too_much_text")
+    assert len(json.dumps(rejection.raw)) < 100
 
 
 # --- order and columns ---------------------------------------------------------------------------

@@ -86,7 +86,8 @@ def test_the_parts_of_every_kind_are_found(tmp_path: Path) -> None:
             "way/5": "LINESTRING (10.5 50.25, 11.5 51.5)",
             "relation/1": "POLYGON ((10 50, 10 52, 12 52, 12 50, 10 50), "
             "(10.5 50.5, 11 50.5, 11 51, 10.5 50.5))",
-            "relation/2": "MULTIPOINT (10.5 50.25, 10.5 50.5)",
+            "relation/2": "GEOMETRYCOLLECTION (POLYGON ((10 50, 10 52, 12 52, 12 50, 10 50), "
+            "(10.5 50.5, 11 50.5, 11 51, 10.5 50.5)), POINT (10.5 50.25), POINT (10.5 50.5))",
         }.items()
     }
     cafe, _, bench, *_ = rows(reading)
@@ -288,3 +289,79 @@ def test_quarters_of_the_sample_are_read_together_as_one_by_one(
 
     assert together == [rows(read(helsinki_pbf, area=area, selection=selection)) for area in areas]
     assert all(len(found) > 100 for found in together)
+
+
+GROUPS = """\
+n1 v1 x1 y1
+n2 v1 x2 y1
+n3 v1 x2 y2
+n4 v1 x1 y2
+n5 v1 x5 y5
+w1 v1 Tbuilding=yes Nn1,n2,n3,n4,n1
+w2 v1 Tbarrier=wall Nn1,n2,n3,n4,n1
+w3 v1 Tbarrier=fence,amenity=school Nn1,n2,n3,n4,n1
+r10 v1 Ttype=site,tourism=attraction Mw1@
+r11 v1 Ttype=site,tourism=attraction Mw2@
+r12 v1 Ttype=site,tourism=attraction Mw3@
+r20 v1 Ttype=site,tourism=attraction Mr30@
+r21 v1 Ttype=site,tourism=attraction Mr99@
+r22 v1 Ttype=site,tourism=attraction Mn5@,r30@
+r30 v1 Ttype=public_transport Mr5@
+r5 v1 Ttype=multipolygon Mw1@outer
+"""
+"""`relation/20` has an area in a relation in a relation, none of which is selected."""
+
+AREA = "POLYGON ((1 1, 1 2, 2 2, 2 1, 1 1))"
+
+
+def groups(path: Path, order: int) -> Path:
+    """Write the objects by kind and id, ids ascending (1) or descending (-1)."""
+    lines = sorted(
+        GROUPS.splitlines(),
+        key=lambda line: ("nwr".index(line[0]), order * int(line.split()[0][1:])),
+    )
+    text = "\n".join([*lines, ""]).encode()
+    with osmium.SimpleWriter(osmium.io.File(str(path), "pbf")) as writer:
+        for item in osmium.FileProcessor(osmium.io.FileBuffer(text, "opl")):
+            writer.add(item)
+    return path
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_members_of_relations_in_relations_are_found(order: int, tmp_path: Path) -> None:
+    reading = read(groups(tmp_path / "x.osm.pbf", order), area=Area(WORLD.bbox, None))
+
+    found = reading.features
+    shapes = {
+        ref: (shape.wkt, quality)
+        for ref, shape, quality in zip(
+            found.source_refs(), found.geometry, found.geom_quality, strict=True
+        )
+    }
+    assert shapes == {
+        "way/3": (AREA, "exact"),
+        "relation/10": (AREA, "exact"),
+        "relation/11": ("LINESTRING (1 1, 2 1, 2 2, 1 2, 1 1)", "exact"),
+        "relation/12": (AREA, "exact"),
+        "relation/20": (AREA, "exact"),
+        "relation/22": (f"GEOMETRYCOLLECTION ({AREA}, POINT (5 5))", "exact"),
+    }
+    assert [(item.source_ref, item.reason) for item in reading.rejections] == [
+        ("relation/21", "no_geometry")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("bbox", "refs"),
+    [
+        (Bbox(4.9, 4.9, 5.1, 5.1), ["relation/22"]),
+        (Bbox(0.9, 0.9, 1.1, 1.1), ["way/3", *(f"relation/{i}" for i in (10, 11, 12, 20, 22))]),
+        (Bbox(8, 8, 9, 9), []),
+    ],
+    ids=["the node", "the area", "elsewhere"],
+)
+def test_a_relation_is_found_where_any_of_its_members_is(
+    bbox: Bbox, refs: list[str], tmp_path: Path
+) -> None:
+    reading = read(groups(tmp_path / "x.osm.pbf", 1), area=Area(bbox, None))
+    assert reading.features.source_refs() == refs

@@ -1232,6 +1232,55 @@ def test_a_way_with_gaps_is_partial(bench: Bench) -> None:
     assert reading.features.geom_quality.tolist() == ["partial"]
 
 
+def relation(osm_id: int, *members: dict[str, Any], **tags: str) -> dict[str, Any]:
+    of = {"members": [{"role": "", **member} for member in members]}
+    return {"type": "relation", "id": osm_id, "version": 2, **META, **of, "tags": tags}
+
+
+def test_a_relation_has_the_members_of_the_relations_that_the_answer_holds(bench: Bench) -> None:
+    site = {"type": "site", "tourism": "attraction"}
+    stop = {"type": "node", "ref": 1, "lon": 7.41, "lat": 43.73}
+    features = bench.reading(
+        whole(
+            relation(7, stop, type="public_transport", public_transport="stop_area"),
+            relation(8, {"type": "relation", "ref": 7}, **site),
+            relation(9, {"type": "relation", "ref": 7}, {"type": "relation", "ref": 99}, **site),
+        )
+    ).features
+    assert [shape.wkt for shape in features.geometry] == ["POINT (7.41 43.73)"] * 3
+    assert features.geom_quality.tolist() == ["exact", "exact", "partial"]
+
+
+def test_a_relation_of_relations_that_the_answer_lacks_is_rejected(bench: Bench) -> None:
+    member = {"type": "relation", "ref": 99}
+    reading = bench.reading(whole(relation(8, member, type="site", tourism="attraction")))
+    (rejection,) = reading.rejections
+    assert (rejection.source_ref, rejection.reason) == ("relation/8", "no_geometry")
+
+
+def test_a_closed_member_is_an_area_unless_its_tags_are_known_and_linear(bench: Bench) -> None:
+    park, track = square(1), square(2) | {"tags": {"leisure": "track"}}
+    features = bench.reading(
+        whole(
+            track,
+            *(
+                relation(
+                    osm_id,
+                    {"type": "way", "ref": osm_id, "geometry": park["geometry"]},
+                    type="site",
+                    tourism="attraction",
+                )
+                for osm_id in (2, 3)
+            ),
+        )
+    ).features
+    kinds = {
+        ref: shape.geom_type
+        for ref, shape in zip(features.source_refs(), features.geometry, strict=True)
+    }
+    assert kinds == {"way/2": "LineString", "relation/2": "LineString", "relation/3": "Polygon"}
+
+
 def test_an_empty_area_is_an_honest_nothing(bench: Bench) -> None:
     reading = bench.reading(Reply(body=overpass_json([])))
     assert len(reading.features) == 0
