@@ -34,6 +34,10 @@ RUN_ID_TAG = "ingestion/run_id"
 TRIGGER_TAG = "ingestion/trigger"
 """Names what started a Dagster run, where Dagster's own tags do not tell."""
 
+ERROR_CODE_TAG = "ingestion/error_code"
+"""Says in Dagster's list of runs why a run failed, or `none` where an earlier one failed whose tags
+were copied."""
+
 _TRIGGER_BY_TAG: dict[str, runs.Trigger] = {
     "dagster/backfill": "backfill",
     "dagster/schedule_name": "schedule",
@@ -107,6 +111,8 @@ def _claimed(
     again; an interruption ends it as CANCELED.
     """
     claim: runs.Claim | None = None
+    if ERROR_CODE_TAG in context.run.tags:
+        _tag_error(context, "none")
     try:
         partition = city_day(context)
         city = workshop.cities.get(partition.city)
@@ -122,9 +128,11 @@ def _claimed(
         if retry is not None:
             log.warning("%s. This step is tried again in %.0f s", error, retry.seconds_to_wait)
             raise retry from error
+        _tag_error(context, error.code)
         _end(workshop, claim, error.code, str(error))
         forget_planned_checks(context.instance, context.run.run_id)
-        raise failure_of(error) from error
+        # What is foreseen says all in a sentence; the place in the code adds nothing.
+        raise failure_of(error) from None
     except dg.RetryRequested:
         raise  # the work asks for it by itself, and the claim stands
     except (DagsterExecutionInterruptedError, KeyboardInterrupt):
@@ -138,6 +146,7 @@ def _claimed(
         raise
     except Exception as error:
         # Not understood, so a fault of ours; the ledger still has to say that the run is over.
+        _tag_error(context, "unexpected_error")
         _end(
             workshop,
             claim,
@@ -148,6 +157,10 @@ def _claimed(
         raise
     if why := _why_nothing_is_staged(context, chain):
         _end(workshop, claim, "not_staged", why, canceled=True)
+
+
+def _tag_error(context: dg.AssetExecutionContext, code: str) -> None:
+    context.instance.add_run_tags(context.run.run_id, {ERROR_CODE_TAG: code})
 
 
 def _end(

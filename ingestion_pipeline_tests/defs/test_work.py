@@ -22,7 +22,7 @@ from pydantic import SecretStr
 
 from ingestion_pipeline.defs.failures import Retrying
 from ingestion_pipeline.defs.liveness import WORKER_TAG, worker
-from ingestion_pipeline.defs.work import trigger_of
+from ingestion_pipeline.defs.work import ERROR_CODE_TAG, trigger_of
 from ingestion_pipeline.identity import JobKey
 from ingestion_pipeline.quality.catalogue import CHECKS
 from ingestion_pipeline.staging import runs
@@ -142,6 +142,13 @@ def test_when_no_retry_helps_the_run_fails_with_the_last_reason(
     assert run.finished_at is not None
 
 
+def error_tag(here: Installation, result: dg.ExecuteInProcessResult) -> str | None:
+    """Tell what Dagster's list of runs says of a run's error."""
+    run = here.instance.get_run_by_id(result.run_id)
+    assert run is not None
+    return run.tags.get(ERROR_CODE_TAG)
+
+
 def test_a_lasting_error_fails_at_once(install_town: Callable[..., Installation]) -> None:
     here = install_town()  # no OVERPASS_URL
     result = here.run(KEY)
@@ -152,6 +159,10 @@ def test_a_lasting_error_fails_at_once(install_town: Callable[..., Installation]
     (event,) = [event for event in result.all_events if event.is_step_failure]
     assert event.step_failure_data.user_failure_data is not None
     assert here.ledger()[0].error_code == code
+    assert error_tag(here, result) == code
+    error = event.step_failure_data.error
+    assert error is not None
+    assert error.cause is None
     skipped = {event.step_key for event in result.all_events if event.is_step_skipped}
     executed = {event.step_key for event in result.all_events if event.is_step_start}
     assert executed == {"osm_snapshot"}
@@ -540,12 +551,15 @@ def test_a_person_who_executes_a_failed_run_of_the_api_again_starts_anew(
         server.enqueue(Reply(400, "no", "text/html"), GOOD)
         failed = here.run(KEY, tags=tags)
         assert failure(failed)[0] == "overpass_rejected"
-        result = here.run(KEY, tags=again(tags, failed.run_id))
+        copied = tags | {ERROR_CODE_TAG: "overpass_rejected"}
+        result = here.run(KEY, tags=again(copied, failed.run_id))
         assert result.success, why(result)
     rows = {run.dagster_run_id: run for run in here.ledger()}
     assert (rows[failed.run_id].id, rows[failed.run_id].status) == (job.id, "FAILED")
     assert (rows[result.run_id].status, rows[result.run_id].trigger) == ("SUCCEEDED", "ui")
     assert len(rows) == 2
+    assert error_tag(here, failed) == "overpass_rejected"
+    assert error_tag(here, result) == "none"
 
 
 def test_a_person_who_executes_a_run_again_that_staged_the_day_stages_it_again(
