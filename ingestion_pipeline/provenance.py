@@ -48,8 +48,9 @@ def code_of(dataset: Dataset) -> tuple[str, ...]:
 def holds_what_is_asked(manifest: Manifest, city: City) -> bool:
     """Tell whether a stored snapshot holds all that would be asked for now.
 
-    An extract holds everything; an answer of Overpass only what its query named. An answer to a
-    query that Overpass does not answer correctly holds something else.
+    An extract holds everything that it covers, which is compared with the city when it is read; an
+    answer of Overpass holds only what its query named. An answer to a query that Overpass does not
+    answer correctly holds something else.
     """
     return manifest.obtained != "overpass" or (
         manifest.selection == DATASETS[manifest.dataset].selection.digest

@@ -26,6 +26,7 @@ from ingestion_pipeline.lake.errors import SnapshotDamaged, SnapshotMissing
 from ingestion_pipeline.lake.frames import describe_frame, read_frame, write_frame
 from ingestion_pipeline.lake.scratch import scratch_folder
 from ingestion_pipeline.lake.snapshots import KnownExtract
+from ingestion_pipeline.osm.acquire import Coverage
 from ingestion_pipeline.osm.errors import ExtractNotConfigured, OsmError
 from ingestion_pipeline.osm.honesty import require_true_on
 from ingestion_pipeline.osm.server_lock import one_at_a_time
@@ -71,6 +72,7 @@ def _location(city: City, day: date, settings: Settings) -> str | None:
 
 def keep(lake: Lake, location: str, state: str, evidence: Evidence, part: Part) -> None:
     """Leave word that the extract of a location has been fetched in this state, and proved."""
+    assert evidence.coverage is not None  # an extract's evidence has it
     lake.keep_extract(
         location,
         KnownExtract(
@@ -81,6 +83,7 @@ def keep(lake: Lake, location: str, state: str, evidence: Evidence, part: Part) 
             location=evidence.location,
             licence=evidence.licence,
             attribution=evidence.attribution,
+            coverage=evidence.coverage,
         ),
     )
 
@@ -126,6 +129,7 @@ def known(
         query=None,
         licence=found.licence,
         attribution=found.attribution,
+        coverage=Coverage(*cast("Any", found.coverage)),
     )
     return evidence, (found.part,)
 

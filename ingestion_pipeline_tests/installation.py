@@ -64,6 +64,9 @@ TOWN: dict[str, Any] = {
 }
 """An invented city, as it stands in the cities file."""
 
+AROUND_TOWNS = (5.0, 40.0, 30.0, 65.0)
+"""A box that holds every invented town: what the header of an invented extract says it covers."""
+
 TABLES = (poi_ingestion_staging, staged_partition, ingestion_rejection, ingestion_run)
 
 DIFFERS_BY_RUN = frozenset(
@@ -268,6 +271,7 @@ def write_nodes(
     *,
     at: datetime = NOON,
     edited: datetime | None = None,
+    covers: tuple[float, float, float, float] | None = AROUND_TOWNS,
 ) -> Path:
     """Write a small `.osm.pbf`.
 
@@ -276,8 +280,11 @@ def write_nodes(
         nodes: `{id: (longitude, latitude, tags)}`.
         at: The replication timestamp.
         edited: When the nodes were edited; a day before, if nothing else is said.
+        covers: The box in the header (west, south, east, north), or None for none.
     """
     header = osmium.io.Header()
+    if covers is not None:
+        header.add_box(osmium.osm.Box(*covers))
     header.set("osmosis_replication_timestamp", at.strftime("%Y-%m-%dT%H:%M:%SZ"))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)

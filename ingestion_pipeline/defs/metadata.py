@@ -5,10 +5,10 @@ drawing (`defs/preview.py`).
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -172,9 +172,20 @@ def of_slice(
         "as_of_source": dg.MetadataValue.text(evidence.as_of_source),
         "digest": dg.MetadataValue.text(evidence.digest),
         "rules_version": dg.MetadataValue.text(evidence.rules_version),
+        **_of_coverage(evidence.coverage),
         **of_acceptance(evidence.accepted_reason),
         "database": dg.MetadataValue.text(database),
         "columns": _COLUMNS_DOC,
+    }
+
+
+def _of_coverage(coverage: Mapping[str, Any] | None) -> dict[str, dg.MetadataValue]:
+    """Describe how much of the city the extract covers; nothing for another source."""
+    if coverage is None:
+        return {}
+    return {
+        "covered_share": dg.MetadataValue.float(float(coverage["share"])),
+        "covered_by": dg.MetadataValue.text(coverage["how"]),
     }
 
 

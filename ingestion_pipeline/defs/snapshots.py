@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import dagster as dg
 
@@ -24,7 +24,8 @@ from ingestion_pipeline.errors import IngestionError, described
 from ingestion_pipeline.lake.errors import LakeUnavailable, SnapshotDamaged, SnapshotNotUnderstood
 from ingestion_pipeline.lake.scratch import scratch_folder
 from ingestion_pipeline.lake.snapshots import Manifest, Part
-from ingestion_pipeline.osm.boundary import Boundary, boundary_of
+from ingestion_pipeline.osm.acquire import Coverage
+from ingestion_pipeline.osm.boundary import Boundary, boundary_of, known_boundary
 from ingestion_pipeline.osm.errors import OsmError
 from ingestion_pipeline.osm.honesty import require_enough
 from ingestion_pipeline.provenance import holds_what_is_asked
@@ -144,6 +145,48 @@ def boundary_in(reading: "Reading", work: Work) -> Boundary:
     )
 
 
+def require_covered(
+    workshop: Workshop, work: Work, manifest: Manifest, boundary: Boundary
+) -> "dict[str, Any] | None":
+    """Return how much of the city the snapshot's extract covers; None of an answer of Overpass.
+
+    Raises:
+        ExtractDoesNotCover: It does not cover the city.
+    """
+    if manifest.obtained != "extract":
+        return None
+    kept = manifest.coverage
+    coverage = Coverage(*cast("Any", kept)) if kept else _coverage_of_stored(workshop, manifest)
+    covered = _require_covered(work, boundary, coverage, manifest.location)
+    if coverage.how == "nodes":
+        log.warning(
+            "The extract %s has no box in its header and no .poly file beside it; by the box "
+            "around its nodes, an estimate, it covers %.0f %% of %s",
+            manifest.location,
+            100 * covered["share"],
+            work.city.slug,
+        )
+    return covered
+
+
+def _coverage_of_stored(workshop: Workshop, manifest: Manifest) -> Coverage:
+    """Read what an extract covers that was fetched by a version that did not keep it."""
+    from ingestion_pipeline.osm.coverage import coverage_of
+
+    (part,) = manifest.parts
+    with scratch_folder() as folder:
+        return coverage_of(workshop.lake.restore(part, folder))
+
+
+def _require_covered(
+    work: Work, boundary: Boundary, coverage: Coverage, origin: str
+) -> dict[str, Any]:
+    from ingestion_pipeline.osm.coverage import require_covered
+
+    what = f"the boundary {work.city.boundary_ref} of {work.city.slug}"
+    return require_covered(boundary.area, coverage, what=what, origin=origin)
+
+
 def require_enough_rows(rows: int, work: Work, dataset: Dataset) -> None:
     """Refuse a snapshot that gives fewer rows than the city's asserted minimum.
 
@@ -236,6 +279,9 @@ def _fetch(workshop: Workshop, work: Work, dataset: Dataset) -> Manifest:
             maximum_age=work.city.maximum_age,
         )
     evidence, parts = known or _acquire(workshop, work, dataset, location)
+    boundary = known_boundary(work.city.area)
+    if evidence.coverage is not None and boundary is not None:
+        _require_covered(work, boundary, evidence.coverage, evidence.location)
     manifest = _manifest_of(evidence, parts, work, dataset)
     runs.require(workshop.engine, work.claim)
     workshop.lake.propose(manifest)
@@ -310,4 +356,5 @@ def _manifest_of(
         attribution=evidence.attribution,
         parts=parts,
         history=evidence.history,
+        coverage=evidence.coverage,
     )

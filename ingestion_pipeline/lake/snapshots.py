@@ -90,6 +90,8 @@ class Manifest:
         parts: The files, in order.
         history: What proves that Overpass's history reaches back to `as_of`; None where no state
             of the past was asked for, and in manifests of the time before it was proven.
+        coverage: How it is known what an extract covers, and that area as well-known text; None of
+            other sources, and where the day was fetched by a version that did not keep it.
     """
 
     dataset: str
@@ -106,6 +108,7 @@ class Manifest:
     attribution: str
     parts: tuple[Part, ...]
     history: str | None = None
+    coverage: tuple[str, str] | None = None
 
     def __str__(self) -> str:
         """Name the city-day."""
@@ -158,6 +161,7 @@ class KnownExtract:
         location: URL or path, without credentials.
         licence: SPDX identifier.
         attribution: The text that a product must show.
+        coverage: How it is known what it covers, and that area as well-known text.
     """
 
     part: Part
@@ -167,6 +171,7 @@ class KnownExtract:
     location: str
     licence: str
     attribution: str
+    coverage: tuple[str, str]
 
 
 class Lake:
@@ -406,7 +411,8 @@ class Lake:
                 document = json.loads(self._filesystem.cat_file(self.address(key)))
                 part = _part_from(document.pop("part"))
                 as_of = datetime.fromisoformat(document.pop("as_of"))
-                known = KnownExtract(part=part, as_of=as_of, **document)
+                how, area = document.pop("coverage")
+                known = KnownExtract(part=part, as_of=as_of, coverage=(how, area), **document)
             except (FileNotFoundError, ValueError, KeyError, TypeError):
                 return None  # it is only fetched once more
             return known if self._filesystem.exists(self.address(part.key)) else None
@@ -631,6 +637,7 @@ def _manifest_from(document: dict[str, Any]) -> Manifest:
             "day": date.fromisoformat(document["day"]),
             "as_of": datetime.fromisoformat(document["as_of"]),
             "bbox": tuple(document["bbox"]),
+            "coverage": tuple(document["coverage"]) if document.get("coverage") else None,
         },
         parts=parts,
     )

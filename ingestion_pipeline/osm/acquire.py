@@ -7,7 +7,7 @@ Belongs here: plain values only. Does not belong here: how a source does it (`ov
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -32,6 +32,18 @@ class Bbox(NamedTuple):
             and self.east >= other.east
             and self.north >= other.north
         )
+
+
+class Coverage(NamedTuple):
+    """What an extract covers.
+
+    Attributes:
+        how: How that is known: by the `.poly` file beside it, its header's box, or its nodes.
+        wkt: The area (EPSG:4326), as well-known text.
+    """
+
+    how: Literal["poly", "header", "nodes"]
+    wkt: str
 
 
 @dataclass(frozen=True)

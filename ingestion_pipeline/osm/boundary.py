@@ -99,6 +99,11 @@ class PolygonBoundary:
         return inside
 
 
+def known_boundary(area: Area) -> Boundary | None:
+    """Return the city's boundary if it is known before data is read; None for a relation."""
+    return BboxBoundary(area.bbox) if area.boundary_relation is None else None
+
+
 def boundary_of(
     reading: Reading,
     area: Area,
@@ -118,8 +123,9 @@ def boundary_of(
         BoundaryNameMismatch: None of the relation's names is one of the city's.
         BoundaryOutsideBbox: The relation reaches beyond the window that was fetched.
     """
-    if area.boundary_relation is None:
-        return BboxBoundary(area.bbox)
+    known = known_boundary(area)
+    if known is not None:
+        return known
     relation = f"relation/{area.boundary_relation}"
     assert reading.boundary is not None, f"the reader must give {relation} or fail"
     if not names_match(reading.boundary_names):

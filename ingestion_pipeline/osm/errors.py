@@ -19,7 +19,8 @@
     │   ├── ExtractNotFound            no file for that region and day               never
     │   ├── ExtractUnreachable         the file's server does not answer             retry
     │   ├── ExtractCorrupt             truncated, wrong checksum, not a PBF          retry
-    │   └── ExtractWithoutTime         nothing in the file tells its time            never
+    │   ├── ExtractWithoutTime         nothing in the file tells its time            never
+    │   └── ExtractDoesNotCover        the city lies outside the file, or a part     never
     ├── BoundaryError
     │   ├── BoundaryNotFound           the relation is not in the data               never
     │   ├── BoundaryBroken             the relation does not close to an area        never
@@ -164,6 +165,12 @@ class ExtractWithoutTime(ExtractError):
     """Nothing in the file tells when its data was true."""
 
     code = "extract_without_time"
+
+
+class ExtractDoesNotCover(ExtractError):
+    """The city, or a part of it, lies outside what the extract covers."""
+
+    code = "extract_does_not_cover"
 
 
 class BoundaryError(OsmError):

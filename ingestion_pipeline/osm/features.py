@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ingestion_pipeline.osm.acquire import Coverage
 from ingestion_pipeline.osm.tag_sets import TagSets
 
 LICENCE = "ODbL-1.0"
@@ -129,6 +130,7 @@ class Evidence:
             past was asked for.
         licence: SPDX identifier.
         attribution: The text that a product must show.
+        coverage: What the extract covers; None of Overpass, which answers for what was asked.
     """
 
     as_of: datetime
@@ -141,3 +143,4 @@ class Evidence:
     history: str | None = None
     licence: str = LICENCE
     attribution: str = ATTRIBUTION
+    coverage: Coverage | None = None

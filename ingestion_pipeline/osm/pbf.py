@@ -24,6 +24,7 @@ import numpy.typing as npt
 from zlib_ng import zlib_ng
 
 from ingestion_pipeline.cores import ahead
+from ingestion_pipeline.osm.acquire import Bbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,7 +47,13 @@ _MESSAGES: Mapping[str, Mapping[str, tuple[int, str]]] = {
         "lz4_data": (6, "bytes"),
         "zstd_data": (7, "bytes"),
     },
-    "HeaderBlock": {"required_features": (4, "string*")},
+    "HeaderBlock": {"bbox": (1, "HeaderBBox"), "required_features": (4, "string*")},
+    "HeaderBBox": {
+        "left": (1, "sint64"),
+        "right": (2, "sint64"),
+        "top": (3, "sint64"),
+        "bottom": (4, "sint64"),
+    },
     "PrimitiveBlock": {
         "stringtable": (1, "StringTable"),
         "primitivegroup": (2, "PrimitiveGroup*"),
@@ -82,6 +89,7 @@ _LARGEST_BLOB = 32 * 1024 * 1024
 _AHEAD = 4
 """How many blocks are decompressed before they are asked for; that runs beside the reading."""
 
+_NANODEGREES = 1_000_000_000
 _USUAL_GRANULARITY = 100
 """Nanodegrees of a unit of a coordinate; those of `Units.positions`."""
 
@@ -178,6 +186,25 @@ def data_blobs(file: int) -> list[Blob]:
     if not has_header:
         raise NotPbfError("it has no header")
     return found
+
+
+def header_box(file: int) -> Bbox | None:
+    """Return the box in the header of an open file, as it is written; None where there is none.
+
+    Args:
+        file: A descriptor.
+
+    Raises:
+        NotPbfError: The header is damaged.
+    """
+    with _as_damage(0):
+        size = int.from_bytes(os.pread(file, 4, 0), "big")
+        first = message("BlobHeader").FromString(os.pread(file, min(size, _LARGEST_HEADER), 4))
+        header = message("HeaderBlock").FromString(unpacked(file, Blob(4 + size, first.datasize)))
+    box = header.bbox
+    if not header.HasField("bbox"):
+        return None
+    return Bbox(*(side / _NANODEGREES for side in (box.left, box.bottom, box.right, box.top)))
 
 
 def _require_understood(header: bytes) -> None:

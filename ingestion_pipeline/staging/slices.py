@@ -76,9 +76,11 @@ class SliceEvidence:
     """What an operator said who accepted the day although a check had stopped it."""
     warnings: Mapping[str, str] | None = None
     """What checks said that did not find it good, by the name of the check."""
+    coverage: Mapping[str, Any] | None = None
+    """Which `share` of the city its extract covers, and `how` that is known."""
 
 
-_JUDGEMENT = frozenset({"accepted_reason", "warnings"})
+_JUDGEMENT = frozenset({"accepted_reason", "warnings", "coverage"})
 """What was found of the rows, from which none of them follows."""
 
 

@@ -170,6 +170,7 @@ staged_partition = sa.Table(
     sa.Column("stale_reason", sa.Text),
     sa.Column("accepted_reason", sa.Text),
     sa.Column("warnings", Json),
+    sa.Column("coverage", Json),
 )
 
 ingestion_rejection = sa.Table(

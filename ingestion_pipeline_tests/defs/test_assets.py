@@ -114,6 +114,8 @@ def test_the_sample_is_staged_and_every_asset_says_what_a_person_needs(
         "as_of_source": "newest_object",
         "digest": snapshot["digest"],
         "rules_version": staged["rules_version"],
+        "covered_share": 1.0,
+        "covered_by": "header",
         "database": staged["database"],
         "columns": "docs/data-dictionary.md",
     }

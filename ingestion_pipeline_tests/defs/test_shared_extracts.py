@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 HELSINKI_DAY = "2019-04-21"
 QUARTERS = {
-    "north-west": [24.93, 60.17, 24.945, 60.18],
-    "north-east": [24.945, 60.17, 24.96, 60.18],
-    "south-west": [24.93, 60.16, 24.945, 60.17],
-    "south-east": [24.945, 60.16, 24.96, 60.17],
+    "north-west": [24.9351762, 60.1716, 24.9443, 60.179113],
+    "north-east": [24.9443, 60.1716, 24.9534145, 60.179113],
+    "south-west": [24.9351762, 60.164155, 24.9443, 60.1716],
+    "south-east": [24.9443, 60.164155, 24.9534145, 60.1716],
 }
 CUT = "Another city's run has cut this city out"
 FETCHED = "The extract is the one that another run has fetched"

@@ -32,11 +32,11 @@ Box = tuple[float, float, float, float]
 Row = dict[str, Any]
 
 HELSINKI_DAY = "2019-04-21"
-# Boxes that lie within the data and cut streets, buildings and parks.
-HELSINKI_BOX = (24.935, 60.163, 24.95, 60.175)
+# Boxes that lie within the data and cut streets, buildings and parks; and the whole sample.
+HELSINKI_BOX = (24.936, 60.165, 24.95, 60.175)
 MONACO_BOX = (7.412, 43.725, 7.43, 43.743)
 ANDORRA_BOX = (1.48, 42.45, 1.6, 42.56)
-WIDER_THAN_HELSINKI = (24.9, 60.14, 25.0, 60.2)
+WHOLE_SAMPLE = (24.9351762, 60.164155, 24.9534145, 60.179113)
 
 COLUMNS = (
     *("source_ref", "kind", "parent_ref", "derived_from", "osm_type", "osm_id", "osm_version"),
@@ -407,7 +407,7 @@ NOT_NAMED: dict[str, Any] = {
 def test_objects_of_the_sample_give_what_somebody_judged_by_hand(
     tmp_path: Path, geopackage: str, helsinki_pbf: Path
 ) -> None:
-    city = city_of(WIDER_THAN_HELSINKI, "sample:helsinki")
+    city = city_of(WHOLE_SAMPLE, "sample:helsinki")
     with installed(tmp_path, geopackage, cities=[city]) as here:
         rows = helpers_staged(here, HELSINKI_DAY)
     assert len(raw_tags(helsinki_pbf, set(JUDGED))) == len(JUDGED)

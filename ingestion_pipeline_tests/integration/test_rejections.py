@@ -18,6 +18,7 @@ from ingestion_pipeline.plan import look, plan
 from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.rejections import rejected_objects
 from ingestion_pipeline_tests.installation import (
+    AROUND_TOWNS,
     NOON,
     TODAY,
     TOWN,
@@ -190,6 +191,7 @@ def write_broken(path: Path) -> Path:
     """Write the objects as an extract."""
     header = osmium.io.Header()
     header.set("osmosis_replication_timestamp", NOON.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    header.add_box(osmium.osm.Box(*AROUND_TOWNS))
     corners = {IDS[corner]: Node(xy, {}) for corner, xy in CORNERS.items() if xy is not None}
     lines = [
         *(

@@ -266,18 +266,18 @@ def test_migrating_again_changes_nothing(engine: sa.Engine) -> None:
         connection.execute(sa.text("CREATE TABLE mine (number INTEGER)"))
     before = tables(engine)
     migrate(engine)
-    migrate(engine, "0005")
+    migrate(engine, "0006")
     assert tables(engine) == before
 
 
 HASHED_ANEW_BY_0005 = {"content_hash", "source_hash"}
 ADDED_BY_0003 = {
     poi_ingestion_staging: {"name_source", *HASHED_ANEW_BY_0005},
-    staged_partition: {"stale_reason", "accepted_reason", "warnings"},
+    staged_partition: {"stale_reason", "accepted_reason", "warnings", "coverage"},
 }
 ADDED_SINCE_0001 = {
     ingestion_run: {"refetch", "cancel_requested_at"},
-    staged_partition: {"inputs_digest", "stale_reason", "accepted_reason", "warnings"},
+    staged_partition: {"inputs_digest", "stale_reason", "accepted_reason", "warnings", "coverage"},
 }
 
 
@@ -320,7 +320,7 @@ def test_the_ledger_and_the_staged_days_come_through_the_second_migration_both_w
     migrate(empty, "0001")
     assert columns_and_indexes(empty) == first
     assert rows_without(empty, ADDED_SINCE_0001) == rows
-    with pytest.raises(DatabaseNotMigrated, match=r"at migration 0001 .* needs 0005"):
+    with pytest.raises(DatabaseNotMigrated, match=r"at migration 0001 .* needs 0006"):
         require_migrated(empty)
 
     migrate(empty)
@@ -564,9 +564,25 @@ def test_looking_for_a_geopackage_does_not_make_one(tmp_path: Path) -> None:
 def test_a_database_at_another_migration_is_refused_with_both_levels(engine: sa.Engine) -> None:
     set_revision(engine, "0000")
     with pytest.raises(
-        DatabaseNotMigrated, match=r"at migration 0000 .* needs 0005; run 'poi-ingest migrate'"
+        DatabaseNotMigrated, match=r"at migration 0000 .* needs 0006; run 'poi-ingest migrate'"
     ):
         require_migrated(engine)
+
+
+def test_what_an_extract_covered_is_kept_from_the_sixth_migration_on(engine: sa.Engine) -> None:
+    day = date(2026, 11, 19)
+    stage(engine, "kazan", day, {"node/1": "a"})
+    without = rows_without(engine, {staged_partition: {"coverage"}})
+    migrate(engine, "0005")
+    assert rows_without(engine, {staged_partition: {"coverage"}}) == without
+    assert "coverage" not in columns_and_indexes(engine)["staged_partition"][0]
+    migrate(engine)
+    assert rows_without(engine, {staged_partition: {"coverage"}}) == without
+    with engine.begin() as connection:
+        assert connection.execute(sa.select(staged_partition.c.coverage)).all() == [(None,)]
+        by_header = {"how": "header", "share": 1.0}
+        connection.execute(sa.update(staged_partition).values(coverage=by_header))
+        assert connection.execute(sa.select(staged_partition.c.coverage)).all() == [(by_header,)]
 
 
 def test_a_database_that_is_ahead_is_not_migrated_by_an_older_version(engine: sa.Engine) -> None:
@@ -574,7 +590,8 @@ def test_a_database_that_is_ahead_is_not_migrated_by_an_older_version(engine: sa
     before = tables(engine)
     for revision in ("head", "0001"):
         with pytest.raises(
-            DatabaseNotMigrated, match=r"from 9999 .*known migrations: 0001, 0002, 0003, 0004, 0005"
+            DatabaseNotMigrated,
+            match=r"from 9999 .*known migrations: 0001, 0002, 0003, 0004, 0005, 0006",
         ):
             migrate(engine, revision)
     with pytest.raises(DatabaseNotMigrated, match="at migration 9999"):
@@ -584,7 +601,7 @@ def test_a_database_that_is_ahead_is_not_migrated_by_an_older_version(engine: sa
 
 def test_a_migration_that_does_not_exist_is_refused_with_those_that_do(empty: sa.Engine) -> None:
     with pytest.raises(
-        DatabaseNotMigrated, match=r"'no-such'.*migrations: 0001, 0002, 0003, 0004, 0005"
+        DatabaseNotMigrated, match=r"'no-such'.*migrations: 0001, 0002, 0003, 0004, 0005, 0006"
     ):
         migrate(empty, "no-such")
     assert tables(empty) == set()

@@ -473,7 +473,7 @@ def test_the_shipped_file_is_in_order() -> None:
 def test_the_shipped_helsinki_is_the_sample() -> None:
     helsinki = load_cities(None).get("helsinki")
     assert helsinki.osm_extract == "sample:helsinki"
-    assert helsinki.boundary_key == "bbox:24.93,60.16,24.96,60.18"
+    assert helsinki.boundary_key == "bbox:24.9351762,60.164155,24.9534145,60.179113"
     assert helsinki.minimum_pois == 1000
 
 

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
@@ -165,12 +165,17 @@ def stage_helpers(
     if confirmed is not None:
         return _told(workshop, confirmed, target, evidence, feeds)
     with snapshots.on_trial(workshop, work, manifest):
-        helpers, located, boundary, rejections = _derived(workshop, work, manifest)
+        helpers, located, boundary, coverage, rejections = _derived(workshop, work, manifest)
     findings = examine_slice(
         workshop, work, target, helpers.table, evidence, boundary=boundary.area
     )
     accepted = require_accepted(findings, reason, what=str(target))
-    evidence = replace(evidence, accepted_reason=accepted, warnings=warnings_of(findings))
+    evidence = replace(
+        evidence,
+        coverage=coverage,
+        accepted_reason=accepted,
+        warnings=warnings_of(findings),
+    )
     feeds, of_feeds = slices_of_feeds(
         workshop,
         work,
@@ -227,13 +232,14 @@ def _told(
 
 def _derived(
     workshop: Workshop, work: Work, manifest: Manifest
-) -> "tuple[Helpers, Located, Boundary, Sequence[Rejection]]":
+) -> "tuple[Helpers, Located, Boundary, Mapping[str, Any] | None, Sequence[Rejection]]":
     from ingestion_pipeline.helpers.derive import derive
     from ingestion_pipeline.osm.locate import locate
     from ingestion_pipeline.text.names import Namer
 
     reading = snapshots.read(workshop, work, manifest, HELPER)
     boundary = snapshots.boundary_in(reading, work)
+    coverage = snapshots.require_covered(workshop, work, manifest, boundary)
     located = locate(reading.features, boundary)
     helpers = derive(
         _objects(located),
@@ -242,7 +248,7 @@ def _derived(
         attribution=manifest.attribution,
     )
     snapshots.require_enough_rows(helpers.table.num_rows, work, HELPER)
-    return helpers, located, boundary, reading.rejections
+    return helpers, located, boundary, coverage, reading.rejections
 
 
 def _objects(located: "Located") -> "OsmObjects":

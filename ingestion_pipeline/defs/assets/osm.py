@@ -135,9 +135,9 @@ def shape_pois(workshop: Workshop, work: Work) -> dg.MaterializeResult[None]:
         pois = _already_shaped(workshop, work, evidence)
         reused = pois is not None
         if pois is None:
-            pois, boundary = _normalized(workshop, work, manifest)
+            pois, boundary, coverage = _normalized(workshop, work, manifest)
             runs.require(workshop.engine, work.claim)
-            _write(workshop, work, pois, evidence, boundary)
+            _write(workshop, work, pois, replace(evidence, coverage=coverage), boundary)
     log.info(metadata.sentence_on_pois(pois, reused=reused))
     return dg.MaterializeResult(
         metadata=metadata.of_pois(
@@ -189,13 +189,14 @@ def stage_pois(
 
 def _normalized(
     workshop: Workshop, work: Work, manifest: Manifest
-) -> "tuple[Pois, shapely.Geometry]":
+) -> "tuple[Pois, shapely.Geometry, Mapping[str, Any] | None]":
     from ingestion_pipeline.osm import normalize
     from ingestion_pipeline.osm.taxonomy import Taxonomy
 
     city = work.city
     reading = snapshots.read(workshop, work, manifest, POI)
     boundary = snapshots.boundary_in(reading, work)
+    coverage = snapshots.require_covered(workshop, work, manifest, boundary)
     pois = normalize.normalize(
         reading.features,
         boundary=boundary,
@@ -205,7 +206,8 @@ def _normalized(
         taxonomy=Taxonomy.load(),
     )
     snapshots.require_enough_rows(pois.table.num_rows, work, POI)
-    return replace(pois, rejections=reading.rejections + pois.rejections), boundary.area
+    pois = replace(pois, rejections=reading.rejections + pois.rejections)
+    return pois, boundary.area, coverage
 
 
 def _write(
@@ -237,7 +239,10 @@ def _already_shaped(workshop: Workshop, work: Work, evidence: SliceEvidence) -> 
 
     try:
         described = describe_frame(workshop.lake, _frame_key(work))
-        if described["evidence"] != _plain(evidence) or "boundary" not in described:
+        kept = described["evidence"]
+        # Whatever covers the city is found out with its rows.
+        expected = _plain(evidence) | {"coverage": kept.get("coverage")}
+        if kept != expected or "boundary" not in described:
             return None
         table = read_frame(workshop.lake, _frame_key(work))
     except (SnapshotMissing, SnapshotDamaged):
