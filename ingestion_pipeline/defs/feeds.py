@@ -410,6 +410,8 @@ def _manifest_of(
                 query=None,
                 requested_at=fetched.requested_at,
                 received_at=fetched.received_at,
+                sha256=fetched.sha256,
+                origin=fetched.location,
             ),
         ),
     )

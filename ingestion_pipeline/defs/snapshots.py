@@ -315,6 +315,8 @@ def _acquire(
                 query=part.query,
                 requested_at=part.requested_at,
                 received_at=part.received_at,
+                sha256=part.sha256,
+                origin=acquired.evidence.location,
             )
             for part in acquired.parts
         )

@@ -231,12 +231,19 @@ class _Fetching:
                 "(s3fs for s3://, ...)"
             ) from None
         with self._readable(safe):
-            size = filesystem.info(remote).get("size")
+            before = filesystem.info(remote)
+            size = before.get("size")
             if size is not None:
                 self._require_small(size, "has", safe)
             with filesystem.open(remote, "rb") as stored:
                 pieces = iter(lambda: stored.read(_CHUNK_BYTES), b"")
-                return self._fetched(pieces, size, safe, Validators())
+                fetched = self._fetched(pieces, size, safe, Validators())
+            if filesystem.info(remote).get("mtime") != before.get("mtime"):
+                raise FeedTruncated(
+                    f"{safe}: feed {self.feed.slug} changed while it was read: another program "
+                    "rewrites it in place; try again when it is whole"
+                )
+            return fetched
 
     def _fetched(
         self, pieces: Iterable[bytes], announced: int | None, location: str, validators: Validators

@@ -6,6 +6,7 @@
     ├── SnapshotMissing     no snapshot is stored for that city and day        never
     ├── FrameOutdated       a frame was made from another snapshot             never
     ├── SnapshotDamaged     stored bytes no longer match their digest          never
+    ├── BytesChanged        a file changed while it was checked and stored     retry
     └── SnapshotNotUnderstood   reading it failed in a way that is not known   never
 
 Belongs here: errors of the lake. Does not belong here: turning them into Dagster failures.
@@ -43,6 +44,13 @@ class SnapshotDamaged(LakeError):
     """Stored bytes no longer match their digest."""
 
     code = "snapshot_damaged"
+
+
+class BytesChanged(LakeError):
+    """A file changed after it was checked and before it was stored."""
+
+    code = "bytes_changed"
+    should_retry = True
 
 
 class FrameOutdated(LakeError):

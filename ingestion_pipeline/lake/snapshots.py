@@ -33,7 +33,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ingestion_pipeline.lake.errors import LakeNotConfigured, LakeUnavailable, SnapshotDamaged
+from ingestion_pipeline.lake.errors import (
+    BytesChanged,
+    LakeNotConfigured,
+    LakeUnavailable,
+    SnapshotDamaged,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -199,29 +204,51 @@ class Lake:
         self._root: str = root.rstrip("/")
 
     def store(
-        self, path: Path, *, query: str | None, requested_at: datetime, received_at: datetime
+        self,
+        path: Path,
+        *,
+        query: str | None,
+        requested_at: datetime,
+        received_at: datetime,
+        sha256: str | None = None,
+        origin: str | None = None,
     ) -> Part:
         """Store a local file's bytes under their digest; bytes that are there already stay.
 
         Those that are there are read once more: a refetch of the same bytes repairs a damaged blob.
 
+        Args:
+            path: The file.
+            query: What was sent to get it, or None.
+            requested_at: When it was asked for (UTC).
+            received_at: When its last byte had come (UTC).
+            sha256: The digest of the bytes that were checked; None where no other program can
+                write the file.
+            origin: Where the file is from, for messages; its path by default.
+
         Raises:
+            BytesChanged: The bytes are not those that were checked, or change now.
             LakeUnavailable: The lake cannot be written.
         """
         digest = hashlib.sha256()
         with path.open("rb") as raw:
             while chunk := raw.read(_CHUNK_BYTES):
                 digest.update(chunk)
-        sha256 = digest.hexdigest()
+        checked, sha256 = sha256, digest.hexdigest()
+        if checked not in (None, sha256):
+            raise _changed(origin or str(path))
         compressed = path.suffix in _COMPRESSED
         key = f"raw/{sha256[:2]}/{sha256}{path.suffix if compressed else path.suffix + '.zst'}"
         with self._reachable(key):
             if not self._holds(key, sha256):
-                with path.open("rb") as raw, self._written(key) as stored:
+                with path.open("rb") as file, self._written(key) as stored:
+                    hashed = _Hashed(file)
                     if compressed:
-                        shutil.copyfileobj(raw, stored, _CHUNK_BYTES)
+                        shutil.copyfileobj(hashed, stored, _CHUNK_BYTES)
                     else:
-                        _compress(raw, stored)
+                        _compress(hashed, stored)
+                    if hashed.digest.hexdigest() != sha256:
+                        raise _changed(origin or str(path))
             size = self._filesystem.size(self.address(key))
         return Part(
             sha256=sha256,
@@ -651,6 +678,27 @@ def _part_from(document: dict[str, Any]) -> Part:
 def _extract_key(location: str) -> str:
     # The location may hold credentials; its digest tells none of them.
     return f"extracts/{hashlib.sha256(location.encode()).hexdigest()}.json"
+
+
+class _Hashed:
+    """A file that is hashed as it is read."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int = -1, /) -> bytes:
+        chunk: bytes = self._file.read(size)
+        self.digest.update(chunk)
+        return chunk
+
+
+def _changed(origin: str) -> BytesChanged:
+    return BytesChanged(
+        f"{origin} changed while it was checked and stored: another program rewrites it in place; "
+        "nothing of it is used; try again when it is whole, and let its writer write beside it and "
+        "rename (rsync without --inplace)"
+    )
 
 
 def _compress(raw: Any, stored: Any) -> None:

@@ -68,12 +68,15 @@ class RawPart:
         query: What was sent to get it, or None for a file.
         requested_at: When it was asked for (UTC).
         received_at: When its last byte had come (UTC).
+        sha256: The digest of the bytes that were checked, where another program may be writing the
+            file; None where only we can.
     """
 
     path: Path
     query: str | None
     requested_at: datetime
     received_at: datetime
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)

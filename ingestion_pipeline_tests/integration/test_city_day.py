@@ -58,7 +58,7 @@ WORLD = (poi_ingestion_staging, staged_partition, ingestion_rejection)
 """The tables that tell of the world, and not of runs."""
 
 # Boxes that lie within the data and cut streets, buildings and parks.
-HELSINKI_BOX = (24.936, 60.165, 24.95, 60.175)
+HELSINKI_BOX = (24.9352, 60.1642, 24.95, 60.175)
 MONACO_BOX = (7.412, 43.725, 7.43, 43.743)
 LIECHTENSTEIN_BOX = (9.48, 47.07, 9.54, 47.2)
 HEIDELBERG_BOX = (8.66, 49.38, 8.72, 49.43)

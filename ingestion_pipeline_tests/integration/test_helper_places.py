@@ -33,7 +33,7 @@ Row = dict[str, Any]
 
 HELSINKI_DAY = "2019-04-21"
 # Boxes that lie within the data and cut streets, buildings and parks; and the whole sample.
-HELSINKI_BOX = (24.936, 60.165, 24.95, 60.175)
+HELSINKI_BOX = (24.9352, 60.1642, 24.95, 60.175)
 MONACO_BOX = (7.412, 43.725, 7.43, 43.743)
 ANDORRA_BOX = (1.48, 42.45, 1.6, 42.56)
 WHOLE_SAMPLE = (24.9351762, 60.164155, 24.9534145, 60.179113)

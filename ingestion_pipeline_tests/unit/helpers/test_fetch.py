@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import time
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -401,6 +402,27 @@ def test_a_server_that_is_not_there_is_told_without_secrets(ask: Ask) -> None:
 def test_a_file_that_is_not_there_is_told(ask: Ask, location: str) -> None:
     with pytest.raises(FeedNotFound, match=r"nowhere/2026-11-20\.csv"):
         ask(feed_of(FOUNTAINS, location=location))
+
+
+def test_a_file_that_is_rewritten_while_it_is_read_is_refused(ask: Ask, tmp_path: Path) -> None:
+    path = tmp_path / "fountains-2026-11-20.csv"
+    path.write_bytes(fountains())
+
+    class RewritingClock(StandingClock):
+        """Each look at the time comes after another piece of the file."""
+
+        def now(self) -> datetime:
+            with path.open("r+b") as file:  # as rsync --inplace does
+                file.write(fountains())
+            moment = path.stat().st_mtime_ns + 1_000_000
+            os.utime(path, ns=(moment, moment))
+            return NOW
+
+    feed = feed_of(FOUNTAINS, location=str(tmp_path / "fountains-{day}.csv"))
+    with pytest.raises(FeedTruncated, match="changed while it was read") as caught:
+        ask(feed, clock=RewritingClock())
+    assert caught.value.should_retry
+    assert taken(ask(feed)).fetched.path.read_bytes() == fountains()
 
 
 def test_a_location_without_a_file_system_is_refused(ask: Ask) -> None:

@@ -11,6 +11,7 @@ import random
 import uuid
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fsspec
@@ -18,12 +19,16 @@ import pyarrow as pa
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from ingestion_pipeline.lake.errors import LakeNotConfigured, LakeUnavailable, SnapshotDamaged
+from ingestion_pipeline.lake.errors import (
+    BytesChanged,
+    LakeNotConfigured,
+    LakeUnavailable,
+    SnapshotDamaged,
+)
 from ingestion_pipeline.lake.snapshots import Lake, Manifest, Part
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 ASKED = datetime(2026, 11, 20, 3, 4, 5, tzinfo=UTC)
 CAME = datetime(2026, 11, 20, 3, 5, 6, 789_000, tzinfo=UTC)
@@ -76,6 +81,18 @@ def store(lake: Lake, folder: Path, name: str = "reply.json", content: bytes = T
     return lake.store(path, query="[out:json];", requested_at=ASKED, received_at=CAME)
 
 
+class RewrittenPath(type(Path())):  # type: ignore[misc]
+    """A file that another program rewrites in place when it is opened for the second time."""
+
+    opened = 0
+
+    def open(self, *arguments: Any, **options: Any) -> Any:
+        RewrittenPath.opened += 1
+        if RewrittenPath.opened == 2:
+            Path(self).write_bytes(NOISE[::-1])
+        return super().open(*arguments, **options)
+
+
 def manifest_of(*parts: Part) -> Manifest:
     return Manifest(
         dataset="poi",
@@ -95,6 +112,37 @@ def manifest_of(*parts: Part) -> Manifest:
 
 
 # Blobs
+
+
+def test_bytes_that_are_not_those_that_were_checked_are_not_stored(
+    lake: Lake, url: str, workdir: Path
+) -> None:
+    (workdir / "x.pbf").write_bytes(NOISE)
+    checked = hashlib.sha256(TEXT).hexdigest()
+    with pytest.raises(BytesChanged, match=r"/data/x\.pbf changed while") as caught:
+        lake.store(
+            workdir / "x.pbf",
+            query=None,
+            requested_at=ASKED,
+            received_at=CAME,
+            sha256=checked,
+            origin="/data/x.pbf",
+        )
+    assert caught.value.should_retry
+    assert files(url) == []
+
+
+@pytest.mark.parametrize("suffix", ["pbf", "json"])
+def test_bytes_that_change_between_two_readings_are_not_stored(
+    suffix: str, lake: Lake, url: str, workdir: Path
+) -> None:
+    path = RewrittenPath(workdir / f"x.{suffix}")
+    path.write_bytes(NOISE)
+    RewrittenPath.opened = 0
+    with pytest.raises(BytesChanged, match="rewrites it in place"):
+        lake.store(path, query=None, requested_at=ASKED, received_at=CAME)
+    assert RewrittenPath.opened == 2
+    assert files(url) == []
 
 
 def test_bytes_come_back_as_they_were(lake: Lake, workdir: Path, tmp_path: Path) -> None:

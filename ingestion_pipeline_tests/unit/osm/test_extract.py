@@ -156,6 +156,15 @@ def test_a_local_file_is_held_on_to_though_its_name_may_pass_to_another(
     assert part.path.read_bytes() == content
 
 
+def test_the_digest_is_that_of_the_bytes_that_were_checked(dated: Path, workdir: Path) -> None:
+    checked = hashlib.sha256(dated.read_bytes()).hexdigest()
+    [part] = acquired(dated, workdir).parts
+    with dated.open("r+b") as file:  # in place: the link sees it too
+        file.write(b"another file")
+    assert part.path.read_bytes().startswith(b"another file")
+    assert part.sha256 == checked
+
+
 def test_a_local_file_that_cannot_be_linked_is_copied(dated: Path) -> None:
     with TemporaryDirectory(dir="/dev/shm") as another_file_system:
         workdir = Path(another_file_system)
