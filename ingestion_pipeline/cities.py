@@ -25,17 +25,21 @@ from ingestion_pipeline.helpers.kinds import KINDS
 from ingestion_pipeline.identity import SLUG
 from ingestion_pipeline.locations import require_template
 from ingestion_pipeline.osm.acquire import Area, Bbox
+from ingestion_pipeline.osm.boundary_file import boundary_file_at
 from ingestion_pipeline.toml_tables import (
     Key,
     did_you_mean,
     is_language,
     place_of,
     read_table,
+    shown,
     whole_number,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from ingestion_pipeline.osm.boundary_file import BoundaryFile
 
 SHIPPED_FILE = Path(__file__).with_name("cities.toml")
 """The file that is used where the setting CITIES_FILE is not set."""
@@ -56,6 +60,9 @@ MAXIMUM_AGE_HOURS = 48
 
 DEFAULT_MAXIMUM_AGE_HOURS = 36
 """A day of upstream's rhythm and half a day for its delays."""
+
+_DIGITS_IN_KEY = 32
+"""How much of a boundary file's digest stands in a key: 128 bits."""
 
 _WORLD = Bbox(-180.0, -90.0, 180.0, 90.0)
 
@@ -120,7 +127,7 @@ class City:
         country: ISO 3166-1 alpha-2 code.
         timezone: IANA time zone; what is due in the early morning follows it.
         bbox: The fetch window in WGS84 degrees; it encloses the boundary.
-        boundary_ref: `bbox`, or `relation/<id>` of the OSM relation that bounds the city.
+        boundary_ref: `bbox`, `file`, or `relation/<id>` of the OSM relation that bounds the city.
         osm_source: Where its data comes from, or None for the setting OSM_SOURCE.
         osm_extract: Path or URL template of its extract, `sample:<name>`, or None for the setting
             OSM_EXTRACT.
@@ -132,6 +139,7 @@ class City:
         maximum_age_hours: How old the data of the current day may be.
         enabled: Whether it is to be staged every day; any city can be run by hand.
         feeds: Where its helper places come from, beside OpenStreetMap.
+        boundary_file: The file that bounds the city, where `boundary_ref` is `file`.
     """
 
     slug: str
@@ -150,28 +158,32 @@ class City:
     maximum_age_hours: int
     enabled: bool
     feeds: tuple[Feed, ...] = ()
+    boundary_file: BoundaryFile | None = None
 
     @property
     def boundary_relation(self) -> int | None:
-        """The id of the boundary relation, or None where the bbox is the boundary."""
+        """The id of the boundary relation, or None where there is none."""
         kind, _, number = self.boundary_ref.partition("/")
         return int(number) if kind == "relation" else None
 
     @property
     def boundary_key(self) -> str:
-        """The boundary as it stands in idempotency keys: `relation/34914` or `bbox:w,s,e,n`.
+        """The boundary as it stands in idempotency keys.
 
-        Each number is the shortest decimal text that reads back as the same float, so that
-        `24.9` and `24.90` in the file are the same boundary.
+        `relation/34914`, `bbox:w,s,e,n`, or `file:` and the beginning of the file's digest. Each
+        number is the shortest decimal text that reads back as the same float, so that `24.9` and
+        `24.90` in the file are the same boundary.
         """
         if self.boundary_relation is not None:
             return self.boundary_ref
+        if self.boundary_file is not None:
+            return f"file:{self.boundary_file.sha256[:_DIGITS_IN_KEY]}"
         return "bbox:" + ",".join(map(_shortest_decimal, self.bbox))
 
     @property
     def area(self) -> Area:
         """What to fetch."""
-        return Area(bbox=self.bbox, boundary_relation=self.boundary_relation)
+        return Area(self.bbox, self.boundary_relation, self.boundary_file)
 
     @property
     def maximum_age(self) -> timedelta:
@@ -230,7 +242,7 @@ def load_cities(path: Path | None) -> Cities:
     path = path or SHIPPED_FILE
     mistakes: list[str] = []
     readings = [
-        _read_city(number, table, mistakes)
+        _read_city(number, table, mistakes, folder=path.parent)
         for number, table in enumerate(_read_tables(path), start=1)
     ]
     mistakes += _mistakes_between(readings)
@@ -343,9 +355,20 @@ def _bbox(value: object) -> Bbox:
 
 
 def _boundary_ref(value: object) -> str:
-    if isinstance(value, str) and re.fullmatch(r"bbox|relation/[1-9][0-9]{0,14}", value):
+    if isinstance(value, str) and re.fullmatch(r"bbox|file|relation/[1-9][0-9]{0,14}", value):
         return value
-    raise ValueError('"bbox", or an OSM relation such as "relation/102269"')
+    raise ValueError(
+        '"bbox", or an OSM relation such as "relation/102269", or "file" beside a boundary_file'
+    )
+
+
+def _boundary_file(value: object) -> str:
+    if isinstance(value, str) and value.strip():
+        return value
+    raise ValueError(
+        "the path of a GeoJSON or .poly file, or the URL of one with its digest, "
+        "'<URL>#sha256=<64 hex digits>'"
+    )
 
 
 def _osm_source(value: object) -> OsmSource:
@@ -414,6 +437,7 @@ KEYS: Mapping[str, Key] = {
     "timezone": Key(_timezone),
     "bbox": Key(_bbox),
     "boundary_ref": Key(_boundary_ref),
+    "boundary_file": Key(_boundary_file, required=False),
     "osm_source": Key(_osm_source, required=False),
     "osm_extract": Key(_osm_extract, required=False),
     "osm_region": Key(_osm_region, required=False),
@@ -454,10 +478,25 @@ def _read_tables(path: Path) -> list[dict[str, object]]:
     return list(tables)
 
 
-def _read_city(number: int, table: Mapping[str, object], mistakes: list[str]) -> dict[str, Any]:
+def _read_city(
+    number: int, table: Mapping[str, object], mistakes: list[str], *, folder: Path
+) -> dict[str, Any]:
     """Read what can be read of one table, and add what is wrong with it to `mistakes`."""
     place = place_of("city", number, table)
     reading = read_table(place, table, KEYS, mistakes, read_elsewhere=[FEEDS])
+    text = reading.pop("boundary_file", None)
+    if text is not None:
+        try:
+            reading["boundary_file"] = boundary_file_at(text, folder=folder)
+        except ValueError as why:
+            mistakes.append(f"{place}: boundary_file: is {shown(text)}; {why}")
+    if "boundary_ref" in reading and (reading["boundary_ref"] == "file") != (
+        "boundary_file" in table
+    ):
+        mistakes.append(
+            f'{place}: boundary_file: goes with boundary_ref = "file", and the other way round; '
+            "give both or neither"
+        )
     return reading | {"feeds": read_feeds(place, table.get(FEEDS, []), mistakes, kinds=KINDS)}
 
 
@@ -480,7 +519,14 @@ def _mistakes_between(readings: list[dict[str, Any]]) -> Iterator[str]:
             yield f"{both}: slug: is the same; a slug names one city"
         if "boundary_ref" not in one or one["boundary_ref"] != other.get("boundary_ref"):
             continue
-        if one["boundary_ref"] != "bbox":
+        if one["boundary_ref"] == "file":
+            if (
+                "boundary_file" in one
+                and "boundary_file" in other
+                and (one["boundary_file"].sha256 == other["boundary_file"].sha256)
+            ):
+                yield f"{both}: boundary_file: is the same; a feature belongs to exactly one city"
+        elif one["boundary_ref"] != "bbox":
             yield f"{both}: boundary_ref: is the same; a feature belongs to exactly one city"
         elif "bbox" in one and "bbox" in other and _overlap(one["bbox"], other["bbox"]):
             yield (

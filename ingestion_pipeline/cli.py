@@ -29,7 +29,7 @@ from ingestion_pipeline.identity import JobType
 from ingestion_pipeline.settings import SettingsError, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import dagster as dg
     import sqlalchemy as sa
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from ingestion_pipeline.staging.days import Slice
 
 FAILED, WRONG_USAGE, KEY_HELD, TRY_LATER, INTERRUPTED = 1, 2, 3, 75, 130
+
+HOUR = timedelta(hours=1)
 
 BIGGEST_SHOWN = 5
 CHANGES_SHOWN = 50
@@ -147,24 +149,73 @@ def migrate(revision: str) -> None:
     click.echo(f"{describe(engine)} is at {revision}")
 
 
-@main.command()
-def cities() -> None:
-    """List the cities, and where each one's data comes from."""
+@main.group(invoke_without_command=True)
+@click.pass_context
+def cities(ctx: click.Context) -> None:
+    """List the cities, and where each one's data comes from; or check them."""
     from ingestion_pipeline.sources import source_of
 
+    if ctx.invoked_subcommand is not None:
+        return
     settings = load_settings()
     rows = [
         (
             city.slug,
             city.name.get("en") or next(iter(city.name.values())),
             source_of(city, settings),
-            city.boundary_ref,
+            city.area.boundary_name,
             city.timezone,
             "yes" if city.enabled else "no",
         )
         for city in load_cities(settings.cities_file)
     ]
     _print_table(("slug", "name", "source", "boundary", "time zone", "enabled"), rows)
+
+
+@cities.command()
+@click.option("--city", "slugs", multiple=True, help="Slug of a city; may be repeated.")
+@click.option("--day", type=DAY, help="UTC day that a run would be for.  [default: today]")
+def check(slugs: Sequence[str], day: date | None) -> None:
+    """Check whether cities can be staged, without staging: all enabled ones, or those named.
+
+    Of an extract: how old it is, whether it covers the city, and whether the boundary closes. The
+    file is fetched as a whole. Of an Overpass server: the boundary relation, in one small query.
+    Exit codes: 0 all can be staged; 1 one cannot; 75 one may be able to later.
+    """
+    from ingestion_pipeline.city_check import check_cities
+    from ingestion_pipeline.clock import SystemClock
+
+    settings = load_settings()
+    known = load_cities(settings.cities_file)
+    chosen = [known.get(slug) for slug in dict.fromkeys(slugs)] or list(known.enabled())
+    clock = SystemClock()
+    checked = list(check_cities(chosen, day or clock.now().date(), settings=settings, clock=clock))
+    _print_table(
+        ("slug", "source", "as of", "age", "boundary", "covered", "result"),
+        [
+            (
+                found.city.slug,
+                found.source,
+                f"{found.as_of:%Y-%m-%d %H:%M}" if found.as_of else "-",
+                f"{(clock.now() - found.as_of) / HOUR:,.0f} h" if found.as_of else "-",
+                found.city.area.boundary_name,
+                _covered(found.coverage),
+                ", ".join(problem.code for problem in found.problems) or "good",
+            )
+            for found in checked
+        ],
+    )
+    problems = [(found.city.slug, problem) for found in checked for problem in found.problems]
+    for slug, problem in problems:
+        click.echo(f"{slug}: Error ({problem.code}): {problem}", err=True)
+    if problems:
+        for_good = any(not problem.should_retry for _, problem in problems)
+        sys.exit(FAILED if for_good else TRY_LATER)
+
+
+def _covered(coverage: Mapping[str, Any] | None) -> str:
+    """Write which share of a city an extract covers."""
+    return f"{coverage['share']:.0%} by {coverage['how']}" if coverage else "-"
 
 
 @main.command()

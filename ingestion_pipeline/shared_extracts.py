@@ -17,7 +17,6 @@ other cities. Nothing is lost with a cut, so those that nobody has come for are 
 from __future__ import annotations
 
 import logging
-from dataclasses import astuple
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
@@ -173,6 +172,7 @@ def read(
                 lake.restore(part, folder),
                 areas=[each.area for each in (city, *others)],
                 selection=dataset.selection,
+                origin=manifest.location,
             )
         _remove_old(lake, today)
         for other, reading in zip(others, rest, strict=True):
@@ -185,7 +185,9 @@ def read(
 
 
 def _key(manifest: Manifest, dataset: Dataset, area: Area, day: date) -> str:
-    of = [manifest.digest, dataset.selection.digest, list(code_of(dataset)), [*astuple(area)]]
+    # A boundary file is no part of a reading.
+    window = [list(area.bbox), area.boundary_relation]
+    of = [manifest.digest, dataset.selection.digest, list(code_of(dataset)), window]
     return f"cuts/{day.isoformat()}/{digest(of)}.parquet"
 
 

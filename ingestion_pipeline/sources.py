@@ -70,9 +70,21 @@ def acquire(
 
 
 def read(
-    obtained: OsmSource, paths: Sequence[Path], *, area: Area, selection: Selection
+    obtained: OsmSource,
+    paths: Sequence[Path],
+    *,
+    area: Area,
+    selection: Selection,
+    origin: str,
 ) -> Reading:
     """Read raw bytes of either source: of an extract the selected objects, of an answer all.
+
+    Args:
+        obtained: The source.
+        paths: The files.
+        area: The city's area.
+        selection: Which objects.
+        origin: Where an extract is from, for messages: its file in the lake is named by a digest.
 
     Raises:
         OsmError: They cannot be read, or the boundary relation is not in them.
@@ -84,7 +96,7 @@ def read(
     from ingestion_pipeline.osm import extract
 
     (path,) = paths
-    return extract.read(path, area=area, selection=selection)
+    return extract.read(path, area=area, selection=selection, origin=origin)
 
 
 def overpass_url(city: City, settings: Settings) -> str:

@@ -117,7 +117,11 @@ def read(workshop: Workshop, work: Work, manifest: Manifest, dataset: Dataset) -
     with scratch_folder() as folder:
         paths = [workshop.lake.restore(part, folder) for part in manifest.parts]
         return sources.read(
-            manifest.obtained, paths, area=work.city.area, selection=dataset.selection
+            manifest.obtained,
+            paths,
+            area=work.city.area,
+            selection=dataset.selection,
+            origin=manifest.location,
         )
 
 
@@ -183,7 +187,7 @@ def _require_covered(
 ) -> dict[str, Any]:
     from ingestion_pipeline.osm.coverage import require_covered
 
-    what = f"the boundary {work.city.boundary_ref} of {work.city.slug}"
+    what = f"the boundary {work.city.area.boundary_name} of {work.city.slug}"
     return require_covered(boundary.area, coverage, what=what, origin=origin)
 
 
@@ -278,8 +282,8 @@ def _fetch(workshop: Workshop, work: Work, dataset: Dataset) -> Manifest:
             clock=workshop.clock,
             maximum_age=work.city.maximum_age,
         )
+    boundary = known_boundary(work.city.area, city=work.city.slug)
     evidence, parts = known or _acquire(workshop, work, dataset, location)
-    boundary = known_boundary(work.city.area)
     if evidence.coverage is not None and boundary is not None:
         _require_covered(work, boundary, evidence.coverage, evidence.location)
     manifest = _manifest_of(evidence, parts, work, dataset)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from ingestion_pipeline.osm.boundary_file import BoundaryFile
     from ingestion_pipeline.osm.features import Evidence
 
 
@@ -52,11 +53,20 @@ class Area:
 
     Attributes:
         bbox: The fetch window.
-        boundary_relation: Id of the OSM relation that bounds the city, or None for the bbox itself.
+        boundary_relation: Id of the OSM relation that bounds the city, or None.
+        boundary_file: The file that bounds the city, or None; without both it is the bbox.
     """
 
     bbox: Bbox
     boundary_relation: int | None
+    boundary_file: BoundaryFile | None = None
+
+    @property
+    def boundary_name(self) -> str:
+        """What bounds the city, for messages: `bbox`, `relation/7`, or the file's place."""
+        if self.boundary_file is not None:
+            return self.boundary_file.name
+        return "bbox" if self.boundary_relation is None else f"relation/{self.boundary_relation}"
 
 
 @dataclass(frozen=True)

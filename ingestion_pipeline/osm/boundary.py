@@ -81,7 +81,7 @@ class BboxBoundary:
 
 @dataclass(frozen=True)
 class PolygonBoundary:
-    """The area of a boundary relation, with its edge."""
+    """The area of a boundary relation or file, with its edge."""
 
     polygon: shapely.Geometry
 
@@ -99,8 +99,18 @@ class PolygonBoundary:
         return inside
 
 
-def known_boundary(area: Area) -> Boundary | None:
-    """Return the city's boundary if it is known before data is read; None for a relation."""
+def known_boundary(area: Area, *, city: str) -> Boundary | None:
+    """Return the city's boundary if it is known before data is read; None for a relation.
+
+    Args:
+        area: What is asked for.
+        city: The city's slug, for messages.
+
+    Raises:
+        BoundaryError: Its file cannot be used, or reaches beyond the window.
+    """
+    if area.boundary_file is not None:
+        return _within_window(area.boundary_file.polygon, area, city=city)
     return BboxBoundary(area.bbox) if area.boundary_relation is None else None
 
 
@@ -121,12 +131,13 @@ def boundary_of(
 
     Raises:
         BoundaryNameMismatch: None of the relation's names is one of the city's.
-        BoundaryOutsideBbox: The relation reaches beyond the window that was fetched.
+        BoundaryOutsideBbox: It reaches beyond the window that was fetched.
+        BoundaryError: Its file cannot be used.
     """
-    known = known_boundary(area)
+    known = known_boundary(area, city=city)
     if known is not None:
         return known
-    relation = f"relation/{area.boundary_relation}"
+    relation = area.boundary_name
     assert reading.boundary is not None, f"the reader must give {relation} or fail"
     if not names_match(reading.boundary_names):
         shown = sorted(reading.boundary_names)[:5]
@@ -135,11 +146,19 @@ def boundary_of(
             f"the boundary {relation} of {city} is called {named}, none of which is a name of the "
             "city; correct boundary_ref, or add the name to the city's names"
         )
-    west, south, east, north = reading.boundary.bounds
+    return _within_window(reading.boundary, area, city=city)
+
+
+def _within_window(polygon: shapely.Geometry, area: Area, *, city: str) -> PolygonBoundary:
+    """Return a boundary that reaches nowhere beyond the window."""
+    import shapely
+
+    west, south, east, north = shapely.bounds(polygon).tolist()
     window = area.bbox
     if west < window.west or south < window.south or east > window.east or north > window.north:
         raise BoundaryOutsideBbox(
-            f"the boundary {relation} of {city} spans [{west}, {south}, {east}, {north}], beyond "
-            f"the city's bbox {list(window)}, so POIs would be missing; enlarge the bbox"
+            f"the boundary {area.boundary_name} of {city} spans [{west}, {south}, {east}, "
+            f"{north}], beyond the city's bbox {list(window)}, so POIs would be missing; enlarge "
+            "the bbox"
         )
-    return PolygonBoundary(reading.boundary)
+    return PolygonBoundary(polygon)

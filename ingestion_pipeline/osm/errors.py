@@ -25,7 +25,9 @@
     │   ├── BoundaryNotFound           the relation is not in the data               never
     │   ├── BoundaryBroken             the relation does not close to an area        never
     │   ├── BoundaryNameMismatch       its names are none of the city's              never
-    │   └── BoundaryOutsideBbox        it reaches beyond the city's bbox             never
+    │   ├── BoundaryOutsideBbox        it reaches beyond the city's bbox             never
+    │   ├── BoundaryFileChanged        a file's bytes are not those that are named   never
+    │   └── BoundaryFileUnreachable    a file's place does not give it               retry
     └── DishonestDay
         ├── FutureDay                  the day has not begun                         never
         ├── StaleUpstream              current data older than the city allows       retry
@@ -186,7 +188,7 @@ class BoundaryNotFound(BoundaryError):
 
 
 class BoundaryBroken(BoundaryError):
-    """The boundary relation does not close to an area."""
+    """The boundary relation does not close to an area, or a boundary file holds none."""
 
     code = "boundary_broken"
 
@@ -201,6 +203,19 @@ class BoundaryOutsideBbox(BoundaryError):
     """The boundary reaches beyond the bbox that was fetched, so POIs would be missing."""
 
     code = "boundary_outside_bbox"
+
+
+class BoundaryFileChanged(BoundaryError):
+    """A boundary file has other bytes than the cities file names."""
+
+    code = "boundary_file_changed"
+
+
+class BoundaryFileUnreachable(BoundaryError):
+    """The place of a boundary file does not give it."""
+
+    code = "boundary_file_unreachable"
+    should_retry = True
 
 
 class DishonestDay(OsmError):

@@ -110,7 +110,39 @@ def acquire(
     workdir: Path,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Acquisition:
-    """Bring an extract to this machine and prove that it may stand for `day`.
+    """Bring an extract to this machine and prove that it may stand for `day`; see `fetch`.
+
+    Args:
+        location: A path, or any URL that fsspec understands.
+        day: The UTC day that the data would stand for.
+        clock: Tells when the file was asked for and came.
+        maximum_age: How old current data may be.
+        workdir: An empty folder for the download.
+        storage_options: Options of the URL's file system, such as credentials.
+
+    Raises:
+        ExtractError: See `fetch`.
+        DishonestDay: It shows another time than `day`.
+    """
+    fetched = fetch(location, clock=clock, workdir=workdir, storage_options=storage_options)
+    require_true_on(
+        day,
+        as_of=fetched.evidence.as_of,
+        now=fetched.parts[0].received_at,
+        maximum_age=maximum_age,
+        origin=f"extract {fetched.evidence.location}",
+    )
+    return fetched
+
+
+def fetch(
+    location: str,
+    *,
+    clock: Clock,
+    workdir: Path,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Acquisition:
+    """Bring an extract to this machine, and find out of what time it is and what it covers.
 
     The file is brought to `workdir`: a local one by a hard link where that is possible, because a
     provider's `latest` file may be replaced at any moment, anything else by a download. It has to
@@ -123,9 +155,7 @@ def acquire(
 
     Args:
         location: A path, or any URL that fsspec understands.
-        day: The UTC day that the data would stand for.
         clock: Tells when the file was asked for and came.
-        maximum_age: How old current data may be.
         workdir: An empty folder for the download.
         storage_options: Options of the URL's file system, such as credentials.
 
@@ -135,20 +165,12 @@ def acquire(
         ExtractCorrupt: It is cut off or damaged, or is no PBF.
         ExtractNotConfigured: It is a history file, or no file system is installed for the URL.
         ExtractWithoutTime: Neither its header nor any object tells a time.
-        DishonestDay: It shows another time than `day`.
     """
     safe = redacted(location)
     requested_at = clock.now()
     path, sha256, poly = _fetched(location, workdir, dict(storage_options or {}))
     received_at = clock.now()
     as_of, as_of_source = _time_of(path, safe)
-    require_true_on(
-        day,
-        as_of=as_of,
-        now=received_at,
-        maximum_age=maximum_age,
-        origin=f"extract {safe}",
-    )
     return Acquisition(
         parts=(
             RawPart(
@@ -384,7 +406,9 @@ def _pbf(path: Path) -> Any:
     return osmium.io.File(str(path), "pbf")
 
 
-def read(path: Path, *, area: Area, selection: Selection = POIS) -> Reading:
+def read(
+    path: Path, *, area: Area, selection: Selection = POIS, origin: str | None = None
+) -> Reading:
     """Read the selected features of one area out of an extract; see `read_each`.
 
     Raises:
@@ -392,14 +416,18 @@ def read(path: Path, *, area: Area, selection: Selection = POIS) -> Reading:
         BoundaryBroken: Some of its ways are not in the file, or do not close to rings.
         ExtractCorrupt: The file cannot be read to its end.
     """
-    (reading,) = read_each(path, areas=[area], selection=selection)
+    (reading,) = read_each(path, areas=[area], selection=selection, origin=origin)
     if isinstance(reading, OsmError):
         raise reading
     return reading
 
 
 def read_each(
-    path: Path, *, areas: Sequence[Area], selection: Selection = POIS
+    path: Path,
+    *,
+    areas: Sequence[Area],
+    selection: Selection = POIS,
+    origin: str | None = None,
 ) -> Iterator[Reading | OsmError]:
     """Read the selected features of several areas out of an extract, in one pass over the file.
 
@@ -416,6 +444,7 @@ def read_each(
         areas: The windows; objects that do not intersect an area's bbox are left out of its
             reading.
         selection: Which objects.
+        origin: Where the file is from, for messages; its path by default.
 
     Returns:
         For each area, in their order, its reading, or why its boundary cannot be had.
@@ -424,10 +453,11 @@ def read_each(
         ExtractCorrupt: The file cannot be read to its end.
         ProcessDied: A process that read a part of it was killed.
     """
+    origin = origin or str(path)
     try:
         found = find(path, areas=areas, selection=selection)
     except (NotPbfError, IndexError, UnicodeDecodeError) as error:
-        raise _not_whole(str(path), error) from error
+        raise _not_whole(origin, error) from error
     boundaries = found.boundaries
     features, rejections = assemble(found.elements)
     del found  # half of the memory
@@ -435,7 +465,7 @@ def read_each(
         boundary, names = None, frozenset[str]()
         if area.boundary_relation is not None:
             try:
-                boundary, names = _boundary(boundaries, area.boundary_relation, path)
+                boundary, names = _boundary(boundaries, area.boundary_relation, origin)
             except OsmError as error:
                 yield error
                 continue
@@ -446,14 +476,22 @@ def _not_whole(origin: str, error: Exception) -> ExtractCorrupt:
     return ExtractCorrupt(f"{origin} is no whole OSM PBF file ({error}); get the extract again")
 
 
+_ADVICE = {
+    True: "an extract is cut at its edge, that of a country at its border: give the city a "
+    "boundary_file (docs/adding-a-city.md), or take an extract that holds the whole boundary",
+    False: "repair the relation in OpenStreetMap, or give the city a boundary_file",
+}
+"""What to do about a relation that does not close, by whether ways of it are missing."""
+
+
 def _boundary(
-    boundaries: Mapping[int, tuple[list[Member], dict[str, str]]], osm_id: int, path: Path
+    boundaries: Mapping[int, tuple[list[Member], dict[str, str]]], osm_id: int, origin: str
 ) -> tuple[Any, frozenset[str]]:
     """Give the polygon and the names of the boundary relation."""
     if osm_id not in boundaries:
         raise BoundaryNotFound(
-            f"relation/{osm_id} is not in {path.name}; check the city's boundary_ref, or take an "
-            "extract that holds the whole city"
+            f"relation/{osm_id} is not in {origin}; check the city's boundary_ref, take an extract "
+            "that holds the whole city, or give the city a boundary_file"
         )
     members, tags = boundaries[osm_id]
     polygon = relation_area(members)
@@ -461,9 +499,7 @@ def _boundary(
         missing = sum(member.type == "way" and member.xy is None for member in members)
         raise BoundaryBroken(
             f"the ways of relation/{osm_id} do not close to an area, or are too many or cross too "
-            f"often for one; {missing} of them are not in "
-            f"{path.name}; take an extract that holds the whole boundary, or, if none is missing, "
-            "repair the relation in OpenStreetMap"
+            f"often for one; {missing} of them are not in {origin}; {_ADVICE[missing > 0]}"
         )
     return polygon, boundary_names(tags)
 

@@ -155,6 +155,9 @@ def values_of(value: str) -> list[str]:
 
 POIS = Selection(OPEN_KEYS, CLOSED_TAGS)
 
+NOTHING = Selection(closed_tags={"boundary": ("none of this name",)})
+"""Selects no object, for whoever asks for a boundary alone."""
+
 
 def overpass_query(
     area: Area,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -235,3 +236,62 @@ def test_a_real_extract_of_another_country_is_refused(
     code, words = failure(here.run("town|2023-12-26"))
     assert code == "extract_does_not_cover"
     assert "covers 0 %" in words
+
+
+@pytest.mark.parametrize("job_type", JOBS)
+def test_a_boundary_file_bounds_the_city_and_another_content_is_another_key(
+    job_type: str, tmp_path: Path, install_town: Callable[..., Installation]
+) -> None:
+    shape = tmp_path / "west.poly"
+    shape.write_text("west\n1\n 10 50\n 10.05 50\n 10.05 50.1\n 10 50.1\nEND\nEND\n")
+    extract = write(tmp_path / "x.osm.pbf", (10.0, 50.0, 10.06, 50.1))  # the bbox reaches beyond
+    city = {"boundary_ref": "file", "boundary_file": str(shape)}
+    here = town(install_town, extract, **city)
+    result = here.run(KEY, job_type=job_type)
+    assert result.success, why(result)
+    (run,) = here.ledger()
+    assert run.boundary_ref == f"file:{hashlib.sha256(shape.read_bytes()).hexdigest()[:32]}"
+    # The toilet in the east is left out; of the west, a café is no helper place.
+    assert (run.counts or {})["rows"] == (2 if job_type == "osm_import" else 1)
+    assert coverage(here) == [{"how": "header", "share": 1}]
+    shape.write_text(shape.read_text().replace("10.05", "10.07"))
+    again = town(install_town, extract, **city)
+    code, words = failure(again.run(KEY, job_type=job_type))
+    assert code == "extract_does_not_cover"
+    assert f"of the boundary {shape} of town" in words
+
+
+def test_a_boundary_that_is_not_whole_is_told_by_the_users_file(
+    tmp_path: Path, install_town: Callable[..., Installation]
+) -> None:
+    extract = write(tmp_path / "region.osm.pbf", (9.9, 49.9, 10.2, 50.2))
+    here = town(install_town, extract, boundary_ref="relation/7")
+    code, words = failure(here.run(KEY))
+    assert code == "boundary_not_found"
+    assert f"relation/7 is not in {extract}; " in words
+    assert "boundary_file" in words
+
+
+@pytest.mark.real_data
+def test_a_country_that_is_cut_at_its_border_is_staged_by_a_boundary_file(
+    tmp_path: Path, install_town: Callable[..., Installation], osm_test_data: Path
+) -> None:
+    extract = osm_test_data / "extracts" / "monaco-2023-12-26.osm.pbf"
+    monaco = {
+        "name": {"en": "Monaco"},
+        "bbox": [7.38, 43.50, 7.55, 43.77],
+        "boundary_ref": "relation/1124039",
+    }
+    here = town(install_town, extract, **monaco)
+    code, words = failure(here.run("town|2023-12-26"))
+    assert code == "boundary_broken"
+    assert f"6 of them are not in {extract}; an extract is cut at its edge" in words
+    assert "boundary_file" in words
+    corners = [[7.4095, 43.7235], [7.448, 43.7235], [7.448, 43.7515], [7.4095, 43.7515]]
+    polygon = {"type": "Polygon", "coordinates": [[*corners, corners[0]]]}
+    (tmp_path / "monaco.geojson").write_text(json.dumps(polygon))
+    land = {"boundary_ref": "file", "boundary_file": str(tmp_path / "monaco.geojson")}
+    here = town(install_town, extract, **monaco | land)
+    result = here.run("town|2023-12-26")
+    assert result.success, why(result)
+    assert here.count(poi_ingestion_staging) > 1800

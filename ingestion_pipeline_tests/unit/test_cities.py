@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import re
 import subprocess
@@ -10,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import shapely
 
 from ingestion_pipeline.cities import (
     COUNTRIES,
@@ -119,6 +121,81 @@ def test_what_is_left_out_has_its_default(file: Path) -> None:
     assert city.maximum_age == timedelta(hours=36)
     assert city.boundary_relation is None
     assert city.area.boundary_relation is None
+
+
+SQUARE = b"square\n1\n 49 55.7\n 49.2 55.7\n 49.2 55.9\n 49 55.9\nEND\nEND\n"
+DIGEST = hashlib.sha256(SQUARE).hexdigest()
+FILE = {"boundary_ref": '"file"', "boundary_file": '"square.poly"'}
+
+
+def test_a_boundary_file_is_found_beside_the_cities_file_and_its_digest_is_the_key(
+    file: Path,
+) -> None:
+    (file.parent / "square.poly").write_bytes(SQUARE)
+    city = one(file, **FILE)
+    assert city.boundary_ref == "file"
+    assert city.boundary_key == f"file:{DIGEST[:32]}"
+    assert city.boundary_relation is None
+    assert city.area.boundary_name == str(file.parent / "square.poly")
+    assert city.boundary_file is not None
+    assert shapely.bounds(city.boundary_file.polygon).tolist() == [49, 55.7, 49.2, 55.9]
+    assert pickle.loads(pickle.dumps(city)) == city
+    assert "square" not in repr(city)
+
+
+def test_another_content_of_the_boundary_file_is_another_key(file: Path) -> None:
+    (file.parent / "square.poly").write_bytes(SQUARE)
+    before = one(file, **FILE)
+    (file.parent / "square.poly").write_bytes(SQUARE.replace(b"49.2", b"49.25"))
+    after = one(file, **FILE)
+    assert after.boundary_key != before.boundary_key
+    # What was read stays what it was: digest and polygon are of the same bytes.
+    assert before.boundary_file is not None
+    assert shapely.bounds(before.boundary_file.polygon).tolist() == [49, 55.7, 49.2, 55.9]
+
+
+def test_a_boundary_file_far_away_is_known_by_its_digest_and_not_asked_for(file: Path) -> None:
+    location = "https://user:hush@nowhere.invalid/kazan.geojson?token=hush"
+    city = one(file, **FILE | {"boundary_file": f'"{location}#sha256={DIGEST}"'})
+    assert city.boundary_key == f"file:{DIGEST[:32]}"
+    assert city.area.boundary_name == "https://nowhere.invalid/kazan.geojson"
+    assert "hush" not in repr(city)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"boundary_file": '"nowhere.poly"'}, "nowhere.poly cannot be read: No such file"),
+        ({"boundary_file": '"broken.poly"'}, "broken.poly cannot be used: it is neither GeoJSON"),
+        ({"boundary_file": '"."'}, "cannot be read: Is a directory"),
+        ({"boundary_file": '"https://a.example/b"'}, "a URL names the digest of its bytes"),
+        ({"boundary_file": "5"}, "allowed: the path of a GeoJSON or .poly file"),
+        ({"boundary_ref": '"bbox"'}, 'goes with boundary_ref = "file"'),
+        ({"boundary_ref": '"relation/5"'}, 'goes with boundary_ref = "file"'),
+    ],
+)
+def test_a_boundary_file_that_cannot_be_used_is_a_mistake(
+    changes: dict[str, str], said: str, file: Path
+) -> None:
+    (file.parent / "square.poly").write_bytes(SQUARE)
+    (file.parent / "broken.poly").write_bytes(SQUARE[:-5])
+    (mistake,) = mistakes(file, KAZAN | FILE | changes)
+    assert mistake.startswith('city[1] "kazan": boundary_file: ')
+    assert said in mistake
+
+
+def test_a_boundary_from_a_file_needs_the_file(file: Path) -> None:
+    (mistake,) = mistakes(file, KAZAN | {"boundary_ref": '"file"'})
+    assert "give both or neither" in mistake
+
+
+def test_the_same_boundary_file_for_two_cities_is_a_mistake(file: Path) -> None:
+    (file.parent / "square.poly").write_bytes(SQUARE)
+    (file.parent / "copy.poly").write_bytes(SQUARE)
+    (mistake,) = mistakes(file, KAZAN | FILE, TVER | FILE | {"boundary_file": '"copy.poly"'})
+    assert "boundary_file: is the same" in mistake
+    (file.parent / "copy.poly").write_bytes(SQUARE.replace(b"49.2", b"49.25"))
+    assert len(load(file, KAZAN | FILE, TVER | FILE | {"boundary_file": '"copy.poly"'})) == 2
 
 
 def test_a_city_can_be_hashed_and_pickled(file: Path) -> None:
@@ -529,7 +606,15 @@ def test_the_manual_says_which_keys_are_required() -> None:
 
 
 def test_the_manuals_examples_are_accepted(file: Path) -> None:
-    city, feeds = re.findall(r"```toml\n(.*?)```", MANUAL.read_text("utf-8"), re.DOTALL)
+    examples = re.findall(r"```toml\n(.*?)```", MANUAL.read_text("utf-8"), re.DOTALL)
+    city, by_path, url, feeds = examples
     file.write_text(city + feeds, "utf-8")
     (tver,) = load_cities(file)
     assert [feed.source for feed in tver.feeds] == ["feed:city-toilets", "feed:fountains"]
+    (file.parent / "boundaries").mkdir()
+    (file.parent / "boundaries" / "monaco.geojson").write_bytes(SQUARE)
+    by_url = 'boundary_ref = "file"\n' + url.replace("<64 hexadecimal digits>", DIGEST)
+    for bounded in (by_path, by_url):
+        file.write_text(city.replace('boundary_ref = "bbox"\n', bounded), "utf-8")
+        (tver,) = load_cities(file)
+        assert tver.boundary_key == f"file:{DIGEST[:32]}"

@@ -122,6 +122,36 @@ def test_cities_lists_each_city_with_its_source(invoke: Invoke) -> None:
     assert "extract" in invoke("cities", env={"OSM_SOURCE": "extract"}).output
 
 
+def test_cities_check_says_what_a_run_would_find_and_its_code(
+    invoke: Invoke, tmp_path: Path
+) -> None:
+    result = invoke("cities", "check", "--city", "town")
+    assert result.exit_code == cli.FAILED
+    assert "town: Error (overpass_not_configured): town comes from Overpass" in result.output
+    write_cities(
+        tmp_path / "cities.toml",
+        [TOWN | {"osm_source": "extract", "osm_extract": str(tmp_path / "x-{day}.osm.pbf")}],
+    )
+    write_extract(tmp_path / f"x-{NOON:%Y-%m-%d}.osm.pbf", {1: "A"})
+    result = invoke("cities", "check", "--day", f"{NOON:%Y-%m-%d}")
+    assert result.exit_code == 0, result.output
+    head, row = result.output.splitlines()
+    assert head.split() == ["slug", "source", "as", "of", "age", "boundary", "covered", "result"]
+    assert row.split()[:4] == ["town", "extract", f"{NOON:%Y-%m-%d}", "12:00"]
+    assert row.split()[-6:] == ["h", "bbox", "100%", "by", "header", "good"]
+    assert not (tmp_path / "lake").exists()
+
+
+def test_cities_check_says_what_may_pass_by_itself(invoke: Invoke, tmp_path: Path) -> None:
+    extract = write_extract(tmp_path / "x.osm.pbf", {1: "A"})
+    city = TOWN | {"osm_source": "extract", "osm_extract": str(extract)}
+    write_cities(tmp_path / "cities.toml", [city])
+    result = invoke("cities", "check")
+    assert result.exit_code == cli.TRY_LATER
+    assert "town: Error (stale_upstream): " in result.output
+    assert invoke("cities", "check", "--city", "twon").exit_code == cli.WRONG_USAGE
+
+
 def test_runs_lists_the_newest_first_and_why_they_failed(invoke: Invoke, sample: Path) -> None:
     assert invoke("migrate").exit_code == 0
     (head,) = invoke("runs").output.splitlines()

@@ -156,6 +156,14 @@ class TestSettings:
             assert documented[name.upper()] == expected, name
 
 
+def commands_of(group: click.Group, *before: str) -> Iterator[tuple[str, click.Command]]:
+    """Give every command with its whole name, a group's own first."""
+    for name, command in group.commands.items():
+        yield " ".join([*before, name]), command
+        if isinstance(command, click.Group):
+            yield from commands_of(command, *before, name)
+
+
 class TestCommandLine:
     def test_every_command_and_option_is_documented_and_no_other(self) -> None:
         documented = {
@@ -170,7 +178,7 @@ class TestCommandLine:
                 for option in parameter.opts
                 if option.startswith("--")
             }
-            for name, command in cli.main.commands.items()
+            for name, command in commands_of(cli.main)
         }
         assert documented == actual
 

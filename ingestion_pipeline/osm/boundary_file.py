@@ -1,0 +1,128 @@
+"""The file that bounds a city where a relation does not: its digest, and its polygon.
+
+Belongs here: reading it, and telling one version of it from another. Does not belong here: the
+forms of such files (`polygon_file.py`), and what a boundary owns (`boundary.py`).
+
+A local file is read once, with the cities file, so its digest and its polygon are of the same
+bytes. A URL names its digest itself, `https://.../kazan.geojson#sha256=<64 hexadecimal digits>`:
+every process of the pipeline reads the cities file, and none of them may need a network for it, nor
+may a city change without a change of that file. It is fetched when a run needs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING
+
+from ingestion_pipeline.locations import redacted
+from ingestion_pipeline.osm.errors import (
+    BoundaryBroken,
+    BoundaryFileChanged,
+    BoundaryFileUnreachable,
+)
+from ingestion_pipeline.osm.polygon_file import MAXIMUM_BYTES, outline_of, polygon_of
+from ingestion_pipeline.redirects import client_of_fsspec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import shapely
+
+_PINNED = re.compile(r"(?P<location>[^#]+)#sha256=(?P<sha256>[0-9a-f]{64})")
+
+
+@dataclass(frozen=True)
+class BoundaryFile:
+    """A file that bounds a city.
+
+    Attributes:
+        location: Its path or URL.
+        sha256: The digest of its bytes, hexadecimal.
+        content: Its bytes; None of a URL, which is fetched when it is needed.
+    """
+
+    location: str = field(repr=False)
+    sha256: str
+    content: bytes | None = field(repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """Where it is, without what may be a secret."""
+        return redacted(self.location)
+
+    @property
+    def polygon(self) -> shapely.Geometry:
+        """The area that it bounds (EPSG:4326).
+
+        Raises:
+            BoundaryFileUnreachable: Its place does not give it.
+            BoundaryFileChanged: Its bytes have another digest than the cities file names.
+            BoundaryBroken: It holds no valid polygon.
+        """
+        return _polygon_in(self)
+
+
+def boundary_file_at(text: str, *, folder: Path) -> BoundaryFile:
+    """Return the file that a city's `boundary_file` names.
+
+    Args:
+        text: A path, or a URL with the digest of its bytes.
+        folder: What a relative path is relative to.
+
+    Raises:
+        ValueError: It cannot be used; with the reason.
+    """
+    pinned = _PINNED.fullmatch(text)
+    if "://" in text:
+        if pinned is None:
+            raise ValueError("a URL names the digest of its bytes: '<URL>#sha256=<64 hex digits>'")
+        return BoundaryFile(pinned["location"], pinned["sha256"], None)
+    path = folder / text
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAXIMUM_BYTES + 1)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+    if len(content) > MAXIMUM_BYTES:
+        raise ValueError(f"{path} has more than {MAXIMUM_BYTES:,} bytes; simplify it")
+    try:
+        outline_of(content)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be used: {error}") from error
+    return BoundaryFile(str(path), hashlib.sha256(content).hexdigest(), content)
+
+
+@cache
+def _polygon_in(file: BoundaryFile) -> shapely.Geometry:
+    content = _fetched(file) if file.content is None else file.content
+    try:
+        return polygon_of(outline_of(content))
+    except ValueError as error:
+        raise BoundaryBroken(
+            f"the boundary file {file.name} cannot be used: {error}; correct it"
+        ) from error
+
+
+def _fetched(file: BoundaryFile) -> bytes:
+    import fsspec
+
+    over_http = file.location.startswith(("http://", "https://"))
+    options = {"get_client": client_of_fsspec(file.location)} if over_http else {}
+    try:
+        with fsspec.open(file.location, "rb", **options) as stored:
+            content: bytes = stored.read(MAXIMUM_BYTES)
+    except Exception as error:  # noqa: BLE001 - every file system of fsspec has errors of its own
+        raise BoundaryFileUnreachable(
+            f"the boundary file {file.name} cannot be read ({type(error).__name__}); check the "
+            "city's boundary_file and the credentials, or try again later"
+        ) from None
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != file.sha256:
+        raise BoundaryFileChanged(
+            f"the boundary file {file.name} has the SHA-256 {sha256}, and the cities file names "
+            f"{file.sha256}; look at what changed, and correct the city's boundary_file"
+        )
+    return content
