@@ -23,6 +23,8 @@ in one file per area (`osm/errors.py`, `staging/errors.py`, ...).
 
 from typing import ClassVar
 
+from ingestion_pipeline.text.characters import storable
+
 QUOTED_CHARACTERS = 500
 """How much of what upstream says is quoted in a message; a remark of megabytes has been seen."""
 
@@ -50,6 +52,11 @@ class IngestionError(Exception):
 
     code: ClassVar[str] = "ingestion_error"
     should_retry: bool = False
+
+    def __str__(self) -> str:
+        """Give the message as the ledger can store it: it may quote what upstream sent."""
+        message: str = storable(super().__str__())
+        return message
 
 
 def described(error: BaseException) -> str:

@@ -24,6 +24,7 @@ from ingestion_pipeline.helpers.errors import FeedShrunken, FeedSwapped
 from ingestion_pipeline.helpers.records import read_records
 from ingestion_pipeline.helpers.vocabulary import understood
 from ingestion_pipeline.points import representative_points
+from ingestion_pipeline.text.characters import storable
 from ingestion_pipeline.text.hours import normalized_hours
 from ingestion_pipeline.text.names import names_by_language
 
@@ -47,10 +48,17 @@ SHRUNKEN_SHARE = 0.5
 """Of the places of the last good version, how many must still be there."""
 
 FeedRejectionReason = Literal[
-    "no_id", "duplicate_id", "unknown_kind", "no_geometry", "invalid_coordinates", "too_much_text"
+    "invalid_text",
+    "too_much_text",
+    "no_id",
+    "duplicate_id",
+    "unknown_kind",
+    "no_geometry",
+    "invalid_coordinates",
 ]
 """Why a record of a feed is not staged (documented in docs/data-dictionary.md).
 
+- `invalid_text`: it has a text that no database stores (`text/characters.py`).
 - `no_id`: nothing names it, so it could not be told apart from the others on another day.
 - `duplicate_id`: another record before it has its id and its kind.
 - `unknown_kind`: the table of kinds does not have its value.
@@ -78,7 +86,7 @@ class FeedRejection:
         source_ref: `record/<number>`: its place in the document, from 1.
         reason: Why; see `FeedRejectionReason`.
         detail: A sentence for a person.
-        raw: What the record says (JSON-compatible).
+        raw: What the record says (JSON-compatible and storable).
     """
 
     source_ref: str
@@ -139,6 +147,11 @@ def read_feed(
     kinds = _kinds(records, feed)
     reasons = _Reasons(records)
     reasons.add(
+        "invalid_text",
+        records.have_invalid_text(),
+        lambda _: f"a text is not {feed.encoding}, or has U+0000 or half of a surrogate pair",
+    )
+    reasons.add(
         "too_much_text",
         [_has_too_much_text(*each) for each in zip(records.ids, records.properties, strict=True)],
         lambda _: f"its text has more than {MAX_TEXT} characters, or its id more than {MAX_ID}",
@@ -160,7 +173,7 @@ def read_feed(
     )
     _require_not_swapped(geometry, bbox, feed)
     reasons.add("invalid_coordinates", _off_earth(geometry), lambda i: str(geometry[i])[:100])
-    placed = np.array(reasons.none_yet(but=("no_id", "unknown_kind")), dtype=bool)
+    placed = np.array(reasons.none_yet(but=("invalid_text", "no_id", "unknown_kind")), dtype=bool)
     lon, lat = np.full((2, len(records)), np.nan)
     point_source = np.full(len(records), None, dtype=object)
     lon[placed], lat[placed], point_source[placed] = representative_points(geometry[placed])
@@ -228,7 +241,7 @@ class _Reasons:
                 f"record/{index + 1}",
                 reason,
                 detail,
-                self._records.properties[index] if reason != "too_much_text" else {},
+                storable(self._records.properties[index]) if reason != "too_much_text" else {},
             )
             for index, (reason, detail) in sorted(self._of.items())
             if not but[index]

@@ -11,6 +11,7 @@ import io
 import json
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ import numpy as np
 
 from ingestion_pipeline.helpers.errors import FeedEncodingWrong, FeedUnreadable, FeedWithoutTime
 from ingestion_pipeline.helpers.feeds import GEOJSON_ID
+from ingestion_pipeline.text.characters import are_storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -39,12 +41,15 @@ WGS84 = frozenset(
 """Names of the one coordinate system that a GeoJSON document may have (RFC 7946, section 4)."""
 
 BROKEN_TEXT_SHARE = 0.1
-"""Of the texts that are not plain ASCII, how many may look decoded by the wrong table."""
+"""Of the texts that are not plain ASCII, how many may look decoded by the wrong table; and of the
+letters, how many may be bytes that cannot be decoded at all."""
 
 FIELDS_TOLD = 50
 """How many of a feed's own fields a message names."""
 
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
+_NO_LETTER = re.compile("[\udc80-\udcff]")
+"""What a byte that cannot be decoded is read as (Python's `surrogateescape`)."""
 _WRONG_TABLES = ("cp1252", "latin-1", "cp1251")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -69,6 +74,13 @@ class Records:
         """Give N."""
         return len(self.properties)
 
+    def have_invalid_text(self) -> list[bool]:
+        """Tell which records have a text that no database stores (`text/characters.py`)."""
+        return [
+            not are_storable(text for text in _inner([properties, id_]) if isinstance(text, str))
+            for properties, id_ in zip(self.properties, self.ids, strict=True)
+        ]
+
 
 def read_records(path: Path, feed: Feed) -> Records:
     """Read a feed's bytes.
@@ -80,7 +92,7 @@ def read_records(path: Path, feed: Feed) -> Records:
     """
     text = _decoded(path.read_bytes(), feed)
     records = _geojson(text, feed) if feed.format == "geojson" else _csv(text, feed)
-    _require_storable(records, feed)
+    _require_finite(records, feed)
     _require_sound_text(records, feed)
     return records
 
@@ -121,9 +133,19 @@ def _moment(stated: object) -> datetime | None:
 
 
 def _decoded(raw: bytes, feed: Feed) -> str:
+    """Decode a feed; of bytes that cannot be, a few cost their records only.
+
+    Raises:
+        FeedEncodingWrong: They are not few beside the letters that are not plain ASCII.
+    """
     try:
         return raw.decode(feed.encoding).removeprefix("\N{BYTE ORDER MARK}")
     except UnicodeDecodeError as error:
+        with suppress(UnicodeDecodeError):
+            text = raw.decode(feed.encoding, "surrogateescape")
+            letters = len(_BEYOND_ASCII.findall(text))
+            if len(_NO_LETTER.findall(text)) < BROKEN_TEXT_SHARE * letters:
+                return text.removeprefix("\N{BYTE ORDER MARK}")
         line = raw.count(b"\n", 0, error.start) + 1
         raise FeedEncodingWrong(
             f"{feed.public_location}: feed {feed.slug} is not {feed.encoding}: byte "
@@ -234,20 +256,12 @@ def _require_fields(feed: Feed, there: Iterable[str], count: int) -> None:
         )
 
 
-def _require_storable(records: Records, feed: Feed) -> None:
-    """Refuse what JSON or a database's text cannot hold, though Python reads it."""
-    for number, (properties, id_) in enumerate(
-        zip(records.properties, records.ids, strict=True), start=1
-    ):
-        for value in _inner([properties, id_]):
+def _require_finite(records: Records, feed: Feed) -> None:
+    """Refuse numbers that JSON does not have, though Python reads them."""
+    for number, properties in enumerate(records.properties, start=1):
+        for value in _inner(properties):
             if isinstance(value, float) and not math.isfinite(value):
                 raise _unreadable(feed, f"no JSON: record {number} has a number that is {value}")
-            if isinstance(value, str) and _UNSTORABLE.search(value):
-                raise FeedEncodingWrong(
-                    f"{feed.public_location}: record {number} of feed {feed.slug} has a text with "
-                    f"U+0000 or with half of a surrogate pair, {value[:40]!r}, which no database "
-                    "stores; ask the publisher to correct it, or correct the feed's encoding"
-                )
 
 
 def _inner(value: Any) -> Iterator[Any]:

@@ -48,6 +48,7 @@ from ingestion_pipeline.osm.area_tags import is_area
 from ingestion_pipeline.osm.features import Features, GeomQuality, Rejection, RejectionReason
 from ingestion_pipeline.osm.rings import HALF_WORLD, eastward, enclosed, plain_areas, segments
 from ingestion_pipeline.osm.tag_sets import TagSets
+from ingestion_pipeline.text.characters import storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -211,7 +212,7 @@ def assemble(elements: Elements) -> tuple[Features, list[Rejection]]:
     usable = ~shapely.is_missing(everything.geometry)[order]
     return (
         take(everything, order[usable]),
-        [_rejection(everything, index, reason[index]) for index in order[~usable]],
+        [rejection(everything, index, reason[index]) for index in order[~usable]],
     )
 
 
@@ -234,10 +235,13 @@ _DETAIL: dict[RejectionReason, str] = {
     "missing_nodes": "the source has none of the way's nodes",
     "no_geometry": "none of the relation's members, nor of theirs, has a geometry in the source",
     "too_much_text": f"its tags have more than {MAX_TEXT} characters",
+    "invalid_text": "a key or value is no UTF-8, or has U+0000 or half of a surrogate pair",
+    "invalid_version": "the version is none that OpenStreetMap gives, above 32 bits",
 }
 
 
-def _rejection(features: Features, index: int, reason: RejectionReason) -> Rejection:
+def rejection(features: Features, index: int, reason: RejectionReason) -> Rejection:
+    """Make the rejection of a feature."""
     kind, osm_id = features.osm_type[index], int(features.osm_id[index])
     return Rejection(
         source_ref=f"{kind}/{osm_id}",
@@ -247,7 +251,7 @@ def _rejection(features: Features, index: int, reason: RejectionReason) -> Rejec
             "type": kind,
             "id": osm_id,
             "version": int(features.version[index]),
-            "tags": features.tags[index] if reason != "too_much_text" else {},
+            "tags": storable(features.tags[index]) if reason != "too_much_text" else {},
         },
     )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ingestion_pipeline.errors import quoted
 from ingestion_pipeline.osm.errors import BoundaryNameMismatch, BoundaryOutsideBbox
+from ingestion_pipeline.text.characters import are_storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -36,11 +37,11 @@ has taken over another's name must not pass for it."""
 
 
 def boundary_names(tags: Mapping[str, str]) -> frozenset[str]:
-    """Give every name that the tags of a boundary state; `a;b` is two names."""
+    """Give every name that the tags of a boundary state; `a;b` is two names, invalid text none."""
     return frozenset(
         name.strip()
         for key, value in tags.items()
-        if NAME_KEY.fullmatch(key)
+        if NAME_KEY.fullmatch(key) and are_storable([value])
         for name in value.split(";")
         if name.strip()
     )

@@ -31,7 +31,13 @@ GeomQuality = Literal["exact", "repaired", "partial", "line", "point", "too_comp
 """
 
 RejectionReason = Literal[
-    "no_geometry", "missing_nodes", "invalid_coordinates", "no_main_tag", "too_much_text"
+    "no_geometry",
+    "missing_nodes",
+    "invalid_coordinates",
+    "no_main_tag",
+    "invalid_text",
+    "invalid_version",
+    "too_much_text",
 ]
 """Why an object that was selected is not staged (documented in docs/data-dictionary.md).
 
@@ -40,6 +46,8 @@ RejectionReason = Literal[
 - `invalid_coordinates`: a coordinate outside -180..180 / -90..90, or not a number.
 - `no_main_tag`: nothing is left that makes it a POI (`amenity=no`).
 - `too_much_text`: its tags are longer together than `complexity.MAX_TEXT`.
+- `invalid_text`: a tag that no database stores (`text/characters.py`).
+- `invalid_version`: a version above 32 bits.
 """
 
 
@@ -51,7 +59,7 @@ class Rejection:
         source_ref: `node/123`, `way/123` or `relation/123`.
         reason: Why; see `RejectionReason`.
         detail: A sentence for a person.
-        raw: What upstream said of the object (JSON-compatible; no user names, no uids).
+        raw: What upstream said of the object (storable JSON; no user names, no uids).
     """
 
     source_ref: str

@@ -1,7 +1,8 @@
 """Which features are a city's: those whose representative point its boundary owns.
 
-Belongs here: that rule, for every dataset alike. Does not belong here: the boundary
-(`boundary.py`), the points (`points.py`), and what becomes of the features (`normalize.py`).
+Belongs here: that rule, for every dataset alike, and which of them no database could store. Does
+not belong here: the boundary (`boundary.py`), the points (`points.py`), and what becomes of the
+features (`normalize.py`).
 """
 
 from __future__ import annotations
@@ -11,14 +12,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingestion_pipeline.osm.assemble import take
+from ingestion_pipeline.osm.assemble import rejection, take
 from ingestion_pipeline.points import representative_points
+from ingestion_pipeline.text.characters import are_storable
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ingestion_pipeline.osm.boundary import Boundary
-    from ingestion_pipeline.osm.features import Features
+    from ingestion_pipeline.osm.features import Features, Rejection, RejectionReason
+
+    BoolArray = npt.NDArray[np.bool_]
+
+
+LARGEST_VERSION = np.iinfo(np.int32).max
+"""Of an object; the format and the column have 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,7 @@ class Located:
         lat: (N,) degrees.
         point_source: (N,) how each point was had.
         outside: How many other features there were, of no part of the city.
+        rejections: Features of the city that cannot be stored.
     """
 
     features: Features
@@ -38,16 +47,34 @@ class Located:
     lat: npt.NDArray[np.float64]
     point_source: npt.NDArray[np.object_]
     outside: int
+    rejections: list[Rejection]
 
 
 def locate(features: Features, boundary: Boundary) -> Located:
     """Keep the features that are the city's, in their order."""
     lon, lat, point_source = representative_points(features.geometry)
     inside = np.asarray(boundary.owns(lon, lat), dtype=bool)
+    unstorable: dict[RejectionReason, BoolArray] = {
+        "invalid_text": _have_invalid_text(features),
+        "invalid_version": features.version > LARGEST_VERSION,
+    }
+    kept, rejections = inside.copy(), []
+    for reason, applies in unstorable.items():
+        rows = np.flatnonzero(kept & applies).tolist()
+        rejections += [rejection(features, row, reason) for row in rows]
+        kept &= ~applies
     return Located(
-        features=take(features, inside),
-        lon=lon[inside],
-        lat=lat[inside],
-        point_source=point_source[inside],
+        features=take(features, kept),
+        lon=lon[kept],
+        lat=lat[kept],
+        point_source=point_source[kept],
         outside=int((~inside).sum()),
+        rejections=rejections,
     )
+
+
+def _have_invalid_text(features: Features) -> BoolArray:
+    """Tell which features have a tag that cannot be stored; asked once for equal tags."""
+    of_sets = [not are_storable((*tags, *tags.values())) for tags in features.tags.sets]
+    invalid: BoolArray = np.array(of_sets, dtype=np.bool_)[features.tags.set_of]
+    return invalid

@@ -127,7 +127,7 @@ def normalize(
     set_of = tags.set_of[is_poi]
     return Pois(
         table=_table_of(located, np.flatnonzero(is_poi), told),
-        rejections=_without_main_tag(take(located.features, ~is_poi)),
+        rejections=located.rejections + _without_main_tag(take(located.features, ~is_poi)),
         outside=located.outside,
         generic=int(told.is_generic[set_of].sum()),
         unparsed_opening_hours=int(told.has_unparsed_hours[set_of].sum()),

@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -28,9 +29,10 @@ import numpy as np
 from ingestion_pipeline.errors import quoted
 from ingestion_pipeline.osm.assemble import Elements, Member, Nested
 from ingestion_pipeline.osm.tag_sets import TagSets
+from ingestion_pipeline.text.characters import decoded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ingestion_pipeline.osm.assemble import FloatArray, IntArray, TimeArray
 
@@ -170,11 +172,47 @@ def decode(raw: bytes) -> Body:
         NotWholeError: It is not JSON to its end, or not of Overpass's form.
     """
     try:
-        return msgspec.json.decode(raw, type=Body)
+        return _decoded(msgspec.json.Decoder(Body).decode, raw)
     except msgspec.DecodeError as error:
         raise NotWholeError(
             f"the body of {len(raw)} bytes is not a whole Overpass document ({quoted(error)})"
         ) from error
+
+
+_Value = TypeVar("_Value")
+
+_ESCAPES = re.compile(
+    r"\\u[dD][89aAbB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair: one character
+    r"|\\u(?P<half>[dD][89a-fA-F][0-9a-fA-F]{2})"
+    r"|\\."
+)
+_BYTE = re.compile("[\udc80-\udcff]")
+_MARK = "\\u0000"
+"""`characters.MARK`, as JSON has it."""
+
+
+def _decoded(decode: Callable[[bytes], _Value], raw: bytes) -> _Value:
+    """Decode JSON; in a text that is none, what cannot be kept is marked (`text/characters.py`).
+
+    Raises:
+        DecodeError: It is no JSON, or of another form.
+    """
+    try:
+        return decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        marked = _marked(raw)
+        if marked == raw:
+            raise
+        return decode(marked)
+
+
+def _marked(raw: bytes) -> bytes:
+    """Write a mark before each byte that is no UTF-8, and before each half of a surrogate pair."""
+    text = _ESCAPES.sub(
+        lambda found: f"{_MARK}u{found['half'].lower()}" if found["half"] else found[0],
+        decoded(raw),
+    )
+    return _BYTE.sub(lambda found: f"{_MARK}x{ord(found[0]) & 0xFF:02x}", text).encode()
 
 
 def asked(body: Body) -> dict[str, str] | None:
@@ -232,7 +270,7 @@ def _tags(elements: Sequence[Element]) -> TagSets:
     """Decode the tags of elements, those that are written alike once."""
     place: dict[bytes, int] = {}
     written = [place.setdefault(bytes(element.tags), len(place)) for element in elements]
-    decode = msgspec.json.Decoder(dict[str, str]).decode
+    decode = partial(_decoded, msgspec.json.Decoder(dict[str, str]).decode)
     try:
         distinct = TagSets.of(map(decode, place))
     except msgspec.DecodeError as error:

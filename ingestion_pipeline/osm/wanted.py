@@ -16,6 +16,7 @@ import numpy as np
 from ingestion_pipeline.osm import pbf
 from ingestion_pipeline.osm.network import Lines
 from ingestion_pipeline.osm.selection import values_of
+from ingestion_pipeline.text.characters import decoded, encoded, storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -70,7 +71,7 @@ class Chooser:
         if self._in_lists:
             for place, text in enumerate(strings):
                 if b";" in text:
-                    listed = (value.encode() for value in values_of(text.decode()))
+                    listed = (encoded(value) for value in values_of(decoded(text)))
                     for value in listed:
                         value_bits[place] |= self._value_bits[self._number.get(value, 0)]
         key = word[tags.keys]
@@ -106,11 +107,21 @@ class Relation:
 
 
 class _Texts(dict[bytes, str]):
-    """Texts by their bytes."""
+    """Texts by their bytes; what is no UTF-8 is read as `text.characters` has it."""
 
     def __missing__(self, raw: bytes) -> str:
         """Read one that has not been met before."""
-        text = self[raw] = raw.decode()
+        text = self[raw] = decoded(raw)
+        return text
+
+
+class _Roles(_Texts):
+    """Texts by their bytes, as they can be stored."""
+
+    def __missing__(self, raw: bytes) -> str:
+        """Read one that has not been met before."""
+        text: str = storable(super().__missing__(raw))
+        self[raw] = text
         return text
 
 
@@ -126,10 +137,15 @@ class TagTable:
         self.sets: list[dict[str, str]] = []
         self._place: dict[tuple[str, ...], int] = {}
         self._texts = _Texts()
+        self._roles = _Roles()
 
     def texts(self, raw: Iterable[bytes]) -> list[str]:
         """Give texts; for equal bytes the very same one."""
         return [self._texts[each] for each in raw]
+
+    def roles(self, raw: Iterable[bytes]) -> list[str]:
+        """Give texts that are not staged: one that cannot be stored only means nothing."""
+        return [self._roles[each] for each in raw]
 
     def place(self, keys: Sequence[str], values: Sequence[str]) -> int:
         """Have a set; give its place."""
@@ -249,7 +265,7 @@ class Wanted:
             out.taken.relations[osm_id] = Relation(
                 kinds=[pbf.MEMBER_KINDS[kind] for kind in kinds[start:stop].tolist()],
                 refs=refs[start:stop].tolist(),
-                roles=out.texts(roles[start:stop]),
+                roles=out.table.roles(out.strings[role] for role in roles[start:stop].tolist()),
             )
 
     def _take_ways(self, ways: pbf.Messages, out: _Out) -> None:

@@ -355,10 +355,6 @@ BAD: Mapping[str, tuple[str, Reply | bytes]] = {
     "a server that hangs up": ("feed_truncated", Reply(hang_up=True)),
     "one id for all": ("feed_shrunken", of_one_id()),
     "a renamed field": ("feed_unreadable", toilets().replace(b"HOURS", b"OPEN|AT")),
-    "a text that no database stores": (
-        "feed_encoding_wrong",
-        geojson([toilet(1, TITLE="\0"), *map(toilet, range(2, 21))]),
-    ),
 }
 
 
@@ -528,7 +524,7 @@ def test_ten_gigabytes_are_not_downloaded(bad_at_first: Bad) -> None:
 def test_a_feed_of_which_a_day_is_bad_is_stale_on_both_databases(world: World) -> None:
     world.run(SATURDAY)
     world.until(SUNDAY)
-    world.publish("toilets.geojson", BAD["a text that no database stores"][1])
+    world.publish("toilets.geojson", BAD["another encoding"][1])
     world.run(SUNDAY)
     stale = world.slice_of("feed:toilets", SUNDAY)
     assert stale is not None
@@ -539,6 +535,14 @@ def test_a_feed_of_which_a_day_is_bad_is_stale_on_both_databases(world: World) -
     mended = world.slice_of("feed:toilets", SUNDAY)
     assert mended is not None
     assert (mended["stale_reason"], mended["rows"]) == (None, 21)
+
+
+def test_a_record_with_a_text_that_no_database_stores_is_a_rejection(world: World) -> None:
+    world.publish("toilets.geojson", geojson([toilet(1, TITLE="\0"), *map(toilet, range(2, 21))]))
+    world.run(SATURDAY)
+    assert len(world.places("feed:toilets", SATURDAY)) == 19
+    counts = world.counts()["sources"]["feed:toilets"]
+    assert (counts["rows"], counts["rejected"]) == (19, 1)
 
 
 def test_records_with_ids_of_others_are_rejections_and_the_rest_is_staged(world: World) -> None:

@@ -248,7 +248,7 @@ def _derived(
         attribution=manifest.attribution,
     )
     snapshots.require_enough_rows(helpers.table.num_rows, work, HELPER)
-    return helpers, located, boundary, coverage, reading.rejections
+    return helpers, located, boundary, coverage, reading.rejections + located.rejections
 
 
 def _objects(located: "Located") -> "OsmObjects":

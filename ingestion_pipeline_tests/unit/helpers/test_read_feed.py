@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,10 +94,42 @@ def test_a_number_keeps_all_its_digits(read: Read) -> None:
 
 
 @pytest.mark.parametrize("value", ["\0", "\ud83d", ["\0"], {"a": {"\0": 1}}], ids=ascii)
-def test_a_text_that_no_database_stores_refuses_the_feed(read: Read, value: Any) -> None:
+def test_a_text_that_no_database_stores_costs_its_record(read: Read, value: Any) -> None:
     body = json.dumps({"features": [toilet(1, TITLE=value), *map(toilet, ELEVEN)]}).encode()
-    with pytest.raises(FeedEncodingWrong, match="record 1 of feed toilets has a text with"):
-        read(body)
+    places = read(body)
+    assert len(places.table) == len(ELEVEN)
+    assert rejected(places) == [("record/1", "invalid_text")]
+    (rejection,) = places.rejections
+    assert re.search(r"\\\\u(0000|d83d)", json.dumps(rejection.raw))
+
+
+@pytest.mark.parametrize("name", ["OBJECTID", "TITLE", "NOT_ASKED_FOR"])
+def test_such_a_text_may_be_in_any_field(read: Read, name: str) -> None:
+    assert rejected(read(with_toilet(**{name: "\0"}))) == [("record/1", "invalid_text")]
+
+
+def test_a_text_that_was_cut_inside_a_letter_costs_its_record(read: Read) -> None:
+    body = with_toilet(TITLE="CUT").replace(b"CUT", ("я" * 128).encode()[:255])
+    places = read(body)
+    assert rejected(places) == [("record/1", "invalid_text")]
+    (rejection,) = places.rejections
+    assert rejection.raw["TITLE"] == "я" * 127 + r"\xd1"
+    assert len(places.table) == len(ELEVEN)
+
+
+@pytest.mark.parametrize("cut", [b"\xd1", b"\0"], ids=ascii)
+def test_the_same_holds_for_csv(read: Read, cut: bytes) -> None:
+    lines = fountains(encoding="utf-8").split(b"\r\n")
+    lines[1] = lines[1].replace("у реки".encode(), "у реки".encode() + cut)
+    places = read(b"\r\n".join(lines), FOUNTAINS, encoding="utf-8")
+    assert rejected(places) == [("record/1", "invalid_text")]
+    assert len(places.table) == 19
+
+
+def test_a_broken_record_outside_the_city_is_none_of_its_rejections(read: Read) -> None:
+    outside = toilet(1, TITLE="\0") | {"geometry": {"type": "Point", "coordinates": [0, 0]}}
+    places = read(geojson([outside, *map(toilet, ELEVEN)]))
+    assert (places.rejections, places.outside) == ([], 1)
 
 
 @pytest.mark.parametrize("number", [b"NaN", b"-Infinity", b"1e999"])
