@@ -65,6 +65,7 @@ LIBRARIES = (
     "geoalchemy2.admin",
     "google.protobuf.descriptor_pb2",
     "google.protobuf.message_factory",
+    "google.protobuf.unknown_fields",
     "httpx",
     "importlib.resources.readers",
     "langcodes",

@@ -5,6 +5,7 @@ bytes come from (`osm/`), and frames (`frames.py`).
 
     <lake>/raw/<2 hex>/<sha256>.json.zst        raw bytes, Zstandard; named by the raw bytes' digest
     <lake>/raw/<2 hex>/<sha256>.pbf             bytes that are compressed already, as they are
+                                                (.gz and .bz2, too)
     <lake>/extracts/<sha256 of the location>.json   what was fetched from there last
     <lake>/snapshots/<dataset>/<city>/<boundary>/<day>.json     the manifest that stands for the day
                                                 <day>.candidate.json            one still on trial
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 MANIFEST_VERSION = 1
 
 _CHUNK_BYTES = 1 << 20
-_COMPRESSED = (".pbf",)
+_COMPRESSED = (".pbf", ".gz", ".bz2")
 _PARTIAL = ".part"
 _PARTIAL_KEPT_S = 86_400
 

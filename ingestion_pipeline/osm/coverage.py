@@ -26,12 +26,15 @@ import numpy as np
 from ingestion_pipeline.osm import pbf
 from ingestion_pipeline.osm.acquire import Bbox, Coverage
 from ingestion_pipeline.osm.errors import ExtractDoesNotCover
+from ingestion_pipeline.osm.formats import as_pbf
 from ingestion_pipeline.osm.polygon_file import outline_of, polygon_of
 from ingestion_pipeline.osm.wanted import UNITS_PER_DEGREE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+    import numpy.typing as npt
     import shapely
 
 TOLERANCE_DEGREES = 1e-4
@@ -53,22 +56,34 @@ def coverage_of(path: Path, *, poly: bytes | None = None) -> Coverage:
 
     Raises:
         NotPbfError: The file is no whole PBF.
+        UnsupportedPbfError: It has something that is not read.
+        DamagedFileError: It is XML, and not whole.
         ValueError: `poly` cannot be read.
     """
     import shapely
 
-    file = os.open(path, os.O_RDONLY)
-    try:
-        header = _area_in(pbf.header_box(file))
-        if poly is not None:
-            polygon = polygon_of(outline_of(poly))
-            both = polygon if header is None else shapely.intersection(header, polygon)
-            return Coverage("poly", shapely.to_wkt(both, rounding_precision=-1))
-        if header is not None:
-            return Coverage("header", shapely.to_wkt(header, rounding_precision=-1))
-        return Coverage("nodes", shapely.to_wkt(_around_nodes(file), rounding_precision=-1))
-    finally:
-        os.close(file)
+    with as_pbf(path) as readable:
+        file = os.open(readable, os.O_RDONLY)
+        try:
+            header = _area_in_headers(file)
+            if header is None and poly is None:
+                return Coverage("nodes", shapely.to_wkt(_around_nodes(file), rounding_precision=-1))
+        finally:
+            os.close(file)
+    if poly is None:
+        assert header is not None
+        return Coverage("header", str(shapely.to_wkt(header, rounding_precision=-1)))
+    polygon = polygon_of(outline_of(poly))
+    both = polygon if header is None else shapely.intersection(header, polygon)
+    return Coverage("poly", shapely.to_wkt(both, rounding_precision=-1))
+
+
+def _area_in_headers(file: int) -> shapely.Geometry | None:
+    """Return the area of the headers' boxes together; None where one says nothing."""
+    import shapely
+
+    areas = [_area_in(header.box) for header in pbf.headers(file)]
+    return None if any(area is None for area in areas) else shapely.union_all(areas)
 
 
 def require_covered(
@@ -160,10 +175,19 @@ def _around_nodes(file: int) -> shapely.Geometry:
     limits = np.array([_WORLD.east, _WORLD.north]) * UNITS_PER_DEGREE
     low, high = np.full(2, np.inf), np.full(2, -np.inf)
     for block in pbf.read_blocks(file, pbf.data_blobs(file)):
-        for nodes in block.nodes:
-            xy = nodes.xy[(np.abs(nodes.xy) <= limits).all(axis=1)]
+        for places in _places(block):
+            xy = places[(np.abs(places) <= limits).all(axis=1)]
             if len(xy):
                 low, high = np.minimum(low, xy.min(axis=0)), np.maximum(high, xy.max(axis=0))
     if not np.isfinite(low).all():
         return shapely.Polygon()
     return shapely.box(*(low / UNITS_PER_DEGREE), *(high / UNITS_PER_DEGREE))
+
+
+def _places(block: pbf.Block) -> Iterator[npt.NDArray[np.int32]]:
+    """Yield where nodes are: (n, 2), by themselves or as ways have them (`LocationsOnWays`)."""
+    yield from (nodes.xy for nodes in block.nodes)
+    for ways in block.ways:
+        (_, *places), _ = ways.way_nodes(np.arange(len(ways.id)))
+        if places:
+            yield np.column_stack(places)

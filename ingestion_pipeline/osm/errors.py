@@ -18,7 +18,8 @@
     │   ├── ExtractNotConfigured       no OSM_EXTRACT, unknown sample                never
     │   ├── ExtractNotFound            no file for that region and day               never
     │   ├── ExtractUnreachable         the file's server does not answer             retry
-    │   ├── ExtractCorrupt             truncated, wrong checksum, not a PBF          retry
+    │   ├── ExtractCorrupt             truncated, wrong checksum, no extract         retry
+    │   ├── ExtractUnsupported         a format or feature that is not read          never
     │   ├── ExtractWithoutTime         nothing in the file tells its time            never
     │   └── ExtractDoesNotCover        the city lies outside the file, or a part     never
     ├── BoundaryError
@@ -157,10 +158,16 @@ class ExtractUnreachable(ExtractError):
 
 
 class ExtractCorrupt(ExtractError):
-    """The file is truncated, fails its checksum, or is not an OSM PBF."""
+    """The file is truncated, fails its checksum, or is of no known format."""
 
     code = "extract_corrupt"
     should_retry = True
+
+
+class ExtractUnsupported(ExtractError):
+    """The file is of a format, or has something in it, that this release does not read."""
+
+    code = "extract_unsupported"
 
 
 class ExtractWithoutTime(ExtractError):

@@ -1,8 +1,8 @@
-"""OSM extracts: finding a `.osm.pbf` file, proving that it is whole and of the day, reading it.
+"""OSM extracts: finding a file, proving that it is whole and of the day, reading it.
 
 Belongs here: files, what proves them, and the parts of a file that areas get. Does not belong here:
-the format (`pbf.py`), finding what is selected (`find.py`), geometry (`assemble.py`), and keeping
-the bytes (`lake/`).
+formats (`formats.py`, `pbf.py`), finding what is selected (`find.py`), geometry (`assemble.py`),
+and keeping the bytes (`lake/`).
 """
 
 from __future__ import annotations
@@ -33,13 +33,21 @@ from ingestion_pipeline.osm.errors import (
     ExtractNotConfigured,
     ExtractNotFound,
     ExtractUnreachable,
+    ExtractUnsupported,
     ExtractWithoutTime,
     OsmError,
 )
 from ingestion_pipeline.osm.features import Evidence, Features, Reading
 from ingestion_pipeline.osm.find import find
+from ingestion_pipeline.osm.formats import (
+    DamagedFileError,
+    UnreadFormatError,
+    as_pbf,
+    recognized,
+)
 from ingestion_pipeline.osm.honesty import require_true_on
-from ingestion_pipeline.osm.pbf import NotPbfError
+from ingestion_pipeline.osm.inspection import inspect
+from ingestion_pipeline.osm.pbf import HISTORY, NotPbfError, UnsupportedPbfError, headers
 from ingestion_pipeline.osm.polygon_file import MAXIMUM_BYTES
 from ingestion_pipeline.osm.selection import POIS, Selection
 from ingestion_pipeline.osm.wanted import FIRST_YEAR
@@ -147,8 +155,9 @@ def fetch(
     The file is brought to `workdir`: a local one by a hard link where that is possible, because a
     provider's `latest` file may be replaced at any moment, anything else by a download. It has to
     have the size that its server announced, the checksum in the `.md5` file beside it (where there
-    is one), and to be a PBF whose blocks are all whole. (A cut exactly between two blocks leaves a
-    file that looks whole; only the size and the checksum can tell.)
+    is one), and to be a PBF whose blocks are all whole, or whole OSM XML (`formats.py`). (A cut
+    exactly between two blocks leaves a file that looks whole; only the size and the checksum can
+    tell.)
 
     Whether it covers a city is for the caller to compare (`coverage.require_covered`): several
     cities may share it.
@@ -162,7 +171,8 @@ def fetch(
     Raises:
         ExtractNotFound: There is no such file.
         ExtractUnreachable: Its server does not answer.
-        ExtractCorrupt: It is cut off or damaged, or is no PBF.
+        ExtractCorrupt: It is cut off or damaged, or is of no known format.
+        ExtractUnsupported: It has something that is not read here.
         ExtractNotConfigured: It is a history file, or no file system is installed for the URL.
         ExtractWithoutTime: Neither its header nor any object tells a time.
     """
@@ -171,6 +181,7 @@ def fetch(
     path, sha256, poly = _fetched(location, workdir, dict(storage_options or {}))
     received_at = clock.now()
     as_of, as_of_source = _time_of(path, safe)
+    path = path.rename(path.with_name(f"extract.{recognized(path)}"))
     return Acquisition(
         parts=(
             RawPart(
@@ -206,7 +217,7 @@ def _fetched(
     filesystem, remote = _opened(location, storage_options)
     try:
         announced = filesystem.info(remote).get("size")
-        path = workdir / "extract.osm.pbf"
+        path = workdir / "extract"
         if isinstance(filesystem, LocalFileSystem):
             _hold(Path(remote), path)
         else:
@@ -244,8 +255,10 @@ def _coverage_of(path: Path, poly: bytes | None, safe: str) -> Coverage:
     except ValueError as error:
         log.warning("The .poly file beside %s is not used: %s", safe, error)
         return _coverage_of(path, None, safe)
-    except NotPbfError as error:
+    except (NotPbfError, DamagedFileError) as error:
         raise _not_whole(safe, error) from error
+    except (UnsupportedPbfError, UnreadFormatError) as error:
+        raise ExtractUnsupported(_unsupported(safe, error)) from error
 
 
 _TELLING = frozenset(
@@ -369,41 +382,72 @@ def _time_of(
     path: Path, safe: str
 ) -> tuple[datetime, Literal["replication_timestamp", "newest_object"]]:
     """Read a whole file once; give the moment that it shows, and how that is known."""
-    import osmium
-
     try:
-        header = osmium.FileProcessor(_pbf(path)).header
-        if header.has_multiple_object_versions:
-            raise ExtractNotConfigured(
-                f"{safe} is a history file, with many versions of an object; configure an extract "
-                "of one moment (osmium time-filter makes one)"
-            )
-        stated = header.get("osmosis_replication_timestamp")
-        if stated:
-            for _ in osmium.FileProcessor(_pbf(path), osmium.osm.RELATION):
-                pass  # libosmium unpacks every block on the way, and checks its checksum
-            return datetime.fromisoformat(stated).astimezone(UTC), "replication_timestamp"
-        objects: Any = osmium.FileProcessor(_pbf(path))
-        newest: datetime | None = max((item.timestamp for item in objects), default=None)
-    except (RuntimeError, ValueError) as error:
+        with as_pbf(path) as file:
+            if file == path:
+                _require_one_moment(path, safe)
+            found = inspect(file)
+    except (NotPbfError, DamagedFileError) as error:
         raise ExtractCorrupt(
-            f"{safe} is no whole OSM PBF file ({quoted(error)}); the download was cut off or the "
-            "file is damaged: get it again"
+            f"{safe} is no whole OSM PBF or OSM XML file ({quoted(error)}); the download was cut "
+            "off or the file is damaged: get it again"
         ) from error
-    if newest is None or newest.year < FIRST_YEAR:
+    except (UnsupportedPbfError, UnreadFormatError) as error:
+        raise ExtractUnsupported(_unsupported(safe, error)) from error
+    if found.outdated:
+        log.warning(
+            "%s holds %s in more than one version (%d objects); the newest of each is used",
+            safe,
+            found.outdated[0],
+            len(found.outdated),
+        )
+    stated = found.replication_timestamp
+    if stated is None:
+        moment = _moment(found.newest or 0)
+        if moment is not None:
+            return moment, "newest_object"
         raise ExtractWithoutTime(
             f"{safe} tells its time neither in its header nor with any object, so no day can be "
             "staged from it; use an extract whose provider keeps the replication timestamp or "
             "the objects' metadata"
         )
-    return newest, "newest_object"
+    moment = _moment(stated)
+    if moment is None:
+        raise ExtractWithoutTime(
+            f"{safe} has the replication timestamp {stated}, which is no time in seconds since "
+            "1970; ask its provider to correct it, or use another extract"
+        )
+    return moment, "replication_timestamp"
 
 
-def _pbf(path: Path) -> Any:
-    """Open a file as PBF whatever its name is."""
-    import osmium
+def _moment(seconds: int) -> datetime | None:
+    """Give a moment of OpenStreetMap's time; None where the number is none."""
+    try:
+        moment = datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+    return moment if moment.year >= FIRST_YEAR else None
 
-    return osmium.io.File(str(path), "pbf")
+
+def _require_one_moment(path: Path, safe: str) -> None:
+    """Refuse a history file.
+
+    Raises:
+        ExtractNotConfigured: It is one.
+        NotPbfError: It is no PBF.
+    """
+    with path.open("rb") as file:
+        if any(HISTORY in header.required for header in headers(file.fileno())):
+            raise ExtractNotConfigured(
+                f"{safe} is a history file, with many versions of an object; configure an extract "
+                "of one moment (osmium time-filter makes one)"
+            )
+
+
+def _unsupported(name: str, error: UnsupportedPbfError | UnreadFormatError) -> str:
+    if isinstance(error, UnreadFormatError):
+        return f"{name} is {error}; configure an extract in OSM PBF or OSM XML (.osm, .gz, .bz2)"
+    return f"{name} cannot be used: {quoted(error)}; use another extract"
 
 
 def read(
@@ -415,6 +459,8 @@ def read(
         BoundaryNotFound: The area's boundary relation is not in the file.
         BoundaryBroken: Some of its ways are not in the file, or do not close to rings.
         ExtractCorrupt: The file cannot be read to its end.
+        ExtractUnsupported: It has something that is not read here.
+        ExtractNotConfigured: It is a history file.
     """
     (reading,) = read_each(path, areas=[area], selection=selection, origin=origin)
     if isinstance(reading, OsmError):
@@ -451,13 +497,20 @@ def read_each(
 
     Raises:
         ExtractCorrupt: The file cannot be read to its end.
+        ExtractUnsupported: It has something that is not read here.
+        ExtractNotConfigured: It is a history file.
         ProcessDied: A process that read a part of it was killed.
     """
     origin = origin or str(path)
     try:
-        found = find(path, areas=areas, selection=selection)
-    except (NotPbfError, IndexError, UnicodeDecodeError) as error:
+        with as_pbf(path) as file:
+            if file == path:
+                _require_one_moment(path, origin)
+            found = find(file, areas=areas, selection=selection)
+    except (NotPbfError, DamagedFileError, IndexError) as error:
         raise _not_whole(origin, error) from error
+    except (UnsupportedPbfError, UnreadFormatError) as error:
+        raise ExtractUnsupported(_unsupported(origin, error)) from error
     boundaries = found.boundaries
     features, rejections = assemble(found.elements)
     del found  # half of the memory
@@ -473,7 +526,9 @@ def read_each(
 
 
 def _not_whole(origin: str, error: Exception) -> ExtractCorrupt:
-    return ExtractCorrupt(f"{origin} is no whole OSM PBF file ({error}); get the extract again")
+    return ExtractCorrupt(
+        f"{origin} is no whole OSM PBF or OSM XML file ({quoted(error)}); get the extract again"
+    )
 
 
 _ADVICE = {

@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,11 +20,11 @@ import numpy as np
 from ingestion_pipeline.cores import cores, on_each
 from ingestion_pipeline.osm import pbf
 from ingestion_pipeline.osm.assemble import AREAL_TYPES, MAX_DEPTH, Elements, Member, Nested
+from ingestion_pipeline.osm.copies import Copies, find_copies
 from ingestion_pipeline.osm.network import Network
 from ingestion_pipeline.osm.tag_sets import TagSets
 from ingestion_pipeline.osm.wanted import (
     UNITS_PER_DEGREE,
-    UNKNOWN,
     Objects,
     Relation,
     TagTable,
@@ -67,8 +67,9 @@ def find(path: Path, *, areas: Sequence[Area], selection: Selection) -> Found:
 
     Raises:
         NotPbfError: The file is no whole PBF.
+        UnsupportedPbfError: It has something that is not read here, or objects that contradict
+            each other.
         IndexError: A number in it refers to nothing.
-        UnicodeDecodeError: A text is no UTF-8.
         ProcessDied: A process that read a part of it was killed.
     """
     file = os.open(path, os.O_RDONLY)
@@ -78,7 +79,7 @@ def find(path: Path, *, areas: Sequence[Area], selection: Selection) -> Found:
         try:
             search.run(_blobs_by_kind(file, blobs))
         except _NotSorted:
-            search = _Search(file, areas, selection)
+            search = _Search(file, areas, selection, find_copies(file, blobs))
             search.run(dict.fromkeys(pbf.MEMBER_KINDS, blobs))
         return search.result()
     finally:
@@ -88,12 +89,13 @@ def find(path: Path, *, areas: Sequence[Area], selection: Selection) -> Found:
 _ORDER: tuple[pbf.Kind, ...] = ("relation", "way", "node")
 """An object's parts are asked for only when all that is made of them is known."""
 
+_NONE = np.empty(0, np.int64)
 _WORTH_FORKING = 64
 """From so many blocks of a kind on, several processes read them; half a million objects."""
 
 
 class _NotSorted(Exception):
-    """A block is not where the order of kinds would have it."""
+    """An object is not where the order of kinds and ids would have it, or is there twice."""
 
 
 def _blobs_by_kind(file: int, blobs: Sequence[Blob]) -> BlobsByKind:
@@ -125,8 +127,16 @@ def _blobs_by_kind(file: int, blobs: Sequence[Blob]) -> BlobsByKind:
 class _Search:
     """What the passes over a file collect."""
 
-    def __init__(self, file: int, areas: Sequence[Area], selection: Selection) -> None:
+    def __init__(
+        self,
+        file: int,
+        areas: Sequence[Area],
+        selection: Selection,
+        copies: Copies | None = None,
+    ) -> None:
+        """Begin with nothing; without `copies` the file has to be sorted by kind and id."""
         self._file = file
+        self._copies = copies
         self._wanted = Wanted(areas, selection)
         self._table = TagTable()
         self._all: dict[pbf.Kind, Taken] = {kind: Taken() for kind in pbf.MEMBER_KINDS}
@@ -135,7 +145,8 @@ class _Search:
         """Take everything that is wanted.
 
         Raises:
-            _NotSorted: A block has a kind of which it is not said to have it.
+            _NotSorted: A block has a kind of which it is not said to have it, or ids that do not
+                ascend.
         """
         kinds_of: dict[Blob, set[pbf.Kind]] = defaultdict(set)
         for kind, having in blobs.items():
@@ -146,6 +157,7 @@ class _Search:
             self._pass(kind, blobs[kind], kinds_of)
             if kind == "relation":
                 self._take_nested(blobs[kind], kinds_of)
+            self._require_ascending(kind)
 
     def _pass(
         self, kind: pbf.Kind, blobs: Sequence[Blob], kinds_of: Mapping[Blob, set[pbf.Kind]]
@@ -185,11 +197,14 @@ class _Search:
         for blob, block in zip(blobs, pbf.read_blocks(self._file, blobs), strict=True):
             if not block.kinds <= kinds_of[blob]:
                 raise _NotSorted
-            self._wanted.take(kind, block, taken, self._table)
+            if self._copies is None:
+                taken.ids.append((blob.offset, *_ends(block.ids(kind))))
+                unused = _NONE
+            else:
+                unused = self._copies.unused.get((kind, blob), _NONE)
+            self._wanted.take(kind, block, taken, self._table, unused=unused)
             if kind == "relation" and not len(self._wanted.nested):
-                taken.relation_ids[blob] = np.concatenate(
-                    [np.empty(0, np.int64), *(some.id for some in block.relations)]
-                )
+                taken.relation_ids[blob] = block.ids(kind)
         return taken, self._table.sets[known:]
 
     def _keep(self, kind: pbf.Kind, taken: Taken, places: IntArray) -> None:
@@ -197,9 +212,17 @@ class _Search:
         every.objects += (part._replace(tags=places[part.tags]) for part in taken.objects)
         every.lines += taken.lines
         every.member_tags += ((ids, places[tags]) for ids, tags in taken.member_tags)
+        every.places += taken.places
+        every.ids += taken.ids
         every.relations |= taken.relations
         every.relation_tags |= taken.relation_tags
         every.relation_ids |= taken.relation_ids
+
+    def _require_ascending(self, kind: pbf.Kind) -> None:
+        """Make sure that the blocks' ids ascend, so that no object is in the file twice."""
+        ends = [(first, last) for _, first, last in sorted(set(self._all[kind].ids))]
+        if any(last >= first for (_, last), (first, _) in pairwise(ends)):
+            raise _NotSorted
 
     def _want(self, kind: pbf.Kind) -> None:
         """Work out which parts are wanted of the kind that comes now."""
@@ -218,7 +241,8 @@ class _Search:
         elif kind == "node":
             of_ways = [line.refs for line in self._all["way"].lines]
             self._wanted.want_nodes(
-                pbf.distinct(np.concatenate([np.array(members, dtype=np.int64), *of_ways]))
+                pbf.distinct(np.concatenate([np.array(members, dtype=np.int64), *of_ways])),
+                self._all["way"].places,
             )
 
     def result(self) -> Found:
@@ -360,10 +384,21 @@ def _is_area(relation: Relation, tags: Mapping[str, str]) -> bool:
     return tags.get("type") in AREAL_TYPES and "way" in relation.kinds
 
 
+def _ends(ids: IntArray) -> tuple[int, int]:
+    """Give the first and the last of some ids.
+
+    Raises:
+        _NotSorted: They do not ascend, or there is none.
+    """
+    if not len(ids) or (np.diff(ids) <= 0).any():
+        raise _NotSorted
+    return int(ids[0]), int(ids[-1])
+
+
 def _degrees(xy: npt.NDArray[np.int32]) -> FloatArray:
     """Give positions in degrees, NaN where they are not known."""
     degrees = xy / UNITS_PER_DEGREE
-    degrees[xy == UNKNOWN] = np.nan
+    degrees[xy == pbf.UNKNOWN] = np.nan
     return degrees
 
 

@@ -37,6 +37,9 @@ Moments = npt.NDArray[np.datetime64]
 MEMBER_KINDS: tuple[Kind, ...] = ("node", "way", "relation")
 """The kinds of members, by their number in a relation."""
 
+HISTORY = "HistoricalInformation"
+"""The required feature of a file that holds many versions of an object."""
+
 _MESSAGES: Mapping[str, Mapping[str, tuple[int, str]]] = {
     "BlobHeader": {"type": (1, "string"), "datasize": (3, "int32")},
     "Blob": {
@@ -47,7 +50,11 @@ _MESSAGES: Mapping[str, Mapping[str, tuple[int, str]]] = {
         "lz4_data": (6, "bytes"),
         "zstd_data": (7, "bytes"),
     },
-    "HeaderBlock": {"bbox": (1, "HeaderBBox"), "required_features": (4, "string*")},
+    "HeaderBlock": {
+        "bbox": (1, "HeaderBBox"),
+        "required_features": (4, "string*"),
+        "osmosis_replication_timestamp": (32, "int64"),
+    },
     "HeaderBBox": {
         "left": (1, "sint64"),
         "right": (2, "sint64"),
@@ -70,24 +77,68 @@ _MESSAGES: Mapping[str, Mapping[str, tuple[int, str]]] = {
         "relations": (4, "bytes*"),
     },
     "DenseNodes": {
-        "id": (1, "bytes"),
+        "id": (1, "bytes*"),
         "denseinfo": (5, "DenseInfo"),
-        "lat": (8, "bytes"),
-        "lon": (9, "bytes"),
-        "keys_vals": (10, "bytes"),
+        "lat": (8, "bytes*"),
+        "lon": (9, "bytes*"),
+        "keys_vals": (10, "bytes*"),
     },
-    "DenseInfo": {"version": (1, "bytes"), "timestamp": (2, "bytes")},
+    "DenseInfo": {"version": (1, "bytes*"), "timestamp": (2, "bytes*"), "visible": (6, "bytes*")},
 }
 """The messages of the format: their fields' numbers and types, `*` for many. What is a message or a
-packed list of numbers in the format is `bytes` where NumPy takes it apart. Users have no field.
+packed list of numbers in the format is `bytes` where NumPy takes it apart, `bytes*` because
+protobuf lets a list come in several pieces. Users have no field.
 
 Source: "PBF Format" of the OSM wiki."""
 
-_UNDERSTOOD = frozenset({"OsmSchema-V0.6", "DenseNodes"})
+_OBJECT = {"keys": (2, "uint32*"), "vals": (3, "uint32*"), "info": (4, "Info")}
+_WHOLE_MESSAGES: Mapping[str, Mapping[str, tuple[int, str]]] = {
+    "PrimitiveBlock": _MESSAGES["PrimitiveBlock"],
+    "StringTable": _MESSAGES["StringTable"],
+    "PrimitiveGroup": {
+        "nodes": (1, "Node*"),
+        "dense": (2, "DenseNodes"),
+        "ways": (3, "Way*"),
+        "relations": (4, "Relation*"),
+    },
+    "DenseNodes": {
+        "id": (1, "sint64*"),
+        "denseinfo": (5, "DenseInfo"),
+        "lat": (8, "sint64*"),
+        "lon": (9, "sint64*"),
+        "keys_vals": (10, "int32*"),
+    },
+    "DenseInfo": {"version": (1, "int64*"), "timestamp": (2, "sint64*"), "visible": (6, "bool*")},
+    "Info": {"version": (1, "int64"), "timestamp": (2, "int64"), "visible": (6, "bool")},
+    "Node": {"id": (1, "sint64"), **_OBJECT, "lat": (8, "sint64"), "lon": (9, "sint64")},
+    "Way": {
+        "id": (1, "int64"),
+        **_OBJECT,
+        "refs": (8, "sint64*"),
+        "lat": (9, "sint64*"),
+        "lon": (10, "sint64*"),
+    },
+    "Relation": {
+        "id": (1, "int64"),
+        **_OBJECT,
+        "roles_sid": (8, "int32*"),
+        "memids": (9, "sint64*"),
+        "types": (10, "int32*"),
+    },
+}
+"""The messages of a block down to its numbers, for protobuf to write them anew (`_usual`)."""
+
+_UNDERSTOOD = frozenset({"OsmSchema-V0.6", "DenseNodes", "LocationsOnWays", HISTORY})
+"""Required features whose data is read. Of the optional ones that are known, only `LocationsOnWays`
+changes what an object is, and its fields are read wherever they are; `Sort.Type_then_ID`,
+`Sort.Geographic`, `Has_Metadata` and `timestamp=` do not."""
 _LARGEST_HEADER = 64 * 1024
 _LARGEST_BLOB = 32 * 1024 * 1024
 _AHEAD = 4
 """How many blocks are decompressed before they are asked for; that runs beside the reading."""
+
+UNKNOWN = np.iinfo(np.int32).max
+"""Instead of a coordinate in 1e-7 degrees; more than any on Earth. libosmium writes it, too."""
 
 _NANODEGREES = 1_000_000_000
 _USUAL_GRANULARITY = 100
@@ -95,14 +146,48 @@ _USUAL_GRANULARITY = 100
 
 _ID, _KEYS, _VALUES, _INFO = 1, 2, 3, 4  # fields of ways, relations and single nodes
 _NODE_LAT, _NODE_LON = 8, 9
+_WAY_REFS, _WAY_LAT, _WAY_LON = 8, 9, 10
+_ROLES, _MEMBERS, _MEMBER_KINDS = 8, 9, 10
 _INFO_VERSION, _INFO_TIMESTAMP = 1, 2
+_NOT_VISIBLE = (6 << 3, 0)
+"""The last two bytes of an `Info` of a deleted object: `visible` is its last field."""
+_LISTS: Mapping[Kind, frozenset[int]] = {
+    "node": frozenset({_KEYS, _VALUES}),
+    "way": frozenset({_KEYS, _VALUES, _WAY_REFS, _WAY_LAT, _WAY_LON}),
+    "relation": frozenset({_KEYS, _VALUES, _ROLES, _MEMBERS, _MEMBER_KINDS}),
+}
+"""Fields that are lists of numbers."""
 _VARINT, _LENGTH = 0, 2
+_LONGEST_VARINT = 10
+_HIGHEST_FIELD = 31
 _MORE = 128
 _NOTHING = np.empty(0, dtype=np.uint8)
 
 
 class NotPbfError(Exception):
-    """The bytes are no OSM PBF, are cut off or damaged, or have something that is not read here."""
+    """The bytes are no OSM PBF, or are cut off or damaged."""
+
+
+class UnsupportedPbfError(Exception):
+    """The file may be sound, but has something that is not read here."""
+
+
+class _UnusualError(Exception):
+    """A message is written in a way that protobuf allows and that is not taken apart in columns."""
+
+
+class Header(NamedTuple):
+    """What a header says of the blocks that follow.
+
+    Attributes:
+        required: Features that a reader has to know.
+        replication_timestamp: Seconds since 1970, UTC; 0 where it does not say.
+        box: What the blocks cover, as it is written; None where it does not say.
+    """
+
+    required: frozenset[str]
+    replication_timestamp: int
+    box: Bbox | None
 
 
 class Blob(NamedTuple):
@@ -146,7 +231,7 @@ def message_classes(layout: Mapping[str, Mapping[str, tuple[int, str]]]) -> dict
                 added.type, added.type_name = of_field.TYPE_MESSAGE, f".osm.{base}"
             else:
                 added.type = of_field.Type.Value(f"TYPE_{base.upper()}")
-                if is_many and "int" in base:
+                if is_many and base not in {"bytes", "string"}:
                     added.options.packed = True
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
@@ -156,18 +241,63 @@ def message_classes(layout: Mapping[str, Mapping[str, tuple[int, str]]]) -> dict
     }
 
 
-def data_blobs(file: int) -> list[Blob]:
-    """List the data blocks of an open file, in their order, without reading them.
+def headers(file: int) -> list[Header]:
+    """Read the headers of an open file: one, or several in a file of several put together.
 
     Args:
         file: A descriptor.
 
     Raises:
-        NotPbfError: The file is none, is cut off, or needs a feature that is not read here.
+        NotPbfError: The file is none, or is cut off.
     """
+    found: list[Header] = []
+    for kind, blob in _blobs(file):
+        if kind == "OSMHeader":
+            raw = unpacked(file, blob)
+            with _as_damage(blob.offset):
+                header = message("HeaderBlock").FromString(raw)
+            found.append(
+                Header(
+                    required=frozenset(header.required_features),
+                    replication_timestamp=header.osmosis_replication_timestamp,
+                    box=_box(header.bbox) if header.HasField("bbox") else None,
+                )
+            )
+    if not found:
+        raise NotPbfError("it has no header")
+    return found
+
+
+def _box(written: Any) -> Bbox:
+    sides = (written.left, written.bottom, written.right, written.top)
+    return Bbox(*(side / _NANODEGREES for side in sides))
+
+
+def data_blobs(file: int) -> list[Blob]:
+    """List the data blocks of an open file, in their order, without reading them.
+
+    Blocks of other types are passed over, as the format demands.
+
+    Args:
+        file: A descriptor.
+
+    Raises:
+        NotPbfError: The file is none, or is cut off.
+        UnsupportedPbfError: It requires a feature that is not read here.
+    """
+    unknown = sorted(
+        {feature for header in headers(file) for feature in header.required} - _UNDERSTOOD
+    )
+    if unknown:
+        raise UnsupportedPbfError(
+            f"it requires the feature {', '.join(unknown)}, which this release does not read"
+        )
+    return [blob for kind, blob in _blobs(file) if kind == "OSMData"]
+
+
+def _blobs(file: int) -> Iterator[tuple[str, Blob]]:
+    """Give the types of all blocks, and where they lie."""
     position, end = 0, os.fstat(file).st_size
-    found: list[Blob] = []
-    has_header = False
     while position < end:
         size = int.from_bytes(os.pread(file, 4, position), "big")
         if not 0 < size <= _LARGEST_HEADER:
@@ -178,42 +308,7 @@ def data_blobs(file: int) -> list[Blob]:
         position = blob.offset + blob.size
         if not 0 <= blob.size <= _LARGEST_BLOB or position > end:
             raise NotPbfError(f"the block at byte {blob.offset} is cut off")
-        if header.type == "OSMHeader":
-            _require_understood(unpacked(file, blob))
-            has_header = True
-        elif header.type == "OSMData":
-            found.append(blob)
-    if not has_header:
-        raise NotPbfError("it has no header")
-    return found
-
-
-def header_box(file: int) -> Bbox | None:
-    """Return the box in the header of an open file, as it is written; None where there is none.
-
-    Args:
-        file: A descriptor.
-
-    Raises:
-        NotPbfError: The header is damaged.
-    """
-    with _as_damage(0):
-        size = int.from_bytes(os.pread(file, 4, 0), "big")
-        first = message("BlobHeader").FromString(os.pread(file, min(size, _LARGEST_HEADER), 4))
-        header = message("HeaderBlock").FromString(unpacked(file, Blob(4 + size, first.datasize)))
-    box = header.bbox
-    if not header.HasField("bbox"):
-        return None
-    return Bbox(*(side / _NANODEGREES for side in (box.left, box.bottom, box.right, box.top)))
-
-
-def _require_understood(header: bytes) -> None:
-    with _as_damage(0):
-        required = set(message("HeaderBlock").FromString(header).required_features)
-    if not required <= _UNDERSTOOD:
-        raise NotPbfError(
-            f"it needs features that are not read: {', '.join(sorted(required - _UNDERSTOOD))}"
-        )
+        yield header.type, blob
 
 
 def unpacked(file: int, blob: Blob) -> bytes:
@@ -221,34 +316,59 @@ def unpacked(file: int, blob: Blob) -> bytes:
 
     Raises:
         NotPbfError: It is damaged.
+        UnsupportedPbfError: It is compressed in a way that is not read here.
     """
     with _as_damage(blob.offset):
         packed = message("Blob").FromString(os.pread(file, blob.size, blob.offset))
         if packed.HasField("raw"):
             raw: bytes = packed.raw
             return raw
+        size = packed.raw_size if packed.HasField("raw_size") else None
+        if size is not None and not 0 <= size <= _LARGEST_BLOB:
+            raise ValueError(f"{size} bytes are more than a block may have")
         for field, decompress in _CODECS.items():
             if packed.HasField(field):
-                data = decompress(getattr(packed, field), packed.raw_size)
-                if len(data) != packed.raw_size:
-                    raise ValueError(f"{len(data)} bytes instead of {packed.raw_size}")
+                data = decompress(getattr(packed, field), size)
+                if len(data) > _LARGEST_BLOB or (size is not None and len(data) != size):
+                    raise ValueError(f"{len(data)} bytes instead of {size or _LARGEST_BLOB}")
                 return data
-        raise ValueError("an unknown compression")
+    raise UnsupportedPbfError(
+        f"the block at byte {blob.offset} has a compression that this release does not read"
+    )
 
 
-def _by_arrow(codec: Literal["lz4_raw", "zstd"]) -> Callable[[bytes, int], bytes]:
-    def decompress(packed: bytes, size: int) -> bytes:
+def _streamed(decompressor: Callable[[], Any]) -> Callable[[bytes, int | None], bytes]:
+    """Make a function that decompresses no more than a block may have."""
+
+    def decompress(packed: bytes, size: int | None) -> bytes:
+        stream = decompressor()
+        data: bytes = stream.decompress(packed, (_LARGEST_BLOB if size is None else size) + 1)
+        if not stream.eof:
+            raise ValueError("it is cut off, or has more bytes than it says")
+        return data
+
+    return decompress
+
+
+def _by_arrow(codec: Literal["lz4_raw", "zstd"]) -> Callable[[bytes, int | None], bytes]:
+    def decompress(packed: bytes, size: int | None) -> bytes:
         import pyarrow as pa
 
+        if size is None and codec == "lz4_raw":
+            raise ValueError("LZ4 without the size of its data")
+        if size is None:
+            stream = pa.CompressedInputStream(pa.BufferReader(packed), "zstd")
+            streamed: bytes = stream.read(_LARGEST_BLOB + 1)
+            return streamed
         data: bytes = pa.decompress(packed, size, codec=codec, asbytes=True)
         return data
 
     return decompress
 
 
-_CODECS: dict[str, Callable[[bytes, int], bytes]] = {
-    "zlib_data": lambda packed, size: zlib_ng.decompress(packed, bufsize=size),
-    "lzma_data": lambda packed, _: lzma.decompress(packed),
+_CODECS: dict[str, Callable[[bytes, int | None], bytes]] = {
+    "zlib_data": _streamed(zlib_ng.decompressobj),
+    "lzma_data": _streamed(lzma.LZMADecompressor),
     "lz4_data": _by_arrow("lz4_raw"),
     "zstd_data": _by_arrow("zstd"),
 }
@@ -259,11 +379,19 @@ def read_blocks(file: int, blobs: Sequence[Blob]) -> Iterator[Block]:
 
     Raises:
         NotPbfError: One is damaged.
+        UnsupportedPbfError: One has something that is not read here, or an object that was deleted:
+            the file is no state of the map but changes of it.
     """
     decompressed = ahead(partial(unpacked, file), blobs, most=_AHEAD)
     for blob, raw in zip(blobs, decompressed, strict=True):
         with _as_damage(blob.offset):
             block = Block.of(raw)
+            deleted = block.first_deleted()
+        if deleted is not None:
+            raise UnsupportedPbfError(
+                f"{deleted} is in it as deleted (visible=false), so it holds changes or a history "
+                "and not the state of one moment"
+            )
         yield block
 
 
@@ -299,11 +427,36 @@ class Block:
     @property
     def kinds(self) -> set[Kind]:
         """Tell of which kinds it has objects."""
-        return {kind for kind in MEMBER_KINDS if getattr(self, f"{kind}s")}
+        return {kind for kind in MEMBER_KINDS if self.of_kind(kind)}
+
+    def of_kind(self, kind: Kind) -> Sequence[Dense | Messages]:
+        """Give its objects of one kind."""
+        objects: Sequence[Dense | Messages] = getattr(self, f"{kind}s")
+        return objects
+
+    def ids(self, kind: Kind) -> Integers:
+        """Give the ids of its objects of one kind, in their order."""
+        ids = [objects.ids(kind) for objects in self.of_kind(kind)]
+        return ids[0] if len(ids) == 1 else np.concatenate([np.empty(0, np.int64), *ids])
+
+    def newest(self, kind: Kind) -> int:
+        """Give the newest moment of its objects of one kind, if it has any: seconds since 1970."""
+        moments = [
+            objects.versions(np.arange(len(objects.ids(kind))))[1].astype(np.int64).max()
+            for objects in self.of_kind(kind)
+        ]
+        return int(max(moments))
 
     @classmethod
     def of(cls, raw: bytes) -> Block:
         """Find what is in a block, without taking it apart."""
+        try:
+            return cls._of(raw)
+        except _UnusualError:
+            return cls._of(_usual(raw))
+
+    @classmethod
+    def _of(cls, raw: bytes) -> Block:
         stored = message("PrimitiveBlock").FromString(raw)
         units = Units(
             stored.granularity if stored.HasField("granularity") else _USUAL_GRANULARITY,
@@ -315,14 +468,42 @@ class Block:
         for group in stored.primitivegroup:
             if group.HasField("dense"):
                 block.nodes.append(Dense(group.dense, units))
-            for messages, objects in (
-                (list(group.nodes), block.nodes),
-                (list(group.ways), block.ways),
-                (list(group.relations), block.relations),
-            ):
+            for kind in MEMBER_KINDS:
+                messages = list(getattr(group, f"{kind}s"))
                 if messages:
-                    objects.append(Messages(messages, units))
+                    objects: Any = block.of_kind(kind)
+                    objects.append(Messages(messages, units, lists=_LISTS[kind]))
         return block
+
+    def first_deleted(self) -> str | None:
+        """Name an object that the block has as deleted, such as `node/1`."""
+        for kind in MEMBER_KINDS:
+            for objects in self.of_kind(kind):
+                rows = objects.deleted()
+                if len(rows):
+                    return f"{kind}/{objects.ids(kind)[rows[0]]}"
+        return None
+
+
+def _usual(raw: bytes) -> bytes:
+    """Write a block anew: fields in ascending order, lists packed and in one piece."""
+    block = _whole_classes()["PrimitiveBlock"].FromString(raw)
+    block.DiscardUnknownFields()
+    written: bytes = block.SerializeToString()
+    return written
+
+
+@cache
+def _whole_classes() -> Mapping[str, Any]:
+    return message_classes(_WHOLE_MESSAGES)
+
+
+def _is_unpacked(message: Any) -> bool:
+    """Tell whether a message of packed lists has one that is not."""
+    from google.protobuf.unknown_fields import UnknownFieldSet
+
+    unknown: Any = UnknownFieldSet(message)  # the stubs do not know that it is a sequence
+    return any(field.wire_type == _VARINT for field in unknown)
 
 
 class Units(NamedTuple):
@@ -379,15 +560,21 @@ class Dense:
 
     def __init__(self, message: Any, units: Units) -> None:
         """Begin with a message `DenseNodes`; only the ids are read at once."""
+        if _is_unpacked(message) or _is_unpacked(message.denseinfo):
+            raise _UnusualError
         self._message = message
         self._units = units
         self.id = np.cumsum(_zigzag(_varints(_bytes(message.id))))
+
+    def ids(self, _: Kind = "node") -> Integers:
+        """Give the (n,) ids, as `Messages` does."""
+        return self.id
 
     @cached_property
     def xy(self) -> Integers:
         """(n, 2) lon and lat in 1e-7 degrees."""
         lon, lat = (
-            np.cumsum(_zigzag(_varints(_bytes(column))))
+            np.cumsum(_zigzag(self._column(column)))
             for column in (self._message.lon, self._message.lat)
         )
         return self._units.positions(lon, lat)
@@ -397,6 +584,8 @@ class Dense:
         """The tags of all nodes."""
         # k v k v 0, node by node; in a block without tags there is nothing at all
         numbers = _varints(_bytes(self._message.keys_vals))
+        if len(numbers) and numbers[-1]:  # some writers leave the last 0 out
+            numbers = np.append(numbers, 0)
         ends = numbers == 0
         said = np.flatnonzero(~ends)
         if len(numbers) and (ends.sum() != len(self.id) or len(said) % 2):
@@ -404,39 +593,58 @@ class Dense:
         owner = np.cumsum(ends)[said]
         return Tags(numbers[said[::2]], numbers[said[1::2]], owner[::2])
 
+    def deleted(self) -> Integers:
+        """Give the rows of the nodes that the file has as deleted."""
+        return np.flatnonzero(_bytes(self._message.denseinfo.visible) == 0)
+
     def versions(self, rows: Integers) -> tuple[Integers, Moments]:
         """Give the versions and the moments of some nodes; 0 and 1970 where there are none."""
         info = self._message.denseinfo
-        version = _varints(_bytes(info.version))
-        moment = np.cumsum(_zigzag(_varints(_bytes(info.timestamp))))
-        nothing = np.zeros(len(self.id), np.int64)
-        return (
-            np.maximum((version if len(version) else nothing)[rows], 0),
-            self._units.seconds((moment if len(moment) else nothing)[rows]),
+        version, moment = (
+            self._column(column) if column else np.zeros(len(self.id), np.int64)
+            for column in (info.version, info.timestamp)
         )
+        return np.maximum(version[rows], 0), self._units.seconds(np.cumsum(_zigzag(moment))[rows])
+
+    def _column(self, pieces: Sequence[bytes]) -> Integers:
+        numbers = _varints(_bytes(pieces))
+        if len(numbers) != len(self.id):
+            raise NotPbfError(f"{len(numbers)} numbers for the {len(self.id)} nodes of a block")
+        return numbers
 
 
 class Messages:
     """Objects that are stored one after the other: ways, relations, and nodes of old files."""
 
-    def __init__(self, messages: Sequence[bytes], units: Units) -> None:
-        """Find the fields in all of n messages at once."""
+    def __init__(
+        self, messages: Sequence[bytes], units: Units, *, lists: frozenset[int] = frozenset()
+    ) -> None:
+        """Find the fields in all of n messages at once.
+
+        Args:
+            messages: n messages.
+            units: What their numbers mean.
+            lists: Which fields are lists of numbers.
+        """
         self._count = len(messages)
         self._units = units
-        self._data = _bytes(b"".join(messages))
+        self._data = _bytes(messages)
         stops = np.cumsum(np.fromiter(map(len, messages), np.int64, self._count))
         starts = np.concatenate([[0], stops[:-1]])
-        self._numbers, self._parts = _take_apart(self._data, np.column_stack([starts, stops]))
+        self._numbers, self._parts = _take_apart(
+            self._data, np.column_stack([starts, stops]), once=True
+        )
+        if not lists.isdisjoint(self._numbers):
+            raise _UnusualError
 
     @property
     def id(self) -> Integers:
         """(n,) the ids of ways or relations."""
         return self._number(_ID)
 
-    @property
-    def node_id(self) -> Integers:
-        """(n,) the ids of nodes, which are written with a sign."""
-        return _zigzag(self._number(_ID))
+    def ids(self, kind: Kind) -> Integers:
+        """Give the (n,) ids; those of nodes are written with a sign."""
+        return _zigzag(self.id) if kind == "node" else self.id
 
     @property
     def xy(self) -> Integers:
@@ -453,6 +661,16 @@ class Messages:
         if not np.array_equal(offsets, also):
             raise NotPbfError("an object has keys without values")
         return Tags(keys, values, np.repeat(np.arange(self._count), np.diff(offsets)))
+
+    def deleted(self) -> Integers:
+        """Give the rows of the objects that the file has as deleted."""
+        spans = self._spans(_INFO)
+        rows = np.flatnonzero(spans[:, 1] - spans[:, 0] >= len(_NOT_VISIBLE))
+        stops = spans[rows, 1]
+        tag, value = _NOT_VISIBLE
+        ends = (self._data[stops - 1] == value) & (self._data[stops - 2] == tag)
+        deleted: Integers = rows[ends]
+        return deleted
 
     def versions(self, rows: Integers) -> tuple[Integers, Moments]:
         """Give the versions and the moments of some objects; 0 and 1970 where there are none."""
@@ -482,6 +700,45 @@ class Messages:
         sums = np.concatenate([[0], np.cumsum(_zigzag(values))])
         return sums[1:] - np.repeat(sums[offsets[:-1]], np.diff(offsets)), offsets
 
+    def way_nodes(self, rows: Integers) -> tuple[list[Integers], Integers]:
+        """Give the nodes of some ways.
+
+        Returns:
+            Their ids and, with `LocationsOnWays`, longitudes and latitudes in 1e-7 degrees; and the
+            (r + 1,) offsets at which those of each way begin.
+        """
+        refs, offsets = self.deltas(_WAY_REFS, rows)
+        if _WAY_LAT not in self._parts and _WAY_LON not in self._parts:
+            return [refs], offsets
+        lat, of_lat = self.deltas(_WAY_LAT, rows)
+        lon, of_lon = self.deltas(_WAY_LON, rows)
+        located = np.diff(of_lat) > 0
+        sizes = np.where(located, np.diff(offsets), 0)
+        if not (np.array_equal(np.diff(of_lat), sizes) and np.array_equal(of_lat, of_lon)):
+            raise NotPbfError("a way has places for some of its nodes only")
+        places = np.full((len(refs), 2), UNKNOWN)
+        places[np.repeat(located, np.diff(offsets))] = self._units.positions(lon, lat)
+        return [refs, *places.T], offsets
+
+    def members(self, rows: Integers, texts: int) -> tuple[list[Integers], Integers]:
+        """Give the members of some relations.
+
+        Args:
+            rows: Which.
+            texts: How many texts the block has.
+
+        Returns:
+            Their ids, kinds and roles, and the (r + 1,) offsets at which each relation's begin.
+        """
+        roles, offsets = self.packed(_ROLES, rows)
+        refs, of_refs = self.deltas(_MEMBERS, rows)
+        kinds, of_kinds = self.packed(_MEMBER_KINDS, rows)
+        if not (np.array_equal(offsets, of_refs) and np.array_equal(offsets, of_kinds)):
+            raise NotPbfError("a relation has members without a role or a kind")
+        require_below(roles, texts, what="texts")
+        require_below(kinds, len(MEMBER_KINDS), what="kinds of members")
+        return [refs, kinds, roles], offsets
+
     def _number(self, field: int) -> Integers:
         return self._numbers.get(field, np.zeros(self._count, np.int64))
 
@@ -489,8 +746,8 @@ class Messages:
         return self._parts.get(field, np.zeros((self._count, 2), np.int64))
 
 
-def _bytes(data: bytes) -> Bytes:
-    return np.frombuffer(data, dtype=np.uint8)
+def _bytes(pieces: Sequence[bytes]) -> Bytes:
+    return np.frombuffer(b"".join(pieces), dtype=np.uint8)
 
 
 def _varints(data: Bytes) -> Integers:
@@ -507,6 +764,8 @@ def _varints(data: Bytes) -> Integers:
     more, place = np.flatnonzero(last > first), 0
     while len(more):
         place += 1
+        if place == _LONGEST_VARINT:
+            raise NotPbfError("a number is longer than 64 bits")
         at = first[more] + place
         values[more] |= (data[at] & 127).astype(np.int64) << (7 * place)
         more = more[last[more] > at]
@@ -525,6 +784,21 @@ def together(spans: Integers) -> Integers:
     return np.repeat(spans[:, 0] - before, sizes) + np.arange(sizes.sum())
 
 
+def require_below(numbers: Integers, count: int, *, what: str) -> None:
+    """Refuse numbers that refer to nothing; negative ones, too, which Python counts from behind.
+
+    Args:
+        numbers: What refers to one of `count` things.
+        count: How many there are.
+        what: What they are, for the message.
+
+    Raises:
+        NotPbfError: One of the numbers is not in 0..count - 1.
+    """
+    if len(numbers) and numbers.view(np.uint64).max() >= count:
+        raise NotPbfError(f"a block refers to one of its {count} {what} that is not there")
+
+
 def distinct(values: Integers) -> Integers:
     """Give each value once, ascending; on millions of ids `numpy.unique` takes 50 times as long."""
     ordered = np.sort(values)
@@ -532,8 +806,15 @@ def distinct(values: Integers) -> Integers:
     return once
 
 
-def _take_apart(data: Bytes, spans: Integers) -> tuple[dict[int, Integers], dict[int, Integers]]:
+def _take_apart(
+    data: Bytes, spans: Integers, *, once: bool = False
+) -> tuple[dict[int, Integers], dict[int, Integers]]:
     """Read the fields of many messages at once.
+
+    Args:
+        data: The bytes.
+        spans: (n, 2) where the messages begin and end.
+        once: Whether a field may come only once in a message. If not, the last one counts.
 
     Returns:
         The fields that are numbers, (n,) with 0 where a message has none; and the fields that are
@@ -542,12 +823,17 @@ def _take_apart(data: Bytes, spans: Integers) -> tuple[dict[int, Integers], dict
     numbers: dict[int, Integers] = {}
     parts: dict[int, Integers] = {}
     position, rows = spans[:, 0].copy(), np.flatnonzero(spans[:, 0] < spans[:, 1])
+    previous = np.zeros(len(rows), np.int64)
+    met: list[tuple[Integers, Integers]] = []
+    ascends = True
     while len(rows):
         tag, at = _varints_at(data, position[rows])
         value, at = _varints_at(data, at)
         wire, field = tag & 7, tag >> 3
         if not np.isin(wire, (_VARINT, _LENGTH)).all():
-            raise NotPbfError("a field has a form that OSM PBF does not use")
+            raise _UnusualError if once else NotPbfError("a field has an unknown form")
+        met.append((rows, field))
+        ascends &= bool((field > previous).all())
         is_part = wire == _LENGTH
         stop = np.where(is_part, at + value, at)
         for one in distinct(field).tolist():
@@ -561,11 +847,32 @@ def _take_apart(data: Bytes, spans: Integers) -> tuple[dict[int, Integers], dict
                     column[rows[mask]] = (
                         value[mask] if found is numbers else np.column_stack([at[mask], stop[mask]])
                     )
-        if (stop > spans[rows, 1]).any():
+        if (stop < at).any() or (stop > spans[rows, 1]).any():
             raise NotPbfError("a field is longer than its object")
         position[rows] = stop
-        rows = rows[stop < spans[rows, 1]]
+        is_more = stop < spans[rows, 1]
+        rows, previous = rows[is_more], field[is_more]
+    if once and not ascends and _are_repeated(met, len(spans)):
+        raise _UnusualError
     return numbers, parts
+
+
+def _are_repeated(fields: Sequence[tuple[Integers, Integers]], count: int) -> bool:
+    """Tell whether one of `count` messages has a field twice.
+
+    Args:
+        fields: Messages, each once, and a field of each; all fields of high numbers, which are not
+            known here, count as one.
+        count: How many messages there are.
+    """
+    met = np.zeros(count, np.uint32)
+    for rows, numbers in fields:
+        bits = np.left_shift(1, np.minimum(numbers, _HIGHEST_FIELD)).astype(np.uint32)
+        before = met[rows]
+        if (before & bits).any():
+            return True
+        met[rows] = before | bits
+    return False
 
 
 def _varints_at(data: Bytes, position: Integers) -> tuple[Integers, Integers]:
@@ -576,6 +883,8 @@ def _varints_at(data: Bytes, position: Integers) -> tuple[Integers, Integers]:
     more, place = np.flatnonzero(byte >= _MORE), 0
     while len(more):
         place += 1
+        if place == _LONGEST_VARINT:
+            raise NotPbfError("a number is longer than 64 bits")
         byte = data[after[more]]
         values[more] |= (byte & 127).astype(np.int64) << (7 * place)
         after[more] += 1
@@ -596,6 +905,7 @@ def _as_damage(offset: int) -> Iterator[None]:
         ValueError,
         OSError,
         EOFError,
+        _UnusualError,
         zlib_ng.error,  # type: ignore[misc]  # its stubs take the class for an error
         lzma.LZMAError,
     ) as error:

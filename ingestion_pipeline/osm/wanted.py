@@ -33,13 +33,9 @@ FIRST_YEAR = 2004
 """The year in which OpenStreetMap began. Files without metadata carry timestamps of 1970."""
 
 UNITS_PER_DEGREE = 10_000_000
-UNKNOWN = np.iinfo(np.int32).max
-"""Instead of a coordinate in units; more than any on Earth."""
-
 _LIMITS = np.array([180, 90]) * UNITS_PER_DEGREE
-_WAY_REFS = 8
-_ROLES, _MEMBERS, _MEMBER_KINDS = 8, 9, 10
 _PAIR_BYTES = 8
+_NONE = np.empty(0, np.int64)
 
 
 class Chooser:
@@ -65,6 +61,8 @@ class Chooser:
         """Give the places of the objects that are selected."""
         if not len(tags.keys):
             return np.empty(0, np.int64)
+        for numbers in (tags.keys, tags.values):
+            pbf.require_below(numbers, len(strings), what="texts")
         # 0 for the many strings that no selection names
         word = np.fromiter(map(self._number.get, strings, repeat(0)), np.int64, len(strings))
         value_bits = self._value_bits[word]
@@ -177,18 +175,22 @@ class Taken:
     Attributes:
         objects: Selected objects of one kind.
         lines: Ways, those that are selected and those that are parts.
+        places: The ids and the (k, 2) lon and lat, in 1e-7 degrees, of nodes, as ways have them.
         member_tags: Ids of closed ways that are members, and the places of their tags in a table.
         relations: By id.
         relation_tags: The tags of these relations, by id.
         relation_ids: The ids of the relations in each block.
+        ids: Where each block lies, and its first and last id.
     """
 
     objects: list[Objects] = field(default_factory=list)
     lines: list[Lines] = field(default_factory=list)
+    places: list[tuple[IntArray, IntArray]] = field(default_factory=list)
     member_tags: list[tuple[IntArray, IntArray]] = field(default_factory=list)
     relations: dict[int, Relation] = field(default_factory=dict)
     relation_tags: dict[int, dict[str, str]] = field(default_factory=dict)
     relation_ids: dict[pbf.Blob, IntArray] = field(default_factory=dict)
+    ids: list[tuple[int, int, int]] = field(default_factory=list)
 
 
 class Wanted:
@@ -202,7 +204,7 @@ class Wanted:
         member_ways: (w,) ids of ways that are members, ascending.
         shape_ways: (s,) of these, the ways whose own tags tell their shape.
         refs: (n,) ids of nodes that are parts, ascending.
-        ref_xy: (n, 2) where they are; `UNKNOWN` until they are met. All forks share it.
+        ref_xy: (n, 2) where they are; `pbf.UNKNOWN` until they are met. All forks share it.
     """
 
     def __init__(self, areas: Sequence[Area], selection: Selection) -> None:
@@ -219,46 +221,63 @@ class Wanted:
         self.ref_xy = np.empty((0, 2), np.int32)
         self._chooser = Chooser(selection)
 
-    def want_nodes(self, refs: IntArray) -> None:
+    def want_nodes(self, refs: IntArray, places: Sequence[tuple[IntArray, IntArray]]) -> None:
         """Want the places of nodes.
 
         Args:
             refs: (n,) their ids, ascending.
+            places: Where ways have some of them; the nodes of the file, read later, count more.
         """
         self.refs = refs
         self.ref_xy = np.frombuffer(
             mmap.mmap(-1, max(refs.size, 1) * 8), dtype=np.int32, count=refs.size * 2
         ).reshape(-1, 2)
-        self.ref_xy[:] = UNKNOWN
+        self.ref_xy[:] = pbf.UNKNOWN
+        for ids, xy in places:
+            known = _on_earth(xy)[:, 0]
+            self.ref_xy[np.searchsorted(refs, ids[known])] = xy[known]
 
-    def take(self, kind: pbf.Kind, block: pbf.Block, taken: Taken, table: TagTable) -> None:
-        """Take what is wanted of one kind out of a block; tags go to the table."""
+    def take(
+        self,
+        kind: pbf.Kind,
+        block: pbf.Block,
+        taken: Taken,
+        table: TagTable,
+        *,
+        unused: IntArray = _NONE,
+    ) -> None:
+        """Take what is wanted of one kind out of a block; tags go to the table.
+
+        Args:
+            kind: The kind.
+            block: The block.
+            taken: Where objects go.
+            table: Where tags go.
+            unused: (u,) rows of the block's objects of the kind that are passed over.
+        """
         out = _Out(block.strings, taken, table)
-        if kind == "relation":
-            for relations in block.relations:
-                self._take_relations(relations, out)
-        elif kind == "way":
-            for ways in block.ways:
-                self._take_ways(ways, out)
-        else:
-            for nodes in block.nodes:
-                self._take_nodes(nodes, out)
+        take: Any = getattr(self, f"_take_{kind}s")
+        start = 0
+        for objects in block.of_kind(kind):
+            count = len(objects.ids(kind))
+            used = np.ones(count, np.bool_)
+            used[unused[(unused >= start) & (unused < start + count)] - start] = False
+            take(objects, used, out)
+            start += count
 
-    def _take_relations(self, relations: pbf.Messages, out: _Out) -> None:
+    def _take_relations(self, relations: pbf.Messages, used: BoolArray, out: _Out) -> None:
         if len(self.nested):
-            wanted = np.flatnonzero(_are_in(relations.id, self.nested))
+            wanted = np.flatnonzero(_are_in(relations.id, self.nested) & used)
         else:
-            selected = self._chooser.rows(relations.tags, out.strings)
-            bounding = np.flatnonzero(np.isin(relations.id, self.boundaries))
+            selected = _among(self._chooser.rows(relations.tags, out.strings), used)
+            bounding = np.flatnonzero(np.isin(relations.id, self.boundaries) & used)
             if len(selected):
                 out.taken.objects.append(out.objects(relations, relations.id, selected))
             wanted = pbf.distinct(np.concatenate([selected, bounding]))
         tags_of = out.tags(relations.tags, wanted).tolist()
         for osm_id, place in zip(relations.id[wanted].tolist(), tags_of, strict=True):
             out.taken.relation_tags[osm_id] = out.table.sets[place]
-        roles, offsets = relations.packed(_ROLES, wanted)
-        refs, _ = relations.deltas(_MEMBERS, wanted)
-        kinds, _ = relations.packed(_MEMBER_KINDS, wanted)
+        (refs, kinds, roles), offsets = relations.members(wanted, len(out.strings))
         for osm_id, (start, stop) in zip(
             relations.id[wanted].tolist(), _spans(offsets), strict=True
         ):
@@ -268,24 +287,26 @@ class Wanted:
                 roles=out.table.roles(out.strings[role] for role in roles[start:stop].tolist()),
             )
 
-    def _take_ways(self, ways: pbf.Messages, out: _Out) -> None:
-        selected = self._chooser.rows(ways.tags, out.strings)
+    def _take_ways(self, ways: pbf.Messages, used: BoolArray, out: _Out) -> None:
+        selected = _among(self._chooser.rows(ways.tags, out.strings), used)
         if len(selected):
             out.taken.objects.append(out.objects(ways, ways.id, selected))
         wanted = pbf.distinct(
-            np.concatenate([selected, np.flatnonzero(_are_in(ways.id, self.member_ways))])
+            np.concatenate([selected, np.flatnonzero(_are_in(ways.id, self.member_ways) & used)])
         )
         if len(wanted):
-            refs, offsets = ways.deltas(_WAY_REFS, wanted)
+            (refs, *places), offsets = ways.way_nodes(wanted)
             lines = Lines(ways.id[wanted], offsets, refs)
             out.taken.lines.append(lines)
+            if places:
+                out.taken.places.append((refs, np.column_stack(places)))
             shaping = wanted[lines.closed() & _are_in(lines.id, self.shape_ways)]
             if len(shaping):
                 out.taken.member_tags.append((ways.id[shaping], out.tags(ways.tags, shaping)))
 
-    def _take_nodes(self, nodes: pbf.Dense | pbf.Messages, out: _Out) -> None:
-        ids = nodes.id if isinstance(nodes, pbf.Dense) else nodes.node_id
-        selected = self._chooser.rows(nodes.tags, out.strings)
+    def _take_nodes(self, nodes: pbf.Dense | pbf.Messages, used: BoolArray, out: _Out) -> None:
+        ids = nodes.ids("node")
+        selected = _among(self._chooser.rows(nodes.tags, out.strings), used)
         if len(selected):
             near = np.zeros(len(selected), np.bool_)
             xy = nodes.xy[selected]
@@ -294,18 +315,19 @@ class Wanted:
             selected = selected[near]
         if len(selected):
             out.taken.objects.append(out.objects(nodes, ids, selected, nodes.xy[selected]))
+        xy = nodes.xy
+        if not used.all():
+            ids, xy = ids[used], xy[used]
         low, high = np.searchsorted(self.refs, [ids.min(), ids.max() + 1]) if len(ids) else (0, 0)
         if low < high:
             asked = self.refs[low:high]
             order = np.argsort(ids, kind="stable") if (np.diff(ids) < 0).any() else slice(None)
-            sorted_ids, sorted_xy = ids[order], nodes.xy[order]
+            sorted_ids, sorted_xy = ids[order], xy[order]
             place = np.searchsorted(sorted_ids, asked)
             place[place == len(ids)] = 0
             known = sorted_ids[place] == asked
             xy = sorted_xy[place[known]]
-            # To what a node is part of, a place that does not exist is none.
-            on_earth = (np.abs(xy) <= _LIMITS).all(axis=1)
-            self.ref_xy[low:high][known] = np.where(on_earth[:, np.newaxis], xy, UNKNOWN)
+            self.ref_xy[low:high][known] = np.where(_on_earth(xy), xy, pbf.UNKNOWN)
 
 
 class _Out(NamedTuple):
@@ -366,6 +388,18 @@ def reach(
     limit = np.array([180.0, 90.0]) * units
     reach: BoolArray = inside | ~((low >= -limit) & (high <= limit)).all(axis=1)
     return reach
+
+
+def _on_earth(xy: IntArray) -> BoolArray:
+    """Tell which (n, 2) positions exist, as (n, 1): a node in another place has none."""
+    on_earth = np.abs(xy) <= _LIMITS
+    both: BoolArray = on_earth[:, :1] & on_earth[:, 1:]
+    return both
+
+
+def _among(rows: IntArray, used: BoolArray) -> IntArray:
+    among: IntArray = rows[used[rows]]
+    return among
 
 
 def _are_in(values: IntArray, wanted: IntArray) -> BoolArray:

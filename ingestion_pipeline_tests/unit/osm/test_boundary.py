@@ -86,3 +86,8 @@ def test_without_a_relation_the_bbox_is_the_boundary() -> None:
 def test_names_of_today_count_and_former_ones_do_not() -> None:
     tags = {"name": "A", "name:ru": "Б", "alt_name": "C; D", "old_name": "E", "name:prefix": "F"}
     assert boundary_names(tags) == {"A", "Б", "C", "D"}
+
+
+def test_a_name_that_cannot_be_stored_is_none() -> None:
+    tags = {"name": "Caf\udce9", "name:de": "Stadt", "int_name": "a\0b"}
+    assert boundary_names(tags) == {"Stadt"}

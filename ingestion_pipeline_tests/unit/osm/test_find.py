@@ -16,7 +16,12 @@ from benchmarks.replicate import LAYOUT
 from ingestion_pipeline.datasets import HELPER
 from ingestion_pipeline.osm import pbf
 from ingestion_pipeline.osm.acquire import Area, Bbox
-from ingestion_pipeline.osm.errors import BoundaryNotFound, ExtractCorrupt, OsmError
+from ingestion_pipeline.osm.errors import (
+    BoundaryNotFound,
+    ExtractCorrupt,
+    ExtractNotConfigured,
+    OsmError,
+)
 from ingestion_pipeline.osm.extract import read, read_each
 from ingestion_pipeline.osm.features import Reading
 from ingestion_pipeline.osm.selection import POIS, Selection
@@ -241,10 +246,10 @@ def test_a_damaged_block_is_refused(place: int, tmp_path: Path) -> None:
         read(file, area=WORLD)
 
 
-def test_a_file_that_needs_what_is_not_read_is_refused(tmp_path: Path) -> None:
+def test_a_history_file_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path / "x", "pbf,history=true")
 
-    with pytest.raises(ExtractCorrupt, match="HistoricalInformation"):
+    with pytest.raises(ExtractNotConfigured, match="history file"):
         read(file, area=WORLD)
 
 

@@ -1,0 +1,120 @@
+"""The formats in which extracts come, and a PBF of each.
+
+Belongs here: recognizing a file by its first bytes, and having it as PBF. Does not belong here: the
+PBF format itself (`pbf.py`), and what is read of a file.
+
+`.osm.pbf` is read as it is. OSM XML, plain or compressed by gzip or bzip2, is written as PBF by
+libosmium first, without the users. What is neither, and can be recognized, is named and refused.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import re
+import shutil
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+Format = Literal["osm.pbf", "osm", "osm.gz", "osm.bz2"]
+
+_COMPRESSIONS: Mapping[bytes, tuple[Format, Callable[[Path], Any]]] = {
+    b"\x1f\x8b": ("osm.gz", gzip.open),
+    b"BZh": ("osm.bz2", bz2.open),
+}
+_OTHERS = {
+    b"\xfd7zXZ\x00": "an xz file",
+    b"\x28\xb5\x2f\xfd": "a zstd file",
+    b"PK\x03\x04": "a zip file",
+    b"7z\xbc\xaf\x27\x1c": "a 7z file",
+    b"\xff\xe0": "an o5m file",
+}
+_HEAD_BYTES = 4096
+_XML = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?.*?\?>\s*|<!--.*?-->\s*)*<(\w+)", re.DOTALL)
+
+
+class UnreadFormatError(Exception):
+    """The file is of a format that is not read here."""
+
+
+class DamagedFileError(Exception):
+    """The file is cut off or damaged."""
+
+
+def recognized(path: Path) -> Format:
+    """Tell the format of a file, whatever its name is; of what is unknown, PBF.
+
+    Raises:
+        UnreadFormatError: It is of another format.
+        DamagedFileError: What it is compressed by cannot be undone.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    for magic, name in _OTHERS.items():
+        if head.startswith(magic):
+            raise UnreadFormatError(name)
+    for magic, (compressed, _) in _COMPRESSIONS.items():
+        if head.startswith(magic):
+            with _opened(path, compressed) as file:
+                inner = file.read(_HEAD_BYTES)
+            if not _is_osm_xml(inner):
+                raise UnreadFormatError(f"a file compressed as .{compressed} that is no OSM XML")
+            return compressed
+    return "osm" if _is_osm_xml(head) else "osm.pbf"
+
+
+def _is_osm_xml(head: bytes) -> bool:
+    found = _XML.match(head)
+    root = found[1] if found else b""
+    if root == b"osmChange":
+        raise UnreadFormatError("a change file (osmChange)")
+    return root == b"osm"
+
+
+@contextmanager
+def as_pbf(path: Path) -> Iterator[Path]:
+    """Have a file as PBF: itself, or a temporary one beside it.
+
+    Raises:
+        UnreadFormatError: It is of another format.
+        DamagedFileError: It cannot be read to its end.
+    """
+    import osmium
+
+    of = recognized(path)
+    if of == "osm.pbf":
+        yield path
+        return
+    with TemporaryDirectory(dir=path.parent) as folder:
+        plain, target = Path(folder) / "extract.osm", Path(folder) / "extract.osm.pbf"
+        with _opened(path, of) as compressed, plain.open("wb") as file:
+            shutil.copyfileobj(compressed, file)
+        # With history, because only then libosmium writes which objects are deleted.
+        options = "pbf,history=true,add_metadata=version+timestamp,pbf_compression=none"
+        try:
+            with osmium.SimpleWriter(osmium.io.File(str(target), options)) as writer:
+                osmium.apply(osmium.io.Reader(osmium.io.File(str(plain), "osm")), writer)
+        except RuntimeError as error:
+            raise DamagedFileError(str(error)) from error
+        plain.unlink()
+        yield target
+
+
+@contextmanager
+def _opened(path: Path, of: Format) -> Iterator[Any]:
+    openers = dict(_COMPRESSIONS.values())
+    try:
+        with openers.get(of, lambda path: path.open("rb"))(path) as file:
+            yield file
+    except (EOFError, zlib.error) as error:
+        raise DamagedFileError(str(error)) from error
+    except OSError as error:
+        if error.errno is not None:  # the disk's, not the compression's
+            raise
+        raise DamagedFileError(str(error)) from error
