@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,25 @@ import pytest
 import sqlalchemy as sa
 
 from ingestion_pipeline.staging.database import create_engine, migrate
-from ingestion_pipeline_tests.postgres_server import PostgresServer, running_server
+from ingestion_pipeline_tests.postgres_server import (
+    OWNER,
+    PostgresServer,
+    as_role,
+    as_worker,
+    let_make_schemas,
+    make_roles,
+    operators_parts,
+    running_pgbouncer,
+    running_server,
+    with_port,
+)
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    EmptyDatabase = Callable[[], AbstractContextManager[str]]
 
 
 def pytest_configure() -> None:
@@ -70,10 +85,29 @@ def postgres_server() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def empty_database(postgres_server: PostgresServer) -> Iterator[EmptyDatabase]:
+    """Make empty databases with PostGIS, as TEST_POSTGRES has them."""
+    parts = operators_parts()
+    pooler = running_pgbouncer(postgres_server.url) if "pgbouncer" in parts else nullcontext()
+
+    @contextmanager
+    def make() -> Iterator[str]:
+        with postgres_server.fresh_database() as url:
+            if "roles" in parts:
+                make_roles(url)
+                let_make_schemas(url)  # of their own, to compare with
+            owned = as_role(url, OWNER) if "roles" in parts else url
+            yield owned if port is None else with_port(owned, port)
+
+    with pooler as port:
+        yield make
+
+
 @pytest.fixture
-def postgis_url(postgres_server: PostgresServer) -> Iterator[str]:
-    """The URL of an empty database with PostGIS."""
-    with postgres_server.fresh_database() as url:
+def postgis_url(empty_database: EmptyDatabase) -> Iterator[str]:
+    """The URL of an empty database with PostGIS, for a role that may migrate it."""
+    with empty_database() as url:
         yield url
 
 
@@ -94,22 +128,35 @@ def another_database_url(
     if database_url.startswith("sqlite"):
         yield f"sqlite:///{tmp_path}/another.gpkg"
         return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    with server.fresh_database() as url:
+    empty_database: EmptyDatabase = request.getfixturevalue("empty_database")
+    with empty_database() as url:
         yield url
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[sa.Engine]:
-    """A migrated database, once for each kind that is supported."""
-    engine = create_engine(database_url)
+def engine(request: pytest.FixtureRequest, database_url: str) -> Iterator[sa.Engine]:
+    """A migrated database, once for each kind that is supported.
+
+    Under separate roles it is the worker's, and its owner's for tests with the marker `owner`.
+    """
+    owner = _hasty(create_engine(database_url))
+    migrate(owner)
+    if request.node.get_closest_marker("owner"):
+        yield owner
+        owner.dispose()
+        return
+    owner.dispose()
+    engine = _hasty(create_engine(as_worker(database_url)))
+    yield engine
+    engine.dispose()
+
+
+def _hasty(engine: sa.Engine) -> sa.Engine:
+    """Let a GeoPackage not wait for the disk, as the tests' PostgreSQL does not."""
     if engine.dialect.name == "sqlite":
 
         @sa.event.listens_for(engine, "connect")
         def _do_not_wait_for_the_disk(connection: sqlite3.Connection, _: object) -> None:
-            # As the tests' PostgreSQL does: nothing is to survive a loss of power.
             connection.execute("PRAGMA synchronous = OFF")
 
-    migrate(engine)
-    yield engine
-    engine.dispose()
+    return engine

@@ -36,6 +36,7 @@ from ingestion_pipeline.staging.tables import (
     poi_ingestion_staging,
     staged_partition,
 )
+from ingestion_pipeline_tests.postgres_server import as_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -188,8 +189,11 @@ def installed(
     """
     home = folder / "dagster_home"
     path = write_cities(folder / "cities.toml", cities) if cities else None
+    migrating = create_engine(database_url)
+    migrate(migrating)
+    migrating.dispose()
     given: dict[str, Any] = {
-        "database_url": SecretStr(database_url),
+        "database_url": SecretStr(as_worker(database_url)),
         "data_dir": str(folder / "lake"),
         "cities_file": path,
         "osm_source": "overpass",
@@ -206,9 +210,6 @@ def installed(
         clock=clock or SystemClock(),
         retrying=retrying or Retrying(first_wait_s=0.01),
     )
-    migrating = create_engine(database_url)
-    migrate(migrating)
-    migrating.dispose()
     with _stored_instance(home) if stored else dg.DagsterInstance.ephemeral() as instance:
         yield Installation(folder, workshop, instance)
     workshop.engine.dispose()

@@ -2,6 +2,11 @@
 
 It is started from the binaries of Debian's packages in a folder of its own, on a free port of the
 loopback interface, and stopped at the end; or the server of TEST_DATABASE_URL is used.
+
+Operators put more around a server: a pooler, here pgbouncer in transaction mode, and separate
+roles (`deploy/roles.sql`). `TEST_POSTGRES=pgbouncer,roles` runs the tests of a database so, or with
+one of the two. Then what a fixture gives as the URL of a database is its owner's, and `as_worker`
+makes the worker's of it.
 """
 
 from __future__ import annotations
@@ -11,6 +16,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +28,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TEMPLATE = "ingestion_test_template"
+
+ROLES_SCRIPT = Path(__file__).parents[1] / "deploy" / "roles.sql"
+
+ADMINISTRATOR = "tester"
+OWNER, WORKER, READER = "test_owner", "test_worker", "test_reader"
+
+OPERATORS_PARTS = ("pgbouncer", "roles")
+"""What TEST_POSTGRES may name."""
 
 
 class PostgresServer:
@@ -89,25 +103,37 @@ def private_cluster(*, durable: bool = False, fsync: bool = False) -> Iterator[C
         shutil.rmtree(home, ignore_errors=True)
 
 
+@contextmanager
+def running_standby(primary: Cluster) -> Iterator[Cluster]:
+    """Start a hot standby of a server, and remove it at the end."""
+    home = Path(tempfile.mkdtemp(prefix="ingestion-standby-"))
+    standby = Cluster(home, free_port(), durable=True, fsync=False)
+    try:
+        standby.follow(primary)
+        standby.start()
+        try:
+            yield standby
+        finally:
+            standby.stop()
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
 class Cluster:
     """A server in a folder of its own, which can be stopped and started again."""
 
     def __init__(self, home: Path, port: int, *, durable: bool, fsync: bool) -> None:
         self.home = home
         self.port = port
-        self.url = f"postgresql://tester@127.0.0.1:{port}/postgres"
+        self.url = f"postgresql://{ADMINISTRATOR}@127.0.0.1:{port}/postgres"
         self.running = False
         self._durable = durable
         self._fsync = fsync
-        # PostgreSQL refuses to run as root; Debian's package made a user for it.
-        self._prefix: list[str] = []
-        if os.geteuid() == 0:
-            shutil.chown(home, "postgres", "postgres")
-            self._prefix = ["runuser", "-u", "postgres", "--"]
+        self._prefix = _not_as_root(home)
 
     def create(self) -> None:
         """Make its files."""
-        self._run("initdb", "-U", "tester", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8")
+        self._run("initdb", "-U", ADMINISTRATOR, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8")
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -130,6 +156,15 @@ class Cluster:
             self._run("pg_ctl", "-m", "immediate", "stop")
             self.running = False
 
+    def follow(self, primary: Cluster) -> None:
+        """Copy the files of another server, to be its standby."""
+        address = ("-h", "127.0.0.1", "-p", str(primary.port), "-U", ADMINISTRATOR)
+        self._run("pg_basebackup", *address, "--write-recovery-conf", "--checkpoint=fast")
+
+    def promote(self) -> None:
+        """Let a standby become a primary server."""
+        self._run("pg_ctl", "-w", "promote")
+
     def create_database(self, name: str) -> sa.URL:
         """Make an empty database; give its URL."""
         url = sa.make_url(self.url)
@@ -143,6 +178,148 @@ class Cluster:
             cwd=self.home,
             stdout=subprocess.DEVNULL,
         )
+
+
+@contextmanager
+def running_pgbouncer(server: str | sa.URL) -> Iterator[int]:
+    """Put pgbouncer, in transaction mode, before a server on which everybody is trusted.
+
+    Args:
+        server: The server's URL.
+
+    Yields:
+        The port on which it listens.
+    """
+    behind = sa.make_url(server)
+    home = Path(tempfile.mkdtemp(prefix="ingestion-pgbouncer-"))
+    port = free_port()
+    users = (ADMINISTRATOR, OWNER, WORKER, READER)
+    (home / "users").write_text("".join(f'"{name}" ""\n' for name in users))
+    (home / "pgbouncer.ini").write_text(
+        f"""
+        [databases]
+        * = host={behind.host} port={behind.port}
+        [pgbouncer]
+        listen_addr = 127.0.0.1
+        listen_port = {port}
+        unix_socket_dir =
+        auth_type = trust
+        auth_file = {home}/users
+        pool_mode = transaction
+        default_pool_size = 4
+        max_client_conn = 500
+        logfile = {home}/log
+        """
+    )
+    prefix = _not_as_root(home)
+    process = subprocess.Popen([*prefix, _pgbouncer(), "-q", str(home / "pgbouncer.ini")])
+    try:
+        _wait_for(port, process)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    while True:
+        assert process.poll() is None, "pgbouncer ended at once; its words are above"
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+
+
+def _pgbouncer() -> str:
+    # Debian keeps it where only root looks.
+    found = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    assert found, "pgbouncer is missing: run 'make test', or install Debian's package pgbouncer"
+    return found
+
+
+def _not_as_root(home: Path) -> list[str]:
+    """Give a folder to the user by whom servers run that refuse to run as root; run them so."""
+    if os.geteuid() != 0:
+        return []
+    for path in (home, *home.iterdir()):
+        shutil.chown(path, "postgres", "postgres")
+    return ["runuser", "-u", "postgres", "--"]
+
+
+def operators_parts() -> frozenset[str]:
+    """Return what TEST_POSTGRES puts around the server of the tests."""
+    named = frozenset(filter(None, os.environ.get("TEST_POSTGRES", "").split(",")))
+    assert named <= set(OPERATORS_PARTS), f"TEST_POSTGRES knows {OPERATORS_PARTS}, not {named}"
+    assert not (named and os.environ.get("TEST_DATABASE_URL")), (
+        "TEST_POSTGRES needs the private server: unset TEST_DATABASE_URL"
+    )
+    return named
+
+
+def make_roles(url: str | sa.URL) -> None:
+    """Run deploy/roles.sql in a database, as its administrator."""
+    administrator = sa.make_url(url).set(drivername="postgresql", username=ADMINISTRATOR)
+    names = {"owner": OWNER, "worker": WORKER, "reader": READER}
+    subprocess.run(
+        [
+            _binaries() / "psql",
+            administrator.render_as_string(hide_password=False),
+            "-X",
+            *(f"-v{name}={role}" for name, role in names.items()),
+            "-f",
+            ROLES_SCRIPT,
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def set_for_all(url: str | sa.URL, setting: str, value: str) -> None:
+    """Set something for every new session of a database, as an operator does."""
+    database = sa.make_url(url)
+    administrator = database.set(
+        drivername="postgresql+psycopg", username=ADMINISTRATOR, database="postgres"
+    )
+    _administer(administrator, f"ALTER DATABASE {database.database} SET {setting} = {value}")
+
+
+def let_make_schemas(url: str | sa.URL) -> None:
+    """Let the owner of the tables make schemas in a database, which it need not."""
+    database = sa.make_url(url)
+    administrator = database.set(drivername="postgresql+psycopg", username=ADMINISTRATOR)
+    _administer(administrator, f"GRANT CREATE ON DATABASE {database.database} TO {OWNER}")
+
+
+def end_sessions(url: str | sa.URL) -> None:
+    """End all sessions of a database, as a failover does."""
+    database = sa.make_url(url)
+    administrator = database.set(
+        drivername="postgresql+psycopg", username=ADMINISTRATOR, database="postgres"
+    )
+    of_it = f"FROM pg_stat_activity WHERE datname = '{database.database}'"
+    _administer(administrator, f"SELECT pg_terminate_backend(pid, 5000) {of_it}")
+
+
+def as_role(url: str | sa.URL, role: str) -> str:
+    """Return the URL of a database for another role."""
+    return sa.make_url(url).set(username=role).render_as_string(hide_password=False)
+
+
+def with_port(url: str | sa.URL, port: int) -> str:
+    """Return the URL of a database through another port, such as a pooler's."""
+    return sa.make_url(url).set(port=port).render_as_string(hide_password=False)
+
+
+def as_worker(url: str) -> str:
+    """Return the URL with which to work on a database that its owner has migrated.
+
+    It is the same one unless tests run under separate roles.
+    """
+    if sa.make_url(url).username != OWNER:
+        return url
+    make_roles(url)
+    return as_role(url, WORKER)
 
 
 def _administer(url: sa.URL, statement: str) -> None:

@@ -14,7 +14,13 @@ from pydantic import BaseModel, Field
 from ingestion_pipeline.admin_api.problems import Responses, responses
 from ingestion_pipeline.admin_api.service import Here, Service
 from ingestion_pipeline.staging import ticks
-from ingestion_pipeline.staging.errors import DatabaseNotMigrated, DatabaseUnavailable
+from ingestion_pipeline.staging.database import require_writable
+from ingestion_pipeline.staging.errors import (
+    DatabaseForbidden,
+    DatabaseNotMigrated,
+    DatabaseReadOnly,
+    DatabaseUnavailable,
+)
 
 MAXIMUM_SILENCE_S = 300
 """After this time without a tick a sensor counts as stopped; both tick at least once a minute."""
@@ -85,28 +91,23 @@ def get_health(service: Here, response: Response) -> Health:
 
 def look(service: Service) -> Checks:
     """Look at everything."""
-    not_known = SensorCheck(ok=False, detail="not known without the database")
     try:
         service.check_migration()
+        require_writable(service.engine)
         last = ticks.last(service.engine)
+        now = service.clock.now()
+    except DatabaseReadOnly:
+        detail = "it takes no writes, as a standby does; let DATABASE_URL lead to the primary"
+        return _without(database=Check(ok=False, detail=detail))
     except DatabaseUnavailable:
-        silent = Check(ok=False, detail="it does not answer; check DATABASE_URL and the server")
-        unknown = Check(ok=False, detail="not known without the database")
-        return Checks(
-            database=silent,
-            migration=unknown,
-            admin_trigger_sensor=not_known,
-            ledger_sweep_sensor=not_known,
-        )
+        detail = "it does not answer; check DATABASE_URL and the server"
+        return _without(database=Check(ok=False, detail=detail))
+    except DatabaseForbidden:
+        detail = "its role lacks a right; let an administrator run deploy/roles.sql"
+        return _without(database=Check(ok=False, detail=detail))
     except DatabaseNotMigrated:
-        other = Check(ok=False, detail="not the one that this version needs; poi-ingest migrate")
-        return Checks(
-            database=Check(ok=True),
-            migration=other,
-            admin_trigger_sensor=not_known,
-            ledger_sweep_sensor=not_known,
-        )
-    now = service.clock.now()
+        detail = "not the one that this version needs; poi-ingest migrate"
+        return _without(database=Check(ok=True), migration=Check(ok=False, detail=detail))
     return Checks(
         database=Check(ok=True),
         migration=Check(ok=True),
@@ -115,12 +116,25 @@ def look(service: Service) -> Checks:
     )
 
 
+def _without(*, database: Check, migration: Check | None = None) -> Checks:
+    """Return what is known where the sensors cannot be looked at."""
+    unknown = "not known without the database"
+    silent = SensorCheck(ok=False, detail=unknown)
+    return Checks(
+        database=database,
+        migration=migration or Check(ok=False, detail=unknown),
+        admin_trigger_sensor=silent,
+        ledger_sweep_sensor=silent,
+    )
+
+
 def _sensor(last_tick_at: datetime | None, now: datetime) -> SensorCheck:
     if last_tick_at is None:
         detail = "never ticked; start Dagster's daemon, and switch the sensor on"
         return SensorCheck(ok=False, detail=detail)
     age_s = (now - last_tick_at).total_seconds()
-    if age_s <= MAXIMUM_SILENCE_S:
+    # A tick of the future is of a clock that was ahead; it says nothing about now.
+    if abs(age_s) <= MAXIMUM_SILENCE_S:
         return SensorCheck(ok=True, last_tick_at=last_tick_at, age_s=age_s)
     detail = "silent; look at Dagster's daemon, and at the sensor in the UI"
     return SensorCheck(ok=False, detail=detail, last_tick_at=last_tick_at, age_s=age_s)

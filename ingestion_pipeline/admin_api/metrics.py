@@ -15,7 +15,11 @@ from prometheus_client.registry import Collector
 from ingestion_pipeline.admin_api.problems import Responses, responses
 from ingestion_pipeline.admin_api.service import Here, Service
 from ingestion_pipeline.staging import statistics
-from ingestion_pipeline.staging.errors import DatabaseNotMigrated, DatabaseUnavailable
+from ingestion_pipeline.staging.errors import (
+    DatabaseForbidden,
+    DatabaseNotMigrated,
+    DatabaseUnavailable,
+)
 from ingestion_pipeline.staging.statistics import DURATION_BOUNDS_S, Durations, Statistics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -34,7 +38,8 @@ class LedgerCollector(Collector):
         """Give all figures; where the database cannot be used, only that."""
         try:
             figures = statistics.collect(self._service.database())
-        except (DatabaseUnavailable, DatabaseNotMigrated):
+            now = self._service.clock.now()
+        except (DatabaseUnavailable, DatabaseNotMigrated, DatabaseForbidden):
             figures = None
         yield _gauge(
             "ingestion_database_up",
@@ -43,7 +48,7 @@ class LedgerCollector(Collector):
             [((), figures is not None)],
         )
         if figures is not None:
-            yield from _families(figures, self._service.clock.now())
+            yield from _families(figures, now)
 
 
 def _families(figures: Statistics, now: datetime) -> Iterator[Metric]:

@@ -22,7 +22,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ingestion_pipeline.staging.errors import DatabaseNotMigrated, DatabaseUnavailable
+from ingestion_pipeline.staging.errors import (
+    DatabaseForbidden,
+    DatabaseNotMigrated,
+    DatabaseReadOnly,
+    DatabaseUnavailable,
+)
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +69,19 @@ DATABASE_UNAVAILABLE = Kind(
     HTTPStatus.SERVICE_UNAVAILABLE,
     "The database does not answer",
     "nothing was changed; try again",
+)
+DATABASE_READ_ONLY = Kind(
+    "database_read_only",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "The database takes no writes",
+    "nothing was changed; try again. If it lasts, the service's DATABASE_URL must lead to the "
+    "primary server",
+)
+DATABASE_FORBIDDEN = Kind(
+    "database_forbidden",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "The service's database role lacks a right",
+    "nothing was changed; an administrator must run deploy/roles.sql",
 )
 DATABASE_NOT_MIGRATED = Kind(
     "database_not_migrated",
@@ -153,6 +171,8 @@ KINDS = (
     INTERNAL_ERROR,
     NOT_CONFIGURED,
     DATABASE_UNAVAILABLE,
+    DATABASE_READ_ONLY,
+    DATABASE_FORBIDDEN,
     DATABASE_NOT_MIGRATED,
 )
 """All of them, in the order of the documentation."""
@@ -160,7 +180,12 @@ KINDS = (
 AUTHORIZATION = (NOT_CONFIGURED, TOKEN_MISSING, TOKEN_WRONG)
 """What whoever has no token meets."""
 
-DATABASE = (DATABASE_UNAVAILABLE, DATABASE_NOT_MIGRATED)
+DATABASE = (
+    DATABASE_UNAVAILABLE,
+    DATABASE_READ_ONLY,
+    DATABASE_FORBIDDEN,
+    DATABASE_NOT_MIGRATED,
+)
 """What every endpoint that needs the database may answer."""
 
 _BY_STATUS = {
@@ -294,6 +319,8 @@ def answer_with_problems(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _framework)
     app.add_exception_handler(DatabaseUnavailable, _database_unavailable)
+    app.add_exception_handler(DatabaseReadOnly, _database_read_only)
+    app.add_exception_handler(DatabaseForbidden, _database_forbidden)
     app.add_exception_handler(DatabaseNotMigrated, _database_not_migrated)
     app.add_middleware(LastResort)
 
@@ -381,6 +408,20 @@ async def _database_unavailable(_: Request, error: Exception) -> JSONResponse:
         DATABASE_UNAVAILABLE.example,
         headers={"Retry-After": str(RETRY_AFTER_S)},
     )
+
+
+async def _database_read_only(_: Request, error: Exception) -> JSONResponse:
+    log.warning("%s", error)
+    return _response(
+        DATABASE_READ_ONLY,
+        DATABASE_READ_ONLY.example,
+        headers={"Retry-After": str(RETRY_AFTER_S)},
+    )
+
+
+async def _database_forbidden(_: Request, error: Exception) -> JSONResponse:
+    log.error("%s", error)
+    return _response(DATABASE_FORBIDDEN, DATABASE_FORBIDDEN.example)
 
 
 async def _database_not_migrated(_: Request, error: Exception) -> JSONResponse:

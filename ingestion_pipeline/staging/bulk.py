@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ingestion_pipeline.cores import ahead
-from ingestion_pipeline.staging.database import is_geopackage
+from ingestion_pipeline.staging.database import driver_of, is_geopackage
 from ingestion_pipeline.staging.geometry import (
     ArrowColumn,
     Geometry,
@@ -59,11 +59,12 @@ def first_load(connection: sa.Connection, table: sa.Table) -> Iterator[None]:
 
     Nobody else reads or writes the table meanwhile. The caller must not have touched it in this
     transaction: two that had would each wait for the other. Whoever comes second waits, finds rows,
-    and writes with the indexes in place.
+    and writes with the indexes in place. So does a role that only writes rows: the indexes are the
+    owner's to drop.
     """
     indexes = sorted(table.indexes, key=lambda index: str(index.name))
-    if is_geopackage(connection):
-        # Its writer is alone as it is, and its indexes grow at their end, which costs little.
+    # A GeoPackage's writer is alone as it is, and its indexes grow at their end, at little cost.
+    if is_geopackage(connection) or not _may_rebuild_indexes(connection, table):
         yield
         return
     connection.exec_driver_sql(f"LOCK TABLE {table.name} IN ACCESS EXCLUSIVE MODE")
@@ -75,6 +76,19 @@ def first_load(connection: sa.Connection, table: sa.Table) -> Iterator[None]:
     yield
     for index in indexes:
         connection.execute(sa.schema.CreateIndex(index))
+
+
+def _may_rebuild_indexes(connection: sa.Connection, table: sa.Table) -> bool:
+    """Tell whether the role may drop a table's indexes and make them anew."""
+    may: bool = connection.execute(
+        sa.text(
+            "SELECT pg_has_role(relowner, 'USAGE') "
+            "AND has_schema_privilege(relnamespace, 'CREATE') "
+            "FROM pg_class WHERE oid = CAST(:name AS regclass)"
+        ),
+        {"name": table.name},
+    ).scalar_one()
+    return may
 
 
 def load(connection: sa.Connection, table: sa.Table, rows: pa.Table) -> None:
@@ -89,15 +103,15 @@ def load(connection: sa.Connection, table: sa.Table, rows: pa.Table) -> None:
     names = ", ".join(rows.column_names)
     batches = rows.to_batches(max_chunksize=_ROWS_AT_ONCE)
     # SQLAlchemy's own executemany takes 7 times as long; both drivers stand right below it.
-    driver: Any = connection.connection.driver_connection
     if is_geopackage(connection):
         marks = ", ".join("?" * rows.num_columns)
         insert = f"INSERT INTO {table.name} ({names}) VALUES ({marks})"  # noqa: S608
-        for batch in batches:
-            driver.executemany(insert, _geopackage_rows(table, batch))
+        with driver_of(connection) as driver:
+            for batch in batches:
+                driver.executemany(insert, _geopackage_rows(table, batch))
         return
     into = f"COPY {table.name} ({names}) FROM STDIN (FORMAT binary)"
-    with driver.cursor() as cursor, cursor.copy(into) as copy:
+    with driver_of(connection) as driver, driver.cursor() as cursor, cursor.copy(into) as copy:
         copy.write(_COPY_HEADER)
         for encoded in ahead(partial(_copy_rows, table), batches, most=1):
             copy.write(encoded)
@@ -122,8 +136,7 @@ def fetch(connection: sa.Connection, selected: sa.Select[Any]) -> pa.Table:
             for name, kind in kinds.items()
         )
         statement = selected.compile(dialect=connection.dialect)
-        driver: Any = connection.connection.driver_connection
-        with driver.cursor(binary=True) as cursor:
+        with driver_of(connection) as driver, driver.cursor(binary=True) as cursor:
             selection = f"SELECT {arrays} FROM ({statement}) AS selected"  # noqa: S608
             cursor.execute(selection, statement.params)
             columns = cursor.fetchone()

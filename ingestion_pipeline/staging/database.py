@@ -5,7 +5,6 @@ Belongs here: engines, transactions, migrations. Does not belong here: tables an
 
 from __future__ import annotations
 
-import sqlite3
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +13,11 @@ import sqlalchemy as sa
 
 from ingestion_pipeline.staging.errors import (
     DatabaseNotMigrated,
+    DatabaseReadOnly,
     DatabaseUnavailable,
     UnsupportedDatabase,
 )
+from ingestion_pipeline.staging.refusals import ENDS_CONNECTION, meaning_of, sqlstate_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,21 @@ SQLITE_BUSY_SECONDS = 120
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 30
 """How long a service waits for PostgreSQL before it says that the database does not answer."""
+
+_TRANSACTION_SETTINGS = {
+    "client_encoding": "UTF8",
+    "datestyle": "ISO, YMD",
+    "timezone": "UTC",
+    "intervalstyle": "postgres",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "standard_conforming_strings": "on",
+}
+"""What the form of values on the wire depends on. An operator may set each otherwise for a role or
+a database: then texts would be read in another encoding, or numbers rounded, without an error.
+
+They are set in each transaction, and never for a session: behind a pooler such as pgbouncer a
+session is another client's after the transaction."""
 
 _MIGRATION_LOCK = int.from_bytes(b"poi-mig")
 
@@ -53,13 +69,7 @@ def create_engine(url: str, *, service_connections: int | None = None) -> sa.Eng
             "or sqlite:////path/to/file.gpkg"
         ) from None
     if parsed.get_backend_name() == "postgresql":
-        return sa.create_engine(
-            parsed.set(drivername="postgresql+psycopg"),
-            pool_pre_ping=True,
-            # A parameter may hold a place's phone number; it has no business in an error message.
-            hide_parameters=True,
-            **({} if service_connections is None else _for_a_service(parsed, service_connections)),
-        )
+        return _create_postgresql_engine(parsed, service_connections)
     if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
         if not Path(str(parsed.database)).is_absolute():
             # Dagster's processes start in folders of their own.
@@ -74,17 +84,39 @@ def create_engine(url: str, *, service_connections: int | None = None) -> sa.Eng
     )
 
 
-def _for_a_service(url: sa.URL, connections: int) -> dict[str, Any]:
-    patience = {
-        "connect_timeout": CONNECT_SECONDS,
-        "options": f"-c statement_timeout={STATEMENT_SECONDS}s",
-    }
-    return {
-        "pool_size": connections,
-        "max_overflow": 0,
+def _create_postgresql_engine(url: sa.URL, service_connections: int | None) -> sa.Engine:
+    settings = dict(_TRANSACTION_SETTINGS)
+    # A prepared statement is of a session, which a pooler gives to another client meanwhile.
+    connect: dict[str, Any] = {"prepare_threshold": None}
+    pool: dict[str, Any] = {}
+    if service_connections is not None:
+        pool = {"pool_size": service_connections, "max_overflow": 0}
         # What the URL itself says of these stands.
-        "connect_args": {name: value for name, value in patience.items() if name not in url.query},
-    }
+        if "connect_timeout" not in url.query:
+            connect["connect_timeout"] = CONNECT_SECONDS
+        if "options" not in url.query:
+            settings["statement_timeout"] = f"{STATEMENT_SECONDS}s"
+    engine = sa.create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_pre_ping=True,
+        # A parameter may hold a place's phone number; it has no business in an error message.
+        hide_parameters=True,
+        connect_args=connect,
+        **pool,
+    )
+    calls = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings.items())
+
+    @sa.event.listens_for(engine, "begin")
+    def _set(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(f"SELECT {calls}")
+
+    @sa.event.listens_for(engine, "handle_error")
+    def _leave_server(context: sa.engine.ExceptionContext) -> None:
+        if sqlstate_of(context.original_exception) in ENDS_CONNECTION:
+            # The next connection may lead to the new primary server.
+            context.is_disconnect = True
+
+    return engine
 
 
 def _create_geopackage_engine(url: sa.URL) -> sa.Engine:
@@ -146,13 +178,49 @@ def _reachable(engine: sa.Engine) -> Iterator[None]:
         raise DatabaseUnavailable(
             f"all connections to database {describe(engine)} are in use; try again later"
         ) from error
-    except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
-        if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
-            raise  # SQLite's name for a wrong statement; the file does answer
-        raise DatabaseUnavailable(
-            f"database {describe(engine)} does not answer: {error.orig}; check DATABASE_URL and "
-            "that the server runs"
-        ) from error
+    except sa.exc.DBAPIError as error:
+        meaning = meaning_of(error.orig, describe(engine))
+        if meaning is None:
+            raise
+        raise meaning from error
+
+
+@contextmanager
+def driver_of(connection: sa.Connection) -> Iterator[Any]:
+    """Lend the driver's own connection, for what SQLAlchemy cannot do or does slowly.
+
+    Raises:
+        StagingError: What the driver's error means; as if SQLAlchemy had executed the statement.
+    """
+    driver: Any = connection.connection.driver_connection
+    try:
+        yield driver
+    except connection.dialect.loaded_dbapi.Error as error:
+        if getattr(driver, "closed", False):
+            connection.invalidate(error)
+        meaning = meaning_of(error, describe(connection.engine))
+        if meaning is None:
+            raise
+        raise meaning from error
+
+
+def require_writable(engine: sa.Engine) -> None:
+    """Check that the database takes writes.
+
+    Raises:
+        DatabaseUnavailable: The database cannot be reached.
+        DatabaseReadOnly: It is a standby, or set to take no writes.
+    """
+    with write_transaction(engine) as connection:
+        if is_geopackage(connection):
+            return  # the transaction holds the file for writing by now
+        read_only = connection.exec_driver_sql("SHOW transaction_read_only").scalar_one()
+        if read_only == "on":
+            raise DatabaseReadOnly(
+                f"database {describe(engine)} takes no writes: it is a standby, or "
+                "default_transaction_read_only is on. Let DATABASE_URL lead to the primary "
+                "server, or wait until it is writable again"
+            )
 
 
 def describe(engine: sa.Engine) -> str:
@@ -189,6 +257,7 @@ def migrate(engine: sa.Engine, revision: str = "head") -> None:
         if not is_geopackage(connection):
             # Whoever else migrates waits, and finds it done; a GeoPackage is locked as a whole.
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            _require_place(connection)
             _require_postgis(connection)
         config.attributes["connection"] = connection
         current = current_revision(connection)
@@ -207,15 +276,55 @@ def migrate(engine: sa.Engine, revision: str = "head") -> None:
             ) from error
 
 
-def _require_postgis(connection: sa.Connection) -> None:
-    try:
-        connection.exec_driver_sql("CREATE EXTENSION IF NOT EXISTS postgis")
-    except sa.exc.DBAPIError as error:
+def _require_place(connection: sa.Connection) -> None:
+    """Refuse a database that cannot hold the tables, or every text."""
+    schema, encoding, path = connection.exec_driver_sql(
+        "SELECT current_schema(), current_setting('server_encoding'), "
+        "current_setting('search_path')"
+    ).one()
+    if encoding != "UTF8":
         raise UnsupportedDatabase(
-            f"database {describe(connection.engine)} has no PostGIS and it cannot be enabled: "
-            f"{str(error.orig).strip()}; install PostGIS on the server, or let an administrator "
-            "run CREATE EXTENSION postgis in the database"
-        ) from error
+            f"database {describe(connection.engine)} has the encoding {encoding}, which cannot "
+            "hold every name; create it with ENCODING 'UTF8'"
+        )
+    if schema is None:
+        raise UnsupportedDatabase(
+            f"database {describe(connection.engine)} has no schema for the tables: none of its "
+            f"role's search_path ({path}) exists or may be used; create one, or correct it by "
+            "ALTER ROLE ... IN DATABASE ... SET search_path"
+        )
+
+
+def _require_postgis(connection: sa.Connection) -> None:
+    """Make PostGIS's types known to the migrations, in whatever schema they are."""
+    schema = _schema_of_postgis(connection)
+    if schema is None:
+        try:
+            connection.exec_driver_sql("CREATE EXTENSION postgis")
+        except sa.exc.DBAPIError as error:
+            raise UnsupportedDatabase(
+                f"database {describe(connection.engine)} has no PostGIS and it cannot be enabled: "
+                f"{str(error.orig).strip()}; install PostGIS on the server, or let an "
+                "administrator run CREATE EXTENSION postgis in the database"
+            ) from error
+        schema = _schema_of_postgis(connection)
+    # After the schemas that are there, so that the tables are made where they would be without it.
+    connection.execute(
+        sa.text(
+            "SELECT set_config('search_path', "
+            "current_setting('search_path') || ', ' || quote_ident(:schema), true) "
+            "WHERE CAST(:schema AS text) <> ALL (current_schemas(true))"
+        ),
+        {"schema": schema},
+    )
+
+
+def _schema_of_postgis(connection: sa.Connection) -> str | None:
+    schema: str | None = connection.exec_driver_sql(
+        "SELECT nspname FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace "
+        "WHERE extname = 'postgis'"
+    ).scalar_one_or_none()
+    return schema
 
 
 def require_migrated(engine: sa.Engine) -> None:
@@ -234,15 +343,33 @@ def require_migrated(engine: sa.Engine) -> None:
         and not Path(engine.url.database).exists()
     )
     current = None
+    elsewhere: list[str] = []
     if not missing:
         with read_transaction(engine) as connection:
             current = current_revision(connection)
+            if current is None and not is_geopackage(connection):
+                elsewhere = _schemas_with_tables(connection)
+    if elsewhere:
+        raise DatabaseNotMigrated(
+            f"database {describe(engine)} has the tables in the schema {', '.join(elsewhere)}, "
+            "which is not in this role's search_path; correct it by ALTER ROLE ... IN DATABASE ... "
+            "SET search_path, and grant USAGE on the schema"
+        )
     if current != head:
         raise DatabaseNotMigrated(
             f"database {describe(engine)} is at migration {current or 'none'} and this version of "
             f"ingestion_pipeline needs {head}; run 'poi-ingest migrate' (that of the newer "
             "version, where the database is ahead)"
         )
+
+
+def _schemas_with_tables(connection: sa.Connection) -> list[str]:
+    """List the schemas that hold the project's tables, visible or not."""
+    found = connection.exec_driver_sql(
+        "SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace "
+        "WHERE relname = 'ingestion_run' AND relkind IN ('r', 'p') ORDER BY nspname"
+    )
+    return list(found.scalars())
 
 
 def current_revision(connection: sa.Connection) -> str | None:

@@ -2,6 +2,9 @@
 
     StagingError
     ├── DatabaseUnavailable     cannot connect, or the connection broke              retry
+    │   ├── DatabaseReadOnly    a standby, or set to take no writes                  retry
+    │   └── DatabaseTimedOut    a limit of the server ended a statement or session   retry
+    ├── DatabaseForbidden       the role lacks a right                               never
     ├── DatabaseNotMigrated     empty, behind or ahead of this code's migrations     never
     ├── UnsupportedDatabase     neither PostgreSQL with PostGIS nor a GeoPackage     never
     ├── KeyHeld                 another live run works on the same key               never
@@ -28,6 +31,24 @@ class DatabaseUnavailable(StagingError):
 
     code = "database_unavailable"
     should_retry = True
+
+
+class DatabaseReadOnly(DatabaseUnavailable):
+    """The database answers and takes no writes."""
+
+    code = "database_read_only"
+
+
+class DatabaseTimedOut(DatabaseUnavailable):
+    """A limit of the server, such as `statement_timeout`, ended a statement or a session."""
+
+    code = "database_timeout"
+
+
+class DatabaseForbidden(StagingError):
+    """The database's role lacks a right."""
+
+    code = "database_forbidden"
 
 
 class DatabaseNotMigrated(StagingError):

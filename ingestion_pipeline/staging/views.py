@@ -28,6 +28,8 @@ from ingestion_pipeline.staging.tables import (
 from ingestion_pipeline.staging.types import Json
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy.sql.compiler import SQLCompiler
 
 _DAYS_SPAN = 100_000
@@ -91,6 +93,44 @@ def drop(connection: sa.Connection) -> None:
         for names in VIEWS.values():
             for layer in names.layers:
                 geopackage.unregister_view(connection, layer)
+
+
+def readers(connection: sa.Connection) -> dict[str, set[str]]:
+    """Return who may read each view that is there, as names of SQL; none in a GeoPackage.
+
+    The owner is not among them.
+    """
+    if is_geopackage(connection):
+        return {}
+    may: dict[str, set[str]] = {}
+    for name in set(sa.inspect(connection).get_view_names()).intersection(definitions()):
+        may[name] = set(
+            connection.execute(
+                sa.text(
+                    "SELECT CASE WHEN grantee = 0 THEN 'PUBLIC' "
+                    "ELSE quote_ident(pg_get_userbyid(grantee)) END "
+                    "FROM pg_class, aclexplode(relacl) "
+                    "WHERE pg_class.oid = CAST(:name AS regclass) "
+                    "AND privilege_type = 'SELECT' AND grantee <> relowner"
+                ),
+                {"name": name},
+            ).scalars()
+        )
+    return may
+
+
+def let_read(connection: sa.Connection, may: Mapping[str, set[str]]) -> None:
+    """Let roles read the views again that were made anew.
+
+    Args:
+        connection: In a transaction.
+        may: What `readers` gave before they were dropped. A view that was not there is for those
+            who could read all that were.
+    """
+    everywhere = set.intersection(*may.values()) if may else set()
+    for name in definitions():
+        for reader in sorted(may.get(name, everywhere)):
+            connection.exec_driver_sql(f"GRANT SELECT ON {name} TO {reader}")
 
 
 class _DayNumber(GenericFunction[int]):

@@ -14,10 +14,20 @@ from ingestion_pipeline.staging import ticks
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline_tests.api_server import Api, running_api
 from ingestion_pipeline_tests.installation import NOON
-from ingestion_pipeline_tests.postgres_server import free_port
+from ingestion_pipeline_tests.postgres_server import (
+    READER,
+    as_role,
+    as_worker,
+    end_sessions,
+    free_port,
+    make_roles,
+    set_for_all,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from ingestion_pipeline_tests.postgres_server import PostgresServer
 
 
 SENSORS = (ticks.TRIGGER_SENSOR, ticks.SWEEP_SENSOR)
@@ -48,7 +58,7 @@ def test_all_works_while_both_sensors_tick(fresh_api: Api) -> None:
     assert all(check["ok"] for check in body["checks"].values())
 
 
-@pytest.mark.parametrize("ago_s", [None, MAXIMUM_SILENCE_S + 1])
+@pytest.mark.parametrize("ago_s", [None, MAXIMUM_SILENCE_S + 1, -MAXIMUM_SILENCE_S - 1])
 def test_jobs_would_not_start_while_the_trigger_sensor_is_silent(
     fresh_api: Api, ago_s: float | None
 ) -> None:
@@ -69,6 +79,7 @@ def test_a_silent_sweep_is_told_but_jobs_still_start(fresh_api: Api) -> None:
     assert not body["checks"]["ledger_sweep_sensor"]["ok"]
 
 
+@pytest.mark.owner
 def test_another_schema_is_503_and_is_noticed_while_the_api_runs(fresh_api: Api) -> None:
     for sensor in SENSORS:
         tick(fresh_api, sensor)
@@ -83,6 +94,53 @@ def test_another_schema_is_503_and_is_noticed_while_the_api_runs(fresh_api: Api)
     assert refused.json()["code"] == "database_not_migrated"
     migrate(fresh_api.engine)
     assert fresh_api.enqueue().status_code == 202
+
+
+def test_a_database_that_takes_no_writes_is_told_until_it_does_again(
+    tmp_path: Path, postgis_url: str
+) -> None:
+    migrate(owner := create_engine(postgis_url))
+    owner.dispose()
+    engine = create_engine(as_worker(postgis_url), service_connections=3)
+    with running_api(tmp_path, engine) as api:
+        tick(api, ticks.TRIGGER_SENSOR)
+        job = api.enqueue().json()
+        assert health(api)[0] == 200
+        set_for_all(postgis_url, "default_transaction_read_only", "on")
+        end_sessions(postgis_url)
+        status, body = health(api)
+        assert (status, body["status"]) == (503, "unavailable")
+        assert not body["checks"]["database"]["ok"]
+        assert "takes no writes" in body["checks"]["database"]["detail"]
+        for refused in (
+            api.enqueue(day="2024-05-31"),
+            api.http.post(f"{job['links']['self']}/cancel"),
+            api.deliver({"job_type": "osm_import", "city_slug": "town", "day": "2024-05-30"}),
+        ):
+            assert (refused.status_code, refused.json()["code"]) == (503, "database_read_only")
+            assert int(refused.headers["Retry-After"]) > 0
+            assert "DATABASE_URL" in refused.json()["detail"]
+        assert api.http.get("/v1/jobs").json()["jobs"] == [job]  # reading goes on
+        set_for_all(postgis_url, "default_transaction_read_only", "off")
+        assert api.enqueue(day="2024-05-31").status_code == 202
+        assert health(api)[0] == 200
+    engine.dispose()
+
+
+def test_a_role_without_rights_is_told(tmp_path: Path, postgres_server: PostgresServer) -> None:
+    with postgres_server.fresh_database() as url:
+        migrate(owner := create_engine(url))
+        owner.dispose()
+        make_roles(url)
+        engine = create_engine(as_role(url, READER))
+        with running_api(tmp_path, engine) as api:
+            status, body = health(api)
+            assert status == 503
+            assert "deploy/roles.sql" in body["checks"]["database"]["detail"]
+            refused = api.enqueue()
+            assert (refused.status_code, refused.json()["code"]) == (503, "database_forbidden")
+            assert "ingestion_database_up 0.0" in api.http.get("/metrics").text
+        engine.dispose()
 
 
 def test_an_embedded_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:

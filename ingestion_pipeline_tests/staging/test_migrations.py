@@ -57,10 +57,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.filterwarnings(
+pytestmark = [
+    pytest.mark.owner,
     # SQLAlchemy cannot know PostGIS's type; the tests look at it by themselves.
-    "ignore:Did not recognize type 'geometry'"
-)
+    pytest.mark.filterwarnings("ignore:Did not recognize type 'geometry'"),
+]
 
 POSTGIS_TABLES = {"spatial_ref_sys"}
 POSTGIS_VIEWS = {"geography_columns", "geometry_columns"}

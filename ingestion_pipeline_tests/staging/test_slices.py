@@ -45,6 +45,7 @@ from ingestion_pipeline_tests.days_model import (
     following_day,
     maximal_versions,
 )
+from ingestion_pipeline_tests.postgres_server import set_for_all
 from ingestion_pipeline_tests.staged import (
     NOW,
     claim_key,
@@ -591,9 +592,8 @@ def test_rejections_are_replaced_with_their_day(engine: sa.Engine) -> None:
 def test_two_days_staged_at_once_see_each_other_whatever_the_databases_own_isolation(
     postgis_url: str,
 ) -> None:
-    engine = create_engine(
-        f"{postgis_url}?options=-c%20default_transaction_isolation%3Drepeatable%5C%20read"
-    )
+    set_for_all(postgis_url, "default_transaction_isolation", "'repeatable read'")
+    engine = create_engine(postgis_url)
     migrate(engine)
     stage(engine, "kazan", DAY, {"node/1": "a"})
     later = [(days_after(1), {"node/1": "b"}), (days_after(2), {"node/1": "a"})]

@@ -26,6 +26,8 @@ from ingestion_pipeline.staging.types import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+pytestmark = pytest.mark.owner
+
 SCRATCH = sa.Table(
     "scratch",
     sa.MetaData(),

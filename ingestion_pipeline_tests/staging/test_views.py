@@ -345,6 +345,7 @@ def _stage(engine: sa.Engine, dataset: str, day: date, rows: pa.Table, **evidenc
 CITIES_STAGED, DAYS_STAGED, FEATURES_STAGED, CHANGED_A_DAY = 20, 30, 2_000, 20
 
 
+@pytest.mark.owner
 @DATASETS
 def test_a_question_about_one_city_reads_nothing_of_the_others(
     engine: sa.Engine, dataset: str
@@ -386,6 +387,7 @@ def test_the_newest_day_of_a_city_is_looked_for_once_and_not_for_each_of_its_day
     assert {node["Actual Loops"] for node in of_days} == {1}
 
 
+@pytest.mark.owner
 def test_the_helper_places_of_one_kind_are_found_by_it(engine: sa.Engine) -> None:
     _stage_many_cities(engine, "helper")
     query = "SELECT * FROM helper_place WHERE city_slug = 'city7' AND kind = 'atm'"

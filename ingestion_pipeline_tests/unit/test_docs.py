@@ -48,6 +48,7 @@ from ingestion_pipeline.quality.counts import (
 from ingestion_pipeline.settings import Settings
 from ingestion_pipeline.staging import runs, tables
 from ingestion_pipeline.staging.days import Change
+from ingestion_pipeline.staging.errors import DatabaseUnavailable
 from ingestion_pipeline.staging.history import HISTORY_DAYS
 from ingestion_pipeline.staging.slices import RejectedObject, replace_slice
 from ingestion_pipeline.staging.views import VIEWS, definitions
@@ -126,7 +127,8 @@ def error_classes() -> frozenset[type[IngestionError]]:
             yield from below(child)
 
     ours = {error for error in below(IngestionError) if is_ours(error)}
-    return frozenset(e for e in ours if not any(is_ours(child) for child in e.__subclasses__()))
+    roots = {e for e in ours if any(is_ours(child) for child in e.__subclasses__())}
+    return frozenset(ours - roots) | {DatabaseUnavailable}  # raised itself, and the root of others
 
 
 def is_ours(error: type[IngestionError]) -> bool:
