@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from fastapi import FastAPI
 
+    from ingestion_pipeline.clock import Clock
+
 TOKEN = "a-token-of-the-tests"
 NEXT_TOKEN = "ключ следующий"
 SIGNING_KEY = "the-key-that-signs-in-these-tests"
@@ -129,7 +131,7 @@ def running_api(
     engine: sa.Engine,
     *,
     cities: Sequence[Mapping[str, Any]] = CITIES,
-    clock: ScriptedClock | None = None,
+    clock: Clock | None = None,
     **settings: Any,
 ) -> Iterator[Api]:
     """Serve the admin API.
@@ -142,7 +144,8 @@ def running_api(
         settings: Settings that differ.
     """
     path = write_cities(folder / "cities.toml", cities)
-    clock = clock or ScriptedClock()
+    scripted = clock if isinstance(clock, ScriptedClock) else ScriptedClock()
+    clock = clock or scripted
     app = create_app(settings_of(**settings), load_cities(path), engine=engine, clock=clock)
     with (
         served(app) as url,
@@ -157,7 +160,7 @@ def running_api(
             limits=httpx.Limits(keepalive_expiry=2),
         ) as http,
     ):
-        yield Api(url, http, engine, clock)
+        yield Api(url, http, engine, scripted)
 
 
 def settings_of(**others: Any) -> Settings:

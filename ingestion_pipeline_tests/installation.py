@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 import uuid
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -100,6 +101,19 @@ class ScriptedClock:
         self._now += timedelta(seconds=seconds)
 
 
+@dataclass(frozen=True)
+class WrongClock:
+    """The clock of a machine that is ahead, or behind."""
+
+    by: timedelta
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.by
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
 @dataclass
 class Installation:
     """One database, one lake, one Dagster instance, and the definitions that use them."""
@@ -181,7 +195,7 @@ def installed(
         folder: Where to.
         database_url: An empty database; it is migrated.
         cities: The cities of the file; none means the file that is shipped.
-        clock: The machine's clock, if there is no other.
+        clock: The machine's clock and the database's, if there is another than the real ones.
         retrying: No waiting, if there is nothing else.
         stored: Keep Dagster's runs and events on disk, as the shipped `dagster.yaml` says; it
             takes seconds where memory takes none.
@@ -209,6 +223,7 @@ def installed(
         load_cities(path),
         clock=clock or SystemClock(),
         retrying=retrying or Retrying(first_wait_s=0.01),
+        ledger_clock=clock,
     )
     with _stored_instance(home) if stored else dg.DagsterInstance.ephemeral() as instance:
         yield Installation(folder, workshop, instance)

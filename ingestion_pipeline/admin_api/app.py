@@ -18,6 +18,7 @@ from ingestion_pipeline.admin_api.service import Service
 from ingestion_pipeline.cities import Cities
 from ingestion_pipeline.clock import Clock, SystemClock
 from ingestion_pipeline.settings import Settings
+from ingestion_pipeline.staging.clock import DatabaseClock
 from ingestion_pipeline.staging.database import create_engine
 
 CONNECTIONS = 20
@@ -37,7 +38,7 @@ def create_app(
         settings: The settings.
         cities: The cities that jobs can be asked for.
         engine: The database; by default that of the settings, which is closed with the application.
-        clock: The machine's clock, if there is no other.
+        clock: The database's clock, if there is no other.
 
     Raises:
         SettingsError: There is no database.
@@ -49,7 +50,7 @@ def create_app(
         if engine is not None
         else create_engine(settings.database, service_connections=CONNECTIONS)
     )
-    service = Service(settings, cities, database, clock or SystemClock())
+    service = Service(settings, cities, database, clock or DatabaseClock(database, SystemClock()))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

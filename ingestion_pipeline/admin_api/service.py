@@ -27,7 +27,7 @@ class Service:
         settings: The settings.
         cities: The cities that jobs can be asked for.
         engine: The database; nothing is connected before the first request.
-        clock: The clock.
+        clock: The clock of what is stored in the database.
     """
 
     settings: Settings

@@ -100,7 +100,7 @@ def _check(job: IngestionJob) -> dg.AssetChecksDefinition:
 
 def _cities(workshop: Workshop, job: IngestionJob) -> list[CityCoverage]:
     newest = newest_days(workshop.engine, dataset=job.dataset, source=job.source)
-    now = workshop.clock.now()
+    now = workshop.ledger_now()
     due = [
         (
             city,

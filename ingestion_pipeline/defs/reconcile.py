@@ -80,7 +80,7 @@ def reconcile(
     for job in pending:
         with _alone(f"Job {job.id} ({job.idempotency_key})"):
             sweep.look_at_pending(job, dagster_runs[job.id])
-    now = workshop.clock.now()
+    now = workshop.ledger_now()
     runs.expire(workshop.engine, requested_before=now - sweep.start_deadline, now=now)
     return Compared(running, pending)
 
@@ -115,7 +115,7 @@ class _Sweep:
             return
         if dagster_run is None and not is_visible(job):
             # A run of another machine with a Dagster of its own: only time can tell.
-            if self.workshop.clock.now() - job.started_at > LONGEST_RUN:
+            if self.workshop.ledger_now() - job.started_at > LONGEST_RUN:
                 self._end(job, "FAILED", runs.RUN_DIED, "nothing was heard of it for a day")
             return
         if dagster_run is not None and not dagster_run.is_finished:
@@ -132,7 +132,7 @@ class _Sweep:
             self._expire(job)
         elif all(run.is_finished for run in dagster_runs):
             last = dagster_runs[0]
-            now = self.workshop.clock.now()
+            now = self.workshop.ledger_now()
             if not self._is_carried_on(job, last) and not may_be_asked_for_again(
                 job, dagster_runs, now=now, patience=self.start_deadline
             ):
@@ -140,7 +140,7 @@ class _Sweep:
 
     def _expire(self, job: Run) -> None:
         """End a job that has waited too long for Dagster to make a run of it."""
-        if self.workshop.clock.now() - job.requested_at > self.start_deadline:
+        if self.workshop.ledger_now() - job.requested_at > self.start_deadline:
             self._end(
                 job,
                 "FAILED",
@@ -171,7 +171,7 @@ class _Sweep:
             job,
             dagster_run,
             self.instance,
-            now=self.workshop.clock.now(),
+            dagster_now=self.workshop.clock.now(),
             patience=self.start_deadline,
         )
 
@@ -202,7 +202,7 @@ class _Sweep:
             status=status,
             error_code=code,
             error_message=message,
-            now=self.workshop.clock.now(),
+            now=self.workshop.ledger_now(),
         )
         if ended:
             log.warning("Job %s (%s) is %s: %s", job.id, job.idempotency_key, status, message)

@@ -53,6 +53,7 @@ def next_request(
     instance: dg.DagsterInstance,
     *,
     now: datetime,
+    dagster_now: datetime,
     patience: timedelta,
 ) -> dg.RunRequest | None:
     """Ask Dagster for the run that a PENDING job needs now.
@@ -64,7 +65,8 @@ def next_request(
         job: The job.
         dagster_runs: Its runs so far, the newest first.
         instance: Dagster's instance.
-        now: The current moment.
+        now: The current moment by the ledger's clock.
+        dagster_now: The same by the clock of Dagster's processes, which is this machine's.
         patience: How long a job may wait for its run to begin.
 
     Returns:
@@ -75,11 +77,10 @@ def next_request(
     last = dagster_runs[0]
     if not may_be_asked_for_again(job, dagster_runs, now=now, patience=patience):
         return None
-    if is_carried_on(job, last, instance, now=now, patience=patience):
+    if is_carried_on(job, last, instance, dagster_now=dagster_now, patience=patience):
         return None
     wait = min(FIRST_WAIT * 2 ** min(len(dagster_runs) - 1, 10), LONGEST_WAIT)
-    ended = ended_at(last, instance)
-    if ended is not None and now.timestamp() - ended < wait.total_seconds():
+    if _ended_within(wait, last, instance, dagster_now):
         return None
     return request_of(job, failed=len(dagster_runs))
 
@@ -100,7 +101,7 @@ def is_carried_on(
     dagster_run: dg.DagsterRun,
     instance: dg.DagsterInstance,
     *,
-    now: datetime,
+    dagster_now: datetime,
     patience: timedelta,
 ) -> bool:
     """Tell whether Dagster will yet start the job's run again, after its process died."""
@@ -111,8 +112,7 @@ def is_carried_on(
     retry = None if again is None else instance.get_run_by_id(again)
     if retry is not None:
         return not retry.is_finished
-    ended = ended_at(dagster_run, instance)
-    return ended is not None and now.timestamp() - ended < patience.total_seconds()
+    return _ended_within(patience, dagster_run, instance, dagster_now)
 
 
 def _will_be_retried(dagster_run: dg.DagsterRun, instance: dg.DagsterInstance) -> bool:
@@ -123,10 +123,16 @@ def _will_be_retried(dagster_run: dg.DagsterRun, instance: dg.DagsterInstance) -
     return decided == "true"
 
 
-def ended_at(dagster_run: dg.DagsterRun, instance: dg.DagsterInstance) -> float | None:
-    """Give the time (Unix, seconds) at which a run ended, where Dagster knows it."""
+def _ended_within(
+    span: timedelta, dagster_run: dg.DagsterRun, instance: dg.DagsterInstance, now: datetime
+) -> bool:
+    """Return whether a run ended so recently, where Dagster knows its end.
+
+    An end in the future is of a clock that was ahead. A little of it is recent, more says nothing.
+    """
     record = instance.get_run_record_by_id(dagster_run.run_id)
-    return None if record is None else record.end_time
+    ended = None if record is None else record.end_time
+    return ended is not None and abs(now.timestamp() - ended) < span.total_seconds()
 
 
 def runs_of(instance: dg.DagsterInstance, jobs: Sequence[Run]) -> Mapping[str, list[dg.DagsterRun]]:
@@ -161,5 +167,5 @@ def why_impossible(run: Run, workshop: Workshop) -> str | None:
 
 
 def is_due(run: Run, workshop: Workshop) -> bool:
-    """Tell whether the job's day has begun here; another machine's clock may be ahead."""
-    return run.day <= workshop.clock.now().date()
+    """Tell whether the job's day has begun; the clock of the machine that asked may be ahead."""
+    return run.day <= workshop.ledger_now().date()

@@ -5,6 +5,7 @@ belong here: settings (`settings.py`) and the work itself (`assets/`).
 """
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 
 import dagster as dg
@@ -16,6 +17,7 @@ from ingestion_pipeline.defs.failures import Retrying
 from ingestion_pipeline.defs.liveness import name_worker
 from ingestion_pipeline.lake.snapshots import Lake
 from ingestion_pipeline.settings import Settings
+from ingestion_pipeline.staging.clock import DatabaseClock
 from ingestion_pipeline.staging.database import create_engine, describe, require_migrated
 
 
@@ -26,14 +28,17 @@ class Workshop:
     Attributes:
         settings: The settings.
         cities: The cities.
-        clock: The time, and the way to wait.
+        clock: The time of this machine, and the way to wait.
         retrying: How a step is tried again whose error may pass by itself.
+        ledger_clock: The clock of what is stored in the database; the database's own, if there is
+            no other.
     """
 
     settings: Settings
     cities: Cities
     clock: Clock = field(default_factory=SystemClock)
     retrying: Retrying = field(default_factory=Retrying)
+    ledger_clock: Clock | None = None
 
     @cached_property
     def engine(self) -> sa.Engine:
@@ -46,6 +51,14 @@ class Workshop:
         engine = create_engine(self.settings.database)
         require_migrated(engine)
         return engine
+
+    def ledger_now(self) -> datetime:
+        """Return the current moment for what is stored in the database, or compared with it.
+
+        Raises:
+            DatabaseUnavailable: The database cannot be reached.
+        """
+        return (self.ledger_clock or DatabaseClock(self.engine, self.clock)).now()
 
     @property
     def database_address(self) -> str:

@@ -44,12 +44,19 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
         pending = runs.active(
             workshop.engine, "PENDING", after=_position(context.cursor), limit=BATCH
         )
-        now = workshop.clock.now()
+        now = workshop.ledger_now()
         ticks.record(workshop.engine, ticks.TRIGGER_SENSOR, now=now)
         dagster_runs = runs_of(context.instance, pending)
         patience = timedelta(minutes=workshop.settings.start_deadline_minutes)
         wanted = [
-            next_request(job, dagster_runs[job.id], context.instance, now=now, patience=patience)
+            next_request(
+                job,
+                dagster_runs[job.id],
+                context.instance,
+                now=now,
+                dagster_now=workshop.clock.now(),
+                patience=patience,
+            )
             for job in pending
             if why_impossible(job, workshop) is None and is_due(job, workshop)
         ]
@@ -71,7 +78,7 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
         compared = reconcile(
             workshop, context.instance, after=_position(context.cursor), limit=BATCH
         )
-        ticks.record(workshop.engine, ticks.SWEEP_SENSOR, now=workshop.clock.now())
+        ticks.record(workshop.engine, ticks.SWEEP_SENSOR, now=workshop.ledger_now())
         return dg.SensorResult(
             skip_reason=f"compared {compared.running} RUNNING and {len(compared.pending)} PENDING "
             "jobs with Dagster",

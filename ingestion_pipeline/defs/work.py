@@ -24,7 +24,7 @@ from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.errors import IngestionError, described
 from ingestion_pipeline.identity import JobKey, JobType
 from ingestion_pipeline.staging import runs
-from ingestion_pipeline.staging.errors import DatabaseUnavailable
+from ingestion_pipeline.staging.errors import DatabaseForbidden, DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -181,9 +181,9 @@ def _end(
             claim,
             error_code=error_code,
             error_message=error_message,
-            now=workshop.clock.now(),
+            now=workshop.ledger_now(),
         )
-    except DatabaseUnavailable as error:
+    except (DatabaseUnavailable, DatabaseForbidden) as error:
         # The reason that the step ended for counts more; the next run finds this one dead.
         log.warning("The ledger was not told that the run ended (%s): %s", error_code, error)
 
@@ -197,6 +197,7 @@ def _claim(
     refetch: bool,
 ) -> runs.Claim | runs.NothingToDo:
     run = context.run
+    now = workshop.ledger_now()
     return runs.claim(
         workshop.engine,
         key,
@@ -204,19 +205,34 @@ def _claim(
         worker=worker(),
         trigger=trigger_of(run.tags),
         is_alive=lambda holder: is_alive(holder, context.instance),
-        now=workshop.clock.now(),
-        requested_at=_requested_at(context),
+        now=now,
+        requested_at=_requested_at(context, workshop, now=now),
         run_id=None if _is_started_anew(run.tags) else run.tags.get(RUN_ID_TAG),
         refetch=refetch,
         whole=len(_asked(context, chain)) == len(chain),
     )
 
 
-def _requested_at(context: dg.AssetExecutionContext) -> datetime | None:
-    """Tell when the run was put into the queue; None where it was started without one."""
-    stats = context.instance.get_run_stats(context.run.run_id)
+def _requested_at(
+    context: dg.AssetExecutionContext, workshop: Workshop, *, now: datetime
+) -> datetime | None:
+    """Return when the run was put into the queue, by the ledger's clock; None without a queue.
+
+    Dagster writes that moment down by the clock of the machine that asked, and when it made the run
+    by the clock of its own database. Neither need agree with the ledger's. The later one counts
+    that is not in the future: a run that is believed to be asked for too late does its work once
+    more, and one that is believed to be asked for too early would leave it out.
+    """
+    instance, run_id = context.instance, context.run.run_id
+    stats = instance.get_run_stats(run_id)
     queued = stats.enqueued_time or stats.launch_time
-    return None if queued is None else datetime.fromtimestamp(queued, UTC)
+    if queued is None:
+        return None
+    moments = [now - (workshop.clock.now() - datetime.fromtimestamp(queued, UTC))]
+    record = instance.get_run_record_by_id(run_id)
+    if record is not None:
+        moments.append(record.create_timestamp)
+    return max((moment for moment in moments if moment <= now), default=now)
 
 
 def trigger_of(tags: Mapping[str, str]) -> runs.Trigger:

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 import sqlalchemy as sa
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 
 Status = Literal["PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELED"]
 Trigger = Literal["admin", "callback", "schedule", "backfill", "ui", "graphql", "cli"]
+
+AHEAD = timedelta(minutes=1)
+"""How far after a look at the clock another run may have ended that the next look at the ledger
+finds. What is later than that was written by a clock that was ahead, and is not believed."""
 
 ACTIVE: tuple[Status, ...] = ("PENDING", "RUNNING")
 
@@ -180,8 +185,9 @@ def claim(
         trigger: What started the run.
         is_alive: Whether the run that holds the key may still be working. It is called outside of
             any transaction.
-        now: The current moment.
-        requested_at: When the Dagster run was asked for; `now`, if nothing is said.
+        now: The current moment by the ledger's clock, as in every function here.
+        requested_at: When the Dagster run was asked for, by the same clock; `now`, if nothing is
+            said.
         run_id: The ledger row that this Dagster run was started for, if there is one.
         refetch: Whether the run wants upstream to be asked again.
         whole: Whether the run does all of the job. One that does a part of it cannot stand for a
@@ -355,6 +361,7 @@ class _Newcomer:
                 ingestion_run.c.idempotency_key == str(self.key),
                 ingestion_run.c.status == "SUCCEEDED",
                 ingestion_run.c.finished_at > self.requested_at,
+                ingestion_run.c.finished_at <= self.now + AHEAD,
                 *([ingestion_run.c.refetch] if self.refetch else []),
             )
             .order_by(ingestion_run.c.finished_at.desc())
@@ -515,19 +522,30 @@ def end_as_seen(
 def expire(engine: sa.Engine, *, requested_before: datetime, now: datetime) -> int:
     """End runs that were asked for before a moment, as FAILED, if none has started since.
 
-    While others start, the queue moves, and who waits in it waits for its turn.
+    While others start, the queue moves, and who waits in it waits for its turn. What is later than
+    now was written by a clock that was ahead: an active run counts as asked for, or started, now.
 
     Returns:
         How many there were.
     """
     another = ingestion_run.alias()
     with write_transaction(engine) as connection:
+        for moment in (ingestion_run.c.requested_at, ingestion_run.c.started_at):
+            connection.execute(
+                sa.update(ingestion_run)
+                .where(ingestion_run.c.status.in_(ACTIVE), moment > now)
+                .values({moment: now})
+            )
         ended = connection.execute(
             sa.update(ingestion_run)
             .where(
                 ingestion_run.c.status == "PENDING",
                 ingestion_run.c.requested_at < requested_before,
-                sa.not_(sa.exists().where(another.c.started_at >= requested_before)),
+                sa.not_(
+                    sa.exists().where(
+                        another.c.started_at >= requested_before, another.c.started_at <= now
+                    )
+                ),
             )
             .values(
                 status="FAILED",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -129,6 +130,24 @@ def test_after_the_rotation_the_old_key_does_not_sign_any_more(
         for key, statuses in ((NEXT_SIGNING_KEY, (200, 202)), (SIGNING_KEY, (401,))):
             token = sign(RAW, url=url_of(api), key=key)
             assert api.deliver(RAW, token=token).status_code in statuses
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"exp": datetime.now(UTC) - timedelta(hours=1)},
+        {"nbf": datetime.now(UTC) + timedelta(hours=1)},
+    ],
+)
+def test_a_delivery_outside_of_its_time_leads_to_the_clocks(
+    api: Api, caplog: pytest.LogCaptureFixture, claims: dict[str, Any]
+) -> None:
+    caplog.set_level(logging.WARNING)
+    for key, is_named in ((SIGNING_KEY, True), ("somebody else's key of the same length", False)):
+        caplog.clear()
+        token = sign(RAW, url=url_of(api), key=key, **claims)
+        assert api.deliver(RAW, token=token).status_code == 401
+        assert ("clock" in caplog.text) == is_named
 
 
 @pytest.mark.parametrize("padding", ["", "="])

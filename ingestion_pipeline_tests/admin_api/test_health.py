@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import socket
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ingestion_pipeline.admin_api.app import create_app
 from ingestion_pipeline.admin_api.health import MAXIMUM_SILENCE_S
+from ingestion_pipeline.cities import load_cities
 from ingestion_pipeline.staging import ticks
+from ingestion_pipeline.staging.clock import DatabaseClock
 from ingestion_pipeline.staging.database import create_engine, migrate
-from ingestion_pipeline_tests.api_server import Api, running_api
-from ingestion_pipeline_tests.installation import NOON
+from ingestion_pipeline_tests.api_server import Api, running_api, settings_of
+from ingestion_pipeline_tests.installation import NOON, ScriptedClock
 from ingestion_pipeline_tests.postgres_server import (
     READER,
     as_role,
@@ -141,6 +144,21 @@ def test_a_role_without_rights_is_told(tmp_path: Path, postgres_server: Postgres
             assert (refused.status_code, refused.json()["code"]) == (503, "database_forbidden")
             assert "ingestion_database_up 0.0" in api.http.get("/metrics").text
         engine.dispose()
+
+
+def test_the_api_is_on_the_databases_clock(tmp_path: Path, postgis_url: str) -> None:
+    migrate(owner := create_engine(postgis_url))
+    owner.dispose()
+    engine = create_engine(as_worker(postgis_url))
+    app = create_app(settings_of(), load_cities(None), engine=engine)
+    assert isinstance(app.state.service.clock, DatabaseClock)
+    clock = DatabaseClock(engine, ScriptedClock(NOON))
+    with running_api(tmp_path, engine, clock=clock) as api:
+        job = api.enqueue().json()
+    engine.dispose()
+    asked = datetime.fromisoformat(job["requested_at"])
+    assert abs(asked - datetime.now(UTC)) < timedelta(minutes=1)
+    assert job["day"] in {str(asked.date()), str(datetime.now(UTC).date())}
 
 
 def test_an_embedded_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -285,7 +285,7 @@ def test_a_job_is_not_ended_before_dagster_has_decided_whether_to_run_it_again(
         "osm_import",
         event_specific_data=JobFailureData(error=None),
     )
-    here.instance.run_storage.handle_run_event(run_id, failed, datetime.now(UTC))
+    here.instance.run_storage.handle_run_event(run_id, failed, NOON)
     assert status_of(here, run_id) == STATUS.FAILURE
     assert [sweep(here)] == before
     here.instance.add_run_tags(run_id, {WILL_RETRY_TAG: "false"})

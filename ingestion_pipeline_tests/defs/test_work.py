@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
+import sqlalchemy as sa
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.events import DagsterEvent, DagsterEventType
 from dagster._core.execution.api import create_execution_plan, execute_run
@@ -32,8 +34,11 @@ from ingestion_pipeline.staging.tables import staged_partition
 from ingestion_pipeline_tests.installation import (
     NOON,
     TODAY,
+    TOWN,
     ScriptedClock,
+    WrongClock,
     failure,
+    installed,
     metadata,
     new_run_id,
     overpass_cafes,
@@ -526,6 +531,43 @@ def test_a_run_that_was_put_into_the_queue_after_the_day_was_staged_works(
         assert start_from_queue(here, later)
     assert metadata_of_run(here, later.run_id)["poi_staging"]["written"] == 0
     assert [run.status for run in here.ledger()] == ["SUCCEEDED"] * 2
+
+
+@pytest.mark.parametrize("by", [timedelta(days=1), timedelta(days=-1)])
+def test_a_machine_whose_clock_is_wrong_keeps_no_later_run_from_its_work(
+    tmp_path: Path, postgis_url: str, by: timedelta
+) -> None:
+    """All that it writes down is of the database's clock."""
+    before = datetime.now(UTC)
+    day = before.date() - timedelta(days=2)
+    at = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+    extract = write_extract(tmp_path / "town.osm.pbf", {1: "A"}, at=at)
+    city = TOWN | {"osm_source": "extract", "osm_extract": str(extract)}
+    with installed(tmp_path, postgis_url, cities=[city]) as here:
+        right = here.workshop.clock
+        here.workshop.clock = WrongClock(by)
+        first = here.run(f"town|{day}")
+        assert first.success, why(first)
+        here.workshop.clock = right
+        assert start_from_queue(here, put_into_queue(here, f"town|{day}"))
+        # Here the clock is corrected while a run waits, or it starts on another machine.
+        time.sleep(1.1)  # Dagster writes down in which second it made a run
+        waiting = put_into_queue(here, f"town|{day}")
+        here.workshop.clock = WrongClock(by)
+        assert start_from_queue(here, waiting)
+        ledger = here.ledger()
+        with here.engine.connect() as connection:
+            (staged_at,) = connection.execute(sa.select(staged_partition.c.staged_at)).scalars()
+    after = datetime.now(UTC)
+    assert [run.status for run in ledger] == ["SUCCEEDED"] * 3
+    for run in ledger:
+        assert run.started_at is not None
+        assert run.finished_at is not None
+        assert run.requested_at <= run.started_at <= run.finished_at
+    moments = [moment for run in ledger for moment in (run.started_at, run.finished_at)]
+    for moment in (staged_at, *moments):
+        assert moment is not None
+        assert before - timedelta(milliseconds=1) <= moment <= after
 
 
 # Jobs of the ledger that are started more than once

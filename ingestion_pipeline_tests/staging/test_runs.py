@@ -520,6 +520,18 @@ def test_a_run_that_was_asked_for_after_the_day_was_staged_stages_it_again(
     assert get(engine, held.run_id).requested_at == (requested_at or LATER)
 
 
+def test_an_end_that_is_in_the_future_keeps_nobody_from_work(engine: sa.Engine) -> None:
+    # Of a run on a machine whose clock was ahead, before the ledger was on the database's clock.
+    stage_by(engine, "run1", finished=NOW + timedelta(days=1))
+    claim(engine, "run2", requested_at=EARLIER, now=LATER)
+
+
+def test_an_end_between_the_look_at_the_clock_and_the_ledger_counts(engine: sa.Engine) -> None:
+    stage_by(engine, "run1", finished=NOW + timedelta(seconds=30))
+    answer = come(engine, "run2", requested_at=EARLIER, now=NOW)
+    assert isinstance(answer, runs.NothingToDo)
+
+
 @pytest.mark.parametrize("end", [fail, cancel])
 def test_a_run_that_did_not_stage_the_day_leaves_it_to_those_that_wait(
     engine: sa.Engine, end: Callable[[sa.Engine, runs.Claim], Any]
@@ -799,6 +811,26 @@ def test_what_waits_in_a_queue_that_moves_is_not_ended(engine: sa.Engine) -> Non
     claim(engine, "run1", key=replace(KEY, day=DAY - timedelta(days=1)), now=NOW)
     assert runs.expire(engine, requested_before=NOW, now=LATER) == 0
     assert get(engine, waiting.id) == waiting
+
+
+TOMORROW = NOW + timedelta(days=1)
+
+
+def test_a_request_or_start_that_is_in_the_future_counts_from_now(engine: sa.Engine) -> None:
+    waiting, _ = enqueue(engine, now=TOMORROW)
+    working = claim(engine, "run1", key=replace(KEY, day=DAY - timedelta(days=1)), now=TOMORROW)
+    assert runs.expire(engine, requested_before=EARLIER, now=NOW) == 0
+    assert get(engine, waiting.id).requested_at == NOW
+    assert get(engine, working.run_id).started_at == NOW
+    assert runs.expire(engine, requested_before=NOW + timedelta(seconds=1), now=LATER) == 1
+    assert get(engine, waiting.id).error_code == "never_started"
+
+
+def test_a_start_that_is_in_the_future_is_no_sign_that_the_queue_moves(engine: sa.Engine) -> None:
+    waiting, _ = enqueue(engine, now=EARLIER)
+    fail(engine, claim(engine, "run1", key=replace(KEY, boundary_ref="bbox"), now=TOMORROW))
+    assert runs.expire(engine, requested_before=NOW, now=LATER) == 1
+    assert get(engine, waiting.id).error_code == "never_started"
 
 
 # A run that does a part of a job

@@ -153,7 +153,7 @@ def stage_helpers(
     evidence = evidence_of(work.city, manifest)
     target = _slice(CityDay(work.city.slug, work.day))
     feeds = feeds_of_day(workshop, work)
-    now = workshop.clock.now()
+    now = workshop.ledger_now()
     planned = {target: evidence} | {
         replace(target, source=given.feed.source): given.evidence(work.city, beside=evidence)
         for given in feeds

@@ -161,7 +161,7 @@ def stage_pois(
     evidence = SliceEvidence(**stated | {"as_of": datetime.fromisoformat(stated["as_of"])})
     _require_current(workshop, work, described, evidence)
     target = _slice(CityDay(work.city.slug, work.day))
-    now = workshop.clock.now()
+    now = workshop.ledger_now()
     findings: list[Finding] = []
     result = confirm_slice(workshop.engine, target, evidence=evidence, claim=work.claim, now=now)
     if result is None:
