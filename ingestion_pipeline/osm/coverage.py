@@ -184,7 +184,7 @@ def _around_nodes(file: int) -> shapely.Geometry:
     return shapely.box(*(low / UNITS_PER_DEGREE), *(high / UNITS_PER_DEGREE))
 
 
-def _places(block: pbf.Block) -> Iterator[npt.NDArray[np.int32]]:
+def _places(block: pbf.Block) -> Iterator[npt.NDArray[Any]]:
     """Yield where nodes are: (n, 2), by themselves or as ways have them (`LocationsOnWays`)."""
     yield from (nodes.xy for nodes in block.nodes)
     for ways in block.ways:
