@@ -67,7 +67,7 @@ def versions() -> dict[str, str]:
 def tags() -> dict[str, bool | str | list[str]]:
     """Give the selection as pyrosm and osmnx have it: keys with any value, or with some."""
     some: dict[str, bool | str | list[str]] = {
-        key: list(values) for key, values in POIS.closed_tags.items()
+        key: list(values) for key, values in POIS.listed_values.items()
     }
     return some | dict.fromkeys(POIS.any_value_keys, True)
 

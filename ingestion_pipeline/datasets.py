@@ -69,7 +69,7 @@ HELPER = Dataset(
     "helper",
     "helper places",
     "minimum_helpers",
-    Selection(closed_tags=kinds.CLOSED_TAGS, in_lists=True),
+    Selection(closed_tags=kinds.CLOSED_TAGS),
     _helper_rules,
     (*_CODE, "ingestion_pipeline.helpers"),
 )

@@ -77,7 +77,7 @@ def read(
     selection: Selection,
     origin: str,
 ) -> Reading:
-    """Read raw bytes of either source: of an extract the selected objects, of an answer all.
+    """Read the selected objects out of raw bytes of either source.
 
     Args:
         obtained: The source.
@@ -92,7 +92,7 @@ def read(
     if obtained == "overpass":
         from ingestion_pipeline.osm import overpass
 
-        return overpass.read(paths, area=area)
+        return overpass.read(paths, area=area, selection=selection)
     from ingestion_pipeline.osm import extract
 
     (path,) = paths

@@ -23,50 +23,64 @@ if TYPE_CHECKING:
     Selects = Callable[[Mapping[str, str]], bool]
 
 MAIN = {
-    "amenity", "attraction", "club", "craft", "healthcare", "historic", "leisure", "memorial",
-    "office", "public_transport", "shop", "tourism",
+    "amenity", "attraction", "club", "craft", "education", "healthcare", "historic", "leisure",
+    "memorial", "office", "public_transport", "shop", "tourism",
 }  # fmt: skip
 LIFECYCLE = {
-    "abandoned", "closed", "construction", "demolished", "destroyed", "disused", "planned",
-    "proposed", "razed", "removed", "was",
+    "abandoned", "closed", "construction", "demolished", "destroyed", "dismantled", "disused",
+    "historic", "planned", "proposed", "razed", "removed", "ruins", "vacant", "was",
 }  # fmt: skip
+SOME = {
+    "aerialway": "station",
+    "aeroway": "aerodrome helipad heliport spaceport terminal",
+    "barrier": "border_control city_wall toll_booth",
+    "building": "cathedral chapel church fire_station hotel mosque railway_station stadium "
+    "synagogue temple train_station",
+    "climbing": "area crag",
+    "emergency": "ambulance_station assembly_point defibrillator disaster_response drinking_water "
+    "landing_site lifeboat_station lifeguard lifeguard_base lifeguard_platform lifeguard_tower "
+    "marine_rescue mountain_rescue phone ses_station water_rescue water_rescue_station",
+    "golf": "clubhouse driving_range",
+    "highway": "bus_stop platform rest_area services trailhead",
+    "landuse": "allotments cemetery churchyard garden harbour recreation_ground religious "
+    "winter_sports",
+    "man_made": "adit ceremonial_gate chimney communications_tower cross dovecote gasometer "
+    "geoglyph jetty lighthouse mdf mineshaft obelisk observation_tower observatory paifang pier "
+    "ski_jump telephone_exchange telescope torii tower village_pump wastewater_plant water_tap "
+    "water_tower water_well water_works watermill weigh_bridge weighbridge weighing_machine "
+    "weighing_scale weighting_machine weighting-machine well windmill windpump winery works",
+    "military": "airfield barracks base bunker checkpoint obstacle_course office range "
+    "training_area",
+    "natural": "arch beach cave_entrance geyser hot_spring peak saddle spring volcano waterfall",
+    "place": "square",
+    "police": "checkpoint",
+    "power": "plant",
+    "railway": "halt platform station subway_entrance tram_stop",
+    "telecom": "data_center exchange",
+    "waterway": "access_point boatyard dam fuel sanitary_dump_station water_point waterfall",
+}
 
 
-def is_selected(tags: Mapping[str, str]) -> bool:  # noqa: C901, PLR0911 - plain on purpose
+def is_selected(tags: Mapping[str, str]) -> bool:
     """Tell whether an object is one that the pipeline promises to look at."""
     for key, value in tags.items():
         first, _, second = key.partition(":")
-        if key in MAIN or (first in LIFECYCLE and second in MAIN):
+        main = second if first in LIFECYCLE and second in {*MAIN, *SOME} else key
+        if main in MAIN and value.strip(" ;"):
             return True
-        if key == "aerialway" and value == "station":
+        if main in SOME and is_one_of(SOME[main], value):
             return True
-        if key == "aeroway" and value in ("aerodrome", "heliport", "terminal"):
-            return True
-        if key == "emergency" and value in (
-            "ambulance_station", "assembly_point", "defibrillator", "drinking_water",
-            "landing_site", "lifeguard", "mountain_rescue", "phone",
-        ):  # fmt: skip
-            return True
-        if key == "highway" and value in ("bus_stop", "rest_area", "services"):
-            return True
-        if key == "landuse" and value in ("cemetery", "recreation_ground", "religious"):
-            return True
-        if key == "man_made" and value in (
-            "cross", "lighthouse", "obelisk", "observatory", "observation_tower", "pier",
-            "telescope", "water_tap", "water_well", "watermill", "windmill",
-        ):  # fmt: skip
-            return True
-        if key == "natural" and value in (
-            "arch", "beach", "cave_entrance", "geyser", "hot_spring", "peak", "spring", "volcano",
-        ):  # fmt: skip
-            return True
-        if key == "place" and value == "square":
-            return True
-        if key == "railway" and value in ("halt", "station", "subway_entrance", "tram_stop"):
-            return True
-        if key == "waterway" and value == "waterfall":
-            return True
+        if key in SOME:
+            for word in LIFECYCLE - {"historic", "ruins"}:
+                if is_one_of(word, value) and is_one_of(SOME[key], tags.get(word, "")):
+                    return True
     return False
+
+
+def is_one_of(words: str, value: str) -> bool:
+    """Tell whether a value, or one of several, is one of the words; `-` stands for a blank."""
+    parts = [part.strip().lower() for part in value.split(";")]
+    return any(word.replace("-", " ") in parts for word in words.split())
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ Belongs here: turning iD's presets, translations and deprecations into the table
 `ingestion_pipeline/osm/taxonomy.py` reads, and every decision about which of them we use. Does not
 belong here: matching (`osm/taxonomy.py`) and which tags make a POI (`osm/selection.py`).
 
-The output depends on nothing but the release, `osm/selection.py`, the languages and this file. It
-is sorted, one category or deprecation per line, so that a new release reads as a diff of
-categories. The format of the release: SCHEMA.md in its tarball.
+The output depends on nothing but the release, `osm/selection.py`, the languages, this file and
+`taxonomy_aliases.toml`, which has the tags that the schema does not know. It is sorted, one
+category or deprecation per line, so that a new release reads as a diff of categories. The format of
+the release: SCHEMA.md in its tarball.
 """
 
 import argparse
@@ -22,13 +23,20 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import tomllib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from ingestion_pipeline.osm.selection import CLOSED_TAGS, LIFECYCLE_PREFIXES, OPEN_KEYS, POIS
+from ingestion_pipeline.osm.selection import (
+    CLOSED_TAGS,
+    DEPRECATED_TAGS,
+    LIFECYCLE_PREFIXES,
+    NOT_SELECTED,
+    OPEN_KEYS,
+)
 
 PACKAGE = "@openstreetmap/id-tagging-schema"
 VERSION = "7.2.0"
@@ -39,35 +47,38 @@ MAIN_KEYS = frozenset({*OPEN_KEYS, *CLOSED_TAGS})
 
 Tags = dict[str, str]
 
-EQUIVALENTS: tuple[tuple[Tags, str], ...] = (
-    ({"aerialway": "station"}, "public_transport/station_aerialway"),
-    ({"amenity": "ferry_terminal"}, "public_transport/station_ferry"),
-    ({"emergency": "drinking_water"}, "amenity/drinking_water"),
-    ({"man_made": "observation_tower"}, "man_made/tower/observation"),
-    ({"memorial": "*"}, "historic/memorial"),
-    ({"railway": "halt"}, "public_transport/station_train_halt"),
-    ({"railway": "station"}, "public_transport/station_train"),
-    ({"railway": "station", "station": "light_rail"}, "public_transport/station_light_rail"),
-    ({"railway": "station", "station": "monorail"}, "public_transport/station_monorail"),
-    ({"railway": "station", "station": "subway"}, "public_transport/station_subway"),
-    ({"railway": "tram_stop"}, "public_transport/stop_position_tram"),
-)
-"""Tags that say the same as a preset which iD matches by other tags only.
+ALIASES_FILE = Path(__file__).with_name("taxonomy_aliases.toml")
 
-iD knows most of them as presets that it no longer offers. Kept apart, one kind of thing would be
-counted under two categories, depending on when it was mapped."""
-
-OWN_CATEGORIES: dict[str, tuple[Tags, dict[str, str]]] = {
-    "public_transport": (
-        {"public_transport": "*"},
-        {"en": "Public Transport Feature", "ru": "Объект общественного транспорта"},
-    ),
-}
-"""Generic categories of keys for which iD has none: their tags and labels."""
+LAST = ("public_transport", "stop_position")
+"""The tag of where a vehicle stops. Categories by it are primary only where there is no other: a
+ferry terminal is a ferry terminal, though its node is on the ferry's route as well."""
 
 
 class BuildError(Exception):
     """The release is not the pinned one, or holds something that is not understood."""
+
+
+def tags_of(text: str) -> Tags:
+    """Read tags from `key=value&key=value`."""
+    return dict(tag.split("=", 1) for tag in text.split("&"))
+
+
+def aliases() -> list[tuple[Tags, str]]:
+    """List tags that say the same as a preset which iD matches by other tags only."""
+    return [(tags_of(item["tags"]), item["category"]) for item in _aliases()["alias"]]
+
+
+def own_categories() -> dict[str, tuple[Tags, Tags]]:
+    """Give the categories for which iD has no preset: their tags and labels."""
+    return {item["category"]: (tags_of(item["tags"]), item["labels"]) for item in _aliases()["own"]}
+
+
+def _aliases() -> dict[str, list[dict[str, Any]]]:
+    read: dict[str, list[dict[str, Any]]] = tomllib.loads(ALIASES_FILE.read_text(encoding="utf-8"))
+    for item in (*read["alias"], *read["own"]):
+        if not item["source"]:
+            raise BuildError(f"{ALIASES_FILE} has no source for {item['tags']}; add one")
+    return read
 
 
 @dataclass(frozen=True)
@@ -163,6 +174,8 @@ def rule(tags: Tags, preset: Mapping[str, Any], score: float = 1) -> dict[str, A
         built["implies"] = implied
     if score != 1:
         built["score"] = score
+    if LAST in tags.items():
+        built["last"] = True
     return built
 
 
@@ -226,7 +239,8 @@ def rules_by_category(
     """
     rules: dict[str, list[dict[str, Any]]] = defaultdict(list)
     chosen = chosen_presets(presets, deprecated)
-    ours = [tags for tags, _ in EQUIVALENTS]
+    require_decided(presets)
+    ours = [tags for tags, _ in aliases()]
     for name in chosen.values():
         preset = presets[name]
         # A preset that iD wants replaced (highway=bus_stop) is another way to tag the replacement.
@@ -237,9 +251,11 @@ def rules_by_category(
     for tags, category in lone_implications(presets):
         if one_line(tags) not in chosen:
             rules[category].append(rule(tags, presets[category]))
-    for tags, category in EQUIVALENTS:
+    for tags, category in aliases():
+        if category not in presets:
+            raise BuildError(f"{ALIASES_FILE} names {category}, which is no preset of {VERSION}")
         rules[category].append(rule(tags, presets[category]))
-    for category, (tags, _) in OWN_CATEGORIES.items():
+    for category, (tags, _) in own_categories().items():
         rules[category].append(rule(tags, {"tags": tags}))
     require_complete(rules)
     return {
@@ -247,9 +263,36 @@ def rules_by_category(
     }
 
 
+def require_decided(presets: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse a release with a key of which `osm/selection.py` does not say whether it is a place's.
+
+    The key of a preset is that of its first tag; templates and the preset of nothing have none.
+    """
+    keys = {next(iter(preset["tags"]), "*") for preset in presets.values()}
+    missing = sorted(
+        key
+        for key in keys - MAIN_KEYS - NOT_SELECTED.keys()
+        if "*" not in key
+        and not key.startswith("@")
+        # `addr:interpolation`, `disused:shop`
+        and key.partition(":")[0] not in {"addr", *LIFECYCLE_PREFIXES}
+    )
+    if missing:
+        raise BuildError(
+            f"osm/selection.py says nothing of {', '.join(missing)}; select its places, or add it "
+            "to NOT_SELECTED"
+        )
+
+
+def upgraded_tags() -> set[tuple[str, str]]:
+    """List the selected tags that are replaced before they are matched."""
+    return {(key, value) for key, values in DEPRECATED_TAGS.items() for value in values}
+
+
 def is_needed(key: str, rules: Mapping[str, list[dict[str, Any]]]) -> bool:
     """Tell whether one of a closed key's values has no category but the key's generic one."""
-    return any((key, value) not in lone_tags(rules) for value in CLOSED_TAGS[key])
+    known = lone_tags(rules) | upgraded_tags()
+    return any((key, value) not in known for value in CLOSED_TAGS[key])
 
 
 def lone_tags(rules: Mapping[str, list[dict[str, Any]]]) -> set[tuple[str, str]]:
@@ -267,13 +310,12 @@ def require_complete(rules: Mapping[str, list[dict[str, Any]]]) -> None:
     matched = lone_tags(rules)
     missing = [f"{key}=*" for key in OPEN_KEYS if (key, "*") not in matched] + [
         f"{key}={value}"
-        for key, value in POIS.closed_pairs
-        if not matched & {(key, value), (key, "*")}
+        for key, values in CLOSED_TAGS.items()
+        for value in values
+        if not (matched | upgraded_tags()) & {(key, value), (key, "*")}
     ]
     if missing:
-        raise BuildError(
-            f"no category for {', '.join(missing)}; add to EQUIVALENTS or OWN_CATEGORIES"
-        )
+        raise BuildError(f"no category for {', '.join(missing)}; add it to {ALIASES_FILE.name}")
 
 
 def deprecations(release: Release) -> list[dict[str, Tags]]:
@@ -311,7 +353,7 @@ def build(release: Release, languages: Sequence[str]) -> str:
     categories: list[dict[str, Any]] = []
     upgrades = deprecations(release)
     for category, rules in sorted(rules_by_category(release.presets, upgrades).items()):
-        own = OWN_CATEGORIES.get(category)
+        own = own_categories().get(category)
         labels = own[1] if own else release.labels_of(category)
         categories.append(
             {

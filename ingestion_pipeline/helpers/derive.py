@@ -15,6 +15,7 @@ from ingestion_pipeline.hashing import canonical_json, with_content_hash, with_s
 from ingestion_pipeline.helpers.kinds import KINDS, Kind
 from ingestion_pipeline.helpers.vocabulary import (
     RESTRICTIONS,
+    STATUS_OF_PREFIX,
     STATUS_OF_WORD,
     Status,
     understood,
@@ -245,7 +246,8 @@ def _candidates(tags: Mapping[str, str]) -> list[Kind]:
 
 
 def _values(value: str) -> list[str]:
-    return [part.strip() for part in value.split(";")]
+    """Take a value apart, as it is compared: without blanks around and in lower case."""
+    return [part for each in value.lower().split(";") if (part := each.strip())]
 
 
 def _has_all(tags: Mapping[str, str], rule: Mapping[str, str]) -> bool:
@@ -296,8 +298,8 @@ def _details(tags: Tags, kind: Kind, derived_from: str | None) -> dict[str, str]
 
 
 _MAIN_KEYS = frozenset(
-    {"aerialway", "amenity", "club", "craft", "emergency", "healthcare", "highway", "historic"}
-    | {"leisure", "office", "public_transport", "railway", "shop", "tourism"}
+    {"aerialway", "amenity", "club", "craft", "education", "emergency", "healthcare", "highway"}
+    | {"historic", "leisure", "office", "public_transport", "railway", "shop", "tourism"}
 )
 """Keys that say what a place is; while one of them does, it is in use."""
 
@@ -317,17 +319,18 @@ def _status(tags: Tags) -> Status:
     if tags.get("operational_status") in _OUT_OF_ORDER:
         return "out_of_order"
     words = [_word(key, value) for key, value in tags.items()]
-    if "" in words:
+    gone = [STATUS_OF_PREFIX[word] for word in words if word]
+    if "" in words or not gone:
         return "operating"
-    gone = [STATUS_OF_WORD[word] for word in words if word is not None]
-    return min(gone, key=_ORDER_OF_STATUS.__getitem__, default="operating")
+    return min(gone, key=_ORDER_OF_STATUS.__getitem__)
 
 
 def _word(key: str, value: str) -> str | None:
     """Give the word that ends a main tag, or nothing; None where the tag is no main one."""
     prefix, _, prefixed = key.partition(":")
-    if prefixed in _MAIN_KEYS and prefix in STATUS_OF_WORD:
+    if prefixed in _MAIN_KEYS and prefix in STATUS_OF_PREFIX:
         return prefix
-    if key not in _MAIN_KEYS or value == "no":
+    values = _values(value)
+    if key not in _MAIN_KEYS or values in ([], ["no"]):
         return None
-    return value if value in STATUS_OF_WORD else ""
+    return values[0] if values[0] in STATUS_OF_WORD else ""

@@ -57,6 +57,7 @@ STATUS_OF_WORD: Mapping[str, Status] = {
     "construction": "construction",
     "demolished": "demolished",
     "destroyed": "demolished",
+    "dismantled": "demolished",
     "disused": "disused",
     "planned": "proposed",
     "proposed": "proposed",
@@ -65,8 +66,15 @@ STATUS_OF_WORD: Mapping[str, Status] = {
     "vacant": "disused",
     "was": "disused",
 }
-"""The status that a word tells, as prefix of a key, as a main tag's value, or as a key with `yes`.
-A test holds it equal to that of POIs."""
+"""The status that a word tells as a main tag's value, or as a key with `yes`."""
+
+STATUS_OF_PREFIX: Mapping[str, Status] = {
+    **STATUS_OF_WORD,
+    "historic": "disused",
+    "ruins": "abandoned",
+}
+"""The status that a word tells as prefix of a main key. A test holds both equal to those of POIs.
+"""
 
 _SYNONYMS: Mapping[str, Mapping[str, str]] = {
     "access": {"public": "yes", "permission": "permit", "residents": "private"},

@@ -37,6 +37,7 @@ RejectionReason = Literal[
     "no_main_tag",
     "invalid_text",
     "invalid_version",
+    "not_a_place",
     "too_much_text",
 ]
 """Why an object that was selected is not staged (documented in docs/data-dictionary.md).
@@ -45,6 +46,8 @@ RejectionReason = Literal[
 - `no_geometry`: a relation none of whose members, nor of theirs, has a geometry.
 - `invalid_coordinates`: a coordinate outside -180..180 / -90..90, or not a number.
 - `no_main_tag`: nothing is left that makes it a POI (`amenity=no`).
+- `not_a_place`: a road, a railway, a river or a route, of which a main tag only says something
+  (`highway=residential` with `historic=yes`).
 - `too_much_text`: its tags are longer together than `complexity.MAX_TEXT`.
 - `invalid_text`: a tag that no database stores (`text/characters.py`).
 - `invalid_version`: a version above 32 bits.

@@ -19,7 +19,13 @@ from ingestion_pipeline.arrow import binaries, numbers, texts
 from ingestion_pipeline.cores import on_spans
 from ingestion_pipeline.hashing import canonical_texts, with_content_hash, with_source_hash
 from ingestion_pipeline.osm.assemble import areas_m2, take
-from ingestion_pipeline.osm.features import ATTRIBUTION, LICENCE, Features, Rejection
+from ingestion_pipeline.osm.features import (
+    ATTRIBUTION,
+    LICENCE,
+    Features,
+    Rejection,
+    RejectionReason,
+)
 from ingestion_pipeline.osm.locate import Located, locate
 from ingestion_pipeline.osm.taxonomy import TAXONOMY_VERSION, Taxonomy
 from ingestion_pipeline.text.contacts import NOT_UNDERSTOOD, contacts
@@ -127,7 +133,7 @@ def normalize(
     set_of = tags.set_of[is_poi]
     return Pois(
         table=_table_of(located, np.flatnonzero(is_poi), told),
-        rejections=located.rejections + _without_main_tag(take(located.features, ~is_poi)),
+        rejections=located.rejections + _rejected(take(located.features, ~is_poi), taxonomy),
         outside=located.outside,
         generic=int(told.is_generic[set_of].sum()),
         unparsed_opening_hours=int(told.has_unparsed_hours[set_of].sum()),
@@ -230,7 +236,11 @@ class _Told:
 
 
 def _told_by(
-    sets: Sequence[Mapping[str, str]], *, namer: Namer, country: str, taxonomy: Taxonomy
+    sets: Sequence[Mapping[str, str]],
+    *,
+    namer: Namer,
+    country: str,
+    taxonomy: Taxonomy,
 ) -> _Told:
     """Work out once what follows from equal tags, on several cores where these are many."""
     parts = on_spans(
@@ -242,7 +252,11 @@ def _told_by(
 
 
 def _told_by_some(
-    sets: Sequence[Mapping[str, str]], *, namer: Namer, country: str, taxonomy: Taxonomy
+    sets: Sequence[Mapping[str, str]],
+    *,
+    namer: Namer,
+    country: str,
+    taxonomy: Taxonomy,
 ) -> _Told:
     classes = [taxonomy.classify(tags) for tags in sets]
     names = [
@@ -286,15 +300,18 @@ def count_by(table: pa.Table, column: str) -> dict[str, int]:
     return dict(Counter(map(str, table.column(column).to_pylist())).most_common())
 
 
-def _without_main_tag(features: Features) -> list[Rejection]:
+_WHY_NOT: dict[RejectionReason, str] = {
+    "no_main_tag": "every tag that would make it a POI says 'no'",
+    "not_a_place": "it is a road, a railway, a river or a route, and what its tags say beside that "
+    "names no place",
+}
+
+
+def _rejected(features: Features, taxonomy: Taxonomy) -> list[Rejection]:
+    reasons = map(taxonomy.why_not, features.tags)
     return [
-        Rejection(
-            source_ref=ref,
-            reason="no_main_tag",
-            detail="every tag that would make it a POI says 'no'",
-            raw={"tags": tags},
-        )
-        for ref, tags in zip(features.source_refs(), features.tags, strict=True)
+        Rejection(source_ref=ref, reason=reason, detail=_WHY_NOT[reason], raw={"tags": tags})
+        for ref, tags, reason in zip(features.source_refs(), features.tags, reasons, strict=True)
     ]
 
 

@@ -882,12 +882,13 @@ KINDS_BY_WORDS: dict[str, type[OverpassError]] = {
 """Words of Overpass, looked for in this order."""
 
 
-def read(parts: Sequence[Path], *, area: Area) -> Reading:
+def read(parts: Sequence[Path], *, area: Area, selection: Selection = POIS) -> Reading:
     """Read the features and the boundary out of the bodies of one city-day.
 
     Args:
         parts: Files that `OverpassClient.acquire` accepted, or their stored copies.
         area: What they were acquired for.
+        selection: Which objects; the query may have asked for others too.
 
     Raises:
         OverpassTruncated: A file is not what was accepted once.
@@ -896,7 +897,7 @@ def read(parts: Sequence[Path], *, area: Area) -> Reading:
     """
     from ingestion_pipeline.osm.assemble import assemble
 
-    elements, boundary, names = _decoded(parts, area)
+    elements, boundary, names = _decoded(parts, area, selection)
     features, rejections = assemble(elements)
     return Reading(
         features=features, rejections=rejections, boundary=boundary, boundary_names=names
@@ -904,7 +905,7 @@ def read(parts: Sequence[Path], *, area: Area) -> Reading:
 
 
 def _decoded(
-    parts: Sequence[Path], area: Area
+    parts: Sequence[Path], area: Area, selection: Selection
 ) -> tuple[Elements, Polygon | MultiPolygon | None, frozenset[str]]:
     """Give the selected elements, and the boundary's area and names; the bodies are let go."""
     from ingestion_pipeline.osm import overpass_json
@@ -918,7 +919,7 @@ def _decoded(
             raise OverpassTruncated(
                 f"{path} cannot be read: {error}; fetch the city-day from the server again"
             ) from error
-        selected.append(first)
+        selected.append(first.only(selection.selects))
         boundaries.extend(others)
     boundary, names = _boundary(boundaries, relation_id=area.boundary_relation)
     return overpass_json.to_elements(selected), boundary, names

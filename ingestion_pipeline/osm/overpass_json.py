@@ -137,6 +137,13 @@ class Section:
     way_tags: TagSets
     relation_tags: TagSets
 
+    def only(self, selects: Callable[[Mapping[str, str]], bool]) -> Section:
+        """Give the elements whose tags are selected; a server may send others too."""
+        nodes, node_tags = _only(self.nodes, self.node_tags, selects)
+        ways, way_tags = _only(self.ways, self.way_tags, selects)
+        relations, relation_tags = _only(self.relations, self.relation_tags, selects)
+        return Section(nodes, ways, relations, node_tags, way_tags, relation_tags)
+
 
 _NAME = rb'"user":\s*"(?:[^"\\]|\\.)*"'
 _USER = re.compile(rb',\s*"changeset":\s*\d+,\s*%b,\s*"uid":\s*\d+' % _NAME, re.DOTALL)
@@ -409,6 +416,17 @@ def _timestamps(objects: Sequence[Node | Way | Relation]) -> TimeArray:
 
 
 _Object = TypeVar("_Object", Node, Way, Relation)
+
+
+def _only(
+    objects: list[_Object], tags: TagSets, selects: Callable[[Mapping[str, str]], bool]
+) -> tuple[list[_Object], TagSets]:
+    """Give the objects whose tags are selected, and their tags; each set is looked at once."""
+    is_selected = np.fromiter(map(selects, tags.sets), np.bool_, len(tags.sets))
+    rows = np.flatnonzero(is_selected[tags.set_of])
+    if len(rows) == len(objects):
+        return objects, tags
+    return [objects[row] for row in rows.tolist()], tags.take(rows)
 
 
 def _unique(parts: Iterable[tuple[list[_Object], TagSets]]) -> tuple[list[_Object], TagSets]:

@@ -4,11 +4,22 @@ Belongs here: selections, that of the POIs, and their translations to Overpass Q
 tags and to a predicate. Does not belong here: categories (`taxonomy.py`), which tags make a helper
 place (`helpers/kinds.py`), and asking (`overpass.py`).
 
+The rule: a tag is selected where it names a place, which is something with a position of its own
+that people go to, where something is done or offered, or a landmark that they look for. Not
+selected are equipment and parts of a place (a slide, a grave, a gate), roads and what stands beside
+them, what covers or is done with land, settlements and areas of administration, and what a building
+is by its form. `NOT_SELECTED` applies it to every key of the schema from which the categories are.
+docs/selection.md lists the result.
+
 An object is selected as a POI when one of its tags is selected: its key is one of `OPEN_KEYS`, with
-any value; or one of these behind a lifecycle prefix (`disused:amenity`), with any value; or the tag
-is in `CLOSED_TAGS`, with one of the listed values. Source of the keys: "Map features" of the OSM
-wiki. A selected object whose only main tags say `no` is no POI; the normalizer rejects it by name
-(`no_main_tag`), so that nothing is dropped unseen.
+any value; or the tag is in `CLOSED_TAGS`, with one of the listed values. The same goes for these
+keys behind a lifecycle prefix (`disused:amenity`, `construction:railway=station`), and for the two
+tags `railway=construction`, `construction=station`. A value counts in lists (`atm;bank`), in any
+letter case, and with blanks around it; an empty one selects nothing. A key counts as written.
+
+`Selection.selects` decides. A query may ask for more (`_conditions`), but what comes back goes
+through `selects`, so that an answer and an extract give the same objects. A selected object that is
+no POI is rejected by name (`no_main_tag`, `not_a_place`): nothing is dropped unseen.
 """
 
 from collections.abc import Mapping
@@ -23,6 +34,7 @@ OPEN_KEYS: tuple[str, ...] = (
     "attraction",
     "club",
     "craft",
+    "education",
     "healthcare",
     "historic",
     "leisure",
@@ -40,44 +52,103 @@ LIFECYCLE_PREFIXES: tuple[str, ...] = (
     "construction",
     "demolished",
     "destroyed",
+    "dismantled",
     "disused",
+    "historic",
     "planned",
     "proposed",
     "razed",
     "removed",
+    "ruins",
+    "vacant",
     "was",
 )
 """Prefixes of a main key that tell that the POI is not, or not yet, or no longer, operating.
 
 Source: "Lifecycle prefix" of the OSM wiki."""
 
-CLOSED_TAGS: dict[str, tuple[str, ...]] = {
+LIFECYCLE_WORDS: tuple[str, ...] = tuple(
+    word for word in LIFECYCLE_PREFIXES if word not in {"historic", "ruins"}
+)
+"""Those that tell it as a value or a key of their own as well. Ruins and historic places exist."""
+
+_PLACES: dict[str, tuple[str, ...]] = {
     "aerialway": ("station",),
-    "aeroway": ("aerodrome", "heliport", "terminal"),
+    "aeroway": ("aerodrome", "helipad", "heliport", "spaceport", "terminal"),
+    "barrier": ("border_control", "city_wall", "toll_booth"),
+    "building": (
+        "cathedral",
+        "chapel",
+        "church",
+        "fire_station",
+        "hotel",
+        "mosque",
+        "stadium",
+        "synagogue",
+        "temple",
+        "train_station",
+    ),
+    "climbing": ("area", "crag"),
     "emergency": (
         "ambulance_station",
         "assembly_point",
         "defibrillator",
+        "disaster_response",
         "drinking_water",
         "landing_site",
         "lifeguard",
         "mountain_rescue",
         "phone",
+        "water_rescue",
     ),
-    "highway": ("bus_stop", "rest_area", "services"),
-    "landuse": ("cemetery", "recreation_ground", "religious"),
+    "golf": ("clubhouse", "driving_range"),
+    "highway": ("bus_stop", "platform", "rest_area", "services", "trailhead"),
+    "landuse": (
+        "allotments",
+        "cemetery",
+        "harbour",
+        "recreation_ground",
+        "religious",
+        "winter_sports",
+    ),
     "man_made": (
+        "adit",
+        "ceremonial_gate",
+        "chimney",
+        "communications_tower",
         "cross",
+        "dovecote",
+        "gasometer",
+        "geoglyph",
         "lighthouse",
+        "mineshaft",
         "obelisk",
-        "observatory",
         "observation_tower",
+        "observatory",
         "pier",
+        "ski_jump",
         "telescope",
+        "tower",
+        "wastewater_plant",
         "water_tap",
+        "water_tower",
         "water_well",
+        "water_works",
         "watermill",
         "windmill",
+        "windpump",
+        "works",
+    ),
+    "military": (
+        "airfield",
+        "barracks",
+        "base",
+        "bunker",
+        "checkpoint",
+        "obstacle_course",
+        "office",
+        "range",
+        "training_area",
     ),
     "natural": (
         "arch",
@@ -86,14 +157,119 @@ CLOSED_TAGS: dict[str, tuple[str, ...]] = {
         "geyser",
         "hot_spring",
         "peak",
+        "saddle",
         "spring",
         "volcano",
     ),
     "place": ("square",),
-    "railway": ("halt", "station", "subway_entrance", "tram_stop"),
-    "waterway": ("waterfall",),
+    "police": ("checkpoint",),
+    "power": ("plant",),
+    "railway": ("halt", "platform", "station", "subway_entrance", "tram_stop"),
+    "telecom": ("data_center", "exchange"),
+    "waterway": (
+        "access_point",
+        "boatyard",
+        "dam",
+        "fuel",
+        "sanitary_dump_station",
+        "water_point",
+        "waterfall",
+    ),
+}
+
+DEPRECATED_TAGS: dict[str, tuple[str, ...]] = {
+    "building": ("railway_station",),
+    "emergency": (
+        "lifeboat_station",
+        "lifeguard_base",
+        "lifeguard_platform",
+        "lifeguard_tower",
+        "marine_rescue",
+        "ses_station",
+        "water_rescue_station",
+    ),
+    "landuse": ("churchyard", "garden"),
+    "man_made": (
+        "jetty",
+        "mdf",
+        "paifang",
+        "telephone_exchange",
+        "torii",
+        "village_pump",
+        "weigh_bridge",
+        "weighbridge",
+        "weighing_machine",
+        "weighing_scale",
+        "weighting machine",
+        "weighting_machine",
+        "well",
+        "winery",
+    ),
+    "natural": ("waterfall",),
+}
+"""Values of these keys that the schema replaces by selected tags; a test compares the two."""
+
+CLOSED_TAGS: dict[str, tuple[str, ...]] = {
+    key: tuple(sorted((*values, *DEPRECATED_TAGS.get(key, ())))) for key, values in _PLACES.items()
 }
 """Keys that make a POI only with one of the listed values."""
+
+FALLBACK_TAGS: dict[str, tuple[str, ...]] = {
+    "barrier": ("city_wall",),
+    "building": CLOSED_TAGS["building"],
+    "highway": ("platform",),
+    "railway": ("platform",),
+}
+"""Closed tags that make a POI only where no other tag does: a library in `building=church` is no
+church, a playground may lie by the city wall, and a platform by the old tags is one by
+`public_transport`."""
+
+NOT_SELECTED: dict[str, str] = {
+    "advertising": "equipment",
+    "allotments": "part of a place",
+    "animal": "equipment",
+    "area": "says how another tag is meant",
+    "area:highway": "road",
+    "boundary": "area of administration or protection",
+    "bridge:support": "part of a bridge",
+    "building:part": "part of a building",
+    "cemetery": "part of a place",
+    "ceremonial_gate": "says more of man_made=ceremonial_gate",
+    "community_centre": "says more of amenity=community_centre",
+    "crossing": "road",
+    "cycleway": "road",
+    "demolished:building": "a building by its form",
+    "disc_golf": "part of a place",
+    "embankment": "says how another object lies",
+    "entrance": "part of a building",
+    "footway": "road",
+    "ford": "road",
+    "indoor": "part of a building",
+    "industrial": "says more of landuse=industrial",
+    "internet_access": "equipment",
+    "junction": "road",
+    "manhole": "equipment",
+    "marker": "equipment",
+    "network:type": "route",
+    "noexit": "road",
+    "path": "road",
+    "pipeline": "equipment",
+    "piste:takeoff": "part of a route",
+    "piste:type": "route",
+    "playground": "equipment; the place is leisure=playground",
+    "polling_station": "says more of another place, and of some days only",
+    "residential": "says more of landuse=residential",
+    "roller_coaster": "part of attraction=roller_coaster",
+    "route": "route",
+    "seamark:harbour:category": "says more of leisure=marina",
+    "seamark:type": "equipment",
+    "traffic_calming": "road",
+    "traffic_sign": "road",
+    "type": "says what kind of relation it is",
+}
+"""Keys of presets of the schema that are no selected key, and why they name no place.
+
+`scripts/build_taxonomy.py` refuses a release with a key that is neither selected nor here."""
 
 
 @dataclass(frozen=True)
@@ -101,59 +277,79 @@ class Selection:
     """Tags, one of which an object must have.
 
     Attributes:
-        open_keys: Keys that select with any value, also behind a lifecycle prefix.
+        open_keys: Keys that select with any value.
         closed_tags: Keys that select with one of the listed values only.
-        in_lists: Whether a closed value also counts as one of several (`atm;bank`).
+        prefixes: Lifecycle prefixes, behind which the same keys select as well.
+        words: Words that are also the value of a closed key whose true value the tag of their name
+            has: `railway=construction`, `construction=station`.
     """
 
     open_keys: tuple[str, ...] = ()
     closed_tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    in_lists: bool = False
+    prefixes: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
     @cached_property
     def any_value_keys(self) -> tuple[str, ...]:
         """Name the keys that select with any value, those with a prefix too."""
-        prefixed = (f"{prefix}:{key}" for prefix in LIFECYCLE_PREFIXES for key in self.open_keys)
+        prefixed = (f"{prefix}:{key}" for prefix in self.prefixes for key in self.open_keys)
         return (*self.open_keys, *prefixed)
+
+    @cached_property
+    def listed_values(self) -> dict[str, tuple[str, ...]]:
+        """Give the values by the keys that select with these only, those with a prefix too."""
+        prefixed = {
+            f"{prefix}:{key}": values
+            for prefix in self.prefixes
+            for key, values in self.closed_tags.items()
+        }
+        return {**self.closed_tags, **prefixed}
 
     @cached_property
     def closed_pairs(self) -> tuple[tuple[str, str], ...]:
         """Name the tags that select as they are."""
-        return tuple((key, value) for key, values in self.closed_tags.items() for value in values)
+        return tuple((key, value) for key, values in self.listed_values.items() for value in values)
 
     @cached_property
     def digest(self) -> str:
         """Tell whether an Overpass answer was asked for with this very table."""
         # Stored answers name it in this form; in another one all would be asked for again.
-        in_lists = ("in lists",) if self.in_lists else ()
-        return digest_of_bytes(ascii((self.any_value_keys, self.closed_pairs, *in_lists)).encode())
+        asked = (self.any_value_keys, self.closed_pairs, self.words, "in lists, in any case")
+        return digest_of_bytes(ascii(asked).encode())
 
     def selects(self, tags: Mapping[str, str]) -> bool:
         """Tell whether an object with these tags is selected."""
-        if not self._any_value.isdisjoint(tags) or not self._pairs.isdisjoint(tags.items()):
-            return True
-        return self.in_lists and any(
-            value in values_of(tags[key])
-            for key, values in self.closed_tags.items()
-            if ";" in tags.get(key, "")
-            for value in values
+        return any(self._selects(key, tags) for key in self._keys.intersection(tags))
+
+    def _selects(self, key: str, tags: Mapping[str, str]) -> bool:
+        values = values_of(tags[key])
+        listed = self._listed.get(key)
+        if listed is None:
+            return bool(values)
+        return not listed.isdisjoint(values) or any(
+            word in values and not listed.isdisjoint(values_of(tags.get(word, "")))
+            for word in (self.words if key in self.closed_tags else ())
         )
 
     @cached_property
-    def _any_value(self) -> frozenset[str]:
-        return frozenset(self.any_value_keys)
+    def _keys(self) -> frozenset[str]:
+        return frozenset((*self.any_value_keys, *self.listed_values))
 
     @cached_property
-    def _pairs(self) -> frozenset[tuple[str, str]]:
-        return frozenset(self.closed_pairs)
+    def _listed(self) -> dict[str, frozenset[str]]:
+        return {key: frozenset(values) for key, values in self.listed_values.items()}
 
 
-def values_of(value: str) -> list[str]:
-    """Take a value of several apart: `atm;bank`."""
-    return [part for each in value.split(";") if (part := each.strip())]
+def values_of(text: str) -> list[str]:
+    """Take a value apart, as it is compared: `ATM; bank ` gives `atm` and `bank`.
+
+    Source: "Semi-colon value separator" of the OSM wiki. Letter case and blanks around a value tell
+    nothing apart in any key that is selected.
+    """
+    return [part for each in text.lower().split(";") if (part := each.strip())]
 
 
-POIS = Selection(OPEN_KEYS, CLOSED_TAGS)
+POIS = Selection(OPEN_KEYS, CLOSED_TAGS, LIFECYCLE_PREFIXES, LIFECYCLE_WORDS)
 
 NOTHING = Selection(closed_tags={"boundary": ("none of this name",)})
 """Selects no object, for whoever asks for a boundary alone."""
@@ -229,14 +425,29 @@ def is_answered_wrongly(query: str) -> bool:
 
 
 def _conditions(selection: Selection, *, dated: bool) -> list[str]:
-    """Write the conditions, one of which an object must meet."""
-    conditions = []
+    """Write conditions, one of which every selected object meets; others may meet one too.
+
+    Values are looked for anywhere in the text: what is around them (`;`, blanks) is left to
+    `Selection.selects`, which the elements of every answer go through.
+
+    Args:
+        selection: Which objects to ask for.
+        dated: Whether they are asked of the past, where no key may be asked for by a pattern.
+    """
+    listed = "|".join(sorted({value for _, value in selection.closed_pairs}))
     if dated:
-        conditions += [f'"{key}"' for key in selection.any_value_keys]
-    elif selection.open_keys:
-        keys, prefixes = "|".join(selection.open_keys), "|".join(LIFECYCLE_PREFIXES)
-        conditions.append(f'~"^(({prefixes}):)?({keys})$"~"."')
-    before, after = ("(^|; *)", "( *;|$)") if selection.in_lists else ("^", "$")
-    for key, values in selection.closed_tags.items():
-        conditions.append(f'"{key}"~"{before}({"|".join(values)}){after}"')
+        return [
+            *(f'"{key}"' for key in selection.any_value_keys),
+            *(f'"{key}"~"{"|".join(each)}",i' for key, each in selection.listed_values.items()),
+            *(f'"{word}"~"{listed}",i' for word in selection.words),
+        ]
+    keys, prefixes = "|".join(selection.closed_tags), "|".join(selection.prefixes)
+    conditions = [f'"{key}"~"{"|".join(each)}",i' for key, each in selection.closed_tags.items()]
+    if selection.open_keys:
+        prefix = f"(({prefixes}):)?" if prefixes else ""
+        conditions.append(f'~"^{prefix}({"|".join(selection.open_keys)})$"~"."')
+    if prefixes and keys:
+        conditions.append(f'~"^({prefixes}):({keys})$"~"{listed}",i')
+    if selection.words and keys:
+        conditions.append(f'~"^({"|".join(selection.words)})$"~"{listed}",i')
     return conditions

@@ -8,49 +8,68 @@ The table, `taxonomy.json`, derives from id-tagging-schema, the tagging model of
 category is the id of one of its presets, such as `amenity/restaurant/pizza`; docs/categories.md
 tells what a reader may rely on. How an object gets its categories:
 
-1. *Status.* The main tags (those that make a POI by `selection.py`) are split at `;`, and every
-   value has a status: by its key's lifecycle prefix (`disused:shop`), by a value that is a
-   lifecycle word itself (`shop=vacant`), otherwise operating. `no` is not a value. Only the main
-   tags of the first status in the order of `Status` count: a café in a former bank is a café.
-   Where these are operating, a flag (`disused=yes`, `construction=yes`) gives the status.
+1. *Status.* The main tags (those that make a POI by `selection.py`) are split at `;`, without
+   blanks around a value and its letter case, and every value has a status: by its key's lifecycle
+   prefix (`disused:shop`), by a value that is a lifecycle word itself (`shop=vacant`), otherwise
+   operating. Where the tag of such a word names what is meant (`railway=construction`,
+   `construction=station`), that is the value. `no` is not a value. Only the main tags of the first
+   status in the order of `Status` count: a café in a former bank is a café. Where these are
+   operating, a flag (`disused=yes`, `construction=yes`) gives the status. `FALLBACK_TAGS` count
+   where there is no other main tag.
 2. *Upgrade.* Deprecated tags are replaced, unless that would leave nothing that makes a POI.
 3. *Match.* Each main tag gets the category of the most specific rule: that with the most exact
    tags, then with iD's higher matchScore, and the generic rule of its key last. Other tags may
    hold lists too (`cuisine=pizza;kebab`); the value that is listed first is preferred. iD's
    restrictions to geometries and countries are ignored.
-4. *Order.* The most specific category is the primary one. Ties are decided by `MAIN_KEYS`, then
-   by the place in a list of values, then by the category's id. A category is left out where a
-   better one says as much: by its rule's tags, by what it implies (amenity=doctors implies
-   healthcare=doctor), or because its id continues the other's.
+4. *Order.* The most specific category is the primary one, but where a vehicle stops comes after
+   what is there. Ties are decided by `MAIN_KEYS`, then by the place in a list of values, then by
+   the category's id. A category is left out where a better one says as much: by its rule's tags, by
+   what it implies (amenity=doctors implies healthcare=doctor), or because its id continues the
+   other's.
+5. *Places.* An object whose categories are all generic ones is no POI where another tag makes it a
+   road, a railway, a river or a route (`highway=residential` with `historic=yes`): then the main
+   tag only says something of that.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from ingestion_pipeline.osm.selection import CLOSED_TAGS
+from ingestion_pipeline.osm.selection import (
+    CLOSED_TAGS,
+    FALLBACK_TAGS,
+    LIFECYCLE_WORDS,
+    values_of,
+)
 
 Status = Literal["operating", "construction", "disused", "abandoned", "proposed", "demolished"]
 """Whether the place is in use, from the most to the least there (wiki: "Lifecycle prefix")."""
 
-STATUS_OF_WORD: dict[str, Status] = {
+STATUS_OF_PREFIX: dict[str, Status] = {
     "abandoned": "abandoned",
     "closed": "disused",
     "construction": "construction",
     "demolished": "demolished",
     "destroyed": "demolished",
+    "dismantled": "demolished",
     "disused": "disused",
+    "historic": "disused",
     "planned": "proposed",
     "proposed": "proposed",
     "razed": "demolished",
     "removed": "demolished",
+    "ruins": "abandoned",
     "vacant": "disused",
     "was": "disused",
 }
-"""The status that a word tells, as prefix of a main key, as its value, or as a key with `yes`."""
+"""The status that a word tells as prefix of a main key."""
+
+STATUS_OF_WORD: dict[str, Status] = {word: STATUS_OF_PREFIX[word] for word in LIFECYCLE_WORDS}
+"""The status that a word tells as the value of a main key, or as a key with `yes`."""
 
 MAIN_KEYS: tuple[str, ...] = (
     "tourism",
@@ -59,6 +78,7 @@ MAIN_KEYS: tuple[str, ...] = (
     "leisure",
     "historic",
     "healthcare",
+    "education",
     "craft",
     "office",
     "club",
@@ -75,6 +95,14 @@ MAIN_KEYS: tuple[str, ...] = (
     "landuse",
     "place",
     "memorial",
+    "climbing",
+    "golf",
+    "military",
+    "police",
+    "power",
+    "telecom",
+    "barrier",
+    "building",
 )
 """All keys of `selection.py`. Of two equally specific main tags the earlier key's is primary:
 tourism comes first because a hotel that has a restaurant is a hotel."""
@@ -89,9 +117,13 @@ TAXONOMY_VERSION: str = f"id-tagging-schema {_TABLE['header']['version']}"
 _ORDER_OF_KEY = {key: order for order, key in enumerate(MAIN_KEYS)}
 _ORDER_OF_STATUS = {status: order for order, status in enumerate(get_args(Status))}
 _CLOSED_VALUES = {key: frozenset(values) for key, values in CLOSED_TAGS.items()}
+_FALLBACKS = {(key, value) for key, values in FALLBACK_TAGS.items() for value in values}
 _PREFIXED = {
-    f"{word}:{key}": (status, key) for word, status in STATUS_OF_WORD.items() for key in MAIN_KEYS
+    f"{word}:{key}": (status, key) for word, status in STATUS_OF_PREFIX.items() for key in MAIN_KEYS
 }
+_WAYS = ("highway", "railway", "route", "waterway")
+"""Keys of what is no place, though it may be historic, or worth a visit."""
+_TYPES_OF_WAYS = frozenset({"network", "route", "route_master"})
 _MEMORY = 65_536  # distinct sets of relevant tags; the 4,577 POIs of Andorra have 654
 
 Tag = tuple[str, str]
@@ -119,13 +151,15 @@ class Classification:
 class _Rule:
     """Tags that make an object one of a category; `*` is any value.
 
-    `says` are the main tags that need no category of their own beside this one.
+    `says` are the main tags that need no category of their own beside this one. A rule that is
+    `last` gives the primary category only where no other matches.
     """
 
     category: str
     tags: tuple[Tag, ...]
     says: frozenset[Tag]
     score: float
+    last: bool
 
     @property
     def exact(self) -> int:
@@ -214,6 +248,7 @@ class Taxonomy:
                 tags=tuple(rule["tags"].items()),
                 says=frozenset({**rule["tags"], **rule.get("implies", {})}.items()),
                 score=rule.get("score", 1.0),
+                last=rule.get("last", False),
             )
             for category in table["categories"]
             for rule in category["rules"]
@@ -247,10 +282,17 @@ class Taxonomy:
         The order of the tags does not matter. Deprecated tags may be given as they are.
 
         Returns:
-            None for an object that has no main tag but those with the value `no`.
+            None for an object that is no POI; `why_not` tells why.
         """
         relevant = self._relevant_among(frozenset(tags))
         return self._classify_relevant(frozenset([(key, tags[key]) for key in relevant]))
+
+    @staticmethod
+    def why_not(tags: Mapping[str, str]) -> Literal["no_main_tag", "not_a_place"]:
+        """Tell why an object with these tags is no POI, if it is none."""
+        _, current = _current_tags(tags)
+        has_main_tag = any(_main_tags({key: _split(text) for key, text in current.items()}))
+        return "not_a_place" if has_main_tag else "no_main_tag"
 
     def upgrade(self, tags: Mapping[str, str]) -> dict[str, str]:
         """Replace deprecated tags; the caller keeps the raw ones.
@@ -296,12 +338,13 @@ class Taxonomy:
                 keys = {*deprecation.old, *deprecation.replace}
                 if not relevant.isdisjoint(keys):
                     relevant |= keys
-        return frozenset({*relevant, *_PREFIXED, *STATUS_OF_WORD})
+        return frozenset({*relevant, *_PREFIXED, *STATUS_OF_WORD, *_WAYS, "type"})
 
     def _classify(self, tags: frozenset[Tag]) -> Classification | None:
         status, current = _current_tags(dict(tags))
         found = self._match(self.upgrade(current)) or self._match(current)
-        if not found:
+        generic = all(category in _ORDER_OF_KEY for category in found)
+        if not found or (generic and _is_way(current)):
             return None
         return Classification(
             category=found[0],
@@ -313,7 +356,9 @@ class Taxonomy:
     def _match(self, tags: Mapping[str, str]) -> list[str]:
         """List the categories of tags that are up to date, the primary one first."""
         values = {key: _split(text) for key, text in tags.items()}
-        matches = sorted(self._best_match(values, *tag) for tag in _main_tags(values))
+        main_tags = list(_main_tags(values))
+        best = [self._best_match(values, *tag) for tag in _primary(main_tags) or main_tags]
+        matches = sorted(best, key=lambda match: (match.rule.last, match))
         categories: list[str] = []
         said: set[Tag] = set()
         for match in matches:
@@ -352,8 +397,8 @@ class Taxonomy:
 def _split(text: str) -> list[str]:
     """Split a tag's value at semicolons (wiki: "Semi-colon value separator")."""
     if ";" not in text:
-        return [text]
-    return [part for part in map(str.strip, text.split(";")) if part]
+        return [stripped] if (stripped := text.strip()) else []
+    return [part for each in text.split(";") if (part := each.strip())]
 
 
 def _refines(category: str, other: str) -> bool:
@@ -374,21 +419,57 @@ def _main_tags(values: Mapping[str, list[str]]) -> Iterator[Tag]:
                 yield key, value
 
 
+def _is_way(tags: Mapping[str, str]) -> bool:
+    """Tell whether a tag that is not a main one makes an object what is no place."""
+    return tags.get("type") in _TYPES_OF_WAYS or any(
+        not _is_main(key, value) and value != "no"
+        for key in _WAYS
+        for value in values_of(tags.get(key, ""))
+    )
+
+
+def _primary(main_tags: Iterable[Tag]) -> list[Tag]:
+    """Leave out the tags that make a POI only where no other does."""
+    return [tag for tag in main_tags if tag not in _FALLBACKS]
+
+
 def _current_tags(tags: Mapping[str, str]) -> tuple[Status, dict[str, str]]:
     """Give an object's status, and its tags with those main tags alone that have this status."""
-    main: dict[Status, dict[str, list[str]]] = {}
+    main: dict[Status, list[Tag]] = {}
     current: dict[str, str] = {}
     for tag_key, text in sorted(tags.items()):
         prefix_status, key = _PREFIXED.get(tag_key, (None, tag_key))
-        values = [value for value in _split(text) if key in _ORDER_OF_KEY and _is_main(key, value)]
-        for value in values:
-            status = prefix_status or STATUS_OF_WORD.get(value, "operating")
-            main.setdefault(status, {}).setdefault(key, []).append(value)
-        if not values and prefix_status is None:
+        if key not in _ORDER_OF_KEY:
             current[key] = text
+            continue
+        meant = list(_meant(key, prefix_status, tags, text))
+        for status, value in meant:
+            main.setdefault(status, []).append((key, value))
+        if not meant and prefix_status is None:
+            current[key] = ";".join(values_of(text))
+    if not _FALLBACKS.isdisjoint(chain(*main.values())) and any(map(_primary, main.values())):
+        for key in FALLBACK_TAGS.keys() & tags.keys():
+            current[key] = tags[key]
+        main = {status: left for status, each in main.items() if (left := _primary(each))}
     status = min(main, key=_ORDER_OF_STATUS.__getitem__, default="operating")
-    current |= {key: ";".join(values) for key, values in main.get(status, {}).items()}
+    values: dict[str, list[str]] = {}
+    for key, value in main.get(status, ()):
+        values.setdefault(key, []).append(value)
+    current |= {key: ";".join(each) for key, each in values.items()}
     if status == "operating":
         flags = [flag for word, flag in STATUS_OF_WORD.items() if tags.get(word) == "yes"]
         status = min(flags, key=_ORDER_OF_STATUS.__getitem__, default="operating")
     return status, current
+
+
+def _meant(
+    key: str, prefix_status: Status | None, tags: Mapping[str, str], text: str
+) -> Iterator[tuple[Status, str]]:
+    """Give what the text of a main key says that makes a POI: values, each with its status."""
+    for value in values_of(text):
+        status = prefix_status or STATUS_OF_WORD.get(value, "operating")
+        named = values_of(tags.get(value, "")) if value in STATUS_OF_WORD else []
+        meant = [each for each in named if each not in {"yes", "no"} and _is_main(key, each)]
+        for each in meant or [value]:
+            if _is_main(key, each):
+                yield status, each

@@ -36,26 +36,28 @@ UNITS_PER_DEGREE = 10_000_000
 _LIMITS = np.array([180, 90]) * UNITS_PER_DEGREE
 _PAIR_BYTES = 8
 _NONE = np.empty(0, np.int64)
+_ANY, _OF_A_WORD = 1, 2
+"""The bits of a key that selects with any value, and of one that may, with another tag."""
 
 
 class Chooser:
-    """A selection, ready to be asked about the strings of a block."""
+    """A selection, ready to be asked about the tags of a block."""
 
     def __init__(self, selection: Selection) -> None:
-        """Give every word of the selection a number."""
-        # One bit for each closed key; for a value, the bits of the keys that select with it.
-        key_bits: dict[str, int] = {}
-        value_bits: dict[str, int] = {}
-        for place, (key, values) in enumerate(selection.closed_tags.items()):
-            key_bits[key] = 1 << place
+        """Give every key of the selection the bits of the values with which it selects."""
+        self._selection = selection
+        # One bit for any value, one for the value of a lifecycle word, one for each closed key.
+        self._key_bits: dict[bytes, int] = {
+            **dict.fromkeys(map(str.encode, selection.any_value_keys), _ANY),
+            **dict.fromkeys(map(str.encode, selection.words), _OF_A_WORD),
+        }
+        self._value_bits: dict[str, int] = {}
+        for place, (key, values) in enumerate(selection.closed_tags.items(), start=2):
+            for name in (key, *(f"{prefix}:{key}" for prefix in selection.prefixes)):
+                self._key_bits[name.encode()] = 1 << place
             for value in values:
-                value_bits[value] = value_bits.get(value, 0) | 1 << place
-        words = dict.fromkeys((*selection.any_value_keys, *key_bits, *value_bits))
-        self._number = {word.encode(): number for number, word in enumerate(words, start=1)}
-        self._is_open = np.array([False, *(word in selection.any_value_keys for word in words)])
-        self._key_bits = np.array([0, *(key_bits.get(word, 0) for word in words)])
-        self._value_bits = np.array([0, *(value_bits.get(word, 0) for word in words)])
-        self._in_lists = selection.in_lists
+                self._value_bits[value] = self._value_bits.get(value, _OF_A_WORD) | 1 << place
+        self._bits_of: dict[bytes, int] = {}
 
     def rows(self, tags: pbf.Tags, strings: Sequence[bytes]) -> IntArray:
         """Give the places of the objects that are selected."""
@@ -64,17 +66,45 @@ class Chooser:
         for numbers in (tags.keys, tags.values):
             pbf.require_below(numbers, len(strings), what="texts")
         # 0 for the many strings that no selection names
-        word = np.fromiter(map(self._number.get, strings, repeat(0)), np.int64, len(strings))
-        value_bits = self._value_bits[word]
-        if self._in_lists:
-            for place, text in enumerate(strings):
-                if b";" in text:
-                    listed = (encoded(value) for value in values_of(decoded(text)))
-                    for value in listed:
-                        value_bits[place] |= self._value_bits[self._number.get(value, 0)]
-        key = word[tags.keys]
-        hit = self._is_open[key] | (self._key_bits[key] & value_bits[tags.values] != 0)
-        return pbf.distinct(tags.owner[hit])
+        key_bits = np.fromiter(map(self._key_bits.get, strings, repeat(0)), np.int64, len(strings))
+        asked = key_bits[tags.keys]
+        named = np.flatnonzero(asked)
+        values = tags.values[named]
+        is_used = np.zeros(len(strings), np.bool_)
+        is_used[values] = True
+        value_bits = np.zeros(len(strings), np.int64)
+        for place in np.flatnonzero(is_used).tolist():
+            value_bits[place] = self._bits(strings[place])
+        common = asked[named] & value_bits[values]
+        owner = tags.owner[named]
+        chosen = pbf.distinct(owner[common & ~_OF_A_WORD != 0])
+        open_to = np.setdiff1d(owner[common & _OF_A_WORD != 0], chosen)
+        if not len(open_to):
+            return chosen
+        by_a_word = [row for row in open_to.tolist() if self._selects(row, tags, strings)]
+        return pbf.distinct(np.concatenate([chosen, np.array(by_a_word, np.int64)]))
+
+    def _bits(self, raw: bytes) -> int:
+        """Give the bits of a value; each is looked at once."""
+        bits = self._bits_of.get(raw)
+        if bits is None:
+            values = values_of(decoded(raw))
+            bits = _ANY if values else 0
+            for value in values:
+                bits |= self._value_bits.get(value, 0)
+            self._bits_of[raw] = bits
+        return bits
+
+    def _selects(self, row: int, tags: pbf.Tags, strings: Sequence[bytes]) -> bool:
+        """Tell whether an object is selected, by all of its tags."""
+        start, stop = np.searchsorted(tags.owner, [row, row + 1]).tolist()
+        keys, values = tags.keys[start:stop].tolist(), tags.values[start:stop].tolist()
+        return self._selection.selects(
+            {
+                decoded(strings[key]): decoded(strings[value])
+                for key, value in zip(keys, values, strict=True)
+            }
+        )
 
 
 class Objects(NamedTuple):

@@ -102,7 +102,8 @@ def geopackage(tmp_path: Path) -> str:
 def rejected_as_no_poi(engine: sa.Engine) -> set[str]:
     table = ingestion_rejection
     with engine.connect() as connection:
-        query = sa.select(table.c.source_ref).where(table.c.reason == "no_main_tag")
+        reasons = ("no_main_tag", "not_a_place")
+        query = sa.select(table.c.source_ref).where(table.c.reason.in_(reasons))
         return set(connection.execute(query).scalars())
 
 
@@ -185,6 +186,9 @@ def test_an_extract_that_tells_no_time_is_refused(tmp_path: Path, geopackage: st
 COMPARED = ("tags", "osm_version", "osm_timestamp", "geometry")
 Difference = dict[str, tuple[str, frozenset[str]]]
 
+ROUTES = frozenset({"relation/3968916"})
+"""Selected, and rejected: a hiking route whose `tourism` is the name of a village."""
+
 
 @pytest.mark.real_data
 @pytest.mark.parametrize("place", [MONACO, LIECHTENSTEIN], ids=lambda place: place.name)
@@ -256,7 +260,7 @@ def difference_of_files(folder: Path, place: Place) -> Difference:
                 "geometry": shapely.normalize(thing.geometry),
             }
             for ref, thing in things_of(folder / "extracts" / f"{place.name}-{day}.osm.pbf").items()
-            if thing.lies_in(place.box)
+            if thing.lies_in(place.box) and ref not in ROUTES
         }
         for day in place.days
     )

@@ -333,7 +333,7 @@ def test_the_sample_is_staged_from_the_empty_folder_on(tmp_path: Path) -> None:
     code, output, errors = ended(desk.start("run", *sample))
     assert code == 0
     assert "Helsinki, 2019-04-21: SUCCEEDED" in output
-    assert "2,318 POIs (2,318 rows written)" in output
+    assert "2,370 POIs (2,370 rows written)" in output
     assert f"the rows are in sqlite:///{tmp_path}/lake/staging.gpkg" in output
     assert [line.split(" ", 2)[1] for line in errors.splitlines()] == [
         "fetched",

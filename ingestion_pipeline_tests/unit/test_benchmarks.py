@@ -263,7 +263,7 @@ def test_every_scenario_is_documented_in_its_place() -> None:
 def test_peers_are_asked_for_the_same_selection() -> None:
     assert POIS.selects({"amenity": "cafe"})
     asked = tags()
-    assert set(asked) == {*POIS.any_value_keys, *POIS.closed_tags}
+    assert set(asked) == {*POIS.any_value_keys, *POIS.listed_values}
     style = osm2pgsql_style()
     assert all(f'["{key}"]=true' in style for key in POIS.any_value_keys)
     assert all(f'["{key}={value}"]=true' in style for key, value in POIS.closed_pairs)

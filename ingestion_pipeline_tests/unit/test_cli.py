@@ -160,7 +160,7 @@ def test_runs_lists_the_newest_first_and_why_they_failed(invoke: Invoke, sample:
     assert len(rows) == 1
     assert "helsinki" in rows[0]
     assert "SUCCEEDED" in rows[0]
-    assert "2318" in rows[0]
+    assert "2370" in rows[0]
     assert invoke_in(sample, "runs", "--city", "elsewhere").output.count("\n") == 1
     assert invoke_in(sample, "runs", "--job", "osm_import").output.count("\n") == 2
     assert invoke_in(sample, "runs", "--job", "helpers_import").output.count("\n") == 1
@@ -452,7 +452,7 @@ def exported(sample: Path, tmp_path: Path, form: str) -> Path:
     for _ in range(2):  # the second time the file is replaced
         result = invoke_in(sample, "export", *SAMPLE, "--format", form, "--output", str(path))
         assert result.exit_code == 0, result.output
-        assert result.output == f"2,318 POIs of helsinki on 2019-04-21 written to {path}\n"
+        assert result.output == f"2,370 POIs of helsinki on 2019-04-21 written to {path}\n"
     return path
 
 
@@ -468,7 +468,7 @@ def staged_geometry(sample: Path) -> dict[str, shapely.Geometry]:
 def test_an_exported_day_is_what_is_staged(sample: Path, tmp_path: Path, form: str) -> None:
     path = exported(sample, tmp_path, form)
     frame = gpd.read_parquet(path) if form == "parquet" else gpd.read_file(path)
-    assert len(frame) == 2318
+    assert len(frame) == 2370
     assert frame.crs.to_epsg() == 4326
     assert set(frame["day"].astype(str).str[:10]) == {"2019-04-21"}
     assert set(frame["as_of"].astype(str).str[:19].str.replace(" ", "T")) == {"2019-04-21T09:50:14"}
@@ -500,7 +500,7 @@ def test_exported_geojson_is_rfc_7946(sample: Path, tmp_path: Path) -> None:
 def test_exported_csv_has_whole_geometries_and_json_as_text(sample: Path, tmp_path: Path) -> None:
     with exported(sample, tmp_path, "csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 2318
+    assert len(rows) == 2370
     staged = staged_geometry(sample)
     for row in rows:
         assert shapely.normalize(shapely.from_wkt(row["geometry"])) == shapely.normalize(

@@ -143,6 +143,10 @@ def test_attributes_of_the_whole_place_are_not_those_of_what_is_in_it() -> None:
         ({"shop": "vacant"}, "disused"),
         ({"amenity": "no", "abandoned:tourism": "hotel"}, "abandoned"),
         ({"was:ref": "7", "amenity": "cafe"}, "operating"),
+        ({"ruins:amenity": "cafe"}, "abandoned"),
+        ({"historic:amenity": "cafe"}, "disused"),
+        ({"amenity": "cafe", "historic": "ruins"}, "operating"),
+        ({"shop": " Vacant "}, "disused"),
     ],
     ids=str,
 )
@@ -152,6 +156,7 @@ def test_what_has_gone_with_its_place_is_not_operating(tags: dict[str, str], sta
 
 def test_the_words_of_a_lifecycle_mean_the_same_of_pois_and_helpers() -> None:
     assert vocabulary.STATUS_OF_WORD == taxonomy.STATUS_OF_WORD
+    assert vocabulary.STATUS_OF_PREFIX == taxonomy.STATUS_OF_PREFIX
     assert set(get_args(vocabulary.Status)) == {*get_args(taxonomy.Status), "out_of_order"}
 
 

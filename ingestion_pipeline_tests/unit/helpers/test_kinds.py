@@ -98,6 +98,9 @@ def test_an_entrance_is_no_stop() -> None:
 
 def test_values_of_several_count_one_by_one() -> None:
     assert found(amenity="bank; atm") == {"atm": None, "bank": None}
+    assert found(amenity=" Bank ") == {"bank": None}
+    assert found(amenity="cafe", toilets="Yes") == {"toilets": "toilets=yes"}
+    assert found(amenity="toilets", toilets="No") == {}
     assert found(internet_access="terminal;wlan") == {"internet_access": "internet_access=terminal"}
 
 

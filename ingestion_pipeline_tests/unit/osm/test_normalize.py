@@ -20,6 +20,7 @@ from ingestion_pipeline.osm.taxonomy import Taxonomy
 from ingestion_pipeline.staging.tables import content_columns, poi_ingestion_staging
 
 WINDOW = Bbox(0.0, 0.0, 10.0, 10.0)
+POINT = shapely.Point(1, 2)
 
 
 def features_of(*objects: tuple[dict[str, str], Any]) -> Features:
@@ -104,6 +105,31 @@ def test_an_object_whose_main_tags_say_no_is_rejected_by_name() -> None:
     (rejection,) = pois.rejections
     assert (rejection.source_ref, rejection.reason) == ("node/1", "no_main_tag")
     assert rejection.raw == {"tags": {"amenity": "no", "name": "x"}}
+
+
+def test_what_is_no_place_is_rejected_by_name() -> None:
+    road = {"highway": "residential", "historic": "yes"}
+    pois = normalized((road, shapely.LineString([(1, 1), (2, 2)])))
+    assert pois.table.num_rows == 0
+    (rejection,) = pois.rejections
+    assert (rejection.source_ref, rejection.reason) == ("way/1", "not_a_place")
+    assert rejection.detail.startswith("it is a road")
+    assert rejection.raw == {"tags": road}
+
+
+def test_a_station_that_is_tagged_in_another_way_changes_its_status_and_nothing_else() -> None:
+    ways_to_say_it = [
+        {"railway": "station"},
+        {"disused:railway": "station"},
+        {"railway": "disused", "disused": "station"},
+        {"railway": "construction", "construction": "station"},
+        {"razed:railway": "station"},
+    ]
+    pois = normalized(*((tags, POINT) for tags in ways_to_say_it))
+    assert set(pois.table.column("category").to_pylist()) == {"public_transport/station_train"}
+    assert pois.table.column("status").to_pylist() == [
+        *("operating", "disused", "disused", "construction", "demolished")
+    ]
 
 
 def test_a_name_says_where_it_comes_from() -> None:

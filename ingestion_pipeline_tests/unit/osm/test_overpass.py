@@ -1313,6 +1313,22 @@ def test_a_boundary_that_is_a_poi_stays_a_poi(bench: Bench) -> None:
     assert reading.boundary is not None
 
 
+def test_what_the_query_asks_for_too_much_is_left_out(bench: Bench) -> None:
+    """Values are asked for as a part of a text, keys that may name a station with it alone."""
+    found = {
+        1: {"railway": "station; tram_stop"},
+        2: {"railway": "substation"},
+        3: {"railway": "construction", "construction": "station"},
+        4: {"highway": "construction", "construction": "station"},
+        5: {"amenity": " "},
+        6: {"amenity": "Cafe"},
+    }
+    elements = [{**node(number), "tags": tags} for number, tags in found.items()]
+    reading = bench.reading(Reply(body=overpass_json(elements)))
+    assert reading.features.osm_id.tolist() == [1, 3, 6]
+    assert list(reading.features.tags) == [found[1], found[3], found[6]]
+
+
 def test_a_boundary_that_does_not_close_is_refused(bench: Bench) -> None:
     body = overpass_json([node(1)], boundary=[boundary(closed=False)])
     with pytest.raises(BoundaryBroken, match="relation/7001"):

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ingestion_pipeline.datasets import HELPER
+from ingestion_pipeline.osm import taxonomy
 from ingestion_pipeline.osm.acquire import Area, Bbox
 from ingestion_pipeline.osm.selection import (
+    CLOSED_TAGS,
+    DEPRECATED_TAGS,
+    FALLBACK_TAGS,
     LIFECYCLE_PREFIXES,
+    NOT_SELECTED,
     OPEN_KEYS,
     POIS,
     Selection,
     is_answered_wrongly,
     overpass_query,
+    values_of,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from ingestion_pipeline.osm.taxonomy import Taxonomy
+from ingestion_pipeline_tests.independent import is_selected
+from scripts.build_selection_page import TARGET, page
 
 BBOX = Bbox(24.93, 60.16, 24.96, 60.18)
 
@@ -48,46 +57,138 @@ def query(
     [
         {"amenity": "cafe"},
         {"shop": "anything at all"},
+        {"amenity": " cafe "},
         {"disused:amenity": "pub"},
+        {"dismantled:amenity": "pub"},
+        {"ruins:amenity": "pub"},
+        {"historic:amenity": "pub"},
         {"highway": "bus_stop"},
+        {"highway": "bus_stop;platform"},
+        {"emergency": "defibrillator;phone"},
         {"railway": "station"},
+        {"railway": "station;tram_stop"},
+        {"railway": "rail; station"},
+        {"railway": " Station "},
+        {"disused:railway": "station"},
+        {"construction:railway": "halt;station"},
+        {"razed:railway": "station"},
+        {"disused:man_made": "lighthouse"},
+        {"railway": "construction", "construction": "station"},
+        {"railway": "proposed", "proposed": "station"},
+        {"railway": "disused", "disused": "Station"},
+        {"railway": "abandoned;rail", "abandoned": "rail;station"},
         {"natural": "peak", "name": "x"},
+        {"building": "church"},
+        {"education": "kindergarten"},
+        {"aeroway": "helipad"},
+        {"man_made": "weighting machine"},
     ],
+    ids=str,
 )
 def test_pois_are_selected(tags: dict[str, str]) -> None:
     assert POIS.selects(tags)
+    assert is_selected(tags)
+    assert is_asked_for(tags)
 
 
 @pytest.mark.parametrize(
     "tags",
     [
         {},
+        {"amenity": ""},
+        {"amenity": " ; "},
+        {"amenity ": "cafe"},
+        {"Amenity": "cafe"},
+        {"not:amenity": "cafe"},
+        {"no:amenity": "cafe"},
         {"highway": "residential"},
+        {"highway": "street_lamp"},
+        {"natural": "tree"},
+        {"playground": "slide"},
         {"building": "yes", "addr:street": "x"},
-        {"disused:highway": "bus_stop"},
+        {"disused:highway": "residential"},
         {"xamenity": "cafe"},
         {"railway": "rail"},
+        {"railway": "substation"},
+        {"railway": "construction"},
+        {"railway": "construction", "construction": "rail"},
+        {"railway": "construction", "proposed": "station"},
+        {"highway": "construction", "construction": "station"},
+        {"railway": "disused", "disused": "yes"},
+        {"building": "ruins", "ruins": "church"},
     ],
+    ids=str,
 )
 def test_everything_else_is_not(tags: dict[str, str]) -> None:
     assert not POIS.selects(tags)
+    assert not is_selected(tags)
 
 
-def test_the_query_and_the_predicate_say_the_same() -> None:
-    text = query()
-    (keys,) = re.findall(r'nwr\[~"(.*?)"~"\."\]', text)
+def is_asked_for(tags: dict[str, str]) -> bool:
+    """Tell whether a server that keeps to the query, dated or not, sends such an object."""
+    return all(
+        any(
+            _meets(tags, *condition)
+            for condition in re.findall(r'nwr\[(~?)"([^"]*)"(?:~"([^"]*)"(,i)?)?\]', text)
+        )
+        for text in (query(), query(date="2026-11-19T23:59:59Z"))
+    )
+
+
+def _meets(tags: dict[str, str], by_pattern: str, key: str, value: str, any_case: str) -> bool:
+    flags = re.IGNORECASE if any_case else re.NOFLAG
+    return any(
+        text and re.search(value, text, flags)
+        for name, text in tags.items()
+        if (re.search(key, name, flags) if by_pattern else name == key)
+    )
+
+
+SELECTABLE = st.dictionaries(
+    st.one_of(
+        st.sampled_from((*POIS.any_value_keys, *POIS.listed_values, *POIS.words)),
+        st.sampled_from(("railway", "construction", "disused:railway", "amenity")),
+    ),
+    st.lists(
+        st.sampled_from(
+            [
+                *("", " ", "no", "yes", "rail", "Station", " station ", "construction", "disused"),
+                *(value for _, value in POIS.closed_pairs),
+            ]
+        ),
+        min_size=1,
+        max_size=3,
+    ).map(";".join),
+    max_size=4,
+)
+
+
+@given(SELECTABLE)
+def test_a_server_sends_all_that_is_selected(tags: dict[str, str]) -> None:
+    assert POIS.selects(tags) == is_selected(tags)
+    assert is_asked_for(tags) or not POIS.selects(tags)
+
+
+@given(SELECTABLE)
+def test_what_is_selected_is_a_poi_or_is_rejected_and_nothing_else_is_a_poi(
+    tags: dict[str, str],
+) -> None:
+    known = Taxonomy.load()
+    if not POIS.selects(tags):
+        assert known.classify(tags) is None
+    elif known.classify(tags) is None:
+        values = [values_of(tags[key]) for key in POIS.any_value_keys if key in tags]
+        no_more_than_no = all(set(each) <= {"no"} for each in values)
+        assert known.why_not(tags) == ("no_main_tag" if no_more_than_no else "not_a_place")
+
+
+def test_the_query_asks_for_all_keys_of_the_table() -> None:
     for key in POIS.any_value_keys:
-        assert re.search(keys, key), key
-        assert POIS.selects({key: "x"})
-    for key in ("name", "xamenity", "amenity2", "disused:", "disused:highway"):
-        assert not re.search(keys, key), key
-        assert not POIS.selects({key: "x"})
-    pairs = {
-        (key, value)
-        for key, values in re.findall(r'nwr\["(\w+)"~"\^\((.*?)\)\$"\]', text)
-        for value in values.split("|")
-    }
-    assert pairs == set(POIS.closed_pairs)
+        assert is_asked_for({key: "x"})
+    for pair in POIS.closed_pairs:
+        assert is_asked_for(dict([pair]))
+    for key in ("name", "xamenity", "amenity2", "disused:", "disused:name", "building"):
+        assert not is_asked_for({key: "x"})
 
 
 @pytest.mark.parametrize("selection", [POIS, HELPER.selection], ids=["poi", "helper"])
@@ -97,9 +198,10 @@ def test_a_dated_query_names_every_key_plainly(selection: Selection) -> None:
     conditions = re.findall(r"nwr\[(.*?)\]\(", text)
     plain = [condition for condition in conditions if "~" not in condition]
     assert plain == [f'"{key}"' for key in selection.any_value_keys]
-    assert [c for c in conditions if "~" in c] == [
-        c for c in re.findall(r"nwr\[(.*?)\]\(", query(selection=selection)) if c[0] == '"'
-    ]
+    assert {condition.split('"')[1] for condition in conditions if "~" in condition} == {
+        *selection.listed_values,
+        *selection.words,
+    }
 
 
 def test_a_dated_regex_on_keys_is_answered_wrongly() -> None:
@@ -128,8 +230,42 @@ def test_a_recorded_regex_on_keys_lacks_what_a_plain_key_finds(osm_test_data: Pa
 
 def test_a_selection_has_the_same_digest_for_ever() -> None:
     of_one = Selection(("amenity",), {"shop": ("a", "b")})
-    assert of_one.digest == "41a94be0b4a66d3ca50e889fa25cd067"
-    assert replace(of_one, in_lists=True).digest == "447b5651f15d92e82f906fc62ebf1c69"
+    assert of_one.digest == "3a18d6194d97e4ab2ff6e1e4779ee5ca"
+    assert replace(of_one, prefixes=("was",)).digest == "dc63c3a1446de890f929753174ce05a8"
+    assert replace(of_one, words=("was",)).digest == "5c268d4801efc1863050aec77ea5d6e4"
+
+
+def test_every_listed_value_is_written_as_it_is_compared() -> None:
+    for _, value in (*POIS.closed_pairs, *HELPER.selection.closed_pairs):
+        assert values_of(value) == [value]
+
+
+def test_the_schema_replaces_every_deprecated_tag_and_no_other_of_the_same_keys() -> None:
+    table = json.loads(Path(taxonomy.__file__).with_name("taxonomy.json").read_text("utf-8"))
+    replaced = {
+        (key, value.lower())
+        for item in table["deprecations"]
+        for key, value in item["old"].items()
+        if len(item["old"]) == 1
+        and POIS.selects(item["replace"])
+        and not item["old"].items() <= item["replace"].items()
+    }
+    ours = {(key, value) for key, values in DEPRECATED_TAGS.items() for value in values}
+    assert ours == {(key, value) for key, value in replaced if key in CLOSED_TAGS}
+
+
+def test_no_key_is_selected_and_left_out() -> None:
+    assert not NOT_SELECTED.keys() & {*OPEN_KEYS, *CLOSED_TAGS}
+    assert all(NOT_SELECTED.values())
+    for key, values in FALLBACK_TAGS.items():
+        assert set(values) <= set(CLOSED_TAGS[key])
+
+
+def test_the_page_of_the_selection_is_made_of_the_tables() -> None:
+    assert TARGET.read_text(encoding="utf-8") == page(), "run scripts/build_selection_page.py"
+    for key, value in POIS.closed_pairs:
+        if ":" not in key:
+            assert f"`{value}`" in page(), (key, value)
 
 
 def test_the_query_counts_before_it_gives() -> None:
@@ -153,4 +289,4 @@ def test_the_query_names_bbox_limits_and_date() -> None:
 def test_no_key_is_named_twice() -> None:
     assert len(set(POIS.any_value_keys)) == len(OPEN_KEYS) * (1 + len(LIFECYCLE_PREFIXES))
     assert len(set(POIS.closed_pairs)) == len(POIS.closed_pairs)
-    assert not {key for key, _ in POIS.closed_pairs} & set(OPEN_KEYS)
+    assert not {key for key, _ in POIS.closed_pairs} & set(POIS.any_value_keys)

@@ -13,9 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion_pipeline.osm import taxonomy as module
-from ingestion_pipeline.osm.selection import CLOSED_TAGS, LIFECYCLE_PREFIXES, OPEN_KEYS, POIS
+from ingestion_pipeline.osm.selection import (
+    CLOSED_TAGS,
+    LIFECYCLE_PREFIXES,
+    LIFECYCLE_WORDS,
+    OPEN_KEYS,
+    POIS,
+)
 from ingestion_pipeline.osm.taxonomy import (
     MAIN_KEYS,
+    STATUS_OF_PREFIX,
     STATUS_OF_WORD,
     TAXONOMY_VERSION,
     Classification,
@@ -76,6 +83,32 @@ def classify(text: str) -> Classification:
         ("railway=station, station=subway", "public_transport/station_subway"),
         ("railway=station, subway=yes", "public_transport/station_subway"),
         ("railway=tram_stop", "public_transport/stop_position_tram"),
+        ("railway=platform", "public_transport/platform_point"),
+        (
+            "highway=platform, public_transport=platform, bus=yes",
+            "public_transport/platform/bus_point",
+        ),
+        ("amenity=Restaurant", "amenity/restaurant"),
+        ("amenity= cafe ", "amenity/cafe"),
+        ("railway= Station ;", "public_transport/station_train"),
+        ("education=kindergarten", "amenity/kindergarten"),
+        ("amenity=school, education=school", "amenity/school"),
+        ("man_made=tower, tower:type=observation", "man_made/tower/observation"),
+        ("man_made=communications_tower", "man_made/tower/communication"),
+        ("aeroway=helipad", "aeroway/helipad"),
+        ("aeroway=heliport", "aeroway/heliport"),
+        ("building=church", "building/church"),
+        ("building=church, amenity=library", "amenity/library"),
+        ("building=church, historic=building", "historic/building"),
+        ("barrier=city_wall", "barrier/city_wall"),
+        ("barrier=city_wall, leisure=playground", "leisure/playground"),
+        ("historic=citywalls, barrier=city_wall", "barrier/city_wall"),
+        ("shop=estate_agent", "office/estate_agent"),
+        ("amenity=public_building", "amenity/public_building"),
+        ("man_made=jetty", "man_made/pier"),
+        ("emergency=lifeboat_station", "emergency/lifeboat_station"),
+        ("natural=waterfall", "waterway/waterfall"),
+        ("amenity=ferry_terminal", "public_transport/station_ferry"),
         ("railway=subway_entrance", "railway/subway_entrance"),
         ("amenity=pharmacy", "amenity/pharmacy"),
         ("amenity=toilets", "amenity/toilets"),
@@ -117,6 +150,16 @@ def test_a_known_kind_gets_its_category_alone(text: str, category: str) -> None:
         ("highway=bus_stop, public_transport=platform", ("public_transport/platform/bus_point",)),
         ("amenity=toilet;bench", ("amenity/toilets", "amenity/bench")),
         ("amenity=pub, tourism=no", ("amenity/pub",)),
+        ("emergency=defibrillator;phone", ("emergency/defibrillator", "emergency/phone")),
+        (
+            "amenity=ferry_terminal, public_transport=stop_position, ferry=yes",
+            ("public_transport/station_ferry", "public_transport/stop_position_ferry"),
+        ),
+        (
+            "railway=station, public_transport=stop_position, train=yes",
+            ("public_transport/station_train", "public_transport/stop_position_train"),
+        ),
+        ("public_transport=stop_position, bus=yes", ("public_transport/stop_position_bus",)),
     ],
 )
 def test_all_categories_are_kept_with_the_primary_one_first(
@@ -132,10 +175,10 @@ def test_all_categories_are_kept_with_the_primary_one_first(
         ("shop=unheard_of", "shop"),
         ("shop=yes", "shop"),
         ("public_transport=network", "public_transport"),
-        ("aeroway=heliport", "aeroway"),
         ("amenity=shop", "shop"),
         ("amenity=fire_hydrant", "amenity"),
-        ("amenity=Restaurant", "amenity"),
+        ("shop=yes, barrier=fence", "shop"),
+        ("historic=yes, building=yes", "historic"),
     ],
 )
 def test_an_unknown_kind_gets_the_generic_category_of_its_key(text: str, category: str) -> None:
@@ -143,10 +186,41 @@ def test_an_unknown_kind_gets_the_generic_category_of_its_key(text: str, categor
 
 
 @pytest.mark.parametrize(
-    "text", ["amenity=no", "shop=no, disused:shop=no", "building=yes", "name=X"]
+    "text",
+    ["amenity=no", "amenity=No", "amenity=", "shop=no, disused:shop=no", "building=yes", "name=X"],
 )
 def test_an_object_without_a_main_tag_is_no_poi(text: str) -> None:
     assert Taxonomy.load().classify(tags_of(text)) is None
+    assert Taxonomy.load().why_not(tags_of(text)) == "no_main_tag"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "highway=residential, historic=yes",
+        "railway=razed, historic=yes",
+        "highway=track, historic=heritage, bridge=yes",
+        "type=route, route=foot, tourism=citytour",
+        "type=network, public_transport=network",
+        "waterway=river, tourism=yes",
+    ],
+)
+def test_a_way_of_which_a_main_tag_only_says_something_is_no_place(text: str) -> None:
+    assert Taxonomy.load().classify(tags_of(text)) is None
+    assert Taxonomy.load().why_not(tags_of(text)) == "not_a_place"
+
+
+@pytest.mark.parametrize(
+    ("text", "category"),
+    [
+        ("highway=steps, tourism=attraction", "tourism/attraction"),
+        ("highway=pedestrian, place=square, historic=yes", "place/square"),
+        ("highway=bus_stop, shop=yes", "public_transport/platform/bus_point"),
+        ("railway=station, historic=yes", "public_transport/station_train"),
+    ],
+)
+def test_a_way_that_is_a_place_is_one(text: str, category: str) -> None:
+    assert classify(text).category == category
 
 
 @pytest.mark.parametrize(
@@ -188,6 +262,30 @@ def test_deprecated_tags_are_upgraded_before_they_are_matched(text: str, categor
         ("amenity=cafe, shop=vacant", "amenity/cafe", "operating"),
         ("amenity=no, disused:amenity=pub", "amenity/pub", "disused"),
         ("disused:amenity=pub, demolished:shop=books", "amenity/pub", "disused"),
+        ("dismantled:amenity=pub", "amenity/pub", "demolished"),
+        ("ruins:amenity=pub", "amenity/pub", "abandoned"),
+        ("historic:amenity=pub", "amenity/pub", "disused"),
+        ("construction:railway=station", "public_transport/station_train", "construction"),
+        (
+            "railway=construction, construction=station, station=subway",
+            "public_transport/station_subway",
+            "construction",
+        ),
+        ("railway=proposed, proposed=station", "public_transport/station_train", "proposed"),
+        ("railway=disused, disused=station", "public_transport/station_train", "disused"),
+        ("railway=abandoned, abandoned=station", "public_transport/station_train", "abandoned"),
+        ("amenity=construction, construction=school", "amenity/school", "construction"),
+        ("amenity=construction, construction=yes", "amenity", "construction"),
+        ("disused:man_made=lighthouse", "man_made/lighthouse", "disused"),
+        ("shop= Vacant", "shop/vacant", "disused"),
+        ("historic=ruins", "historic/ruins", "operating"),
+        ("historic=castle, ruins=yes", "historic/castle", "operating"),
+        (
+            "disused:amenity=place_of_worship, building=church",
+            "amenity/place_of_worship",
+            "disused",
+        ),
+        ("disused:building=church", "building/church", "disused"),
     ],
 )
 def test_lifecycle_tags_give_a_status_and_not_another_place(
@@ -278,7 +376,8 @@ def test_no_category_is_said_twice(tags: dict[str, str]) -> None:
 def test_every_selected_object_has_a_category(prefix: str) -> None:
     taxonomy = Taxonomy.load()
     pairs = [(key, value) for key in OPEN_KEYS for value in ("unheard_of", "yes", "vacant", "a;b")]
-    for key, value in [*pairs, *POIS.closed_pairs]:
+    listed = [(key, value) for key, values in CLOSED_TAGS.items() for value in values]
+    for key, value in [*pairs, *listed]:
         assert taxonomy.classify({f"{prefix}{key}": value}) is not None, (prefix, key, value)
 
 
@@ -313,7 +412,8 @@ def test_every_rule_names_a_main_tag() -> None:
 
 def test_main_keys_and_lifecycle_words_are_those_of_the_selection() -> None:
     assert sorted(MAIN_KEYS) == sorted({*OPEN_KEYS, *CLOSED_TAGS})
-    assert set(LIFECYCLE_PREFIXES) <= set(STATUS_OF_WORD)
+    assert set(LIFECYCLE_PREFIXES) == set(STATUS_OF_PREFIX)
+    assert set(LIFECYCLE_WORDS) == set(STATUS_OF_WORD)
 
 
 def test_the_version_is_the_same_wherever_it_is_named() -> None:

@@ -230,7 +230,7 @@ def real_census(folder: Path, place: str, day: date) -> Census:
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize(("place", "grown_by"), [("monaco", 1.24), ("liechtenstein", 2.81)])
+@pytest.mark.parametrize(("place", "grown_by"), [("monaco", 1.24), ("liechtenstein", 2.77)])
 def test_years_of_real_change_stop_nothing_and_all_of_it_in_one_day_warns(
     osm_test_data: Path, place: str, grown_by: float
 ) -> None:
