@@ -115,11 +115,27 @@ def _written(column: Any) -> Sequence[Any]:
     return [column.cast(pa.string()).cast(pa.binary())]
 
 
-def with_source_hash(rows: pa.Table) -> pa.Table:
-    """Add a hash of what upstream said: `osm_version`, `tags` and `geometry`; as second column."""
+def with_source_hash(rows: pa.Table, *, of_the_day: pa.StringArray | None = None) -> pa.Table:
+    """Add a hash of what upstream said: `osm_version`, `tags` and `geometry`; as second column.
+
+    Args:
+        rows: N rows with these columns.
+        of_the_day: (N,) What a date among the tags says of the day of the rows, or null; None where
+            no row has such a date. On another day it says another thing, though neither the object
+            nor our rules have changed.
+    """
+    import pyarrow.compute as pc
+
     from ingestion_pipeline.arrow import texts
 
-    return rows.add_column(1, "source_hash", texts(row_hashes(rows.select(_SAID))))
+    said = rows.select(_SAID)
+    if of_the_day is not None and of_the_day.null_count < len(of_the_day):
+        tags = said.column("tags").combine_chunks()
+        on_that_day = pc.binary_join_element_wise(  # type: ignore[call-overload]
+            tags, of_the_day, "", null_handling="skip"
+        )
+        said = said.set_column(_SAID.index("tags"), "tags", on_that_day)
+    return rows.add_column(1, "source_hash", texts(row_hashes(said)))
 
 
 def with_content_hash(rows: pa.Table) -> pa.Table:

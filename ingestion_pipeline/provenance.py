@@ -79,6 +79,8 @@ def evidence_of(city: City, manifest: Manifest) -> SliceEvidence:
             # Of the city, what its rows and the acceptance of its day depend on.
             *(city.boundary_key, list(city.bbox), dict(city.name), list(city.languages)),
             *(city.local_language, city.country, dataset.minimum_of(city)),
+            # A place that opens tomorrow has another status then.
+            manifest.day.isoformat(),
         ],
     )
 

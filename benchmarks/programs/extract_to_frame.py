@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ingestion_pipeline.osm.normalize import Pois
 
 WORLD = Area(Bbox(-180, -90, 180, 90), boundary_relation=None)
+DAY = date(2025, 1, 1)
 
 
 def extract_to_frame(path: Path) -> Pois:
@@ -32,6 +34,7 @@ def to_frame(features: Features) -> Pois:
     return normalize.normalize(
         features,
         boundary=BboxBoundary(WORLD.bbox),
+        day=DAY,
         languages=["en"],
         local_language=None,
         country="FI",

@@ -20,12 +20,13 @@ from ingestion_pipeline.helpers.vocabulary import (
     Status,
     understood,
 )
+from ingestion_pipeline.text.dates import status_on
 from ingestion_pipeline.text.hours import normalized_hours
 from ingestion_pipeline.text.names import names_by_language
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
+    from datetime import date, datetime
 
     import pyarrow as pa
 
@@ -141,6 +142,7 @@ def helpers_of(tags: Mapping[str, str]) -> list[Found]:
 def derive(
     objects: OsmObjects,
     *,
+    day: date,
     namer: Namer,
     licence: str,
     attribution: str,
@@ -149,6 +151,7 @@ def derive(
 
     Args:
         objects: The city's objects; those that give no helper are left out.
+        day: The day (UTC) of which the rows tell; dates in tags are compared with it.
         namer: Chooses the names that are shown to the city's readers.
         licence: SPDX identifier of the data's licence.
         attribution: The text that a product must show.
@@ -166,7 +169,12 @@ def derive(
     columns = [_said(*each) for each in zip(tags, kinds, derived_from, strict=True)]
     raw_hours = [_opening_hours(*each) for each in zip(tags, kinds, derived_from, strict=True)]
     hours = [None if raw is None else normalized_hours(raw) for raw in raw_hours]
-    status = [_status(each) for each in tags]
+    undated = [_status(each) for each in tags]
+    of_the_day = [
+        status_on(day, each) if told == "operating" else None
+        for each, told in zip(tags, undated, strict=True)
+    ]
+    status = [dated or told for dated, told in zip(of_the_day, undated, strict=True)]
     display = [namer.display_name(*each) for each in zip(tags, status, strict=True)]
     text = pa.string()
     table = pa.table(
@@ -220,7 +228,9 @@ def derive(
     unparsed = sum(
         raw is not None and parsed is None for raw, parsed in zip(raw_hours, hours, strict=True)
     )
-    return Helpers(with_content_hash(with_source_hash(table)), unparsed)
+    said_of_the_day = pa.array(of_the_day, text)
+    hashed = with_content_hash(with_source_hash(table, of_the_day=said_of_the_day))
+    return Helpers(hashed, unparsed)
 
 
 def _at(column: Sequence[T], positions: Iterable[int]) -> list[T]:
@@ -308,7 +318,7 @@ _ORDER_OF_STATUS = {status: order for order, status in enumerate(get_args(Status
 
 
 def _status(tags: Tags) -> Status:
-    """Tell whether a helper can be used, as far as its object says.
+    """Tell whether a helper can be used, as far as its object says without a date.
 
     A flag says so (`disused=yes`), or that nothing of the place is left but what it was:
     `disused:amenity=cafe` or `shop=vacant`, and no other main tag.

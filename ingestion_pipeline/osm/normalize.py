@@ -29,11 +29,13 @@ from ingestion_pipeline.osm.features import (
 from ingestion_pipeline.osm.locate import Located, locate
 from ingestion_pipeline.osm.taxonomy import TAXONOMY_VERSION, Taxonomy
 from ingestion_pipeline.text.contacts import NOT_UNDERSTOOD, contacts
+from ingestion_pipeline.text.dates import status_on
 from ingestion_pipeline.text.hours import normalized_hours
 from ingestion_pipeline.text.names import OPERATING, Namer, names_by_language
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import date
 
     import numpy.typing as npt
     import pyarrow as pa
@@ -103,6 +105,7 @@ def normalize(
     features: Features,
     *,
     boundary: Boundary,
+    day: date,
     languages: Sequence[str],
     local_language: str | None,
     country: str,
@@ -113,6 +116,7 @@ def normalize(
     Args:
         features: N features in whatever window was fetched.
         boundary: The city's boundary; a feature is the city's when its representative point is.
+        day: The day (UTC) of which the rows tell; dates in tags are compared with it.
         languages: The fallback chain for display names, best first.
         local_language: The language of a plain `name` in the city, where that is known.
         country: The city's, ISO 3166-1 alpha-2; telephone numbers without a prefix are of it.
@@ -125,6 +129,7 @@ def normalize(
     tags = located.features.tags
     told = _told_by(
         tags.sets,
+        day=day,
         namer=Namer(languages, local_language),
         country=country,
         taxonomy=taxonomy,
@@ -147,11 +152,20 @@ def _table_of(located: Located, rows: npt.NDArray[np.int64], told: _Told) -> pa.
     import pyarrow as pa
 
     tables = on_spans(
-        lambda span: with_content_hash(with_source_hash(_rows(located, rows[span], told))),
+        lambda span: _hashed(located, rows[span], told),
         len(rows),
         worth=_WORTH_FORKING,
     )
     return pa.concat_tables(tables)
+
+
+def _hashed(located: Located, places: npt.NDArray[np.int64], told: _Told) -> pa.Table:
+    """Make the rows of some features, with their hashes."""
+    import pyarrow as pa
+
+    place = numbers(located.features.tags.set_of[places], pa.int64())
+    rows = _rows(located, places, told)
+    return with_content_hash(with_source_hash(rows, of_the_day=told.of_the_day.take(place)))
 
 
 def _rows(located: Located, places: npt.NDArray[np.int64], told: _Told) -> pa.Table:
@@ -204,6 +218,7 @@ class _Told:
 
     Attributes:
         columns: Columns of the rows, K values each.
+        of_the_day: (K,) The status that their dates tell of the day, or null.
         is_poi: Whether an object with these tags is a POI; if not, its columns mean nothing.
         is_generic: See `Pois.generic`; and so on.
         has_unparsed_hours: The same.
@@ -212,6 +227,7 @@ class _Told:
     """
 
     columns: dict[str, pa.StringArray]
+    of_the_day: pa.StringArray
     is_poi: BoolArray
     is_generic: BoolArray
     has_unparsed_hours: BoolArray
@@ -226,25 +242,28 @@ class _Told:
         flags = {
             name: np.concatenate([getattr(part, name) for part in parts])
             for name in cls.__dataclass_fields__
-            if name != "columns"
+            if name not in {"columns", "of_the_day"}
         }
         columns = {
             name: pa.concat_arrays([part.columns[name] for part in parts])
             for name in parts[0].columns
         }
-        return cls(columns, **flags)
+        return cls(columns, pa.concat_arrays([part.of_the_day for part in parts]), **flags)
 
 
 def _told_by(
     sets: Sequence[Mapping[str, str]],
     *,
+    day: date,
     namer: Namer,
     country: str,
     taxonomy: Taxonomy,
 ) -> _Told:
     """Work out once what follows from equal tags, on several cores where these are many."""
     parts = on_spans(
-        lambda span: _told_by_some(sets[span], namer=namer, country=country, taxonomy=taxonomy),
+        lambda span: _told_by_some(
+            sets[span], day=day, namer=namer, country=country, taxonomy=taxonomy
+        ),
         len(sets),
         worth=_SETS_WORTH_FORKING,
     )
@@ -254,14 +273,24 @@ def _told_by(
 def _told_by_some(
     sets: Sequence[Mapping[str, str]],
     *,
+    day: date,
     namer: Namer,
     country: str,
     taxonomy: Taxonomy,
 ) -> _Told:
     classes = [taxonomy.classify(tags) for tags in sets]
+    # What tags tell without a date comes first.
+    of_the_day = [
+        status_on(day, tags) if each is not None and each.status == "operating" else None
+        for each, tags in zip(classes, sets, strict=True)
+    ]
+    status = [
+        None if each is None else dated or each.status
+        for each, dated in zip(classes, of_the_day, strict=True)
+    ]
     names = [
-        namer.display_name(tags, OPERATING if each is None else each.status)
-        for tags, each in zip(sets, classes, strict=True)
+        namer.display_name(tags, OPERATING if told is None else told)
+        for tags, told in zip(sets, status, strict=True)
     ]
     contact = [contacts(tags, country=country) for tags in sets]
     raw_hours = [tags.get("opening_hours") for tags in sets]
@@ -277,10 +306,11 @@ def _told_by_some(
         "contact": canonical_texts(contact),
         "opening_hours": hours,
         "wikidata": [_wikidata(tags) for tags in sets],
-        "status": [None if each is None else each.status for each in classes],
+        "status": status,
     }
     return _Told(
         columns={name: texts(column) for name, column in columns.items()},
+        of_the_day=texts(of_the_day),
         is_poi=_flags(each is not None for each in classes),
         is_generic=_flags(each is not None and not each.is_specific for each in classes),
         has_unparsed_hours=_flags(

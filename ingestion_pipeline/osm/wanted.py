@@ -16,7 +16,7 @@ import numpy as np
 from ingestion_pipeline.osm import pbf
 from ingestion_pipeline.osm.network import Lines
 from ingestion_pipeline.osm.selection import values_of
-from ingestion_pipeline.text.characters import decoded, encoded, storable
+from ingestion_pipeline.text.characters import decoded, storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -302,6 +302,7 @@ def rows_of(reading: Reading) -> dict[str, dict[str, Any]]:
     pois = normalize(
         reading.features,
         boundary=BboxBoundary(MONACO_WINDOW),
+        day=date(2023, 12, 26),
         languages=["fr"],
         local_language="fr",
         country="MC",

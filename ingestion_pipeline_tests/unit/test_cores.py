@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from datetime import date
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -179,6 +180,7 @@ def _pois(path: Path) -> Pois:
     return normalize(
         read(path, area=CENTRE).features,
         boundary=BboxBoundary(CENTRE.bbox),
+        day=date(2019, 4, 21),
         languages=["fi", "sv", "en"],
         local_language="fi",
         country="FI",

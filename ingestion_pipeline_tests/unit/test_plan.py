@@ -18,6 +18,7 @@ from ingestion_pipeline.lake.snapshots import Manifest
 from ingestion_pipeline.osm.acquire import Bbox
 from ingestion_pipeline.osm.selection import POIS
 from ingestion_pipeline.plan import Kept, PlannedDay, look, plan, spans
+from ingestion_pipeline.provenance import evidence_of
 from ingestion_pipeline.settings import Settings
 from ingestion_pipeline_tests.installation import (
     NOON,
@@ -85,6 +86,16 @@ def answer_of_overpass(city: City, *, bbox: Bbox | None = None, **others: Any) -
         "parts": (),
     }
     return Manifest(**known | others)
+
+
+def test_rows_of_the_same_bytes_depend_on_the_day_that_they_tell_of(town: City) -> None:
+    """A place that opens tomorrow is planned today."""
+    first, second = (
+        evidence_of(town, answer_of_overpass(town, day=day)).inputs_digest
+        for day in (YESTERDAY, TODAY)
+    )
+    assert first != second
+    assert evidence_of(town, answer_of_overpass(town)).inputs_digest == first
 
 
 # Days that nothing can stand for

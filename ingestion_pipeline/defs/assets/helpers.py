@@ -243,6 +243,7 @@ def _derived(
     located = locate(reading.features, boundary)
     helpers = derive(
         _objects(located),
+        day=work.day,
         namer=Namer(work.city.languages, work.city.local_language),
         licence=manifest.licence,
         attribution=manifest.attribution,

@@ -200,6 +200,7 @@ def _normalized(
     pois = normalize.normalize(
         reading.features,
         boundary=boundary,
+        day=work.day,
         languages=city.languages,
         local_language=city.local_language,
         country=city.country,

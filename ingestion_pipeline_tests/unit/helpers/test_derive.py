@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
@@ -19,11 +20,17 @@ from ingestion_pipeline.text.names import Namer
 if TYPE_CHECKING:
     import pyarrow as pa
 
+DAY = date(2026, 11, 20)
 HOURS = "Mo-Fr 08:00-19:00"
 
 
 def derived(**tags: str) -> pa.Table:
     """Give the rows that an object with these tags has."""
+    return derived_on(DAY, **tags)
+
+
+def derived_on(day: date, **tags: str) -> pa.Table:
+    """Give those of a day."""
     objects = OsmObjects(
         source_ref=["node/1"],
         osm_type=["node"],
@@ -37,7 +44,9 @@ def derived(**tags: str) -> pa.Table:
         lat=[50.0],
         point_source=["node"],
     )
-    made = derive(objects, namer=Namer(["en"], None), licence="ODbL-1.0", attribution="© OSM")
+    made = derive(
+        objects, day=day, namer=Namer(["en"], None), licence="ODbL-1.0", attribution="© OSM"
+    )
     return made.table
 
 
@@ -147,11 +156,24 @@ def test_attributes_of_the_whole_place_are_not_those_of_what_is_in_it() -> None:
         ({"historic:amenity": "cafe"}, "disused"),
         ({"amenity": "cafe", "historic": "ruins"}, "operating"),
         ({"shop": " Vacant "}, "disused"),
+        ({"amenity": "cafe", "opening_date": "2026-11-21"}, "proposed"),
+        ({"amenity": "cafe", "end_date": "2025"}, "disused"),
+        ({"amenity": "cafe", "end_date": "~2025"}, "operating"),
+        ({"amenity": "cafe", "disused": "yes", "opening_date": "2027"}, "disused"),
     ],
     ids=str,
 )
 def test_what_has_gone_with_its_place_is_not_operating(tags: dict[str, str], status: str) -> None:
     assert helper("toilets", toilets="yes", **tags)["status"] == status
+
+
+def test_a_date_that_has_come_is_a_change_upstream() -> None:
+    hashes = {
+        day: derived_on(day, amenity="toilets", opening_date="2026-11-21").column("source_hash")
+        for day in (DAY, DAY + timedelta(days=1), DAY + timedelta(days=2))
+    }
+    before, on_the_day, after = hashes.values()
+    assert before != on_the_day == after
 
 
 def test_the_words_of_a_lifecycle_mean_the_same_of_pois_and_helpers() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from ingestion_pipeline.osm.taxonomy import Taxonomy
 from ingestion_pipeline.staging.tables import content_columns, poi_ingestion_staging
 
 WINDOW = Bbox(0.0, 0.0, 10.0, 10.0)
+DAY = date(2026, 11, 20)
 POINT = shapely.Point(1, 2)
 
 
@@ -45,10 +47,12 @@ def normalized(
     *objects: tuple[dict[str, str], Any],
     languages: tuple[str, ...] = ("en",),
     local_language: str | None = None,
+    day: date = DAY,
 ) -> Pois:
     return normalize(
         features_of(*objects),
         boundary=BboxBoundary(WINDOW),
+        day=day,
         languages=languages,
         local_language=local_language,
         country="RU",
@@ -115,6 +119,28 @@ def test_what_is_no_place_is_rejected_by_name() -> None:
     assert (rejection.source_ref, rejection.reason) == ("way/1", "not_a_place")
     assert rejection.detail.startswith("it is a road")
     assert rejection.raw == {"tags": road}
+
+
+def test_dates_tell_of_the_day_of_the_rows() -> None:
+    place = ({"amenity": "cafe", "opening_date": "2026-11-21", "end_date": "2027"}, POINT)
+    days = (date(2026, 11, 20), date(2026, 11, 21), date(2027, 12, 31), date(2028, 1, 1))
+    statuses = [normalized(place, day=day).table.column("status")[0].as_py() for day in days]
+    assert statuses == ["proposed", "operating", "operating", "disused"]
+
+
+def test_a_day_that_a_date_names_is_upstreams_change_and_not_one_of_our_rules() -> None:
+    place = ({"amenity": "cafe", "opening_date": "2026-11-21"}, POINT)
+    before, on_the_day, after = (
+        normalized(place, day=date(2026, 11, day)).table.column("source_hash")[0].as_py()
+        for day in (20, 21, 22)
+    )
+    assert before != on_the_day == after
+
+
+def test_a_tag_says_more_of_a_status_than_a_date() -> None:
+    place = {"construction:amenity": "cafe", "opening_date": "2027-01-01"}
+    pois = normalized((place, POINT))
+    assert pois.table.column("status").to_pylist() == ["construction"]
 
 
 def test_a_station_that_is_tagged_in_another_way_changes_its_status_and_nothing_else() -> None:
@@ -222,6 +248,7 @@ def test_unknown_versions_and_times_are_null() -> None:
     pois = normalize(
         features,
         boundary=BboxBoundary(WINDOW),
+        day=DAY,
         languages=(),
         local_language=None,
         country="RU",

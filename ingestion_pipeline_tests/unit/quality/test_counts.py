@@ -219,6 +219,7 @@ def real_census(folder: Path, place: str, day: date) -> Census:
     pois = normalize.normalize(
         reading.features,
         boundary=BboxBoundary(box),
+        day=day,
         languages=["en"],
         local_language=None,
         country="MC",

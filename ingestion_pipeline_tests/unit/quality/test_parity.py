@@ -96,6 +96,7 @@ def shaped(reading: Reading) -> pa.Table:
     return normalize.normalize(
         reading.features,
         boundary=BboxBoundary(MONACO),
+        day=date(2023, 12, 26),
         languages=["en"],
         local_language=None,
         country="MC",
