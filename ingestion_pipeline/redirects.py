@@ -126,6 +126,13 @@ def _embedded(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     return address
 
 
+def fsspec_options(configured: str) -> dict[str, Any]:
+    """Return the options with which fsspec opens a location and looks at its redirects."""
+    if not configured.startswith(("http://", "https://")):
+        return {}
+    return {"get_client": client_of_fsspec(configured)}
+
+
 @cache
 def client_of_fsspec(configured: str) -> Any:
     """Return what makes the client of fsspec's HTTP file system (`get_client`) for a location.

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     FloatArray = npt.NDArray[np.float64]
 
-FEED_RULES = 2
+FEED_RULES = 3
 """Raised with every change, here or in `records.py`, that changes what a reader sees."""
 
 SHRUNKEN_SHARE = 0.5

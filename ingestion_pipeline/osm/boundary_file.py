@@ -24,7 +24,7 @@ from ingestion_pipeline.osm.errors import (
     BoundaryFileUnreachable,
 )
 from ingestion_pipeline.osm.polygon_file import MAXIMUM_BYTES, outline_of, polygon_of
-from ingestion_pipeline.redirects import client_of_fsspec
+from ingestion_pipeline.redirects import fsspec_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,10 +109,8 @@ def _polygon_in(file: BoundaryFile) -> shapely.Geometry:
 def _fetched(file: BoundaryFile) -> bytes:
     import fsspec
 
-    over_http = file.location.startswith(("http://", "https://"))
-    options = {"get_client": client_of_fsspec(file.location)} if over_http else {}
     try:
-        with fsspec.open(file.location, "rb", **options) as stored:
+        with fsspec.open(file.location, "rb", **fsspec_options(file.location)) as stored:
             content: bytes = stored.read(MAXIMUM_BYTES)
     except Exception as error:  # noqa: BLE001 - every file system of fsspec has errors of its own
         raise BoundaryFileUnreachable(

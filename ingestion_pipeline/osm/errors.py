@@ -18,6 +18,7 @@
     │   ├── ExtractNotConfigured       no OSM_EXTRACT, unknown sample                never
     │   ├── ExtractNotFound            no file for that region and day               never
     │   ├── ExtractUnreachable         the file's server does not answer             retry
+    │   ├── ExtractRedirected          a redirect to where none may lead             never
     │   ├── ExtractCorrupt             truncated, wrong checksum, no extract         retry
     │   ├── ExtractUnsupported         a format or feature that is not read          never
     │   ├── ExtractWithoutTime         nothing in the file tells its time            never
@@ -155,6 +156,12 @@ class ExtractUnreachable(ExtractError):
 
     code = "extract_unreachable"
     should_retry = True
+
+
+class ExtractRedirected(ExtractError):
+    """Its server redirects into an inner network, or away from https."""
+
+    code = "extract_redirected"
 
 
 class ExtractCorrupt(ExtractError):

@@ -32,6 +32,7 @@ from ingestion_pipeline.osm.errors import (
     ExtractCorrupt,
     ExtractNotConfigured,
     ExtractNotFound,
+    ExtractRedirected,
     ExtractUnreachable,
     ExtractUnsupported,
     ExtractWithoutTime,
@@ -51,6 +52,7 @@ from ingestion_pipeline.osm.pbf import HISTORY, NotPbfError, UnsupportedPbfError
 from ingestion_pipeline.osm.polygon_file import MAXIMUM_BYTES
 from ingestion_pipeline.osm.selection import POIS, Selection
 from ingestion_pipeline.osm.wanted import FIRST_YEAR
+from ingestion_pipeline.redirects import RedirectRefused, fsspec_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -292,7 +294,8 @@ def _opened(location: str, storage_options: Mapping[str, Any] | None = None) -> 
     import fsspec
 
     try:
-        filesystem, remote = fsspec.url_to_fs(location, **(storage_options or {}))
+        options = fsspec_options(location) | dict(storage_options or {})
+        filesystem, remote = fsspec.url_to_fs(location, **options)
     except (ImportError, ValueError) as error:
         raise ExtractNotConfigured(
             f"no file system for {redacted(location)} ({type(error).__name__}); check the "
@@ -333,6 +336,11 @@ def _raise(safe: str, error: Exception) -> NoReturn:
         ) from None
     # fsspec's HTTP calls every failure "not found"; the truth is in the cause.
     reason = (error.__cause__ or error) if isinstance(error, FileNotFoundError) else error
+    if isinstance(reason, RedirectRefused):
+        raise ExtractRedirected(
+            f"the server of {safe} redirects to {reason}; ask the provider, or configure the "
+            "address of the file itself"
+        ) from None
     status = getattr(reason, "status", None)
     if isinstance(reason, FileNotFoundError) or status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
         raise ExtractNotFound(

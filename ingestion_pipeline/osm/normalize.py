@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     BoolArray = npt.NDArray[np.bool_]
 
-RULES = 2
+RULES = 3
 """Raised with every change, here, in `assemble.py` or `text/`, that changes what a reader sees."""
 
 _WORTH_FORKING = 20_000

@@ -150,6 +150,7 @@ def test_what_can_be_read_is_staged(
         local_language=None,
         country="DE",
         taxonomy=Taxonomy.load(),
+        day=as_of.date(),
     )
     rows = pois.table.select(["source_ref", "geometry"]).to_pydict()
 

@@ -25,6 +25,7 @@ from ingestion_pipeline.osm.errors import (
     ExtractCorrupt,
     ExtractNotConfigured,
     ExtractNotFound,
+    ExtractRedirected,
     ExtractUnreachable,
     ExtractWithoutTime,
     NoEvidenceForDay,
@@ -282,11 +283,14 @@ class Server:
 
     Attributes:
         answers: Path -> (status, body, announced length).
+        redirects: Path -> the header Location.
     """
 
     def __init__(self) -> None:
         answers: dict[str, tuple[int, bytes, int]] = {}
         self.answers = answers
+        redirects: dict[str, str] = {}
+        self.redirects = redirects
 
         class Handler(BaseHTTPRequestHandler):
             def do_HEAD(self) -> None:
@@ -296,8 +300,11 @@ class Server:
                 self.wfile.write(self._head())
 
             def _head(self) -> bytes:
-                status, body, length = answers.get(self.path.partition("?")[0], (404, b"", 0))
+                path = self.path.partition("?")[0]
+                status, body, length = answers.get(path, (404, b"", 0))
                 self.send_response(status)
+                if path in redirects:
+                    self.send_header("Location", redirects[path])
                 self.send_header("Content-Length", str(length))
                 self.end_headers()
                 return body
@@ -326,6 +333,27 @@ def test_a_file_is_downloaded_over_http(dated: Path, workdir: Path, server: Serv
     acquisition = acquired(f"{server.url}/town.osm.pbf?token={SECRET}", workdir)
     assert acquisition.parts[0].path.read_bytes() == raw
     assert acquisition.evidence.location == f"{server.url}/town.osm.pbf"
+
+
+def test_a_redirect_of_the_provider_is_followed(dated: Path, workdir: Path, server: Server) -> None:
+    raw = dated.read_bytes()
+    server.answers |= {"/latest.osm.pbf": (302, b"", 0), "/town.osm.pbf": (200, raw, len(raw))}
+    server.redirects["/latest.osm.pbf"] = f"{server.url}/town.osm.pbf"
+    acquisition = acquired(f"{server.url}/latest.osm.pbf", workdir)
+    assert acquisition.parts[0].path.read_bytes() == raw
+
+
+@pytest.mark.parametrize("asked", ["/town.osm.pbf", "/town.osm.pbf.md5", "/town.poly"])
+def test_no_redirect_leads_into_another_inner_network(
+    dated: Path, workdir: Path, server: Server, asked: str
+) -> None:
+    raw = dated.read_bytes()
+    server.answers["/town.osm.pbf"] = (200, raw, len(raw))
+    server.answers[asked] = (302, b"", 0)
+    server.redirects[asked] = "http://169.254.169.254/graphql?query=mutation"
+    with pytest.raises(ExtractRedirected, match="inner network") as caught:
+        acquired(f"{server.url}/town.osm.pbf", workdir)
+    assert "mutation" not in str(caught.value)
 
 
 def test_fewer_bytes_than_the_server_announced_are_refused(
