@@ -34,8 +34,8 @@ _EXTENSION = re.compile(
     re.IGNORECASE,
 )
 _BETWEEN = re.compile(rf"[;,\n](?!\s*{_EXTENSION_WORD})", re.IGNORECASE)
-# A plus begins a number. Two dots are of a range.
-_RUN = re.compile(r"[+＋(]*\d(?:(?:(?!\.\.)[\d\s()‐-―−.·/-])*\d)?")
+# A plus begins a number, also with blanks after it. Two dots are of a range.
+_RUN = re.compile(r"(?:[+＋(]\s*)*\d(?:(?:(?!\.\.)[\d\s()‐-―−.·/-])*\d)?")
 _NOTE = re.compile(r"\s*\([^()\d]*\)")
 _FAX = re.compile(
     r"(?:tele|теле)?-?(?:fa(?:x|ks)|факс|φαξ)|传真|傳真|팩스|ファ(?:ックス|クス)", re.IGNORECASE
