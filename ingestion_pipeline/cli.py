@@ -15,8 +15,10 @@ import logging
 import os
 import shutil
 import sys
+import textwrap
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -44,6 +46,7 @@ FAILED, WRONG_USAGE, KEY_HELD, TRY_LATER, INTERRUPTED = 1, 2, 3, 75, 130
 
 HOUR = timedelta(hours=1)
 
+COLUMN_GAP = "  "
 BIGGEST_SHOWN = 5
 CHANGES_SHOWN = 50
 
@@ -303,22 +306,25 @@ def runs(slug: str | None, job_type: JobType | None, limit: int) -> None:
     from ingestion_pipeline.staging.runs import page
 
     settings = load_settings()
+    found = page(_database(settings), job_type=job_type, city_slug=slug, limit=limit)
     rows = [
         (
-            f"{run.requested_at:%Y-%m-%d %H:%M:%S}",
+            f"{run.requested_at:%Y-%m-%d %H:%M}",
             run.job_type,
             run.city_slug,
             run.day.isoformat(),
             run.status,
             run.trigger,
             str((run.counts or {}).get("rows", "")),
-            run.id,
-            " ".join(f"{run.error_code}: {run.error_message}".split()) if run.error_code else "",
         )
-        for run in page(_database(settings), job_type=job_type, city_slug=slug, limit=limit)
+        for run in found
+    ]
+    notes = [
+        run.id + (f"  {run.error_code}: {run.error_message}" if run.error_code else "")
+        for run in found
     ]
     _print_table(
-        ("requested", "job", "city", "day", "status", "trigger", "rows", "id", "why"), rows
+        ("requested", "job", "city", "day", "status", "trigger", "rows"), rows, notes=notes
     )
 
 
@@ -649,11 +655,39 @@ def _submit(
 def _log_to_stderr(*loggers: str) -> None:
     """Show how the work gets on; Dagster's own events stay in its event log."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(_Wrapped("%(asctime)s %(message)s", "%H:%M:%S"))
     for name in loggers:
         logger = logging.getLogger(name)
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
+
+
+class _Wrapped(logging.Formatter):
+    """Writes a record in lines that fit the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        lines = super().format(record).splitlines()
+        return "\n".join(
+            wrapped
+            for line in lines
+            for wrapped in _wrapped(line, _width(), indent=len("00:00:00 ")) or [line]
+        )
+
+
+def _width() -> int:
+    """Return how wide the terminal is; 80 where there is none."""
+    return shutil.get_terminal_size().columns
+
+
+def _wrapped(text: str, width: int, *, indent: int = 0) -> list[str]:
+    """Break a text between words; a path or an address stays whole."""
+    return textwrap.wrap(
+        text,
+        width,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _run_job(
@@ -811,10 +845,32 @@ def _tags(raw: Any) -> str:
     )
 
 
-def _print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    rows = [head, *rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    for row in rows:
-        click.echo(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        )
+def _print_table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, notes: Sequence[str] = ()
+) -> None:
+    """Print columns, of which the widest with several words is wrapped where the terminal ends.
+
+    Args:
+        head: What the columns are.
+        rows: Their texts.
+        notes: What is printed below each row.
+    """
+    table = [head, *rows]
+    columns = list(zip(*table, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    too_wide = sum(widths) + len(COLUMN_GAP) * (len(head) - 1) - _width()
+    wordy = [place for place, column in enumerate(columns) if any(" " in cell for cell in column)]
+    wrapped = max(wordy, key=widths.__getitem__, default=None) if too_wide > 0 else None
+    if wrapped is not None:
+        longest_word = max(len(word) for cell in columns[wrapped] for word in cell.split() or [""])
+        widths[wrapped] = max(widths[wrapped] - too_wide, longest_word)
+    for row, note in zip_longest(table, ["", *notes], fillvalue=""):
+        cells = [
+            _wrapped(cell, widths[place]) if place == wrapped else [cell]
+            for place, cell in enumerate(row)
+        ]
+        for line in zip_longest(*cells, fillvalue=""):
+            padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+            click.echo(COLUMN_GAP.join(padded).rstrip())
+        for text in _wrapped(f"  {note}" if note else "", _width(), indent=4):
+            click.echo(text)
