@@ -81,8 +81,9 @@ def with_check_results(
         staged = stage()
     except dg.Failure as failure:
         # The ledger knows; now the partition's page shows what the checks found.
-        if isinstance(failure.__cause__, StoppedByCheck):
-            yield from results_of(failure.__cause__.findings, stopped=True)
+        # Not its cause, which would be shown as a second stack.
+        if isinstance(failure.__context__, StoppedByCheck):
+            yield from results_of(failure.__context__.findings, stopped=True)
         raise
     if staged.check_results:
         yield staged

@@ -109,7 +109,7 @@ def what_people_see(here: Installation) -> dict[str, Any]:
         executions = instance.event_log_storage.get_asset_check_execution_history(
             dg.AssetCheckKey(dg.AssetKey(CHAIN[-1]), check.name), limit=100
         )
-        assert len(executions) >= len(DAYS)
+        assert len(executions) >= len(DAYS) - 1  # one never reached its checks
         seen[check.name] = [
             (each.run_id, each.status, each.event and each.event.dagster_event)
             for each in executions

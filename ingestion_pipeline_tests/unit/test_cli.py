@@ -405,7 +405,7 @@ def test_what_is_staged_or_cannot_be_had_is_left_out_and_told(
     assert result.exit_code == 0, result.output
     assert "155 city-days: 153 to run, 1 staged already, 1 cannot be" in result.output
     assert "town  2024-06-01  2024-06-01  1     staged" in result.output
-    assert "set PARTITIONS_START" in result.output
+    assert "set PARTITIONS_START" in " ".join(result.output.split())
     asked = submitted(dagster)["partitionNames"]
     assert asked[0] == "town|2024-01-01"
     assert asked[-1] == "town|2024-06-02"
@@ -684,5 +684,5 @@ def test_a_day_that_a_check_stops_is_staged_with_a_reason_and_shown_as_accepted(
     assert accepted.exit_code == 0, accepted.output
     assert "counts: too few features: all 40" in accepted.output
     assert "the quarter was torn down" in accepted.output
-    statuses = [line.split()[5] for line in invoke_in(tmp_path, "runs").output.splitlines()[1:]]
+    statuses = re.findall(r" (FAILED|SUCCEEDED) ", invoke_in(tmp_path, "runs").output)
     assert statuses == ["SUCCEEDED", "FAILED", "SUCCEEDED"]
