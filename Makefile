@@ -101,13 +101,14 @@ $(VENV)/.bench: $(VENV)/.dev
 
 # The oldest releases that pyproject.toml allows; of what is only used for tests the newest.
 $(VENV)-lowest/.done: pyproject.toml requirements/lowest.txt $(VENV)/.dev
+	@test -x $(BIN)/uv || { echo 'this needs uv, which there is none of for this platform'; exit 2; }
 	@echo 'installing the oldest packages into $(VENV)-lowest ...'
 	@rm -rf $(VENV)-lowest
 	@$(BIN)/python -m venv $(VENV)-lowest
 	@$(BIN)/uv pip install --quiet --system-certs --compile-bytecode --only-binary :all: \
 		--python $(VENV)-lowest/bin/python --requirement requirements/lowest.txt \
 		--constraint requirements/lowest.txt --requirement requirements/tests.in
-	@$(BIN)/uv pip install --quiet --python $(VENV)-lowest/bin/python --no-deps --editable .
+	@$(BIN)/uv pip install --quiet --python $(VENV)-lowest/bin/python $(this)
 	@touch $@
 
 $(VENV)/bin/python:

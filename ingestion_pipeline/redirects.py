@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import socket
 from functools import cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
@@ -36,72 +36,83 @@ def addresses_of(host: str) -> set[str]:
     return {str(address[0]).partition("%")[0] for *_, address in found}
 
 
-def require_allowed(configured: str, there: str, *, resolve: Resolve = addresses_of) -> None:
-    """Refuse a redirect from https to http, or from outside into an inner network.
+class RedirectGuard:
+    """What a location that an operator configured may send a request on to.
 
     Inner networks are loopback, link-local, private and all other addresses that are not global.
-    One is allowed where the configured location is in a network of the same kind itself.
-
-    Args:
-        configured: The location that the operator configured, from which the redirects began.
-        there: The absolute address that a server answered with.
-        resolve: Returns the IP addresses of a host.
-
-    Raises:
-        RedirectRefused: It is refused.
+    A redirect may lead into one only where the first connection was into a network of that kind,
+    whatever the names are: a name may get another address at any moment, that of the configured
+    host too.
     """
-    first, target = urlsplit(configured), urlsplit(there)
-    if target.scheme not in DEFAULT_PORTS or not target.hostname:
-        raise RedirectRefused("an address that is not http(s)")
-    if first.scheme == "https" and target.scheme != "https":
-        raise RedirectRefused(f"{redacted(there)}, which is not https")
-    require_allowed_host(configured, target.hostname, resolve(target.hostname), resolve=resolve)
 
+    def __init__(self, configured: str, *, resolve: Resolve = addresses_of) -> None:
+        """Guard the requests that begin at a location.
 
-def require_allowed_host(
-    configured: str, host: str, addresses: Collection[str], *, resolve: Resolve = addresses_of
-) -> None:
-    """Refuse a host that a redirect led to, by the addresses that it has.
+        Args:
+            configured: The location that the operator configured.
+            resolve: Returns the IP addresses of a host.
+        """
+        self._configured = urlsplit(configured)
+        self._resolve = resolve
+        self._own: set[str] | None = None
 
-    Raises:
-        RedirectRefused: One of them is in an inner network, and the configured location is not.
-    """
-    own = urlsplit(configured).hostname
-    inner = _networks(addresses)
-    if not inner or host == own:
-        return
-    inner -= _networks(resolve(own)) if own else set()
-    if inner:
-        raise RedirectRefused(f"{host}, which is in an inner network ({', '.join(sorted(inner))})")
+    def require(self, there: str) -> None:
+        """Check the absolute address that a server answered with.
 
+        Raises:
+            RedirectRefused: It is not http(s), not https any more, or in an inner network.
+        """
+        target = urlsplit(there)
+        if target.scheme not in DEFAULT_PORTS or not target.hostname:
+            raise RedirectRefused("an address that is not http(s)")
+        if self._configured.scheme == "https" and target.scheme != "https":
+            raise RedirectRefused(f"{redacted(there)}, which is not https")
+        self._require_network(target.hostname, self._resolve(target.hostname))
 
-def watch_httpx(configured: str, host: str) -> dict[str, Any]:
-    """Return the extensions of an httpx request that is made because of a redirect.
+    def connecting(self, host: str, addresses: Collection[str]) -> None:
+        """Check the addresses that are connected to; the first ones are the configured host's own.
 
-    They look at the address that was really connected to, before the request is sent: the name may
-    have got another one since it was resolved.
+        Raises:
+            RedirectRefused: One of them is in an inner network.
+        """
+        if self._own is None and host == self._configured.hostname:
+            self._own = _networks(addresses)
+        self._require_network(host, addresses)
 
-    Args:
-        configured: The location that the operator configured.
-        host: The host that the redirect leads to. A connection to another one is to a proxy, which
-            the operator chose.
-    """
-    connecting_to = ""
+    def extensions(self, host: str) -> dict[str, Any]:
+        """Return the extensions of an httpx request, which check what it really connects to.
 
-    def look(event: str, info: dict[str, Any]) -> None:
-        nonlocal connecting_to
-        if event == "connection.connect_tcp.started":
-            connecting_to = info["host"]
-        elif event == "connection.connect_tcp.complete" and connecting_to == host:
-            connection = info["return_value"]
-            address, *_ = connection.get_extra_info("server_addr")
-            try:
-                require_allowed_host(configured, host, [address])
-            except RedirectRefused:
-                connection.close()
-                raise
+        Args:
+            host: The host of the request. A connection to another one is to a proxy, which the
+                operator chose.
+        """
+        connecting_to = ""
 
-    return {"trace": look}
+        def look(event: str, info: dict[str, Any]) -> None:
+            nonlocal connecting_to
+            if event == "connection.connect_tcp.started":
+                connecting_to = info["host"]
+            elif event == "connection.connect_tcp.complete" and connecting_to == host:
+                connection = info["return_value"]
+                address, *_ = connection.get_extra_info("server_addr")
+                try:
+                    self.connecting(host, [address])
+                except RedirectRefused:
+                    connection.close()
+                    raise
+
+        return {"trace": look}
+
+    def _require_network(self, host: str, addresses: Collection[str]) -> None:
+        inner = _networks(addresses)
+        if not inner:
+            return
+        if self._own is None:  # nothing was connected to directly: there is a proxy
+            own = self._configured.hostname
+            self._own = _networks(self._resolve(own)) if own else set()
+        if inner - self._own:
+            kinds = ", ".join(sorted(inner - self._own))
+            raise RedirectRefused(f"{host}, which is in an inner network ({kinds})")
 
 
 def _networks(addresses: Collection[str]) -> set[str]:
@@ -121,9 +132,15 @@ def _network(address: IPv4Address | IPv6Address) -> str | None:
 
 def _embedded(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     """Return the IPv4 address that an IPv6 one stands for, if it does."""
-    if isinstance(address, IPv6Address):
-        return address.ipv4_mapped or address.sixtofour or address
-    return address
+    if isinstance(address, IPv4Address):
+        return address
+    if any(address in network for network in _TRANSLATED) and int(address) > 1:  # `::1` is its own
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+_TRANSLATED = tuple(map(IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96")))
+"""Of which the last 32 bits are an IPv4 address: NAT64 (RFC 6052, 8215), and the form of old."""
 
 
 def fsspec_options(configured: str) -> dict[str, Any]:
@@ -138,19 +155,21 @@ def client_of_fsspec(configured: str) -> Any:
     """Return what makes the client of fsspec's HTTP file system (`get_client`) for a location.
 
     The client looks at each redirect before it follows it, and at the addresses of each host as it
-    connects: the name may have got another one in between.
+    connects.
     """
     import aiohttp
+
+    guard = RedirectGuard(configured)
 
     class Resolver(aiohttp.ThreadedResolver):
         async def resolve(self, host: str, *args: Any, **options: Any) -> Any:
             found = await super().resolve(host, *args, **options)
-            require_allowed_host(configured, host, [each["host"] for each in found])
+            guard.connecting(host, [each["host"] for each in found])
             return found
 
     async def on_redirect(_session: Any, _context: Any, redirect: Any) -> None:
         to = redirect.response.headers.get("Location") or redirect.response.headers.get("URI") or ""
-        require_allowed(configured, urljoin(str(redirect.response.url), to))
+        guard.require(urljoin(str(redirect.response.url), to))
 
     async def get_client(**options: Any) -> aiohttp.ClientSession:
         tracing = aiohttp.TraceConfig()

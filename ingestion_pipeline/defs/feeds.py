@@ -118,30 +118,46 @@ def take_feeds(workshop: Workshop, work: Work, *, retry_number: int) -> None:
     for slug, failure in barred.items():
         log.warning("feed %s is not asked for: %s", slug, failure)
     feeds = [feed for feed in work.city.feeds if feed.slug not in barred]
-    if retry_number:
-        wanted = [feed for feed in feeds if _may_answer_now(workshop, work, feed)]
-    else:
-        wanted = [
-            feed for feed in feeds if work.claim.refetch or _stored(workshop, work, feed) is None
-        ]
+    wanted = {feed: _times_asked(workshop, work, feed) for feed in feeds}
+    wanted = {
+        feed: times for feed, times in wanted.items() if _is_wanted(workshop, work, feed, times)
+    }
     if not wanted:
         return
     import httpx
 
+    again = []
     with httpx.Client() as http:
-        again = [feed.slug for feed in wanted if _take(workshop, work, feed, http)]
+        for feed, times in wanted.items():
+            may_answer_later = _take(workshop, work, feed, http)
+            _keep_asked(workshop, work, feed, times + 1)
+            if may_answer_later and not times:
+                again.append(feed.slug)
     retrying = workshop.retrying
-    if again and not retry_number and retrying.maximum:
+    if again and retry_number < retrying.maximum:
         log.warning(
             "Feeds that are asked once more in %.0f s: %s", retrying.first_wait_s, ", ".join(again)
         )
-        raise dg.RetryRequested(max_retries=1, seconds_to_wait=retrying.first_wait_s)
+        raise dg.RetryRequested(max_retries=retrying.maximum, seconds_to_wait=retrying.first_wait_s)
 
 
-def _may_answer_now(workshop: Workshop, work: Work, feed: Feed) -> bool:
-    """Return whether the day's last word of a feed is a failure that may pass."""
+def _is_wanted(workshop: Workshop, work: Work, feed: Feed, times: int) -> bool:
+    """Return whether the run still has to ask a feed, which it has asked some times."""
+    if times == 0:
+        return work.claim.refetch or _stored(workshop, work, feed) is None
     failure = workshop.lake.failure(*_key(work, feed))
-    return failure is not None and may_pass(failure.code)
+    return times == 1 and failure is not None and may_pass(failure.code)
+
+
+def _times_asked(workshop: Workshop, work: Work, feed: Feed) -> int:
+    run_id = work.claim.dagster_run_id
+    return workshop.lake.times_asked(*_key(work, feed), run_id=run_id)
+
+
+def _keep_asked(workshop: Workshop, work: Work, feed: Feed, times: int) -> None:
+    """Note that the run has asked a feed: its step may be tried again for another reason."""
+    run_id = work.claim.dagster_run_id
+    workshop.lake.keep_asked(*_key(work, feed), run_id=run_id, times=times)
 
 
 def feeds_of_day(workshop: Workshop, work: Work) -> list[FeedOfDay]:

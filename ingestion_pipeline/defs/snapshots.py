@@ -12,6 +12,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
 
 from ingestion_pipeline import shared_extracts, sources
 from ingestion_pipeline.cities import City, boundary_names_match
@@ -26,7 +27,7 @@ from ingestion_pipeline.lake.scratch import scratch_folder
 from ingestion_pipeline.lake.snapshots import Manifest, Part
 from ingestion_pipeline.osm.acquire import Coverage
 from ingestion_pipeline.osm.boundary import Boundary, boundary_of, known_boundary
-from ingestion_pipeline.osm.errors import OsmError
+from ingestion_pipeline.osm.errors import ExtractDoesNotCover, OsmError
 from ingestion_pipeline.osm.honesty import require_enough
 from ingestion_pipeline.provenance import holds_what_is_asked
 from ingestion_pipeline.staging import runs
@@ -161,7 +162,16 @@ def require_covered(
         return None
     kept = manifest.coverage
     coverage = Coverage(*cast("Any", kept)) if kept else _coverage_of_stored(workshop, manifest)
-    covered = _require_covered(work, boundary, coverage, manifest.location)
+    try:
+        covered = _require_covered(work, boundary, coverage, manifest.location)
+    except ExtractDoesNotCover as error:
+        day = (manifest.dataset, manifest.city_slug, manifest.boundary_ref, manifest.day)
+        if workshop.lake.accepted(*day) != manifest:
+            raise
+        raise ExtractDoesNotCover(
+            f"{error}. It is the snapshot that stands for the day: run the day with a refetch once "
+            "another extract is configured"
+        ) from error
     if coverage.how == "nodes":
         log.warning(
             "The extract %s has no box in its header and no .poly file beside it; by the box "
@@ -219,10 +229,11 @@ def on_trial(workshop: Workshop, work: Work, manifest: Manifest) -> Iterator[Non
     once stays: then it is the city's settings, or this code, that have changed. What is the fault
     of the machine (its database, its lake, its memory) is no fault of the snapshot.
     """
-    trials = workshop.lake.begin_trial(manifest)
-    if trials > MOST_TRIALS:
+    run_id = work.claim.dagster_run_id
+    killed = workshop.lake.begin_trial(manifest, run_id)
+    if killed >= MOST_TRIALS:
         error = SnapshotNotUnderstood(
-            f"{trials - 1} runs ended without a word while they read the snapshot of {manifest}: "
+            f"{killed} runs ended without a word while they read the snapshot of {manifest}: "
             "they were killed, or the machine had too little memory"
         )
         raise _quarantined(workshop, work, manifest, error) or error
@@ -236,7 +247,11 @@ def on_trial(workshop: Workshop, work: Work, manifest: Manifest) -> Iterator[Non
     except (IngestionError, OSError, MemoryError) as error:
         if not isinstance(error, (ProcessDied, MemoryError)):
             with suppress(LakeUnavailable):  # why the step failed counts more
-                workshop.lake.end_trial(manifest)
+                workshop.lake.end_trial(manifest, run_id)
+        raise
+    except (DagsterExecutionInterruptedError, KeyboardInterrupt):
+        with suppress(LakeUnavailable):
+            workshop.lake.end_trial(manifest, run_id)
         raise
     except Exception as error:
         unknown = SnapshotNotUnderstood(

@@ -128,8 +128,8 @@ def _claimed(
         if retry is not None:
             log.warning("%s. This step is tried again in %.0f s", error, retry.seconds_to_wait)
             raise retry from error
-        _tag_error(context, error.code)
         _end(workshop, claim, error.code, str(error))
+        _tag_error(context, error.code)
         forget_planned_checks(context.instance, context.run.run_id)
         # What is foreseen says all in a sentence; the place in the code adds nothing.
         raise failure_of(error) from None
@@ -146,13 +146,13 @@ def _claimed(
         raise
     except Exception as error:
         # Not understood, so a fault of ours; the ledger still has to say that the run is over.
-        _tag_error(context, "unexpected_error")
         _end(
             workshop,
             claim,
             "unexpected_error",
             f"{described(error)}; the run's log has the details",
         )
+        _tag_error(context, "unexpected_error")
         forget_planned_checks(context.instance, context.run.run_id)
         raise
     if why := _why_nothing_is_staged(context, chain):
@@ -160,7 +160,11 @@ def _claimed(
 
 
 def _tag_error(context: dg.AssetExecutionContext, code: str) -> None:
-    context.instance.add_run_tags(context.run.run_id, {ERROR_CODE_TAG: code})
+    """Let Dagster's list of runs show why a run failed; what keeps it from that is logged."""
+    try:
+        context.instance.add_run_tags(context.run.run_id, {ERROR_CODE_TAG: code})
+    except Exception as error:  # noqa: BLE001 - why the run failed counts more, whatever this is
+        log.warning("The run has no tag %s: %s", ERROR_CODE_TAG, type(error).__name__)
 
 
 def _end(

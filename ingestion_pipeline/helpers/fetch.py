@@ -34,7 +34,7 @@ from ingestion_pipeline.locations import (
     keep_secrets_out_of_httpx_log,
     redacted,
 )
-from ingestion_pipeline.redirects import RedirectRefused, require_allowed, watch_httpx
+from ingestion_pipeline.redirects import RedirectGuard, RedirectRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -180,6 +180,7 @@ class _Fetching:
 
         keep_secrets_out_of_httpx_log()
         first = here = Endpoint.parse(location)
+        guard = RedirectGuard(first.target)
         seen = {here.target}
         asked = {"If-None-Match": known.etag, "If-Modified-Since": known.last_modified}
         while True:
@@ -198,13 +199,11 @@ class _Fetching:
                     timeout=httpx.Timeout(self.patience.silence_s, connect=self.patience.connect_s),
                     follow_redirects=False,
                     auth=(first.auth if same_server else None) or httpx.USE_CLIENT_DEFAULT,
-                    extensions=None
-                    if same_server
-                    else watch_httpx(first.target, httpx.URL(here.target).host),
+                    extensions=guard.extensions(httpx.URL(here.target).host),
                 ) as response,
             ):
                 if response.has_redirect_location:
-                    here = self._redirected(first, here, response.headers["Location"], seen)
+                    here = self._redirected(guard, here, response.headers["Location"], seen)
                     continue
                 if response.status_code == HTTPStatus.NOT_MODIFIED and any(known):
                     return NotModified(first.public, known, self.requested_at, self.clock.now())
@@ -283,7 +282,9 @@ class _Fetching:
             received_at=self.clock.now(),
         )
 
-    def _redirected(self, first: Endpoint, here: Endpoint, to: str, seen: set[str]) -> Endpoint:
+    def _redirected(
+        self, guard: RedirectGuard, here: Endpoint, to: str, seen: set[str]
+    ) -> Endpoint:
         try:
             there = Endpoint.parse(urljoin(here.target, to))
         except ValueError:
@@ -291,7 +292,7 @@ class _Fetching:
                 f"{here.public} sends feed {self.feed.slug} to an address that is not http(s); "
                 "correct the feed's location"
             ) from None
-        require_allowed(first.target, there.target)
+        guard.require(there.target)
         if there.target in seen:
             raise FeedRedirected(
                 f"{here.public} sends feed {self.feed.slug} in a circle, back to {there.public}; "

@@ -19,14 +19,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PREFIX = "ingestion-"
+PREFIX = "poi-ingest-scratch-"
 
 _LOCK = "in-use.lock"
 _JUST_MADE_S = 60
 """A folder this young may be one whose process is about to lock it."""
-
-_WITHOUT_LOCK_S = 86_400
-"""When a folder without a lock counts as left behind; no run takes nearly as long."""
 
 
 @contextmanager
@@ -68,11 +65,9 @@ def remove_abandoned(parent: Path) -> list[Path]:
 def _is_abandoned(folder: Path) -> bool:
     from filelock import FileLock, Timeout
 
-    age_s = time.time() - folder.stat().st_mtime
     lock = folder / _LOCK
-    if not lock.exists():
-        return age_s > _WITHOUT_LOCK_S
-    if age_s < _JUST_MADE_S:
+    # Without our lock it is somebody else's, or its process is about to lock it.
+    if not lock.exists() or time.time() - folder.stat().st_mtime < _JUST_MADE_S:
         return False
     try:
         with FileLock(lock, timeout=0):

@@ -11,7 +11,8 @@ bytes come from (`osm/`), and frames (`frames.py`).
                                                 <day>.candidate.json            one still on trial
                                                 <day>.refused-<12 hex>.json     one that failed it
                                                 <day>.failed.json   why it gave none when last asked
-                                                <day>.trials.json   how many runs began to read it
+                                                <day>.trials.json   which runs began to read it
+                                                <day>.asked.json    which run asked a feed last
 
 A manifest is written last, for bytes that passed every check of their source, as a candidate. When
 they have been read and found good, it is accepted and stands for the day in the old one's place;
@@ -295,44 +296,72 @@ class Lake:
             stored.write(text.encode())
         return self.address(key)
 
-    def begin_trial(self, manifest: Manifest) -> int:
-        """Count that a run begins to read a snapshot that is on trial.
+    def begin_trial(self, manifest: Manifest, run_id: str) -> int:
+        """Note that a run begins to read a snapshot that is on trial.
 
         Returns:
-            How many runs began to and ended without a word, this one included; 0 where the
-            snapshot is not on trial.
+            How many other runs began to and ended without a word; 0 where it is not on trial.
 
         Raises:
             LakeUnavailable: The lake cannot be read or written.
         """
         if self._manifest(_manifest_key(*_day_of(manifest), state=".candidate")) != manifest:
             return 0
-        trials = self._trials(manifest) + 1
-        self._keep_trials(manifest, trials)
-        return trials
+        runs = self._trials(manifest) - {run_id}
+        self._keep_trials(manifest, {*runs, run_id})
+        return len(runs)
 
-    def end_trial(self, manifest: Manifest) -> None:
-        """Take back that a run began to read a snapshot: it failed, and not by its fault.
+    def end_trial(self, manifest: Manifest, run_id: str) -> None:
+        """Take back that a run began to read a snapshot: it ended, and not by its fault.
 
         Raises:
             LakeUnavailable: The lake cannot be read or written.
         """
-        trials = self._trials(manifest)
-        if trials:
-            self._keep_trials(manifest, trials - 1)
+        runs = self._trials(manifest)
+        if run_id in runs:
+            self._keep_trials(manifest, runs - {run_id})
 
-    def _trials(self, manifest: Manifest) -> int:
+    def _trials(self, manifest: Manifest) -> set[str]:
         key = _manifest_key(*_day_of(manifest), state=".trials")
         with self._reachable(key):
             try:
                 kept = json.loads(self._filesystem.cat_file(self.address(key)))
             except (FileNotFoundError, ValueError):
-                return 0
-        return int(kept["trials"]) if kept.get("digest") == manifest.digest else 0
+                return set()
+        return set(kept["runs"]) if kept.get("digest") == manifest.digest else set()
 
-    def _keep_trials(self, manifest: Manifest, trials: int) -> None:
+    def _keep_trials(self, manifest: Manifest, runs: set[str]) -> None:
         with self.written(_manifest_key(*_day_of(manifest), state=".trials")) as stored:
-            stored.write(json.dumps({"digest": manifest.digest, "trials": trials}).encode())
+            text = json.dumps({"digest": manifest.digest, "runs": sorted(runs)})
+            stored.write(text.encode())
+
+    def times_asked(
+        self, dataset: str, city_slug: str, boundary_ref: str, day: date, *, run_id: str
+    ) -> int:
+        """Return how many times a run has asked for a day's bytes.
+
+        Raises:
+            LakeUnavailable: The lake cannot be read.
+        """
+        key = _manifest_key(dataset, city_slug, boundary_ref, day, state=".asked")
+        with self._reachable(key):
+            try:
+                kept = json.loads(self._filesystem.cat_file(self.address(key)))
+            except (FileNotFoundError, ValueError):
+                return 0
+        return int(kept["times"]) if kept.get("run") == run_id else 0
+
+    def keep_asked(
+        self, dataset: str, city_slug: str, boundary_ref: str, day: date, *, run_id: str, times: int
+    ) -> None:
+        """Note how many times a run has asked for a day's bytes.
+
+        Raises:
+            LakeUnavailable: The lake cannot be written.
+        """
+        key = _manifest_key(dataset, city_slug, boundary_ref, day, state=".asked")
+        with self.written(key) as stored:
+            stored.write(json.dumps({"run": run_id, "times": times}).encode())
 
     def accept(self, manifest: Manifest) -> None:
         """Let a snapshot that is on trial stand for its day; do nothing if it does already.

@@ -5,6 +5,7 @@ Belongs here: engines, transactions, migrations. Does not belong here: tables an
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -211,9 +212,10 @@ def require_writable(engine: sa.Engine) -> None:
         DatabaseUnavailable: The database cannot be reached.
         DatabaseReadOnly: It is a standby, or set to take no writes.
     """
+    if engine.dialect.name == "sqlite":
+        _require_writable_file(engine)
+        return
     with write_transaction(engine) as connection:
-        if is_geopackage(connection):
-            return  # the transaction holds the file for writing by now
         read_only = connection.exec_driver_sql("SHOW transaction_read_only").scalar_one()
         if read_only == "on":
             raise DatabaseReadOnly(
@@ -221,6 +223,16 @@ def require_writable(engine: sa.Engine) -> None:
                 "default_transaction_read_only is on. Let DATABASE_URL lead to the primary "
                 "server, or wait until it is writable again"
             )
+
+
+def _require_writable_file(engine: sa.Engine) -> None:
+    """Check the rights alone: to take the lock is to wait for whoever writes, and to hinder it."""
+    path = Path(engine.url.database or "")
+    if path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        raise DatabaseReadOnly(
+            f"database {describe(engine)} takes no writes; give this user the rights to write the "
+            "file and its folder"
+        )
 
 
 def describe(engine: sa.Engine) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING
 
 import pytest
+from dagster._core.errors import DagsterExecutionInterruptedError
 
 from ingestion_pipeline.cores import ProcessDied
 from ingestion_pipeline.defs.snapshots import MOST_TRIALS, on_trial
@@ -134,7 +136,12 @@ def test_a_fault_of_the_machine_leaves_the_candidate_however_often_it_comes(
     assert of_day(here, work) == candidate
 
 
-@pytest.mark.parametrize("end", [ProcessDied("killed"), MemoryError(), KeyboardInterrupt()])
+def of_run(work: Work, number: int) -> Work:
+    """Give the same city-day, held by another run."""
+    return replace(work, claim=replace(work.claim, dagster_run_id=f"run-{number}"))
+
+
+@pytest.mark.parametrize("end", [ProcessDied("killed"), MemoryError()])
 def test_a_candidate_that_kills_run_after_run_is_quarantined(
     here: Installation, work: Work, tmp_path: Path, end: BaseException
 ) -> None:
@@ -142,9 +149,13 @@ def test_a_candidate_that_kills_run_after_run_is_quarantined(
     with on_trial(here.workshop, work, good):
         pass
     deadly = proposed(here, work, tmp_path, b"deadly")
-    for _ in range(MOST_TRIALS):
-        with pytest.raises(type(end)), on_trial(here.workshop, work, deadly):
-            raise end
+    for number in range(MOST_TRIALS):
+        for _ in range(4):  # the retries of one run
+            with (
+                pytest.raises(type(end)),
+                on_trial(here.workshop, of_run(work, number), deadly),
+            ):
+                raise end
         assert of_day(here, work) == deadly
     with (
         pytest.raises(SnapshotNotUnderstood, match="3 runs ended without a word"),
@@ -154,12 +165,25 @@ def test_a_candidate_that_kills_run_after_run_is_quarantined(
     assert of_day(here, work) == good
 
 
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), DagsterExecutionInterruptedError()])
+def test_a_run_that_is_terminated_says_nothing_of_the_candidate(
+    here: Installation, work: Work, tmp_path: Path, end: BaseException
+) -> None:
+    candidate = proposed(here, work, tmp_path, b"good")
+    for number in range(MOST_TRIALS + 1):
+        with pytest.raises(type(end)), on_trial(here.workshop, of_run(work, number), candidate):
+            raise end
+    with on_trial(here.workshop, work, candidate):
+        pass
+    assert of_day(here, work) == candidate
+
+
 def test_a_new_candidate_begins_with_no_trials(
     here: Installation, work: Work, tmp_path: Path
 ) -> None:
     deadly = proposed(here, work, tmp_path, b"deadly")
-    for _ in range(MOST_TRIALS):
-        with pytest.raises(MemoryError), on_trial(here.workshop, work, deadly):
+    for number in range(MOST_TRIALS):
+        with pytest.raises(MemoryError), on_trial(here.workshop, of_run(work, number), deadly):
             raise MemoryError
     other = proposed(here, work, tmp_path, b"other")
     with on_trial(here.workshop, work, other):

@@ -311,9 +311,10 @@ OTHER_EVIDENCE: dict[str, Any] = {
     "stale_reason": "the feed did not answer",
     "accepted_reason": "a street was closed; I looked",
     "warnings": {"names": "fewer than usual"},
+    "coverage": {"how": "nodes", "share": 0.95},
 }
 
-JUDGEMENT = ("accepted_reason", "warnings")
+JUDGEMENT = ("accepted_reason", "warnings", "coverage")
 """What was found of the rows, from which none of them follows."""
 
 

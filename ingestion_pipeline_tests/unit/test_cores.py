@@ -204,7 +204,7 @@ def test_the_sample_is_the_same_on_any_number_of_cores(
         monkeypatch.setattr(f"ingestion_pipeline.{module}.cores", on_several)
     together = _pois(helsinki_pbf)
 
-    assert len(forked) == 6  # three kinds of blocks, relations, sets of tags, rows
+    assert len(forked) == 7  # three kinds of blocks, relations twice, sets of tags, rows
     assert together.table.num_rows > 1000
     assert together.table.equals(alone.table)
     assert together.rejections == alone.rejections

@@ -9,12 +9,10 @@ import httpx
 import pytest
 
 from ingestion_pipeline.redirects import (
+    RedirectGuard,
     RedirectRefused,
     addresses_of,
     client_of_fsspec,
-    require_allowed,
-    require_allowed_host,
-    watch_httpx,
 )
 from ingestion_pipeline_tests.feed_server import FeedServer
 from ingestion_pipeline_tests.overpass_server import Reply
@@ -53,7 +51,7 @@ def server() -> Iterator[FeedServer]:
     ],
 )
 def test_a_redirect_in_the_open_network_is_followed(there: str) -> None:
-    require_allowed(OUTSIDE, there, resolve=resolve)
+    RedirectGuard(OUTSIDE, resolve=resolve).require(there)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +70,10 @@ def test_a_redirect_in_the_open_network_is_followed(there: str) -> None:
         ("https://100.64.0.1/", "private"),
         ("https://[fd00::1]/", "private"),
         ("https://[2002:a00:1::]/", "private"),
+        ("https://[64:ff9b::a9fe:a9fe]/", "link-local"),
+        ("https://[64:ff9b:1::7f00:1]/", "loopback"),
+        ("https://[::127.0.0.1]/", "loopback"),
+        ("https://[::]/", "loopback"),
         ("https://224.0.0.1/", "private"),
     ],
 )
@@ -79,7 +81,7 @@ def test_a_redirect_into_an_inner_network_is_refused_whatever_its_name(
     there: str, network: str
 ) -> None:
     with pytest.raises(RedirectRefused, match=rf"inner network \({network}\)") as refused:
-        require_allowed(OUTSIDE, there, resolve=resolve)
+        RedirectGuard(OUTSIDE, resolve=resolve).require(there)
     assert "mutation" not in str(refused.value)
 
 
@@ -94,7 +96,7 @@ def test_a_redirect_into_an_inner_network_is_refused_whatever_its_name(
 def test_a_location_in_an_inner_network_may_send_on_within_its_kind(
     configured: str, there: str
 ) -> None:
-    require_allowed(configured, there, resolve=resolve)
+    RedirectGuard(configured, resolve=resolve).require(there)
 
 
 @pytest.mark.parametrize(
@@ -102,16 +104,16 @@ def test_a_location_in_an_inner_network_may_send_on_within_its_kind(
 )
 def test_a_private_location_may_send_to_private_addresses_only(there: str) -> None:
     if "192.168" in there:
-        require_allowed("http://intranet.example/a", there, resolve=resolve)
+        RedirectGuard("http://intranet.example/a", resolve=resolve).require(there)
     else:
         with pytest.raises(RedirectRefused):
-            require_allowed("http://intranet.example/a", there, resolve=resolve)
+            RedirectGuard("http://intranet.example/a", resolve=resolve).require(there)
 
 
 @pytest.mark.parametrize("there", ["http://data.example/x", "ftp://data.example/x", "file:///x"])
 def test_a_redirect_away_from_https_is_refused(there: str) -> None:
     with pytest.raises(RedirectRefused, match=r"not https|not http"):
-        require_allowed(OUTSIDE, there, resolve=resolve)
+        RedirectGuard(OUTSIDE, resolve=resolve).require(there)
 
 
 def test_names_are_resolved_by_the_system_and_one_that_is_not_known_has_no_address() -> None:
@@ -122,7 +124,7 @@ def test_names_are_resolved_by_the_system_and_one_that_is_not_known_has_no_addre
 def test_a_host_that_got_another_address_meanwhile_is_noticed_before_the_request_is_sent(
     server: FeedServer,
 ) -> None:
-    extensions = watch_httpx("https://8.8.8.8/feed", "127.0.0.1")
+    extensions = RedirectGuard("https://8.8.8.8/feed").extensions("127.0.0.1")
     with httpx.Client() as http, pytest.raises(RedirectRefused, match="loopback"):
         http.get(server.address("feed"), extensions=extensions)
     assert server.requests == []
@@ -130,7 +132,7 @@ def test_a_host_that_got_another_address_meanwhile_is_noticed_before_the_request
 
 def test_a_connection_to_a_proxy_is_the_operators_choice(server: FeedServer) -> None:
     server.enqueue(Reply(200, "{}"))
-    extensions = watch_httpx("https://8.8.8.8/feed", "other.example")
+    extensions = RedirectGuard("https://8.8.8.8/feed").extensions("other.example")
     with httpx.Client() as http:
         assert http.get(server.address("feed"), extensions=extensions).status_code == 200
 
@@ -156,5 +158,20 @@ def test_fsspec_connects_to_no_host_that_got_an_inner_address(server: FeedServer
     assert server.requests == []
 
 
-def test_the_configured_host_itself_is_connected_to_wherever_it_is() -> None:
-    require_allowed_host("http://localhost/x", "localhost", ["127.0.0.1"], resolve=lambda _: [])
+def test_the_configured_host_may_be_in_an_inner_network() -> None:
+    guard = RedirectGuard("http://intranet.example/x", resolve=resolve)
+    guard.connecting("intranet.example", ["10.1.2.3"])
+    guard.require("http://intranet.example/y")
+
+
+def test_the_configured_host_may_not_move_into_an_inner_network() -> None:
+    names = {"data.example": ["9.9.9.9"]}
+    guard = RedirectGuard(OUTSIDE, resolve=lambda host: names.get(host, [host]))
+    guard.connecting("data.example", ["9.9.9.9"])
+    names["data.example"] = ["127.0.0.1"]
+    with pytest.raises(RedirectRefused, match="loopback"):
+        guard.require("https://data.example:3000/graphql")
+    with pytest.raises(RedirectRefused, match="loopback"):
+        guard.connecting("data.example", ["127.0.0.1"])
+    with pytest.raises(RedirectRefused, match="loopback"):
+        guard.require("https://127.0.0.1/")

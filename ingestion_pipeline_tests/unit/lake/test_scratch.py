@@ -71,12 +71,10 @@ def test_a_folder_that_was_made_just_now_is_left_alone(tmp_path: Path) -> None:
     assert remove_abandoned(tmp_path) == []
 
 
-def test_a_folder_without_a_lock_is_removed_after_a_day(tmp_path: Path) -> None:
-    old, older = tmp_path / f"{PREFIX}old", tmp_path / f"{PREFIX}older"
-    other = tmp_path / "another-programs"
-    for folder in (old, older, other):
-        folder.mkdir()
-    age(old, 3600)
-    age(older, 90_000)
-    age(other, 90_000)
-    assert remove_abandoned(tmp_path) == [older]
+def test_a_folder_that_this_code_has_not_locked_is_never_removed(tmp_path: Path) -> None:
+    named_alike, another = tmp_path / f"{PREFIX}pipeline", tmp_path / "ingestion-pipeline"
+    for folder in (named_alike, another):
+        (folder / "src").mkdir(parents=True)
+        age(folder, 900_000)
+    assert remove_abandoned(tmp_path) == []
+    assert (named_alike / "src").exists()
