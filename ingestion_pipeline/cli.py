@@ -505,6 +505,11 @@ def dev(ui_port: int, api_port: int) -> None:
         token=given.get_secret_value() if given else token,
         ports=ports,
         when_ready=say_ready,
+        when_slow=lambda: click.echo(
+            "Still starting: the UI, the code location or the admin API does not answer yet.\n"
+            "The lines above say why, if something failed.",
+            err=True,
+        ),
     )
     click.echo("All processes have ended.")
 
@@ -520,7 +525,20 @@ def dev(ui_port: int, api_port: int) -> None:
     help="Dagster's workspace.yaml.  [default: the one that is shipped]",
 )
 @click.option("--read-only", is_flag=True, help="Refuse whatever changes something.")
-def ui(host: str, port: int, workspace: Path | None, *, read_only: bool) -> None:
+@click.option(
+    "--allow-host",
+    "allowed_hosts",
+    multiple=True,
+    help="A name by which a proxy asks, beside those of loopback; may be repeated.",
+)
+def ui(
+    host: str,
+    port: int,
+    workspace: Path | None,
+    allowed_hosts: Sequence[str],
+    *,
+    read_only: bool,
+) -> None:
     """Run Dagster's webserver, and refuse what a foreign web page can send to it."""
     from ingestion_pipeline.defs import webserver
 
@@ -531,6 +549,7 @@ def ui(host: str, port: int, workspace: Path | None, *, read_only: bool) -> None
             host=host,
             port=port,
             read_only=read_only,
+            allowed_hosts=allowed_hosts,
         )
 
 

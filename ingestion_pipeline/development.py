@@ -33,6 +33,9 @@ GRACE_S = 20
 
 LOOK_S = 0.5
 
+SLOW_S = 90
+"""After so long somebody wants to know why nothing is ready yet."""
+
 
 PACKAGE = "ingestion_pipeline"
 LOCATION = "ingestion_pipeline"
@@ -101,7 +104,12 @@ def _is_free(port: int) -> bool:
 
 
 def run_all(
-    settings: Settings, *, token: str, ports: Ports, when_ready: Callable[[], None]
+    settings: Settings,
+    *,
+    token: str,
+    ports: Ports,
+    when_ready: Callable[[], None],
+    when_slow: Callable[[], None],
 ) -> None:
     """Run the UI, the daemon and the admin API until this process is interrupted or terminated.
 
@@ -110,6 +118,7 @@ def run_all(
         token: What the admin API accepts.
         ports: Where the servers listen.
         when_ready: Called once, when the UI and the admin API answer.
+        when_slow: Called once, where they do not for long.
 
     Raises:
         ProcessEnded: One of the processes ended; the others have been ended too.
@@ -117,7 +126,12 @@ def run_all(
     environment = environment_with(
         settings, admin_api_token=token, dagster_url=f"http://{HOST}:{ports.ui}"
     )
-    with TemporaryDirectory(prefix="poi-ingest-dev-") as folder, _family(environment) as family:
+    # The path of a Unix socket has 107 characters at most, and TMPDIR may be long.
+    short = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108 - the folder is this user's own
+    with (
+        TemporaryDirectory(prefix="poi-ingest-dev-", dir=short) as folder,
+        _family(environment) as family,
+    ):
         socket_of_code = Path(folder) / "code-server.sock"
         family.start("the code server", *_code_server(socket_of_code))
         family.start("the admin API", "-m", PACKAGE, "serve", "--port", str(ports.api))
@@ -126,7 +140,7 @@ def run_all(
         of_code = ["--workspace", str(_workspace(Path(folder), socket_of_code))]
         family.start("Dagster's UI", "-m", PACKAGE, "ui", "--port", str(ports.ui), *of_code)
         family.start("Dagster's daemon", "-m", f"{PACKAGE}.defs.daemon", "run", *of_code)
-        family.wait_until(lambda: _all_answer(ports))
+        family.wait_until(lambda: _all_answer(ports), after_s=SLOW_S, then=when_slow)
         when_ready()
         family.wait_until(lambda: False)
 
@@ -178,13 +192,23 @@ class _Family:
             process_group=0,
         )
 
-    def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Wait for a condition while all processes live.
+    def wait_until(
+        self,
+        condition: Callable[[], bool],
+        *,
+        after_s: float = float("inf"),
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        """Wait for a condition while all processes live; call `then` once after some time.
 
         Raises:
             ProcessEnded: One of them ended.
         """
+        late = time.monotonic() + after_s
         while not condition():
+            if then is not None and time.monotonic() > late:
+                then()
+                then = None
             for name, process in self._processes.items():
                 if (code := process.poll()) is not None:
                     raise ProcessEnded(

@@ -4,7 +4,7 @@ Belongs here: starting it, and refusing requests that a foreign web page or a re
 Does not belong here: who may use it: it has no authentication (docs/api.md, Safety).
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +20,20 @@ POOL_RECYCLE_S = 3600
 POOL_OVERFLOW = 20
 """The defaults of `dagster-webserver`."""
 
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
 POLL_MS = 2000
 """How often the pages ask for news."""
 
 
 def serve(
-    instance: dg.DagsterInstance, workspace: Path, *, host: str, port: int, read_only: bool
+    instance: dg.DagsterInstance,
+    workspace: Path,
+    *,
+    host: str,
+    port: int,
+    read_only: bool,
+    allowed_hosts: Collection[str] = (),
 ) -> None:
     """Run the webserver until this process is interrupted.
 
@@ -35,6 +43,8 @@ def serve(
         host: The address to listen on.
         port: The port.
         read_only: Whether it refuses whatever changes something.
+        allowed_hosts: The names by which it is asked, where a proxy passes them on. A server that
+            listens on loopback is also asked by its names there, and by no other.
     """
     import uvicorn
     from dagster._core.workspace.context import WorkspaceProcessContext
@@ -52,7 +62,8 @@ def serve(
         app = create_app_from_workspace_process_context(
             process_context, live_data_poll_rate=POLL_MS, lifespan=_lifespan
         )
-        app.add_middleware(OwnRequestsOnly)
+        names = {*allowed_hosts, *LOOPBACK} if host in LOOPBACK or allowed_hosts else None
+        app.add_middleware(OwnRequestsOnly, names=names)
         uvicorn.run(app, host=host, port=port, log_level="warning")
 
 
@@ -69,19 +80,26 @@ class OwnRequestsOnly:
     """ASGI middleware: refuses what a page of another origin, a link or a redirect can send.
 
     Dagster executes mutations that come by GET, and takes bodies of any type. A browser sends both
-    to this server for any page that is open beside the UI.
+    to this server for any page that is open beside the UI. A page whose own name has got the
+    address of this server is of the same origin for the browser; it is known by that name.
     """
 
-    def __init__(self, app: "ASGIApp") -> None:
-        """Wrap an application."""
+    def __init__(self, app: "ASGIApp", names: Collection[str] | None = None) -> None:
+        """Wrap an application.
+
+        Args:
+            app: The application.
+            names: The hosts, without ports, by which it may be asked; None for any.
+        """
         self._app = app
+        self._names = names
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Pass a request on, or answer it with the reason why not."""
         from starlette.responses import PlainTextResponse
         from starlette.websockets import WebSocketClose
 
-        refused = _why_refused(scope)
+        refused = _why_refused(scope, self._names)
         if refused is None:
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -91,13 +109,15 @@ class OwnRequestsOnly:
             await PlainTextResponse(f"{why}\n", status_code=status)(scope, receive, send)
 
 
-def _why_refused(scope: "Scope") -> tuple[int, str] | None:
+def _why_refused(scope: "Scope", names: Collection[str] | None) -> tuple[int, str] | None:
     """Return the HTTP status and the reason; None where the request is passed on."""
     if scope["type"] not in ("http", "websocket"):
         return None
     headers = {
         name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
     }
+    if names is not None and urlsplit(f"//{headers.get('host', '')}").hostname not in names:
+        return 403, "This server is not asked by this name; allow it with --allow-host."
     method = scope.get("method", "GET")
     is_graphql = scope["path"].rstrip("/").endswith("/graphql")
     reads_only = scope["type"] == "http" and method in ("GET", "HEAD", "OPTIONS")

@@ -11,9 +11,11 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 
-from ingestion_pipeline.defs.webserver import OwnRequestsOnly
+from ingestion_pipeline.defs.webserver import LOOPBACK, OwnRequestsOnly
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from starlette.requests import Request
     from starlette.websockets import WebSocket
 
@@ -31,7 +33,7 @@ async def _connected(socket: WebSocket) -> None:
     await socket.close()
 
 
-def guarded() -> Starlette:
+def guarded(names: Collection[str] | None = None) -> Starlette:
     methods = ["GET", "POST"]
     app = Starlette(
         routes=[
@@ -42,13 +44,15 @@ def guarded() -> Starlette:
             WebSocketRoute("/graphql", _connected),
         ]
     )
-    app.add_middleware(OwnRequestsOnly)
+    app.add_middleware(OwnRequestsOnly, names=names)
     return app
 
 
-def answer(method: str, path: str, **request: Any) -> httpx.Response:
+def answer(
+    method: str, path: str, *, names: Collection[str] | None = None, **request: Any
+) -> httpx.Response:
     async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(app=guarded())
+        transport = httpx.ASGITransport(app=guarded(names))
         async with httpx.AsyncClient(transport=transport, base_url=UI) as client:
             return await client.request(method, path, **request)
 
@@ -87,6 +91,27 @@ def test_a_page_of_another_origin_is_refused(path: str, origin: str) -> None:
 )
 def test_its_own_pages_and_programs_are_answered(headers: dict[str, str]) -> None:
     assert answer("POST", "/graphql", content=b"{}", headers=headers).text == "reached"
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:3000", 200),
+        ("localhost", 200),
+        ("[::1]:3000", 200),
+        ("dagster.example", 200),
+        ("elsewhere.example:3000", 403),
+        ("127.0.0.1.elsewhere.example", 403),
+        ("", 403),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_page_whose_name_has_got_this_servers_address_is_refused(
+    method: str, host: str, status: int
+) -> None:
+    headers = JSON | {"Host": host, "Origin": f"http://{host}"}
+    names = {*LOOPBACK, "dagster.example"}
+    assert answer(method, "/graphql", names=names, headers=headers).status_code == status
 
 
 @pytest.mark.parametrize("path", ["/graphql", "/runs", "/runs?query=failed"])
