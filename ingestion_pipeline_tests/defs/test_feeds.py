@@ -18,8 +18,12 @@ import sqlalchemy as sa
 from ingestion_pipeline.cities import Cities, CitiesFileError, load_cities
 from ingestion_pipeline.defs.assets.helpers import FEEDS_POOL
 from ingestion_pipeline.defs.failures import Retrying
+from ingestion_pipeline.defs.feeds import take_feeds
 from ingestion_pipeline.defs.resources import Workshop
+from ingestion_pipeline.defs.work import Work
+from ingestion_pipeline.identity import JobKey
 from ingestion_pipeline.plan import PlannedDay, look, plan
+from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice, difference, read_day
 from ingestion_pipeline.staging.tables import (
     helper_place,
@@ -653,6 +657,33 @@ def test_a_refetch_asks_only_those_once_more_that_may_answer_later(town: World) 
         "toilets.geojson",
     ]
     assert "failed" not in town.counts()
+
+
+def test_a_step_that_is_tried_again_for_another_reason_asks_whom_it_has_not_asked(
+    town: World,
+) -> None:
+    town.run(SATURDAY)
+    city = town.here.workshop.cities.get("town")
+    claim = runs.claim(
+        town.here.engine,
+        JobKey("helpers_import", "town", city.boundary_key, SATURDAY),
+        dagster_run_id="again",
+        worker="worker",
+        trigger="ui",
+        is_alive=lambda _: True,
+        now=town.clock.now() + timedelta(hours=1),
+        refetch=True,
+    )
+    assert isinstance(claim, runs.Claim)
+    before = len(town.server.requests)
+    for retry_number in (1, 2):  # the first try ended before it asked anybody
+        work = Work(city, SATURDAY, claim)
+        take_feeds(town.here.workshop, work, retry_number=retry_number)
+    asked = [request.path.partition("?")[0] for request in town.server.requests[before:]]
+    assert [path.rpartition("/")[2] for path in asked] == [
+        "toilets.geojson",
+        f"fountains-{SATURDAY}.csv",
+    ]
 
 
 def test_a_feed_that_is_down_holds_no_place_at_upstream_while_it_is_waited_for(
