@@ -38,7 +38,7 @@ def lines(
             as_of = datetime.fromtimestamp(told["as_of"], UTC).strftime("%Y-%m-%d %H:%M:%S")
             yield (
                 "replayed" if told["replayed"] else "fetched",
-                f"{told['raw_bytes']:,} bytes from {told['location']}, as of {as_of} UTC",
+                f"{told['raw_bytes']:,} bytes from {_short(told['location'])}, as of {as_of} UTC",
                 seconds[name],
             )
         if "category_count" in told:
@@ -67,3 +67,8 @@ def lines(
 def _told(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
     (materialization,) = result.asset_materializations_for_node(asset)
     return {name: entry.value for name, entry in materialization.metadata.items()}
+
+
+def _short(location: str) -> str:
+    """Return an address as it is, and of a path the name: the log has all of it."""
+    return location if "://" in location else location.rpartition("/")[2]
