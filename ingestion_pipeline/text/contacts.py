@@ -37,7 +37,8 @@ _KEYS = {kind: (kind, _PREFIX + kind) for kind in KINDS}
 _TAKEN = frozenset({"", NOT_UNDERSTOOD, *KINDS})
 _SEMICOLON = re.compile(";")
 _BETWEEN_ADDRESSES = re.compile(r"[;,\s/]+")
-_BETWEEN_URLS = re.compile(r"[;,\s]\s*(?=https?://|www\.)", re.IGNORECASE)
+# A blank counts only where blanks begin: each would look through all that follow it.
+_BETWEEN_URLS = re.compile(r"(?:[;,]|(?<!\s)\s)\s*(?=https?://|www\.)", re.IGNORECASE)
 _SCHEME = re.compile(r"https?://", re.IGNORECASE)
 _HOST = re.compile(r"([a-z0-9_-]+\.)+([a-z]{2,}|xn--[a-z0-9-]+)\.?")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import process_time
+
 import pytest
 
 from ingestion_pipeline.text.contacts import contacts, emails, websites
@@ -47,6 +49,14 @@ def test_several_websites_are_read(between: str) -> None:
         ("https://a.example/", "http://www.b.example/"),
         (),
     )
+
+
+@pytest.mark.parametrize("unit", [" ", "1", "+", "(", "-", ";", "\n", ", ", "0-", "w", " www"])
+def test_a_long_text_is_read_in_a_time_that_grows_as_its_length(unit: str) -> None:
+    text = f"{unit * (60_000 // len(unit))}x"
+    start = process_time()
+    contacts({"phone": text, "website": text, "email": text}, country="DE")
+    assert process_time() - start < 4
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from phonenumbers import national_significant_number, parse
 
-from ingestion_pipeline.text.phones import Phones, phones
+from ingestion_pipeline.text.phones import LONGEST_TEXT, Phones, phones
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,20 @@ from ingestion_pipeline.text.phones import Phones, phones
         ("+44 (0)20 7946 0958", "GB", "+442079460958"),
         ("TEL03-1234-5678", "JP", "+81312345678"),
         ("電話03-1234-5678(代表)", "JP", "+81312345678"),
+        ("０３－３５８１－４１１１", "JP", "+81335814111"),
+        ("+49 30 12 34 56 78", "DE", "+493012345678"),
+        ("+49 30 12 34 56 (Praxis)", "DE", "+4930123456"),
+        ("+49 30 1234567 24/7", "DE", "+49301234567"),
+        ("030 1234567 (24/7)", "DE", "+49301234567"),
+        ("24/7 030 1234567", "DE", "+49301234567"),
+        ("+39 06 1234567 24/24", "IT", "+39061234567"),
+        # A plus names the country where the code stands alone, and where there is no other reading.
+        ("+1 800 425 1234", "IN", "+18004251234"),
+        ("+12125552368", "IN", "+12125552368"),
+        ("+51 912 345 678", "BR", "+51912345678"),
+        ("+32 2 512 12 12", "IT", "+3225121212"),
+        ("+41446681800", "DE", "+41446681800"),
+        ("+4930123456", "LU", "+4930123456"),
     ],
 )
 def test_a_number_is_written_in_e164(text: str, country: str, number: str) -> None:
@@ -94,6 +108,47 @@ def test_an_extension_that_a_word_names_stands_after_the_number(text: str) -> No
         ("+8 495 123-45-67", "RU"),
         ("+84951234567", "RU"),
         ("+42(0)32350300", "LI"),
+        # India's own toll-free numbers begin with 1800, and 51 is an area's code in Brazil.
+        ("+1800 425 1234", "IN"),
+        ("+18004251234", "IN"),
+        ("+1800 425 1234", "SG"),
+        ("+1800 425 1234", "PH"),
+        ("+51 99999-1234", "BR"),
+        ("+51 9 9999-1234", "BR"),
+        ("+51999991234", "BR"),
+        # Hours, prices, floors, and how many lines there are.
+        ("+49 30 1234567 (8:00-18:00)", "DE"),
+        ("+49 30 1234567 8:00-18:00", "DE"),
+        ("+49 30 1234567 (8-18 Uhr)", "DE"),
+        ("030 1234567 9-17 Uhr", "DE"),
+        ("030 1234567 9-17", "DE"),
+        ("030 1234567 8.30-17", "DE"),
+        ("+49 30 1234567 24 h", "DE"),
+        ("+49 30 1234567 24h", "DE"),
+        ("+49 30 1234567 24-Stunden-Dienst", "DE"),
+        ("+49 30 12 34 56 24/7", "DE"),
+        ("030 1234567 24/7 8", "DE"),
+        ("030 1234567 (18 Uhr)", "DE"),
+        ("030 1234567 (18)", "DE"),
+        ("030 1234567 18 °C", "DE"),
+        ("0180 5123456 (14 ct/min)", "DE"),
+        ("0180 5123456 (0,14 €/min)", "DE"),
+        ("0180 5123456 0,14 €/min", "DE"),
+        ("+49 30 1234567 (2 Leitungen)", "DE"),
+        ("+49 30 1234567 1. Stock", "DE"),
+        ("0471 123456 2 piano", "IT"),
+        ("+39 06 1234567 7/7", "IT"),
+        ("24/24", "LU"),
+        ("+358 9 123456 (24 h)", "FI"),
+        ("02-123-4567 24시간", "KR"),
+        # Ranges at slashes.
+        ("06221/123456/57", "DE"),
+        ("030/1234567/8", "DE"),
+        ("030/1234567/8/9", "DE"),
+        ("+49 30/1234567/68", "DE"),
+        ("06/1234567/8", "IT"),
+        # No tag's value is so long.
+        ("8 495 123-45-67 " + "1" * LONGEST_TEXT, "RU"),
         # Ranges, and several numbers with nothing between them.
         ("06221 1234-1239", "DE"),
         ("06221 1234 - 39", "DE"),
@@ -208,6 +263,48 @@ def test_no_digit_is_invented_moved_or_lost(text: str, country: str) -> None:
     # Before a number may stand an exit code, the country's code and a trunk prefix.
     numbers_alone = re.compile(rf"(?:\d{{0,6}}(?:{'|'.join(nationals)}))*" if nationals else "")
     assert numbers_alone.fullmatch(_digits(left)), (numbers, faxes, rest)
+
+
+NOTES = [
+    *("24/7", "24 h", "24h", "8-18 Uhr", "8:00-18:00", "8.30-17", "8 - 18 Uhr", "0,14 €/min"),
+    *("14 ct/min", "1. Stock", "2 Leitungen", "2 piano", "18°", "24/24", "7/7", "24시간", "5 %"),
+]
+VALID = [
+    ("+49 30 1234567", "DE", "+49301234567"),
+    ("06221/123456", "DE", "+496221123456"),
+    ("0180-5123456", "DE", "+491805123456"),
+    ("+43 1 58858", "AT", "+43158858"),
+    ("0471 123456", "IT", "+390471123456"),
+    ("+352 27 12 34 56", "LU", "+35227123456"),
+    ("08 123 456", "SE", "+468123456"),
+    ("02 123 456", "BG", "+3592123456"),
+    ("+381 11 1234567", "RS", "+381111234567"),
+    ("02-123-4567", "KR", "+8221234567"),
+    ("+62 21 8350123", "ID", "+62218350123"),
+    ("+358 9 123456", "FI", "+3589123456"),
+]
+
+
+@settings(max_examples=500)
+@given(
+    valid=st.sampled_from(VALID),
+    before=st.sampled_from([" ", "  ", " (", ", ", "\n", "; ", " ~ "]),
+    note=st.sampled_from(NOTES)
+    | st.tuples(
+        # Four digits alone are a number in Luxembourg.
+        st.integers(min_value=0, max_value=999).map(str),
+        st.sampled_from([" ", ". ", ":", " - ", ",5 ", "-"]),
+        st.sampled_from(["h", "Uhr", "€", "°", "piano", "эт.", "%"]),
+    ).map("".join),
+)
+def test_no_digit_of_a_note_becomes_a_numbers(
+    valid: tuple[str, str, str], before: str, note: str
+) -> None:
+    text, country, number = valid
+    found = phones(f"{text}{before}{note}{')' if '(' in before else ''}", country=country)
+    assert found.numbers in {(), (number,)}
+    if found.numbers == ():
+        assert text in " ".join(found.rest)
 
 
 @given(
