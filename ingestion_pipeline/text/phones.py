@@ -48,9 +48,8 @@ _DECIMALS = rf"(?:{_GROUPS}),\d\d?(?!\d)"
 _BETWEEN = re.compile(rf"(?!{_DECIMALS})[;,\n](?!\s*{_EXTENSION_WORD})", re.IGNORECASE)
 # A plus begins a number, also with blanks after it. Two dots are of a range.
 _RUN = re.compile(rf"(?:[+＋(]\s*)*\d(?:(?:(?!\.\.)[\d\s().·/{_DASHES}])*\d)?")
-_ALWAYS_OPEN = re.compile(
-    rf"^24/(?:24|7)(?=\s|$)|(?<=[\s(])24/(?:24|7)(?!\d|\s*[/+(.{_DASHES}]?\s*\d)"
-)
+_ALWAYS_OPEN = re.compile(rf"(?:^|(?<=[\s(]))24/(?:24|7)(?!\d|\s*[/+(.{_DASHES}]?\s*\d)")
+_OPENS_WITH_HOURS = re.compile(r"24/(?:24|7)\s")
 _NOTE = re.compile(r"\s*\([^()\d]*\)")
 _FAX = re.compile(
     r"(?:tele|теле)?-?(?:fa(?:x|ks)|факс|φαξ)|传真|傳真|팩스|ファ(?:ックス|クス)", re.IGNORECASE
@@ -183,7 +182,7 @@ def _numbers_of(run: _Run, country: str) -> tuple[list[str], list[str]]:
     Returns:
         The numbers; and the pieces that are none.
     """
-    if not run.is_whole:
+    if not run.is_whole or _OPENS_WITH_HOURS.match(run.text):
         return [], [run.text]
     pieces = [piece for piece in map(str.strip, run.text.split("/")) if piece]
     if len(pieces) > 1 and _number(pieces[0], country) is None:  # as in `06221/12345`
