@@ -21,6 +21,8 @@ two Japanese vowels meet there, or where `は` is a particle (wa).
 Chinese characters are read only where they are Chinese for certain, and simplified: the phrases
 that tell one reading of a character from another are. A Japanese name with one of them has several
 readings.
+
+Kana outside the blocks Hiragana and Katakana are not read either: they are archaic, or write Ainu.
 """
 
 from __future__ import annotations
@@ -44,6 +46,8 @@ OTHER_READINGS = frozenset(
 """Languages in which Chinese characters are read in another way."""
 
 _ACUTE, _DIAERESIS, _MACRON, _VOICED = "\u0301", "\u0308", "\u0304", "\u3099"
+_COMBINING = str.maketrans({"゛": _VOICED, "゜": "\u309a"})
+"""The marks of kana that stand by themselves, and those that join the letter before them."""
 
 
 def in_latin_letters(name: str, language: str | None) -> str | None:
@@ -57,7 +61,7 @@ def in_latin_letters(name: str, language: str | None) -> str | None:
         The name; each word of a script without capital letters begins with one. None where it
         cannot be read for certain.
     """
-    normal = unicodedata.normalize("NFKC", name)
+    normal = unicodedata.normalize("NFKC", name.translate(_COMBINING))
     runs = [(str(match.lastgroup), match.group()) for match in _runs().finditer(normal)]
     if any(script == "kana" for script, _ in runs):
         language = "ja"
@@ -82,12 +86,12 @@ def _runs() -> regex.Pattern[str]:
     import regex
 
     scripts = {
-        "kana": r"\p{sc=Hira}\p{sc=Kana}ー・",
+        "kana": r"\u3041-\u30ff",
+        "unread": r"\p{sc=Thai}\p{sc=Laoo}\p{sc=Hira}\p{sc=Kana}々",  # other kana
         "hangul": r"가-힣",
         "han": r"\p{sc=Hani}",
         "greek": r"\p{sc=Grek}",
         "latin": r"\p{sc=Latn}",
-        "unread": r"\p{sc=Thai}\p{sc=Laoo}",
     }
     runs = "|".join(
         rf"(?P<{name}>[{letters}][{letters}\p{{M}}]*)" for name, letters in scripts.items()
@@ -180,6 +184,9 @@ _GLIDES = {"u": "w", "ku": "kw", "gu": "gw", "i": "y"}
 _TAKES_ANY_VOWEL = frozenset(_words("si ti zi di su zu tu du te de to do hu ho vu"))
 """The letters that give up their vowel to a small one: `ティ` is ti."""
 
+_SMALL = frozenset(f"small {vowel}" for vowel in _words("a i u e o ya yu yo wa"))
+"""The letters that change the one before them; `ヶ` and `ヵ` are read as they are."""
+
 _LONG = frozenset({"aa", "uu", "ee", "oo", "ou"})
 _REPEATED = re.compile("(.)([ゝヽゞヾ])")
 _DOUBLING, _PROLONGING, _NASAL, _DOT = "っ", "ー", "n", "・"
@@ -218,14 +225,14 @@ def _morae(run: str) -> list[str]:
     morae: list[str] = []
     base = ""
     for letter in run:
-        name = unicodedata.name(letter).lower().partition(" letter ")[2]
+        name = unicodedata.name(letter, "").lower().partition(" letter ")[2]
         if letter in (_PROLONGING, _DOT):
             morae.append(letter)
             base = ""
         elif name == "small tu":
             morae.append(_DOUBLING)
             base = ""
-        elif base and name.startswith("small "):
+        elif base and name in _SMALL:
             morae[-1] = _with_small(base, name.removeprefix("small "))
             base = ""
         elif name:
@@ -272,12 +279,14 @@ _ASPIRATED = {"g": "k", "d": "t", "j": "ch"}
 _PALATAL = {"d": "j", "t": "ch"}
 _NASAL_OF = {"k": "ng", "t": "n", "p": "m"}
 _FIRST_SYLLABLE = ord("가")
+_MARKED = re.compile("[^가-힣]")
+"""A mark that is combined with a syllable; it is not spoken."""
 
 
 def _revised(run: str) -> str:
     written = ""
     final = 0
-    for syllable in run:
+    for syllable in _MARKED.sub("", run):
         rest, next_final = divmod(ord(syllable) - _FIRST_SYLLABLE, len(_FINALS))
         onset, vowel = divmod(rest, len(_VOWELS))
         written += "".join(_between(final, _ONSETS[onset], _VOWELS[vowel])) + _VOWELS[vowel]

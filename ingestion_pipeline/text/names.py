@@ -42,9 +42,12 @@ PREFIXES_OF_THE_PAST = (
 )
 """The prefixes of the names of places that are not in use, as in `disused:name`."""
 
-NO_LANGUAGES = frozenset({"adj", "int", "loc", "nat", "not", "old", "reg", "was"})
-"""Codes of languages (ISO 639-3) that say something else where they follow `name:`. `name:old` is
-an old name, and not one in Mochi."""
+NO_LANGUAGES = frozenset(
+    {"adj", "bus", "cat", "int", "loc", "map", "nat", "new", "not", "old", "reg", "was"}
+    | {"mis", "mul", "und", "zxx"}
+)
+"""Codes of languages (ISO 639) that say something else where they follow `name:`, and those that
+name no single language. `name:old` is an old name, and not one in Mochi."""
 
 ROMANIZED = re.compile("([a-z]{2,3})_rm")
 """Keys of romanizations that are older than the rule to use BCP 47, such as `name:ja_rm`."""
@@ -185,7 +188,8 @@ class Namer:
 
         known = "".join(rf"\p{{sc={script}}}" for script in sorted(scripts_of(self._languages)))
         return (
-            regex.compile(r"\p{L}"),
+            # What has no script of its own, as `ー` and `ﾞ`, is of that of the letters beside it.
+            regex.compile(r"[\p{L}--[\p{sc=Zyyy}\p{sc=Zinh}]]", regex.VERSION1),
             regex.compile(rf"[\p{{L}}--[{known}\p{{sc=Zyyy}}\p{{sc=Zinh}}]]", regex.VERSION1),
         )
 

@@ -99,6 +99,10 @@ def test_chinese_is_written_in_pinyin_by_its_phrases(name: str, latin: str) -> N
         ("เชียงใหม่", "th"),
         ("วัด Wat", None),
         ("ວຽງຈັນ", "lo"),
+        ("\U0001b000", "ja"),  # an archaic e
+        ("\U0001b132", "ja"),
+        ("サッポㇿ", "ja"),  # Ainu
+        ("々々", "zh"),
     ],
 )
 def test_what_cannot_be_read_for_certain_is_not_read(name: str, language: str | None) -> None:
@@ -123,6 +127,9 @@ def test_characters_that_only_china_has_simplified_are_chinese_whatever_the_city
         ("Όμιλος ΟΤΕ", "Omilos OTE"),
         ("Café Ёлка", "Café Elka"),
         ("ッ", None),
+        ("국\u0301민\u20e3", "Gungmin"),
+        ("か゛っこう", "Gakkō"),
+        ("アヶ", "Ake"),
     ],
 )
 def test_words_of_several_scripts_stay_apart_and_begin_with_capital_letters(

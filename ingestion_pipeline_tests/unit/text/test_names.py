@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ingestion_pipeline.text.names import OPERATING, Namer, names_by_language, scripts_of
 
@@ -136,6 +138,25 @@ def test_a_name_is_read_in_the_script_that_most_of_its_letters_have() -> None:
     assert shown({"name": "北京饭店 B"}, "en")[1] == "transliterated:name"
 
 
+@pytest.mark.parametrize(("name", "latin"), [("バー", "Bā"), ("かﾞ", "Ga"), ("カ゛ー", "Gā")])
+def test_marks_without_a_script_do_not_make_a_name_readable(name: str, latin: str) -> None:
+    assert shown({"name": name}, "en") == (latin, "transliterated:name")
+
+
+def test_names_of_any_code_points_are_shown() -> None:
+    assert shown({"name": "국민은행\ufe0f"}, "en") == ("Gungmineunhaeng", "transliterated:name")
+    beside = "국か中α々"
+    for code in (*range(0xD800), *range(0xE000, 0x20000), *range(0xE0000, 0xE0200)):
+        text = chr(code)
+        name, _ = shown({"name": beside[code % 5] + text + beside[code % 3]}, "en")
+        assert name, ascii(text)
+
+
+@given(st.text(st.sampled_from("국힣かカっッーゝヾ々中αύ") | st.characters(categories=["M"])))
+def test_names_with_any_combining_marks_are_shown(name: str) -> None:
+    assert name == "" or shown({"name": f"국{name}か"}, "en")[0]
+
+
 def test_who_reads_chinese_japanese_or_korean_reads_their_scripts() -> None:
     assert shown({"name": "北京饭店"}, "zh") == ("北京饭店", "name")
     assert shown({"name": "東京タワー"}, "ja") == ("東京タワー", "name")
@@ -190,7 +211,15 @@ def test_names_are_kept_by_language_and_nothing_else_is_a_language() -> None:
     "suffix",
     [
         "old",
+        "new",
         "loc",
+        "map",
+        "cat",
+        "bus",
+        "mul",
+        "zxx",
+        "und",
+        "mis",
         "left",
         "signed",
         "genitive",
