@@ -255,6 +255,8 @@ def _coverage_of(path: Path, poly: bytes | None, safe: str) -> Coverage:
     try:
         return coverage_of(path, poly=poly)
     except ValueError as error:
+        if poly is None:
+            raise
         log.warning("The .poly file beside %s is not used: %s", safe, error)
         return _coverage_of(path, None, safe)
     except (NotPbfError, DamagedFileError) as error:
@@ -454,7 +456,10 @@ def _require_one_moment(path: Path, safe: str) -> None:
 
 def _unsupported(name: str, error: UnsupportedPbfError | UnreadFormatError) -> str:
     if isinstance(error, UnreadFormatError):
-        return f"{name} is {error}; configure an extract in OSM PBF or OSM XML (.osm, .gz, .bz2)"
+        return (
+            f"{name} is {quoted(error)}; configure an extract in OSM PBF or OSM XML (.osm, .gz, "
+            ".bz2)"
+        )
     return f"{name} cannot be used: {quoted(error)}; use another extract"
 
 

@@ -107,7 +107,7 @@ def _blobs_by_kind(file: int, blobs: Sequence[Blob]) -> BlobsByKind:
 
     @cache
     def ranks(place: int) -> list[int]:
-        kinds = pbf.kinds_in(pbf.unpacked(file, blobs[place]))
+        kinds = pbf.kinds_in(file, blobs[place])
         if not kinds:
             raise _NotSorted
         return [pbf.MEMBER_KINDS.index(kind) for kind in kinds]

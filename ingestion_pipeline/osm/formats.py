@@ -5,19 +5,21 @@ PBF format itself (`pbf.py`), and what is read of a file.
 
 `.osm.pbf` is read as it is. OSM XML, plain or compressed by gzip or bzip2, is written as PBF by
 libosmium first, without the users. What is neither, and can be recognized, is named and refused.
+So is what an editor such as JOSM saved with changes that nobody uploaded: no map has been so.
 """
 
 from __future__ import annotations
 
 import bz2
 import gzip
+import mmap
 import re
-import shutil
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
+from xml.parsers import expat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -35,8 +37,26 @@ _OTHERS = {
     b"7z\xbc\xaf\x27\x1c": "a 7z file",
     b"\xff\xe0": "an o5m file",
 }
-_HEAD_BYTES = 4096
-_XML = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?.*?\?>\s*|<!--.*?-->\s*)*<(\w+)", re.DOTALL)
+_HEAD_BYTES = 64 * 1024
+_CHUNK_BYTES = 1 << 20
+_XML = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*+"
+    rb"(?:(?:<\?(?:(?!\?>).)*+\?>|<!--(?:(?!-->).)*+-->"
+    rb"|<!DOCTYPE[^>\[]*+(?:\[[^\]]*+\]\s*+)?+>)\s*+)*+"
+    rb"<(\w+)",
+    re.DOTALL,
+)
+"""The beginning of XML up to its first element; nothing is tried twice, so it takes linear time."""
+
+_ACTION = re.compile(rb"\saction\s*=")
+_OBJECTS = frozenset({"node", "way", "relation"})
+
+ALWAYS_UNPACKED_BYTES = 1 << 30
+"""What a compressed file may unpack to however small it is."""
+
+MOST_UNPACKED_TIMES = 100
+"""How many times its size a larger one may unpack to. OSM XML has 10 to 25 times; a file that is
+made to fill a disk has more than 1,000."""
 
 
 class UnreadFormatError(Exception):
@@ -78,11 +98,15 @@ def _is_osm_xml(head: bytes) -> bool:
 
 
 @contextmanager
-def as_pbf(path: Path) -> Iterator[Path]:
+def as_pbf(path: Path, *, always_unpacked: int = ALWAYS_UNPACKED_BYTES) -> Iterator[Path]:
     """Have a file as PBF: itself, or a temporary one beside it.
 
+    Args:
+        path: The file.
+        always_unpacked: How many bytes it may unpack to however small it is.
+
     Raises:
-        UnreadFormatError: It is of another format.
+        UnreadFormatError: It is of another format, unpacks to far too much, or is an editor's.
         DamagedFileError: It cannot be read to its end.
     """
     import osmium
@@ -93,17 +117,44 @@ def as_pbf(path: Path) -> Iterator[Path]:
         return
     with TemporaryDirectory(dir=path.parent) as folder:
         plain, target = Path(folder) / "extract.osm", Path(folder) / "extract.osm.pbf"
+        most = max(always_unpacked, MOST_UNPACKED_TIMES * path.stat().st_size)
         with _opened(path, of) as compressed, plain.open("wb") as file:
-            shutil.copyfileobj(compressed, file)
+            while chunk := compressed.read(_CHUNK_BYTES):
+                file.write(chunk)
+                if file.tell() > most:
+                    raise UnreadFormatError(f"a .{of} file that unpacks to more than {most} bytes")
         # With history, because only then libosmium writes which objects are deleted.
         options = "pbf,history=true,add_metadata=version+timestamp,pbf_compression=none"
         try:
             with osmium.SimpleWriter(osmium.io.File(str(target), options)) as writer:
                 osmium.apply(osmium.io.Reader(osmium.io.File(str(plain), "osm")), writer)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError, osmium.InvalidLocationError) as error:
             raise DamagedFileError(str(error)) from error
+        _refuse_unsaved(plain)
         plain.unlink()
         yield target
+
+
+def _refuse_unsaved(plain: Path) -> None:
+    """Refuse XML with objects that an editor changed, made or deleted and did not upload.
+
+    libosmium passes over what marks them. The file is well-formed: libosmium has read it.
+    """
+    with plain.open("rb") as file:
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            if _ACTION.search(content) is None:
+                return
+
+        def begin(name: str, attributes: dict[str, str]) -> None:
+            if name in _OBJECTS and "action" in attributes:
+                raise UnreadFormatError(
+                    "a file of an editor with changes that are not uploaded: "
+                    f"{name}/{attributes.get('id')} has action={attributes['action']!r}"
+                )
+
+        parser = expat.ParserCreate()
+        parser.StartElementHandler = begin
+        parser.ParseFile(file)
 
 
 @contextmanager

@@ -256,16 +256,21 @@ def headers(file: int) -> list[Header]:
             raw = unpacked(file, blob)
             with _as_damage(blob.offset):
                 header = message("HeaderBlock").FromString(raw)
-            found.append(
-                Header(
-                    required=frozenset(header.required_features),
-                    replication_timestamp=header.osmosis_replication_timestamp,
-                    box=_box(header.bbox) if header.HasField("bbox") else None,
+                found.append(
+                    Header(
+                        required=frozenset(map(_utf8, header.required_features)),
+                        replication_timestamp=header.osmosis_replication_timestamp,
+                        box=_box(header.bbox) if header.HasField("bbox") else None,
+                    )
                 )
-            )
     if not found:
         raise NotPbfError("it has no header")
     return found
+
+
+def _utf8(text: str | bytes) -> str:
+    """Return a text of protobuf, which gives the bytes of what is no UTF-8."""
+    return text if isinstance(text, str) else text.decode()
 
 
 def _box(written: Any) -> Bbox:
@@ -304,11 +309,12 @@ def _blobs(file: int) -> Iterator[tuple[str, Blob]]:
             raise NotPbfError(f"no block begins at byte {position}")
         with _as_damage(position):
             header = message("BlobHeader").FromString(os.pread(file, size, position + 4))
+            kind = _utf8(header.type)
         blob = Blob(position + 4 + size, header.datasize)
         position = blob.offset + blob.size
         if not 0 <= blob.size <= _LARGEST_BLOB or position > end:
             raise NotPbfError(f"the block at byte {blob.offset} is cut off")
-        yield header.type, blob
+        yield kind, blob
 
 
 def unpacked(file: int, blob: Blob) -> bytes:
@@ -395,10 +401,18 @@ def read_blocks(file: int, blobs: Sequence[Blob]) -> Iterator[Block]:
         yield block
 
 
-def kinds_in(raw: bytes) -> set[Kind]:
-    """Tell of which kinds a block has objects, without reading these."""
+def kinds_in(file: int, blob: Blob) -> set[Kind]:
+    """Tell of which kinds a block has objects, without reading these.
+
+    Raises:
+        NotPbfError: It is damaged.
+        UnsupportedPbfError: It is compressed in a way that is not read here.
+    """
+    raw = unpacked(file, blob)
+    with _as_damage(blob.offset):
+        stored = message("PrimitiveBlock").FromString(raw)
     kinds: set[Kind] = set()
-    for group in message("PrimitiveBlock").FromString(raw).primitivegroup:
+    for group in stored.primitivegroup:
         if group.HasField("dense") or group.nodes:
             kinds.add("node")
         if group.ways:

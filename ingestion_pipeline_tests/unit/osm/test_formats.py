@@ -6,6 +6,7 @@ import bz2
 import gzip
 import lzma
 from datetime import UTC, date, datetime, timedelta
+from time import process_time
 from typing import TYPE_CHECKING
 
 import osmium
@@ -16,6 +17,7 @@ from ingestion_pipeline.lake.snapshots import Lake
 from ingestion_pipeline.osm.acquire import Area, Bbox
 from ingestion_pipeline.osm.errors import ExtractCorrupt, ExtractError, ExtractUnsupported
 from ingestion_pipeline.osm.extract import acquire, read
+from ingestion_pipeline.osm.formats import UnreadFormatError, as_pbf, recognized
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +85,8 @@ def acquired(path: Path, tmp_path: Path) -> Acquisition:
 FORMATS = {
     "osm": RAW,
     "osm after a mark of byte order": b"\xef\xbb\xbf" + RAW,
+    "osm with a document type": RAW.replace(b"<osm ", b"<!DOCTYPE osm SYSTEM 'osm.dtd'>\n<osm ", 1),
+    "osm with a long comment": RAW.replace(b" invented ", b"x" * 10_000),
     "osm.gz": gzip.compress(RAW),
     "osm.bz2": bz2.compress(RAW),
     "osm.gz in two": in_two(gzip.compress),
@@ -130,6 +134,21 @@ def test_the_lake_keeps_what_upstream_sent(written: str, suffix: str, tmp_path: 
 DELETED = RAW.replace(b'<node id="1" ', b'<node id="1" visible="false" ')
 CHANGES = RAW.replace(b"<osm ", b"<osmChange ").replace(b"</osm>", b"</osmChange>")
 
+WRONG_VALUES = {
+    "a long value": (b'v="cafe"', b'v="%b"' % (b"x" * 1025)),
+    "a long key": (b'k="amenity"', b'k="%b"' % (b"x" * 1025)),
+    "a long role": (b'role="outer"', b'role="%b"' % (b"x" * 1025)),
+    "an id that is no number": (b'id="1"', b'id="abc"'),
+    "an id above 64 bits": (b'id="1"', b'id="99999999999999999999"'),
+    "a version above 32 bits": (b'version="3"', b'version="99999999999"'),
+    "a timestamp that is none": (b"2024-06-01T10:00:00Z", b"yesterday"),
+    "an unknown visibility": (b'<node id="1"', b'<node visible="xx" id="1"'),
+    "a negative user": (b'uid="42"', b'uid="-7"'),
+    "a latitude that is no number": (b'lat="50.5"', b'lat="x"'),
+    "a bound that is no number": (b'minlat="50"', b'minlat="x"'),
+}
+"""What libosmium refuses: what is written, and what is written instead."""
+
 REFUSED: dict[str, tuple[bytes, type[ExtractError], str]] = {
     "a change file": (CHANGES, ExtractUnsupported, r"is a change file \(osmChange\)"),
     "a packed change file": (
@@ -138,6 +157,16 @@ REFUSED: dict[str, tuple[bytes, type[ExtractError], str]] = {
         r"is a change file \(osmChange\)",
     ),
     "deleted objects": (DELETED, ExtractUnsupported, "node/1 is in it as deleted"),
+    "an object that an editor deleted": (
+        RAW.replace(b'<node id="1" ', b'<node id="1" action="delete" '),
+        ExtractUnsupported,
+        "node/1 has action='delete'",
+    ),
+    "an object that an editor made": (
+        gzip.compress(RAW.replace(b'<way id="5" ', b"<way action = 'modify' id='-5' ")),
+        ExtractUnsupported,
+        "way/-5 has action='modify'",
+    ),
     "xz": (lzma.compress(RAW), ExtractUnsupported, "is an xz file"),
     "zip": (b"PK\x03\x04" + bytes(100), ExtractUnsupported, "is a zip file"),
     "o5m": (b"\xff\xe0\x04o5m2", ExtractUnsupported, "is an o5m file"),
@@ -157,6 +186,9 @@ REFUSED: dict[str, tuple[bytes, type[ExtractError], str]] = {
     ),
     "a page": (b"<html><osm></html>", ExtractCorrupt, "no whole OSM PBF or OSM XML file"),
     "nothing": (b"", ExtractCorrupt, "no whole OSM PBF or OSM XML file"),
+} | {
+    fault: (RAW.replace(written, wrong, 1), ExtractCorrupt, "no whole OSM PBF or OSM XML file")
+    for fault, (written, wrong) in WRONG_VALUES.items()
 }
 
 
@@ -173,6 +205,42 @@ def test_what_cannot_be_read_is_named_when_it_comes_and_when_it_is_read(
     assert caught.value.should_retry == (error is ExtractCorrupt)
     with pytest.raises(error, match=said):
         read(path, area=WORLD)
+
+
+def test_a_tag_that_speaks_of_an_action_is_no_editors_mark(tmp_path: Path) -> None:
+    path = tmp_path / "town.osm"
+    path.write_bytes(RAW.replace(b'v="cafe"', b'v="cafe action=delete"'))
+    assert len(read(path, area=WORLD).features) == 2
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"<?xml version='1.0'?>" + b"<!--a-->" * 5000 + b"<!--a-",
+        b"<?x?>" * 8000 + b"<?x",
+        b"<!DOCTYPE a>" * 5000 + b"<!DOCTYPE a [",
+    ],
+)
+def test_a_beginning_without_an_end_is_told_from_xml_at_once(head: bytes, tmp_path: Path) -> None:
+    (path := tmp_path / "town.osm").write_bytes(head)
+    before = process_time()
+    assert recognized(path) == "osm.pbf"
+    assert process_time() - before < 2
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress])
+def test_a_small_file_that_unpacks_to_a_large_one_is_refused(
+    compress: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / "town.osm"
+    path.write_bytes(compress(RAW + b" " * (1 << 23)))
+    with (
+        pytest.raises(UnreadFormatError, match=r"that unpacks to more than \d+ bytes"),
+        as_pbf(path, always_unpacked=1 << 20),
+    ):
+        pass
+    with as_pbf(path):
+        pass
 
 
 def test_users_of_xml_reach_nothing_that_is_read(tmp_path: Path) -> None:

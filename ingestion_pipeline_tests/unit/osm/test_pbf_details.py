@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import lzma
 import zlib
+from datetime import UTC, datetime
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import osmium
@@ -17,8 +19,9 @@ from ingestion_pipeline.osm.errors import (
     ExtractCorrupt,
     ExtractNotConfigured,
     ExtractUnsupported,
+    OsmError,
 )
-from ingestion_pipeline.osm.extract import read
+from ingestion_pipeline.osm.extract import fetch, read
 from ingestion_pipeline_tests.pbf_files import (
     Node,
     Relation,
@@ -362,6 +365,54 @@ def test_a_required_feature_that_is_not_known_is_named(tmp_path: Path) -> None:
     ) as caught:
         read(path, area=WORLD)
     assert not caught.value.should_retry
+
+
+def test_a_required_feature_that_is_no_text_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "town.osm.pbf"
+    path.write_bytes(file_block(bytes.fromhex("2203466fff"), of="OSMHeader"))
+    with pytest.raises(ExtractCorrupt, match="the block at byte"):
+        read(path, area=WORLD)
+
+
+def test_a_block_that_is_no_message_is_damage(tmp_path: Path) -> None:
+    path = write(tmp_path / "town.osm.pbf", *town())
+    path.write_bytes(path.read_bytes() + file_block(b"\xff" * 9, of="OSMData"))
+    with pytest.raises(ExtractCorrupt, match="the block at byte"):
+        read(path, area=WORLD)
+
+
+class _NoWait:
+    """A clock that shows noon of the town's day."""
+
+    def now(self) -> datetime:
+        return datetime(2024, 6, 1, 12, tzinfo=UTC)
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError(f"nobody should wait {seconds} s for a file")
+
+
+def test_whatever_bytes_change_only_our_errors_come(tmp_path: Path) -> None:
+    path = tmp_path / "town.osm.pbf"
+    blocks = [header(), *town()]
+    whole = [
+        write(path, *blocks, codec="raw", compress=bytes).read_bytes(),
+        write(path, *[block(CAFE, *NODES, LOCATED_SCHOOL, SITE)]).read_bytes(),
+    ]
+    random, refused = Random(1), 0
+    for number in range(300):
+        raw = bytearray(whole[number % 2])
+        for _ in range(random.randint(1, 3)):
+            raw[random.randrange(len(raw))] = random.choice((0, 127, 128, random.randrange(256)))
+        path.write_bytes(raw)
+        for attempt in (
+            lambda: fetch(str(path), clock=_NoWait(), workdir=tmp_path),
+            lambda: read(path, area=WORLD),
+        ):
+            try:
+                attempt()
+            except OsmError:
+                refused += 1
+    assert 150 < refused < 600
 
 
 def test_a_history_file_is_named_as_one(tmp_path: Path) -> None:
