@@ -204,9 +204,6 @@ def assemble(elements: Elements) -> tuple[Features, list[Rejection]]:
         geom_quality=np.concatenate([shape.quality for shape in shapes]),
     )
     reason = np.concatenate([shape.reason for shape in shapes])
-    wordy = np.array([has_too_much_text(tags) for tags in everything.tags.sets], np.bool_)
-    wordy = wordy[everything.tags.set_of]
-    everything.geometry[wordy], reason[wordy] = None, "too_much_text"
     kind = np.repeat([0, 1, 2], [len(shape.geometry) for shape in shapes])
     order = np.lexsort((everything.osm_id, kind))
     usable = ~shapely.is_missing(everything.geometry)[order]
@@ -243,6 +240,7 @@ _DETAIL: dict[RejectionReason, str] = {
 def rejection(features: Features, index: int, reason: RejectionReason) -> Rejection:
     """Make the rejection of a feature."""
     kind, osm_id = features.osm_type[index], int(features.osm_id[index])
+    tags = features.tags[index]
     return Rejection(
         source_ref=f"{kind}/{osm_id}",
         reason=reason,
@@ -251,7 +249,7 @@ def rejection(features: Features, index: int, reason: RejectionReason) -> Reject
             "type": kind,
             "id": osm_id,
             "version": int(features.version[index]),
-            "tags": storable(features.tags[index]) if reason != "too_much_text" else {},
+            "tags": {} if has_too_much_text(tags) else storable(tags),
         },
     )
 

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ingestion_pipeline.complexity import has_too_much_text
 from ingestion_pipeline.osm.assemble import rejection, take
 from ingestion_pipeline.points import representative_points
 from ingestion_pipeline.text.characters import are_storable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     import numpy.typing as npt
 
     from ingestion_pipeline.osm.boundary import Boundary
@@ -55,7 +58,8 @@ def locate(features: Features, boundary: Boundary) -> Located:
     lon, lat, point_source = representative_points(features.geometry)
     inside = np.asarray(boundary.owns(lon, lat), dtype=bool)
     unstorable: dict[RejectionReason, BoolArray] = {
-        "invalid_text": _have_invalid_text(features),
+        "too_much_text": _of_tags(features, has_too_much_text),
+        "invalid_text": _of_tags(features, _is_invalid_text),
         "invalid_version": features.version > LARGEST_VERSION,
     }
     kept, rejections = inside.copy(), []
@@ -73,8 +77,12 @@ def locate(features: Features, boundary: Boundary) -> Located:
     )
 
 
-def _have_invalid_text(features: Features) -> BoolArray:
-    """Tell which features have a tag that cannot be stored; asked once for equal tags."""
-    of_sets = [not are_storable((*tags, *tags.values())) for tags in features.tags.sets]
-    invalid: BoolArray = np.array(of_sets, dtype=np.bool_)[features.tags.set_of]
-    return invalid
+def _of_tags(features: Features, applies: Callable[[Mapping[str, str]], bool]) -> BoolArray:
+    """Tell to which features something applies by their tags; asked once for equal tags."""
+    of_sets = [applies(tags) for tags in features.tags.sets]
+    found: BoolArray = np.array(of_sets, dtype=np.bool_)[features.tags.set_of]
+    return found
+
+
+def _is_invalid_text(tags: Mapping[str, str]) -> bool:
+    return not are_storable((*tags, *tags.values()))

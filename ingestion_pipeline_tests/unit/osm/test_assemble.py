@@ -705,16 +705,10 @@ def test_members_whose_areas_exceed_the_limits_are_lines() -> None:
     assert shapely.get_dimensions(geometry) == 1
 
 
-@pytest.mark.parametrize("kind", ["way", "relation"])
-def test_an_object_with_too_much_text_is_rejected_without_it(kind: str) -> None:
-    tags = MULTIPOLYGON | {"note": "x" * MAX_TEXT}
-    given: dict[str, dict[str, Any]] = {
-        "way": {"ways": [(tags, square(0, 0, 1))]},
-        "relation": {"relations": [(tags, [way(1, square(0, 0, 1))])]},
-    }
-    features, (rejection,) = assemble(elements(**given[kind]))
+def test_an_object_without_a_geometry_and_with_too_much_text_is_rejected_without_it() -> None:
+    features, (rejection,) = assemble(elements(ways=[(CAFE | {"note": "x" * MAX_TEXT}, [])]))
     assert len(features) == 0
-    assert (rejection.source_ref, rejection.reason) == (f"{kind}/1", "too_much_text")
+    assert (rejection.source_ref, rejection.reason) == ("way/1", "missing_nodes")
     assert len(json.dumps(rejection.raw)) < 100
 
 

@@ -19,6 +19,7 @@ import pytest
 import shapely
 
 from ingestion_pipeline.osm.acquire import Acquisition, Area, Bbox
+from ingestion_pipeline.osm.boundary import BboxBoundary
 from ingestion_pipeline.osm.errors import (
     BoundaryBroken,
     BoundaryNotFound,
@@ -31,7 +32,9 @@ from ingestion_pipeline.osm.errors import (
     NoEvidenceForDay,
     StaleUpstream,
 )
-from ingestion_pipeline.osm.extract import acquire, read, resolve
+from ingestion_pipeline.osm.extract import acquire, read, read_each, resolve
+from ingestion_pipeline.osm.features import Reading
+from ingestion_pipeline.osm.locate import locate
 from ingestion_pipeline.osm.selection import POIS
 
 if TYPE_CHECKING:
@@ -502,6 +505,23 @@ def test_only_what_intersects_the_bbox_is_read(tmp_path: Path) -> None:
         ("node", 3),
         ("way", 1),
     ]
+
+
+def test_too_much_text_is_rejected_in_the_area_of_its_object_alone(tmp_path: Path) -> None:
+    text = "x" * 255
+    tags = ",".join(f"key{number}={text}" for number in range(300))
+    file = pbf(tmp_path / "x", f"n1 v1 Tamenity=cafe,{tags} x0 y0\n")
+    boxes = Bbox(-10, -10, 10, 10), Bbox(40, 40, 60, 60)
+    areas = [Area(box, boundary_relation=None) for box in boxes]
+    found = []
+    for box, reading in zip(boxes, read_each(file, areas=areas), strict=True):
+        assert isinstance(reading, Reading)
+        assert reading.rejections == []
+        located = locate(reading.features, BboxBoundary(box))
+        assert len(located.features) == 0
+        found.append([(each.source_ref, each.reason, each.raw) for each in located.rejections])
+    raw = {"type": "node", "id": 1, "version": 1, "tags": {}}
+    assert found == [[("node/1", "too_much_text", raw)], []]
 
 
 def test_an_object_across_the_antimeridian_is_found_from_both_sides(tmp_path: Path) -> None:
