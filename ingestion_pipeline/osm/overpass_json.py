@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -41,6 +41,13 @@ Kind = Literal["node", "way", "relation"]
 """The kinds of elements."""
 
 
+Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""A number that a column holds (64 bits)."""
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A time with its zone; one without would be read in the zone of this machine."""
+
+
 class Position(msgspec.Struct, gc=False, eq=False):
     """A vertex of `geometry`, in WGS84 degrees."""
 
@@ -54,9 +61,9 @@ class Element(msgspec.Struct, kw_only=True, tag_field="type", gc=False):
     The tags stay as they were written; most are those of other elements too (see `Section`).
     """
 
-    id: int
-    version: int = 0
-    timestamp: datetime | None = None
+    id: Integer
+    version: Integer = 0
+    timestamp: Moment | None = None
     user: str | None = None
     uid: int | None = None
     tags: msgspec.Raw = msgspec.Raw(b"{}")
@@ -72,7 +79,7 @@ class Node(Element, kw_only=True, tag="node", gc=False):
 class Way(Element, kw_only=True, tag="way", gc=False):
     """A way; `geometry` is empty, or null in places, where the server lacks its nodes."""
 
-    nodes: list[int] = []
+    nodes: list[Integer] = []
     geometry: list[Position | None] = []
 
 
@@ -80,7 +87,7 @@ class RelationMember(msgspec.Struct, gc=False):
     """A member of a relation: a position for a node, a geometry for a way."""
 
     type: Literal["node", "way", "relation"]
-    ref: int
+    ref: Integer
     role: str = ""
     lon: float | None = None
     lat: float | None = None

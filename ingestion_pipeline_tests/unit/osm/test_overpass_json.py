@@ -73,3 +73,27 @@ def test_a_body_that_is_not_whole_stays_so(damage: object) -> None:
     assert callable(damage)
     with pytest.raises(NotWholeError):
         sections(damage(written([CAFE])))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"timestamp": "2024-01-01T00:00:00"},  # of which zone?
+        {"id": 2**63},
+        {"id": -(2**63) - 1},
+        {"version": 2**64},
+    ],
+)
+def test_a_number_or_a_time_that_no_column_holds_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(NotWholeError, match="Expected"):
+        sections(written([CAFE | wrong]))
+
+
+def test_a_reference_that_no_column_holds_is_refused() -> None:
+    member = {"type": "way", "ref": 2**63, "role": "outer"}
+    for wrong in (
+        AREA | {"members": [member]},
+        {"type": "way", "id": 1, "nodes": [2**63], "tags": {}},
+    ):
+        with pytest.raises(NotWholeError, match="Expected"):
+            sections(written([wrong]))
