@@ -22,6 +22,7 @@ from ingestion_pipeline.text.hours_grammar import (
     NotUnderstood,
     Rule,
     Span,
+    depends_on_form,
     merged,
     rules_of,
 )
@@ -56,7 +57,7 @@ def normalized_hours(raw: str) -> str | None:
 
 def _by_weekday(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
     """Bring the first rules, as far as they are of plain weekdays, into one for each content."""
-    if any(span.follows_sun for rule in rules for span in rule.spans):
+    if depends_on_form(rules):
         return rules
     week: dict[int, _Content | None] = dict.fromkeys(sorted(WEEK))
     done = 0

@@ -82,6 +82,11 @@ class Span:
         """Whether it depends on the sun."""
         return any(map(str.isalpha, self.text))
 
+    @property
+    def has_open_end(self) -> bool:
+        """Whether it is not said when it ends."""
+        return self.text.endswith("+")
+
 
 @dataclass(frozen=True, slots=True)
 class Days:
@@ -138,6 +143,34 @@ def rules_of(text: str) -> tuple[Rule, ...]:
         text = "".join(pieces)
         as_written = _SUN.search(text) is not None
         is_german = _GERMAN.search(text) is not None
+    rules = _rules(text, as_written=as_written, is_german=is_german)
+    if not as_written and depends_on_form(rules):
+        return _rules(text, as_written=True, is_german=is_german)
+    return rules
+
+
+def depends_on_form(rules: Sequence[Rule]) -> bool:
+    """Return whether the reference implementation's result may depend on how days are written.
+
+    So it may where times follow the sun, where a day is some days off from one of a month
+    (`Tu[1] -2 days`), and where `||` stands beside an open end.
+    """
+    spans = [span for rule in rules for span in rule.spans]
+    others = [day for rule in rules if rule.days is not None for day in rule.days.others]
+    return (
+        any(span.follows_sun for span in spans)
+        or any(_SHIFTED.search(day) for day in others)
+        or (
+            any(rule.separator == " || " for rule in rules)
+            and any(span.has_open_end for span in spans)
+        )
+    )
+
+
+_SHIFTED = re.compile(r"\].*day")
+
+
+def _rules(text: str, *, as_written: bool, is_german: bool) -> tuple[Rule, ...]:
     found: list[Rule] = []
     before = ";"
     for part, after in _parts(text):
@@ -340,8 +373,9 @@ def _rules_of_part(text: str, *, as_written: bool, is_german: bool) -> tuple[Rul
 
     Args:
         text: What is between them.
-        as_written: Leave weekdays in the form in which they are written. Where times follow the
-            sun, and beside dates, the reference implementation's result may depend on it.
+        as_written: Leave weekdays and lists of times in the form in which they are written, on
+            which the reference implementation's result may depend (`depends_on_form`). It may
+            beside dates, too; there weekdays are left so.
         is_german: The whole text has a word that is only German.
     """
     separator = "; "
@@ -395,7 +429,7 @@ def _rule(group: dict[str, list[Symbol]], separator: str, *, as_written: bool) -
     if state is None:
         state = "open" if comment is None else "unknown"
     dates = [_WRITERS[name](group[name]) for name in ("years", "months", "weeks") if name in group]
-    spans = _spans(group.get("spans", []))
+    spans = _spans(group.get("spans", []), as_written=as_written)
     as_written = as_written or bool(dates) or "holiday" in group
     days = _days(tuple(group["days"]), as_written=as_written) if "days" in group else None
     if "holiday" in group:
@@ -514,13 +548,14 @@ _WRITERS = {"years": _years, "months": _dates, "weeks": _weeks}
 # Times
 
 
-def _spans(symbols: list[Symbol]) -> tuple[Span, ...]:
+def _spans(symbols: list[Symbol], *, as_written: bool) -> tuple[Span, ...]:
     if not symbols:
         return ()
     items = _split(symbols)
     if "+" in _kinds(symbols) and any(_kinds(item) == "N-N" for item in items):
         raise NotUnderstood("an open end beside hours without minutes")
-    return merged(tuple(_span(tuple(item)) for item in items))
+    spans = tuple(_span(tuple(item)) for item in items)
+    return spans if as_written and len(spans) > 1 else merged(spans)
 
 
 def merged(spans: tuple[Span, ...]) -> tuple[Span, ...]:

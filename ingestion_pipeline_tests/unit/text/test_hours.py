@@ -86,6 +86,19 @@ def test_the_same_hours_are_written_in_the_same_way() -> None:
         ("Mo-Su off", "closed"),
         ('Mo-Fr 08:00-16:00 || "on request"', 'Mo-Fr 08:00-16:00 || "on request"'),
         ("Sa-Mo 18:00-sunset", "Sa-Mo 18:00-sunset"),
+        # The reference implementation's result depends on the form of the other weekdays.
+        (
+            "Th-Su,Su; Tu[1] -2 days 10:00-12:00",
+            "Th-Su,Su 00:00-24:00; Tu[1] -2 days 10:00-12:00",
+        ),
+        (
+            "Sa,Sa-We; Tu[1] -2 days 10:00-12:00",
+            "Sa,Sa-We 00:00-24:00; Tu[1] -2 days 10:00-12:00",
+        ),
+        (
+            "Th 23:30-19:15 || Th-Mo 00:15-22:30+,13:59-08:00",
+            "Th 23:30-19:15 || Th-Mo 00:15-22:30+,13:59-08:00",
+        ),
         ("(sunrise+1:00)-(sunset-00:30)", "(sunrise+01:00)-(sunset-00:30)"),
         ("Mo[1,-1] 10:00-12:00", "Mo[1,-1] 10:00-12:00"),
         ("Apr 1 - Oct 31 Mo-Fr 9:00-12:00", "Apr 1-Oct 31 Mo-Fr 09:00-12:00"),
