@@ -38,9 +38,16 @@ _LAYOUT: dict[str, dict[str, tuple[int, str]]] = {
         "zstd_data": (7, "bytes"),
     },
     "HeaderBlock": {
+        "bbox": (1, "HeaderBBox"),
         "required_features": (4, "string*"),
         "optional_features": (5, "string*"),
         "osmosis_replication_timestamp": (32, "int64"),
+    },
+    "HeaderBBox": {
+        "left": (1, "sint64"),
+        "right": (2, "sint64"),
+        "top": (3, "sint64"),
+        "bottom": (4, "sint64"),
     },
     "PrimitiveBlock": {"stringtable": (1, "StringTable"), "primitivegroup": (2, "Group*")},
     "StringTable": {"s": (1, "bytes*")},
@@ -163,10 +170,19 @@ def block(*objects: Node | Way | Relation) -> Any:
 
 
 def header(
-    *, timestamp: int | None = NOON, required: Sequence[str] = (), optional: Sequence[str] = ()
+    *,
+    timestamp: int | None = NOON,
+    required: Sequence[str] = (),
+    optional: Sequence[str] = (),
+    box: Sequence[float] | None = None,
 ) -> Any:
-    """Make the message of a header."""
-    known = {} if timestamp is None else {"osmosis_replication_timestamp": timestamp}
+    """Make the message of a header; the box is west, south, east, north in degrees."""
+    known: dict[str, Any] = {}
+    if timestamp is not None:
+        known["osmosis_replication_timestamp"] = timestamp
+    if box is not None:
+        left, bottom, right, top = (round(side * 1_000_000_000) for side in box)
+        known["bbox"] = {"left": left, "bottom": bottom, "right": right, "top": top}
     return classes()["HeaderBlock"](
         required_features=["OsmSchema-V0.6", "DenseNodes", *required],
         optional_features=list(optional),

@@ -18,7 +18,7 @@ from ingestion_pipeline_tests.installation import (
     why,
 )
 from ingestion_pipeline_tests.overpass_server import OverpassServer, Reply, overpass_json
-from ingestion_pipeline_tests.pbf_files import Node, Relation, Way, block, write
+from ingestion_pipeline_tests.pbf_files import Node, Relation, Way, block, header, write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +48,10 @@ CORNERS = [Node(100 + place, {}, at) for place, at in enumerate(SQUARE)]
 RING = [100, 101, 102, 100]
 
 
+COVERED = (9.0, 49.0, 21.0, 61.0)
+"""What the extracts say that they cover: both towns."""
+
+
 def extract(path: Path) -> Path:
     nodes = [
         Node(1, TOILETS),
@@ -70,7 +74,9 @@ def extract(path: Path) -> Path:
         Relation(20, area | {"name": b"\x80"}, [("w11", "outer")]),
         Relation(21, area, [("w11", b"out\xffer")]),
     ]
-    return write(path, block(*nodes, *CORNERS), block(*ways), block(*relations))
+    return write(
+        path, header(box=COVERED), block(*nodes, *CORNERS), block(*ways), block(*relations)
+    )
 
 
 def answer() -> bytes:
