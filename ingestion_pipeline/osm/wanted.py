@@ -78,9 +78,10 @@ class Chooser:
         common = asked[named] & value_bits[values]
         owner = tags.owner[named]
         chosen = pbf.distinct(owner[common & ~_OF_A_WORD != 0])
-        open_to = np.setdiff1d(owner[common & _OF_A_WORD != 0], chosen)
-        if not len(open_to):
+        with_a_word = owner[common & _OF_A_WORD != 0]
+        if not len(with_a_word):  # most blocks: the difference of sets takes longer than all above
             return chosen
+        open_to = np.setdiff1d(with_a_word, chosen)
         by_a_word = [row for row in open_to.tolist() if self._selects(row, tags, strings)]
         return pbf.distinct(np.concatenate([chosen, np.array(by_a_word, np.int64)]))
 
