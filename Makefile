@@ -107,8 +107,9 @@ $(VENV)-lowest/.done: pyproject.toml requirements/lowest.txt $(VENV)/.dev
 	@$(BIN)/python -m venv $(VENV)-lowest
 	@$(BIN)/uv pip install --quiet --system-certs --compile-bytecode --only-binary :all: \
 		--python $(VENV)-lowest/bin/python --requirement requirements/lowest.txt \
-		--constraint requirements/lowest.txt --requirement requirements/tests.in
-	@$(BIN)/uv pip install --quiet --python $(VENV)-lowest/bin/python $(this)
+		--constraint requirements/lowest.txt --requirement requirements/tests.in \
+		--requirement requirements/build.in
+	@$(BIN)/uv pip install --quiet --system-certs --python $(VENV)-lowest/bin/python $(this)
 	@touch $@
 
 $(VENV)/bin/python:
