@@ -75,6 +75,7 @@ def shapes(engine: sa.Engine) -> sa.Engine:
     return engine
 
 
+@pytest.mark.owner
 @settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -101,6 +102,7 @@ def test_both_encodings_give_the_bytes_back(shape: BaseGeometry) -> None:
     assert wkb_from_geopackage(one(geopackage_blobs, encoded)) == encoded
 
 
+@pytest.mark.owner
 def test_no_geometry_is_none(shapes: sa.Engine) -> None:
     with shapes.begin() as connection:
         connection.execute(sa.insert(SHAPES).values(id=1))

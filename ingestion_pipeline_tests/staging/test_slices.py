@@ -346,7 +346,7 @@ def test_what_was_found_of_a_day_stays_told_when_it_is_confirmed_without_a_word(
     assert _confirm(engine) is not None
     with engine.connect() as connection:
         told = connection.execute(sa.select(*(staged_partition.c[name] for name in JUDGEMENT)))
-        assert [tuple(row) for row in told] == [(found.accepted_reason, found.warnings)]
+        assert [tuple(row) for row in told] == [tuple(OTHER_EVIDENCE[name] for name in JUDGEMENT)]
 
 
 def test_a_day_that_is_not_staged_cannot_be_confirmed(engine: sa.Engine) -> None:
