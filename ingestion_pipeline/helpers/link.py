@@ -174,7 +174,9 @@ def _near(
     )
     points: Any = shapely.points(other)
     left, right = shapely.STRtree(points).query(boxes, predicate="intersects")
-    _, _, metres = Geod(ellps="WGS84").inv(*one[left].T, *other[right].T)
+    # As lists: pyproj takes an array of a single place for a number.
+    places = (*one[left].T.tolist(), *other[right].T.tolist())
+    _, _, metres = Geod(ellps="WGS84").inv(*places)
     distances = np.round(metres, 1)
     return [
         (ours[i], theirs[j], float(distance))

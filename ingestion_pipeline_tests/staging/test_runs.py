@@ -1555,8 +1555,11 @@ class Ledger(RuleBasedStateMachine):
         before = now - timedelta(seconds=patience_s)
         # Other histories in this database have ended; their rows would be counted as well.
         with self.engine.connect() as connection:
+            started = ingestion_run.c.started_at
+            # That of an active run which is ahead counts as now.
+            is_ahead = sa.and_(started > now, ingestion_run.c.status.in_(runs.ACTIVE))
             moves = connection.execute(
-                sa.select(sa.exists().where(ingestion_run.c.started_at >= before))
+                sa.select(sa.exists().where(sa.or_(started.between(before, now), is_ahead)))
             ).scalar_one()
         runs.expire(self.engine, requested_before=before, now=now)
         for row in self.rows.values():
