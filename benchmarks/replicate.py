@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import osmium
 
-from ingestion_pipeline.osm.pbf import message_classes
+from ingestion_pipeline.sources.pbf.blocks import message_classes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -6,7 +6,8 @@ Dagster imports this module, so what it imports is kept small; a test watches it
 
 import dagster as dg
 
-from ingestion_pipeline.cities import load_cities
+from ingestion_pipeline.config.cities import load_cities
+from ingestion_pipeline.config.settings import load_settings
 from ingestion_pipeline.defs.assets.helpers import FEEDS_POOL, build_helper_assets
 from ingestion_pipeline.defs.assets.osm import UPSTREAM_POOL, build_osm_assets
 from ingestion_pipeline.defs.coverage import build_coverage
@@ -15,7 +16,6 @@ from ingestion_pipeline.defs.partitions import build_partitions
 from ingestion_pipeline.defs.resources import Workshop, build_workshop_resource
 from ingestion_pipeline.defs.schedules import build_schedules
 from ingestion_pipeline.defs.sensors import build_sensors
-from ingestion_pipeline.settings import load_settings
 
 
 def build_definitions(workshop: Workshop, *, with_pools: bool = True) -> dg.Definitions:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
 
-from ingestion_pipeline.errors import IngestionError
-from ingestion_pipeline.hashing import canonical_json
+from ingestion_pipeline.columns.hashing import canonical_json
+from ingestion_pipeline.core.errors import IngestionError
 from ingestion_pipeline.staging.database import read_transaction
 from ingestion_pipeline.staging.days import read_rows, require_staged
 from ingestion_pipeline.staging.geometry import Geometry

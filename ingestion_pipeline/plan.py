@@ -1,7 +1,7 @@
 """Which days of a city can be staged honestly, and from which evidence, before anything is begun.
 
 Belongs here: looking at what is kept and what is configured. Does not belong here: the rules that a
-run keeps (`osm/honesty.py`, `provenance.py`, `sources.py`), and starting runs.
+run keeps (`sources/as_of.py`, `datasets/provenance.py`, `sources/choose.py`), and starting runs.
 
 Nothing is fetched for a plan. An extract of a day, or a server's history, may turn out not to be
 there; then the day's run fails and says so.
@@ -13,18 +13,18 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
-from ingestion_pipeline.datasets import HELPER
-from ingestion_pipeline.helpers.errors import may_pass
-from ingestion_pipeline.lake.errors import SnapshotDamaged
-from ingestion_pipeline.osm.errors import ExtractNotConfigured, FutureDay, OverpassNotConfigured
-from ingestion_pipeline.osm.honesty import is_current
-from ingestion_pipeline.provenance import (
+from ingestion_pipeline.datasets.provenance import (
     evidence_of,
     evidence_of_feed,
     holds_what_is_asked,
     judged_beside_osm,
 )
-from ingestion_pipeline.sources import extract_template, overpass_url, source_of
+from ingestion_pipeline.datasets.registry import HELPER
+from ingestion_pipeline.lake.errors import SnapshotDamaged
+from ingestion_pipeline.osm.errors import ExtractNotConfigured, FutureDay, OverpassNotConfigured
+from ingestion_pipeline.sources.as_of import is_current
+from ingestion_pipeline.sources.choose import extract_template, overpass_url, source_of
+from ingestion_pipeline.sources.feed.errors import may_pass
 from ingestion_pipeline.staging.days import staged_days
 from ingestion_pipeline.staging.slices import is_staged_from
 
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from ingestion_pipeline.cities import City
-    from ingestion_pipeline.helpers.feeds import Feed
+    from ingestion_pipeline.config.cities import City
+    from ingestion_pipeline.config.feeds import Feed
+    from ingestion_pipeline.config.settings import Settings
     from ingestion_pipeline.lake.snapshots import Failure, Lake, Manifest
-    from ingestion_pipeline.settings import Settings
     from ingestion_pipeline.staging.slices import SliceEvidence
 
 Way = Literal["staged", "snapshot", "dated extract", "history", "current data", "none"]
@@ -221,7 +221,7 @@ def _is_done(city: City, feed: Feed, day: date, kept: Kept, *, beside: SliceEvid
 
 
 def _from_overpass(city: City, settings: Settings, *, current: bool) -> tuple[Way, str]:
-    from ingestion_pipeline.osm.overpass import endpoint_of
+    from ingestion_pipeline.sources.overpass.client import endpoint_of
 
     try:
         server = endpoint_of(overpass_url(city, settings)).public
@@ -233,8 +233,8 @@ def _from_overpass(city: City, settings: Settings, *, current: bool) -> tuple[Wa
 
 
 def _from_extract(city: City, day: date, settings: Settings, *, current: bool) -> tuple[Way, str]:
-    from ingestion_pipeline.locations import is_dated, redacted
-    from ingestion_pipeline.osm import extract
+    from ingestion_pipeline.core.locations import is_dated, redacted
+    from ingestion_pipeline.sources.pbf import extract
 
     try:
         template = extract_template(city, settings)

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from ingestion_pipeline.staging.database import create_engine, migrate
-from ingestion_pipeline_tests.postgres_server import (
+from ingestion_pipeline_tests.support.postgres_server import (
     OWNER,
     PostgresServer,
     as_role,
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     EmptyDatabase = Callable[[], AbstractContextManager[str]]
+
+
+pytest_plugins = ["ingestion_pipeline_tests.support.installations"]
 
 
 def pytest_configure() -> None:

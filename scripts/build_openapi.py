@@ -10,8 +10,8 @@ import yaml
 from pydantic import SecretStr
 
 from ingestion_pipeline.admin_api.app import create_app
-from ingestion_pipeline.cities import load_cities
-from ingestion_pipeline.settings import Settings
+from ingestion_pipeline.config.cities import load_cities
+from ingestion_pipeline.config.settings import Settings
 
 TARGET = Path(__file__).parents[1] / "docs" / "openapi.yaml"
 

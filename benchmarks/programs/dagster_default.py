@@ -6,10 +6,10 @@ has another.
 
 import dagster as dg
 
-from ingestion_pipeline.cities import load_cities
+from ingestion_pipeline.config.cities import load_cities
+from ingestion_pipeline.config.settings import load_settings
 from ingestion_pipeline.definitions import build_definitions
 from ingestion_pipeline.defs.resources import Workshop
-from ingestion_pipeline.settings import load_settings
 
 
 @dg.definitions

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.programs.extract_to_frame import WORLD, to_frame
-from ingestion_pipeline.osm import overpass
+from ingestion_pipeline.sources.overpass import client as overpass
 
 if TYPE_CHECKING:
     from ingestion_pipeline.osm.normalize import Pois

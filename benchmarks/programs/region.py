@@ -11,9 +11,10 @@ from pathlib import Path
 
 from benchmarks.programs.extract_to_frame import to_frame
 from benchmarks.replicate import STEP_EAST
-from ingestion_pipeline.osm import extract
-from ingestion_pipeline.osm.acquire import Area, Bbox
+from ingestion_pipeline.core.geo import Bbox
+from ingestion_pipeline.osm.area import Area
 from ingestion_pipeline.osm.errors import OsmError
+from ingestion_pipeline.sources.pbf import extract
 
 CENTRE = (24.93, 60.16, 24.96, 60.18)
 """Central Helsinki, which is in every input."""

@@ -14,14 +14,14 @@ from functools import partial
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING
 
-from ingestion_pipeline.cities import load_cities
-from ingestion_pipeline.datasets import POI
+from ingestion_pipeline.config.cities import load_cities
+from ingestion_pipeline.config.settings import load_settings
+from ingestion_pipeline.datasets.registry import POI
 from ingestion_pipeline.defs.assets.osm import shape_pois, stage_pois
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.snapshots import take_snapshot
 from ingestion_pipeline.defs.work import Work
-from ingestion_pipeline.settings import load_settings
-from ingestion_pipeline_tests.staged import claim_key
+from ingestion_pipeline_tests.support.staged import claim_key
 
 if TYPE_CHECKING:
     from benchmarks.harness import Values

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks import peers
 from benchmarks.harness import ROOT, Comparison, Contender, Values, Words, measure, program
-from ingestion_pipeline_tests.installation import write_extract
-from ingestion_pipeline_tests.platform_processes import (
+from ingestion_pipeline_tests.support.installation import write_extract
+from ingestion_pipeline_tests.support.platform_processes import (
     DEPLOY,
     SCRIPTS,
     cafes,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.bench import Bench
-    from ingestion_pipeline_tests.platform_processes import Platform
+    from ingestion_pipeline_tests.support.platform_processes import Platform
 
 TITLE = "A backfill, per partition"
 TOWN = 1

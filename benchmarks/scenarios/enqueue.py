@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import peers
 from benchmarks.harness import Comparison, Contender, Values, Words
-from ingestion_pipeline_tests.postgres_server import free_port
+from ingestion_pipeline_tests.support.postgres_server import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -47,8 +47,8 @@ import sys
 import sqlalchemy as sa
 from ingestion_pipeline.admin_api.app import create_app
 from ingestion_pipeline.admin_api.server import build_server
-from ingestion_pipeline.cities import load_cities
-from ingestion_pipeline.settings import load_settings
+from ingestion_pipeline.config.cities import load_cities
+from ingestion_pipeline.config.settings import load_settings
 from ingestion_pipeline.staging.database import migrate, read_transaction
 app = create_app(load_settings(), load_cities(None))
 engine = app.state.service.engine

@@ -15,9 +15,9 @@ from ingestion_pipeline.admin_api import callback, contract, enqueue, health, jo
 from ingestion_pipeline.admin_api.expiry import keep_expiring
 from ingestion_pipeline.admin_api.problems import answer_with_problems
 from ingestion_pipeline.admin_api.service import Service
-from ingestion_pipeline.cities import Cities
-from ingestion_pipeline.clock import Clock, SystemClock
-from ingestion_pipeline.settings import Settings
+from ingestion_pipeline.config.cities import Cities
+from ingestion_pipeline.config.settings import Settings
+from ingestion_pipeline.core.clock import Clock, SystemClock
 from ingestion_pipeline.staging.clock import DatabaseClock
 from ingestion_pipeline.staging.database import create_engine
 

@@ -22,7 +22,7 @@ from ingestion_pipeline.admin_api.problems import (
     responses,
 )
 from ingestion_pipeline.admin_api.service import Here, secrets_in
-from ingestion_pipeline.identity import JobKey
+from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.staging import runs
 
 HEADER = "Upstash-Signature"

@@ -24,7 +24,7 @@ from ingestion_pipeline.admin_api.problems import (
     responses,
 )
 from ingestion_pipeline.admin_api.service import Here, Service
-from ingestion_pipeline.identity import JobKey, JobType
+from ingestion_pipeline.core.identity import JobKey, JobType
 from ingestion_pipeline.staging import runs
 
 router = APIRouter(tags=["jobs"])

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from ingestion_pipeline.admin_api.problems import place_of
 from ingestion_pipeline.admin_api.service import Service
-from ingestion_pipeline.errors import IngestionError
+from ingestion_pipeline.core.errors import IngestionError
 from ingestion_pipeline.staging import runs
 
 log = logging.getLogger(__name__)

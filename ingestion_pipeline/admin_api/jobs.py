@@ -28,7 +28,7 @@ from ingestion_pipeline.admin_api.problems import (
     responses,
 )
 from ingestion_pipeline.admin_api.service import Here
-from ingestion_pipeline.identity import JobType
+from ingestion_pipeline.core.identity import JobType
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.runs import Position, Run, Status
 

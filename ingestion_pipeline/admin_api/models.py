@@ -10,7 +10,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from ingestion_pipeline.identity import JobType
+from ingestion_pipeline.core.identity import JobType
 from ingestion_pipeline.staging.runs import ACTIVE, Run, Status, Trigger
 
 

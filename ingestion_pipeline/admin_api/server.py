@@ -1,7 +1,7 @@
 """The server under the admin API.
 
 Belongs here: how uvicorn is set up. Does not belong here: the application (`app.py`), and words for
-a person (`cli.py`).
+a person (`cli/main.py`).
 """
 
 import uvicorn

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from fastapi import Depends, Request
 from pydantic import SecretStr
 
-from ingestion_pipeline.cities import Cities
-from ingestion_pipeline.clock import Clock
-from ingestion_pipeline.settings import Settings
+from ingestion_pipeline.config.cities import Cities
+from ingestion_pipeline.config.settings import Settings
+from ingestion_pipeline.core.clock import Clock
 from ingestion_pipeline.staging.database import require_migrated
 from ingestion_pipeline.staging.errors import DatabaseNotMigrated
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from ingestion_pipeline.errors import IngestionError, shortened
+from ingestion_pipeline.core.errors import IngestionError, shortened
 
 
 @dataclass(frozen=True)

@@ -26,23 +26,23 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from ingestion_pipeline.cities import City
-from ingestion_pipeline.datasets import HELPER
+from ingestion_pipeline.config.cities import City
+from ingestion_pipeline.config.feeds import Feed
+from ingestion_pipeline.core.errors import IngestionError, described
+from ingestion_pipeline.datasets.provenance import evidence_of_feed, judged_beside_osm
+from ingestion_pipeline.datasets.registry import HELPER
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.work import Work
-from ingestion_pipeline.errors import IngestionError, described
-from ingestion_pipeline.helpers.errors import (
+from ingestion_pipeline.lake.errors import SnapshotDamaged
+from ingestion_pipeline.lake.scratch import scratch_folder
+from ingestion_pipeline.lake.snapshots import Failure, Manifest
+from ingestion_pipeline.sources.feed.errors import (
     FeedError,
     FeedNotTaken,
     FeedUnreadable,
     LicenceConflict,
     may_pass,
 )
-from ingestion_pipeline.helpers.feeds import Feed
-from ingestion_pipeline.lake.errors import SnapshotDamaged
-from ingestion_pipeline.lake.scratch import scratch_folder
-from ingestion_pipeline.lake.snapshots import Failure, Manifest
-from ingestion_pipeline.provenance import evidence_of_feed, judged_beside_osm
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice, staged_days
 from ingestion_pipeline.staging.slices import RejectedObject, SliceEvidence, SliceInput
@@ -51,8 +51,8 @@ if TYPE_CHECKING:
     import httpx
     import pyarrow as pa
 
-    from ingestion_pipeline.helpers.acquire import FeedAcquisition
     from ingestion_pipeline.osm.boundary import Boundary
+    from ingestion_pipeline.sources.feed.acquire import FeedAcquisition
 
 log = logging.getLogger(__name__)
 
@@ -249,7 +249,7 @@ def _slice_of(
     reason: str | None,
 ) -> SliceInput:
     from ingestion_pipeline.helpers.link import link
-    from ingestion_pipeline.helpers.read_feed import has_shrunken, read_feed
+    from ingestion_pipeline.sources.feed.read import has_shrunken, read_feed
     from ingestion_pipeline.text.names import Namer
 
     manifest, feed, city = given.manifest, given.feed, work.city
@@ -360,7 +360,7 @@ def _as_asked(
 
 def _take(workshop: Workshop, work: Work, feed: Feed, http: "httpx.Client") -> bool:
     """Ask for a feed once; tell whether it failed in a way that may pass."""
-    from ingestion_pipeline.helpers.acquire import FeedAcquisition, acquire
+    from ingestion_pipeline.sources.feed.acquire import FeedAcquisition, acquire
 
     try:
         with scratch_folder() as folder:

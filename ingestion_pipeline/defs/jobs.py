@@ -11,9 +11,9 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from ingestion_pipeline.datasets import HELPER, POI
+from ingestion_pipeline.core.identity import JobType
+from ingestion_pipeline.datasets.registry import HELPER, POI
 from ingestion_pipeline.defs.assets import helpers, osm
-from ingestion_pipeline.identity import JobType
 
 
 @dataclass(frozen=True)

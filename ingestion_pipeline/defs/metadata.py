@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.defs.preview import png_of_points
 from ingestion_pipeline.lake.snapshots import Manifest
-from ingestion_pipeline.osm.acquire import Bbox
 from ingestion_pipeline.staging.slices import SliceEvidence, SliceResult
 
 if TYPE_CHECKING:
+    from ingestion_pipeline.core.rejection import Rejection
     from ingestion_pipeline.defs.feeds import FeedOfDay
     from ingestion_pipeline.helpers.derive import Helpers
-    from ingestion_pipeline.osm.features import Rejection
     from ingestion_pipeline.osm.normalize import Pois
 
 CATEGORIES_SHOWN = 25

@@ -1,15 +1,15 @@
 """Partitions: one city on one UTC day.
 
 Belongs here: Dagster's definition of them, and reading a run's key. Does not belong here: what a
-city-day is (`identity.py`).
+city-day is (`core/identity.py`).
 """
 
 from datetime import date
 
 import dagster as dg
 
-from ingestion_pipeline.cities import Cities
-from ingestion_pipeline.identity import CityDay, PartitionKeyError
+from ingestion_pipeline.config.cities import Cities
+from ingestion_pipeline.core.identity import CityDay, PartitionKeyError
 
 CITY = "city"
 DAY = "day"

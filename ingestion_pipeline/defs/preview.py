@@ -11,7 +11,7 @@ import io
 from math import cos, floor, log10, radians
 from typing import TYPE_CHECKING
 
-from ingestion_pipeline.osm.acquire import Bbox
+from ingestion_pipeline.core.geo import Bbox
 
 if TYPE_CHECKING:
     import numpy as np

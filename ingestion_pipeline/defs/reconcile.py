@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import dagster as dg
 
-from ingestion_pipeline.defs.liveness import has_died, is_alive, is_visible
-from ingestion_pipeline.defs.planned_checks import forget_planned_checks
+from ingestion_pipeline.dagster_runtime.liveness import has_died, is_alive, is_visible
+from ingestion_pipeline.dagster_runtime.planned_checks import forget_planned_checks
 from ingestion_pipeline.defs.requests import (
     is_carried_on,
     may_be_asked_for_again,

@@ -1,7 +1,7 @@
 """What a run that ended well tells at a terminal, out of what its assets told Dagster.
 
-Belongs here: choosing and wording. Does not belong here: printing (`cli.py`), and what the assets
-tell (`metadata.py`).
+Belongs here: choosing and wording. Does not belong here: printing (`cli/main.py`), and what the
+assets report (`metadata.py`).
 """
 
 from collections.abc import Iterator, Sequence

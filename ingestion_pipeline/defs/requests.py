@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 import dagster as dg
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, PRIORITY_TAG, WILL_RETRY_TAG
 
-from ingestion_pipeline.cities import UnknownCity
+from ingestion_pipeline.config.cities import UnknownCity
+from ingestion_pipeline.core.identity import CityDay
 from ingestion_pipeline.defs.jobs import JOBS
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.work import RUN_ID_TAG, TRIGGER_TAG
-from ingestion_pipeline.identity import CityDay
 from ingestion_pipeline.staging.runs import Run
 
 ASKED_FOR = "10"

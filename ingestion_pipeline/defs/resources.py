@@ -1,7 +1,7 @@
 """Resources: what assets are given to work with.
 
 Belongs here: lazily opened connections that a run shares, and how a run comes by them. Does not
-belong here: settings (`settings.py`) and the work itself (`assets/`).
+belong here: settings (`config/settings.py`) and the work itself (`assets/`).
 """
 
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ from functools import cached_property
 import dagster as dg
 import sqlalchemy as sa
 
-from ingestion_pipeline.cities import Cities
-from ingestion_pipeline.clock import Clock, SystemClock
+from ingestion_pipeline.config.cities import Cities
+from ingestion_pipeline.config.settings import Settings
+from ingestion_pipeline.core.clock import Clock, SystemClock
+from ingestion_pipeline.dagster_runtime.liveness import name_worker
 from ingestion_pipeline.defs.failures import Retrying
-from ingestion_pipeline.defs.liveness import name_worker
 from ingestion_pipeline.lake.snapshots import Lake
-from ingestion_pipeline.settings import Settings
 from ingestion_pipeline.staging.clock import DatabaseClock
 from ingestion_pipeline.staging.database import create_engine, describe, require_migrated
 

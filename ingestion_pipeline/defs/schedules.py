@@ -10,12 +10,12 @@ from typing import Final
 
 import dagster as dg
 
-from ingestion_pipeline.cities import City
+from ingestion_pipeline.columns.hashing import digest
+from ingestion_pipeline.config.cities import City
+from ingestion_pipeline.core.identity import CityDay, JobType
 from ingestion_pipeline.defs.jobs import JOBS, IngestionJob
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.work import TRIGGER_TAG
-from ingestion_pipeline.hashing import digest
-from ingestion_pipeline.identity import CityDay, JobType
 from ingestion_pipeline.plan import look, plan
 from ingestion_pipeline.staging.runs import Trigger
 

@@ -1,7 +1,7 @@
 """A day's snapshot of a dataset: got, stored, read, and on trial until it has been understood.
 
 Belongs here: what the assets of every dataset out of OpenStreetMap do with raw bytes. Does not
-belong here: getting them (`sources.py`), keeping them (`lake/`), and what rows are made of them
+belong here: getting them (`sources/`), keeping them (`lake/`), and what rows are made of them
 (`assets/`).
 """
 
@@ -14,26 +14,28 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 
-from ingestion_pipeline import shared_extracts, sources
-from ingestion_pipeline.cities import City, boundary_names_match
-from ingestion_pipeline.cores import ProcessDied
-from ingestion_pipeline.datasets import DATASETS, Dataset
+from ingestion_pipeline.config.cities import City, boundary_names_match
+from ingestion_pipeline.core.errors import IngestionError, described
+from ingestion_pipeline.core.evidence import Coverage
+from ingestion_pipeline.core.parallel import ProcessDied
+from ingestion_pipeline.datasets.provenance import holds_what_is_asked
+from ingestion_pipeline.datasets.registry import DATASETS, Dataset
 from ingestion_pipeline.defs import metadata
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.work import Work
-from ingestion_pipeline.errors import IngestionError, described
 from ingestion_pipeline.lake.errors import LakeUnavailable, SnapshotDamaged, SnapshotNotUnderstood
 from ingestion_pipeline.lake.scratch import scratch_folder
 from ingestion_pipeline.lake.snapshots import Manifest, Part
-from ingestion_pipeline.osm.acquire import Coverage
 from ingestion_pipeline.osm.boundary import Boundary, boundary_of, known_boundary
 from ingestion_pipeline.osm.errors import ExtractDoesNotCover, OsmError
-from ingestion_pipeline.osm.honesty import require_enough
-from ingestion_pipeline.provenance import holds_what_is_asked
+from ingestion_pipeline.sources import choose as sources
+from ingestion_pipeline.sources import shared_extracts
+from ingestion_pipeline.sources.as_of import require_enough
 from ingestion_pipeline.staging import runs
 
 if TYPE_CHECKING:
-    from ingestion_pipeline.osm.features import Evidence, Reading
+    from ingestion_pipeline.core.evidence import Evidence
+    from ingestion_pipeline.osm.features import Reading
 
 # Shown by the command line, and kept with the run by `managed_python_loggers` in dagster.yaml.
 log = logging.getLogger(__name__)
@@ -185,7 +187,7 @@ def require_covered(
 
 def _coverage_of_stored(workshop: Workshop, manifest: Manifest) -> Coverage:
     """Read what an extract covers that was fetched by a version that did not keep it."""
-    from ingestion_pipeline.osm.coverage import coverage_of
+    from ingestion_pipeline.sources.pbf.coverage import coverage_of
 
     (part,) = manifest.parts
     with scratch_folder() as folder:
@@ -195,7 +197,7 @@ def _coverage_of_stored(workshop: Workshop, manifest: Manifest) -> Coverage:
 def _require_covered(
     work: Work, boundary: Boundary, coverage: Coverage, origin: str
 ) -> dict[str, Any]:
-    from ingestion_pipeline.osm.coverage import require_covered
+    from ingestion_pipeline.sources.pbf.coverage import require_covered
 
     what = f"the boundary {work.city.area.boundary_name} of {work.city.slug}"
     return require_covered(boundary.area, coverage, what=what, origin=origin)
@@ -315,7 +317,7 @@ def _acquire(
     workshop: Workshop, work: Work, dataset: Dataset, location: str | None
 ) -> "tuple[Evidence, tuple[Part, ...]]":
     """Get the raw bytes from upstream, and store them; of an extract, leave word for others."""
-    from ingestion_pipeline.osm import extract
+    from ingestion_pipeline.sources.pbf import extract
 
     state = None if location is None else extract.state_of(location)
     with scratch_folder() as folder:

@@ -15,14 +15,14 @@ import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.storage.tags import PARENT_RUN_ID_TAG, RETRY_NUMBER_TAG
 
-from ingestion_pipeline.cities import City
+from ingestion_pipeline.config.cities import City
+from ingestion_pipeline.core.errors import IngestionError, described
+from ingestion_pipeline.core.identity import JobKey, JobType
+from ingestion_pipeline.dagster_runtime.liveness import is_alive, worker
+from ingestion_pipeline.dagster_runtime.planned_checks import forget_planned_checks
 from ingestion_pipeline.defs.failures import failure_of
-from ingestion_pipeline.defs.liveness import is_alive, worker
 from ingestion_pipeline.defs.partitions import city_day
-from ingestion_pipeline.defs.planned_checks import forget_planned_checks
 from ingestion_pipeline.defs.resources import Workshop
-from ingestion_pipeline.errors import IngestionError, described
-from ingestion_pipeline.identity import JobKey, JobType
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.errors import DatabaseForbidden, DatabaseUnavailable
 

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, get_args
 
-from ingestion_pipeline.hashing import canonical_json, with_content_hash, with_source_hash
+from ingestion_pipeline.columns.hashing import canonical_json, with_content_hash, with_source_hash
 from ingestion_pipeline.helpers.kinds import KINDS, Kind
 from ingestion_pipeline.helpers.vocabulary import (
     RESTRICTIONS,

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ingestion_pipeline.hashing import canonical_json, with_content_hash
+from ingestion_pipeline.columns.hashing import canonical_json, with_content_hash
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy.typing as npt
     import pyarrow as pa
 
-    FloatArray = npt.NDArray[np.float64]
+    from ingestion_pipeline.core.arrays import FloatArray
+
 
 DEFAULT_REACH_M = 50.0
 

@@ -12,7 +12,7 @@
 Belongs here: errors of the lake. Does not belong here: turning them into Dagster failures.
 """
 
-from ingestion_pipeline.errors import IngestionError
+from ingestion_pipeline.core.errors import IngestionError
 
 
 class LakeError(IngestionError):

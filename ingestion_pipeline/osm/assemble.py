@@ -21,8 +21,8 @@ The best geometry that can be had
   nodes, and the same of the relations among them. Areas that overlap become one. Members of one
   dimension make a Multi geometry, those of several a GeometryCollection.
 - What should be an area and encloses nothing is kept as lines, or as points; `geom_quality` says
-  so. So is an area that would take too much work (`complexity.py`). Only an object without a single
-  usable coordinate is rejected.
+  so. So is an area that would take too much work (`geometry/complexity.py`). Only an object
+  without a single usable coordinate is rejected.
 """
 
 from __future__ import annotations
@@ -34,7 +34,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ingestion_pipeline.complexity import (
+from ingestion_pipeline.columns.tag_sets import TagSets
+from ingestion_pipeline.core.characters import storable
+from ingestion_pipeline.core.parallel import cores, on_each
+from ingestion_pipeline.core.rejection import Rejection, RejectionReason
+from ingestion_pipeline.geometry.complexity import (
     MAX_SEGMENTS,
     MAX_TEXT,
     flaws,
@@ -43,23 +47,23 @@ from ingestion_pipeline.complexity import (
     is_too_complex,
     rings_of,
 )
-from ingestion_pipeline.cores import cores, on_each
+from ingestion_pipeline.geometry.rings import HALF_WORLD, eastward, enclosed, plain_areas, segments
 from ingestion_pipeline.osm.area_tags import is_area
-from ingestion_pipeline.osm.features import Features, GeomQuality, Rejection, RejectionReason
-from ingestion_pipeline.osm.rings import HALF_WORLD, eastward, enclosed, plain_areas, segments
-from ingestion_pipeline.osm.tag_sets import TagSets
-from ingestion_pipeline.text.characters import storable
+from ingestion_pipeline.osm.features import Features, GeomQuality
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pyproj import Transformer
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
-TimeArray = npt.NDArray[np.datetime64]
-ObjectArray = npt.NDArray[np.object_]
+    from ingestion_pipeline.core.arrays import (
+        BoolArray,
+        FloatArray,
+        IntArray,
+        ObjectArray,
+        TimeArray,
+    )
+
 
 _WORTH_FORKING = 500
 """From so many relations on, another process assembles them; a tenth of a second of work."""
@@ -667,7 +671,7 @@ def relation_area(members: Sequence[Member]) -> Any | None:
 
     Returns:
         A canonical Polygon or MultiPolygon; None where a way is missing or a ring stays open, as
-        then nobody can tell what is inside, and where it is too complex (`complexity.py`).
+        then nobody can tell what is inside, and where it is too complex (`geometry/complexity.py`).
     """
     if is_too_complex(list(_ways(members).values())):
         return None
@@ -721,7 +725,7 @@ def canonical(geoms: ObjectArray) -> tuple[ObjectArray, ObjectArray]:
     Returns:
         The (N,) geometries, None for an area that encloses nothing; and their quality: `repaired`
         for what was invalid, `too_complex` for an area whose lines are given instead because of
-        `complexity.py`, and `exact` for the rest.
+        `geometry/complexity.py`, and `exact` for the rest.
     """
     import shapely
 

@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from ingestion_pipeline.errors import quoted
+from ingestion_pipeline.core.characters import are_storable
+from ingestion_pipeline.core.errors import quoted
 from ingestion_pipeline.osm.errors import BoundaryNameMismatch, BoundaryOutsideBbox
-from ingestion_pipeline.text.characters import are_storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import shapely
 
-    from ingestion_pipeline.osm.acquire import Area, Bbox
+    from ingestion_pipeline.core.arrays import FloatArray
+    from ingestion_pipeline.core.geo import Bbox
+    from ingestion_pipeline.osm.area import Area
     from ingestion_pipeline.osm.features import Reading
 
-    FloatArray = npt.NDArray[np.float64]
 
 NAME_KEY = re.compile(
     r"((alt|int|loc|nat|official|reg|short)_)?name"

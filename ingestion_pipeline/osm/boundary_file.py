@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ingestion_pipeline.locations import redacted
+from ingestion_pipeline.core.locations import redacted
+from ingestion_pipeline.core.redirects import fsspec_options
+from ingestion_pipeline.geometry.polygon_file import MAXIMUM_BYTES, outline_of, polygon_of
 from ingestion_pipeline.osm.errors import (
     BoundaryBroken,
     BoundaryFileChanged,
     BoundaryFileUnreachable,
 )
-from ingestion_pipeline.osm.polygon_file import MAXIMUM_BYTES, outline_of, polygon_of
-from ingestion_pipeline.redirects import fsspec_options
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -40,7 +40,7 @@ Belongs here: OpenStreetMap's errors, each with its `code` and whether a later t
 Does not belong here: turning them into Dagster failures (`defs/failures.py`).
 """
 
-from ingestion_pipeline.errors import IngestionError
+from ingestion_pipeline.core.errors import IngestionError
 
 
 class OsmError(IngestionError):

@@ -1,8 +1,8 @@
 """Which features are a city's: those whose representative point its boundary owns.
 
 Belongs here: that rule, for every dataset alike, and which of them no database could store. Does
-not belong here: the boundary (`boundary.py`), the points (`points.py`), and what becomes of the
-features (`normalize.py`).
+not belong here: the boundary (`boundary.py`), the points (`geometry/points.py`), and what becomes
+of the features (`normalize.py`).
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingestion_pipeline.complexity import has_too_much_text
+from ingestion_pipeline.core.characters import are_storable
+from ingestion_pipeline.geometry.complexity import has_too_much_text
+from ingestion_pipeline.geometry.points import representative_points
 from ingestion_pipeline.osm.assemble import rejection, take
-from ingestion_pipeline.points import representative_points
-from ingestion_pipeline.text.characters import are_storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import numpy.typing as npt
 
+    from ingestion_pipeline.core.rejection import Rejection, RejectionReason
     from ingestion_pipeline.osm.boundary import Boundary
-    from ingestion_pipeline.osm.features import Features, Rejection, RejectionReason
+    from ingestion_pipeline.osm.features import Features
 
     BoolArray = npt.NDArray[np.bool_]
 

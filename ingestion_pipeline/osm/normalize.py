@@ -15,17 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingestion_pipeline.arrow import binaries, numbers, texts
-from ingestion_pipeline.cores import on_spans
-from ingestion_pipeline.hashing import canonical_texts, with_content_hash, with_source_hash
+from ingestion_pipeline.columns.arrow import binaries, numbers, texts
+from ingestion_pipeline.columns.hashing import canonical_texts, with_content_hash, with_source_hash
+from ingestion_pipeline.core.evidence import OSM_ATTRIBUTION, OSM_LICENCE
+from ingestion_pipeline.core.parallel import on_spans
+from ingestion_pipeline.core.rejection import Rejection, RejectionReason
 from ingestion_pipeline.osm.assemble import areas_m2, take
-from ingestion_pipeline.osm.features import (
-    ATTRIBUTION,
-    LICENCE,
-    Features,
-    Rejection,
-    RejectionReason,
-)
 from ingestion_pipeline.osm.locate import Located, locate
 from ingestion_pipeline.osm.taxonomy import TAXONOMY_VERSION, Taxonomy
 from ingestion_pipeline.text.contacts import NOT_UNDERSTOOD, contacts
@@ -41,6 +36,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ingestion_pipeline.osm.boundary import Boundary
+    from ingestion_pipeline.osm.features import Features
 
     BoolArray = npt.NDArray[np.bool_]
 
@@ -205,8 +201,8 @@ def _rows(located: Located, places: npt.NDArray[np.int64], told: _Told) -> pa.Ta
         "opening_hours": by_tags["opening_hours"],
         "wikidata": by_tags["wikidata"],
         "status": by_tags["status"],
-        "licence": texts([LICENCE] * len(pois)),
-        "attribution": texts([ATTRIBUTION] * len(pois)),
+        "licence": texts([OSM_LICENCE] * len(pois)),
+        "attribution": texts([OSM_ATTRIBUTION] * len(pois)),
     }
     # `pyarrow.table` would import pandas
     return pa.Table.from_arrays(list(columns.values()), names=list(columns))

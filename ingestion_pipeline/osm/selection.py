@@ -26,8 +26,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ingestion_pipeline.hashing import digest_of_bytes
-from ingestion_pipeline.osm.acquire import Area, Bbox
+from ingestion_pipeline.columns.hashing import digest_of_bytes
+from ingestion_pipeline.core.geo import Bbox
+from ingestion_pipeline.osm.area import Area
 
 OPEN_KEYS: tuple[str, ...] = (
     "amenity",

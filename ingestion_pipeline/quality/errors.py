@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ingestion_pipeline.errors import IngestionError
+from ingestion_pipeline.core.errors import IngestionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

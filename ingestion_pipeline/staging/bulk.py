@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ingestion_pipeline.cores import ahead
+from ingestion_pipeline.core.parallel import ahead
 from ingestion_pipeline.staging.database import driver_of, is_geopackage
 from ingestion_pipeline.staging.geometry import (
     ArrowColumn,
@@ -153,7 +153,7 @@ def _fetched(kind: type[Any], values: Sequence[Any]) -> ArrowColumn:
     import numpy as np
     import pyarrow as pa
 
-    from ingestion_pipeline.arrow import numbers, texts
+    from ingestion_pipeline.columns.arrow import numbers, texts
 
     if kind is str:
         return texts(values)

@@ -1,8 +1,8 @@
 """The clock of the ledger.
 
 Belongs here: what the current moment is for everything that is stored in the database, or compared
-with it. Does not belong here: the machine's clock (`clock.py` of the package), by which waiting is
-measured and by which files and answers of upstream are dated.
+with it. Does not belong here: the machine's clock (`core/clock.py`), by which waiting is measured
+and by which files and answers of upstream are dated.
 
 Machines that share a database need not agree on the time. So what one of them stores and another
 compares is of the clock that they share: that of the PostgreSQL server. A GeoPackage is of one
@@ -22,7 +22,7 @@ from ingestion_pipeline.staging.database import read_transaction
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from ingestion_pipeline.clock import Clock
+    from ingestion_pipeline.core.clock import Clock
 
 
 class DatabaseClock:

@@ -17,7 +17,7 @@ Belongs here: errors of staging, with code and `should_retry`. Does not belong h
 into Dagster failures (`defs/failures.py`).
 """
 
-from ingestion_pipeline.errors import IngestionError
+from ingestion_pipeline.core.errors import IngestionError
 
 
 class StagingError(IngestionError):

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ingestion_pipeline.errors import shortened
+from ingestion_pipeline.core.errors import shortened
 from ingestion_pipeline.staging.database import read_transaction, write_transaction
 from ingestion_pipeline.staging.errors import CancelRequested, ClaimLost, KeyHeld
 from ingestion_pipeline.staging.tables import callback_message, ingestion_run
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import date, datetime
 
-    from ingestion_pipeline.identity import JobKey, JobType
+    from ingestion_pipeline.core.identity import JobKey, JobType
 
 Status = Literal["PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELED"]
 Trigger = Literal["admin", "callback", "schedule", "backfill", "ui", "graphql", "cli"]

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ingestion_pipeline.hashing import canonical_json
+from ingestion_pipeline.columns.hashing import canonical_json
 from ingestion_pipeline.staging import geopackage, runs
 from ingestion_pipeline.staging.bulk import chunks, fetch, first_load, is_empty, load
 from ingestion_pipeline.staging.database import is_geopackage, read_transaction, write_transaction

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ingestion_pipeline.hashing import canonical_json
+from ingestion_pipeline.columns.hashing import canonical_json
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect

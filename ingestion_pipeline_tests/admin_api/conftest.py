@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ingestion_pipeline.staging.database import create_engine, migrate
-from ingestion_pipeline_tests.api_server import Api, running_api
+from ingestion_pipeline_tests.support.api_server import Api, running_api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ingestion_pipeline.admin_api.auth import is_accepted
-from ingestion_pipeline_tests.api_server import (
+from ingestion_pipeline_tests.support.api_server import (
     HELPERS,
     NEXT_TOKEN,
     OSM,

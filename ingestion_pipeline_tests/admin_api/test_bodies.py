@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ingestion_pipeline.admin_api.bodies import LIMIT
-from ingestion_pipeline_tests.api_server import CALLBACK, OSM, Api
+from ingestion_pipeline_tests.support.api_server import CALLBACK, OSM, Api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

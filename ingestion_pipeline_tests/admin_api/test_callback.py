@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ingestion_pipeline.admin_api import signature
 from ingestion_pipeline.staging.tables import ingestion_run
-from ingestion_pipeline_tests.api_server import (
+from ingestion_pipeline_tests.support.api_server import (
     CALLBACK,
     NEXT_SIGNING_KEY,
     SIGNING_KEY,

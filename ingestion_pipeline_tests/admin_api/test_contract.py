@@ -11,8 +11,8 @@ import yaml
 
 from ingestion_pipeline.admin_api.app import create_app
 from ingestion_pipeline.admin_api.problems import KINDS
-from ingestion_pipeline.cities import load_cities
-from ingestion_pipeline_tests.api_server import settings_of
+from ingestion_pipeline.config.cities import load_cities
+from ingestion_pipeline_tests.support.api_server import settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,8 +7,16 @@ from datetime import timedelta
 
 import pytest
 
-from ingestion_pipeline_tests.api_server import BOUNDARY, HELPERS, OSM, START, Api, claim, fail
-from ingestion_pipeline_tests.installation import TODAY
+from ingestion_pipeline_tests.support.api_server import (
+    BOUNDARY,
+    HELPERS,
+    OSM,
+    START,
+    Api,
+    claim,
+    fail,
+)
+from ingestion_pipeline_tests.support.installation import TODAY
 
 
 def test_a_new_job_is_202_and_says_all_of_itself(fresh_api: Api) -> None:

@@ -11,19 +11,19 @@ import pytest
 
 from ingestion_pipeline.admin_api.expiry import expire, keep_expiring
 from ingestion_pipeline.admin_api.service import Service
-from ingestion_pipeline.cities import load_cities
+from ingestion_pipeline.config.cities import load_cities
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.database import create_engine, migrate
-from ingestion_pipeline_tests.api_server import KEY, claim, running_api, settings_of
-from ingestion_pipeline_tests.installation import NOON, ScriptedClock
-from ingestion_pipeline_tests.platform_processes import wait_until
+from ingestion_pipeline_tests.support.api_server import KEY, claim, running_api, settings_of
+from ingestion_pipeline_tests.support.installation import NOON, ScriptedClock
+from ingestion_pipeline_tests.support.platform_processes import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import sqlalchemy as sa
 
-    from ingestion_pipeline_tests.api_server import Api
+    from ingestion_pipeline_tests.support.api_server import Api
 
 HOUR = 3600
 """The deadline of these tests' settings."""

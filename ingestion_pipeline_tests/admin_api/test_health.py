@@ -11,13 +11,13 @@ import pytest
 
 from ingestion_pipeline.admin_api.app import create_app
 from ingestion_pipeline.admin_api.health import MAXIMUM_SILENCE_S
-from ingestion_pipeline.cities import load_cities
+from ingestion_pipeline.config.cities import load_cities
 from ingestion_pipeline.staging import ticks
 from ingestion_pipeline.staging.clock import DatabaseClock
 from ingestion_pipeline.staging.database import create_engine, migrate
-from ingestion_pipeline_tests.api_server import Api, running_api, settings_of
-from ingestion_pipeline_tests.installation import NOON, ScriptedClock
-from ingestion_pipeline_tests.postgres_server import (
+from ingestion_pipeline_tests.support.api_server import Api, running_api, settings_of
+from ingestion_pipeline_tests.support.installation import NOON, ScriptedClock
+from ingestion_pipeline_tests.support.postgres_server import (
     READER,
     as_role,
     as_worker,
@@ -30,7 +30,7 @@ from ingestion_pipeline_tests.postgres_server import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ingestion_pipeline_tests.postgres_server import PostgresServer
+    from ingestion_pipeline_tests.support.postgres_server import PostgresServer
 
 
 SENSORS = (ticks.TRIGGER_SENSOR, ticks.SWEEP_SENSOR)

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion_pipeline.admin_api.jobs import position_of
-from ingestion_pipeline_tests.api_server import COUNTS, HELPERS, claim, fail, succeed
+from ingestion_pipeline_tests.support.api_server import COUNTS, HELPERS, claim, fail, succeed
 
 if TYPE_CHECKING:
-    from ingestion_pipeline_tests.api_server import Api
+    from ingestion_pipeline_tests.support.api_server import Api
 
 UNKNOWN = "/v1/jobs/00000000-0000-4000-8000-000000000000"
 

@@ -9,12 +9,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ingestion_pipeline.staging import ticks
 from ingestion_pipeline.staging.slices import RejectedObject
-from ingestion_pipeline_tests.api_server import claim, fail
-from ingestion_pipeline_tests.installation import NOON
-from ingestion_pipeline_tests.staged import stage
+from ingestion_pipeline_tests.support.api_server import claim, fail
+from ingestion_pipeline_tests.support.installation import NOON
+from ingestion_pipeline_tests.support.staged import stage
 
 if TYPE_CHECKING:
-    from ingestion_pipeline_tests.api_server import Api
+    from ingestion_pipeline_tests.support.api_server import Api
 
 
 def scrape(api: Api) -> dict[tuple[str, ...], float]:

@@ -15,9 +15,9 @@ from pydantic import SecretStr
 from ingestion_pipeline.admin_api import problems
 from ingestion_pipeline.admin_api.app import create_app
 from ingestion_pipeline.admin_api.problems import KINDS
-from ingestion_pipeline.cities import load_cities
+from ingestion_pipeline.config.cities import load_cities
 from ingestion_pipeline.staging.database import create_engine, migrate
-from ingestion_pipeline_tests.api_server import OSM, Api, served, settings_of
+from ingestion_pipeline_tests.support.api_server import OSM, Api, served, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,7 +26,7 @@ from ingestion_pipeline.staging.tables import (
     poi_ingestion_staging,
     staged_partition,
 )
-from ingestion_pipeline_tests.installation import (
+from ingestion_pipeline_tests.support.installation import (
     NOON,
     TODAY,
     TOWN,
@@ -41,13 +41,13 @@ from ingestion_pipeline_tests.installation import (
     write_extract,
     write_nodes,
 )
-from ingestion_pipeline_tests.overpass_server import OverpassServer, Reply, overpass_json
+from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, overpass_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ingestion_pipeline_tests.installation import Installation
+    from ingestion_pipeline_tests.support.installation import Installation
 
 TOWN_KEY = "town|2024-06-01"
 PASSWORD = "Unspeakable-Secret-7"

@@ -20,8 +20,8 @@ from dagster._core.storage.asset_check_state import (
     bulk_update_asset_check_state,
 )
 
-from ingestion_pipeline.cities import load_cities
-from ingestion_pipeline.datasets import POI
+from ingestion_pipeline.config.cities import load_cities
+from ingestion_pipeline.datasets.registry import POI
 from ingestion_pipeline.definitions import build_definitions
 from ingestion_pipeline.defs.assets.osm import SOURCE
 from ingestion_pipeline.defs.checks import markdown_of
@@ -31,8 +31,8 @@ from ingestion_pipeline.quality.catalogue import CHECKS, COUNTS
 from ingestion_pipeline.quality.findings import Finding
 from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.tables import poi_ingestion_staging, staged_partition
-from ingestion_pipeline_tests.independent import things_of
-from ingestion_pipeline_tests.installation import (
+from ingestion_pipeline_tests.support.independent import things_of
+from ingestion_pipeline_tests.support.installation import (
     NOON,
     TODAY,
     TOWN,
@@ -44,14 +44,14 @@ from ingestion_pipeline_tests.installation import (
     why,
     write_extract,
 )
-from ingestion_pipeline_tests.overpass_server import OverpassServer, Reply, overpass_json
+from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, overpass_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from ingestion_pipeline.staging import runs
-    from ingestion_pipeline_tests.installation import Installation
+    from ingestion_pipeline_tests.support.installation import Installation
 
 CAFES = {number: f"Café {number}" for number in range(1, 401)}
 TWO_FIFTHS = {number: name for number, name in CAFES.items() if number <= 160}

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from ingestion_pipeline.staging.tables import poi_ingestion_staging, staged_partition
-from ingestion_pipeline_tests.installation import (
+from ingestion_pipeline_tests.support.installation import (
     NOON,
     TODAY,
     TOWN,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ingestion_pipeline_tests.installation import Installation
+    from ingestion_pipeline_tests.support.installation import Installation
 
 KEY = f"town|{TODAY}"
 CAFE = {"amenity": "cafe", "name": "A"}

@@ -16,7 +16,7 @@ from ingestion_pipeline.defs.assets.osm import CHAIN
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ingestion_pipeline_tests.installation import Installation
+    from ingestion_pipeline_tests.support.installation import Installation
 
 HEAVY = {
     "alembic",

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from ingestion_pipeline.cities import Cities, CitiesFileError, load_cities
+from ingestion_pipeline.config.cities import Cities, CitiesFileError, load_cities
+from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.defs.assets.helpers import FEEDS_POOL
 from ingestion_pipeline.defs.failures import Retrying
 from ingestion_pipeline.defs.feeds import take_feeds
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.work import Work
-from ingestion_pipeline.identity import JobKey
 from ingestion_pipeline.plan import PlannedDay, look, plan
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice, difference, read_day
@@ -31,7 +31,7 @@ from ingestion_pipeline.staging.tables import (
     ingestion_run,
     staged_partition,
 )
-from ingestion_pipeline_tests.feed_server import (
+from ingestion_pipeline_tests.support.feed_server import (
     BBOX,
     FOUNTAINS,
     TOILETS,
@@ -42,7 +42,7 @@ from ingestion_pipeline_tests.feed_server import (
     toilet,
     toilets,
 )
-from ingestion_pipeline_tests.installation import (
+from ingestion_pipeline_tests.support.installation import (
     NOON,
     TODAY,
     TOWN,
@@ -54,7 +54,7 @@ from ingestion_pipeline_tests.installation import (
     write_cities,
     write_nodes,
 )
-from ingestion_pipeline_tests.overpass_server import Reply
+from ingestion_pipeline_tests.support.overpass_server import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -62,9 +62,9 @@ if TYPE_CHECKING:
 
     import dagster as dg
 
-    from ingestion_pipeline.cities import City
-    from ingestion_pipeline_tests.installation import Installation
-    from ingestion_pipeline_tests.overpass_server import Request
+    from ingestion_pipeline.config.cities import City
+    from ingestion_pipeline_tests.support.installation import Installation
+    from ingestion_pipeline_tests.support.overpass_server import Request
 
 SECRET = "Unspeakable-Secret-7"
 PLACES = (helper_place, staged_partition, ingestion_rejection)

@@ -10,18 +10,18 @@ import pytest
 from dagster._core.events import DagsterEvent, DagsterEventType, JobFailureData
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
-from ingestion_pipeline.defs.liveness import WORKER_TAG, worker
+from ingestion_pipeline.core.identity import JobKey
+from ingestion_pipeline.dagster_runtime.liveness import WORKER_TAG, worker
 from ingestion_pipeline.defs.reconcile import LONGEST_RUN, reconcile
 from ingestion_pipeline.defs.work import RUN_ID_TAG
-from ingestion_pipeline.identity import JobKey
 from ingestion_pipeline.staging import runs
-from ingestion_pipeline_tests.installation import NOON, TODAY, Installation, ScriptedClock
+from ingestion_pipeline_tests.support.installation import NOON, TODAY, Installation, ScriptedClock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ingestion_pipeline.identity import JobType
-    from ingestion_pipeline_tests.defs.conftest import Install
+    from ingestion_pipeline.core.identity import JobType
+    from ingestion_pipeline_tests.support.installations import Install
 
 STATUS = dg.DagsterRunStatus
 ANOTHER_DAY = date(2024, 5, 1)

@@ -15,19 +15,14 @@ from pydantic import SecretStr
 from ingestion_pipeline.definitions import build_definitions
 from ingestion_pipeline.defs.schedules import build_schedules, local_time_of
 from ingestion_pipeline.defs.work import trigger_of
-from ingestion_pipeline_tests.installation import (
-    TOWN,
-    ScriptedClock,
-    why,
-    write_extract,
-)
+from ingestion_pipeline_tests.support.installation import TOWN, ScriptedClock, why, write_extract
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ingestion_pipeline.identity import JobType
-    from ingestion_pipeline_tests.installation import Installation
+    from ingestion_pipeline.core.identity import JobType
+    from ingestion_pipeline_tests.support.installation import Installation
 
 DAY = date(2024, 6, 1)
 DUE = datetime(2024, 6, 1, 0, 14, tzinfo=UTC)

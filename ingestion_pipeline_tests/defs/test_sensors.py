@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pytest
 
+from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.definitions import build_definitions
 from ingestion_pipeline.defs.sensors import BATCH
-from ingestion_pipeline.identity import JobKey
 from ingestion_pipeline.staging import runs, ticks
-from ingestion_pipeline_tests.installation import NOON, TODAY, Installation, ScriptedClock
+from ingestion_pipeline_tests.support.installation import NOON, TODAY, Installation, ScriptedClock
 
 if TYPE_CHECKING:
     from dagster._core.definitions.sensor_definition import SensorExecutionData
 
-    from ingestion_pipeline.identity import JobType
+    from ingestion_pipeline.core.identity import JobType
     from ingestion_pipeline.staging.runs import Trigger
-    from ingestion_pipeline_tests.defs.conftest import Install
+    from ingestion_pipeline_tests.support.installations import Install
 
 
 @pytest.fixture

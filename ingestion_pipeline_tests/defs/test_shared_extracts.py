@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ingestion_pipeline.staging.tables import helper_place, poi_ingestion_staging, staged_partition
-from ingestion_pipeline_tests.installation import (
+from ingestion_pipeline_tests.support.installation import (
     NOON,
     TODAY,
     TOWN,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ingestion_pipeline_tests.installation import Installation
+    from ingestion_pipeline_tests.support.installation import Installation
 
 HELSINKI_DAY = "2019-04-21"
 QUARTERS = {

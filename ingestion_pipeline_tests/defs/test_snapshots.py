@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
 
-from ingestion_pipeline.cores import ProcessDied
+from ingestion_pipeline.core.identity import JobKey
+from ingestion_pipeline.core.parallel import ProcessDied
 from ingestion_pipeline.defs.snapshots import MOST_TRIALS, on_trial
 from ingestion_pipeline.defs.work import Work
-from ingestion_pipeline.identity import JobKey
 from ingestion_pipeline.lake.errors import LakeUnavailable, SnapshotDamaged, SnapshotNotUnderstood
 from ingestion_pipeline.lake.snapshots import Manifest
 from ingestion_pipeline.osm.errors import BoundaryBroken, OverpassTruncated
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.errors import DatabaseUnavailable
-from ingestion_pipeline_tests.installation import NOON, TODAY, Installation, ScriptedClock
+from ingestion_pipeline_tests.support.installation import NOON, TODAY, Installation, ScriptedClock
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ingestion_pipeline_tests.defs.conftest import Install
+    from ingestion_pipeline_tests.support.installations import Install
 
 
 @pytest.fixture

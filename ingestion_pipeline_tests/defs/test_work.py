@@ -22,16 +22,16 @@ from dagster._core.remote_origin import (
 )
 from pydantic import SecretStr
 
+from ingestion_pipeline.core.identity import JobKey
+from ingestion_pipeline.dagster_runtime.liveness import WORKER_TAG, worker
 from ingestion_pipeline.defs.failures import Retrying
-from ingestion_pipeline.defs.liveness import WORKER_TAG, worker
 from ingestion_pipeline.defs.work import ERROR_CODE_TAG, trigger_of
-from ingestion_pipeline.identity import JobKey
 from ingestion_pipeline.quality.catalogue import CHECKS
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.slices import replace_slice
 from ingestion_pipeline.staging.tables import staged_partition
-from ingestion_pipeline_tests.installation import (
+from ingestion_pipeline_tests.support.installation import (
     NOON,
     TODAY,
     TOWN,
@@ -45,14 +45,14 @@ from ingestion_pipeline_tests.installation import (
     why,
     write_extract,
 )
-from ingestion_pipeline_tests.overpass_server import OverpassServer, Reply, overpass_json
-from ingestion_pipeline_tests.staged import evidence_of, poi_rows
+from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, overpass_json
+from ingestion_pipeline_tests.support.staged import evidence_of, poi_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ingestion_pipeline_tests.installation import Installation
+    from ingestion_pipeline_tests.support.installation import Installation
 
 KEY = f"town|{TODAY}"
 GOOD = Reply(body=overpass_json(overpass_cafes({1: "A", 2: "B"}), base="2024-06-01T11:59:00Z"))

@@ -20,10 +20,10 @@ import sqlalchemy as sa
 
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.tables import ingestion_run
-from ingestion_pipeline_tests.api_server import CITIES, OSM, TOKEN
-from ingestion_pipeline_tests.installation import write_cities
-from ingestion_pipeline_tests.platform_processes import wait_until
-from ingestion_pipeline_tests.postgres_server import free_port, private_cluster
+from ingestion_pipeline_tests.support.api_server import CITIES, OSM, TOKEN
+from ingestion_pipeline_tests.support.installation import write_cities
+from ingestion_pipeline_tests.support.platform_processes import wait_until
+from ingestion_pipeline_tests.support.postgres_server import free_port, private_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

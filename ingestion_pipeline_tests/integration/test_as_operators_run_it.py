@@ -13,10 +13,10 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
+from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.definitions import build_definitions
 from ingestion_pipeline.defs.failures import Retrying
 from ingestion_pipeline.defs.work import RUN_ID_TAG
-from ingestion_pipeline.identity import JobKey
 from ingestion_pipeline.staging import runs, ticks, views
 from ingestion_pipeline.staging.database import (
     create_engine,
@@ -33,8 +33,8 @@ from ingestion_pipeline.staging.errors import (
     DatabaseUnavailable,
 )
 from ingestion_pipeline.staging.tables import VERSION_TABLES, metadata, poi_ingestion_staging
-from ingestion_pipeline_tests.api_server import running_api
-from ingestion_pipeline_tests.installation import (
+from ingestion_pipeline_tests.support.api_server import running_api
+from ingestion_pipeline_tests.support.installation import (
     NOON,
     TODAY,
     TOWN,
@@ -46,8 +46,8 @@ from ingestion_pipeline_tests.installation import (
     why,
     write_extract,
 )
-from ingestion_pipeline_tests.platform_processes import wait_until
-from ingestion_pipeline_tests.postgres_server import (
+from ingestion_pipeline_tests.support.platform_processes import wait_until
+from ingestion_pipeline_tests.support.postgres_server import (
     ADMINISTRATOR,
     OWNER,
     READER,
@@ -61,13 +61,13 @@ from ingestion_pipeline_tests.postgres_server import (
     set_for_all,
     with_port,
 )
-from ingestion_pipeline_tests.staged import stage
+from ingestion_pipeline_tests.support.staged import stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ingestion_pipeline_tests.postgres_server import Cluster
+    from ingestion_pipeline_tests.support.postgres_server import Cluster
 
 KEY = f"town|{TODAY}"
 NEXT_KEY = f"town|{TODAY + timedelta(days=1)}"

@@ -19,9 +19,9 @@ import pytest
 from playwright.sync_api import ViewportSize, expect, sync_playwright
 
 from ingestion_pipeline.quality.catalogue import CHECKS
-from ingestion_pipeline_tests.installation import in_a_row, overpass_cafes, write_nodes
-from ingestion_pipeline_tests.overpass_server import OverpassServer, Reply, overpass_json
-from ingestion_pipeline_tests.platform_processes import (
+from ingestion_pipeline_tests.support.installation import in_a_row, overpass_cafes, write_nodes
+from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, overpass_json
+from ingestion_pipeline_tests.support.platform_processes import (
     LONG_ENOUGH_S,
     Platform,
     running_platform,

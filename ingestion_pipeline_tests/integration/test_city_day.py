@@ -13,21 +13,23 @@ import shapely
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from ingestion_pipeline.cli import main
+from ingestion_pipeline.cli.main import main
+from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.defs.failures import Retrying
-from ingestion_pipeline.osm import extract, overpass
-from ingestion_pipeline.osm.acquire import Area, Bbox
+from ingestion_pipeline.osm.area import Area
 from ingestion_pipeline.osm.boundary import BboxBoundary
 from ingestion_pipeline.osm.normalize import normalize
 from ingestion_pipeline.osm.taxonomy import Taxonomy
+from ingestion_pipeline.sources.overpass import client as overpass
+from ingestion_pipeline.sources.pbf import extract
 from ingestion_pipeline.staging.days import Slice, difference, read_day
 from ingestion_pipeline.staging.tables import (
     ingestion_rejection,
     poi_ingestion_staging,
     staged_partition,
 )
-from ingestion_pipeline_tests.independent import things_of
-from ingestion_pipeline_tests.installation import (
+from ingestion_pipeline_tests.support.independent import things_of
+from ingestion_pipeline_tests.support.installation import (
     NOON,
     TODAY,
     TOWN,
@@ -39,7 +41,7 @@ from ingestion_pipeline_tests.installation import (
     overpass_cafes,
     why,
 )
-from ingestion_pipeline_tests.overpass_server import (
+from ingestion_pipeline_tests.support.overpass_server import (
     OverpassServer,
     Reply,
     error_page,
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ingestion_pipeline.osm.features import Reading
-    from ingestion_pipeline_tests.installation import Installation
+    from ingestion_pipeline_tests.support.installation import Installation
 
 WORLD = (poi_ingestion_staging, staged_partition, ingestion_rejection)
 """The tables that tell of the world, and not of runs."""

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from ingestion_pipeline.staging import ticks
 from ingestion_pipeline.staging.database import create_engine, migrate
-from ingestion_pipeline_tests.api_server import (
+from ingestion_pipeline_tests.support.api_server import (
     CALLBACK,
     COUNTS,
     HELPERS,
@@ -36,13 +36,13 @@ from ingestion_pipeline_tests.api_server import (
     sign,
     succeed,
 )
-from ingestion_pipeline_tests.installation import TOWN, ScriptedClock
+from ingestion_pipeline_tests.support.installation import TOWN, ScriptedClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
-    from ingestion_pipeline_tests.postgres_server import PostgresServer
+    from ingestion_pipeline_tests.support.postgres_server import PostgresServer
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "openapi.yaml"
@@ -72,7 +72,7 @@ def run(*command: str | Path, folder: Path, **environment: str) -> str:
     environment |= {
         "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
-        "SCHEMATHESIS_HOOKS": "ingestion_pipeline_tests.schemathesis_hooks",
+        "SCHEMATHESIS_HOOKS": "ingestion_pipeline_tests.support.schemathesis_hooks",
     }
     done = subprocess.run(
         command,

@@ -20,9 +20,9 @@ import sqlalchemy as sa
 from ingestion_pipeline.defs.schedules import local_time_of
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.tables import poi_ingestion_staging, staged_partition
-from ingestion_pipeline_tests.installation import overpass_cafes
-from ingestion_pipeline_tests.overpass_server import OverpassServer, Reply, overpass_json
-from ingestion_pipeline_tests.platform_processes import (
+from ingestion_pipeline_tests.support.installation import overpass_cafes
+from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, overpass_json
+from ingestion_pipeline_tests.support.platform_processes import (
     Platform,
     cafes,
     running_platform,
@@ -33,7 +33,7 @@ from ingestion_pipeline_tests.platform_processes import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ingestion_pipeline_tests.overpass_server import Request
+    from ingestion_pipeline_tests.support.overpass_server import Request
 
 pytestmark = pytest.mark.timeout(2400)
 

@@ -21,11 +21,12 @@ import pyrosm
 import pytest
 import shapely
 
-from ingestion_pipeline.osm.acquire import Area, Bbox
+from ingestion_pipeline.columns.tag_sets import TagSets
+from ingestion_pipeline.core.geo import Bbox
+from ingestion_pipeline.osm.area import Area
 from ingestion_pipeline.osm.assemble import Elements, Member, assemble, canonical
-from ingestion_pipeline.osm.extract import read
 from ingestion_pipeline.osm.selection import POIS
-from ingestion_pipeline.osm.tag_sets import TagSets
+from ingestion_pipeline.sources.pbf.extract import read
 
 if TYPE_CHECKING:
     from pathlib import Path

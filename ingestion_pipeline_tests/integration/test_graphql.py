@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ingestion_pipeline_tests.installation import overpass_cafes, write_extract
-from ingestion_pipeline_tests.overpass_server import OverpassServer, Reply, overpass_json
-from ingestion_pipeline_tests.platform_processes import (
+from ingestion_pipeline_tests.support.installation import overpass_cafes, write_extract
+from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, overpass_json
+from ingestion_pipeline_tests.support.platform_processes import (
     Platform,
     cafes,
     running_platform,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ingestion_pipeline.staging.runs import Run
-    from ingestion_pipeline_tests.overpass_server import Request
+    from ingestion_pipeline_tests.support.overpass_server import Request
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "api.md"
 SECTION = DOCUMENT.read_text(encoding="utf-8").partition("\n## GraphQL\n")[2]

@@ -16,17 +16,17 @@ from ingestion_pipeline.staging.tables import (
     ingestion_rejection,
     staged_partition,
 )
-from ingestion_pipeline_tests import independent
-from ingestion_pipeline_tests.independent import things_of
-from ingestion_pipeline_tests.independent_helpers import kinds_of
-from ingestion_pipeline_tests.installation import TOWN, contents, installed, metadata, why
+from ingestion_pipeline_tests.support import independent
+from ingestion_pipeline_tests.support.independent import things_of
+from ingestion_pipeline_tests.support.independent_helpers import kinds_of
+from ingestion_pipeline_tests.support.installation import TOWN, contents, installed, metadata, why
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from ingestion_pipeline_tests.independent import Thing
-    from ingestion_pipeline_tests.installation import Installation
+    from ingestion_pipeline_tests.support.independent import Thing
+    from ingestion_pipeline_tests.support.installation import Installation
 
 Box = tuple[float, float, float, float]
 Row = dict[str, Any]

@@ -9,7 +9,7 @@ import pytest
 
 from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.rejections import rejected_objects
-from ingestion_pipeline_tests.installation import (
+from ingestion_pipeline_tests.support.installation import (
     NOON,
     TODAY,
     TOWN,
@@ -17,14 +17,14 @@ from ingestion_pipeline_tests.installation import (
     installed,
     why,
 )
-from ingestion_pipeline_tests.overpass_server import OverpassServer, Reply, overpass_json
-from ingestion_pipeline_tests.pbf_files import Node, Relation, Way, block, header, write
+from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, overpass_json
+from ingestion_pipeline_tests.support.pbf_files import Node, Relation, Way, block, header, write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from ingestion_pipeline_tests.installation import Installation
+    from ingestion_pipeline_tests.support.installation import Installation
 
 KEY = f"town|{TODAY}"
 TOILETS: dict[Any, Any] = {"amenity": "toilets"}

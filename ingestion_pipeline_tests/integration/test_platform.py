@@ -23,14 +23,14 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from ingestion_pipeline.cities import load_cities
-from ingestion_pipeline.defs.liveness import WORKER_TAG
-from ingestion_pipeline.identity import JobKey
+from ingestion_pipeline.config.cities import load_cities
+from ingestion_pipeline.core.identity import JobKey
+from ingestion_pipeline.dagster_runtime.liveness import WORKER_TAG
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.tables import poi_ingestion_staging, staged_partition
-from ingestion_pipeline_tests.installation import overpass_cafes, write_extract
-from ingestion_pipeline_tests.overpass_server import OverpassServer, Reply, overpass_json
-from ingestion_pipeline_tests.platform_processes import (
+from ingestion_pipeline_tests.support.installation import overpass_cafes, write_extract
+from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, overpass_json
+from ingestion_pipeline_tests.support.platform_processes import (
     DagsterRun,
     Platform,
     cafes,
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from ingestion_pipeline_tests.overpass_server import Request
-    from ingestion_pipeline_tests.platform_processes import Name
+    from ingestion_pipeline_tests.support.overpass_server import Request
+    from ingestion_pipeline_tests.support.platform_processes import Name
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -16,8 +16,8 @@ import pytest
 import sqlalchemy as sa
 
 from ingestion_pipeline.staging.tables import poi_ingestion_staging, staged_partition
-from ingestion_pipeline_tests.installation import write_extract
-from ingestion_pipeline_tests.platform_processes import (
+from ingestion_pipeline_tests.support.installation import write_extract
+from ingestion_pipeline_tests.support.platform_processes import (
     Platform,
     cafes,
     running_platform,
@@ -28,7 +28,7 @@ from ingestion_pipeline_tests.platform_processes import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ingestion_pipeline_tests.platform_processes import DagsterRun
+    from ingestion_pipeline_tests.support.platform_processes import DagsterRun
 
 TOWNS = (1, 2, 3)
 DAYS = [

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
-from ingestion_pipeline import cli
+from ingestion_pipeline.cli import main as cli
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.slices import replace_slice
 from ingestion_pipeline.staging.tables import (
@@ -27,7 +27,7 @@ from ingestion_pipeline.staging.tables import (
     poi_ingestion_staging,
     staged_partition,
 )
-from ingestion_pipeline_tests.installation import (
+from ingestion_pipeline_tests.support.installation import (
     NOON,
     TODAY,
     TOWN,
@@ -36,18 +36,18 @@ from ingestion_pipeline_tests.installation import (
     write_cities,
     write_extract,
 )
-from ingestion_pipeline_tests.overpass_server import (
+from ingestion_pipeline_tests.support.overpass_server import (
     OverpassServer,
     Reply,
     overpass_json,
     refusing_url,
 )
-from ingestion_pipeline_tests.staged import claim_key, evidence_of, poi_rows, slice_of
+from ingestion_pipeline_tests.support.staged import claim_key, evidence_of, poi_rows, slice_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ingestion_pipeline_tests.overpass_server import Request
+    from ingestion_pipeline_tests.support.overpass_server import Request
 
 POI_INGEST = Path(sys.executable).with_name("poi-ingest")
 LONG_ENOUGH_S = 120

@@ -17,7 +17,7 @@ import ingestion_pipeline
 from ingestion_pipeline.plan import look, plan
 from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.rejections import rejected_objects
-from ingestion_pipeline_tests.installation import (
+from ingestion_pipeline_tests.support.installation import (
     AROUND_TOWNS,
     NOON,
     TODAY,
@@ -27,12 +27,12 @@ from ingestion_pipeline_tests.installation import (
     metadata,
     why,
 )
-from ingestion_pipeline_tests.overpass_server import OverpassServer, Reply, overpass_json
+from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, overpass_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ingestion_pipeline_tests.installation import Installation
+    from ingestion_pipeline_tests.support.installation import Installation
 
 TOWN_KEY = f"town|{TODAY}"
 SLICE = Slice("town", "poi", "osm", TODAY)

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ingestion_pipeline.osm import extract, overpass
-from ingestion_pipeline.osm.acquire import Area, Bbox
+from ingestion_pipeline.core.geo import Bbox
+from ingestion_pipeline.osm.area import Area
+from ingestion_pipeline.sources.overpass import client as overpass
+from ingestion_pipeline.sources.pbf import extract
 
 if TYPE_CHECKING:
     from pathlib import Path

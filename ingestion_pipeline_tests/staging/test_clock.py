@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ingestion_pipeline.staging.clock import DatabaseClock
-from ingestion_pipeline_tests.installation import NOON, ScriptedClock
+from ingestion_pipeline_tests.support.installation import NOON, ScriptedClock
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

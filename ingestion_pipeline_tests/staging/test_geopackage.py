@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.views import VIEWS
-from ingestion_pipeline_tests.staged import NOW, poi_rows, stage, stage_helpers
+from ingestion_pipeline_tests.support.staged import NOW, poi_rows, stage, stage_helpers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from ingestion_pipeline.hashing import with_content_hash
+from ingestion_pipeline.columns.hashing import with_content_hash
 from ingestion_pipeline.staging.days import read_day
 from ingestion_pipeline.staging.errors import DayNotStaged
 from ingestion_pipeline.staging.history import judgement, newest_days, past_days
 from ingestion_pipeline.staging.slices import replace_slice
 from ingestion_pipeline.staging.tables import CLASS_COLUMNS, VERSION_TABLES
-from ingestion_pipeline_tests.staged import NOW, claim_key, evidence_of, poi_rows, slice_of
+from ingestion_pipeline_tests.support.staged import NOW, claim_key, evidence_of, poi_rows, slice_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from ingestion_pipeline.hashing import with_content_hash, with_source_hash
+from ingestion_pipeline.columns.hashing import with_content_hash, with_source_hash
 from ingestion_pipeline.staging.database import (
     create_engine,
     current_revision,
@@ -42,7 +42,7 @@ from ingestion_pipeline.staging.tables import (
     staged_partition,
 )
 from ingestion_pipeline.staging.views import VIEWS, definitions
-from ingestion_pipeline_tests.staged import (
+from ingestion_pipeline_tests.support.staged import (
     NOW,
     claim_key,
     evidence_of,

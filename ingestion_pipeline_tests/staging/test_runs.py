@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from ingestion_pipeline.identity import JobKey
+from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.database import create_engine, migrate, write_transaction
 from ingestion_pipeline.staging.errors import (

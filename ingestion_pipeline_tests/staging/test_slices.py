@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingestion_pipeline.hashing import with_content_hash
+from ingestion_pipeline.columns.hashing import with_content_hash
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.database import create_engine, migrate, write_transaction
 from ingestion_pipeline.staging.days import Slice, read_day
@@ -40,13 +40,13 @@ from ingestion_pipeline.staging.tables import (
     poi_ingestion_staging,
     staged_partition,
 )
-from ingestion_pipeline_tests.days_model import (
+from ingestion_pipeline_tests.support.days_model import (
     expected_differences,
     following_day,
     maximal_versions,
 )
-from ingestion_pipeline_tests.postgres_server import set_for_all
-from ingestion_pipeline_tests.staged import (
+from ingestion_pipeline_tests.support.postgres_server import set_for_all
+from ingestion_pipeline_tests.support.staged import (
     NOW,
     claim_key,
     evidence_of,

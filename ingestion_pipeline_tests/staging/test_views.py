@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingestion_pipeline.hashing import with_content_hash
+from ingestion_pipeline.columns.hashing import with_content_hash
 from ingestion_pipeline.staging.bulk import load
 from ingestion_pipeline.staging.database import create_engine, migrate, write_transaction
 from ingestion_pipeline.staging.days import Change, Slice, difference
@@ -28,12 +28,12 @@ from ingestion_pipeline.staging.tables import (
     staged_partition,
 )
 from ingestion_pipeline.staging.views import VIEWS, view
-from ingestion_pipeline_tests.days_model import (
+from ingestion_pipeline_tests.support.days_model import (
     changes_between,
     expected_differences,
     maximal_versions,
 )
-from ingestion_pipeline_tests.staged import (
+from ingestion_pipeline_tests.support.staged import (
     NOW,
     claim_key,
     evidence_of,
@@ -44,7 +44,7 @@ from ingestion_pipeline_tests.staged import (
 )
 
 if TYPE_CHECKING:
-    from ingestion_pipeline.identity import JobType
+    from ingestion_pipeline.core.identity import JobType
 
 DAY = date(2026, 11, 1)
 CITIES = (f"city{number}" for number in itertools.count())

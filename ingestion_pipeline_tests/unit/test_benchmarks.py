@@ -20,9 +20,9 @@ from benchmarks.inputs import Inputs
 from benchmarks.peers import missing_package, osm2pgsql_style, tags
 from benchmarks.replicate import ID_OFFSET, STEP_EAST, merge, replicate
 from benchmarks.rows import changed, replicated
-from ingestion_pipeline.osm.overpass_json import decode, sections
 from ingestion_pipeline.osm.selection import POIS
-from ingestion_pipeline_tests.staged import poi_rows
+from ingestion_pipeline.sources.overpass.answer import decode, sections
+from ingestion_pipeline_tests.support.staged import poi_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

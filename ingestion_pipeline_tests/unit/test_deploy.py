@@ -15,8 +15,8 @@ import yaml
 from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
 from dagster._core.workspace.load import location_origins_from_yaml_paths
 
-from ingestion_pipeline import cli
-from ingestion_pipeline.settings import Settings, load_settings
+from ingestion_pipeline.cli import main as cli
+from ingestion_pipeline.config.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -20,21 +20,22 @@ import shapely
 import sqlalchemy as sa
 
 import ingestion_pipeline
-from ingestion_pipeline import cli
-from ingestion_pipeline.cities import KEYS
+from ingestion_pipeline.cli import main as cli
+from ingestion_pipeline.columns.hashing import with_content_hash
+from ingestion_pipeline.config import feeds
+from ingestion_pipeline.config.cities import KEYS
+from ingestion_pipeline.config.feeds import AsOfSource
+from ingestion_pipeline.config.settings import Settings
+from ingestion_pipeline.core import evidence, rejection
+from ingestion_pipeline.core.errors import IngestionError
 from ingestion_pipeline.defs import reconcile, work
 from ingestion_pipeline.defs.assets.helpers import SOURCE
 from ingestion_pipeline.defs.coverage import HOUR
-from ingestion_pipeline.errors import IngestionError
-from ingestion_pipeline.hashing import with_content_hash
-from ingestion_pipeline.helpers import feeds, vocabulary
-from ingestion_pipeline.helpers.acquire import FeedAcquisition
-from ingestion_pipeline.helpers.feeds import AsOfSource
+from ingestion_pipeline.geometry.points import representative_points
+from ingestion_pipeline.helpers import vocabulary
 from ingestion_pipeline.helpers.licences import LICENCES
-from ingestion_pipeline.helpers.read_feed import FeedRejectionReason
 from ingestion_pipeline.osm import features
 from ingestion_pipeline.osm.taxonomy import Status
-from ingestion_pipeline.points import representative_points
 from ingestion_pipeline.quality.catalogue import CHECKS, COVERAGE
 from ingestion_pipeline.quality.census import NEW_LEVEL_DAYS
 from ingestion_pipeline.quality.counts import (
@@ -45,15 +46,16 @@ from ingestion_pipeline.quality.counts import (
     SIZEABLE,
     STRICTNESS,
 )
-from ingestion_pipeline.settings import Settings
+from ingestion_pipeline.sources.feed.acquire import FeedAcquisition
+from ingestion_pipeline.sources.feed.read import FeedRejectionReason
 from ingestion_pipeline.staging import runs, tables
 from ingestion_pipeline.staging.days import Change
 from ingestion_pipeline.staging.errors import DatabaseUnavailable
 from ingestion_pipeline.staging.history import HISTORY_DAYS
 from ingestion_pipeline.staging.slices import RejectedObject, replace_slice
 from ingestion_pipeline.staging.views import VIEWS, definitions
-from ingestion_pipeline_tests.feed_server import TOILETS, feed_of
-from ingestion_pipeline_tests.staged import (
+from ingestion_pipeline_tests.support.feed_server import TOILETS, feed_of
+from ingestion_pipeline_tests.support.staged import (
     NOW,
     claim_key,
     evidence_of,
@@ -286,19 +288,19 @@ class TestDataDictionary:
             ("### Source of a helper place", (SOURCE, source_of_feeds())),
             (
                 "### `reason`",
-                {*get_args(features.RejectionReason), *get_args(FeedRejectionReason)},
+                {*get_args(rejection.RejectionReason), *get_args(FeedRejectionReason)},
             ),
             (
                 "### `as_of_source`",
                 {
-                    *get_args(get_type_hints(features.Evidence)["as_of_source"]),
+                    *get_args(get_type_hints(evidence.Evidence)["as_of_source"]),
                     *get_args(AsOfSource),
                 },
             ),
             (
                 "### `obtained`",
                 {
-                    *get_args(get_type_hints(features.Evidence)["obtained"]),
+                    *get_args(get_type_hints(evidence.Evidence)["obtained"]),
                     FeedAcquisition.obtained,
                 },
             ),

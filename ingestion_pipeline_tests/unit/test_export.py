@@ -19,7 +19,7 @@ import shapely
 from ingestion_pipeline.export import Format, export_day, schema_of
 from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.tables import VERSION_TABLES
-from ingestion_pipeline_tests.staged import slice_of, stage, stage_helpers
+from ingestion_pipeline_tests.support.staged import slice_of, stage, stage_helpers
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
-from ingestion_pipeline.cities import City, load_cities
-from ingestion_pipeline.datasets import POI
+from ingestion_pipeline.config.cities import City, load_cities
+from ingestion_pipeline.config.settings import Settings
+from ingestion_pipeline.core.geo import Bbox
+from ingestion_pipeline.datasets.provenance import evidence_of
+from ingestion_pipeline.datasets.registry import POI
 from ingestion_pipeline.defs.assets.osm import SOURCE
 from ingestion_pipeline.lake.errors import SnapshotDamaged
 from ingestion_pipeline.lake.snapshots import Manifest
-from ingestion_pipeline.osm.acquire import Bbox
 from ingestion_pipeline.osm.selection import POIS
 from ingestion_pipeline.plan import Kept, PlannedDay, look, plan, spans
-from ingestion_pipeline.provenance import evidence_of
-from ingestion_pipeline.settings import Settings
-from ingestion_pipeline_tests.installation import (
+from ingestion_pipeline_tests.support.installation import (
     NOON,
     TODAY,
     TOWN,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from ingestion_pipeline_tests.installation import Installation
+    from ingestion_pipeline_tests.support.installation import Installation
 
 YESTERDAY = TODAY - timedelta(days=1)
 NOTHING = Kept(manifests={}, staged={})

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from ingestion_pipeline.hashing import canonical_json
+from ingestion_pipeline.columns.hashing import canonical_json
 from ingestion_pipeline.staging.geometry import Geometry
 from ingestion_pipeline.staging.types import Json, UtcDateTime
 

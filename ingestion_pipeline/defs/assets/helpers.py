@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from ingestion_pipeline.datasets import HELPER
+from ingestion_pipeline.core.identity import CityDay
+from ingestion_pipeline.datasets.provenance import evidence_of
+from ingestion_pipeline.datasets.registry import HELPER
 from ingestion_pipeline.defs import metadata, snapshots
 from ingestion_pipeline.defs.checks import (
     Acceptance,
@@ -34,9 +36,7 @@ from ingestion_pipeline.defs.partitions import city_day
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.snapshots import SnapshotConfig, take_snapshot
 from ingestion_pipeline.defs.work import Work, city_day_step
-from ingestion_pipeline.identity import CityDay
 from ingestion_pipeline.lake.snapshots import Manifest
-from ingestion_pipeline.provenance import evidence_of
 from ingestion_pipeline.staging.days import Slice
 from ingestion_pipeline.staging.history import judgement
 from ingestion_pipeline.staging.slices import (
@@ -49,9 +49,9 @@ from ingestion_pipeline.staging.slices import (
 )
 
 if TYPE_CHECKING:
+    from ingestion_pipeline.core.rejection import Rejection
     from ingestion_pipeline.helpers.derive import Helpers, OsmObjects
     from ingestion_pipeline.osm.boundary import Boundary
-    from ingestion_pipeline.osm.features import Rejection
     from ingestion_pipeline.osm.locate import Located
 
 # Shown by the command line, and kept with the run by `managed_python_loggers` in dagster.yaml.

@@ -1,7 +1,7 @@
 """OpenStreetMap's POIs, from raw bytes to staged rows.
 
 Belongs here: the assets `osm_snapshot -> osm_pois -> poi_staging`, each of which gets, shapes,
-stores and reports. Does not belong here: how any of that is done (`sources.py`, `osm/`, `lake/`,
+stores and reports. Does not belong here: how any of that is done (`sources/`, `osm/`, `lake/`,
 `staging/`), and what is reported (`defs/metadata.py`).
 """
 
@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
-from ingestion_pipeline.datasets import POI
+from ingestion_pipeline.core.identity import CityDay
+from ingestion_pipeline.datasets.provenance import evidence_of
+from ingestion_pipeline.datasets.registry import POI
 from ingestion_pipeline.defs import metadata, snapshots
 from ingestion_pipeline.defs.checks import (
     Acceptance,
@@ -28,11 +30,9 @@ from ingestion_pipeline.defs.partitions import city_day
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.snapshots import SnapshotConfig, take_snapshot
 from ingestion_pipeline.defs.work import Work, city_day_step
-from ingestion_pipeline.identity import CityDay
 from ingestion_pipeline.lake.errors import FrameOutdated, SnapshotDamaged, SnapshotMissing
 from ingestion_pipeline.lake.frames import describe_frame, frame_key, read_frame, write_frame
 from ingestion_pipeline.lake.snapshots import Manifest
-from ingestion_pipeline.provenance import evidence_of
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice
 from ingestion_pipeline.staging.history import judgement
@@ -235,7 +235,7 @@ def _write(
 
 def _already_shaped(workshop: Workshop, work: Work, evidence: SliceEvidence) -> "Pois | None":
     """Give the day's frame, if it is what would be made again."""
-    from ingestion_pipeline.osm.features import Rejection
+    from ingestion_pipeline.core.rejection import Rejection
     from ingestion_pipeline.osm.normalize import Pois
 
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 import shapely
 
-from ingestion_pipeline.hashing import with_content_hash
+from ingestion_pipeline.columns.hashing import with_content_hash
 from ingestion_pipeline.helpers import vocabulary
 from ingestion_pipeline.helpers.derive import OsmObjects, derive
 from ingestion_pipeline.helpers.vocabulary import understood

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import osmium
 import pytest
 
-from ingestion_pipeline.datasets import HELPER
+from ingestion_pipeline.datasets.registry import HELPER
 from ingestion_pipeline.helpers.derive import helpers_of
 from ingestion_pipeline.helpers.kinds import CLOSED_TAGS, KINDS
-from ingestion_pipeline_tests.independent_helpers import kinds_of
+from ingestion_pipeline_tests.support.independent_helpers import kinds_of
 from scripts.build_helper_kinds import TARGET, page
 
 if TYPE_CHECKING:

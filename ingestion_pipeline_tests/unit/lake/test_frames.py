@@ -14,7 +14,7 @@ import shapely
 from ingestion_pipeline.lake.errors import SnapshotDamaged, SnapshotMissing
 from ingestion_pipeline.lake.frames import describe_frame, frame_key, read_frame, write_frame
 from ingestion_pipeline.lake.snapshots import Lake
-from ingestion_pipeline_tests.staged import poi_rows
+from ingestion_pipeline_tests.support.staged import poi_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,9 @@ import pytest
 import shapely
 from pyproj import Geod
 
-from ingestion_pipeline.complexity import MAX_TEXT
+from ingestion_pipeline.columns.tag_sets import TagSets
+from ingestion_pipeline.geometry.complexity import MAX_TEXT
+from ingestion_pipeline.geometry.points import representative_points
 from ingestion_pipeline.osm.area_tags import is_area
 from ingestion_pipeline.osm.assemble import (
     MAX_DEPTH,
@@ -23,11 +25,9 @@ from ingestion_pipeline.osm.assemble import (
     canonical,
     relation_area,
 )
-from ingestion_pipeline.osm.tag_sets import TagSets
-from ingestion_pipeline.points import representative_points
 
 if TYPE_CHECKING:
-    from ingestion_pipeline.osm.assemble import ObjectArray
+    from ingestion_pipeline.core.arrays import ObjectArray
 
 Line = Sequence[tuple[float, float]]
 NAN = float("nan")

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import shapely
 
-from ingestion_pipeline.osm.acquire import Area, Bbox
+from ingestion_pipeline.columns.tag_sets import TagSets
+from ingestion_pipeline.core.geo import Bbox
+from ingestion_pipeline.osm.area import Area
 from ingestion_pipeline.osm.boundary import BboxBoundary, Boundary, boundary_names, boundary_of
 from ingestion_pipeline.osm.errors import BoundaryNameMismatch, BoundaryOutsideBbox
 from ingestion_pipeline.osm.features import Features, Reading
-from ingestion_pipeline.osm.tag_sets import TagSets
 
 NOTHING = Features(
     osm_type=np.empty(0, dtype=object),

@@ -9,7 +9,8 @@ import osmium
 import pytest
 import shapely
 
-from ingestion_pipeline.osm.acquire import Area, Bbox
+from ingestion_pipeline.core.geo import Bbox
+from ingestion_pipeline.osm.area import Area
 from ingestion_pipeline.osm.boundary import BboxBoundary
 from ingestion_pipeline.osm.errors import (
     ExtractCorrupt,
@@ -17,9 +18,9 @@ from ingestion_pipeline.osm.errors import (
     ExtractUnsupported,
     ExtractWithoutTime,
 )
-from ingestion_pipeline.osm.extract import acquire, read
 from ingestion_pipeline.osm.normalize import normalize
 from ingestion_pipeline.osm.taxonomy import Taxonomy
+from ingestion_pipeline.sources.pbf.extract import acquire, read
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import shapely
 
-from ingestion_pipeline.osm.acquire import Bbox
+from ingestion_pipeline.columns.tag_sets import TagSets
+from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.osm.boundary import BboxBoundary
 from ingestion_pipeline.osm.features import Features
 from ingestion_pipeline.osm.normalize import Pois, count_by, normalize, rules_version
-from ingestion_pipeline.osm.tag_sets import TagSets
 from ingestion_pipeline.osm.taxonomy import Taxonomy
 from ingestion_pipeline.staging.tables import content_columns, poi_ingestion_staging
 

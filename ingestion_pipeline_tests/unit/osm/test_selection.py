@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion_pipeline.datasets import HELPER
+from ingestion_pipeline.core.geo import Bbox
+from ingestion_pipeline.datasets.registry import HELPER
 from ingestion_pipeline.osm import taxonomy
-from ingestion_pipeline.osm.acquire import Area, Bbox
+from ingestion_pipeline.osm.area import Area
 from ingestion_pipeline.osm.selection import (
     CLOSED_TAGS,
     DEPRECATED_TAGS,
@@ -28,7 +29,7 @@ from ingestion_pipeline.osm.selection import (
     values_of,
 )
 from ingestion_pipeline.osm.taxonomy import Taxonomy
-from ingestion_pipeline_tests.independent import is_selected
+from ingestion_pipeline_tests.support.independent import is_selected
 from scripts.build_selection_page import TARGET, page
 
 BBOX = Bbox(24.93, 60.16, 24.96, 60.18)

@@ -9,7 +9,7 @@ from ingestion_pipeline.quality.census import census_of, language_keys
 from ingestion_pipeline.quality.errors import AcceptanceWithoutReason, StoppedByCheck
 from ingestion_pipeline.quality.examine import examine, reason_of, require_accepted
 from ingestion_pipeline.quality.findings import Finding
-from ingestion_pipeline_tests.unit.quality.invented import BOUNDARY, TODAY, census, frame, past
+from ingestion_pipeline_tests.support.invented_days import BOUNDARY, TODAY, census, frame, past
 
 GOOD = Finding(PARITY, "good", "as it should be")
 BAD = [Finding(check, "stop", f"{check.name} is wrong") for check in CHECKS if check.blocking]

@@ -13,7 +13,7 @@ from ingestion_pipeline.quality.frames import (
     check_position,
     check_unique_refs,
 )
-from ingestion_pipeline_tests.unit.quality.invented import BOUNDARY, frame
+from ingestion_pipeline_tests.support.invented_days import BOUNDARY, frame
 
 POINT = shapely.to_wkb(shapely.Point(0.003, 0.5))
 BOW_TIE = shapely.to_wkb(shapely.Polygon([(0, 0), (1, 1), (1, 0), (0, 1)]))

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ingestion_pipeline.osm import extract, normalize, overpass
-from ingestion_pipeline.osm.acquire import Area, Bbox
+from ingestion_pipeline.core.geo import Bbox
+from ingestion_pipeline.osm import normalize
+from ingestion_pipeline.osm.area import Area
 from ingestion_pipeline.osm.boundary import BboxBoundary
 from ingestion_pipeline.osm.taxonomy import Taxonomy
 from ingestion_pipeline.quality.parity import check_parity
-from ingestion_pipeline_tests.unit.quality.invented import frame
+from ingestion_pipeline.sources.overpass import client as overpass
+from ingestion_pipeline.sources.pbf import extract
+from ingestion_pipeline_tests.support.invented_days import frame
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ingestion_pipeline.quality.shares import SHARES, check_share
-from ingestion_pipeline_tests.unit.quality.invented import census, past
+from ingestion_pipeline_tests.support.invented_days import census, past
 
 if TYPE_CHECKING:
     from ingestion_pipeline.quality.shares import Share

@@ -1,0 +1,191 @@
+"""Whether a city can be staged from its source, found out without staging anything.
+
+Belongs here: asking what a run would ask, and keeping every answer instead of ending at the first
+that is bad. Does not belong here: the rules (`osm/`), and words for a person (`cli/main.py`).
+
+An extract is brought to this machine whole, once for all cities that share it; of its objects only
+the boundaries are read. An Overpass server is asked for the boundary relation alone, in one small
+query, and for nothing where a city has none.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Any
+
+from ingestion_pipeline.config.cities import boundary_names_match
+from ingestion_pipeline.core.errors import IngestionError
+from ingestion_pipeline.lake.scratch import scratch_folder
+from ingestion_pipeline.sources.choose import (
+    acquire,
+    extract_location,
+    overpass_url,
+    read,
+    source_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import date, datetime
+
+    from ingestion_pipeline.config.cities import City, OsmSource
+    from ingestion_pipeline.config.settings import Settings
+    from ingestion_pipeline.core.clock import Clock
+    from ingestion_pipeline.osm.boundary import Boundary
+    from ingestion_pipeline.sources.base import Acquisition
+
+
+@dataclass
+class CheckedCity:
+    """What was found out of a city.
+
+    Attributes:
+        city: The city.
+        source: Where its data comes from.
+        as_of: The moment whose state the data shows; None where it is not known.
+        boundary: What bounds the city; None where it cannot be had, or is not the city's.
+        coverage: Which `share` of it the extract covers, and `how` that is known.
+        problems: Why a run of the day would fail.
+    """
+
+    city: City
+    source: OsmSource
+    as_of: datetime | None = None
+    boundary: Boundary | None = None
+    coverage: Mapping[str, Any] | None = None
+    problems: list[IngestionError] = field(default_factory=list)
+
+
+def check_cities(
+    cities: Iterable[City], day: date, *, settings: Settings, clock: Clock
+) -> Iterator[CheckedCity]:
+    """Check cities one by one.
+
+    Args:
+        cities: Which.
+        day: The UTC day for which a run would be.
+        settings: Addresses of the sources.
+        clock: The time.
+    """
+    with scratch_folder() as folder:
+        checking = _Checking(day, settings, clock, folder)
+        for city in cities:
+            yield checking.check(city)
+
+
+class _Checking:
+    """What the checks of several cities have in common."""
+
+    def __init__(self, day: date, settings: Settings, clock: Clock, folder: Path) -> None:
+        self._day = day
+        self._settings = settings
+        self._clock = clock
+        self._folder = folder
+        self._fetched: dict[str, Acquisition] = {}
+
+    def check(self, city: City) -> CheckedCity:
+        found = CheckedCity(city, source_of(city, self._settings))
+        with _problems(found):
+            if found.source == "extract":
+                self._check_extract(found)
+            else:
+                self._check_overpass(found)
+        return found
+
+    def _check_extract(self, found: CheckedCity) -> None:
+        from ingestion_pipeline.sources.as_of import require_true_on
+        from ingestion_pipeline.sources.pbf.coverage import require_covered
+
+        city = found.city
+        acquired = self._fetch(extract_location(city, self._day, self._settings))
+        origin = acquired.evidence.location
+        found.as_of = acquired.evidence.as_of
+        with _problems(found):
+            require_true_on(
+                self._day,
+                as_of=found.as_of,
+                now=self._clock.now(),
+                maximum_age=city.maximum_age,
+                origin=f"extract {origin}",
+            )
+        found.boundary = _boundary_in(acquired, city)
+        assert acquired.evidence.coverage is not None  # an extract's evidence has it
+        found.coverage = require_covered(
+            found.boundary.area,
+            acquired.evidence.coverage,
+            what=f"the boundary {city.area.boundary_name} of {city.slug}",
+            origin=origin,
+        )
+
+    def _fetch(self, location: str) -> Acquisition:
+        from ingestion_pipeline.sources.pbf import extract
+
+        if location not in self._fetched:
+            self._fetched[location] = extract.fetch(
+                location, clock=self._clock, workdir=self._new_folder()
+            )
+        return self._fetched[location]
+
+    def _check_overpass(self, found: CheckedCity) -> None:
+        from ingestion_pipeline.osm.boundary import known_boundary
+        from ingestion_pipeline.osm.selection import NOTHING
+        from ingestion_pipeline.sources.overpass.client import endpoint_of
+
+        city = found.city
+        endpoint_of(overpass_url(city, self._settings))
+        found.boundary = known_boundary(city.area, city=city.slug)
+        if found.boundary is not None:
+            return
+        acquired = acquire(
+            city,
+            self._day,
+            selection=NOTHING,
+            settings=self._settings,
+            clock=self._clock,
+            workdir=self._new_folder(),
+        )
+        found.as_of = acquired.evidence.as_of
+        found.boundary = _boundary_in(acquired, city)
+
+    def _new_folder(self) -> Path:
+        return Path(mkdtemp(dir=self._folder))
+
+
+def _boundary_in(acquired: Acquisition, city: City) -> Boundary:
+    """Return the city's boundary as a run would have it.
+
+    Raises:
+        OsmError: It is not in the data, or is not the city's.
+    """
+    from ingestion_pipeline.osm.boundary import boundary_of, known_boundary
+    from ingestion_pipeline.osm.selection import NOTHING
+
+    known = known_boundary(city.area, city=city.slug)
+    if known is not None:
+        return known
+    evidence = acquired.evidence
+    reading = read(
+        evidence.obtained,
+        [part.path for part in acquired.parts],
+        area=city.area,
+        selection=NOTHING,
+        origin=evidence.location,
+    )
+    return boundary_of(
+        reading,
+        city.area,
+        city=city.slug,
+        names_match=lambda names: boundary_names_match(city, names),
+    )
+
+
+@contextmanager
+def _problems(found: CheckedCity) -> Iterator[None]:
+    """Keep a problem, and go on behind it."""
+    try:
+        yield
+    except IngestionError as error:
+        found.problems.append(error)

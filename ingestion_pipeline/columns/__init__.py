@@ -1,0 +1,1 @@
+"""Columns in memory: Arrow arrays, hashes of rows, sets of tags."""

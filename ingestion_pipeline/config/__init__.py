@@ -1,0 +1,1 @@
+"""Configuration: settings from the environment, cities and feeds from a file."""

@@ -1,0 +1,71 @@
+"""Who a piece of work is: the city-day partition and the idempotency key built from it.
+
+Belongs here: the value objects and their one parser. Does not belong here: Dagster's partition
+definitions (`defs/partitions.py`) and the ledger that enforces the key (`staging/runs.py`).
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal, Self
+
+from ingestion_pipeline.core.errors import IngestionError
+
+JobType = Literal["osm_import", "helpers_import"]
+
+SLUG = re.compile(r"[a-z0-9][a-z0-9-]*")
+"""What a city slug may look like; it excludes the separators of partition keys (`| , [ ]`)."""
+
+
+class PartitionKeyError(IngestionError):
+    """A partition key that is not `<city>|<YYYY-MM-DD>`."""
+
+    code = "bad_partition_key"
+
+
+@dataclass(frozen=True, order=True)
+class CityDay:
+    """One city on one UTC day: the partition, and the unit of idempotency."""
+
+    city: str
+    day: date
+
+    @classmethod
+    def parse(cls, key: str) -> Self:
+        """Parse a partition key such as `kazan|2026-11-20`.
+
+        Raises:
+            PartitionKeyError: The key has another shape. GraphQL does not validate keys, so this
+                is the first thing that a run does.
+        """
+        city, separator, text = key.partition("|")
+        day = None
+        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+            try:
+                day = date.fromisoformat(text)
+            except ValueError:
+                day = None
+        if not separator or not SLUG.fullmatch(city) or day is None:
+            raise PartitionKeyError(
+                f"partition key {key!r} is not '<city>|<YYYY-MM-DD>', such as 'kazan|2026-11-20'; "
+                "launch the run again with a key of that form"
+            )
+        return cls(city, day)
+
+    def __str__(self) -> str:
+        """Give the partition key."""
+        return f"{self.city}|{self.day.isoformat()}"
+
+
+@dataclass(frozen=True)
+class JobKey:
+    """What an idempotency key is made of."""
+
+    job_type: JobType
+    city_slug: str
+    boundary_ref: str
+    day: date
+
+    def __str__(self) -> str:
+        """Give the key in clear: `{job_type}|{city_slug}|{boundary_ref}|{YYYY-MM-DD}`."""
+        return f"{self.job_type}|{self.city_slug}|{self.boundary_ref}|{self.day.isoformat()}"

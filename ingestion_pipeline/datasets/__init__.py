@@ -1,0 +1,1 @@
+"""The datasets, one registry entry for each."""

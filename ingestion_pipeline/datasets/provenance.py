@@ -1,0 +1,142 @@
+"""What a city-day's rows are made of: which stored snapshot will do, and the evidence of its rows.
+
+Belongs here: the two rules by which a run, and whoever plans one, tell that nothing is left to do.
+Does not belong here: storing snapshots (`lake/`), and making rows out of them (`osm/`).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from ingestion_pipeline.columns.hashing import code_digest, digest
+from ingestion_pipeline.config.feeds import judge_feed
+from ingestion_pipeline.core.geo import Bbox
+from ingestion_pipeline.datasets.registry import DATASETS, HELPER
+from ingestion_pipeline.osm.selection import is_answered_wrongly
+from ingestion_pipeline.staging.slices import SliceEvidence
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingestion_pipeline.config.cities import City
+    from ingestion_pipeline.config.feeds import Feed
+    from ingestion_pipeline.datasets.registry import Dataset
+    from ingestion_pipeline.helpers.licences import Verdict
+    from ingestion_pipeline.lake.snapshots import Manifest
+
+
+_LIBRARIES = (
+    *("shapely", "pyproj", "numpy", "protobuf", "msgspec", "pyarrow"),
+    *("email-validator", "idna", "ada-url", "regex", "langcodes"),
+)
+"""What has a hand in the rows; where one is another, a day is made again and compared."""
+
+
+@cache
+def _versions(code: Sequence[str], libraries: Sequence[str]) -> tuple[str, ...]:
+    """Name the code that is running: a plan of many days asks for it many times."""
+    return (*map(code_digest, code), *map(version, libraries))
+
+
+def code_of(dataset: Dataset) -> tuple[str, ...]:
+    """Name the code that makes a dataset's rows: our own by its digest, libraries by release."""
+    return _versions(dataset.code, _LIBRARIES)
+
+
+def holds_what_is_asked(manifest: Manifest, city: City) -> bool:
+    """Tell whether a stored snapshot holds all that would be asked for now.
+
+    An extract holds everything that it covers, which is compared with the city when it is read; an
+    answer of Overpass holds only what its query named. An answer to a query that Overpass does not
+    answer correctly holds something else.
+    """
+    return manifest.obtained != "overpass" or (
+        manifest.selection == DATASETS[manifest.dataset].selection.digest
+        and Bbox(*manifest.bbox).holds(city.bbox)
+        and not any(is_answered_wrongly(part.query or "") for part in manifest.parts)
+    )
+
+
+def evidence_of(city: City, manifest: Manifest) -> SliceEvidence:
+    """Give the evidence of the rows that this code makes of a snapshot.
+
+    Two that are equal have equal rows, so a day that is staged from it need not be staged again.
+    """
+    dataset = DATASETS[manifest.dataset]
+    rules = dataset.rules_version()
+    return _evidence(
+        city,
+        manifest,
+        rules=rules,
+        licence=manifest.licence,
+        attribution=manifest.attribution,
+        inputs=[
+            manifest.digest,
+            rules,
+            *code_of(dataset),
+            # Of the city, what its rows and the acceptance of its day depend on.
+            *(city.boundary_key, list(city.bbox), dict(city.name), list(city.languages)),
+            *(city.local_language, city.country, dataset.minimum_of(city)),
+            # A place that opens tomorrow has another status then.
+            manifest.day.isoformat(),
+        ],
+    )
+
+
+def evidence_of_feed(
+    city: City, feed: Feed, manifest: Manifest, *, beside: SliceEvidence
+) -> SliceEvidence:
+    """Give the evidence of the rows that this code makes of a feed's bytes.
+
+    Args:
+        city: The city.
+        feed: The feed, as it stands in the cities file now.
+        manifest: Of its bytes.
+        beside: The evidence of the rows of OpenStreetMap, to which the feed's are linked.
+    """
+    from ingestion_pipeline.config.feeds import FEED_RULES
+
+    rules = f"feed rules {FEED_RULES}; {HELPER.rules_version()}"
+    return _evidence(
+        city,
+        manifest,
+        rules=rules,
+        licence=feed.licence,
+        attribution=feed.attribution,
+        inputs=[
+            *(manifest.digest, rules, beside.inputs_digest, feed.digest),
+            *_versions(HELPER.code, ("rapidfuzz",)),
+        ],
+    )
+
+
+def _evidence(
+    city: City,
+    manifest: Manifest,
+    *,
+    rules: str,
+    licence: str,
+    attribution: str,
+    inputs: Sequence[object],
+) -> SliceEvidence:
+    return SliceEvidence(
+        boundary_ref=city.boundary_key,
+        as_of=manifest.as_of,
+        as_of_source=manifest.as_of_source,
+        obtained=manifest.obtained,
+        location=manifest.location,
+        digest=manifest.digest,
+        rules_version=rules,
+        licence=licence,
+        attribution=attribution,
+        inputs_digest=digest(inputs),
+    )
+
+
+def judged_beside_osm(feed: Feed) -> Verdict:
+    """Judge whether a feed's places may stand in one database with those of OpenStreetMap."""
+    from ingestion_pipeline.core.evidence import OSM_LICENCE
+
+    return judge_feed(feed, beside=(OSM_LICENCE,))

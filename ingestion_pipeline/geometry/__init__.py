@@ -1,0 +1,1 @@
+"""Geometry without OpenStreetMap: rings, representative points, limits, polygon files."""

@@ -1,0 +1,1 @@
+"""Sources of raw data: Overpass, OSM extracts and feeds."""

@@ -1,0 +1,1 @@
+"""Feeds of helper places as a source."""

@@ -1,0 +1,416 @@
+"""A feed's bytes: asked for once, within limits, whole, or not at all.
+
+Belongs here: HTTP and fsspec, limits of size and time, redirects, checksums, and what makes an
+answer no data. Does not belong here: what the bytes say (`records.py`, `read_feed.py`), and keeping
+them (`lake/`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import unquote, urljoin
+
+from ingestion_pipeline.config.feeds import is_http
+from ingestion_pipeline.core.locations import (
+    Endpoint,
+    days_in,
+    keep_secrets_out_of_httpx_log,
+    redacted,
+)
+from ingestion_pipeline.core.redirects import RedirectGuard, RedirectRefused
+from ingestion_pipeline.sources.feed.errors import (
+    FeedChecksumMismatch,
+    FeedError,
+    FeedForbidden,
+    FeedNotConfigured,
+    FeedNotData,
+    FeedNotFound,
+    FeedNotOfDay,
+    FeedRedirected,
+    FeedTooBig,
+    FeedTruncated,
+    FeedUnreachable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import date, datetime
+    from pathlib import Path
+
+    import httpx
+
+    from ingestion_pipeline.config.feeds import Feed
+    from ingestion_pipeline.core.clock import Clock
+
+MAXIMUM_REDIRECTS = 5
+
+_CHUNK_BYTES = 1 << 16
+_PAGES = ("text/html", "application/xhtml+xml")
+_PAGE_BEGINNINGS = (b"<!doctype html", b"<html")
+_SNIFFED_BYTES = 512
+
+
+class Patience(NamedTuple):
+    """How long a feed is waited for.
+
+    Attributes:
+        connect_s: For the connection.
+        silence_s: For the next byte.
+        whole_s: For everything, redirects included.
+    """
+
+    connect_s: float = 30.0
+    silence_s: float = 60.0
+    whole_s: float = 600.0
+
+
+PATIENCE = Patience()
+
+
+class Validators(NamedTuple):
+    """What an HTTP answer says of its version, to ask next time whether there is another one.
+
+    Attributes:
+        etag: The header ETag, as it came.
+        last_modified: The header Last-Modified, as it came.
+    """
+
+    etag: str | None = None
+    last_modified: str | None = None
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A feed's bytes on this machine.
+
+    Attributes:
+        path: Where they are; the suffix tells the format.
+        sha256: Their digest.
+        raw_bytes: Their number.
+        location: Where they are from, without credentials.
+        validators: What the server says of their version; empty for a file.
+        requested_at: When they were asked for (UTC).
+        received_at: When the last byte had come (UTC).
+    """
+
+    path: Path
+    sha256: str
+    raw_bytes: int
+    location: str
+    validators: Validators
+    requested_at: datetime
+    received_at: datetime
+
+
+@dataclass(frozen=True)
+class NotModified:
+    """The server says that the bytes are those of last time.
+
+    Attributes:
+        location: Where they would be from, without credentials.
+        validators: Those by which it was asked.
+        requested_at: When it was asked (UTC).
+        received_at: When the answer had come (UTC).
+    """
+
+    location: str
+    validators: Validators
+    requested_at: datetime
+    received_at: datetime
+
+
+def fetch(
+    feed: Feed,
+    day: date,
+    *,
+    http: httpx.Client,
+    clock: Clock,
+    workdir: Path,
+    known: Validators | None = None,
+    patience: Patience = PATIENCE,
+) -> Fetched | NotModified:
+    """Bring a feed's bytes to this machine.
+
+    Nothing is asked for twice: an error says whether a later try may help. No message holds user,
+    password or query of an address, nor what a server wrote.
+
+    Args:
+        feed: The feed.
+        day: The UTC day, for a dated location.
+        http: Sends requests; its own redirects and time limits are not used.
+        clock: Tells when the feed was asked for and came, and when it took too long.
+        workdir: An empty folder for the bytes.
+        known: What the server said of the bytes that are stored, if they are good.
+        patience: How long to wait.
+
+    Raises:
+        FeedError: See `sources/feed/errors.py`.
+    """
+    fetching = _Fetching(feed, day, clock, patience, workdir / f"{feed.slug}.{feed.format}")
+    location = feed.location_on(day)
+    fetched = (
+        fetching.over_http(location, http, known or Validators())
+        if is_http(location)
+        else fetching.over_fsspec(location)
+    )
+    if isinstance(fetched, Fetched):
+        _require_expected(feed, fetched)
+    return fetched
+
+
+class _Fetching:
+    """One try at one feed."""
+
+    def __init__(self, feed: Feed, day: date, clock: Clock, patience: Patience, path: Path) -> None:
+        self.feed = feed
+        self.clock = clock
+        self.patience = patience
+        self.path = path
+        self.day = day
+        self.requested_at = clock.now()
+
+    def over_http(
+        self, location: str, http: httpx.Client, known: Validators
+    ) -> Fetched | NotModified:
+        import httpx
+
+        keep_secrets_out_of_httpx_log()
+        first = here = Endpoint.parse(location)
+        guard = RedirectGuard(first.target)
+        seen = {here.target}
+        asked = {"If-None-Match": known.etag, "If-Modified-Since": known.last_modified}
+        while True:
+            same_server = here.server == first.server
+            with (
+                self._reachable(here.public),
+                http.stream(
+                    "GET",
+                    here.target,
+                    headers={
+                        # Then Content-Length is the number of bytes that come, and no small answer
+                        # can unpack to a huge one.
+                        "Accept-Encoding": "identity",
+                        **{name: value for name, value in asked.items() if value},
+                    },
+                    timeout=httpx.Timeout(self.patience.silence_s, connect=self.patience.connect_s),
+                    follow_redirects=False,
+                    auth=(first.auth if same_server else None) or httpx.USE_CLIENT_DEFAULT,
+                    extensions=guard.extensions(httpx.URL(here.target).host),
+                ) as response,
+            ):
+                if response.has_redirect_location:
+                    here = self._redirected(guard, here, response.headers["Location"], seen)
+                    continue
+                if response.status_code == HTTPStatus.NOT_MODIFIED and any(known):
+                    return NotModified(first.public, known, self.requested_at, self.clock.now())
+                self._require_data(response, here.public)
+                if here.target != first.target:
+                    self._require_dated(here)
+                size = self._announced(response.headers.get("Content-Length"), here.public)
+                validators = Validators(
+                    response.headers.get("ETag"), response.headers.get("Last-Modified")
+                )
+                # As they come: pieces of a size would be waited for, and a trickle not noticed.
+                return self._fetched(response.iter_raw(), size, redacted(location), validators)
+
+    def over_fsspec(self, location: str) -> Fetched:
+        import fsspec
+
+        safe = redacted(location)
+        try:
+            filesystem, remote = fsspec.url_to_fs(location)
+        except (ImportError, ValueError) as error:
+            raise FeedNotConfigured(
+                f"no file system for {safe} of feed {self.feed.slug} ({type(error).__name__}); "
+                "check the beginning of the URL, and install the package that fsspec needs for it "
+                "(s3fs for s3://, ...)"
+            ) from None
+        with self._readable(safe):
+            before = filesystem.info(remote)
+            size = before.get("size")
+            if size is not None:
+                self._require_small(size, "has", safe)
+            with filesystem.open(remote, "rb") as stored:
+                pieces = iter(lambda: stored.read(_CHUNK_BYTES), b"")
+                fetched = self._fetched(pieces, size, safe, Validators())
+            if filesystem.info(remote).get("mtime") != before.get("mtime"):
+                raise FeedTruncated(
+                    f"{safe}: feed {self.feed.slug} changed while it was read: another program "
+                    "rewrites it in place; try again when it is whole"
+                )
+            return fetched
+
+    def _fetched(
+        self, pieces: Iterable[bytes], announced: int | None, location: str, validators: Validators
+    ) -> Fetched:
+        """Write the bytes to the file as they come, and stop where they pass a limit."""
+        digest = hashlib.sha256()
+        count = 0
+        beginning = b""
+        with self.path.open("wb") as file:
+            for piece in pieces:
+                count += len(piece)
+                self._require_small(count, "sent", location)
+                waited = (self.clock.now() - self.requested_at).total_seconds()
+                if waited > self.patience.whole_s:
+                    raise FeedUnreachable(
+                        f"{location}: feed {self.feed.slug} was still coming after {waited:.0f} s, "
+                        f"at {count:,} bytes; try again later"
+                    )
+                if len(beginning) < _SNIFFED_BYTES:
+                    beginning += piece[:_SNIFFED_BYTES]
+                digest.update(piece)
+                file.write(piece)
+        if announced is not None and count != announced:
+            raise FeedTruncated(
+                f"{location}: {announced:,} bytes of feed {self.feed.slug} were announced and "
+                f"{count:,} came; try again"
+            )
+        if beginning.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(_PAGE_BEGINNINGS):
+            raise self._page(location, "its body is HTML")
+        return Fetched(
+            path=self.path,
+            sha256=digest.hexdigest(),
+            raw_bytes=count,
+            location=location,
+            validators=validators,
+            requested_at=self.requested_at,
+            received_at=self.clock.now(),
+        )
+
+    def _redirected(
+        self, guard: RedirectGuard, here: Endpoint, to: str, seen: set[str]
+    ) -> Endpoint:
+        try:
+            there = Endpoint.parse(urljoin(here.target, to))
+        except ValueError:
+            raise FeedRedirected(
+                f"{here.public} sends feed {self.feed.slug} to an address that is not http(s); "
+                "correct the feed's location"
+            ) from None
+        guard.require(there.target)
+        if there.target in seen:
+            raise FeedRedirected(
+                f"{here.public} sends feed {self.feed.slug} in a circle, back to {there.public}; "
+                "look at it in a browser and correct the feed's location"
+            )
+        if len(seen) > MAXIMUM_REDIRECTS:
+            raise FeedRedirected(
+                f"feed {self.feed.slug} was redirected more than {MAXIMUM_REDIRECTS} times, lastly "
+                f"to {there.public}; correct the feed's location"
+            )
+        seen.add(there.target)
+        return there
+
+    def _require_dated(self, there: Endpoint) -> None:
+        """Refuse what an undated address gives for a day that only a dated one proves."""
+        if self.feed.as_of.source != "day_in_location":
+            return
+        forms = days_in(self.feed.location, self.day)
+        if not all(form in unquote(there.target) for form in forms):
+            raise FeedNotOfDay(
+                f"feed {self.feed.slug} was redirected to {there.public}, which does not name "
+                f"{self.day}, so nothing proves that it is of that day; correct the feed's "
+                "location, or let as_of be something that the data itself tells"
+            )
+
+    def _require_data(self, response: httpx.Response, public: str) -> None:
+        """Refuse an answer whose head says that no data follows."""
+        status = response.status_code
+        what = f"{public} answered {status} for feed {self.feed.slug}"
+        if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+            raise FeedNotFound(f"{what}; check its location, and whether it exists for that day")
+        if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT) or (
+            status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        ):
+            raise FeedUnreachable(f"{what}; try again later")
+        if status != HTTPStatus.OK:
+            raise FeedForbidden(f"{what}; check its location, credentials and terms of use")
+        media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if media_type in _PAGES:
+            raise self._page(public, f"it is of type {media_type}")
+        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in ("identity", ""):
+            raise FeedTruncated(
+                f"{public} sends feed {self.feed.slug} compressed by {encoding[:20]!r}, which was "
+                "not asked for; try again, or ask the publisher for plain bytes"
+            )
+
+    def _page(self, public: str, why: str) -> FeedNotData:
+        return FeedNotData(
+            f"{public} sends an HTML page instead of feed {self.feed.slug} ({why}): a login, a "
+            "notice of maintenance, or the wrong address; open it in a browser and correct the "
+            "feed's location"
+        )
+
+    def _announced(self, length: str | None, public: str) -> int | None:
+        if length is None or not length.isdecimal():
+            return None
+        self._require_small(int(length), "announces", public)
+        return int(length)
+
+    def _require_small(self, count: int, verb: str, public: str) -> None:
+        if count > self.feed.maximum_bytes:
+            raise FeedTooBig(
+                f"{public} {verb} {count:,} bytes for feed {self.feed.slug}, more than its "
+                f"{self.feed.maximum_bytes:,}; look at what it is, or raise the feed's "
+                "maximum_bytes"
+            )
+
+    @contextmanager
+    def _reachable(self, public: str) -> Iterator[None]:
+        """Say what happened to a connection, without the library's text."""
+        import httpx
+
+        try:
+            yield
+        except RedirectRefused as error:
+            raise FeedRedirected(
+                f"{public} sends feed {self.feed.slug} to {error}; ask the publisher, or correct "
+                "the feed's location"
+            ) from None
+        except (httpx.RemoteProtocolError, httpx.ReadError) as error:
+            raise FeedTruncated(
+                f"{public} broke off in the middle of feed {self.feed.slug} "
+                f"({type(error).__name__}); try again"
+            ) from None
+        except httpx.TransportError as error:
+            raise FeedUnreachable(
+                f"{public} does not give feed {self.feed.slug} ({type(error).__name__}); check "
+                "the address and the network, or try again later"
+            ) from None
+
+    @contextmanager
+    def _readable(self, safe: str) -> Iterator[None]:
+        """Say what happened to a file, without the library's text, which may quote credentials."""
+        try:
+            yield
+        except FeedError:
+            raise
+        except FileNotFoundError:
+            raise FeedNotFound(
+                f"there is no {safe} for feed {self.feed.slug}; check its location, and whether it "
+                "exists for that day"
+            ) from None
+        except Exception as error:  # noqa: BLE001 - every file system of fsspec has errors of its own
+            raise FeedUnreachable(
+                f"{safe} of feed {self.feed.slug} cannot be read ({type(error).__name__}); check "
+                "the location and its credentials, or try again later"
+            ) from None
+
+
+def _require_expected(feed: Feed, fetched: Fetched) -> None:
+    for what, expected, actual in (
+        ("SHA-256", feed.sha256, fetched.sha256),
+        ("ETag", feed.etag, fetched.validators.etag),
+    ):
+        if expected is not None and actual != expected:
+            raise FeedChecksumMismatch(
+                f"{fetched.location}: the {what} of feed {feed.slug} is {actual}, and the cities "
+                f"file expects {expected}; look at what has changed, and then at "
+                f"{'sha256' if what == 'SHA-256' else 'etag'} in the cities file"
+            )

@@ -1,0 +1,458 @@
+"""A feed's records as helper places: the columns that staging keeps, for one city.
+
+Belongs here: which records are the city's, what each column says, and when a feed is not to be
+believed. Does not belong here: formats and encodings (`records.py`), and links to OpenStreetMap
+(`link.py`). Every column is documented in docs/data-dictionary.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from ingestion_pipeline.columns.hashing import canonical_json, with_source_hash
+from ingestion_pipeline.core.characters import storable
+from ingestion_pipeline.geometry.complexity import (
+    MAX_ID,
+    MAX_TEXT,
+    flaws,
+    has_too_much_text,
+    rings_of,
+)
+from ingestion_pipeline.geometry.points import representative_points
+from ingestion_pipeline.helpers.vocabulary import understood
+from ingestion_pipeline.sources.feed.errors import FeedShrunken, FeedSwapped
+from ingestion_pipeline.sources.feed.records import read_records
+from ingestion_pipeline.text.hours import normalized_hours
+from ingestion_pipeline.text.names import names_by_language
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    from ingestion_pipeline.config.feeds import Feed
+    from ingestion_pipeline.core.arrays import FloatArray
+    from ingestion_pipeline.sources.feed.records import Records
+    from ingestion_pipeline.text.names import Namer
+
+
+SHRUNKEN_SHARE = 0.5
+"""Of the places of the last good version, how many must still be there."""
+
+FeedRejectionReason = Literal[
+    "invalid_text",
+    "too_much_text",
+    "no_id",
+    "duplicate_id",
+    "unknown_kind",
+    "no_geometry",
+    "invalid_coordinates",
+]
+"""Why a record of a feed is not staged (documented in docs/data-dictionary.md).
+
+- `invalid_text`: it has a text that no database stores (`core/characters.py`).
+- `no_id`: nothing names it, so it could not be told apart from the others on another day.
+- `duplicate_id`: another record before it has its id and its kind.
+- `unknown_kind`: the table of kinds does not have its value.
+- `no_geometry`: it has none, or a collection of several sorts.
+- `invalid_coordinates`: outside -180..180 / -90..90, or not a number.
+- `too_much_text`: its properties, or what names it, exceed the limits of `geometry/complexity.py`.
+"""
+
+_TEXT_COLUMNS = ("access", "fee", "wheelchair", "level", "operator")
+_MAIN_GEOMETRIES = 6  # GEOS numbers points, lines and areas and their Multi forms from 0 to 6
+
+
+class Boundary(Protocol):
+    """What tells which points are the city's."""
+
+    def owns(self, lon: FloatArray, lat: FloatArray) -> npt.NDArray[np.bool_]:
+        """Tell for each of N points (EPSG:4326) whether it is the city's."""
+
+
+@dataclass(frozen=True)
+class FeedRejection:
+    """One record that cannot be staged.
+
+    Attributes:
+        source_ref: `record/<number>`: its place in the document, from 1.
+        reason: Why; see `FeedRejectionReason`.
+        detail: A sentence for a person.
+        raw: What the record says (JSON-compatible and storable).
+    """
+
+    source_ref: str
+    reason: FeedRejectionReason
+    detail: str
+    raw: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FeedPlaces:
+    """The helper places of one feed, city and day.
+
+    Attributes:
+        table: One row per place, ordered by `source_ref`; columns of `helper_place` from `kind`
+            on, and `source_ref` and `source_hash`. Geometry is WKB (EPSG:4326, lon lat). JSON
+            columns are canonical text.
+        rejections: What is not staged, and why.
+        outside: How many records lie outside the city's boundary.
+        unparsed_opening_hours: How many places have opening hours that cannot be understood.
+    """
+
+    table: pa.Table
+    rejections: list[FeedRejection]
+    outside: int
+    unparsed_opening_hours: int
+
+
+def read_feed(
+    path: Path,
+    feed: Feed,
+    *,
+    bbox: Sequence[float],
+    boundary: Boundary,
+    namer: Namer,
+    last_good: int | None = None,
+) -> FeedPlaces:
+    """Make the helper places of a city from a feed's bytes.
+
+    Args:
+        path: The bytes.
+        feed: What they are.
+        bbox: The city's window: west, south, east, north in WGS 84 degrees.
+        boundary: The city's boundary; a record is the city's when its representative point is.
+        namer: Chooses the names that the city's readers are shown.
+        last_good: How many places the last good version of the feed had in the city, if there is
+            one.
+
+    Returns:
+        The places; every record inside the boundary is either a row or a rejection.
+
+    Raises:
+        FeedUnreadable: The bytes are not what the feed's keys say.
+        FeedEncodingWrong: They are not of the feed's encoding.
+        FeedSwapped: Latitude stands where longitude should.
+        FeedShrunken: Too few places are in the city.
+    """
+    records = read_records(path, feed)
+    kinds = _kinds(records, feed)
+    reasons = _Reasons(records)
+    reasons.add(
+        "invalid_text",
+        records.have_invalid_text(),
+        lambda _: f"a text is not {feed.encoding}, or has U+0000 or half of a surrogate pair",
+    )
+    reasons.add(
+        "too_much_text",
+        [_has_too_much_text(*each) for each in zip(records.ids, records.properties, strict=True)],
+        lambda _: f"its text has more than {MAX_TEXT} characters, or its id more than {MAX_ID}",
+    )
+    reasons.add("no_id", [id_ is None for id_ in records.ids], lambda _: f"{feed.record_id}: empty")
+    reasons.add(
+        "unknown_kind",
+        [kind is None for kind in kinds],
+        lambda i: (
+            f"{feed.kind_field} is {records.properties[i].get(feed.kind_field or '')!r}, which the "
+            "feed's table of kinds does not have"
+        ),
+    )
+    geometry, quality = _sound(records.geometry)
+    reasons.add(
+        "no_geometry",
+        [shape is None for shape in geometry],
+        lambda _: "no point, line or area can be made of its geometry",
+    )
+    _require_not_swapped(geometry, bbox, feed)
+    reasons.add("invalid_coordinates", _off_earth(geometry), lambda i: str(geometry[i])[:100])
+    placed = np.array(reasons.none_yet(but=("invalid_text", "no_id", "unknown_kind")), dtype=bool)
+    lon, lat = np.full((2, len(records)), np.nan)
+    point_source = np.full(len(records), None, dtype=object)
+    lon[placed], lat[placed], point_source[placed] = representative_points(geometry[placed])
+    inside = np.zeros(len(records), dtype=bool)
+    inside[placed] = boundary.owns(lon[placed], lat[placed])
+    refs = [f"{id_}#{kind}" for id_, kind in zip(records.ids, kinds, strict=True)]
+    reasons.add(
+        "duplicate_id",
+        _repeated(refs, among=inside & np.array(reasons.none_yet(), dtype=bool)),
+        lambda i: f"{refs[i]} names a record before it too",
+    )
+    keep = np.flatnonzero(inside & np.array(reasons.none_yet(), dtype=bool))
+    keep = keep[np.argsort(np.array(refs, dtype=object)[keep], kind="stable")]
+    outside = int((placed & ~inside).sum())
+    rejections = reasons.rejections(but=placed & ~inside)
+    _require_enough(len(keep), feed, last_good=last_good, rejected=len(rejections), outside=outside)
+    values = [_Values(records.properties[i], feed) for i in keep]
+    hours = [value.of("opening_hours") for value in values]
+    parsed = [None if text is None else normalized_hours(text) for text in hours]
+    table = _table(
+        feed,
+        refs=[refs[i] for i in keep],
+        kinds=[kinds[i] for i in keep],
+        values=values,
+        namer=namer,
+        hours=parsed,
+        geometry=geometry[keep],
+        quality=quality[keep],
+        lon=lon[keep],
+        lat=lat[keep],
+        point_source=point_source[keep],
+    )
+    return FeedPlaces(
+        table=table,
+        rejections=rejections,
+        outside=outside,
+        unparsed_opening_hours=sum(
+            raw is not None and text is None for raw, text in zip(hours, parsed, strict=True)
+        ),
+    )
+
+
+class _Reasons:
+    """Why records are not staged: the first reason of each counts."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._of: dict[int, tuple[FeedRejectionReason, str]] = {}
+
+    def add(
+        self, reason: FeedRejectionReason, applies: Sequence[bool], detail: Callable[[int], str]
+    ) -> None:
+        for index in np.flatnonzero(np.array(applies, dtype=bool)).tolist():
+            self._of.setdefault(index, (reason, detail(index)))
+
+    def none_yet(self, *, but: Sequence[FeedRejectionReason] = ()) -> list[bool]:
+        return [
+            index not in self._of or self._of[index][0] in but
+            for index in range(len(self._records))
+        ]
+
+    def rejections(self, *, but: npt.NDArray[np.bool_]) -> list[FeedRejection]:
+        return [
+            FeedRejection(
+                f"record/{index + 1}",
+                reason,
+                detail,
+                storable(self._records.properties[index]) if reason != "too_much_text" else {},
+            )
+            for index, (reason, detail) in sorted(self._of.items())
+            if not but[index]
+        ]
+
+
+class _Values:
+    """What one record says of the columns, after its values have been translated."""
+
+    def __init__(self, properties: dict[str, Any], feed: Feed) -> None:
+        self.properties = properties
+        self._feed = feed
+
+    def of(self, target: str) -> str | None:
+        return self._translated(target, self._feed.fields.get(target))
+
+    def names(self) -> dict[str, str]:
+        """Return the names as OpenStreetMap's tags would have them."""
+        found = {
+            target: self.of(target)
+            for target in self._feed.fields
+            if target.partition(":")[0] == "name"
+        }
+        return {target: name for target, name in found.items() if name is not None}
+
+    def attributes(self) -> dict[str, str]:
+        found = {
+            target: self._translated(target, name) for target, name in self._feed.attributes.items()
+        }
+        return {target: value for target, value in found.items() if value is not None}
+
+    def _translated(self, target: str, name: str | None) -> str | None:
+        """Give a field's text; where a table of meanings has not its value, nothing is known."""
+        text = _as_text(self.properties.get(name)) if name is not None else None
+        meanings = self._feed.values.get(target)
+        return text if meanings is None or text is None else meanings.get(text)
+
+
+def _has_too_much_text(id_: str | None, properties: Mapping[str, Any]) -> bool:
+    return len(id_ or "") > MAX_ID or has_too_much_text(
+        {key: str(value) for key, value in properties.items()}
+    )
+
+
+def _as_text(value: object) -> str | None:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value.strip() or None
+    if isinstance(value, int | float):
+        # 15 digits: all that a number in decimal is sure to keep, and 2.0 is 2.
+        return format(value, ".15g") if isinstance(value, float) else str(value)
+    return None if value is None else canonical_json(value)
+
+
+def _kinds(records: Records, feed: Feed) -> list[str | None]:
+    if feed.kind_field is None:
+        return [feed.kind] * len(records)
+    name = feed.kind_field
+    return [
+        feed.kinds.get(_as_text(properties.get(name)) or "") for properties in records.properties
+    ]
+
+
+def _sound(
+    given: npt.NDArray[np.object_],
+) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
+    """Give (N,) valid flat geometries of one sort each, or None, and how each was had."""
+    import shapely
+
+    flat = shapely.force_2d(given)
+    whole = ~(shapely.is_missing(flat) | shapely.is_empty(flat))
+    broken, too_complex = np.zeros((2, len(flat)), np.bool_)
+    areas = whole & (shapely.get_dimensions(flat) == 2)  # noqa: PLR2004
+    broken[areas], too_complex[areas] = flaws(flat[areas])
+    flat[broken] = shapely.make_valid(flat[broken], method="structure")
+    flat[too_complex] = [_edges(area) for area in flat[too_complex]]
+    areas = whole & (shapely.get_dimensions(flat) == 2)  # noqa: PLR2004
+    flat[areas] = shapely.normalize(flat[areas])
+    one_sort = whole & (shapely.get_type_id(flat) <= _MAIN_GEOMETRIES) & ~shapely.is_empty(flat)
+    quality = np.where(broken, "repaired", "exact").astype(object)
+    quality[too_complex] = "too_complex"
+    flat[~one_sort] = None
+    return flat, quality
+
+
+def _edges(area: Any) -> Any:
+    import shapely
+
+    return shapely.multilinestrings(rings_of(np.array([area], dtype=object)))
+
+
+def _off_earth(geometry: npt.NDArray[np.object_]) -> list[bool]:
+    import shapely
+
+    west, south, east, north = shapely.bounds(geometry).T
+    on_earth = (west >= -180) & (east <= 180) & (south >= -90) & (north <= 90)  # noqa: PLR2004
+    off: list[bool] = (~shapely.is_missing(geometry) & ~on_earth).tolist()
+    return off
+
+
+def _require_not_swapped(
+    geometry: npt.NDArray[np.object_], bbox: Sequence[float], feed: Feed
+) -> None:
+    """Refuse places most of which lie in the city only when their numbers change places."""
+    import shapely
+
+    bounds = shapely.bounds(geometry[~shapely.is_missing(geometry)])
+    lon, lat = bounds[:, [0, 2]].mean(axis=1), bounds[:, [1, 3]].mean(axis=1)
+    west, south, east, north = bbox
+    inside = (west <= lon) & (lon <= east) & (south <= lat) & (lat <= north)
+    swapped = ~inside & (west <= lat) & (lat <= east) & (south <= lon) & (lon <= north)
+    if swapped.sum() * 2 > len(lon):
+        raise FeedSwapped(
+            f"{feed.public_location}: {swapped.sum()} of the {len(lon)} places of feed {feed.slug} "
+            "lie in the city only when longitude and latitude change places; "
+            + (
+                "exchange lon and lat in the cities file"
+                if feed.format == "csv"
+                else "GeoJSON has longitude first (RFC 7946), so ask the publisher to correct it"
+            )
+        )
+
+
+def _repeated(refs: Sequence[str], *, among: npt.NDArray[np.bool_]) -> list[bool]:
+    seen: set[str] = set()
+    repeated = []
+    for ref, counts in zip(refs, among.tolist(), strict=True):
+        repeated.append(counts and ref in seen)
+        if counts:
+            seen.add(ref)
+    return repeated
+
+
+def _require_enough(
+    count: int, feed: Feed, *, last_good: int | None, rejected: int, outside: int
+) -> None:
+    what = (
+        f"{feed.public_location}: feed {feed.slug} has {count} places in the city ({rejected} "
+        f"records were rejected, and {outside} lie outside), fewer than"
+    )
+    if count < feed.minimum:
+        raise FeedShrunken(
+            f"{what} its minimum of {feed.minimum}; look at what the publisher sent, or lower "
+            "minimum in the cities file"
+        )
+    if has_shrunken(count, last_good):
+        raise FeedShrunken(
+            f"{what} half of the {last_good} of its last good version; look at what the publisher "
+            "sent; if it is right, accept the day with a reason"
+        )
+
+
+def has_shrunken(count: int, last_good: int | None) -> bool:
+    """Tell whether a feed has far fewer places than its last good version, if there is one."""
+    return last_good is not None and count < SHRUNKEN_SHARE * last_good
+
+
+def _table(
+    feed: Feed,
+    *,
+    refs: list[str],
+    kinds: list[str | None],
+    values: list[_Values],
+    namer: Namer,
+    hours: list[str | None],
+    geometry: npt.NDArray[np.object_],
+    quality: npt.NDArray[np.object_],
+    lon: FloatArray,
+    lat: FloatArray,
+    point_source: npt.NDArray[np.object_],
+) -> pa.Table:
+    import pyarrow as pa
+    import shapely
+
+    count = len(refs)
+    names = [value.names() for value in values]
+    shown = [namer.display_name(known) for known in names]
+    text = pa.string()
+
+    def column(found: list[str | None]) -> pa.Array[Any]:
+        return pa.array(found, text)
+
+    nothing = column([None] * count)
+    table = pa.table(
+        {
+            "source_ref": column([*refs]),
+            "kind": column(kinds),
+            "parent_ref": nothing,
+            "derived_from": nothing,
+            "osm_type": nothing,
+            "osm_id": pa.nulls(count, pa.int64()),
+            "osm_version": pa.nulls(count, pa.int32()),
+            "osm_timestamp": pa.nulls(count, pa.timestamp("s", "UTC")),
+            "name": column([name.name for name in shown]),
+            "name_source": column([name.source for name in shown]),
+            "names": column([canonical_json(names_by_language(known)) for known in names]),
+            "tags": column([canonical_json(value.properties) for value in values]),
+            "geometry": pa.array(shapely.to_wkb(geometry, byte_order=1), pa.binary()),
+            "lon": pa.array(lon, pa.float64()),
+            "lat": pa.array(lat, pa.float64()),
+            "point_source": pa.array(point_source, text),
+            "geom_quality": pa.array(quality, text),
+            **{
+                name: column([understood(name, value.of(name)) for value in values])
+                for name in _TEXT_COLUMNS[:3]
+            },
+            "opening_hours": column(hours),
+            **{name: column([value.of(name) for value in values]) for name in _TEXT_COLUMNS[3:]},
+            "attributes": column([canonical_json(value.attributes()) for value in values]),
+            "status": column(["operating"] * count),
+            "links": column(["[]"] * count),
+            "licence": column([feed.licence] * count),
+            "attribution": column([feed.attribution] * count),
+        }
+    )
+    return with_source_hash(table)

@@ -1,0 +1,1 @@
+"""The Overpass API as a source."""

@@ -1,0 +1,306 @@
+"""One request to an Overpass server and its reply, whatever the reply says.
+
+Belongs here: sending, streaming to a file, limits of time and size, broken connections, the lock.
+Does not belong here: what a reply means and when to ask again (`overpass.py`).
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from ingestion_pipeline.core.errors import quoted
+from ingestion_pipeline.core.file_lock import one_request_at_a_time
+from ingestion_pipeline.osm.errors import (
+    OverpassError,
+    OverpassTooBig,
+    OverpassTruncated,
+    OverpassUnreachable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+    from pathlib import Path
+
+    import httpx
+
+    from ingestion_pipeline.core.clock import Clock
+    from ingestion_pipeline.core.locations import Endpoint
+
+STATUS_TIMEOUT_S = 10
+"""How long `/api/status` and `/api/timestamp`, which answer at once, are waited for."""
+
+TEXT_BYTES = 65_536
+"""How much is read of a body that is for people."""
+
+_PIECE_BYTES = 1 << 20
+"""How much is decompressed at once."""
+
+
+class Refusal(Exception):
+    """The server's reply, or its silence, is not data.
+
+    Attributes:
+        kind: The public error that says so.
+        what: What happened.
+        status: The HTTP status, or None where there was no reply.
+        less_helps: Whether the server may have room for a query that declares less.
+        more_helps: Whether the server may answer a query that declares more.
+    """
+
+    def __init__(
+        self,
+        kind: type[OverpassError],
+        what: str,
+        status: int | None = None,
+        *,
+        less_helps: bool = False,
+        more_helps: bool = True,
+    ) -> None:
+        """Keep what is needed to decide on another try and to write the public error."""
+        super().__init__(what)
+        self.kind = kind
+        self.what = what
+        self.status = status
+        self.less_helps = less_helps
+        self.more_helps = more_helps
+
+
+class Patience(NamedTuple):
+    """How long the client waits for an answer.
+
+    A client that hangs up leaves its query running and its slot taken, so it has to wait longer
+    than the server does.
+
+    Attributes:
+        connect_s: For the connection.
+        beyond_timeout_s: For the next byte, on top of the time that the query declares.
+        transfer_s: For the whole body, on top of both.
+    """
+
+    connect_s: float = 30.0
+    beyond_timeout_s: float = 30.0
+    transfer_s: float = 600.0
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came over the wire; the body is in a file, without its HTTP compression.
+
+    Attributes:
+        status: The HTTP status.
+        content_type: The media type without parameters, in lower case.
+        redirect: Where a redirect points to, or an empty text.
+        path: The file with the body.
+        requested_at: When the request was sent (UTC).
+        received_at: When the last byte had come (UTC).
+    """
+
+    status: int
+    content_type: str
+    redirect: str
+    path: Path
+    requested_at: datetime
+    received_at: datetime
+
+    def text(self) -> str:
+        """Give the beginning of a body that is for people."""
+        with self.path.open("rb") as file:
+            return file.read(TEXT_BYTES).decode("utf-8", "replace")
+
+
+class Wire:
+    """The way to one server: one request at a time over all processes of the machine."""
+
+    def __init__(
+        self,
+        *,
+        endpoint: Endpoint,
+        http: httpx.Client,
+        clock: Clock,
+        lock_dir: Path,
+        user_agent: str,
+        patience: Patience,
+    ) -> None:
+        """Keep the tools; see `OverpassClient`."""
+        self.endpoint = endpoint
+        self._http = http
+        self._clock = clock
+        self._lock_dir = lock_dir
+        self._user_agent = user_agent
+        self._patience = patience
+
+    def longest_s(self, timeout_s: int) -> float:
+        """Give the time after which a query that declares `timeout_s` is given up."""
+        return timeout_s + self._patience.beyond_timeout_s + self._patience.transfer_s
+
+    def query(self, text: str, *, timeout_s: int, most_bytes: int, to: Path) -> Reply:
+        """Send a query by POST (a long GET is answered with 414), and its answer to a file.
+
+        Raises:
+            Refusal: There was no reply, it broke off, or it has more than `most_bytes`.
+        """
+        return self._exchange(
+            "POST",
+            self.endpoint.target,
+            form={"data": text},
+            timeout_s=timeout_s,
+            most_bytes=most_bytes,
+            to=to,
+        )
+
+    def resource(self, name: Literal["status", "timestamp"], *, to: Path) -> Reply:
+        """Read `/api/status` or `/api/timestamp`, which need no slot.
+
+        Raises:
+            Refusal: There was no reply, it broke off, or it is too long.
+        """
+        return self._exchange(
+            "GET",
+            self.endpoint.sibling(name),
+            form=None,
+            timeout_s=STATUS_TIMEOUT_S,
+            most_bytes=TEXT_BYTES,
+            to=to,
+        )
+
+    def _exchange(
+        self,
+        method: str,
+        address: str,
+        *,
+        form: dict[str, str] | None,
+        timeout_s: int,
+        most_bytes: int,
+        to: Path,
+    ) -> Reply:
+        import httpx
+
+        with one_request_at_a_time(self.endpoint.server, lock_dir=self._lock_dir):
+            requested_at = self._clock.now()
+            try:
+                with self._http.stream(
+                    method,
+                    address,
+                    data=form,
+                    headers={
+                        "User-Agent": self._user_agent,
+                        "Accept-Encoding": "gzip",
+                        "Cache-Control": "no-cache",  # for proxies: the newest state is asked for
+                    },
+                    timeout=httpx.Timeout(
+                        self._patience.connect_s,
+                        read=timeout_s + self._patience.beyond_timeout_s,
+                    ),
+                    # A redirected POST would become a GET (301, 302, 303) or carry the
+                    # credentials elsewhere.
+                    follow_redirects=False,
+                    auth=self.endpoint.auth or httpx.USE_CLIENT_DEFAULT,
+                ) as response:
+                    self._save(
+                        response,
+                        to=to,
+                        before=requested_at,
+                        timeout_s=timeout_s,
+                        most_bytes=most_bytes,
+                    )
+            except httpx.TransportError as error:
+                raise Refusal(OverpassUnreachable, _named(error)) from error
+            return Reply(
+                status=response.status_code,
+                content_type=_media_type(response),
+                redirect=response.headers.get("Location", ""),
+                path=to,
+                requested_at=requested_at,
+                received_at=self._clock.now(),
+            )
+
+    def _save(
+        self,
+        response: httpx.Response,
+        *,
+        to: Path,
+        before: datetime,
+        timeout_s: int,
+        most_bytes: int,
+    ) -> None:
+        """Write the body to a file.
+
+        Raises:
+            Refusal: It broke off, came too slowly, or is too long.
+        """
+        import httpx
+
+        status = response.status_code
+        try:
+            with to.open("wb") as file:
+                for piece in _decompressed(response):
+                    file.write(piece)
+                    if file.tell() > most_bytes:
+                        raise Refusal(
+                            OverpassTooBig,
+                            f"the body is larger than the limit of {most_bytes:,} bytes "
+                            "(after decompression)",
+                            status,
+                        )
+                    waited = (self._clock.now() - before).total_seconds()
+                    if waited > self.longest_s(timeout_s):
+                        raise Refusal(
+                            OverpassUnreachable,
+                            f"the body was still coming after {waited:.0f} s",
+                            status,
+                        )
+        except httpx.TimeoutException as error:
+            raise Refusal(
+                OverpassUnreachable, f"the body stopped coming ({_named(error)})", status
+            ) from error
+        except (httpx.TransportError, zlib.error) as error:
+            raise Refusal(
+                OverpassTruncated, f"the body broke off ({_named(error)})", status
+            ) from error
+
+
+def _decompressed(response: httpx.Response) -> Iterator[bytes]:
+    """Give the body piece by piece as it comes, also a piece that decompresses to nothing.
+
+    httpx would decompress too, but holds empty pieces back, so that a trickle could not be
+    noticed, and takes a gzip stream that breaks off for whole.
+
+    Raises:
+        Refusal: The body is compressed in a way that was not asked for, or its end is missing.
+    """
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding == "identity":
+        yield from response.iter_raw()
+        return
+    if encoding != "gzip":
+        raise Refusal(
+            OverpassTruncated,
+            f"the body is compressed by {quoted(encoding, most=20)!r}, which was not asked for",
+            response.status_code,
+        )
+    gzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    for piece in response.iter_raw():
+        # In steps, because a piece can decompress to a thousand times its size.
+        plain = gzip.decompress(piece, _PIECE_BYTES)
+        yield plain
+        while gzip.unconsumed_tail or len(plain) == _PIECE_BYTES:
+            plain = gzip.decompress(gzip.unconsumed_tail, _PIECE_BYTES)
+            yield plain
+    if not gzip.eof:
+        raise Refusal(
+            OverpassTruncated, "the compressed body ends before its end", response.status_code
+        )
+
+
+def _media_type(response: httpx.Response) -> str:
+    content_type: str = response.headers.get("Content-Type", "")
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _named(error: Exception) -> str:
+    """Name a library's error; several of httpx's have no text."""
+    said = quoted(error)  # of a header that cannot be read, h11 repeats all
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

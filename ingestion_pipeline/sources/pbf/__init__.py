@@ -1,0 +1,1 @@
+"""OSM extracts as a source."""

@@ -1,0 +1,413 @@
+"""Finding selected objects, and what they are made of, in the blocks of an extract.
+
+Belongs here: which blocks are read, in which order and by whom, and what is found in the end. Does
+not belong here: the format (`pbf.py`), what is wanted of a block (`wanted.py`), geometry
+(`assemble.py`), and areas' boundaries (`extract.py`).
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
+from itertools import chain, islice, pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ingestion_pipeline.columns.tag_sets import TagSets
+from ingestion_pipeline.core.parallel import cores, on_each
+from ingestion_pipeline.osm.assemble import AREAL_TYPES, MAX_DEPTH, Elements, Member, Nested
+from ingestion_pipeline.sources.pbf import blocks as pbf
+from ingestion_pipeline.sources.pbf.copies import Copies, find_copies
+from ingestion_pipeline.sources.pbf.network import Network
+from ingestion_pipeline.sources.pbf.wanted import (
+    UNITS_PER_DEGREE,
+    Objects,
+    Relation,
+    TagTable,
+    Taken,
+    Wanted,
+    reach,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from ingestion_pipeline.core.arrays import BoolArray, FloatArray, IntArray
+    from ingestion_pipeline.osm.area import Area
+    from ingestion_pipeline.osm.selection import Selection
+    from ingestion_pipeline.sources.pbf.blocks import Blob
+
+    BlobsByKind = dict[pbf.Kind, Sequence[Blob]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found in a file.
+
+    Attributes:
+        elements: The selected objects that may reach one of the areas, or of which nothing is
+            known that could tell.
+        boundaries: The members and the tags of each boundary relation, by its id; without those
+            that the file lacks.
+    """
+
+    elements: Elements
+    boundaries: Mapping[int, tuple[list[Member], dict[str, str]]]
+
+
+def find(path: Path, *, areas: Sequence[Area], selection: Selection) -> Found:
+    """Pass over a file as told in `extract.read_each`.
+
+    Raises:
+        NotPbfError: The file is no whole PBF.
+        UnsupportedPbfError: It has something that is not read here, or objects that contradict
+            each other.
+        IndexError: A number in it refers to nothing.
+        ProcessDied: A process that read a part of it was killed.
+    """
+    file = os.open(path, os.O_RDONLY)
+    try:
+        blobs = pbf.data_blobs(file)
+        search = _Search(file, areas, selection)
+        try:
+            search.run(_blobs_by_kind(file, blobs))
+        except _NotSorted:
+            search = _Search(file, areas, selection, find_copies(file, blobs))
+            search.run(dict.fromkeys(pbf.MEMBER_KINDS, blobs))
+        return search.result()
+    finally:
+        os.close(file)
+
+
+_ORDER: tuple[pbf.Kind, ...] = ("relation", "way", "node")
+"""An object's parts are asked for only when all that is made of them is known."""
+
+_NONE = np.empty(0, np.int64)
+_WORTH_FORKING = 64
+"""From so many blocks of a kind on, several processes read them; half a million objects."""
+
+
+class _NotSorted(Exception):
+    """An object is not where the order of kinds and ids would have it, or is there twice."""
+
+
+def _blobs_by_kind(file: int, blobs: Sequence[Blob]) -> BlobsByKind:
+    """Tell which blocks have which kind, by looking into a few.
+
+    Raises:
+        _NotSorted: The kinds do not follow each other.
+    """
+
+    @cache
+    def ranks(place: int) -> list[int]:
+        kinds = pbf.kinds_in(file, blobs[place])
+        if not kinds:
+            raise _NotSorted
+        return [pbf.MEMBER_KINDS.index(kind) for kind in kinds]
+
+    places = range(len(blobs))
+    found: BlobsByKind = {}
+    end = 0
+    for rank, kind in enumerate(pbf.MEMBER_KINDS):
+        start = bisect_left(places, rank, key=lambda place: max(ranks(place)))
+        if start > end:
+            raise _NotSorted
+        end = bisect_right(places, rank, key=lambda place: min(ranks(place)))
+        found[kind] = blobs[start:end]
+    return found
+
+
+class _Search:
+    """What the passes over a file collect."""
+
+    def __init__(
+        self,
+        file: int,
+        areas: Sequence[Area],
+        selection: Selection,
+        copies: Copies | None = None,
+    ) -> None:
+        """Begin with nothing; without `copies` the file has to be sorted by kind and id."""
+        self._file = file
+        self._copies = copies
+        self._wanted = Wanted(areas, selection)
+        self._table = TagTable()
+        self._all: dict[pbf.Kind, Taken] = {kind: Taken() for kind in pbf.MEMBER_KINDS}
+
+    def run(self, blobs: BlobsByKind) -> None:
+        """Take everything that is wanted.
+
+        Raises:
+            _NotSorted: A block has a kind of which it is not said to have it, or ids that do not
+                ascend.
+        """
+        kinds_of: dict[Blob, set[pbf.Kind]] = defaultdict(set)
+        for kind, having in blobs.items():
+            for blob in having:
+                kinds_of[blob].add(kind)
+        for kind in _ORDER:
+            self._want(kind)
+            self._pass(kind, blobs[kind], kinds_of)
+            if kind == "relation":
+                self._take_nested(blobs[kind], kinds_of)
+            self._require_ascending(kind)
+
+    def _pass(
+        self, kind: pbf.Kind, blobs: Sequence[Blob], kinds_of: Mapping[Blob, set[pbf.Kind]]
+    ) -> None:
+        processes = cores(len(blobs), worth=_WORTH_FORKING)
+        shares = [blobs[first::processes] for first in range(processes)]
+        known = len(self._table.sets)
+        take = partial(self._taken, kind, kinds_of)
+        for taken, sets in on_each(take, shares, processes=processes):
+            self._keep(kind, taken, self._table.places_of(known, sets))
+
+    def _take_nested(self, blobs: Sequence[Blob], kinds_of: Mapping[Blob, set[pbf.Kind]]) -> None:
+        """Take the relations that are members, and the members of these, out of their blocks."""
+        every = self._all["relation"]
+        asked = set(every.relations)
+        for _ in range(MAX_DEPTH):
+            members = {
+                ref
+                for osm_id, relation in every.relations.items()
+                if not _is_area(relation, every.relation_tags[osm_id])
+                for of, ref in zip(relation.kinds, relation.refs, strict=True)
+                if of == "relation"
+            }
+            wanted = np.array(sorted(members - asked), dtype=np.int64)
+            if not len(wanted):
+                return
+            asked |= members
+            self._wanted.nested = wanted
+            holding = [blob for blob in blobs if np.isin(wanted, every.relation_ids[blob]).any()]
+            self._pass("relation", holding, kinds_of)
+
+    def _taken(
+        self, kind: pbf.Kind, kinds_of: Mapping[Blob, set[pbf.Kind]], blobs: Sequence[Blob]
+    ) -> tuple[Taken, list[dict[str, str]]]:
+        """Take one kind out of some blocks; also give the sets of tags that were not known."""
+        taken, known = Taken(), len(self._table.sets)
+        for blob, block in zip(blobs, pbf.read_blocks(self._file, blobs), strict=True):
+            if not block.kinds <= kinds_of[blob]:
+                raise _NotSorted
+            if self._copies is None:
+                taken.ids.append((blob.offset, *_ends(block.ids(kind))))
+                unused = _NONE
+            else:
+                unused = self._copies.unused.get((kind, blob), _NONE)
+            self._wanted.take(kind, block, taken, self._table, unused=unused)
+            if kind == "relation" and not len(self._wanted.nested):
+                taken.relation_ids[blob] = block.ids(kind)
+        return taken, self._table.sets[known:]
+
+    def _keep(self, kind: pbf.Kind, taken: Taken, places: IntArray) -> None:
+        every = self._all[kind]
+        every.objects += (part._replace(tags=places[part.tags]) for part in taken.objects)
+        every.lines += taken.lines
+        every.member_tags += ((ids, places[tags]) for ids, tags in taken.member_tags)
+        every.places += taken.places
+        every.ids += taken.ids
+        every.relations |= taken.relations
+        every.relation_tags |= taken.relation_tags
+        every.relation_ids |= taken.relation_ids
+
+    def _require_ascending(self, kind: pbf.Kind) -> None:
+        """Make sure that the blocks' ids ascend, so that no object is in the file twice."""
+        ends = [(first, last) for _, first, last in sorted(set(self._all[kind].ids))]
+        if any(last >= first for (_, last), (first, _) in pairwise(ends)):
+            raise _NotSorted
+
+    def _want(self, kind: pbf.Kind) -> None:
+        """Work out which parts are wanted of the kind that comes now."""
+        every = self._all["relation"]
+        members, shaping = [], []
+        for osm_id, relation in every.relations.items():
+            refs = [
+                ref for of, ref in zip(relation.kinds, relation.refs, strict=True) if of == kind
+            ]
+            members += refs
+            if not _is_area(relation, every.relation_tags[osm_id]):
+                shaping += refs
+        if kind == "way":
+            self._wanted.member_ways = pbf.distinct(np.array(members, dtype=np.int64))
+            self._wanted.shape_ways = pbf.distinct(np.array(shaping, dtype=np.int64))
+        elif kind == "node":
+            of_ways = [line.refs for line in self._all["way"].lines]
+            self._wanted.want_nodes(
+                pbf.distinct(np.concatenate([np.array(members, dtype=np.int64), *of_ways])),
+                self._all["way"].places,
+            )
+
+    def result(self) -> Found:
+        """Put the parts together; leave out what cannot reach any of the areas."""
+        lines = Network(self._all["way"].lines, self._wanted.refs, _degrees(self._wanted.ref_xy))
+        ways = _joined(self._all["way"].objects)
+        offsets, xy = lines.of(ways.id)
+        reaching = self._reaching(xy, offsets)
+        way_xy = xy[np.repeat(reaching, np.diff(offsets))]
+        way_offsets = np.concatenate([[0], np.cumsum(np.diff(offsets)[reaching])])
+        relations = _joined(self._all["relation"].objects)
+        members = self._members(relations.id.tolist(), lines)
+        nested = self._nested(lines)
+        near = self._may_reach(members, nested)
+        nodes = _joined(self._all["node"].objects)
+        every = self._all["relation"]
+        bounding = [each for each in self._wanted.boundaries.tolist() if each in every.relations]
+        return Found(
+            elements=Elements(
+                **self._columns("node", nodes),
+                node_xy=nodes.xy / UNITS_PER_DEGREE,
+                **self._columns("way", ways, reaching),
+                way_offsets=way_offsets,
+                way_xy=way_xy,
+                way_closed=lines.closed(ways.id[reaching]),
+                **self._columns("relation", relations, near),
+                relation_members=[
+                    parts for parts, keep in zip(members, near.tolist(), strict=True) if keep
+                ],
+                nested=nested,
+            ),
+            boundaries={
+                osm_id: (parts, every.relation_tags[osm_id])
+                for osm_id, parts in zip(bounding, self._members(bounding, lines), strict=True)
+            },
+        )
+
+    def _columns(self, kind: pbf.Kind, objects: Objects, rows: Any = slice(None)) -> dict[str, Any]:
+        """Give the columns of `Elements` that every kind has."""
+        return {
+            f"{kind}_id": objects.id[rows],
+            f"{kind}_version": objects.version[rows],
+            f"{kind}_timestamp": objects.timestamp[rows],
+            f"{kind}_tags": TagSets(self._table.sets, objects.tags).take(rows),
+        }
+
+    def _members(self, ids: Sequence[int], lines: Network) -> list[list[Member]]:
+        """Give the members of relations."""
+        relations = [self._all["relation"].relations[osm_id] for osm_id in ids]
+        kinds, refs, roles = (
+            [each for relation in relations for each in getattr(relation, column)]
+            for column in ("kinds", "refs", "roles")
+        )
+        own = self._tags_of_ways
+        tags = [
+            own.get(ref) if kind == "way" else None for kind, ref in zip(kinds, refs, strict=True)
+        ]
+        every = map(Member, kinds, refs, roles, lines.of_members(kinds, refs), tags)
+        return [list(islice(every, len(relation.refs))) for relation in relations]
+
+    @cached_property
+    def _tags_of_ways(self) -> dict[int, dict[str, str]]:
+        """The tags of the closed ways whose own tags tell their shape, by id."""
+        return {
+            osm_id: self._table.sets[place]
+            for ids, places in self._all["way"].member_tags
+            for osm_id, place in zip(ids.tolist(), places.tolist(), strict=True)
+        }
+
+    def _nested(self, lines: Network) -> dict[int, Nested]:
+        """Give the relations that are members of others."""
+        every = self._all["relation"]
+        nested = sorted(
+            {
+                ref
+                for relation in every.relations.values()
+                for kind, ref in zip(relation.kinds, relation.refs, strict=True)
+                if kind == "relation" and ref in every.relations
+            }
+        )
+        return {
+            osm_id: Nested(every.relation_tags[osm_id].get("type"), members)
+            for osm_id, members in zip(nested, self._members(nested, lines), strict=True)
+        }
+
+    def _reaching(self, xy: FloatArray, offsets: IntArray) -> BoolArray:
+        """Tell which lines may reach an area: by the bounds of what is known of them."""
+        filled = offsets[:-1] < offsets[1:]
+        unknown: BoolArray = np.asarray(np.isnan(xy).any(axis=1))
+        starts = offsets[:-1][filled]
+        reaching = np.ones(len(offsets) - 1, np.bool_)
+        if not len(starts):
+            return reaching
+        low: FloatArray = np.minimum.reduceat(
+            np.where(unknown[:, np.newaxis], np.inf, xy), starts, axis=0
+        )
+        high: FloatArray = np.maximum.reduceat(
+            np.where(unknown[:, np.newaxis], -np.inf, xy), starts, axis=0
+        )
+        reaching[filled] = np.isinf(low[:, 0])  # nothing is known of it
+        for area in self._wanted.areas:
+            reaching[filled] |= reach(low, high, area.bbox, units=1)
+        return reaching
+
+    def _may_reach(
+        self, relations: Sequence[Sequence[Member]], nested: Mapping[int, Nested]
+    ) -> BoolArray:
+        """Tell which relations may reach an area, themselves or by a relation among the members."""
+        known, near = self._near(relations)
+        if nested:
+            parts = [each.members for each in nested.values()]
+            for flags, of_parts in zip((known, near), self._near(parts), strict=True):
+                having = {osm_id for osm_id, has in zip(nested, of_parts, strict=True) if has}
+                for _ in range(MAX_DEPTH - 1):
+                    having |= {
+                        osm_id for osm_id, each in nested.items() if _refers(each.members, having)
+                    }
+                flags |= [_refers(members, having) for members in relations]
+        return near | ~known
+
+    def _near(self, relations: Sequence[Sequence[Member]]) -> tuple[BoolArray, BoolArray]:
+        """Tell of which relations a member's place is known, and which of these reach an area."""
+        places = [
+            [member.xy for member in members if member.xy is not None] for members in relations
+        ]
+        sizes = [sum(map(len, lines)) for lines in places]
+        xy = np.concatenate([np.empty((0, 2)), *chain.from_iterable(places)])
+        known = np.array(sizes, dtype=np.int64) > 0
+        return known, known & self._reaching(xy, np.cumsum([0, *sizes]))
+
+
+def _refers(members: Sequence[Member], relations: Container[int]) -> bool:
+    """Tell whether one of some relations is among members."""
+    return any(member.type == "relation" and member.ref in relations for member in members)
+
+
+def _is_area(relation: Relation, tags: Mapping[str, str]) -> bool:
+    """Tell whether a relation is the area that its ways enclose."""
+    return tags.get("type") in AREAL_TYPES and "way" in relation.kinds
+
+
+def _ends(ids: IntArray) -> tuple[int, int]:
+    """Give the first and the last of some ids.
+
+    Raises:
+        _NotSorted: They do not ascend, or there is none.
+    """
+    if not len(ids) or (np.diff(ids) <= 0).any():
+        raise _NotSorted
+    return int(ids[0]), int(ids[-1])
+
+
+def _degrees(xy: npt.NDArray[np.int32]) -> FloatArray:
+    """Give positions in degrees, NaN where they are not known."""
+    degrees = xy / UNITS_PER_DEGREE
+    degrees[xy == pbf.UNKNOWN] = np.nan
+    return degrees
+
+
+def _joined(parts: Sequence[Objects]) -> Objects:
+    """Put objects of one kind together, in ascending order of id."""
+    if not parts:
+        nothing = np.empty(0, np.int64)
+        moments = np.empty(0, "datetime64[s]")
+        return Objects(nothing, nothing, moments, nothing, np.empty((0, 2), np.int64))
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    order = np.argsort(columns[0], kind="stable")
+    return Objects(*(column[order] for column in columns))

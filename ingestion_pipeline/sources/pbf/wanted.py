@@ -1,0 +1,447 @@
+"""What is wanted of the objects of an extract, and taking it out of a block.
+
+Belongs here: everything between a block's columns and lists of objects. Does not belong here: the
+format (`pbf.py`), and in which order and by whom blocks are read (`find.py`).
+"""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass, field
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ingestion_pipeline.core.characters import decoded, storable
+from ingestion_pipeline.osm.selection import values_of
+from ingestion_pipeline.sources.pbf import blocks as pbf
+from ingestion_pipeline.sources.pbf.network import Lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    import numpy.typing as npt
+
+    from ingestion_pipeline.core.arrays import BoolArray, IntArray, TimeArray
+    from ingestion_pipeline.core.geo import Bbox
+    from ingestion_pipeline.osm.area import Area
+    from ingestion_pipeline.osm.selection import Selection
+
+    Positions = npt.NDArray[np.int32]
+
+FIRST_YEAR = 2004
+"""The year in which OpenStreetMap began. Files without metadata carry timestamps of 1970."""
+
+UNITS_PER_DEGREE = 10_000_000
+_LIMITS = np.array([180, 90]) * UNITS_PER_DEGREE
+_PAIR_BYTES = 8
+_NONE = np.empty(0, np.int64)
+_ANY, _OF_A_WORD = 1, 2
+"""The bits of a key that selects with any value, and of one that may, with another tag."""
+
+
+class Chooser:
+    """A selection, ready to be asked about the tags of a block."""
+
+    def __init__(self, selection: Selection) -> None:
+        """Give every key of the selection the bits of the values with which it selects."""
+        self._selection = selection
+        # One bit for any value, one for the value of a lifecycle word, one for each closed key.
+        self._key_bits: dict[bytes, int] = {
+            **dict.fromkeys(map(str.encode, selection.any_value_keys), _ANY),
+            **dict.fromkeys(map(str.encode, selection.words), _OF_A_WORD),
+        }
+        self._value_bits: dict[str, int] = {}
+        for place, (key, values) in enumerate(selection.closed_tags.items(), start=2):
+            for name in (key, *(f"{prefix}:{key}" for prefix in selection.prefixes)):
+                self._key_bits[name.encode()] = 1 << place
+            for value in values:
+                self._value_bits[value] = self._value_bits.get(value, _OF_A_WORD) | 1 << place
+        self._bits_of: dict[bytes, int] = {}
+
+    def rows(self, tags: pbf.Tags, strings: Sequence[bytes]) -> IntArray:
+        """Give the places of the objects that are selected."""
+        if not len(tags.keys):
+            return np.empty(0, np.int64)
+        for numbers in (tags.keys, tags.values):
+            pbf.require_below(numbers, len(strings), what="texts")
+        # 0 for the many strings that no selection names
+        key_bits = np.fromiter(map(self._key_bits.get, strings, repeat(0)), np.int64, len(strings))
+        asked = key_bits[tags.keys]
+        named = np.flatnonzero(asked)
+        values = tags.values[named]
+        is_used = np.zeros(len(strings), np.bool_)
+        is_used[values] = True
+        value_bits = np.zeros(len(strings), np.int64)
+        for place in np.flatnonzero(is_used).tolist():
+            value_bits[place] = self._bits(strings[place])
+        common = asked[named] & value_bits[values]
+        owner = tags.owner[named]
+        chosen = pbf.distinct(owner[common & ~_OF_A_WORD != 0])
+        with_a_word = owner[common & _OF_A_WORD != 0]
+        if not len(with_a_word):  # most blocks: the difference of sets takes longer than all above
+            return chosen
+        open_to = np.setdiff1d(with_a_word, chosen)
+        by_a_word = [row for row in open_to.tolist() if self._selects(row, tags, strings)]
+        return pbf.distinct(np.concatenate([chosen, np.array(by_a_word, np.int64)]))
+
+    def _bits(self, raw: bytes) -> int:
+        """Give the bits of a value; each is looked at once."""
+        bits = self._bits_of.get(raw)
+        if bits is None:
+            values = values_of(decoded(raw))
+            bits = _ANY if values else 0
+            for value in values:
+                bits |= self._value_bits.get(value, 0)
+            self._bits_of[raw] = bits
+        return bits
+
+    def _selects(self, row: int, tags: pbf.Tags, strings: Sequence[bytes]) -> bool:
+        """Tell whether an object is selected, by all of its tags."""
+        start, stop = np.searchsorted(tags.owner, [row, row + 1]).tolist()
+        keys, values = tags.keys[start:stop].tolist(), tags.values[start:stop].tolist()
+        return self._selection.selects(
+            {
+                decoded(strings[key]): decoded(strings[value])
+                for key, value in zip(keys, values, strict=True)
+            }
+        )
+
+
+class Objects(NamedTuple):
+    """Objects of one kind, column by column.
+
+    Attributes:
+        id: (n,).
+        version: (n,) 0 where the file does not say.
+        timestamp: (n,) UTC; NaT where the file does not say.
+        tags: (n,) the places of their tags in a table.
+        xy: (n, 2) lon and lat of nodes in 1e-7 degrees; (n, 0) for others.
+    """
+
+    id: IntArray
+    version: IntArray
+    timestamp: TimeArray
+    tags: IntArray
+    xy: IntArray
+
+
+@dataclass
+class Relation:
+    """A relation's members, before anything is known of their places."""
+
+    kinds: list[pbf.Kind]
+    refs: list[int]
+    roles: list[str]
+
+
+class _Texts(dict[bytes, str]):
+    """Texts by their bytes; what is no UTF-8 is read as `text.characters` has it."""
+
+    def __missing__(self, raw: bytes) -> str:
+        """Read one that has not been met before."""
+        text = self[raw] = decoded(raw)
+        return text
+
+
+class _Roles(_Texts):
+    """Texts by their bytes, as they can be stored."""
+
+    def __missing__(self, raw: bytes) -> str:
+        """Read one that has not been met before."""
+        text: str = storable(super().__missing__(raw))
+        self[raw] = text
+        return text
+
+
+class TagTable:
+    """Collects sets of tags, each once.
+
+    Attributes:
+        sets: Those that it has.
+    """
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.sets: list[dict[str, str]] = []
+        self._place: dict[tuple[str, ...], int] = {}
+        self._texts = _Texts()
+        self._roles = _Roles()
+
+    def texts(self, raw: Iterable[bytes]) -> list[str]:
+        """Give texts; for equal bytes the very same one."""
+        return [self._texts[each] for each in raw]
+
+    def roles(self, raw: Iterable[bytes]) -> list[str]:
+        """Give texts that are not staged: one that cannot be stored only means nothing."""
+        return [self._roles[each] for each in raw]
+
+    def place(self, keys: Sequence[str], values: Sequence[str]) -> int:
+        """Have a set; give its place."""
+        place = self._place.setdefault((*keys, *values), len(self.sets))
+        if place == len(self.sets):
+            self.sets.append(dict(zip(keys, values, strict=True)))
+        return place
+
+    def places_of(self, known: int, sets: Sequence[dict[str, str]]) -> IntArray:
+        """Have the sets that another table got since it was copied.
+
+        Args:
+            known: How many there were when it was copied.
+            sets: Those that came then.
+
+        Returns:
+            (known + n,) Where this table has what has that place in the other.
+        """
+        places = np.arange(known + len(sets))
+        if self.sets[known : known + len(sets)] != sets:
+            places[known:] = [self.place(list(each), list(each.values())) for each in sets]
+        return places
+
+
+@dataclass
+class Taken:
+    """What was taken out of some blocks.
+
+    Attributes:
+        objects: Selected objects of one kind.
+        lines: Ways, those that are selected and those that are parts.
+        places: The ids and the (k, 2) lon and lat, in 1e-7 degrees, of nodes, as ways have them.
+        member_tags: Ids of closed ways that are members, and the places of their tags in a table.
+        relations: By id.
+        relation_tags: The tags of these relations, by id.
+        relation_ids: The ids of the relations in each block.
+        ids: Where each block lies, and its first and last id.
+    """
+
+    objects: list[Objects] = field(default_factory=list)
+    lines: list[Lines] = field(default_factory=list)
+    places: list[tuple[IntArray, IntArray]] = field(default_factory=list)
+    member_tags: list[tuple[IntArray, IntArray]] = field(default_factory=list)
+    relations: dict[int, Relation] = field(default_factory=dict)
+    relation_tags: dict[int, dict[str, str]] = field(default_factory=dict)
+    relation_ids: dict[pbf.Blob, IntArray] = field(default_factory=dict)
+    ids: list[tuple[int, int, int]] = field(default_factory=list)
+
+
+class Wanted:
+    """What is wanted of a file; the parts of objects only once it is known of what they are part.
+
+    Attributes:
+        areas: The windows.
+        boundaries: (b,) ids of boundary relations.
+        nested: (k,) ids of relations that are members, ascending; where it is not empty, these
+            alone are wanted of the relations.
+        member_ways: (w,) ids of ways that are members, ascending.
+        shape_ways: (s,) of these, the ways whose own tags tell their shape.
+        refs: (n,) ids of nodes that are parts, ascending.
+        ref_xy: (n, 2) where they are; `pbf.UNKNOWN` until they are met. All forks share it.
+    """
+
+    def __init__(self, areas: Sequence[Area], selection: Selection) -> None:
+        """Begin with no part of anything."""
+        self.areas = areas
+        self.boundaries = np.array(
+            [area.boundary_relation for area in areas if area.boundary_relation is not None],
+            dtype=np.int64,
+        )
+        self.nested = np.empty(0, np.int64)
+        self.member_ways = np.empty(0, np.int64)
+        self.shape_ways = np.empty(0, np.int64)
+        self.refs = np.empty(0, np.int64)
+        self.ref_xy = np.empty((0, 2), np.int32)
+        self._chooser = Chooser(selection)
+
+    def want_nodes(self, refs: IntArray, places: Sequence[tuple[IntArray, IntArray]]) -> None:
+        """Want the places of nodes.
+
+        Args:
+            refs: (n,) their ids, ascending.
+            places: Where ways have some of them; the nodes of the file, read later, count more.
+        """
+        self.refs = refs
+        self.ref_xy = np.frombuffer(
+            mmap.mmap(-1, max(refs.size, 1) * 8), dtype=np.int32, count=refs.size * 2
+        ).reshape(-1, 2)
+        self.ref_xy[:] = pbf.UNKNOWN
+        for ids, xy in places:
+            known = _on_earth(xy)[:, 0]
+            self.ref_xy[np.searchsorted(refs, ids[known])] = xy[known]
+
+    def take(
+        self,
+        kind: pbf.Kind,
+        block: pbf.Block,
+        taken: Taken,
+        table: TagTable,
+        *,
+        unused: IntArray = _NONE,
+    ) -> None:
+        """Take what is wanted of one kind out of a block; tags go to the table.
+
+        Args:
+            kind: The kind.
+            block: The block.
+            taken: Where objects go.
+            table: Where tags go.
+            unused: (u,) rows of the block's objects of the kind that are passed over.
+        """
+        out = _Out(block.strings, taken, table)
+        take: Any = getattr(self, f"_take_{kind}s")
+        start = 0
+        for objects in block.of_kind(kind):
+            count = len(objects.ids(kind))
+            used = np.ones(count, np.bool_)
+            used[unused[(unused >= start) & (unused < start + count)] - start] = False
+            take(objects, used, out)
+            start += count
+
+    def _take_relations(self, relations: pbf.Messages, used: BoolArray, out: _Out) -> None:
+        if len(self.nested):
+            wanted = np.flatnonzero(_are_in(relations.id, self.nested) & used)
+        else:
+            selected = _among(self._chooser.rows(relations.tags, out.strings), used)
+            bounding = np.flatnonzero(np.isin(relations.id, self.boundaries) & used)
+            if len(selected):
+                out.taken.objects.append(out.objects(relations, relations.id, selected))
+            wanted = pbf.distinct(np.concatenate([selected, bounding]))
+        tags_of = out.tags(relations.tags, wanted).tolist()
+        for osm_id, place in zip(relations.id[wanted].tolist(), tags_of, strict=True):
+            out.taken.relation_tags[osm_id] = out.table.sets[place]
+        (refs, kinds, roles), offsets = relations.members(wanted, len(out.strings))
+        for osm_id, (start, stop) in zip(
+            relations.id[wanted].tolist(), _spans(offsets), strict=True
+        ):
+            out.taken.relations[osm_id] = Relation(
+                kinds=[pbf.MEMBER_KINDS[kind] for kind in kinds[start:stop].tolist()],
+                refs=refs[start:stop].tolist(),
+                roles=out.table.roles(out.strings[role] for role in roles[start:stop].tolist()),
+            )
+
+    def _take_ways(self, ways: pbf.Messages, used: BoolArray, out: _Out) -> None:
+        selected = _among(self._chooser.rows(ways.tags, out.strings), used)
+        if len(selected):
+            out.taken.objects.append(out.objects(ways, ways.id, selected))
+        wanted = pbf.distinct(
+            np.concatenate([selected, np.flatnonzero(_are_in(ways.id, self.member_ways) & used)])
+        )
+        if len(wanted):
+            (refs, *places), offsets = ways.way_nodes(wanted)
+            lines = Lines(ways.id[wanted], offsets, refs)
+            out.taken.lines.append(lines)
+            if places:
+                out.taken.places.append((refs, np.column_stack(places)))
+            shaping = wanted[lines.closed() & _are_in(lines.id, self.shape_ways)]
+            if len(shaping):
+                out.taken.member_tags.append((ways.id[shaping], out.tags(ways.tags, shaping)))
+
+    def _take_nodes(self, nodes: pbf.Dense | pbf.Messages, used: BoolArray, out: _Out) -> None:
+        ids = nodes.ids("node")
+        selected = _among(self._chooser.rows(nodes.tags, out.strings), used)
+        if len(selected):
+            near = np.zeros(len(selected), np.bool_)
+            xy = nodes.xy[selected]
+            for area in self.areas:
+                near |= reach(xy, xy, area.bbox)
+            selected = selected[near]
+        if len(selected):
+            out.taken.objects.append(out.objects(nodes, ids, selected, nodes.xy[selected]))
+        xy = nodes.xy
+        if not used.all():
+            ids, xy = ids[used], xy[used]
+        low, high = np.searchsorted(self.refs, [ids.min(), ids.max() + 1]) if len(ids) else (0, 0)
+        if low < high:
+            asked = self.refs[low:high]
+            order = np.argsort(ids, kind="stable") if (np.diff(ids) < 0).any() else slice(None)
+            sorted_ids, sorted_xy = ids[order], xy[order]
+            place = np.searchsorted(sorted_ids, asked)
+            place[place == len(ids)] = 0
+            known = sorted_ids[place] == asked
+            xy = sorted_xy[place[known]]
+            self.ref_xy[low:high][known] = np.where(_on_earth(xy), xy, pbf.UNKNOWN)
+
+
+class _Out(NamedTuple):
+    """Where what is taken out of a block goes, and the block's texts."""
+
+    strings: Sequence[bytes]
+    taken: Taken
+    table: TagTable
+
+    def objects(
+        self,
+        stored: pbf.Dense | pbf.Messages,
+        ids: IntArray,
+        rows: IntArray,
+        xy: IntArray | None = None,
+    ) -> Objects:
+        """Take objects at some rows."""
+        version, timestamp = stored.versions(rows)
+        timestamp[timestamp < np.datetime64(f"{FIRST_YEAR}-01-01")] = np.datetime64("NaT")
+        places = self.tags(stored.tags, rows)
+        nowhere = np.empty((len(rows), 0), np.int64)
+        return Objects(ids[rows], version, timestamp, places, nowhere if xy is None else xy)
+
+    def texts(self, numbers: npt.NDArray[Any]) -> list[str]:
+        """Give the texts of some of the block's strings."""
+        return self.table.texts(self.strings[number] for number in numbers.tolist())
+
+    def tags(self, tags: pbf.Tags, rows: IntArray) -> IntArray:
+        """Find the tags of some objects; give their places in the table."""
+        bounds = np.searchsorted(tags.owner, np.column_stack([rows, rows + 1]))
+        wanted = pbf.together(bounds)
+        said = np.column_stack([tags.keys[wanted], tags.values[wanted]]).astype(np.int32)
+        used, place = np.unique(said, return_inverse=True)
+        texts = np.array(self.texts(used), dtype=object)
+        keys, values = texts[place.reshape(-1, 2)].T.tolist()
+        raw = said.tobytes()
+        known: dict[bytes, int] = {}
+        found: list[int] = []
+        start = 0
+        for size in (bounds[:, 1] - bounds[:, 0]).tolist():
+            stop = start + size
+            pairs = raw[start * _PAIR_BYTES : stop * _PAIR_BYTES]
+            if pairs not in known:
+                known[pairs] = self.table.place(keys[start:stop], values[start:stop])
+            found.append(known[pairs])
+            start = stop
+        return np.array(found, dtype=np.int64)
+
+
+def reach(
+    low: npt.NDArray[Any], high: npt.NDArray[Any], bbox: Bbox, *, units: int = UNITS_PER_DEGREE
+) -> BoolArray:
+    """Tell which bounds have a point in common with a bbox, or are not on Earth."""
+    west, south, east, north = (side * units for side in bbox)
+    inside = (
+        (low[:, 0] <= east) & (high[:, 0] >= west) & (low[:, 1] <= north) & (high[:, 1] >= south)
+    )
+    limit = np.array([180.0, 90.0]) * units
+    reach: BoolArray = inside | ~((low >= -limit) & (high <= limit)).all(axis=1)
+    return reach
+
+
+def _on_earth(xy: IntArray) -> BoolArray:
+    """Tell which (n, 2) positions exist, as (n, 1): a node in another place has none."""
+    on_earth = np.abs(xy) <= _LIMITS
+    both: BoolArray = on_earth[:, :1] & on_earth[:, 1:]
+    return both
+
+
+def _among(rows: IntArray, used: BoolArray) -> IntArray:
+    among: IntArray = rows[used[rows]]
+    return among
+
+
+def _are_in(values: IntArray, wanted: IntArray) -> BoolArray:
+    """Tell which values are among sorted ones."""
+    if not len(wanted):
+        return np.zeros(len(values), np.bool_)
+    place = np.minimum(np.searchsorted(wanted, values), len(wanted) - 1)
+    among: BoolArray = wanted[place] == values
+    return among
+
+
+def _spans(offsets: IntArray) -> Iterator[tuple[int, int]]:
+    return zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)

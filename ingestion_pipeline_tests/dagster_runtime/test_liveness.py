@@ -1,0 +1,147 @@
+"""Whether the run that holds a key may still be working."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+
+import dagster as dg
+import psutil
+import pytest
+
+from ingestion_pipeline.dagster_runtime.liveness import is_alive, worker
+from ingestion_pipeline.staging.runs import Run
+from ingestion_pipeline_tests.support.installation import new_run_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NAME_OF_PROCESS = (
+    "from ingestion_pipeline.dagster_runtime.liveness import worker; print(worker(), flush=True)"
+)
+
+
+@pytest.fixture(scope="module")
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+def held_by(name: str | None, dagster_run_id: str | None = None) -> Run:
+    """Make a ledger row that the process of this name holds."""
+    now = datetime(2024, 6, 1, tzinfo=UTC)
+    return Run(
+        id="job",
+        job_type="osm_import",
+        city_slug="town",
+        boundary_ref="bbox:0,0,1,1",
+        day=date(2024, 6, 1),
+        idempotency_key="osm_import|town|bbox:0,0,1,1|2024-06-01",
+        status="RUNNING",
+        trigger="ui",
+        dagster_run_id=dagster_run_id or new_run_id(),
+        worker=name,
+        attempt=1,
+        as_of=None,
+        counts=None,
+        error_code=None,
+        error_message=None,
+        requested_at=now,
+        started_at=now,
+        finished_at=None,
+        refetch=False,
+        cancel_requested_at=None,
+    )
+
+
+def run_in(instance: dg.DagsterInstance, status: dg.DagsterRunStatus) -> str:
+    """Let Dagster know a run in this state; give its id."""
+    run = dg.DagsterRun(job_name="osm_import", run_id=new_run_id(), status=status)
+    instance.add_run(run)
+    return run.run_id
+
+
+@pytest.fixture
+def other_process() -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A process that told its name and waits to be told to end."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"{NAME_OF_PROCESS}; input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    yield process, process.stdout.readline().strip()
+    process.kill()
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
+
+
+def test_a_process_has_one_name_for_as_long_as_it_lives() -> None:
+    name = worker()
+    time.sleep(0.05)
+    assert worker() == name
+
+
+def test_a_run_of_a_living_process_is_alive_even_if_dagster_does_not_know_it(
+    instance: dg.DagsterInstance, other_process: tuple[subprocess.Popen[str], str]
+) -> None:
+    assert is_alive(held_by(worker()), instance)
+    assert is_alive(held_by(other_process[1]), instance)
+
+
+@pytest.mark.parametrize("status", ["SUCCESS", "FAILURE", "CANCELED"])
+def test_a_run_that_dagster_knows_to_be_finished_is_not_alive(
+    instance: dg.DagsterInstance, status: str
+) -> None:
+    dagster_run_id = run_in(instance, dg.DagsterRunStatus[status])
+    assert not is_alive(held_by(worker(), dagster_run_id), instance)
+    assert not is_alive(held_by("elsewhere/boot 1 2.00", dagster_run_id), instance)
+
+
+def test_a_process_that_is_gone_is_not_alive_whatever_dagster_believes(
+    instance: dg.DagsterInstance, other_process: tuple[subprocess.Popen[str], str]
+) -> None:
+    process, name = other_process
+    believed = run_in(instance, dg.DagsterRunStatus.STARTED)
+    assert is_alive(held_by(name, believed), instance)
+    process.kill()
+    _wait_until_zombie(process.pid)
+    assert not is_alive(held_by(name, believed), instance)  # killed, its parent has not looked yet
+    process.wait()
+    assert not is_alive(held_by(name, believed), instance)
+
+
+def _wait_until_zombie(pid: int) -> None:
+    deadline = time.monotonic() + 10
+    while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_another_process_with_the_same_id_is_not_the_one(instance: dg.DagsterInstance) -> None:
+    machine, pid, started = worker().split(" ")
+    earlier = f"{machine} {pid} {float(started) - 7:.2f}"
+    assert not is_alive(held_by(earlier), instance)
+
+
+def test_a_process_from_before_the_host_was_started_again_is_gone(
+    instance: dg.DagsterInstance,
+) -> None:
+    machine, pid, started = worker().split(" ")
+    host = machine.split("/")[0]
+    believed = run_in(instance, dg.DagsterRunStatus.STARTED)
+    assert not is_alive(held_by(f"{host}/another-boot/pid:[1] {pid} {started}", believed), instance)
+
+
+@pytest.mark.parametrize("name", ["elsewhere/boot/pid:[1] 7 1.00", None])
+def test_on_another_host_dagsters_word_stands(
+    instance: dg.DagsterInstance, name: str | None
+) -> None:
+    assert is_alive(held_by(name, run_in(instance, dg.DagsterRunStatus.STARTED)), instance)
+    assert not is_alive(held_by(name), instance)

@@ -1,0 +1,220 @@
+"""Small invented POIs and helper places, and the shortest way to have them staged."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import shapely
+
+from ingestion_pipeline.columns.hashing import with_content_hash
+from ingestion_pipeline.core.identity import JobKey, JobType
+from ingestion_pipeline.staging import runs
+from ingestion_pipeline.staging.days import Slice
+from ingestion_pipeline.staging.slices import (
+    RejectedObject,
+    SliceEvidence,
+    SliceInput,
+    SliceResult,
+    replace_slice,
+    replace_slices,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import sqlalchemy as sa
+
+NOW = datetime(2026, 11, 20, 3, 4, 5, tzinfo=UTC)
+
+
+def slice_of(city: str, day: date) -> Slice:
+    """Name the slice of a city's POIs from OpenStreetMap."""
+    return Slice(city, "poi", "osm", day)
+
+
+def evidence_of(day: date, *, digest: str = "0" * 64, inputs: str = "0" * 32) -> SliceEvidence:
+    """Evidence that depends on the day alone."""
+    return SliceEvidence(
+        boundary_ref="bbox:0,0,1,1",
+        as_of=datetime(day.year, day.month, day.day, 21, tzinfo=UTC),
+        as_of_source="replication_timestamp",
+        obtained="extract",
+        location="invented.osm.pbf",
+        digest=digest,
+        rules_version="test",
+        licence="ODbL-1.0",
+        attribution="© OpenStreetMap contributors",
+        inputs_digest=inputs,
+    )
+
+
+def poi_rows(pois: Mapping[str, Any]) -> pa.Table:
+    """Make rows for features `{source_ref: content}`; the content becomes the POI's name."""
+    count = len(pois)
+    kinds = [ref.split("/")[0] for ref in pois]
+    ids = [int(ref.split("/")[1]) for ref in pois]
+    lons = [identifier / 1000 for identifier in ids]
+    text = pa.string()
+    columns: dict[str, Any] = {
+        "source_ref": pa.array(list(pois), text),
+        "source_hash": pa.array([f"source of {content}" for content in pois.values()], text),
+        "osm_type": pa.array(kinds, text),
+        "osm_id": pa.array(ids, pa.int64()),
+        "osm_version": pa.array([None] * count, pa.int32()),
+        "osm_timestamp": pa.array([NOW] * count, pa.timestamp("s", "UTC")),
+        "category": pa.array(["amenity/cafe"] * count, text),
+        "categories": pa.array(['["amenity/cafe"]'] * count, text),
+        "name": pa.array([str(content) for content in pois.values()], text),
+        "name_source": pa.array(["name"] * count, text),
+        "names": pa.array(["{}"] * count, text),
+        "tags": pa.array(['{"amenity":"cafe"}'] * count, text),
+        "geometry": pa.array(
+            [
+                shapely.to_wkb(
+                    shapely.Point(lon, 0.5) if kind == "node" else shapely.box(lon, 0, lon + 1, 1),
+                    byte_order=1,
+                )
+                for kind, lon in zip(kinds, lons, strict=True)
+            ],
+            pa.binary(),
+        ),
+        "lon": pa.array(lons, pa.float64()),
+        "lat": pa.array([0.5] * count, pa.float64()),
+        "point_source": pa.array(["node"] * count, text),
+        "geom_quality": pa.array(["exact"] * count, text),
+        "area_m2": pa.array([None] * count, pa.float64()),
+        "address": pa.array(["{}"] * count, text),
+        "contact": pa.array(["{}"] * count, text),
+        "opening_hours": pa.array([None] * count, text),
+        "wikidata": pa.array([None] * count, text),
+        "status": pa.array(["operating"] * count, text),
+        "licence": pa.array(["ODbL-1.0"] * count, text),
+        "attribution": pa.array(["© OpenStreetMap contributors"] * count, text),
+    }
+    return with_content_hash(pa.table(columns))
+
+
+def helper_rows(places: Mapping[str, Any]) -> pa.Table:
+    """Make rows for places `{source_ref: content}`; the content becomes the place's name.
+
+    A reference is `<record>#<kind>`; those that begin with a type of OSM's are of OSM.
+    """
+    count = len(places)
+    records, kinds = [], []
+    for ref in places:
+        record, _, kind = ref.partition("#")
+        records.append(record.split("/"))
+        kinds.append(kind)
+    lons = [int(record[-1]) / 1000 for record in records]
+    text = pa.string()
+    nothing = pa.array([None] * count, text)
+    empty = pa.array(["{}"] * count, text)
+    of_osm = [len(record) > 1 for record in records]
+    columns: dict[str, Any] = {
+        "source_ref": pa.array(list(places), text),
+        "source_hash": pa.array([f"source of {content}" for content in places.values()], text),
+        "kind": pa.array(kinds, text),
+        "parent_ref": nothing,
+        "derived_from": nothing,
+        "osm_type": pa.array([record[0] if len(record) > 1 else None for record in records], text),
+        "osm_id": pa.array(
+            [int(record[1]) if len(record) > 1 else None for record in records], pa.int64()
+        ),
+        "osm_version": pa.array([1 if osm else None for osm in of_osm], pa.int32()),
+        "osm_timestamp": pa.array(
+            [NOW if osm else None for osm in of_osm], pa.timestamp("s", "UTC")
+        ),
+        "name": pa.array([str(content) for content in places.values()], text),
+        "name_source": pa.array(["name"] * count, text),
+        "names": empty,
+        "tags": empty,
+        "geometry": pa.array(
+            [shapely.to_wkb(shapely.Point(lon, 0.5), byte_order=1) for lon in lons], pa.binary()
+        ),
+        "lon": pa.array(lons, pa.float64()),
+        "lat": pa.array([0.5] * count, pa.float64()),
+        "point_source": pa.array(["node"] * count, text),
+        "geom_quality": pa.array(["exact"] * count, text),
+        "access": nothing,
+        "fee": nothing,
+        "wheelchair": nothing,
+        "opening_hours": nothing,
+        "level": nothing,
+        "operator": nothing,
+        "attributes": empty,
+        "status": pa.array(["operating"] * count, text),
+        "links": pa.array(["[]"] * count, text),
+        "licence": pa.array(["ODbL-1.0"] * count, text),
+        "attribution": pa.array(["© OpenStreetMap contributors"] * count, text),
+    }
+    return with_content_hash(pa.table(columns))
+
+
+def claim_key(
+    engine: sa.Engine,
+    city: str,
+    day: date,
+    *,
+    job_type: JobType = "osm_import",
+    boundary_ref: str = "bbox:0,0,1,1",
+    now: datetime = NOW,
+) -> runs.Claim:
+    """Claim a city-day for a run of its own."""
+    claimed = runs.claim(
+        engine,
+        JobKey(job_type, city, boundary_ref, day),
+        dagster_run_id=str(uuid.uuid4()),
+        worker="test",
+        trigger="cli",
+        is_alive=lambda _: True,
+        now=now,
+    )
+    assert isinstance(claimed, runs.Claim)
+    return claimed
+
+
+def stage(
+    engine: sa.Engine,
+    city: str,
+    day: date,
+    pois: Mapping[str, Any],
+    rejections: Sequence[RejectedObject] = (),
+    *,
+    now: datetime = NOW,
+) -> SliceResult:
+    """Stage a day's POIs, from claim to commit."""
+    return replace_slice(
+        engine,
+        slice_of(city, day),
+        poi_rows(pois),
+        rejections=rejections,
+        evidence=evidence_of(day),
+        claim=claim_key(engine, city, day, now=now),
+        now=now,
+    )
+
+
+def helper_inputs(
+    city: str, day: date, sources: Mapping[str, Mapping[str, Any]]
+) -> list[SliceInput]:
+    """Make what a day's helper slices become, `{source: {source_ref: content}}`."""
+    return [
+        SliceInput(Slice(city, "helper", source, day), helper_rows(places), [], evidence_of(day))
+        for source, places in sources.items()
+    ]
+
+
+def stage_helpers(
+    engine: sa.Engine, city: str, day: date, sources: Mapping[str, Mapping[str, Any]]
+) -> dict[str, SliceResult]:
+    """Stage a day's helper places of several sources together, from claim to commit."""
+    results = replace_slices(
+        engine,
+        helper_inputs(city, day, sources),
+        claim=claim_key(engine, city, day, job_type="helpers_import"),
+        now=NOW,
+    )
+    return {target.source: result for target, result in results.items()}

@@ -1,0 +1,621 @@
+"""The file of cities: what is accepted, and what is said of every mistake."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import shapely
+
+from ingestion_pipeline.config.cities import (
+    COUNTRIES,
+    KEYS,
+    MISTAKES_SHOWN,
+    Cities,
+    CitiesFileError,
+    City,
+    UnknownCity,
+    boundary_names_match,
+    load_cities,
+)
+from ingestion_pipeline.core.geo import Bbox
+from ingestion_pipeline.osm.area import Area
+
+KAZAN = {
+    "slug": '"kazan"',
+    "name": '{ en = "Kazan", ru = "Казань" }',
+    "country": '"RU"',
+    "timezone": '"Europe/Moscow"',
+    "bbox": "[48.93, 55.69, 49.3, 55.92]",
+    "boundary_ref": '"bbox"',
+    "languages": '["ru", "en"]',
+    "minimum_pois": "1000",
+    "enabled": "true",
+}
+TVER = KAZAN | {
+    "slug": '"tver"',
+    "name": '{ en = "Tver", ru = "Тверь" }',
+    "bbox": "[35.7, 56.75, 36.1, 56.95]",
+}
+MANUAL = Path(__file__).parents[3] / "docs" / "adding-a-city.md"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "cities.toml"
+
+
+def toml(*cities: dict[str, str]) -> str:
+    return "\n".join(
+        "[[city]]\n" + "".join(f"{key} = {value}\n" for key, value in city.items())
+        for city in cities
+    )
+
+
+def load(file: Path, *cities: dict[str, str]) -> Cities:
+    file.write_text(toml(*cities), "utf-8")
+    return load_cities(file)
+
+
+def one(file: Path, **changes: str) -> City:
+    return load(file, KAZAN | changes).get("kazan")
+
+
+def mistakes(file: Path, *cities: dict[str, str]) -> tuple[str, ...]:
+    with pytest.raises(CitiesFileError) as caught:
+        load(file, *cities)
+    assert caught.value.path == file
+    for mistake in caught.value.mistakes:
+        assert mistake in str(caught.value)
+    return caught.value.mistakes
+
+
+# What is accepted
+
+
+def test_a_city_has_what_the_file_says(file: Path) -> None:
+    city = one(
+        file,
+        boundary_ref='"relation/34914"',
+        osm_source='"extract"',
+        osm_extract='"https://example.org/{region}-{day}.osm.pbf"',
+        osm_region='"russia/kazan"',
+        local_language='"ru"',
+        minimum_helpers="150",
+        maximum_age_hours="48",
+    )
+    assert city == City(
+        slug="kazan",
+        name={"en": "Kazan", "ru": "Казань"},
+        country="RU",
+        timezone="Europe/Moscow",
+        bbox=Bbox(48.93, 55.69, 49.3, 55.92),
+        boundary_ref="relation/34914",
+        osm_source="extract",
+        osm_extract="https://example.org/{region}-{day}.osm.pbf",
+        osm_region="russia/kazan",
+        languages=("ru", "en"),
+        local_language="ru",
+        minimum_pois=1000,
+        minimum_helpers=150,
+        maximum_age_hours=48,
+        enabled=True,
+    )
+    assert city.boundary_relation == 34914
+    assert city.boundary_key == "relation/34914"
+    assert city.area == Area(Bbox(48.93, 55.69, 49.3, 55.92), 34914)
+    assert city.maximum_age == timedelta(hours=48)
+
+
+def test_what_is_left_out_has_its_default(file: Path) -> None:
+    city = one(file)
+    assert city.osm_source is None
+    assert city.minimum_helpers == 1
+    assert city.osm_extract is None
+    assert city.osm_region == "kazan"
+    assert city.maximum_age == timedelta(hours=36)
+    assert city.boundary_relation is None
+    assert city.area.boundary_relation is None
+
+
+SQUARE = b"square\n1\n 49 55.7\n 49.2 55.7\n 49.2 55.9\n 49 55.9\nEND\nEND\n"
+DIGEST = hashlib.sha256(SQUARE).hexdigest()
+FILE = {"boundary_ref": '"file"', "boundary_file": '"square.poly"'}
+
+
+def test_a_boundary_file_is_found_beside_the_cities_file_and_its_digest_is_the_key(
+    file: Path,
+) -> None:
+    (file.parent / "square.poly").write_bytes(SQUARE)
+    city = one(file, **FILE)
+    assert city.boundary_ref == "file"
+    assert city.boundary_key == f"file:{DIGEST[:32]}"
+    assert city.boundary_relation is None
+    assert city.area.boundary_name == str(file.parent / "square.poly")
+    assert city.boundary_file is not None
+    assert shapely.bounds(city.boundary_file.polygon).tolist() == [49, 55.7, 49.2, 55.9]
+    assert pickle.loads(pickle.dumps(city)) == city
+    assert "square" not in repr(city)
+
+
+def test_another_content_of_the_boundary_file_is_another_key(file: Path) -> None:
+    (file.parent / "square.poly").write_bytes(SQUARE)
+    before = one(file, **FILE)
+    (file.parent / "square.poly").write_bytes(SQUARE.replace(b"49.2", b"49.25"))
+    after = one(file, **FILE)
+    assert after.boundary_key != before.boundary_key
+    # What was read stays what it was: digest and polygon are of the same bytes.
+    assert before.boundary_file is not None
+    assert shapely.bounds(before.boundary_file.polygon).tolist() == [49, 55.7, 49.2, 55.9]
+
+
+def test_a_boundary_file_far_away_is_known_by_its_digest_and_not_asked_for(file: Path) -> None:
+    location = "https://user:hush@nowhere.invalid/kazan.geojson?token=hush"
+    city = one(file, **FILE | {"boundary_file": f'"{location}#sha256={DIGEST}"'})
+    assert city.boundary_key == f"file:{DIGEST[:32]}"
+    assert city.area.boundary_name == "https://nowhere.invalid/kazan.geojson"
+    assert "hush" not in repr(city)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"boundary_file": '"nowhere.poly"'}, "nowhere.poly cannot be read: No such file"),
+        ({"boundary_file": '"broken.poly"'}, "broken.poly cannot be used: it is neither GeoJSON"),
+        ({"boundary_file": '"."'}, "cannot be read: Is a directory"),
+        ({"boundary_file": '"https://a.example/b"'}, "a URL names the digest of its bytes"),
+        ({"boundary_file": "5"}, "allowed: the path of a GeoJSON or .poly file"),
+        ({"boundary_ref": '"bbox"'}, 'goes with boundary_ref = "file"'),
+        ({"boundary_ref": '"relation/5"'}, 'goes with boundary_ref = "file"'),
+    ],
+)
+def test_a_boundary_file_that_cannot_be_used_is_a_mistake(
+    changes: dict[str, str], said: str, file: Path
+) -> None:
+    (file.parent / "square.poly").write_bytes(SQUARE)
+    (file.parent / "broken.poly").write_bytes(SQUARE[:-5])
+    (mistake,) = mistakes(file, KAZAN | FILE | changes)
+    assert mistake.startswith('city[1] "kazan": boundary_file: ')
+    assert said in mistake
+
+
+def test_a_boundary_from_a_file_needs_the_file(file: Path) -> None:
+    (mistake,) = mistakes(file, KAZAN | {"boundary_ref": '"file"'})
+    assert "give both or neither" in mistake
+
+
+def test_the_same_boundary_file_for_two_cities_is_a_mistake(file: Path) -> None:
+    (file.parent / "square.poly").write_bytes(SQUARE)
+    (file.parent / "copy.poly").write_bytes(SQUARE)
+    (mistake,) = mistakes(file, KAZAN | FILE, TVER | FILE | {"boundary_file": '"copy.poly"'})
+    assert "boundary_file: is the same" in mistake
+    (file.parent / "copy.poly").write_bytes(SQUARE.replace(b"49.2", b"49.25"))
+    assert len(load(file, KAZAN | FILE, TVER | FILE | {"boundary_file": '"copy.poly"'})) == 2
+
+
+def test_a_city_can_be_hashed_and_pickled(file: Path) -> None:
+    city = one(file)
+    assert pickle.loads(pickle.dumps(city)) == city
+    assert {city: 1}[one(file)] == 1
+
+
+@pytest.mark.parametrize(
+    ("bbox", "key"),
+    [
+        ("[24.93, 60.16, 24.96, 60.18]", "bbox:24.93,60.16,24.96,60.18"),
+        ("[24.930, 60.160, 24.9600, 60.18]", "bbox:24.93,60.16,24.96,60.18"),
+        ("[24, 60.0, 25, 61]", "bbox:24,60,25,61"),
+        ("[-0.0, -1, 1e0, 0]", "bbox:0,-1,1,0"),
+        ("[1e-7, 1e-5, 0.1, 20e-1]", "bbox:0.0000001,0.00001,0.1,2"),
+        ("[100, 20, 101, 21]", "bbox:100,20,101,21"),
+    ],
+)
+def test_the_key_of_a_bbox_is_the_same_however_its_numbers_are_written(
+    file: Path, bbox: str, key: str
+) -> None:
+    city = one(file, bbox=bbox)
+    assert city.boundary_key == key
+    assert Bbox(*map(float, key.removeprefix("bbox:").split(","))) == city.bbox
+
+
+@pytest.mark.parametrize(
+    "extract",
+    [
+        "sample:helsinki",
+        "/data/kazan.osm.pbf",
+        "s3://bucket/{region}/{day}.osm.pbf",
+        "https://example.org/{region}-latest.osm.pbf",
+        "https://example.org/{region}-{day:%y%m%d}.osm.pbf",
+    ],
+)
+def test_an_extract_is_a_path_a_url_a_template_or_a_sample(file: Path, extract: str) -> None:
+    assert one(file, osm_extract=f'"{extract}"').osm_extract == extract
+
+
+def test_the_registry_keeps_the_order_and_knows_the_enabled_ones(file: Path) -> None:
+    cities = load(file, TVER | {"enabled": "false"}, KAZAN)
+    assert [city.slug for city in cities] == ["tver", "kazan"]
+    assert len(cities) == 2
+    assert [city.slug for city in cities.enabled()] == ["kazan"]
+
+
+def test_a_file_without_an_enabled_city_is_for_runs_by_hand(file: Path) -> None:
+    cities = load(file, KAZAN | {"enabled": "false"})
+    assert [city.slug for city in cities] == ["kazan"]
+    assert cities.enabled() == ()
+
+
+def test_of_thousands_of_mistakes_a_message_lists_some(file: Path) -> None:
+    many = [KAZAN | {"slug": f'"kazan-{number}"'} for number in range(60)]
+    with pytest.raises(CitiesFileError) as refused:
+        load(file, *many)
+    assert len(refused.value.mistakes) == 60 * 59 // 2
+    lines = str(refused.value).splitlines()
+    assert len(lines) == 1 + MISTAKES_SHOWN + 1
+    assert lines[-1] == "- ... and 1,750 more"
+
+
+@pytest.mark.parametrize(
+    ("bbox", "said"),
+    [
+        ("[177.0, -18.5, -178.5, -16.0]", "one side of the antimeridian"),
+        ("[179.9, 51.0, -179.0, 52.0]", "one side of the antimeridian"),
+        ("[37.8, 55.5, 37.3, 56.0]", "does latitude come before longitude"),
+        ("[-73.9, 40.7, -74.1, 40.9]", "does latitude come before longitude"),
+    ],
+)
+def test_a_bbox_with_its_west_in_the_east_is_refused_with_the_likely_reason(
+    file: Path, bbox: str, said: str
+) -> None:
+    (mistake,) = mistakes(file, TVER, KAZAN | {"bbox": bbox})
+    assert said in mistake
+
+
+def test_an_unknown_city_is_refused_with_those_that_there_are(file: Path) -> None:
+    with pytest.raises(
+        UnknownCity, match=r"no city 'kazna'; did you mean 'kazan'\?; it has kazan, tver"
+    ):
+        load(file, TVER, KAZAN).get("kazna")
+
+
+def test_an_unknown_city_that_resembles_none_gets_no_suggestion(file: Path) -> None:
+    with pytest.raises(UnknownCity, match=r"no city 'xyz'; it has kazan$"):
+        load(file, KAZAN).get("xyz")
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("slug", '"Kazan"', "allowed: small letters, digits and hyphens"),
+        ("slug", '"ka|zan"', "allowed: small letters, digits and hyphens"),
+        ("slug", "5", "is 5; allowed: small letters"),
+        ("name", '"Kazan"', "allowed: at least one name by language"),
+        ("name", "{}", "allowed: at least one name by language"),
+        ("name", '{ en = " " }', "allowed: at least one name by language"),
+        ("name", '{ English = "Kazan" }', "allowed: at least one name by language"),
+        ("name", "{ en = 1 }", "allowed: at least one name by language"),
+        ("country", '"RUS"', "is 'RUS'; allowed: a code of ISO 3166-1 alpha-2"),
+        ("country", '"ru"', "allowed: a code of ISO 3166-1 alpha-2"),
+        ("country", '"UK"', "allowed: a code of ISO 3166-1 alpha-2"),
+        ("country", "7", "allowed: a code of ISO 3166-1 alpha-2"),
+        (
+            "timezone",
+            '"Europe/Moskow"',
+            "IANA time zone, such as \"Europe/Moscow\"; did you mean 'Europe/Moscow'?",
+        ),
+        ("timezone", '"Europe"', "allowed: an IANA time zone"),
+        ("timezone", '"../Moscow"', "allowed: an IANA time zone"),
+        ("timezone", '""', "allowed: an IANA time zone"),
+        ("timezone", "3", "allowed: an IANA time zone"),
+        ("bbox", '"24,60,25,61"', "four numbers"),
+        ("bbox", "[24, 60, 25]", "four numbers"),
+        ("bbox", '[24, 60, 25, "61"]', "four numbers"),
+        ("bbox", "[true, 60, 2, 61]", "four numbers"),
+        ("bbox", "[nan, 60, 25, 61]", "longitudes from -180 to 180"),
+        ("bbox", "[24, 60, inf, 61]", "longitudes from -180 to 180"),
+        ("bbox", f"[24, 60, 1{'0' * 400}, 61]", "longitudes from -180 to 180"),
+        ("bbox", "[179.9, 60, 180.1, 61]", "longitudes from -180 to 180"),
+        ("bbox", "[24, 89.9, 25, 90.1]", "latitudes from -90 to 90"),
+        ("bbox", "[25, 60, 24, 61]", "west < east"),
+        ("bbox", "[24, 61, 25, 60]", "south < north"),
+        ("bbox", "[24, 60, 24, 61]", "west < east"),
+        ("bbox", "[24, 60, 25, 60]", "south < north"),
+        ("bbox", "[24, 60, 27.01, 61]", "at most 3 degrees wide and high"),
+        ("bbox", "[24, 60, 25, 63.01]", "at most 3 degrees wide and high"),
+        ("boundary_ref", '"way/5"', 'allowed: "bbox", or an OSM relation'),
+        ("boundary_ref", '"relation/0"', 'allowed: "bbox", or an OSM relation'),
+        ("boundary_ref", '"relation/12x"', 'allowed: "bbox", or an OSM relation'),
+        ("boundary_ref", '"relation/1|2"', 'allowed: "bbox", or an OSM relation'),
+        ("boundary_ref", "102269", 'allowed: "bbox", or an OSM relation'),
+        ("osm_source", '"pbf"', 'allowed: "overpass" or "extract"'),
+        ("osm_source", "true", 'allowed: "overpass" or "extract"'),
+        ("osm_extract", '""', "allowed: a path, a URL, or a template"),
+        ("osm_extract", "1", "allowed: a path, a URL, or a template"),
+        ("osm_extract", '"sample:"', "allowed: a path, a URL, or a template"),
+        (
+            "osm_extract",
+            '"{city}.osm.pbf"',
+            'with {region} and {day}; or "sample:" and a name, and nothing else in braces',
+        ),
+        ("osm_extract", '"{}.osm.pbf"', "nothing else in braces"),
+        ("osm_extract", '"{day:%H}.osm.pbf"', "nothing else in braces but a form of the day"),
+        ("osm_extract", '"{region:>9}.osm.pbf"', "nothing else in braces"),
+        ("osm_extract", '"{day!r}.osm.pbf"', "nothing else in braces"),
+        ("osm_extract", '"{region.osm.pbf"', "expected '}'"),
+        ("osm_region", '"../etc"', 'parts joined by "/"'),
+        ("osm_region", '"/russia"', 'parts joined by "/"'),
+        ("osm_region", "1", 'parts joined by "/"'),
+        ("languages", "[]", "allowed: different language tags"),
+        ("languages", '"ru"', "allowed: different language tags"),
+        ("languages", '["ru", "ru"]', "allowed: different language tags"),
+        ("languages", '["russian"]', "allowed: different language tags"),
+        ("languages", "[1]", "allowed: different language tags"),
+        ("minimum_pois", "0", "is 0; allowed: a whole number, at least 1"),
+        ("minimum_pois", "true", "is True; allowed: a whole number, at least 1"),
+        ("minimum_pois", "1000.0", "allowed: a whole number, at least 1"),
+        ("maximum_age_hours", "0", "allowed: a whole number from 1 to 48"),
+        ("maximum_age_hours", "49", "allowed: a whole number from 1 to 48"),
+        ("maximum_age_hours", '"36"', "allowed: a whole number from 1 to 48"),
+        (
+            "osm_extract",
+            '"https://user:hush@example.org/{regoin}.pbf?key=hush"',
+            "is 'https://...example.org/{regoin}.pbf...'; allowed",
+        ),
+        ("local_language", '"Russian"', "allowed: a language tag of two or three letters"),
+        ("enabled", "1", "is 1; allowed: true or false"),
+        ("enabled", '"yes"', "allowed: true or false"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_place_and_what_is_allowed(
+    file: Path, key: str, value: str, said: str
+) -> None:
+    (mistake,) = mistakes(file, TVER, KAZAN | {key: value})
+    slug = "" if value == "5" else f' "{value[1:-1]}"' if key == "slug" else ' "kazan"'
+    assert mistake.startswith(f"city[2]{slug}: {key}: is ")
+    assert said in mistake
+
+
+@pytest.mark.parametrize("key", [key for key, rule in KEYS.items() if rule.required])
+def test_a_required_key_may_not_be_missing(file: Path, key: str) -> None:
+    city = {name: value for name, value in KAZAN.items() if name != key}
+    place = "city[1]" if key == "slug" else 'city[1] "kazan"'
+    assert mistakes(file, city) == (f"{place}: {key}: is missing",)
+
+
+def test_an_unknown_key_is_refused_with_the_one_that_was_meant(file: Path) -> None:
+    assert mistakes(file, KAZAN | {"time_zone": '"Europe/Moscow"', "zzz": "1"}) == (
+        "city[1] \"kazan\": time_zone: unknown key; did you mean 'timezone'?",
+        'city[1] "kazan": zzz: unknown key',
+    )
+
+
+def test_all_mistakes_of_all_cities_are_named_at_once(file: Path) -> None:
+    found = mistakes(
+        file,
+        KAZAN | {"country": '"XX"', "minimum_pois": "0", "colour": "1"},
+        TVER | {"timezone": '"Tver"', "bbox": KAZAN["bbox"]},
+        KAZAN | {"boundary_ref": '"relation/1"', "enabled": "2"},
+    )
+    assert [re.sub(r":? (is|unknown|they) .*", "", mistake) for mistake in found] == [
+        'city[1] "kazan": colour',
+        'city[1] "kazan": country',
+        'city[1] "kazan": minimum_pois',
+        'city[2] "tver": timezone',
+        'city[3] "kazan": enabled',
+        'city[1] "kazan" and city[2] "tver": bbox',
+        'city[1] "kazan" and city[3] "kazan": slug',
+    ]
+
+
+@pytest.mark.parametrize(
+    "bbox",
+    [
+        pytest.param("[49.0, 55.7, 49.1, 55.8]", id="inside"),
+        pytest.param("[49.2, 55.9, 49.5, 56.1]", id="at a corner"),
+    ],
+)
+def test_bboxes_that_are_boundaries_may_not_overlap(file: Path, bbox: str) -> None:
+    (mistake,) = mistakes(file, KAZAN, TVER | {"bbox": bbox})
+    assert "belongs to exactly one city" in mistake
+
+
+def test_bboxes_may_share_an_edge_which_belongs_to_one_of_them(file: Path) -> None:
+    assert len(load(file, KAZAN, TVER | {"bbox": "[49.3, 55.69, 49.5, 55.92]"})) == 2
+
+
+def test_bboxes_may_overlap_where_a_relation_is_the_boundary(file: Path) -> None:
+    assert (
+        len(load(file, KAZAN, TVER | {"bbox": KAZAN["bbox"], "boundary_ref": '"relation/1"'})) == 2
+    )
+
+
+def test_two_cities_may_not_have_the_same_relation(file: Path) -> None:
+    relation = {"boundary_ref": '"relation/102269"'}
+    assert mistakes(file, KAZAN | relation, TVER | relation) == (
+        (
+            'city[1] "kazan" and city[2] "tver": boundary_ref: is the same; '
+            "a feature belongs to exactly one city"
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "there is no city; add a table [[city]]"),
+        ("city = []", "there is no city; add a table [[city]]"),
+        ("[city]\nslug = 'kazan'", "head each with [[city]], in two brackets"),
+        ("city = ['kazan']", "head each with [[city]], in two brackets"),
+        ("version = 1\n[[city]]", "version: unknown at the top of the file"),
+        (
+            "[[cities]]\nslug = 'kazan'",
+            "cities: unknown at the top of the file; did you mean 'city'?",
+        ),
+        ("[[city]]\nslug = kazan\nenabled = true", "line 2"),
+        ("[[city]]\nslug = 'a'\nslug = 'b'\nenabled = true", "line 3"),
+        (f"city = 1{'0' * 5000}", "the file is not TOML"),
+    ],
+)
+def test_a_file_of_another_form_is_refused(file: Path, text: str, said: str) -> None:
+    file.write_text(text, "utf-8")
+    with pytest.raises(CitiesFileError, match=re.escape(said)):
+        load_cities(file)
+
+
+def test_a_file_that_is_not_utf_8_is_refused(file: Path) -> None:
+    file.write_bytes(toml(KAZAN).encode("cp1251"))
+    with pytest.raises(CitiesFileError, match="not TOML in UTF-8"):
+        load_cities(file)
+
+
+def test_a_file_that_is_not_there_is_refused(file: Path) -> None:
+    with pytest.raises(CitiesFileError, match="cannot be read: No such file"):
+        load_cities(file)
+
+
+# Names of boundaries
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["Казань"],
+        ["KAZAN"],
+        ["Қазан", "казань"],
+        ["городской округ Казань"],
+        ["Городской  округ город Казань"],
+        ["муниципальное образование город Казань"],
+        ["City of Kazan"],
+        ["Ｋａｚａｎ"],
+    ],
+)
+def test_a_boundary_matches_by_a_whole_name(file: Path, names: list[str]) -> None:
+    assert boundary_names_match(one(file), names)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [],
+        [""],
+        ["город "],
+        ["Казанка"],
+        ["Казань-2"],
+        ["Старая Казань"],
+        ["Казанский район"],
+        ["Kazan Kremlin"],
+        ["Ka"],
+        ["район города Казань"],
+        ["Татарстан", "Tatarstan"],
+    ],
+)
+def test_a_boundary_does_not_match_by_a_part_of_a_name(file: Path, names: list[str]) -> None:
+    assert not boundary_names_match(one(file), names)
+
+
+def test_yo_and_ye_are_the_same_letter_in_names(file: Path) -> None:
+    city = one(file, name='{ ru = "Орёл" }')
+    assert boundary_names_match(city, ["город Орел"])
+    assert boundary_names_match(city, ["Оре\N{COMBINING DIAERESIS}л"])
+    assert boundary_names_match(one(file, name='{ ru = "Орел" }'), ["Орёл"])
+
+
+def test_a_type_word_in_the_citys_own_name_is_kept(file: Path) -> None:
+    city = one(file, name='{ en = "City of London" }')
+    assert boundary_names_match(city, ["City of London"])
+    assert not boundary_names_match(city, ["London", "Greater London"])
+
+
+# The shipped file
+
+
+def test_the_shipped_file_is_in_order() -> None:
+    cities = load_cities(None)
+    assert len({city.slug for city in cities}) == len(cities) >= 9
+    assert {city.slug for city in cities.enabled()} == {"moscow", "saint-petersburg"}
+    assert cities.get("moscow").boundary_relation == 102269
+    assert cities.get("saint-petersburg").boundary_relation == 337422
+    for city in cities.enabled():
+        assert city.osm_source is not None
+
+
+def test_the_shipped_helsinki_is_the_sample() -> None:
+    helsinki = load_cities(None).get("helsinki")
+    assert helsinki.osm_extract == "sample:helsinki"
+    assert helsinki.boundary_key == "bbox:24.9351762,60.164155,24.9534145,60.179113"
+    assert helsinki.minimum_pois == 1000
+
+
+@pytest.mark.parametrize(
+    ("slug", "limits"),
+    [
+        ("moscow", Bbox(36.8031012, 55.1421745, 37.9674277, 56.0212238)),
+        ("saint-petersburg", Bbox(29.4257576, 59.6337832, 30.7594934, 60.2448369)),
+        ("samara", Bbox(49.7313889, 53.0919014, 50.3903893, 53.5509321)),
+    ],
+)
+def test_a_shipped_bbox_encloses_the_known_limits_of_its_boundary(slug: str, limits: Bbox) -> None:
+    bbox = load_cities(None).get(slug).bbox
+    assert bbox.west < limits.west < limits.east < bbox.east
+    assert bbox.south < limits.south < limits.north < bbox.north
+
+
+def test_the_cities_are_read_without_geometry_libraries() -> None:
+    code = (
+        "import sys; from ingestion_pipeline.config.cities import load_cities; load_cities(None); "
+        "sys.exit(bool({'shapely', 'osmium', 'pandas', 'dagster'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_there_are_249_countries() -> None:
+    assert len(COUNTRIES) == 249
+    assert all(re.fullmatch("[A-Z]{2}", code) for code in COUNTRIES)
+
+
+# The manual
+
+
+def documented_keys() -> dict[str, str]:
+    """The keys of the manual's table, with what stands in the column of defaults."""
+    manual = MANUAL.read_text("utf-8").partition("## Feeds of helper places")[0]
+    rows = [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        for line in manual.splitlines()
+        if line.startswith("| `")
+    ]
+    return {row[0].strip("`"): row[3] for row in rows}
+
+
+def test_the_manual_has_every_key_and_no_other() -> None:
+    assert list(documented_keys()) == list(KEYS)
+
+
+def test_the_manual_says_which_keys_are_required() -> None:
+    assert {key for key, default in documented_keys().items() if default == "required"} == {
+        key for key, rule in KEYS.items() if rule.required
+    }
+
+
+def test_the_manuals_examples_are_accepted(file: Path) -> None:
+    examples = re.findall(r"```toml\n(.*?)```", MANUAL.read_text("utf-8"), re.DOTALL)
+    city, by_path, url, feeds = examples
+    file.write_text(city + feeds, "utf-8")
+    (tver,) = load_cities(file)
+    assert [feed.source for feed in tver.feeds] == ["feed:city-toilets", "feed:fountains"]
+    (file.parent / "boundaries").mkdir()
+    (file.parent / "boundaries" / "monaco.geojson").write_bytes(SQUARE)
+    by_url = 'boundary_ref = "file"\n' + url.replace("<64 hexadecimal digits>", DIGEST)
+    for bounded in (by_path, by_url):
+        file.write_text(city.replace('boundary_ref = "bbox"\n', bounded), "utf-8")
+        (tver,) = load_cities(file)
+        assert tver.boundary_key == f"file:{DIGEST[:32]}"

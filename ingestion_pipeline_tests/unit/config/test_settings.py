@@ -1,0 +1,148 @@
+"""Settings: read once, all mistakes at once, and no secret ever shown."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from ingestion_pipeline.config.settings import Settings, SettingsError, load_settings
+from ingestion_pipeline.staging.database import create_engine
+
+SECRET = "hunter2"
+
+
+@pytest.fixture(autouse=True)
+def _an_empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_nothing_needs_to_be_set(tmp_path: Path) -> None:
+    settings = load_settings()
+    assert settings.data_dir == f"{tmp_path}/data"
+    assert settings.database == f"sqlite:///{tmp_path}/data/staging.gpkg"
+    assert settings.state_dir == tmp_path / "home/.local/state/ingestion_pipeline"
+    assert settings.osm_source == "overpass"
+    assert settings.overpass_url is None
+    assert settings.osm_extract is None
+
+
+def test_the_embedded_database_is_one_that_can_be_opened() -> None:
+    assert create_engine(load_settings().database).dialect.name == "sqlite"
+
+
+def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in {
+        "DATABASE_URL": "postgresql://user:password@host/database",
+        "DATA_DIR": "s3://bucket/prefix",
+        "CITIES_FILE": str(tmp_path / "cities.toml"),
+        "OSM_SOURCE": "extract",
+        "OVERPASS_URL": "https://overpass.example/api/interpreter",
+        "OVERPASS_CONTACT": "ops@example.org",
+        "OSM_EXTRACT": "/srv/osm/{region}-{day}.osm.pbf",
+        "PARTITIONS_START": "2026-03-01",
+        "STATE_DIR": "/var/lib/ingestion",
+        "DAGSTER_HOME": "/srv/dagster",
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    assert settings.database == "postgresql://user:password@host/database"
+    assert settings.data_dir == "s3://bucket/prefix"
+    assert settings.cities_file == tmp_path / "cities.toml"
+    assert settings.osm_source == "extract"
+    assert settings.overpass_url is not None
+    assert settings.overpass_url.get_secret_value() == "https://overpass.example/api/interpreter"
+    assert settings.overpass_contact == "ops@example.org"
+    assert settings.osm_extract == "/srv/osm/{region}-{day}.osm.pbf"
+    assert settings.partitions_start == date(2026, 3, 1)
+    assert settings.state_dir == Path("/var/lib/ingestion")
+    assert settings.dagster_home == Path("/srv/dagster")
+
+
+def test_a_variable_that_is_set_to_nothing_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.setenv(name.upper(), "")
+    assert load_settings() == Settings()
+
+
+@pytest.mark.parametrize("name", ["DATA_DIR", "CITIES_FILE", "STATE_DIR", "DAGSTER_HOME"])
+@pytest.mark.parametrize(("place", "meant"), [("here", "here"), ("~/there", "home/there")])
+def test_a_place_is_the_same_from_every_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, place: str, meant: str
+) -> None:
+    monkeypatch.setenv(name, place)
+    assert str(getattr(load_settings(), name.lower())) == str(tmp_path / meant)
+
+
+def test_all_mistakes_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OSM_SOURCE", "carrier pigeon")
+    monkeypatch.setenv("OVERPASS_CONTACT", "почта@example.org")
+    monkeypatch.setenv("PARTITIONS_START", "last spring")
+    monkeypatch.setenv("STATE_DIR", "~nobody-of-this-name/state")
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    message = str(refused.value)
+    assert "OSM_SOURCE: Input should be 'overpass' or 'extract'" in message
+    assert "OVERPASS_CONTACT: String should match pattern" in message
+    assert "PARTITIONS_START: Input should be a valid date" in message
+    assert "STATE_DIR: " in message
+    assert "give an absolute path" in message
+    assert "docs/operations.md" in message
+
+
+@pytest.mark.parametrize("name", ["OVERPASS_URL", "CALLBACK_URL", "DAGSTER_URL"])
+@pytest.mark.parametrize(
+    "url",
+    ["https://.../api/interpreter", "https://a..b/", "overpass.example", "ftp://a/", "http://"],
+)
+def test_a_url_that_names_no_server_is_refused_before_anything_is_asked(
+    monkeypatch: pytest.MonkeyPatch, name: str, url: str
+) -> None:
+    monkeypatch.setenv(name, url)
+    with pytest.raises(SettingsError, match=rf"{name}: it is not of the form http") as refused:
+        load_settings()
+    assert url not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:8080/api", "https://a.example./x", "http://[::1]/"]
+)
+def test_the_url_of_a_server_is_accepted(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("DAGSTER_URL", url)
+    assert load_settings().dagster_url == url
+
+
+def test_no_value_stands_in_the_message_of_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.setenv(name.upper(), SECRET)
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    assert SECRET not in str(refused.value)
+    assert refused.value.__cause__ is None
+    assert refused.value.__suppress_context__
+
+
+def test_no_secret_stands_in_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://user:{SECRET}@host/database")
+    monkeypatch.setenv("OVERPASS_URL", f"https://user:{SECRET}@overpass.example/api/interpreter")
+    settings = load_settings()
+    for text in (repr(settings), str(settings), f"{settings}", settings.model_dump_json()):
+        assert SECRET not in text
+    assert SECRET not in repr(settings.model_dump())
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = load_settings()
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.data_dir = "elsewhere"  # type: ignore[misc]
+
+
+def test_a_remote_lake_cannot_hold_the_embedded_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATA_DIR", "s3://bucket/prefix")
+    with pytest.raises(SettingsError, match="set DATABASE_URL"):
+        _ = load_settings().database
