@@ -66,7 +66,7 @@ class FeedOfDay:
         day: The UTC day.
         manifest: Of the bytes that its rows are made of; None where none are made.
         failure: What was wrong when it was last asked, or with its bytes.
-        on_trial: Whether these bytes are new, so that nobody has understood them yet.
+        is_candidate: Whether these bytes are new, so that nobody has understood them yet.
         last_good: Of new bytes: how many places its last good version had, if there is one.
     """
 
@@ -74,7 +74,7 @@ class FeedOfDay:
     day: date
     manifest: Manifest | None = None
     failure: Failure | None = None
-    on_trial: bool = False
+    is_candidate: bool = False
     last_good: int | None = None
 
     @property
@@ -287,9 +287,9 @@ def _next_best(
     if not given.is_own:
         return replace(given, manifest=None)  # what failed on the day is still the reason
     failure = Failure(error.code, str(error))
-    if given.on_trial:
+    if given.is_candidate:
         runs.require(workshop.engine, work.claim)
-        workshop.lake.refuse(given.manifest)
+        workshop.lake.quarantine(given.manifest)
         workshop.lake.keep_failure(*_key(work, given.feed), failure)
         standing = _standing(workshop, work, given.feed)
         if standing is not None:
@@ -306,7 +306,7 @@ def _of_day(workshop: Workshop, work: Work, feed: Feed) -> FeedOfDay:
         return FeedOfDay(feed, work.day, manifest, failure)
     good = _good_days(workshop, work, feed)
     last_good = good[max(good)] if good else None
-    return FeedOfDay(feed, work.day, manifest, failure, on_trial=True, last_good=last_good)
+    return FeedOfDay(feed, work.day, manifest, failure, is_candidate=True, last_good=last_good)
 
 
 _NOT_TAKEN = Failure(
@@ -374,7 +374,7 @@ def _take(workshop: Workshop, work: Work, feed: Feed, http: "httpx.Client") -> b
         workshop.lake.keep_failure(*_key(work, feed), Failure(error.code, str(error)))
         return error.should_retry
     runs.require(workshop.engine, work.claim)
-    workshop.lake.propose(manifest)
+    workshop.lake.propose_candidate(manifest)
     workshop.lake.forget_failure(*_key(work, feed))
     log.info("fetched %s bytes of feed %s", f"{manifest.raw_bytes:,}", feed.slug)
     return False

@@ -279,7 +279,7 @@ class Lake:
             raise _damaged(self.address(part.key))
         return target
 
-    def propose(self, manifest: Manifest) -> str:
+    def propose_candidate(self, manifest: Manifest) -> str:
         """Put a snapshot on trial for its day; give where its manifest is.
 
         Raises:
@@ -296,7 +296,7 @@ class Lake:
             stored.write(text.encode())
         return self.address(key)
 
-    def begin_trial(self, manifest: Manifest, run_id: str) -> int:
+    def begin_candidate_read(self, manifest: Manifest, run_id: str) -> int:
         """Note that a run begins to read a snapshot that is on trial.
 
         Returns:
@@ -311,7 +311,7 @@ class Lake:
         self._keep_trials(manifest, {*runs, run_id})
         return len(runs)
 
-    def end_trial(self, manifest: Manifest, run_id: str) -> None:
+    def end_candidate_read(self, manifest: Manifest, run_id: str) -> None:
         """Take back that a run began to read a snapshot: it ended, and not by its fault.
 
         Raises:
@@ -371,7 +371,7 @@ class Lake:
         """
         self._move_candidate(manifest, state="")
 
-    def refuse(self, manifest: Manifest) -> str | None:
+    def quarantine(self, manifest: Manifest) -> str | None:
         """Take a snapshot that is on trial away from its day; leave one that was accepted.
 
         Returns:

@@ -164,7 +164,7 @@ def stage_helpers(
     )
     if confirmed is not None:
         return _told(workshop, confirmed, target, evidence, feeds)
-    with snapshots.on_trial(workshop, work, manifest):
+    with snapshots.reading_candidate(workshop, work, manifest):
         helpers, located, boundary, coverage, rejections = _derived(workshop, work, manifest)
     findings = examine_slice(
         workshop, work, target, helpers.table, evidence, boundary=boundary.area

@@ -131,7 +131,7 @@ def shape_pois(workshop: Workshop, work: Work) -> dg.MaterializeResult[None]:
     """Make the day's frame out of its snapshot, unless it has been made from the very same."""
     manifest = snapshots.obtained(workshop, work, POI)
     evidence = evidence_of(work.city, manifest)
-    with snapshots.on_trial(workshop, work, manifest):
+    with snapshots.reading_candidate(workshop, work, manifest):
         pois = _already_shaped(workshop, work, evidence)
         reused = pois is not None
         if pois is None:
