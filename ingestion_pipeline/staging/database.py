@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from ingestion_pipeline.staging.driver_errors import ENDS_CONNECTION, sqlstate_of, translate_error
 from ingestion_pipeline.staging.errors import (
     DatabaseNotMigrated,
     DatabaseReadOnly,
     DatabaseUnavailable,
     UnsupportedDatabase,
 )
-from ingestion_pipeline.staging.refusals import ENDS_CONNECTION, meaning_of, sqlstate_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -180,7 +180,7 @@ def _reachable(engine: sa.Engine) -> Iterator[None]:
             f"all connections to database {describe(engine)} are in use; try again later"
         ) from error
     except sa.exc.DBAPIError as error:
-        meaning = meaning_of(error.orig, describe(engine))
+        meaning = translate_error(error.orig, describe(engine))
         if meaning is None:
             raise
         raise meaning from error
@@ -199,7 +199,7 @@ def driver_of(connection: sa.Connection) -> Iterator[Any]:
     except connection.dialect.loaded_dbapi.Error as error:
         if getattr(driver, "closed", False):
             connection.invalidate(error)
-        meaning = meaning_of(error, describe(connection.engine))
+        meaning = translate_error(error, describe(connection.engine))
         if meaning is None:
             raise
         raise meaning from error

@@ -68,7 +68,7 @@ _SQLITE_PRIMARY = 0xFF
 """The low byte of an extended result code of SQLite is its primary one."""
 
 
-def meaning_of(error: BaseException | None, database: str) -> StagingError | None:
+def translate_error(error: BaseException | None, database: str) -> StagingError | None:
     """Return what an error of the driver means in operation.
 
     Args:
@@ -80,7 +80,7 @@ def meaning_of(error: BaseException | None, database: str) -> StagingError | Non
     """
     said = str(error).strip()
     if isinstance(error, sqlite3.Error):
-        return _meaning_of_sqlite(error, f"database {database}", said)
+        return _translate_sqlite_error(error, f"database {database}", said)
     state = sqlstate_of(error) or ""
     for states, kind, words in _MEANINGS:
         if state.startswith(states):
@@ -101,7 +101,7 @@ def type_names(error: BaseException | None) -> set[str]:
     return {kind.__name__ for kind in type(error).__mro__}
 
 
-def _meaning_of_sqlite(error: Any, database: str, said: str) -> StagingError | None:
+def _translate_sqlite_error(error: Any, database: str, said: str) -> StagingError | None:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & _SQLITE_PRIMARY
     if code == sqlite3.SQLITE_READONLY:
         return DatabaseReadOnly(
