@@ -108,7 +108,7 @@ def past_days(
     return days
 
 
-class Judgement(NamedTuple):
+class StoredCheckResults(NamedTuple):
     """What was found of a day when it was staged; columns of `staged_partition`."""
 
     accepted_reason: str | None
@@ -116,7 +116,7 @@ class Judgement(NamedTuple):
     staged_at: datetime
 
 
-def judgement(engine: sa.Engine, target: Slice) -> Judgement:
+def stored_check_results(engine: sa.Engine, target: Slice) -> StoredCheckResults:
     """Give what was found of a day when it was staged.
 
     Raises:
@@ -124,7 +124,7 @@ def judgement(engine: sa.Engine, target: Slice) -> Judgement:
     """
     with read_transaction(engine) as connection:
         staged = require_staged(connection, target)
-    return Judgement(*(staged[name] for name in Judgement._fields))
+    return StoredCheckResults(*(staged[name] for name in StoredCheckResults._fields))
 
 
 def newest_days(engine: sa.Engine, *, dataset: str, source: str) -> dict[tuple[str, str], date]:

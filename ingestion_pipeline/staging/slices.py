@@ -80,7 +80,7 @@ class SliceEvidence:
     """Which `share` of the city its extract covers, and `how` that is known."""
 
 
-_JUDGEMENT = frozenset({"accepted_reason", "warnings", "coverage"})
+_CHECK_RESULT_FIELDS = frozenset({"accepted_reason", "warnings", "coverage"})
 """What was found of the rows, from which none of them follows."""
 
 
@@ -364,7 +364,9 @@ def is_staged_from(staged: sa.RowMapping, evidence: SliceEvidence) -> bool:
     What checks and a person found of the day stays true of it when the same is staged once more.
     """
     return all(
-        staged[name] == value for name, value in vars(evidence).items() if name not in _JUDGEMENT
+        staged[name] == value
+        for name, value in vars(evidence).items()
+        if name not in _CHECK_RESULT_FIELDS
     )
 
 
