@@ -66,7 +66,7 @@ class FeedOfDay:
         day: The UTC day.
         manifest: Of the bytes that its rows are made of; None where none are made.
         failure: What was wrong when it was last asked, or with its bytes.
-        is_candidate: Whether these bytes are new, so that nobody has understood them yet.
+        is_candidate: Whether these bytes are new and not yet accepted.
         last_good: Of new bytes: how many places its last good version had, if there is one.
     """
 

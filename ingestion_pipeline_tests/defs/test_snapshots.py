@@ -96,7 +96,7 @@ def test_whatever_a_candidate_brings_to_light_the_one_that_stood_stands_on(
     bad = proposed(here, work, tmp_path, b"bad")
     with (
         pytest.raises(becomes, match=r"set aside as .*refused-.*next run asks upstream") as raised,
-        is_candidate(here.workshop, work, bad),
+        reading_candidate(here.workshop, work, bad),
     ):
         raise error
     assert of_day(here, work) == good
@@ -112,7 +112,10 @@ def test_an_accepted_snapshot_stays_whatever_reading_it_raises(
     good = proposed(here, work, tmp_path, b"good")
     with reading_candidate(here.workshop, work, good):
         pass
-    with pytest.raises(SnapshotNotUnderstood) as raised, is_candidate(here.workshop, work, good):
+    with (
+        pytest.raises(SnapshotNotUnderstood) as raised,
+        reading_candidate(here.workshop, work, good),
+    ):
         raise OverflowError
     assert "set aside" not in str(raised.value)
     assert of_day(here, work) == good
@@ -128,7 +131,7 @@ def test_a_fault_of_the_machine_leaves_the_candidate_however_often_it_comes(
 ) -> None:
     candidate = proposed(here, work, tmp_path, b"good")
     for _ in range(MAX_CANDIDATE_READS + 1):
-        with pytest.raises(type(error)), is_candidate(here.workshop, work, candidate):
+        with pytest.raises(type(error)), reading_candidate(here.workshop, work, candidate):
             raise error
     assert of_day(here, work) == candidate
     with reading_candidate(here.workshop, work, candidate):
@@ -153,13 +156,13 @@ def test_a_candidate_that_kills_run_after_run_is_quarantined(
         for _ in range(4):  # the retries of one run
             with (
                 pytest.raises(type(end)),
-                is_candidate(here.workshop, of_run(work, number), deadly),
+                reading_candidate(here.workshop, of_run(work, number), deadly),
             ):
                 raise end
         assert of_day(here, work) == deadly
     with (
         pytest.raises(SnapshotNotUnderstood, match="3 runs ended without a word"),
-        is_candidate(here.workshop, work, deadly),
+        reading_candidate(here.workshop, work, deadly),
     ):
         pytest.fail("it was read once more")
     assert of_day(here, work) == good
@@ -171,7 +174,10 @@ def test_a_run_that_is_terminated_says_nothing_of_the_candidate(
 ) -> None:
     candidate = proposed(here, work, tmp_path, b"good")
     for number in range(MAX_CANDIDATE_READS + 1):
-        with pytest.raises(type(end)), is_candidate(here.workshop, of_run(work, number), candidate):
+        with (
+            pytest.raises(type(end)),
+            reading_candidate(here.workshop, of_run(work, number), candidate),
+        ):
             raise end
     with reading_candidate(here.workshop, work, candidate):
         pass
@@ -183,7 +189,10 @@ def test_a_new_candidate_begins_with_no_trials(
 ) -> None:
     deadly = proposed(here, work, tmp_path, b"deadly")
     for number in range(MAX_CANDIDATE_READS):
-        with pytest.raises(MemoryError), is_candidate(here.workshop, of_run(work, number), deadly):
+        with (
+            pytest.raises(MemoryError),
+            reading_candidate(here.workshop, of_run(work, number), deadly),
+        ):
             raise MemoryError
     other = proposed(here, work, tmp_path, b"other")
     with reading_candidate(here.workshop, work, other):

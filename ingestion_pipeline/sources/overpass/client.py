@@ -394,7 +394,7 @@ class _CityFetch:
             base: Of what time (UTC) the server's newest data is.
 
         Raises:
-            WrongSnapshotDate: See `honesty.require_true_on`; or the server has not got to the end of
+            WrongSnapshotDate: See `require_true_on`; or the server has not got to the end of
                 the past day.
         """
         now = self._clock.now()
