@@ -145,19 +145,19 @@ def _is_wanted(workshop: Workshop, work: Work, feed: Feed, times: int) -> bool:
     """Return whether the run still has to ask a feed, which it has asked some times."""
     if times == 0:
         return work.claim.refetch or _stored(workshop, work, feed) is None
-    failure = workshop.lake.failure(*_key(work, feed))
+    failure = workshop.lake.last_failure(*_key(work, feed))
     return times == 1 and failure is not None and may_pass(failure.code)
 
 
 def _times_asked(workshop: Workshop, work: Work, feed: Feed) -> int:
     run_id = work.claim.dagster_run_id
-    return workshop.lake.times_asked(*_key(work, feed), run_id=run_id)
+    return workshop.lake.request_count(*_key(work, feed), run_id=run_id)
 
 
 def _keep_asked(workshop: Workshop, work: Work, feed: Feed, times: int) -> None:
     """Note that the run has asked a feed: its step may be tried again for another reason."""
     run_id = work.claim.dagster_run_id
-    workshop.lake.keep_asked(*_key(work, feed), run_id=run_id, times=times)
+    workshop.lake.record_request_count(*_key(work, feed), run_id=run_id, times=times)
 
 
 def feeds_of_day(workshop: Workshop, work: Work) -> list[FeedOfDay]:
@@ -290,7 +290,7 @@ def _next_best(
     if given.is_candidate:
         runs.require(workshop.engine, work.claim)
         workshop.lake.quarantine(given.manifest)
-        workshop.lake.keep_failure(*_key(work, given.feed), failure)
+        workshop.lake.record_failure(*_key(work, given.feed), failure)
         standing = _standing(workshop, work, given.feed)
         if standing is not None:
             return FeedOfDay(given.feed, work.day, standing, failure)
@@ -298,7 +298,7 @@ def _next_best(
 
 
 def _of_day(workshop: Workshop, work: Work, feed: Feed) -> FeedOfDay:
-    failure = workshop.lake.failure(*_key(work, feed))
+    failure = workshop.lake.last_failure(*_key(work, feed))
     manifest = _stored(workshop, work, feed)
     if manifest is None:
         return _last_good(workshop, work, feed, failure or _NOT_TAKEN)
@@ -371,11 +371,11 @@ def _take(workshop: Workshop, work: Work, feed: Feed, http: "httpx.Client") -> b
     except FeedError as error:
         log.warning("%s (%s); the other sources are staged without it", error, error.code)
         runs.require(workshop.engine, work.claim)
-        workshop.lake.keep_failure(*_key(work, feed), Failure(error.code, str(error)))
+        workshop.lake.record_failure(*_key(work, feed), Failure(error.code, str(error)))
         return error.should_retry
     runs.require(workshop.engine, work.claim)
     workshop.lake.propose_candidate(manifest)
-    workshop.lake.forget_failure(*_key(work, feed))
+    workshop.lake.clear_failure(*_key(work, feed))
     log.info("fetched %s bytes of feed %s", f"{manifest.raw_bytes:,}", feed.slug)
     return False
 

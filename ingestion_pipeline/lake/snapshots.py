@@ -335,7 +335,7 @@ class Lake:
             text = json.dumps({"digest": manifest.digest, "runs": sorted(runs)})
             stored.write(text.encode())
 
-    def times_asked(
+    def request_count(
         self, dataset: str, city_slug: str, boundary_ref: str, day: date, *, run_id: str
     ) -> int:
         """Return how many times a run has asked for a day's bytes.
@@ -351,7 +351,7 @@ class Lake:
                 return 0
         return int(kept["times"]) if kept.get("run") == run_id else 0
 
-    def keep_asked(
+    def record_request_count(
         self, dataset: str, city_slug: str, boundary_ref: str, day: date, *, run_id: str, times: int
     ) -> None:
         """Note how many times a run has asked for a day's bytes.
@@ -410,7 +410,7 @@ class Lake:
         """
         return self._manifest(_manifest_key(dataset, city_slug, boundary_ref, day, state=""))
 
-    def keep_failure(
+    def record_failure(
         self, dataset: str, city_slug: str, boundary_ref: str, day: date, failure: Failure
     ) -> None:
         """Keep the word of why a day has no snapshot; the last one counts.
@@ -422,7 +422,9 @@ class Lake:
         with self.written(key) as stored:
             stored.write(json.dumps(asdict(failure), ensure_ascii=False, indent=2).encode())
 
-    def failure(self, dataset: str, city_slug: str, boundary_ref: str, day: date) -> Failure | None:
+    def last_failure(
+        self, dataset: str, city_slug: str, boundary_ref: str, day: date
+    ) -> Failure | None:
         """Give the last word of why a day has no snapshot, if there is one.
 
         Raises:
@@ -436,7 +438,7 @@ class Lake:
                 return None
         return Failure(**json.loads(text))
 
-    def forget_failure(self, dataset: str, city_slug: str, boundary_ref: str, day: date) -> None:
+    def clear_failure(self, dataset: str, city_slug: str, boundary_ref: str, day: date) -> None:
         """Take back the word of why a day has no snapshot, if there is one.
 
         Raises:
@@ -447,7 +449,7 @@ class Lake:
             if self._filesystem.exists(self.address(key)):
                 self._filesystem.rm(self.address(key))
 
-    def keep_extract(self, location: str, known: KnownExtract) -> None:
+    def record_extract(self, location: str, known: KnownExtract) -> None:
         """Keep the word of what was fetched from a location; the last one counts.
 
         Raises:

@@ -73,7 +73,7 @@ def _location(city: City, day: date, settings: Settings) -> str | None:
 def keep(lake: Lake, location: str, state: str, evidence: Evidence, part: Part) -> None:
     """Leave word that the extract of a location has been fetched in this state, and proved."""
     assert evidence.coverage is not None  # an extract's evidence has it
-    lake.keep_extract(
+    lake.record_extract(
         location,
         KnownExtract(
             part=part,
