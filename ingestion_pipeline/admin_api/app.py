@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from ingestion_pipeline.admin_api import callback, contract, enqueue, health, jobs, metrics
 from ingestion_pipeline.admin_api.expiry import keep_expiring
-from ingestion_pipeline.admin_api.problems import answer_with_problems
+from ingestion_pipeline.admin_api.problems import install_error_handlers
 from ingestion_pipeline.admin_api.service import Service
 from ingestion_pipeline.config.cities import Cities
 from ingestion_pipeline.config.settings import Settings
@@ -64,7 +64,7 @@ def create_app(
 
     app = FastAPI(lifespan=lifespan, redirect_slashes=False, **contract.ABOUT)
     app.state.service = service
-    answer_with_problems(app)
+    install_error_handlers(app)
     for noun in (enqueue, callback, jobs, health, metrics):
         app.include_router(noun.router)
     contract.complete(app)

@@ -15,9 +15,9 @@ from ingestion_pipeline.admin_api.problems import (
     NOT_CONFIGURED,
     TOKEN_MISSING,
     TOKEN_WRONG,
-    Refused,
+    ProblemError,
 )
-from ingestion_pipeline.admin_api.service import Here, secrets_in
+from ingestion_pipeline.admin_api.service import ServiceDep, secrets_in
 
 HEADER = "X-Admin-Token"
 
@@ -44,28 +44,28 @@ def is_accepted(given: bytes, tokens: Sequence[bytes]) -> bool:
 
 
 async def require_token(
-    service: Here,
+    service: ServiceDep,
     own: Annotated[str | None, Security(_header)],
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
 ) -> None:
     """Let a request pass if it has a token, in a header of our own or as any client sends one.
 
     Raises:
-        Refused: No token is configured, none is given, or a wrong one.
+        ProblemError: No token is configured, none is given, or a wrong one.
     """
     tokens = secrets_in(service.settings.admin_api_token)
     if not tokens:
-        raise Refused(NOT_CONFIGURED, "ADMIN_API_TOKEN is not set, so the admin API is closed")
+        raise ProblemError(NOT_CONFIGURED, "ADMIN_API_TOKEN is not set, so the admin API is closed")
     given = own or (bearer.credentials if bearer else None)
     if not given:
-        raise Refused(
+        raise ProblemError(
             TOKEN_MISSING,
             f"send a token in the header {HEADER}, or as Authorization: Bearer",
             headers={"WWW-Authenticate": f'Bearer, AdminToken header="{HEADER}"'},
         )
     # A header is bytes; the framework has read them as Latin-1.
     if not is_accepted(given.encode("latin-1"), tokens):
-        raise Refused(
+        raise ProblemError(
             TOKEN_WRONG, f"{HEADER if own else 'Authorization'} holds no token that is accepted"
         )
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from ingestion_pipeline.admin_api.problems import (
     BODY_TOO_LARGE,
-    Refused,
+    ProblemError,
     invalid,
     mistakes_in,
 )
@@ -28,13 +28,13 @@ async def read(request: Request) -> bytes:
     """Read a request's body, whatever it says of its own length.
 
     Raises:
-        Refused: It is too large; the rest of it is not read.
+        ProblemError: It is too large; the rest of it is not read.
     """
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > LIMIT:
-            raise Refused(
+            raise ProblemError(
                 BODY_TOO_LARGE,
                 f"a body may have {LIMIT} bytes",
                 # The rest of the body stands where the next request would.
@@ -47,7 +47,7 @@ def parse(model: type[Body], raw: bytes) -> Body:
     """Read JSON.
 
     Raises:
-        Refused: It is no JSON, or not what the model says; the fields are named.
+        ProblemError: It is no JSON, or not what the model says; the fields are named.
     """
     try:
         return model.model_validate_json(raw)

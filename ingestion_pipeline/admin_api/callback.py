@@ -18,10 +18,10 @@ from ingestion_pipeline.admin_api.models import CallbackRequest, Job
 from ingestion_pipeline.admin_api.problems import (
     NOT_CONFIGURED,
     SIGNATURE_INVALID,
-    Refused,
+    ProblemError,
     responses,
 )
-from ingestion_pipeline.admin_api.service import Here, secrets_in
+from ingestion_pipeline.admin_api.service import ServiceDep, secrets_in
 from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.staging import runs
 
@@ -53,16 +53,18 @@ class Delivery:
     asked: CallbackRequest
 
 
-async def _delivery(
-    request: Request, service: Here, token: Annotated[str | None, Security(_header)]
+async def _verified_delivery(
+    request: Request, service: ServiceDep, token: Annotated[str | None, Security(_header)]
 ) -> Delivery:
     keys = secrets_in(service.settings.callback_signing_keys)
     if not keys:
-        raise Refused(NOT_CONFIGURED, "CALLBACK_SIGNING_KEYS is not set, so the callback is closed")
+        raise ProblemError(
+            NOT_CONFIGURED, "CALLBACK_SIGNING_KEYS is not set, so the callback is closed"
+        )
     raw = await read(request)
     url = service.settings.callback_url or str(request.url)
     if token is None or not signature.is_valid(token, keys=keys, url=url, body=raw):
-        raise Refused(
+        raise ProblemError(
             SIGNATURE_INVALID,
             SIGNATURE_INVALID.example,
             headers={"WWW-Authenticate": f'Signature header="{HEADER}"'},
@@ -78,8 +80,8 @@ async def _delivery(
     responses=ENQUEUED | responses(NOT_CONFIGURED, SIGNATURE_INVALID, *PROBLEMS),
 )
 def receive_delivery(
-    delivery: Annotated[Delivery, Depends(_delivery)],
-    service: Here,
+    delivery: Annotated[Delivery, Depends(_verified_delivery)],
+    service: ServiceDep,
     response: Response,
     message_id: Annotated[
         str,

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from ingestion_pipeline.admin_api.auth import Authorized
 from ingestion_pipeline.admin_api.bodies import parse, read
-from ingestion_pipeline.admin_api.models import EnqueueRequest, Job, path_of
+from ingestion_pipeline.admin_api.models import EnqueueRequest, Job, job_path
 from ingestion_pipeline.admin_api.problems import (
     AUTHORIZATION,
     BODY_TOO_LARGE,
@@ -18,12 +18,12 @@ from ingestion_pipeline.admin_api.problems import (
     INVALID_REQUEST,
     UNKNOWN_CITY,
     Mistake,
-    Refused,
+    ProblemError,
     Responses,
     invalid,
     responses,
 )
-from ingestion_pipeline.admin_api.service import Here, Service
+from ingestion_pipeline.admin_api.service import Service, ServiceDep
 from ingestion_pipeline.core.identity import JobKey, JobType
 from ingestion_pipeline.staging import runs
 
@@ -47,7 +47,7 @@ async def _asked(request: Request) -> EnqueueRequest:
     return parse(EnqueueRequest, await read(request))
 
 
-Asked = Annotated[EnqueueRequest, Depends(_asked)]
+EnqueueBody = Annotated[EnqueueRequest, Depends(_asked)]
 
 
 @router.post(
@@ -58,7 +58,7 @@ Asked = Annotated[EnqueueRequest, Depends(_asked)]
     dependencies=[Authorized],
     responses=_RESPONSES,
 )
-def enqueue_osm_import(asked: Asked, service: Here, response: Response) -> Job:
+def enqueue_osm_import(asked: EnqueueBody, service: ServiceDep, response: Response) -> Job:
     """Start a job of type `osm_import`, or give the active one of the same key.
 
     The reply does not wait for the work. A job that has ended is not given again: a new one starts,
@@ -75,7 +75,7 @@ def enqueue_osm_import(asked: Asked, service: Here, response: Response) -> Job:
     dependencies=[Authorized],
     responses=_RESPONSES,
 )
-def enqueue_helpers_import(asked: Asked, service: Here, response: Response) -> Job:
+def enqueue_helpers_import(asked: EnqueueBody, service: ServiceDep, response: Response) -> Job:
     """Start a job of type `helpers_import`; otherwise as `enqueue_osm_import`."""
     return _enqueue("helpers_import", asked, service, response)
 
@@ -92,7 +92,7 @@ def key_of(job_type: JobType, asked: EnqueueRequest, service: Service) -> JobKey
     """Give the key that is asked for.
 
     Raises:
-        Refused: The day has no partition, or there is no such city.
+        ProblemError: The day has no partition, or there is no such city.
     """
     start, today = service.settings.partitions_start, service.today()
     day = asked.day or today
@@ -102,7 +102,7 @@ def key_of(job_type: JobType, asked: EnqueueRequest, service: Service) -> JobKey
         )
     city = next((city for city in service.cities if city.slug == asked.city_slug), None)
     if city is None:
-        raise Refused(
+        raise ProblemError(
             UNKNOWN_CITY,
             f"there is no city {asked.city_slug!r}; 'poi-ingest cities' lists those that there are",
         )
@@ -112,5 +112,5 @@ def key_of(job_type: JobType, asked: EnqueueRequest, service: Service) -> JobKey
 def enqueued(run: runs.Run, *, made: bool, response: Response) -> Job:
     """Answer with a job: 202 if it is new."""
     response.status_code = 202 if made else 200
-    response.headers["Location"] = path_of(run)
+    response.headers["Location"] = job_path(run)
     return Job.of(run)

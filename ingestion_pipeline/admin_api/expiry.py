@@ -10,7 +10,7 @@ import asyncio
 import logging
 from datetime import timedelta
 
-from ingestion_pipeline.admin_api.problems import place_of
+from ingestion_pipeline.admin_api.problems import source_line
 from ingestion_pipeline.admin_api.service import Service
 from ingestion_pipeline.core.errors import IngestionError
 from ingestion_pipeline.staging import runs
@@ -37,5 +37,5 @@ async def keep_expiring(service: Service, *, every_s: float = EVERY_S) -> None:
         except IngestionError as error:
             log.warning("jobs that are past their deadline were not looked for: %s", error)
         except Exception as error:  # noqa: BLE001  # nothing may end this
-            log.error("%s at %s", type(error).__name__, place_of(error))  # noqa: TRY400
+            log.error("%s at %s", type(error).__name__, source_line(error))  # noqa: TRY400
         await asyncio.sleep(every_s)

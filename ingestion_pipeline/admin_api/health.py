@@ -12,7 +12,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from ingestion_pipeline.admin_api.problems import Responses, responses
-from ingestion_pipeline.admin_api.service import Here, Service
+from ingestion_pipeline.admin_api.service import Service, ServiceDep
 from ingestion_pipeline.staging import ticks
 from ingestion_pipeline.staging.database import require_writable
 from ingestion_pipeline.staging.errors import (
@@ -76,7 +76,7 @@ _RESPONSES: Responses = {
     summary="Tell whether the whole way in works",
     responses=_RESPONSES | responses(),
 )
-def get_health(service: Here, response: Response) -> Health:
+def get_health(service: ServiceDep, response: Response) -> Health:
     """Check database, schema and sensors; no token is needed."""
     checks = look(service)
     works = checks.database.ok and checks.migration.ok and checks.admin_trigger_sensor.ok

@@ -22,12 +22,12 @@ from ingestion_pipeline.admin_api.problems import (
     NOT_FOUND,
     UNKNOWN_JOB,
     Mistake,
-    Refused,
+    ProblemError,
     Responses,
     invalid,
     responses,
 )
-from ingestion_pipeline.admin_api.service import Here
+from ingestion_pipeline.admin_api.service import ServiceDep
 from ingestion_pipeline.core.identity import JobType
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.runs import Position, Run, Status
@@ -61,7 +61,7 @@ async def _each_parameter_once(request: Request) -> None:
     """Refuse a query that says one thing twice, instead of choosing for the caller.
 
     Raises:
-        Refused: It does.
+        ProblemError: It does.
     """
     times = Counter(name for name, _ in request.query_params.multi_items())
     twice = [name for name, count in times.items() if count > 1]
@@ -76,7 +76,7 @@ async def _each_parameter_once(request: Request) -> None:
     dependencies=[Depends(_each_parameter_once)],
     responses=responses(*AUTHORIZATION, INVALID_REQUEST, *DATABASE),
 )
-def list_jobs(query: Annotated[JobQuery, Query()], service: Here) -> JobPage:
+def list_jobs(query: Annotated[JobQuery, Query()], service: ServiceDep) -> JobPage:
     """Give one page; `next_cursor` leads to the next.
 
     Jobs that are made while somebody reads page after page do not shift what is still to be read.
@@ -103,7 +103,7 @@ def list_jobs(query: Annotated[JobQuery, Query()], service: Here) -> JobPage:
     summary="Look at a job",
     responses=responses(*AUTHORIZATION, NOT_FOUND, UNKNOWN_JOB, INVALID_REQUEST, *DATABASE),
 )
-def get_job(job_id: uuid.UUID, service: Here) -> Job:
+def get_job(job_id: uuid.UUID, service: ServiceDep) -> Job:
     """Give a job as the ledger has it now."""
     return Job.of(_existing(runs.get(service.database(), str(job_id)), job_id))
 
@@ -125,20 +125,20 @@ _CANCELED: Responses = {
     responses=_CANCELED
     | responses(*AUTHORIZATION, NOT_FOUND, UNKNOWN_JOB, JOB_ENDED, INVALID_REQUEST, *DATABASE),
 )
-def cancel_job(job_id: uuid.UUID, service: Here, response: Response) -> Job:
+def cancel_job(job_id: uuid.UUID, service: ServiceDep, response: Response) -> Job:
     """Cancel a job that has not ended; asking again gives the same answer."""
     run = _existing(
         runs.request_cancel(service.database(), str(job_id), now=service.clock.now()), job_id
     )
     if run.status in ("SUCCEEDED", "FAILED"):
-        raise Refused(JOB_ENDED, f"job {run.id} is {run.status} and stays so")
+        raise ProblemError(JOB_ENDED, f"job {run.id} is {run.status} and stays so")
     response.status_code = 202 if run.status == "RUNNING" else 200
     return Job.of(run)
 
 
 def _existing(run: Run | None, job_id: uuid.UUID) -> Run:
     if run is None:
-        raise Refused(UNKNOWN_JOB, f"there is no job {job_id}; GET /v1/jobs lists them")
+        raise ProblemError(UNKNOWN_JOB, f"there is no job {job_id}; GET /v1/jobs lists them")
     return run
 
 

@@ -13,7 +13,7 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Met
 from prometheus_client.registry import Collector
 
 from ingestion_pipeline.admin_api.problems import Responses, responses
-from ingestion_pipeline.admin_api.service import Here, Service
+from ingestion_pipeline.admin_api.service import Service, ServiceDep
 from ingestion_pipeline.staging import statistics
 from ingestion_pipeline.staging.errors import (
     DatabaseForbidden,
@@ -123,7 +123,7 @@ _RESPONSES: Responses = {
     response_class=Response,
     responses=_RESPONSES | responses(),
 )
-def get_metrics(service: Here) -> Response:
+def get_metrics(service: ServiceDep) -> Response:
     """Give figures of the ledger and of what is staged; no token is needed.
 
     They tell the names of the cities, and counts.

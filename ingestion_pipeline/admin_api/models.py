@@ -143,8 +143,8 @@ class Job(BaseModel):
             cancel_requested_at=run.cancel_requested_at,
             dagster_run_id=run.dagster_run_id,
             links=JobLinks(
-                self=path_of(run),
-                cancel=f"{path_of(run)}/cancel" if run.status in ACTIVE else None,
+                self=job_path(run),
+                cancel=f"{job_path(run)}/cancel" if run.status in ACTIVE else None,
             ),
         )
 
@@ -158,7 +158,7 @@ class JobPage(BaseModel):
     )
 
 
-def path_of(run: Run) -> str:
+def job_path(run: Run) -> str:
     """Give the path of a job."""
     return f"/v1/jobs/{run.id}"
 

@@ -42,7 +42,7 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
-class Kind:
+class ProblemType:
     """A kind of problem.
 
     Attributes:
@@ -58,106 +58,106 @@ class Kind:
     example: str
 
 
-NOT_CONFIGURED = Kind(
+NOT_CONFIGURED = ProblemType(
     "not_configured",
     HTTPStatus.SERVICE_UNAVAILABLE,
     "This way in is closed by its settings",
     "ADMIN_API_TOKEN is not set, so the admin API is closed",
 )
-DATABASE_UNAVAILABLE = Kind(
+DATABASE_UNAVAILABLE = ProblemType(
     "database_unavailable",
     HTTPStatus.SERVICE_UNAVAILABLE,
     "The database does not answer",
     "nothing was changed; try again",
 )
-DATABASE_READ_ONLY = Kind(
+DATABASE_READ_ONLY = ProblemType(
     "database_read_only",
     HTTPStatus.SERVICE_UNAVAILABLE,
     "The database takes no writes",
     "nothing was changed; try again. If it lasts, the service's DATABASE_URL must lead to the "
     "primary server",
 )
-DATABASE_FORBIDDEN = Kind(
+DATABASE_FORBIDDEN = ProblemType(
     "database_forbidden",
     HTTPStatus.SERVICE_UNAVAILABLE,
     "The service's database role lacks a right",
     "nothing was changed; an administrator must run deploy/roles.sql",
 )
-DATABASE_NOT_MIGRATED = Kind(
+DATABASE_NOT_MIGRATED = ProblemType(
     "database_not_migrated",
     HTTPStatus.SERVICE_UNAVAILABLE,
     "The database has another schema than this version needs",
     "nothing was changed; run 'poi-ingest migrate'",
 )
-TOKEN_MISSING = Kind(
+TOKEN_MISSING = ProblemType(
     "token_missing",
     HTTPStatus.UNAUTHORIZED,
     "A token is needed",
     "send a token in the header X-Admin-Token, or as Authorization: Bearer",
 )
-TOKEN_WRONG = Kind(
+TOKEN_WRONG = ProblemType(
     "token_wrong",
     HTTPStatus.FORBIDDEN,
     "The token is not accepted",
     "X-Admin-Token holds no token that is accepted",
 )
-SIGNATURE_INVALID = Kind(
+SIGNATURE_INVALID = ProblemType(
     "signature_invalid",
     HTTPStatus.UNAUTHORIZED,
     "The delivery's signature is not accepted",
     "the header Upstash-Signature must hold a JWT that is signed for this URL and this body and "
     "has not expired; see docs/api.md",
 )
-NOT_FOUND = Kind(
+NOT_FOUND = ProblemType(
     "not_found",
     HTTPStatus.NOT_FOUND,
     "There is nothing at this address",
     "see docs/api.md for what there is",
 )
-UNKNOWN_CITY = Kind(
+UNKNOWN_CITY = ProblemType(
     "unknown_city",
     HTTPStatus.NOT_FOUND,
     "There is no such city",
     "there is no city 'kasan'; 'poi-ingest cities' lists those that there are",
 )
-UNKNOWN_JOB = Kind(
+UNKNOWN_JOB = ProblemType(
     "unknown_job",
     HTTPStatus.NOT_FOUND,
     "There is no such job",
     "there is no job 0d5b1b0e-6a3c-4a55-9f0e-5d3f2b7f6a11; GET /v1/jobs lists them",
 )
-METHOD_NOT_ALLOWED = Kind(
+METHOD_NOT_ALLOWED = ProblemType(
     "method_not_allowed",
     HTTPStatus.METHOD_NOT_ALLOWED,
     "This address does not take this method",
     "see docs/api.md for what there is",
 )
-JOB_ENDED = Kind(
+JOB_ENDED = ProblemType(
     "job_ended",
     HTTPStatus.CONFLICT,
     "The job has ended",
     "job 0d5b1b0e-6a3c-4a55-9f0e-5d3f2b7f6a11 is SUCCEEDED and stays so",
 )
-BODY_TOO_LARGE = Kind(
+BODY_TOO_LARGE = ProblemType(
     "body_too_large",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "The body is too large",
     "a body may have 65536 bytes",
 )
-INVALID_REQUEST = Kind(
+INVALID_REQUEST = ProblemType(
     "invalid_request",
     HTTPStatus.UNPROCESSABLE_ENTITY,
     "The request is not what is accepted",
     "not accepted: day; correct this",
 )
-INTERNAL_ERROR = Kind(
+INTERNAL_ERROR = ProblemType(
     "internal_error",
     HTTPStatus.INTERNAL_SERVER_ERROR,
     "Something went wrong",
     "this is a fault of ours; the service's log has a line about it",
 )
 
-KINDS = (
+PROBLEM_TYPES = (
     TOKEN_MISSING,
     SIGNATURE_INVALID,
     TOKEN_WRONG,
@@ -213,12 +213,12 @@ class Problem(BaseModel):
     errors: list[Mistake] = Field(description="The fields that are wrong, at most 20")
 
 
-class Refused(Exception):
+class ProblemError(Exception):
     """A request that is answered with a problem."""
 
     def __init__(
         self,
-        kind: Kind,
+        kind: ProblemType,
         detail: str,
         *,
         errors: Sequence[Mistake] = (),
@@ -239,11 +239,11 @@ class Refused(Exception):
         self.headers = headers
 
 
-def invalid(errors: Iterable[Mistake]) -> Refused:
+def invalid(errors: Iterable[Mistake]) -> ProblemError:
     """Refuse a request whose fields are not what is accepted."""
     mistakes = list(errors)
     fields = ", ".join(dict.fromkeys(mistake.field for mistake in mistakes[:MISTAKES_SHOWN]))
-    return Refused(
+    return ProblemError(
         INVALID_REQUEST, f"not accepted: {fields}; correct this", errors=mistakes[:MISTAKES_SHOWN]
     )
 
@@ -264,7 +264,7 @@ def mistakes_in(details: Iterable[Mapping[str, Any]], *, skip: int = 0) -> list[
     ]
 
 
-def body_of(kind: Kind, detail: str, errors: Sequence[Mistake] = ()) -> dict[str, Any]:
+def problem_body(kind: ProblemType, detail: str, errors: Sequence[Mistake] = ()) -> dict[str, Any]:
     """Give a problem as it is sent."""
     return Problem(
         type=f"urn:problem-type:ingestion-pipeline:{kind.code}",
@@ -280,7 +280,7 @@ Responses = dict[int | str, dict[str, Any]]
 """Replies of an endpoint by status, as FastAPI takes them for the contract."""
 
 
-def responses(*kinds: Kind) -> Responses:
+def responses(*kinds: ProblemType) -> Responses:
     """Describe the problems that an endpoint answers with, for the contract."""
     by_status = defaultdict(list)
     for kind in (*kinds, INTERNAL_ERROR):
@@ -307,25 +307,25 @@ def examples() -> dict[str, dict[str, Any]]:
     return {
         kind.code: {
             "summary": kind.title,
-            "value": body_of(kind, kind.example, wrong.get(kind, [])),
+            "value": problem_body(kind, kind.example, wrong.get(kind, [])),
         }
-        for kind in KINDS
+        for kind in PROBLEM_TYPES
     }
 
 
-def answer_with_problems(app: FastAPI) -> None:
+def install_error_handlers(app: FastAPI) -> None:
     """Let every error that an app meets become a problem."""
-    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _framework)
     app.add_exception_handler(DatabaseUnavailable, _database_unavailable)
     app.add_exception_handler(DatabaseReadOnly, _database_read_only)
     app.add_exception_handler(DatabaseForbidden, _database_forbidden)
     app.add_exception_handler(DatabaseNotMigrated, _database_not_migrated)
-    app.add_middleware(LastResort)
+    app.add_middleware(UnhandledErrorMiddleware)
 
 
-class LastResort:
+class UnhandledErrorMiddleware:
     """Answers for an error that nobody expected.
 
     Starlette's own last resort would let the server log the whole stack with the statement of a
@@ -353,12 +353,12 @@ class LastResort:
         except ClientDisconnect:
             log.info("%s: the caller went away", scope["path"])
         except Exception as error:  # noqa: BLE001  # that is what a last resort is for
-            log.error("%s: %s at %s", scope["path"], type(error).__name__, place_of(error))  # noqa: TRY400
+            log.error("%s: %s at %s", scope["path"], type(error).__name__, source_line(error))  # noqa: TRY400
             if not begun:
                 await _response(INTERNAL_ERROR, INTERNAL_ERROR.example)(scope, receive, send)
 
 
-def place_of(error: BaseException) -> str:
+def source_line(error: BaseException) -> str:
     """Name the last line of this package that an error came through."""
     frames = [
         frame
@@ -370,34 +370,34 @@ def place_of(error: BaseException) -> str:
 
 
 def _response(
-    kind: Kind,
+    kind: ProblemType,
     detail: str,
     errors: Sequence[Mistake] = (),
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     return JSONResponse(
-        body_of(kind, detail, errors),
+        problem_body(kind, detail, errors),
         status_code=kind.status,
         headers=headers,
         media_type=MEDIA_TYPE,
     )
 
 
-async def _refused(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, Refused)
+async def _problem(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ProblemError)
     return _response(error.kind, error.detail, error.errors, error.headers)
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    return await _refused(request, invalid(mistakes_in(error.errors(), skip=1)))
+    return await _problem(request, invalid(mistakes_in(error.errors(), skip=1)))
 
 
 async def _framework(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     detail = NOT_FOUND.example
-    kind = _BY_STATUS.get(status, Kind(status.name.lower(), status, status.phrase, detail))
+    kind = _BY_STATUS.get(status, ProblemType(status.name.lower(), status, status.phrase, detail))
     return _response(kind, detail, headers=error.headers)
 
 

@@ -78,5 +78,5 @@ async def _service(request: Request) -> Service:
     return service
 
 
-Here = Annotated[Service, Depends(_service)]
+ServiceDep = Annotated[Service, Depends(_service)]
 """An endpoint's parameter that is the service."""
