@@ -23,4 +23,4 @@ if current() != goal:
     context.run_migrations()
     if goal == context.get_head_revision():
         views.create(connection)
-        views.let_read(connection, may_read)
+        views.grant_select(connection, may_read)

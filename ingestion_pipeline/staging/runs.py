@@ -14,8 +14,8 @@ written. A terminal state is never overwritten.
 Two rules for a Dagster run that comes to a key and is not the one to do the work; both leave a
 row of their own, so that the ledger names every run that came:
 
-- Another live run holds the key: the newcomer fails at once with `KeyHeld`, naming the holder.
-- The day was staged after the newcomer had been asked for (it waited in a queue behind the run that
+- Another live run holds the key: the request fails at once with `KeyHeld`, naming the holder.
+- The day was staged after the request had been asked for (it waited in a queue behind the run that
   did it): there is nothing left to do, and it ends as CANCELED (`already_staged`).
 """
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 Status = Literal["PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELED"]
 Trigger = Literal["admin", "callback", "schedule", "backfill", "ui", "graphql", "cli"]
 
-AHEAD = timedelta(minutes=1)
+CLOCK_SKEW = timedelta(minutes=1)
 """How far after a look at the clock another run may have ended that the next look at the ledger
 finds. What is later than that was written by a clock that was ahead, and is not believed."""
 
@@ -174,7 +174,7 @@ def claim(
 
     Claiming again from the same Dagster run gives the same claim, but never a new one: once its
     claim has ended, what the run did before is of another time. A run that is dead is taken over:
-    its row ends as FAILED (`run_died`) and a new row begins; only where the newcomer carries on
+    its row ends as FAILED (`run_died`) and a new row begins; only where the request carries on
     with the very same row (`run_id`: a retry of a job) does the row go on with its next attempt.
 
     Args:
@@ -201,7 +201,7 @@ def claim(
         ClaimLost: This Dagster run had a claim, and it has ended; or the job that it was started
             for has.
     """
-    newcomer = _Newcomer(
+    request = _ClaimRequest(
         key, dagster_run_id, worker, trigger, requested_at or now, run_id, refetch, now
     )
     while True:
@@ -209,30 +209,30 @@ def claim(
             # The key first: to wait for it may be to wait for its holder's commit, and what is seen
             # under its lock stays so.
             run, made = _insert_or_active(
-                connection, key, trigger=trigger, now=newcomer.requested_at, lock=True
+                connection, key, trigger=trigger, now=request.requested_at, lock=True
             )
             if run.dagster_run_id == dagster_run_id and run.worker == worker:
                 return _claim_of(_refetching(connection, run) if refetch else run)
-            settled = newcomer.what_is_settled(connection)
+            settled = request.resolve(connection)
             if settled is not None:
                 if made:
                     connection.execute(sa.delete(ingestion_run).where(ingestion_run.c.id == run.id))
                 return settled
             stands_for_it = made or whole or run.id == run_id
             if run.status == "PENDING" and stands_for_it:
-                return newcomer.start(connection, run)
+                return request.start(connection, run)
         if run.status == "PENDING":
-            newcomer.give_way_to_waiting(engine, run)
+            request.fail_held_by_job(engine, run)
         if run.dagster_run_id != dagster_run_id and is_alive(run):
-            newcomer.give_way(engine, run)
+            request.fail_held_by_run(engine, run)
         with write_transaction(engine) as connection:
-            # Another newcomer may have been quicker since the look above; then look again.
+            # Another request may have been quicker since the look above; then look again.
             still = _lock(connection, run.id)
             if not _is_same(still, run):
                 continue
             carries_on = dagster_run_id == run.dagster_run_id or run_id == run.id
             if carries_on and still.cancel_requested_at is None:
-                return newcomer.start(connection, still)
+                return request.start(connection, still)
             _end(
                 connection,
                 still,
@@ -247,7 +247,7 @@ def claim(
 
 
 @dataclass(frozen=True)
-class _Newcomer:
+class _ClaimRequest:
     """A Dagster run that comes to a key."""
 
     key: JobKey
@@ -259,7 +259,7 @@ class _Newcomer:
     refetch: bool
     now: datetime
 
-    def what_is_settled(self, connection: sa.Connection) -> NothingToDo | None:
+    def resolve(self, connection: sa.Connection) -> NothingToDo | None:
         """See whether the run came too late.
 
         Raises:
@@ -305,7 +305,7 @@ class _Newcomer:
         ).one()
         return _claim_of(_run(row))
 
-    def give_way(self, engine: sa.Engine, holder: Run) -> NoReturn:
+    def fail_held_by_run(self, engine: sa.Engine, holder: Run) -> NoReturn:
         """Leave the key to the run that holds it.
 
         Raises:
@@ -318,7 +318,7 @@ class _Newcomer:
         )
         self._fail_as_held(engine, message)
 
-    def give_way_to_waiting(self, engine: sa.Engine, waiting: Run) -> NoReturn:
+    def fail_held_by_job(self, engine: sa.Engine, waiting: Run) -> NoReturn:
         """Leave the key to the job that waits for a whole run.
 
         Raises:
@@ -361,7 +361,7 @@ class _Newcomer:
                 ingestion_run.c.idempotency_key == str(self.key),
                 ingestion_run.c.status == "SUCCEEDED",
                 ingestion_run.c.finished_at > self.requested_at,
-                ingestion_run.c.finished_at <= self.now + AHEAD,
+                ingestion_run.c.finished_at <= self.now + CLOCK_SKEW,
                 *([ingestion_run.c.refetch] if self.refetch else []),
             )
             .order_by(ingestion_run.c.finished_at.desc())
@@ -396,7 +396,7 @@ def fence(connection: sa.Connection, claim: Claim) -> Run:
         ClaimLost: The row is no longer RUNNING for this Dagster run and attempt.
         CancelRequested: Somebody asked the run to stop.
     """
-    run = _standing(connection, claim)
+    run = _held_run(connection, claim)
     if run.cancel_requested_at is not None:
         raise CancelRequested(_canceled_on_request(run))
     return run
@@ -490,7 +490,7 @@ def request_cancel(engine: sa.Engine, run_id: str, *, now: datetime) -> Run | No
         return _find(connection, run_id, lock=True)
 
 
-def end_as_seen(
+def end_if_unchanged(
     engine: sa.Engine,
     seen: Run,
     *,
@@ -704,7 +704,7 @@ def _finish(
 ) -> bool:
     with write_transaction(engine) as connection:
         try:
-            run = _standing(connection, claim)
+            run = _held_run(connection, claim)
         except ClaimLost:
             return False
         _end(
@@ -749,7 +749,7 @@ def _canceled_on_request(run: Run) -> str:
     )
 
 
-def _standing(connection: sa.Connection, claim: Claim) -> Run:
+def _held_run(connection: sa.Connection, claim: Claim) -> Run:
     run = _lock(connection, claim.run_id)
     if (run.status, run.dagster_run_id, run.attempt) != (
         "RUNNING",

@@ -119,7 +119,7 @@ def readers(connection: sa.Connection) -> dict[str, set[str]]:
     return may
 
 
-def let_read(connection: sa.Connection, may: Mapping[str, set[str]]) -> None:
+def grant_select(connection: sa.Connection, may: Mapping[str, set[str]]) -> None:
     """Let roles read the views again that were made anew.
 
     Args:
