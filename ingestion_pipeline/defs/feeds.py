@@ -291,7 +291,7 @@ def _next_best(
         runs.require(workshop.engine, work.claim)
         workshop.lake.quarantine(given.manifest)
         workshop.lake.record_failure(*_key(work, given.feed), failure)
-        standing = _held_run(workshop, work, given.feed)
+        standing = _standing(workshop, work, given.feed)
         if standing is not None:
             return FeedOfDay(given.feed, work.day, standing, failure)
     return _last_good(workshop, work, given.feed, failure)
@@ -302,7 +302,7 @@ def _of_day(workshop: Workshop, work: Work, feed: Feed) -> FeedOfDay:
     manifest = _stored(workshop, work, feed)
     if manifest is None:
         return _last_good(workshop, work, feed, failure or _NOT_TAKEN)
-    if manifest == _held_run(workshop, work, feed):
+    if manifest == _standing(workshop, work, feed):
         return FeedOfDay(feed, work.day, manifest, failure)
     good = _good_days(workshop, work, feed)
     last_good = good[max(good)] if good else None
@@ -319,7 +319,7 @@ def _last_good(workshop: Workshop, work: Work, feed: Feed, failure: Failure) -> 
     good = _good_days(workshop, work, feed)
     if not good or work.day in good:
         return FeedOfDay(feed, work.day, failure=failure)
-    manifest = _held_run(workshop, replace(work, day=max(good)), feed)
+    manifest = _standing(workshop, replace(work, day=max(good)), feed)
     return FeedOfDay(feed, work.day, manifest, failure)
 
 
@@ -341,7 +341,7 @@ def _stored(workshop: Workshop, work: Work, feed: Feed) -> Manifest | None:
     return _as_asked(workshop.lake.manifest, work, feed)
 
 
-def _held_run(workshop: Workshop, work: Work, feed: Feed) -> Manifest | None:
+def _standing(workshop: Workshop, work: Work, feed: Feed) -> Manifest | None:
     """Give what stands for the day: bytes that were understood once."""
     return _as_asked(workshop.lake.accepted, work, feed)
 
