@@ -21,6 +21,7 @@ import sqlalchemy as sa
 
 import ingestion_pipeline
 from ingestion_pipeline.cli import main as cli
+from ingestion_pipeline.cli.output import FAILED, INTERRUPTED, KEY_HELD, TRY_LATER, WRONG_USAGE
 from ingestion_pipeline.columns.hashing import with_content_hash
 from ingestion_pipeline.config import feeds
 from ingestion_pipeline.config.cities import KEYS
@@ -198,7 +199,7 @@ class TestCommandLine:
         assert all(f"`{name}`" in commands for name in choices)
 
     def test_the_exit_codes_are_documented_and_no_other(self) -> None:
-        failed = {cli.FAILED, cli.WRONG_USAGE, cli.KEY_HELD, cli.TRY_LATER, cli.INTERRUPTED}
+        failed = {FAILED, WRONG_USAGE, KEY_HELD, TRY_LATER, INTERRUPTED}
         assert set(map(int, first_words(section(OPERATIONS, "## Exit codes")))) == {0, *failed}
 
 
