@@ -171,8 +171,8 @@ def require_covered(
         if workshop.lake.accepted(*day) != manifest:
             raise
         raise ExtractDoesNotCover(
-            f"{error}. It is the snapshot that stands for the day: run the day with a refetch once "
-            "another extract is configured"
+            f"{str(error).rstrip('.')}. It is the accepted snapshot of the day: run the day with "
+            "a refetch once another extract is configured"
         ) from error
     if coverage.how == "nodes":
         log.warning(
@@ -275,7 +275,7 @@ def _quarantined(workshop: Workshop, work: Work, manifest: Manifest, error: Erro
     if kept is None:
         return None
     refused = type(error)(
-        f"{error}. What was fetched does not stand for the day: its manifest was set aside as "
+        f"{str(error).rstrip('.')}. The new snapshot is quarantined: its manifest was set aside as "
         f"{kept}, and the next run asks upstream again"
     )
     refused.should_retry = False  # this step would find nothing to read

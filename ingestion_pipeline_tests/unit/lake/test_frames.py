@@ -99,7 +99,7 @@ def test_a_damaged_frame_is_named_with_what_mends_it(
 def test_a_parquet_file_that_says_nothing_of_its_rows_is_no_frame(lake: Lake) -> None:
     with lake.written(KEY) as stream:
         pq.write_table(ROWS, stream)
-    with pytest.raises(SnapshotDamaged, match="does not say where its rows come from"):
+    with pytest.raises(SnapshotDamaged, match="its metadata has no evidence"):
         describe_frame(lake, KEY)
 
 

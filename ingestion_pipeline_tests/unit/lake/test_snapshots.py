@@ -139,7 +139,7 @@ def test_bytes_that_change_between_two_readings_are_not_stored(
     path = RewrittenPath(workdir / f"x.{suffix}")
     path.write_bytes(NOISE)
     RewrittenPath.opened = 0
-    with pytest.raises(BytesChanged, match="rewrites it in place"):
+    with pytest.raises(BytesChanged, match="writes to it in place"):
         lake.store(path, query=None, requested_at=ASKED, received_at=CAME)
     assert RewrittenPath.opened == 2
     assert files(url) == []
@@ -238,7 +238,7 @@ def _damage_and_mend(
     part = store(lake, path.parent, path.name, NOISE)
     good = stored(url, part.key)
     overwrite(url, part.key, damage(good))
-    with pytest.raises(SnapshotDamaged, match=r"no longer matches its digest.*refetch") as refused:
+    with pytest.raises(SnapshotDamaged, match=r"does not match its digest.*refetch") as refused:
         lake.restore(part, folder)
     assert part.key in str(refused.value)
     assert not refused.value.should_retry
@@ -301,7 +301,7 @@ def test_a_store_that_goes_silent_is_not_mistaken_for_damage(
 
 
 def test_a_url_without_a_file_system_is_refused_without_being_shown() -> None:
-    with pytest.raises(LakeNotConfigured, match="no file system for DATA_DIR") as caught:
+    with pytest.raises(LakeNotConfigured, match="No file system for DATA_DIR") as caught:
         Lake("nowhere://user:hush@host/lake")
     assert "hush" not in str(caught.value)
 
