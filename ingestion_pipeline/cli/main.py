@@ -47,6 +47,7 @@ FAILED, WRONG_USAGE, KEY_HELD, TRY_LATER, INTERRUPTED = 1, 2, 3, 75, 130
 HOUR = timedelta(hours=1)
 
 COLUMN_GAP = "  "
+MORE_INDENT = "    "
 BIGGEST_SHOWN = 5
 CHANGES_SHOWN = 50
 
@@ -390,10 +391,9 @@ def diff(
         for change in some[:CHANGES_SHOWN]:
             fields = change.changed_fields
             what = f" [{', '.join(fields)}]" if fields else ""
-            click.echo(
-                f"  {change.source_ref}  {change.category}  {change.name or '-'}{what}"
-                + BY_US[change.cause]
-            )
+            line = f"  {change.source_ref}  {change.category}  {change.name or '-'}{what}"
+            for text in _wrapped(line + BY_US[change.cause], _width(), indent=4):
+                click.echo(text)
         if len(some) > CHANGES_SHOWN:
             click.echo(f"  ... and {len(some) - CHANGES_SHOWN} more; --json gives all")
 
@@ -698,13 +698,13 @@ def _width() -> int:
     return shutil.get_terminal_size().columns
 
 
-def _wrapped(text: str, width: int, *, indent: int = 0) -> list[str]:
-    """Break a text between words; a path or an address stays whole."""
+def _wrapped(text: str, width: int, *, indent: int = 0, break_words: bool = False) -> list[str]:
+    """Break a text between words; a path or an address stays whole, unless words are broken too."""
     return textwrap.wrap(
         text,
         width,
         subsequent_indent=" " * indent,
-        break_long_words=False,
+        break_long_words=break_words,
         break_on_hyphens=False,
     )
 
@@ -867,7 +867,10 @@ def _tags(raw: Any) -> str:
 def _print_table(
     head: Sequence[str], rows: Iterable[Sequence[str]], *, notes: Sequence[str] = ()
 ) -> None:
-    """Print columns, of which the widest with several words is wrapped where the terminal ends.
+    """Print columns that fit the terminal.
+
+    Where they are too wide, cells of several words are wrapped; where that is not enough, a row
+    goes on in a second line. A slug or another word is broken only if it fits no line.
 
     Args:
         head: What the columns are.
@@ -875,21 +878,59 @@ def _print_table(
         notes: What is printed below each row.
     """
     table = [head, *rows]
-    columns = list(zip(*table, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    too_wide = sum(widths) + len(COLUMN_GAP) * (len(head) - 1) - _width()
-    wordy = [place for place, column in enumerate(columns) if any(" " in cell for cell in column)]
-    wrapped = max(wordy, key=widths.__getitem__, default=None) if too_wide > 0 else None
-    if wrapped is not None:
-        longest_word = max(len(word) for cell in columns[wrapped] for word in cell.split() or [""])
-        widths[wrapped] = max(widths[wrapped] - too_wide, longest_word)
+    lines = _lines_of_row(list(zip(*table, strict=True)), _width())
     for row, note in zip_longest(table, ["", *notes], fillvalue=""):
-        cells = [
-            _wrapped(cell, widths[place]) if place == wrapped else [cell]
-            for place, cell in enumerate(row)
-        ]
-        for line in zip_longest(*cells, fillvalue=""):
-            padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-            click.echo(COLUMN_GAP.join(padded).rstrip())
+        for number, widths in enumerate(lines):
+            _print_cells([row[place] for place in widths], list(widths.values()), more=number > 0)
         for text in _wrapped(f"  {note}" if note else "", _width(), indent=4):
             click.echo(text)
+
+
+def _print_cells(cells: Sequence[str], widths: Sequence[int], *, more: bool) -> None:
+    """Print the cells of a line of a row, or of one that the row goes on in."""
+    wrapped = [
+        [cell] if len(cell) <= width else _wrapped(cell, width, break_words=True)
+        for cell, width in zip(cells, widths, strict=True)
+    ]
+    for line in zip_longest(*wrapped, fillvalue=""):
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        click.echo((MORE_INDENT if more else "") + COLUMN_GAP.join(padded).rstrip())
+
+
+def _lines_of_row(columns: Sequence[Sequence[str]], width: int) -> list[dict[int, int]]:
+    """Return which columns each line of a row holds, and how wide each of them is."""
+    room = width - len(MORE_INDENT)
+    widest = [min(max(map(len, column)), room) for column in columns]
+    longest_words = [
+        min(max(len(word) for cell in column for word in cell.split() or [""]), room)
+        for column in columns
+    ]
+    lines: list[list[int]] = [[]]
+    for place in range(len(columns)):
+        line = [*lines[-1], place]
+        if lines[-1] and _total(longest_words[each] for each in line) > (
+            width if len(lines) == 1 else room
+        ):
+            lines.append([place])
+        else:
+            lines[-1] = line
+    return [
+        _narrowed(
+            {place: widest[place] for place in line}, longest_words, room if number else width
+        )
+        for number, line in enumerate(lines)
+    ]
+
+
+def _narrowed(widths: dict[int, int], least: Sequence[int], width: int) -> dict[int, int]:
+    """Take what is too much from the widest columns that can be wrapped."""
+    widths = dict(widths)
+    for place in sorted(widths, key=widths.__getitem__, reverse=True):
+        too_much = max(0, _total(widths.values()) - width)
+        widths[place] -= min(too_much, widths[place] - least[place])
+    return widths
+
+
+def _total(widths: Iterable[int]) -> int:
+    """Return how wide columns are together."""
+    return sum(width + len(COLUMN_GAP) for width in widths) - len(COLUMN_GAP)
