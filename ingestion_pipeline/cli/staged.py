@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from ingestion_pipeline.cli.options import DAY, open_database, slice_of, slice_options
-from ingestion_pipeline.cli.output import FAILED, print_table
+from ingestion_pipeline.cli.output import FAILED, print_table, print_wrapped
 from ingestion_pipeline.config.cities import load_cities
 from ingestion_pipeline.config.settings import load_settings
 
@@ -90,10 +90,8 @@ def diff(
         for change in some[:CHANGES_SHOWN]:
             fields = change.changed_fields
             what = f" [{', '.join(fields)}]" if fields else ""
-            click.echo(
-                f"  {change.source_ref}  {change.category}  {change.name or '-'}{what}"
-                + CAUSE_NOTES[change.cause]
-            )
+            line = f"  {change.source_ref}  {change.category}  {change.name or '-'}{what}"
+            print_wrapped(line + CAUSE_NOTES[change.cause])
         if len(some) > CHANGES_SHOWN:
             click.echo(f"  ... and {len(some) - CHANGES_SHOWN} more; --json lists all")
 

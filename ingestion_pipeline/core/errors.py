@@ -48,10 +48,12 @@ class IngestionError(Exception):
     Attributes:
         code: Stable snake_case identifier; written to `ingestion_run.error_code`.
         should_retry: Whether the same attempt may succeed later without a person doing anything.
+        retry_after_s: How long to wait before that attempt, where the wait was left to the caller.
     """
 
     code: ClassVar[str] = "ingestion_error"
     should_retry: bool = False
+    retry_after_s: float | None = None
 
     def __str__(self) -> str:
         """Give the message as the ledger can store it: it may quote what upstream sent."""

@@ -25,6 +25,8 @@ def one_request_at_a_time(server: str, *, lock_dir: Path) -> Iterator[None]:
     The wait is the one thing of the client that no clock can be injected into: it ends when
     another process says so.
 
+    Its holder only asks and reads: a wait before the next request begins after its release.
+
     Args:
         server: `host:port`.
         lock_dir: The folder of lock files; it must be the same for every process of the machine,

@@ -329,6 +329,7 @@ def _acquire(
             clock=workshop.clock,
             workdir=folder,
             histories=_histories(workshop, work),
+            caller_retries=workshop.retrying.waits,
         )
         parts = tuple(
             workshop.lake.store(

@@ -40,6 +40,7 @@ def acquire(
     clock: Clock,
     workdir: Path,
     histories: Mapping[str, str] | None = None,
+    caller_retries: bool = False,
 ) -> Acquisition:
     """Get the raw bytes of a city-day from the city's source.
 
@@ -51,6 +52,7 @@ def acquire(
         clock: The time, and the way to wait.
         workdir: An empty local folder for the bytes.
         histories: See `OverpassClient.acquire`.
+        caller_retries: See `OverpassClient`.
 
     Raises:
         OverpassNotConfigured: The city needs OVERPASS_URL; nothing was sent.
@@ -66,6 +68,7 @@ def acquire(
             clock=clock,
             workdir=workdir,
             histories=histories,
+            caller_retries=caller_retries,
         )
     return _acquire_from_extract(city, day, settings=settings, clock=clock, workdir=workdir)
 
@@ -150,6 +153,7 @@ def _acquire_from_overpass(
     clock: Clock,
     workdir: Path,
     histories: Mapping[str, str] | None,
+    caller_retries: bool,
 ) -> Acquisition:
     url = overpass_url(city, settings)
     import httpx
@@ -164,6 +168,7 @@ def _acquire_from_overpass(
             clock=clock,
             lock_dir=settings.state_dir / "locks",
             user_agent=f"ingestion-pipeline/{version('ingestion-pipeline')} ({contact})",
+            caller_retries=caller_retries,
         )
         return client.acquire(
             city.area,

@@ -368,4 +368,5 @@ def test_a_run_that_fails_says_why_in_a_sentence_and_by_its_exit_code(
     assert told == code
     assert output == ""
     assert words in errors.splitlines()[-1]
+    assert len(errors.splitlines()) == 1, errors
     assert [status for status, _ in desk.ledger()] == ["FAILED"]

@@ -543,5 +543,6 @@ def test_no_file_names_a_path_of_somebodys_machine() -> None:
         if path.is_file() and path.suffix in SOURCE_SUFFIXES
     ]
     files += [path for path in ROOT.iterdir() if path.is_file() and path.suffix in SOURCE_SUFFIXES]
+    files = [path for path in files if path.name != ".git"]  # in a worktree it is a file
     machine = re.compile(r"(?<![\w.~}-])/(?:home|Users|work|tmp)/[\w-]")
     assert [str(path) for path in files if machine.search(text_of(path))] == []

@@ -16,7 +16,14 @@ from click.testing import CliRunner
 
 from ingestion_pipeline.cli import main as cli
 from ingestion_pipeline.cli import run
-from ingestion_pipeline.cli.output import FAILED, INTERRUPTED, KEY_HELD, TRY_LATER, WRONG_USAGE
+from ingestion_pipeline.cli.output import (
+    FAILED,
+    INTERRUPTED,
+    KEY_HELD,
+    TRY_LATER,
+    WRONG_USAGE,
+    print_table,
+)
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.slices import RejectedObject
@@ -168,6 +175,79 @@ def test_runs_lists_the_newest_first_and_why_they_failed(invoke: Invoke, sample:
     assert invoke_in(sample, "runs", "--city", "elsewhere").output.count("\n") == 1
     assert invoke_in(sample, "runs", "--job", "osm_import").output.count("\n") == 3
     assert invoke_in(sample, "runs", "--job", "helpers_import").output.count("\n") == 1
+
+
+LONG_SLUG = "llanfairpwllgwyngyllgogerychwyrndrobwlll"
+LONG_NAMED = TOWN | {
+    "slug": LONG_SLUG,
+    "name": {"en": "Llanfairpwllgwyngyllgogerychwyrndrobwll-llantysiliogogogoch and Environs"},
+    "timezone": "America/Argentina/ComodRivadavia",
+}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["cities"],
+        ["cities", "check"],
+        ["runs"],
+        ["backfill", "--all-cities", *ONE_DAY, "--dry-run"],
+        ["rejections", "--city", LONG_SLUG, "--day", "2024-01-01"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_tables_fit_80_columns_and_keep_a_long_slug_whole(
+    tmp_path: Path, command: list[str]
+) -> None:
+    assert len(LONG_SLUG) == 40
+    write_cities(tmp_path / "cities.toml", [LONG_NAMED])
+    engine = create_engine(f"sqlite:///{tmp_path}/staging.gpkg")
+    migrate(engine)
+    tags = {"tags": {"shop": "no", "website": f"https://{'x' * 200}.example"}}
+    rejections = [RejectedObject("way/2", "missing_nodes", "it has none " * 9, tags)]
+    stage(engine, LONG_SLUG, date(2024, 1, 1), {"node/1": "a"}, rejections)
+    engine.dispose()
+    output = invoke_in(tmp_path, *command, env={"PARTITIONS_START": "2024-01-01"}).output
+    lines = [line for line in output.splitlines() if "Error (" not in line]
+    assert max(map(len, lines)) <= 80, output
+    assert LONG_SLUG in output or command[0] == "rejections"  # which names no city
+
+
+def table(capsys: pytest.CaptureFixture[str], *rows: tuple[str, ...]) -> list[str]:
+    print_table(rows[0], rows[1:])
+    return capsys.readouterr().out.splitlines()
+
+
+def test_a_row_that_does_not_fit_goes_on_in_a_second_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    assert table(capsys, ("slug", "name", "zone"), ("a" * 20, "A B", "Europe/Rome")) == [
+        "slug                  name",
+        "    zone",
+        "a" * 20 + "  A B",
+        "    Europe/Rome",
+    ]
+
+
+def test_only_as_much_is_wrapped_as_has_to_be(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    assert table(capsys, ("slug", "why"), ("town", "one two three four five six")) == [
+        "slug  why",
+        "town  one two three four five",
+        "      six",
+    ]
+
+
+def test_a_word_that_fits_no_line_is_broken(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    lines = table(capsys, ("slug", "tag"), ("town", "x" * 50))
+    assert "".join(lines[2:]).replace(" ", "") == "town" + "x" * 50
+    assert max(map(len, lines)) <= 30
 
 
 # diff
