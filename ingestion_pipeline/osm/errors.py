@@ -30,7 +30,7 @@
     │   ├── BoundaryOutsideBbox        it reaches beyond the city's bbox             never
     │   ├── BoundaryFileChanged        a file's bytes are not those that are named   never
     │   └── BoundaryFileUnreachable    a file's place does not give it               retry
-    └── DishonestDay
+    └── WrongSnapshotDate
         ├── FutureDay                  the day has not begun                         never
         ├── StaleUpstream              current data older than the city allows       retry
         ├── NoEvidenceForDay           nothing that was true on that past day        never
@@ -232,32 +232,32 @@ class BoundaryFileUnreachable(BoundaryError):
     should_retry = True
 
 
-class DishonestDay(OsmError):
+class WrongSnapshotDate(OsmError):
     """The data is not of the day that it would be staged for."""
 
-    code = "dishonest_day"
+    code = "wrong_snapshot_date"
 
 
-class FutureDay(DishonestDay):
+class FutureDay(WrongSnapshotDate):
     """The day has not begun yet (UTC)."""
 
     code = "future_day"
 
 
-class StaleUpstream(DishonestDay):
+class StaleUpstream(WrongSnapshotDate):
     """Current data is older than the city allows, or a server has not got to the end of the day."""
 
     code = "stale_upstream"
     should_retry = True
 
 
-class NoEvidenceForDay(DishonestDay):
+class NoEvidenceForDay(WrongSnapshotDate):
     """Nothing can be had that was true on the past day that was asked for."""
 
     code = "no_evidence_for_day"
 
 
-class TooFewPois(DishonestDay):
+class TooFewPois(WrongSnapshotDate):
     """Fewer POIs, or helper places, than the city's asserted minimum."""
 
     code = "too_few_pois"

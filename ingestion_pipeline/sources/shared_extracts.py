@@ -104,7 +104,7 @@ def known(
         Its evidence and its bytes in the lake; None where it has to be fetched.
 
     Raises:
-        DishonestDay: It shows another time than the day.
+        WrongSnapshotDate: It shows another time than the day.
         OsmError: Its server does not say in what state it is.
     """
     from ingestion_pipeline.core.evidence import Evidence

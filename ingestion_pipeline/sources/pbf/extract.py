@@ -135,7 +135,7 @@ def acquire(
 
     Raises:
         ExtractError: See `fetch`.
-        DishonestDay: It shows another time than `day`.
+        WrongSnapshotDate: It shows another time than `day`.
     """
     fetched = fetch(location, clock=clock, workdir=workdir, storage_options=storage_options)
     require_true_on(
