@@ -28,8 +28,8 @@ from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.geometry.polygon_file import outline_of, polygon_of
 from ingestion_pipeline.osm.errors import ExtractDoesNotCover
 from ingestion_pipeline.sources.pbf import blocks as pbf
+from ingestion_pipeline.sources.pbf.block_filter import UNITS_PER_DEGREE
 from ingestion_pipeline.sources.pbf.formats import as_pbf
-from ingestion_pipeline.sources.pbf.wanted import UNITS_PER_DEGREE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
