@@ -170,11 +170,11 @@ def derive(
     raw_hours = [_opening_hours(*each) for each in zip(tags, kinds, derived_from, strict=True)]
     hours = [None if raw is None else normalized_hours(raw) for raw in raw_hours]
     undated = [_status(each) for each in tags]
-    of_the_day = [
+    dated_status = [
         status_on(day, each) if told == "operating" else None
         for each, told in zip(tags, undated, strict=True)
     ]
-    status = [dated or told for dated, told in zip(of_the_day, undated, strict=True)]
+    status = [dated or told for dated, told in zip(dated_status, undated, strict=True)]
     display = [namer.display_name(*each) for each in zip(tags, status, strict=True)]
     text = pa.string()
     table = pa.table(
@@ -228,8 +228,8 @@ def derive(
     unparsed = sum(
         raw is not None and parsed is None for raw, parsed in zip(raw_hours, hours, strict=True)
     )
-    said_of_the_day = pa.array(of_the_day, text)
-    hashed = with_content_hash(with_source_hash(table, of_the_day=said_of_the_day))
+    said_of_the_day = pa.array(dated_status, text)
+    hashed = with_content_hash(with_source_hash(table, dated_status=said_of_the_day))
     return Helpers(hashed, unparsed)
 
 
