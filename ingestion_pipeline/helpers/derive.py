@@ -23,6 +23,7 @@ from ingestion_pipeline.helpers.vocabulary import (
 from ingestion_pipeline.text.dates import status_on
 from ingestion_pipeline.text.hours import normalized_hours
 from ingestion_pipeline.text.names import names_by_language
+from ingestion_pipeline.text.value_lists import folded_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,7 +39,7 @@ Tags = dict[str, str]
 RULES = 3
 """Raised with every change, here or in `kinds.py`, that changes what a reader sees."""
 
-SAID = ("access", "fee", "wheelchair", "level", "operator")
+ATTRIBUTE_COLUMNS = ("access", "fee", "wheelchair", "level", "operator")
 """Attributes with a column of their own. A derived helper has those that are said of it
 (`toilets:fee`); of its parent it takes only where it is, when that is open, and that not everybody
 may go in."""
@@ -125,7 +126,7 @@ def helpers_of(tags: Mapping[str, str]) -> list[Found]:
     """Tell which helpers an object with these tags is or has, in the order of the kinds."""
     found = []
     for kind in _candidates(tags):
-        said = {key: _values(tags[key]) for key in kind.secondary if key in tags}
+        said = {key: folded_values(tags[key]) for key in kind.secondary if key in tags}
         if "no" in said.get(kind.denied_by or "", ()):
             continue
         if any(_has_all(tags, rule) for rule in kind.main):
@@ -166,7 +167,7 @@ def derive(
     derived_from = [tag for _, _, tag in rows]
     tags = _at(objects.tags, position)
     parents = _at(objects.source_ref, position)
-    columns = [_said(*each) for each in zip(tags, kinds, derived_from, strict=True)]
+    columns = [_attributes(*each) for each in zip(tags, kinds, derived_from, strict=True)]
     raw_hours = [_opening_hours(*each) for each in zip(tags, kinds, derived_from, strict=True)]
     hours = [None if raw is None else normalized_hours(raw) for raw in raw_hours]
     undated = [_status(each) for each in tags]
@@ -228,8 +229,8 @@ def derive(
     unparsed = sum(
         raw is not None and parsed is None for raw, parsed in zip(raw_hours, hours, strict=True)
     )
-    said_of_the_day = pa.array(dated_status, text)
-    hashed = with_content_hash(with_source_hash(table, dated_status=said_of_the_day))
+    dated = pa.array(dated_status, text)
+    hashed = with_content_hash(with_source_hash(table, dated_status=dated))
     return Helpers(hashed, unparsed)
 
 
@@ -255,21 +256,16 @@ def _candidates(tags: Mapping[str, str]) -> list[Kind]:
     return sorted(kinds.values(), key=lambda kind: _ORDER[kind.name])
 
 
-def _values(value: str) -> list[str]:
-    """Take a value apart, as it is compared: without blanks around and in lower case."""
-    return [part for each in value.lower().split(";") if (part := each.strip())]
-
-
 def _has_all(tags: Mapping[str, str], rule: Mapping[str, str]) -> bool:
-    return all(key in tags and value in _values(tags[key]) for key, value in rule.items())
+    return all(key in tags and value in folded_values(tags[key]) for key, value in rule.items())
 
 
-def _said(tags: Tags, kind: Kind, derived_from: str | None) -> dict[str, str | None]:
-    """Give the attributes that are said of a helper; see `SAID`."""
+def _attributes(tags: Tags, kind: Kind, derived_from: str | None) -> dict[str, str | None]:
+    """Give the attributes that are said of a helper; see `ATTRIBUTE_COLUMNS`."""
     if derived_from is None:
-        return {key: understood(key, tags.get(key)) for key in SAID}
+        return {key: understood(key, tags.get(key)) for key in ATTRIBUTE_COLUMNS}
     value = derived_from.split("=", 1)[1]
-    said = {key: understood(key, _own(tags, key, kind, derived_from)) for key in SAID}
+    said = {key: understood(key, _own(tags, key, kind, derived_from)) for key in ATTRIBUTE_COLUMNS}
     said["level"] = said["level"] or tags.get("level")
     if said["access"] is None and value in _ACCESS_IN_A_VALUE:
         said["access"] = understood("access", value)
@@ -340,7 +336,7 @@ def _word(key: str, value: str) -> str | None:
     prefix, _, prefixed = key.partition(":")
     if prefixed in _MAIN_KEYS and prefix in STATUS_OF_PREFIX:
         return prefix
-    values = _values(value)
+    values = folded_values(value)
     if key not in _MAIN_KEYS or values in ([], ["no"]):
         return None
     return values[0] if values[0] in STATUS_OF_WORD else ""

@@ -27,6 +27,7 @@ from ingestion_pipeline.text.contacts import NOT_UNDERSTOOD, contacts
 from ingestion_pipeline.text.dates import status_on
 from ingestion_pipeline.text.hours import normalized_hours
 from ingestion_pipeline.text.names import OPERATING, Namer, names_by_language
+from ingestion_pipeline.text.value_lists import split_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -354,5 +355,5 @@ def _parts_of_address(keys: frozenset[str]) -> Sequence[tuple[str, str]]:
 def _wikidata(tags: Mapping[str, str]) -> str | None:
     if "wikidata" not in tags:
         return None
-    first = tags["wikidata"].split(";")[0].strip()
+    first = next(iter(split_values(tags["wikidata"])), "")
     return first if _WIKIDATA.fullmatch(first) else None

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ingestion_pipeline.core.characters import decoded, storable
-from ingestion_pipeline.osm.selection import values_of
 from ingestion_pipeline.sources.pbf import blocks as pbf
 from ingestion_pipeline.sources.pbf.network import Lines
+from ingestion_pipeline.text.value_lists import folded_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -90,7 +90,7 @@ class TagMatcher:
         """Give the bits of a value; each is looked at once."""
         bits = self._bits_of.get(raw)
         if bits is None:
-            values = values_of(decoded(raw))
+            values = folded_values(decoded(raw))
             bits = _ANY if values else 0
             for value in values:
                 bits |= self._value_bits.get(value, 0)
