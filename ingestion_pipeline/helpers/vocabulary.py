@@ -92,7 +92,7 @@ _AMOUNT = re.compile(
 )
 
 
-def understood(column: str, value: str | None) -> str | None:
+def known_value(column: str, value: str | None) -> str | None:
     """Give the word that a value says.
 
     Args:
