@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ingestion_pipeline.osm.area import Area
     from ingestion_pipeline.osm.selection import Selection
 
-    Positions = npt.NDArray[np.int32]
 
 FIRST_YEAR = 2004
 """The year in which OpenStreetMap began. Files without metadata carry timestamps of 1970."""
