@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 _ROWS_AT_ONCE = 2_048
 """How many rows are written out at a time: some MB."""
 
-_BETWEEN = b"\xff"
-_NOTHING = b"\xfe"
+_SEPARATOR = b"\xff"
+_NULL = b"\xfe"
 """Two bytes that UTF-8 never has: so values cannot run into each other, nor look like none."""
 
-_NO_CONTENT = ("source_ref", "source_hash", "content_hash")
+_NOT_CONTENT = ("source_ref", "source_hash", "content_hash")
 """Columns of rows that a reader does not see: which feature it is, and what may have changed."""
 
-_SAID = ("osm_version", "tags", "geometry")
-"""Columns that hold what upstream said, and nothing of what our rules make of it."""
+_SOURCE_COLUMNS = ("osm_version", "tags", "geometry")
+"""Columns that hold come from upstream unchanged."""
 
 DIGEST_BYTES = 16
 """128 bits: among a billion versions the chance of one collision is below 1e-20."""
@@ -90,12 +90,12 @@ def row_hashes(rows: pa.Table) -> list[str]:
 
     from ingestion_pipeline.columns.arrow import binaries
 
-    (between,) = binaries([_BETWEEN])  # Arrow's own way to a scalar imports pandas
+    (separator,) = binaries([_SEPARATOR])  # Arrow's own way to a scalar imports pandas
     join: Any = pc.binary_join_element_wise  # whose stubs know of texts only
     hashes: list[str] = []
     for batch in rows.to_batches(max_chunksize=_ROWS_AT_ONCE):
         written = [part for column in batch.columns for part in _written(column)]
-        joined = join(*written, between, null_handling="replace", null_replacement=_NOTHING)
+        joined = join(*written, separator, null_handling="replace", null_replacement=_NULL)
         hashes += map(digest_of_bytes, joined.to_pylist())
     return hashes
 
@@ -115,27 +115,27 @@ def _written(column: Any) -> Sequence[Any]:
     return [column.cast(pa.string()).cast(pa.binary())]
 
 
-def with_source_hash(rows: pa.Table, *, of_the_day: pa.StringArray | None = None) -> pa.Table:
-    """Add a hash of what upstream said: `osm_version`, `tags` and `geometry`; as second column.
+def with_source_hash(rows: pa.Table, *, dated_status: pa.StringArray | None = None) -> pa.Table:
+    """Add a hash of what upstream sent: `osm_version`, `tags` and `geometry`; as second column.
 
     Args:
         rows: N rows with these columns.
-        of_the_day: (N,) What a date among the tags says of the day of the rows, or null; None where
-            no row has such a date. On another day it says another thing, though neither the object
-            nor our rules have changed.
+        dated_status: (N,) The status that a date among the tags gives a row on its day, or null;
+            None where no row has such a date. On another day the same object has another status,
+            though neither it nor our rules have changed.
     """
     import pyarrow.compute as pc
 
     from ingestion_pipeline.columns.arrow import texts
 
-    said = rows.select(_SAID)
-    if of_the_day is not None and of_the_day.null_count < len(of_the_day):
-        tags = said.column("tags").combine_chunks()
-        on_that_day = pc.binary_join_element_wise(  # type: ignore[call-overload]
-            tags, of_the_day, "", null_handling="skip"
+    source = rows.select(_SOURCE_COLUMNS)
+    if dated_status is not None and dated_status.null_count < len(dated_status):
+        tags = source.column("tags").combine_chunks()
+        with_status = pc.binary_join_element_wise(  # type: ignore[call-overload]
+            tags, dated_status, "", null_handling="skip"
         )
-        said = said.set_column(_SAID.index("tags"), "tags", on_that_day)
-    return rows.add_column(1, "source_hash", texts(row_hashes(said)))
+        source = source.set_column(_SOURCE_COLUMNS.index("tags"), "tags", with_status)
+    return rows.add_column(1, "source_hash", texts(row_hashes(source)))
 
 
 def with_content_hash(rows: pa.Table) -> pa.Table:
@@ -148,6 +148,6 @@ def with_content_hash(rows: pa.Table) -> pa.Table:
     from ingestion_pipeline.columns.arrow import texts
 
     names = [name for name in rows.column_names if name != "content_hash"]
-    content = [name for name in names if name not in _NO_CONTENT]
+    content = [name for name in names if name not in _NOT_CONTENT]
     hashes = texts(row_hashes(rows.select(content)))
     return rows.select(names).append_column("content_hash", hashes)

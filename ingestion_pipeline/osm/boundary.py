@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from ingestion_pipeline.core.characters import are_storable
 from ingestion_pipeline.core.errors import quoted
 from ingestion_pipeline.osm.errors import BoundaryNameMismatch, BoundaryOutsideBbox
+from ingestion_pipeline.text.value_lists import split_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -40,11 +41,10 @@ has taken over another's name must not pass for it."""
 def boundary_names(tags: Mapping[str, str]) -> frozenset[str]:
     """Give every name that the tags of a boundary state; `a;b` is two names, invalid text none."""
     return frozenset(
-        name.strip()
+        name
         for key, value in tags.items()
         if NAME_KEY.fullmatch(key) and are_storable([value])
-        for name in value.split(";")
-        if name.strip()
+        for name in split_values(value)
     )
 
 

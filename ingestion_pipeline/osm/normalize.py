@@ -27,6 +27,7 @@ from ingestion_pipeline.text.contacts import NOT_UNDERSTOOD, contacts
 from ingestion_pipeline.text.dates import status_on
 from ingestion_pipeline.text.hours import normalized_hours
 from ingestion_pipeline.text.names import OPERATING, Namer, names_by_language
+from ingestion_pipeline.text.value_lists import split_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -123,48 +124,48 @@ def normalize(
     """
     located = locate(features, boundary)
     tags = located.features.tags
-    told = _told_by(
+    by_set = _tag_columns(
         tags.sets,
         day=day,
         namer=Namer(languages, local_language),
         country=country,
         taxonomy=taxonomy,
     )
-    is_poi = told.is_poi[tags.set_of]
+    is_poi = by_set.is_poi[tags.set_of]
     set_of = tags.set_of[is_poi]
     return Pois(
-        table=_table_of(located, np.flatnonzero(is_poi), told),
+        table=_table_of(located, np.flatnonzero(is_poi), by_set),
         rejections=located.rejections + _rejected(take(located.features, ~is_poi), taxonomy),
         outside=located.outside,
-        generic=int(told.is_generic[set_of].sum()),
-        unparsed_opening_hours=int(told.has_unparsed_hours[set_of].sum()),
-        unparsed_contacts=int(told.has_unparsed_contacts[set_of].sum()),
-        transliterated_names=int(told.is_transliterated[set_of].sum()),
+        generic=int(by_set.is_generic[set_of].sum()),
+        unparsed_opening_hours=int(by_set.has_unparsed_hours[set_of].sum()),
+        unparsed_contacts=int(by_set.has_unparsed_contacts[set_of].sum()),
+        transliterated_names=int(by_set.is_transliterated[set_of].sum()),
     )
 
 
-def _table_of(located: Located, rows: npt.NDArray[np.int64], told: _Told) -> pa.Table:
+def _table_of(located: Located, rows: npt.NDArray[np.int64], by_set: _TagColumns) -> pa.Table:
     """Make the rows of those features that are POIs, on several cores where they are many."""
     import pyarrow as pa
 
     tables = on_spans(
-        lambda span: _hashed(located, rows[span], told),
+        lambda span: _hashed(located, rows[span], by_set),
         len(rows),
         worth=_WORTH_FORKING,
     )
     return pa.concat_tables(tables)
 
 
-def _hashed(located: Located, places: npt.NDArray[np.int64], told: _Told) -> pa.Table:
+def _hashed(located: Located, places: npt.NDArray[np.int64], by_set: _TagColumns) -> pa.Table:
     """Make the rows of some features, with their hashes."""
     import pyarrow as pa
 
     place = numbers(located.features.tags.set_of[places], pa.int64())
-    rows = _rows(located, places, told)
-    return with_content_hash(with_source_hash(rows, of_the_day=told.of_the_day.take(place)))
+    rows = _rows(located, places, by_set)
+    return with_content_hash(with_source_hash(rows, dated_status=by_set.dated_status.take(place)))
 
 
-def _rows(located: Located, places: npt.NDArray[np.int64], told: _Told) -> pa.Table:
+def _rows(located: Located, places: npt.NDArray[np.int64], by_set: _TagColumns) -> pa.Table:
     """Make the rows of some features."""
     import pyarrow as pa
     import shapely
@@ -172,7 +173,7 @@ def _rows(located: Located, places: npt.NDArray[np.int64], told: _Told) -> pa.Ta
     pois = take(located.features, places)
     set_of = located.features.tags.set_of[places]
     place = numbers(set_of, pa.int64())
-    by_tags = {name: column.take(place) for name, column in told.columns.items()}
+    by_tags = {name: column.take(place) for name, column in by_set.columns.items()}
     version = numbers(pois.version.astype(np.int32), pa.int32(), missing=pois.version == 0)
     geometry = binaries(shapely.to_wkb(pois.geometry, byte_order=1).tolist())
     area = areas_m2(pois.geometry)
@@ -209,12 +210,12 @@ def _rows(located: Located, places: npt.NDArray[np.int64], told: _Told) -> pa.Ta
 
 
 @dataclass(frozen=True)
-class _Told:
+class _TagColumns:
     """What each of K sets of tags tells, whichever objects have them.
 
     Attributes:
         columns: Columns of the rows, K values each.
-        of_the_day: (K,) The status that their dates tell of the day, or null.
+        dated_status: (K,) The status that their dates tell of the day, or null.
         is_poi: Whether an object with these tags is a POI; if not, its columns mean nothing.
         is_generic: See `Pois.generic`; and so on.
         has_unparsed_hours: The same.
@@ -223,7 +224,7 @@ class _Told:
     """
 
     columns: dict[str, pa.StringArray]
-    of_the_day: pa.StringArray
+    dated_status: pa.StringArray
     is_poi: BoolArray
     is_generic: BoolArray
     has_unparsed_hours: BoolArray
@@ -231,62 +232,62 @@ class _Told:
     is_transliterated: BoolArray
 
     @classmethod
-    def joined(cls, parts: Sequence[_Told]) -> _Told:
+    def joined(cls, parts: Sequence[_TagColumns]) -> _TagColumns:
         """Put what several lists of sets tell after one another."""
         import pyarrow as pa
 
         flags = {
             name: np.concatenate([getattr(part, name) for part in parts])
             for name in cls.__dataclass_fields__
-            if name not in {"columns", "of_the_day"}
+            if name not in {"columns", "dated_status"}
         }
         columns = {
             name: pa.concat_arrays([part.columns[name] for part in parts])
             for name in parts[0].columns
         }
-        return cls(columns, pa.concat_arrays([part.of_the_day for part in parts]), **flags)
+        return cls(columns, pa.concat_arrays([part.dated_status for part in parts]), **flags)
 
 
-def _told_by(
+def _tag_columns(
     sets: Sequence[Mapping[str, str]],
     *,
     day: date,
     namer: Namer,
     country: str,
     taxonomy: Taxonomy,
-) -> _Told:
+) -> _TagColumns:
     """Work out once what follows from equal tags, on several cores where these are many."""
     parts = on_spans(
-        lambda span: _told_by_some(
+        lambda span: _tag_columns_of(
             sets[span], day=day, namer=namer, country=country, taxonomy=taxonomy
         ),
         len(sets),
         worth=_SETS_WORTH_FORKING,
     )
-    return _Told.joined(parts)
+    return _TagColumns.joined(parts)
 
 
-def _told_by_some(
+def _tag_columns_of(
     sets: Sequence[Mapping[str, str]],
     *,
     day: date,
     namer: Namer,
     country: str,
     taxonomy: Taxonomy,
-) -> _Told:
+) -> _TagColumns:
     classes = [taxonomy.classify(tags) for tags in sets]
     # What tags tell without a date comes first.
-    of_the_day = [
+    dated_status = [
         status_on(day, tags) if each is not None and each.status == "operating" else None
         for each, tags in zip(classes, sets, strict=True)
     ]
     status = [
         None if each is None else dated or each.status
-        for each, dated in zip(classes, of_the_day, strict=True)
+        for each, dated in zip(classes, dated_status, strict=True)
     ]
     names = [
-        namer.display_name(tags, OPERATING if told is None else told)
-        for tags, told in zip(sets, status, strict=True)
+        namer.display_name(tags, OPERATING if each is None else each)
+        for tags, each in zip(sets, status, strict=True)
     ]
     contact = [contacts(tags, country=country) for tags in sets]
     raw_hours = [tags.get("opening_hours") for tags in sets]
@@ -304,9 +305,9 @@ def _told_by_some(
         "wikidata": [_wikidata(tags) for tags in sets],
         "status": status,
     }
-    return _Told(
+    return _TagColumns(
         columns={name: texts(column) for name, column in columns.items()},
-        of_the_day=texts(of_the_day),
+        dated_status=texts(dated_status),
         is_poi=_flags(each is not None for each in classes),
         is_generic=_flags(each is not None and not each.is_specific for each in classes),
         has_unparsed_hours=_flags(
@@ -354,5 +355,5 @@ def _parts_of_address(keys: frozenset[str]) -> Sequence[tuple[str, str]]:
 def _wikidata(tags: Mapping[str, str]) -> str | None:
     if "wikidata" not in tags:
         return None
-    first = tags["wikidata"].split(";")[0].strip()
+    first = next(iter(split_values(tags["wikidata"])), "")
     return first if _WIKIDATA.fullmatch(first) else None

@@ -29,6 +29,7 @@ from functools import cached_property
 from ingestion_pipeline.columns.hashing import digest_of_bytes
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.osm.area import Area
+from ingestion_pipeline.text.value_lists import folded_values
 
 OPEN_KEYS: tuple[str, ...] = (
     "amenity",
@@ -323,12 +324,12 @@ class Selection:
         return any(self._selects(key, tags) for key in self._keys.intersection(tags))
 
     def _selects(self, key: str, tags: Mapping[str, str]) -> bool:
-        values = values_of(tags[key])
+        values = folded_values(tags[key])
         listed = self._listed.get(key)
         if listed is None:
             return bool(values)
         return not listed.isdisjoint(values) or any(
-            word in values and not listed.isdisjoint(values_of(tags.get(word, "")))
+            word in values and not listed.isdisjoint(folded_values(tags.get(word, "")))
             for word in (self.words if key in self.closed_tags else ())
         )
 
@@ -339,15 +340,6 @@ class Selection:
     @cached_property
     def _listed(self) -> dict[str, frozenset[str]]:
         return {key: frozenset(values) for key, values in self.listed_values.items()}
-
-
-def values_of(text: str) -> list[str]:
-    """Take a value apart, as it is compared: `ATM; bank ` gives `atm` and `bank`.
-
-    Source: "Semi-colon value separator" of the OSM wiki. Letter case and blanks around a value tell
-    nothing apart in any key that is selected.
-    """
-    return [part for each in text.lower().split(";") if (part := each.strip())]
 
 
 POIS = Selection(OPEN_KEYS, CLOSED_TAGS, LIFECYCLE_PREFIXES, LIFECYCLE_WORDS)

@@ -43,8 +43,8 @@ from ingestion_pipeline.osm.selection import (
     CLOSED_TAGS,
     FALLBACK_TAGS,
     LIFECYCLE_WORDS,
-    values_of,
 )
+from ingestion_pipeline.text.value_lists import folded_values, split_values
 
 Status = Literal["operating", "construction", "disused", "abandoned", "proposed", "demolished"]
 """Whether the place is in use, from the most to the least there (wiki: "Lifecycle prefix")."""
@@ -201,7 +201,7 @@ class _Deprecation:
             if value == "*":
                 captured = upgraded.pop(key)
                 continue
-            parts = [value] if tags[key] == value else _split(tags[key])
+            parts = [value] if tags[key] == value else split_values(tags[key])
             if value not in parts:
                 return None
             new = self.replace.get(key)
@@ -291,7 +291,7 @@ class Taxonomy:
     def why_not(tags: Mapping[str, str]) -> Literal["no_main_tag", "not_a_place"]:
         """Tell why an object with these tags is no POI, if it is none."""
         _, current = _current_tags(tags)
-        has_main_tag = any(_main_tags({key: _split(text) for key, text in current.items()}))
+        has_main_tag = any(_main_tags({key: split_values(text) for key, text in current.items()}))
         return "not_a_place" if has_main_tag else "no_main_tag"
 
     def upgrade(self, tags: Mapping[str, str]) -> dict[str, str]:
@@ -355,7 +355,7 @@ class Taxonomy:
 
     def _match(self, tags: Mapping[str, str]) -> list[str]:
         """List the categories of tags that are up to date, the primary one first."""
-        values = {key: _split(text) for key, text in tags.items()}
+        values = {key: split_values(text) for key, text in tags.items()}
         main_tags = list(_main_tags(values))
         best = [self._best_match(values, *tag) for tag in _primary(main_tags) or main_tags]
         matches = sorted(best, key=lambda match: (match.rule.last, match))
@@ -389,16 +389,9 @@ class Taxonomy:
         found: list[_Deprecation] = []
         for key in tags:
             if key in by_key:
-                for value in {"*", tags[key], *_split(tags[key])}:
+                for value in {"*", tags[key], *split_values(tags[key])}:
                     found += by_key[key].get(value, ())
         return sorted(found, key=lambda deprecation: deprecation.order)
-
-
-def _split(text: str) -> list[str]:
-    """Split a tag's value at semicolons (wiki: "Semi-colon value separator")."""
-    if ";" not in text:
-        return [stripped] if (stripped := text.strip()) else []
-    return [part for each in text.split(";") if (part := each.strip())]
 
 
 def _refines(category: str, other: str) -> bool:
@@ -424,7 +417,7 @@ def _is_way(tags: Mapping[str, str]) -> bool:
     return tags.get("type") in _TYPES_OF_WAYS or any(
         not _is_main(key, value) and value != "no"
         for key in _WAYS
-        for value in values_of(tags.get(key, ""))
+        for value in folded_values(tags.get(key, ""))
     )
 
 
@@ -446,7 +439,7 @@ def _current_tags(tags: Mapping[str, str]) -> tuple[Status, dict[str, str]]:
         for status, value in meant:
             main.setdefault(status, []).append((key, value))
         if not meant and prefix_status is None:
-            current[key] = ";".join(values_of(text))
+            current[key] = ";".join(folded_values(text))
     if not _FALLBACKS.isdisjoint(chain(*main.values())) and any(map(_primary, main.values())):
         for key in FALLBACK_TAGS.keys() & tags.keys():
             current[key] = tags[key]
@@ -466,9 +459,9 @@ def _meant(
     key: str, prefix_status: Status | None, tags: Mapping[str, str], text: str
 ) -> Iterator[tuple[Status, str]]:
     """Give what the text of a main key says that makes a POI: values, each with its status."""
-    for value in values_of(text):
+    for value in folded_values(text):
         status = prefix_status or STATUS_OF_WORD.get(value, "operating")
-        named = values_of(tags.get(value, "")) if value in STATUS_OF_WORD else []
+        named = folded_values(tags.get(value, "")) if value in STATUS_OF_WORD else []
         meant = [each for each in named if each not in {"yes", "no"} and _is_main(key, each)]
         for each in meant or [value]:
             if _is_main(key, each):

@@ -20,6 +20,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from ingestion_pipeline.text.latin import in_latin_letters
+from ingestion_pipeline.text.value_lists import split_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -240,7 +241,7 @@ def _is_language(code: str) -> bool:
 
 
 def _first_of(names: str) -> str:
-    return next(filter(None, map(str.strip, names.split(";"))), "")
+    return next(iter(split_values(names)), "")
 
 
 def _cleaned(name: str) -> str:

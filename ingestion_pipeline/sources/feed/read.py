@@ -22,7 +22,8 @@ from ingestion_pipeline.geometry.complexity import (
     rings_of,
 )
 from ingestion_pipeline.geometry.points import representative_points
-from ingestion_pipeline.helpers.vocabulary import understood
+from ingestion_pipeline.helpers.rows import ATTRIBUTE_COLUMNS, helper_rows
+from ingestion_pipeline.helpers.vocabulary import known_value
 from ingestion_pipeline.sources.feed.errors import FeedShrunken, FeedSwapped
 from ingestion_pipeline.sources.feed.records import read_records
 from ingestion_pipeline.text.hours import normalized_hours
@@ -64,7 +65,6 @@ FeedRejectionReason = Literal[
 - `too_much_text`: its properties, or what names it, exceed the limits of `geometry/complexity.py`.
 """
 
-_TEXT_COLUMNS = ("access", "fee", "wheelchair", "level", "operator")
 _MAIN_GEOMETRIES = 6  # GEOS numbers points, lines and areas and their Multi forms from 0 to 6
 
 
@@ -411,48 +411,33 @@ def _table(
     lat: FloatArray,
     point_source: npt.NDArray[np.object_],
 ) -> pa.Table:
-    import pyarrow as pa
     import shapely
 
-    count = len(refs)
     names = [value.names() for value in values]
-    shown = [namer.display_name(known) for known in names]
-    text = pa.string()
-
-    def column(found: list[str | None]) -> pa.Array[Any]:
-        return pa.array(found, text)
-
-    nothing = column([None] * count)
-    table = pa.table(
+    display = [namer.display_name(each) for each in names]
+    table = helper_rows(
+        len(refs),
         {
-            "source_ref": column([*refs]),
-            "kind": column(kinds),
-            "parent_ref": nothing,
-            "derived_from": nothing,
-            "osm_type": nothing,
-            "osm_id": pa.nulls(count, pa.int64()),
-            "osm_version": pa.nulls(count, pa.int32()),
-            "osm_timestamp": pa.nulls(count, pa.timestamp("s", "UTC")),
-            "name": column([name.name for name in shown]),
-            "name_source": column([name.source for name in shown]),
-            "names": column([canonical_json(names_by_language(known)) for known in names]),
-            "tags": column([canonical_json(value.properties) for value in values]),
-            "geometry": pa.array(shapely.to_wkb(geometry, byte_order=1), pa.binary()),
-            "lon": pa.array(lon, pa.float64()),
-            "lat": pa.array(lat, pa.float64()),
-            "point_source": pa.array(point_source, text),
-            "geom_quality": pa.array(quality, text),
+            "source_ref": refs,
+            "kind": kinds,
+            "name": [each.name for each in display],
+            "name_source": [each.source for each in display],
+            "names": [canonical_json(names_by_language(each)) for each in names],
+            "tags": [canonical_json(value.properties) for value in values],
+            "geometry": shapely.to_wkb(geometry, byte_order=1),
+            "lon": lon,
+            "lat": lat,
+            "point_source": point_source.tolist(),
+            "geom_quality": quality.tolist(),
             **{
-                name: column([understood(name, value.of(name)) for value in values])
-                for name in _TEXT_COLUMNS[:3]
+                name: [known_value(name, value.of(name)) for value in values]
+                for name in ATTRIBUTE_COLUMNS
             },
-            "opening_hours": column(hours),
-            **{name: column([value.of(name) for value in values]) for name in _TEXT_COLUMNS[3:]},
-            "attributes": column([canonical_json(value.attributes()) for value in values]),
-            "status": column(["operating"] * count),
-            "links": column(["[]"] * count),
-            "licence": column([feed.licence] * count),
-            "attribution": column([feed.attribution] * count),
-        }
+            "opening_hours": hours,
+            "attributes": [canonical_json(value.attributes()) for value in values],
+            "status": "operating",
+            "licence": feed.licence,
+            "attribution": feed.attribution,
+        },
     )
     return with_source_hash(table)

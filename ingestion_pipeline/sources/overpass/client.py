@@ -87,7 +87,7 @@ from ingestion_pipeline.osm.errors import (
 )
 from ingestion_pipeline.osm.features import Reading
 from ingestion_pipeline.osm.selection import POIS, Selection, overpass_box, overpass_query
-from ingestion_pipeline.sources import as_of as honesty
+from ingestion_pipeline.sources.as_of import CLOCK_TOLERANCE, is_current, require_true_on
 from ingestion_pipeline.sources.base import Acquisition, RawPart
 from ingestion_pipeline.sources.overpass.wire import Patience, Refusal, Reply, Wire
 
@@ -299,7 +299,7 @@ class OverpassClient:
             BoundaryNotFound: The boundary relation is not in the server's data.
             OverpassError: The server gave no data; see the subclasses.
         """
-        current = honesty.is_current(day, self._clock.now())
+        current = is_current(day, self._clock.now())
         workdir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="incoming-", dir=workdir) as folder:
             fetch = _CityFetch(
@@ -414,11 +414,11 @@ class _CityFetch:
         """
         now = self._clock.now()
         over = _last_second(self._day) + timedelta(seconds=1)
-        if self.moment is None and over < base <= now + honesty.CLOCK_TOLERANCE:
+        if self.moment is None and over < base <= now + CLOCK_TOLERANCE:
             log.info("%s ended while it was asked for; asking for its last second", self._day)
             self.moment = _last_second(self._day)
         if self.moment is None:
-            honesty.require_true_on(
+            require_true_on(
                 self._day,
                 as_of=base,
                 now=now,

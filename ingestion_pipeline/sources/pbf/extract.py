@@ -43,6 +43,7 @@ from ingestion_pipeline.osm.features import Features, Reading
 from ingestion_pipeline.osm.selection import POIS, Selection
 from ingestion_pipeline.sources.as_of import require_true_on
 from ingestion_pipeline.sources.base import Acquisition, RawPart
+from ingestion_pipeline.sources.pbf.block_filter import FIRST_YEAR
 from ingestion_pipeline.sources.pbf.blocks import HISTORY, NotPbfError, UnsupportedPbfError, headers
 from ingestion_pipeline.sources.pbf.coverage import coverage_of
 from ingestion_pipeline.sources.pbf.find import find
@@ -53,7 +54,6 @@ from ingestion_pipeline.sources.pbf.formats import (
     recognized,
 )
 from ingestion_pipeline.sources.pbf.inspection import inspect
-from ingestion_pipeline.sources.pbf.wanted import FIRST_YEAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -96,10 +96,10 @@ class Network:
 
 
 def _among(
-    ids: IntArray, kinds: Sequence[pbf.Kind], refs: Sequence[int], wanted: pbf.Kind
+    ids: IntArray, kinds: Sequence[pbf.Kind], refs: Sequence[int], kind_of_refs: pbf.Kind
 ) -> tuple[IntArray, IntArray]:
     """Tell which members are of a kind and known, and at which places of `ids`, ascending."""
-    of_kind = [row for row, kind in enumerate(kinds) if kind == wanted]
+    of_kind = [row for row, kind in enumerate(kinds) if kind == kind_of_refs]
     rows = np.array(of_kind, dtype=np.int64)
     asked = np.array([refs[row] for row in of_kind], dtype=np.int64)
     places = np.searchsorted(ids, asked)
