@@ -193,10 +193,8 @@ def test_a_package_holds_a_docstring_and_nothing_else(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PLAIN_MODULES, ids=names)
-def test_a_module_says_what_belongs_in_it_and_what_does_not(path: Path) -> None:
-    said = " ".join((ast.get_docstring(tree_of(path)) or "").split())
-    assert "Belongs here:" in said
-    assert "oes not belong here:" in said
+def test_a_module_has_a_docstring(path: Path) -> None:
+    assert ast.get_docstring(tree_of(path))
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "defs").rglob("*.py")), ids=names)
