@@ -126,7 +126,7 @@ def rules_version() -> str:
 
 
 def helpers_of(tags: Mapping[str, str]) -> list[Found]:
-    """Tell which helpers an object with these tags is or has, in the order of the kinds."""
+    """Return which helpers an object with these tags is or has, in the order of the kinds."""
     found = []
     for kind in _candidates(tags):
         mapped = {key: folded_values(tags[key]) for key in kind.secondary if key in tags}
@@ -269,7 +269,7 @@ def _opening_hours(tags: Tags, kind: Kind, derived_from: str | None) -> str | No
 
 
 def _details(tags: Tags, kind: Kind, derived_from: str | None) -> dict[str, str]:
-    """Give the attributes that matter for a kind, as they are in OSM."""
+    """Return the attributes that matter for a kind, as they are in OSM."""
     found: dict[str, str] = {}
     for key in (*kind.details, *_WITH_EVERY_KIND):
         if key.endswith(":"):
@@ -294,7 +294,7 @@ _ORDER_OF_STATUS = {status: order for order, status in enumerate(get_args(Status
 
 
 def _status(tags: Tags) -> Status:
-    """Tell whether a helper can be used, as far as its object says without a date.
+    """Return whether a helper can be used, as far as its object says without a date.
 
     A flag says so (`disused=yes`), or that nothing of the place is left but what it was:
     `disused:amenity=cafe` or `shop=vacant`, and no other main tag.
@@ -312,7 +312,7 @@ def _status(tags: Tags) -> Status:
 
 
 def _word(key: str, value: str) -> str | None:
-    """Give the word that ends a main tag, or nothing; None where the tag is no main one."""
+    """Return the word that ends a main tag, or nothing; None where the tag is no main one."""
     prefix, _, prefixed = key.partition(":")
     if prefixed in _MAIN_KEYS and prefix in STATUS_OF_PREFIX:
         return prefix

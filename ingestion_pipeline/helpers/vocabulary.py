@@ -93,7 +93,7 @@ _AMOUNT = re.compile(
 
 
 def known_value(column: str, value: str | None) -> str | None:
-    """Give the word that a value says.
+    """Return the word that a value says.
 
     Args:
         column: `access`, `fee`, `wheelchair`, or one without a vocabulary: then the value itself.

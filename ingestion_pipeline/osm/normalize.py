@@ -1,7 +1,5 @@
-"""Features to POI rows: the columns that staging keeps, for one city.
+"""POI rows of a city, made from features: the columns that staging stores.
 
-Belongs here: which features are the city's, and what each column says. Does not belong here:
-geometries (`assemble.py`), categories (`taxonomy.py`), names, contacts and opening hours (`text/`).
 Every column is documented in docs/data-dictionary.md.
 """
 
@@ -42,13 +40,14 @@ if TYPE_CHECKING:
     BoolArray = npt.NDArray[np.bool_]
 
 RULES = 3
-"""Raised with every change, here, in `assemble.py` or `text/`, that changes what a reader sees."""
+"""The version of the rules here, in `assemble.py` and in `text/`; each change of content increments
+it."""
 
 _WORTH_FORKING = 20_000
-"""From so many rows on, several processes make them; a second of work."""
+"""The number of rows for which several processes pay off; a second of work."""
 
 _SETS_WORTH_FORKING = 4_000
-"""From so many sets of tags on, several processes look at them."""
+"""The number of sets of tags for which several processes pay off."""
 
 _WIKIDATA = re.compile(r"Q[1-9][0-9]*")
 
@@ -58,16 +57,16 @@ class Pois:
     """The POI rows of one city-day.
 
     Attributes:
-        table: One row per POI, ordered by type and id; columns of `poi_ingestion_staging` from
+        table: One row per POI, ordered by type and id: the columns of `poi_ingestion_staging` from
             `osm_type` on, and `source_ref`, `source_hash` and `content_hash`. Geometry is WKB
             (EPSG:4326, lon lat). JSON columns are canonical text.
-        rejections: What was selected, is not staged, and why.
-        outside: How many selected features belong to no part of the city: their representative
-            point lies outside its boundary.
-        generic: How many POIs have only their key's generic category.
-        unparsed_opening_hours: How many POIs have opening hours that cannot be understood.
-        unparsed_contacts: How many POIs have a number, address or URL that cannot be understood.
-        transliterated_names: How many POIs have no name that the city's readers could read.
+        rejections: Selected objects that are not staged, and why.
+        outside: The number of selected features whose representative point is outside the boundary.
+        generic: The number of POIs with only the generic category of their key.
+        unparsed_opening_hours: The number of POIs with opening hours that cannot be parsed.
+        unparsed_contacts: The number of POIs with a phone number, address or URL that cannot be
+            parsed.
+        transliterated_names: The number of POIs without a name that the city's readers can read.
     """
 
     table: pa.Table
@@ -81,10 +80,10 @@ class Pois:
 
 @cache
 def rules_version() -> str:
-    """Name what makes rows out of features; recorded with every staged day.
+    """Return the version of the rules that make rows; recorded with every staged day.
 
-    Libraries are part of the rules: those that write telephone numbers and Latin letters, the one
-    that knows languages, and the one that finds points on surfaces.
+    It includes the versions of libraries that affect content: for phone numbers, Latin
+    transliteration, languages, and points on surfaces.
     """
     from importlib.metadata import version
 
@@ -108,15 +107,15 @@ def normalize(
     country: str,
     taxonomy: Taxonomy,
 ) -> Pois:
-    """Make the POI rows of a city.
+    """Return the POI rows of a city.
 
     Args:
-        features: N features in whatever window was fetched.
-        boundary: The city's boundary; a feature is the city's when its representative point is.
-        day: The day (UTC) of which the rows tell; dates in tags are compared with it.
+        features: N features in the fetch window.
+        boundary: The city's boundary; it owns the representative points of the city's features.
+        day: The day (UTC) of the rows; dates in tags are compared with it.
         languages: The fallback chain for display names, best first.
-        local_language: The language of a plain `name` in the city, where that is known.
-        country: The city's, ISO 3166-1 alpha-2; telephone numbers without a prefix are of it.
+        local_language: The language of a plain `name` in the city, if known.
+        country: The city's country, ISO 3166-1 alpha-2, for phone numbers without a prefix.
         taxonomy: The table of categories.
 
     Returns:
@@ -145,7 +144,7 @@ def normalize(
 
 
 def _table_of(located: Located, rows: npt.NDArray[np.int64], by_set: _TagColumns) -> pa.Table:
-    """Make the rows of those features that are POIs, on several cores where they are many."""
+    """Return the rows of the features that are POIs; many of them are made on several cores."""
     import pyarrow as pa
 
     tables = on_spans(
@@ -157,7 +156,7 @@ def _table_of(located: Located, rows: npt.NDArray[np.int64], by_set: _TagColumns
 
 
 def _hashed(located: Located, places: npt.NDArray[np.int64], by_set: _TagColumns) -> pa.Table:
-    """Make the rows of some features, with their hashes."""
+    """Return the rows of some features, with their hashes."""
     import pyarrow as pa
 
     place = numbers(located.features.tags.set_of[places], pa.int64())
@@ -166,7 +165,7 @@ def _hashed(located: Located, places: npt.NDArray[np.int64], by_set: _TagColumns
 
 
 def _rows(located: Located, places: npt.NDArray[np.int64], by_set: _TagColumns) -> pa.Table:
-    """Make the rows of some features."""
+    """Return the rows of some features."""
     import pyarrow as pa
     import shapely
 
@@ -195,7 +194,7 @@ def _rows(located: Located, places: npt.NDArray[np.int64], by_set: _TagColumns) 
         "lat": numbers(located.lat[places], pa.float64()),
         "point_source": texts(located.point_source[places].tolist()),
         "geom_quality": texts(pois.geom_quality.tolist()),
-        # Square decimetres are finer than any survey; more digits would only differ by machine.
+        # More digits than square decimetres would differ between machines.
         "area_m2": numbers(np.round(area, 2), pa.float64(), missing=np.isnan(area)),
         "address": by_tags["address"],
         "contact": by_tags["contact"],
@@ -211,16 +210,16 @@ def _rows(located: Located, places: npt.NDArray[np.int64], by_set: _TagColumns) 
 
 @dataclass(frozen=True)
 class _TagColumns:
-    """What each of K sets of tags tells, whichever objects have them.
+    """The columns that depend only on tags, for each of K sets of tags.
 
     Attributes:
         columns: Columns of the rows, K values each.
-        dated_status: (K,) The status that their dates tell of the day, or null.
-        is_poi: Whether an object with these tags is a POI; if not, its columns mean nothing.
-        is_generic: See `Pois.generic`; and so on.
-        has_unparsed_hours: The same.
-        has_unparsed_contacts: The same.
-        is_transliterated: The same.
+        dated_status: (K,) The status that dates imply for the day, or null.
+        is_poi: Whether an object with these tags is a POI; if not, its columns are undefined.
+        is_generic: See `Pois.generic`.
+        has_unparsed_hours: See `Pois.unparsed_opening_hours`.
+        has_unparsed_contacts: See `Pois.unparsed_contacts`.
+        is_transliterated: See `Pois.transliterated_names`.
     """
 
     columns: dict[str, pa.StringArray]
@@ -233,7 +232,7 @@ class _TagColumns:
 
     @classmethod
     def joined(cls, parts: Sequence[_TagColumns]) -> _TagColumns:
-        """Put what several lists of sets tell after one another."""
+        """Return the columns of several lists of sets, one list after the other."""
         import pyarrow as pa
 
         flags = {
@@ -256,7 +255,7 @@ def _tag_columns(
     country: str,
     taxonomy: Taxonomy,
 ) -> _TagColumns:
-    """Work out once what follows from equal tags, on several cores where these are many."""
+    """Compute the columns of sets of tags, on several cores where there are many."""
     parts = on_spans(
         lambda span: _tag_columns_of(
             sets[span], day=day, namer=namer, country=country, taxonomy=taxonomy
@@ -276,7 +275,7 @@ def _tag_columns_of(
     taxonomy: Taxonomy,
 ) -> _TagColumns:
     classes = [taxonomy.classify(tags) for tags in sets]
-    # What tags tell without a date comes first.
+    # A status without a date takes precedence.
     dated_status = [
         status_on(day, tags) if each is not None and each.status == "operating" else None
         for each, tags in zip(classes, sets, strict=True)
@@ -323,14 +322,13 @@ def _flags(values: Iterable[bool]) -> BoolArray:
 
 
 def count_by(table: pa.Table, column: str) -> dict[str, int]:
-    """Count POIs by the values of a text column, the most frequent first."""
+    """Return the number of POIs by the value of a text column, the most frequent first."""
     return dict(Counter(map(str, table.column(column).to_pylist())).most_common())
 
 
 _WHY_NOT: dict[RejectionReason, str] = {
-    "no_main_tag": "every tag that would make it a POI says 'no'",
-    "not_a_place": "it is a road, a railway, a river or a route, and what its tags say beside that "
-    "names no place",
+    "no_main_tag": "every tag that would make it a POI has the value 'no'",
+    "not_a_place": "it is a road, a railway, a river or a route, and no tag describes a place",
 }
 
 
@@ -343,7 +341,7 @@ def _rejected(features: Features, taxonomy: Taxonomy) -> list[Rejection]:
 
 
 def _address(tags: Mapping[str, str]) -> dict[str, str]:
-    """Collect the address: `addr:street` becomes `street`."""
+    """Return the address: `addr:street` becomes `street`."""
     return {part: tags[key] for key, part in _parts_of_address(frozenset(tags))}
 
 

@@ -104,7 +104,7 @@ def read(
 
 
 def overpass_url(city: City, settings: Settings) -> str:
-    """Give the address of the Overpass server that the city comes from.
+    """Return the address of the Overpass server that the city comes from.
 
     Raises:
         OverpassNotConfigured: OVERPASS_URL is not set.
@@ -119,7 +119,7 @@ def overpass_url(city: City, settings: Settings) -> str:
 
 
 def extract_template(city: City, settings: Settings) -> str:
-    """Give the template of the location of the city's extracts.
+    """Return the template of the location of the city's extracts.
 
     Raises:
         ExtractNotConfigured: Neither the city nor OSM_EXTRACT names one.
@@ -134,7 +134,7 @@ def extract_template(city: City, settings: Settings) -> str:
 
 
 def extract_location(city: City, day: date, settings: Settings) -> str:
-    """Give the location of the city's extract of a day.
+    """Return the location of the city's extract of a day.
 
     Raises:
         ExtractNotConfigured: There is no template, or it cannot be filled in.

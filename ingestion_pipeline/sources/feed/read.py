@@ -271,7 +271,7 @@ class _Values:
         return {target: value for target, value in found.items() if value is not None}
 
     def _translated(self, target: str, name: str | None) -> str | None:
-        """Give a field's text; where a table of meanings has not its value, nothing is known."""
+        """Return a field's text; where a table of meanings has not its value, nothing is known."""
         text = _as_text(self.properties.get(name)) if name is not None else None
         meanings = self._feed.values.get(target)
         return text if meanings is None or text is None else meanings.get(text)
@@ -306,7 +306,7 @@ def _kinds(records: Records, feed: Feed) -> list[str | None]:
 def _sound(
     given: npt.NDArray[np.object_],
 ) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
-    """Give (N,) valid flat geometries of one sort each, or None, and how each was had."""
+    """Return (N,) valid flat geometries of one sort each, or None, and how each was had."""
     import shapely
 
     flat = shapely.force_2d(given)
@@ -393,7 +393,7 @@ def _require_enough(
 
 
 def has_shrunken(count: int, last_good: int | None) -> bool:
-    """Tell whether a feed has far fewer places than its last good version, if there is one."""
+    """Return whether a feed has far fewer places than its last good version, if there is one."""
     return last_good is not None and count < SHRUNKEN_SHARE * last_good
 
 

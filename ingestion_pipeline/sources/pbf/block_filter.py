@@ -60,7 +60,7 @@ class TagMatcher:
         self._bits_of: dict[bytes, int] = {}
 
     def rows(self, tags: pbf.Tags, strings: Sequence[bytes]) -> IntArray:
-        """Give the places of the objects that are selected."""
+        """Return the places of the objects that are selected."""
         if not len(tags.keys):
             return np.empty(0, np.int64)
         for numbers in (tags.keys, tags.values):
@@ -86,7 +86,7 @@ class TagMatcher:
         return pbf.distinct(np.concatenate([chosen, np.array(by_a_word, np.int64)]))
 
     def _bits(self, raw: bytes) -> int:
-        """Give the bits of a value; each is looked at once."""
+        """Return the bits of a value; each is looked at once."""
         bits = self._bits_of.get(raw)
         if bits is None:
             values = folded_values(decoded(raw))
@@ -97,7 +97,7 @@ class TagMatcher:
         return bits
 
     def _selects(self, row: int, tags: pbf.Tags, strings: Sequence[bytes]) -> bool:
-        """Tell whether an object is selected, by all of its tags."""
+        """Return whether an object is selected, by all of its tags."""
         start, stop = np.searchsorted(tags.owner, [row, row + 1]).tolist()
         keys, values = tags.keys[start:stop].tolist(), tags.values[start:stop].tolist()
         return self._selection.selects(
@@ -169,11 +169,11 @@ class TagTable:
         self._roles = _Roles()
 
     def texts(self, raw: Iterable[bytes]) -> list[str]:
-        """Give texts; for equal bytes the very same one."""
+        """Return texts; for equal bytes the very same one."""
         return [self._texts[each] for each in raw]
 
     def roles(self, raw: Iterable[bytes]) -> list[str]:
-        """Give texts that are not staged: one that cannot be stored only means nothing."""
+        """Return texts that are not staged: one that cannot be stored only means nothing."""
         return [self._roles[each] for each in raw]
 
     def place(self, keys: Sequence[str], values: Sequence[str]) -> int:
@@ -381,7 +381,7 @@ class _Output(NamedTuple):
         return Objects(ids[rows], version, timestamp, places, nowhere if xy is None else xy)
 
     def texts(self, numbers: npt.NDArray[Any]) -> list[str]:
-        """Give the texts of some of the block's strings."""
+        """Return the texts of some of the block's strings."""
         return self.table.texts(self.strings[number] for number in numbers.tolist())
 
     def tags(self, tags: pbf.Tags, rows: IntArray) -> IntArray:
@@ -409,7 +409,7 @@ class _Output(NamedTuple):
 def reach(
     low: npt.NDArray[Any], high: npt.NDArray[Any], bbox: Bbox, *, units: int = UNITS_PER_DEGREE
 ) -> BoolArray:
-    """Tell which bounds have a point in common with a bbox, or are not on Earth."""
+    """Return which bounds have a point in common with a bbox, or are not on Earth."""
     west, south, east, north = (side * units for side in bbox)
     inside = (
         (low[:, 0] <= east) & (high[:, 0] >= west) & (low[:, 1] <= north) & (high[:, 1] >= south)
@@ -420,7 +420,7 @@ def reach(
 
 
 def _on_earth(xy: IntArray) -> BoolArray:
-    """Tell which (n, 2) positions exist, as (n, 1): a node in another place has none."""
+    """Return which (n, 2) positions exist, as (n, 1): a node in another place has none."""
     on_earth = np.abs(xy) <= _LIMITS
     both: BoolArray = on_earth[:, :1] & on_earth[:, 1:]
     return both
@@ -432,7 +432,7 @@ def _among(rows: IntArray, used: BoolArray) -> IntArray:
 
 
 def _are_in(values: IntArray, ascending: IntArray) -> BoolArray:
-    """Tell which values are among sorted ones."""
+    """Return which values are among sorted ones."""
     if not len(ascending):
         return np.zeros(len(values), np.bool_)
     place = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)

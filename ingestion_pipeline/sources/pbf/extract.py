@@ -295,7 +295,7 @@ def state_of(location: str) -> str | None:
 
 
 def _opened(location: str, storage_options: Mapping[str, Any] | None = None) -> tuple[Any, str]:
-    """Give the file system of a location, and its path there."""
+    """Return the file system of a location, and its path there."""
     import fsspec
 
     try:
@@ -359,7 +359,7 @@ def _raise(safe: str, error: Exception) -> NoReturn:
 
 
 def _published_md5(filesystem: Any, remote: str) -> str | None:
-    """Give the checksum in the `.md5` file beside the extract, or None where there is none."""
+    """Return the checksum in the `.md5` file beside the extract, or None where there is none."""
     path, question, query = remote.partition("?")
     beside = f"{path}.md5{question}{query}"
     if not filesystem.exists(beside):
@@ -434,7 +434,7 @@ def _time_of(
 
 
 def _moment(seconds: int) -> datetime | None:
-    """Give a moment of OpenStreetMap's time; None where the number is none."""
+    """Return a moment of OpenStreetMap's time; None where the number is none."""
     try:
         moment = datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, ValueError, OSError):
@@ -558,7 +558,7 @@ _ADVICE = {
 def _boundary(
     boundaries: Mapping[int, tuple[list[Member], dict[str, str]]], osm_id: int, origin: str
 ) -> tuple[Any, frozenset[str]]:
-    """Give the polygon and the names of the boundary relation."""
+    """Return the polygon and the names of the boundary relation."""
     if osm_id not in boundaries:
         raise BoundaryNotFound(
             f"relation/{osm_id} is not in {origin}; check the city's boundary_ref, take an extract "

@@ -99,7 +99,7 @@ class _NotSorted(Exception):
 
 
 def _blobs_by_kind(file: int, blobs: Sequence[Blob]) -> BlobsByKind:
-    """Tell which blocks have which kind, by looking into a few.
+    """Return which blocks have which kind, by looking into a few.
 
     Raises:
         _NotSorted: The kinds do not follow each other.
@@ -281,7 +281,7 @@ class _Search:
         )
 
     def _columns(self, kind: pbf.Kind, objects: Objects, rows: Any = slice(None)) -> dict[str, Any]:
-        """Give the columns of `Elements` that every kind has."""
+        """Return the columns of `Elements` that every kind has."""
         return {
             f"{kind}_id": objects.id[rows],
             f"{kind}_version": objects.version[rows],
@@ -290,7 +290,7 @@ class _Search:
         }
 
     def _members(self, ids: Sequence[int], lines: Network) -> list[list[Member]]:
-        """Give the members of relations."""
+        """Return the members of relations."""
         relations = [self._all["relation"].relations[osm_id] for osm_id in ids]
         kinds, refs, roles = (
             [each for relation in relations for each in getattr(relation, column)]
@@ -313,7 +313,7 @@ class _Search:
         }
 
     def _nested(self, lines: Network) -> dict[int, Nested]:
-        """Give the relations that are members of others."""
+        """Return the relations that are members of others."""
         every = self._all["relation"]
         nested = sorted(
             {
@@ -329,7 +329,7 @@ class _Search:
         }
 
     def _reaching(self, xy: FloatArray, offsets: IntArray) -> BoolArray:
-        """Tell which lines may reach an area: by the bounds of what is known of them."""
+        """Return which lines may reach an area: by the bounds of what is known of them."""
         filled = offsets[:-1] < offsets[1:]
         unknown: BoolArray = np.asarray(np.isnan(xy).any(axis=1))
         starts = offsets[:-1][filled]
@@ -350,7 +350,7 @@ class _Search:
     def _may_reach(
         self, relations: Sequence[Sequence[Member]], nested: Mapping[int, Nested]
     ) -> BoolArray:
-        """Tell which relations may reach an area, themselves or by a relation among the members."""
+        """Return which relations may reach an area, themselves or through a nested relation."""
         known, near = self._near(relations)
         if nested:
             parts = [each.members for each in nested.values()]
@@ -375,17 +375,17 @@ class _Search:
 
 
 def _refers(members: Sequence[Member], relations: Container[int]) -> bool:
-    """Tell whether one of some relations is among members."""
+    """Return whether one of some relations is among members."""
     return any(member.type == "relation" and member.ref in relations for member in members)
 
 
 def _is_area(relation: Relation, tags: Mapping[str, str]) -> bool:
-    """Tell whether a relation is the area that its ways enclose."""
+    """Return whether a relation is the area that its ways enclose."""
     return tags.get("type") in AREAL_TYPES and "way" in relation.kinds
 
 
 def _ends(ids: IntArray) -> tuple[int, int]:
-    """Give the first and the last of some ids.
+    """Return the first and the last of some ids.
 
     Raises:
         _NotSorted: They do not ascend, or there is none.
@@ -396,7 +396,7 @@ def _ends(ids: IntArray) -> tuple[int, int]:
 
 
 def _degrees(xy: npt.NDArray[np.int32]) -> FloatArray:
-    """Give positions in degrees, NaN where they are not known."""
+    """Return positions in degrees, NaN where they are not known."""
     degrees = xy / UNITS_PER_DEGREE
     degrees[xy == pbf.UNKNOWN] = np.nan
     return degrees
