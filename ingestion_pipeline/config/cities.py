@@ -15,7 +15,7 @@ from datetime import timedelta
 from decimal import Decimal
 from functools import cache
 from importlib.resources import files
-from itertools import combinations, takewhile
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
@@ -424,8 +424,10 @@ def _conflicts(
         if city.get("boundary_ref") == "bbox" and "bbox" in city
     )
     for number, ((_, south, east, north), first) in enumerate(boxes, start=1):
-        for other, second in takewhile(lambda box, east=east: box[0][0] < east, boxes[number:]):
-            if south < other[3] and other[1] < north:
+        for (west, other_south, _, other_north), second in boxes[number:]:
+            if west >= east:
+                break
+            if south < other_north and other_south < north:
                 both = min(first, second), max(first, second)
                 yield _mistake_of_two(document, "bbox", both, f"overlap; {_ONE_CITY}")
 

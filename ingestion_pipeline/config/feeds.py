@@ -74,10 +74,8 @@ def _location(value: str) -> str:
 def _target(value: str) -> str:
     if value.startswith("name:") or value in ("name", *COLUMNS):
         return value
-    raise ValueError(
-        f"{value!r} is none of them (others go into attributes)"
-        f"{did_you_mean(value, ('name', *COLUMNS))}"
-    )
+    close = did_you_mean(value, ("name", *COLUMNS))
+    raise ValueError(f"other fields belong in attributes{close}")
 
 
 def _encoding(value: str) -> str:

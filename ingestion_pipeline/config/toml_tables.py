@@ -4,6 +4,7 @@ Belongs here: annotations that models of tables share, line numbers, and the tex
 not belong here: which keys a table has (`config/cities.py`, `config/feeds.py`).
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -130,10 +131,10 @@ def mistakes_in(
         if found["type"] == "default_factory_not_called":
             continue
         table, names = _table_of(found["loc"], models)
-        key, *inside = found["loc"][len(table) :] or ("",)
+        key, *inside = found["loc"][len(table) :] or (None,)
         keys = _keys(models[names])
-        location = (*table, key) if key else table
-        if not key:
+        location = table if key is None else (*table, key)
+        if key is None:
             text = f"expected a table; begin each with [[{'.'.join(names)}]], in two brackets"
         elif key not in keys:
             text = f"unknown key{did_you_mean(str(key), keys)}"
@@ -141,12 +142,11 @@ def mistakes_in(
             text = f"is missing; expected {keys[str(key)]}"
         else:
             text = f"expected {keys[str(key)]}; found {shown(value_at(document, location))}"
+        what = "" if inside[-1:] == ["[key]"] else "the value of "
+        nested = [f"{what}{part!r} is not accepted" for part in inside[:1] if isinstance(part, str)]
+        reason = str(found["ctx"]["error"]) if found["type"] == "value_error" else ""
         texts = reasons.setdefault(location, [text])
-        if found["type"] == "value_error":
-            reason = str(found["ctx"]["error"]).removeprefix("; ")
-            texts += [reason] if reason and reason not in texts else []
-        elif nested := [f"{part!r} is not accepted" for part in inside if part != "[key]"][-1:]:
-            texts += nested
+        texts += [each for each in (*nested, reason.removeprefix("; ")) if each not in ("", *texts)]
     return [Mistake(location, "; ".join(texts)) for location, texts in reasons.items()]
 
 
@@ -280,7 +280,8 @@ def _locations(table: Location, parsed: Mapping[str, Any]) -> Iterator[Location]
 
 def shown(value: object) -> str:
     """Show a value of the file, without what may be a secret in a URL."""
-    return re.sub(r"(?<=://)[^/@'\"\s]*@|\?[^'\"\s]*", "...", repr(value))
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return re.sub(r"(?<=://)[^/@'\"\s]*@|\?[^'\"\s]*", "...", text)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
