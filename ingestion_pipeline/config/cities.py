@@ -190,10 +190,7 @@ def _different(languages: tuple[str, ...]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=TABLE)
 class City:
-    """One city: the tenant of everything that is staged.
-
-    A key of the file is a field of the same name.
-    """
+    """One city: the tenant of everything that is staged."""
 
     slug: Slug
     """The key of the city in partitions, rows and idempotency keys. Never rename it, and never give

@@ -106,10 +106,7 @@ Target = Annotated[str, Field(pattern="^(name:[a-z]{2,3}|[a-z_]+)$"), AfterValid
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=TABLE)
 class Feed:
-    """One feed of one city.
-
-    A key of the file is a field of the same name. `location` may hold secrets, so it is not shown.
-    """
+    """One feed of helper places of one city."""
 
     slug: Slug
     """The key of the feed within the city. Its rows have the source `feed:<slug>`."""

@@ -161,6 +161,7 @@ def _table_of(
     return location[:at], names
 
 
+@cache
 def _keys(model: Any) -> dict[str, str]:
     """Return the keys of a table, as they are written in the file, and what they accept."""
     return {
@@ -243,6 +244,8 @@ def _lines(text: str) -> dict[Location, int]:
     statement, first = "", 1
     for number, line in enumerate(text.split("\n"), start=1):
         statement += line + "\n"
+        if number > first and line.endswith(",") and "#" not in line:
+            continue  # a long array is not parsed again for each of its lines
         try:
             parsed = tomllib.loads(statement)
         except ValueError:
