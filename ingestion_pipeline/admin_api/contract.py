@@ -20,7 +20,7 @@ ABOUT: dict[str, Any] = {
     "version": version("ingestion-pipeline"),
     "description": "Asks for city-days, looks at jobs and cancels them. A request writes one row "
     "and returns; Dagster's sensor starts the work. What goes wrong is told as problem details "
-    "(RFC 9457). The manual is docs/api.md.",
+    "(RFC 9457). The manual is at /manual/api/.",
     "license_info": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
     "servers": [{"url": "http://127.0.0.1:8000", "description": "`poi-ingest serve`"}],
     "openapi_tags": [
@@ -28,7 +28,7 @@ ABOUT: dict[str, Any] = {
         {"name": "operation", "description": "Whether all works; no token is needed"},
     ],
     "openapi_url": "/openapi.json",
-    # Their pages load scripts from elsewhere.
+    # FastAPI's own pages load scripts from a CDN; `pages.py` serves one that does not.
     "docs_url": None,
     "redoc_url": None,
 }

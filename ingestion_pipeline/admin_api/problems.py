@@ -106,13 +106,13 @@ SIGNATURE_INVALID = Kind(
     HTTPStatus.UNAUTHORIZED,
     "The delivery's signature is not accepted",
     "the header Upstash-Signature must hold a JWT that is signed for this URL and this body and "
-    "has not expired; see docs/api.md",
+    "has not expired; see /manual/api/#callback",
 )
 NOT_FOUND = Kind(
     "not_found",
     HTTPStatus.NOT_FOUND,
     "There is nothing at this address",
-    "see docs/api.md for what there is",
+    "see /docs for all addresses",
 )
 UNKNOWN_CITY = Kind(
     "unknown_city",
@@ -130,7 +130,7 @@ METHOD_NOT_ALLOWED = Kind(
     "method_not_allowed",
     HTTPStatus.METHOD_NOT_ALLOWED,
     "This address does not take this method",
-    "see docs/api.md for what there is",
+    "see /docs for all addresses",
 )
 JOB_ENDED = Kind(
     "job_ended",

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from ingestion_pipeline.cli.error import error
 from ingestion_pipeline.config.cities import CitiesFileError, UnknownCity, load_cities
 from ingestion_pipeline.config.settings import SettingsError, load_settings
 from ingestion_pipeline.core.errors import IngestionError
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from ingestion_pipeline.staging.days import Slice
 
 FAILED, WRONG_USAGE, KEY_HELD, TRY_LATER, INTERRUPTED = 1, 2, 3, 75, 130
+
+SEE_ALSO = "See also: poi-ingest error {}"
 
 HOUR = timedelta(hours=1)
 
@@ -120,6 +123,7 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except IngestionError as error:
             click.echo(f"Error ({error.code}): {error}", err=True)
+            click.echo(SEE_ALSO.format(error.code), err=True)
             ctx.exit(_exit_code(error))
 
 
@@ -134,10 +138,14 @@ def _exit_code(error: IngestionError) -> int:
 def main() -> None:
     """Keep each city's points of interest staged, day by day, from OpenStreetMap.
 
-    Settings come from environment variables (docs/operations.md). Exit codes: 0 done; 1 failed;
-    2 wrong usage, settings or cities file; 3 another run holds the key; 75 failed, try again
-    later; 130 interrupted.
+    Settings are environment variables. Exit codes: 0 done; 1 failed; 2 wrong usage, settings or
+    cities file; 3 another run holds the key; 75 failed, try again later; 130 interrupted.
+    'poi-ingest error CODE' prints what an error means and what to do. 'poi-ingest serve' serves
+    the manual under /manual.
     """
+
+
+main.add_command(error)
 
 
 @main.command()
@@ -559,7 +567,7 @@ def ui(
     "--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Port."
 )
 def serve(host: str, port: int) -> None:
-    """Serve the admin API (docs/api.md) until it is interrupted."""
+    """Serve the admin API, its own page (/docs) and the manual (/manual)."""
     from ingestion_pipeline.admin_api.app import create_app
     from ingestion_pipeline.admin_api.server import build_server
     from ingestion_pipeline.admin_api.service import secrets_in
@@ -785,6 +793,7 @@ def _report_failure(result: dg.ExecuteInProcessResult) -> None:
             sys.exit(FAILED)
         metadata = {name: entry.value for name, entry in described.metadata.items()}
         click.echo(f"Error ({metadata['error_code']}): {described.description}", err=True)
+        click.echo(SEE_ALSO.format(metadata["error_code"]), err=True)
         if metadata["error_code"] == "key_held":
             sys.exit(KEY_HELD)
         sys.exit(TRY_LATER if metadata["may_succeed_later"] else FAILED)
