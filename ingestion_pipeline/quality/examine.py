@@ -102,13 +102,14 @@ def require_accepted(findings: Sequence[Finding], reason: str | None, *, what: s
         raise StoppedByCheck(
             f"{what} is not staged. {said}. A row with a fault is never staged, and cannot be "
             "accepted: if the day has a frame, delete it; run the day again, and report the "
-            "finding if it comes back (docs/checks.md)",
+            "finding if it comes back (see /manual/checks/)",
             findings,
         )
     if stopping and reason is None:
         raise StoppedByCheck(
             f"{what} is not staged. {said}. Look at what upstream sent; if it is wrong, run the "
-            "day again with refetch; if it is right, accept it with a reason (docs/checks.md)",
+            "day again with refetch; if it is right, accept it with a reason (see "
+            "/manual/checks/#a-day-that-was-stopped)",
             findings,
         )
     return reason if stopping else None

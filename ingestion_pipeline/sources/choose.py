@@ -112,7 +112,7 @@ def overpass_url(city: City, settings: Settings) -> str:
     if settings.overpass_url is None:
         raise OverpassNotConfigured(
             f"{city.slug} comes from Overpass and OVERPASS_URL is not set; set it to the "
-            "interpreter of a server that you may use (docs/operations.md), or give the city an "
+            "interpreter of a server that you may use, or give the city an "
             "extract in the cities file"
         )
     return settings.overpass_url.get_secret_value()

@@ -549,7 +549,8 @@ def _not_whole(origin: str, error: Exception) -> ExtractCorrupt:
 
 _ADVICE = {
     True: "an extract is cut at its edge, that of a country at its border: give the city a "
-    "boundary_file (docs/adding-a-city.md), or take an extract that holds the whole boundary",
+    "boundary_file (see /manual/adding-a-city/#a-boundary-from-a-file), or take an extract that "
+    "holds the whole boundary",
     False: "repair the relation in OpenStreetMap, or give the city a boundary_file",
 }
 """What to do about a relation that does not close, by whether ways of it are missing."""
