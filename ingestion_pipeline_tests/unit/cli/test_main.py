@@ -691,7 +691,7 @@ def test_a_database_that_cannot_be_used_is_told_without_its_password(
 def test_a_database_without_tables_says_to_migrate(invoke: Invoke) -> None:
     result = invoke("runs")
     assert result.exit_code == FAILED
-    assert "run 'poi-ingest migrate'" in result.output
+    assert "Run 'poi-ingest migrate'" in result.output
 
 
 # run, where it cannot begin
