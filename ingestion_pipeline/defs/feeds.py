@@ -360,13 +360,12 @@ def _as_asked(
 
 def _take(workshop: Workshop, work: Work, feed: Feed, http: "httpx.Client") -> bool:
     """Ask for a feed once; tell whether it failed in a way that may pass."""
-    from ingestion_pipeline.sources.feed.acquire import FeedAcquisition, acquire
+    from ingestion_pipeline.sources.feed.acquire import acquire
 
     try:
         with scratch_folder() as folder:
             with _contained(feed):
                 acquired = acquire(feed, work.day, http=http, clock=workshop.clock, workdir=folder)
-            assert isinstance(acquired, FeedAcquisition)  # nothing is said to be known
             manifest = _manifest_of(acquired, workshop, work, feed)
     except FeedError as error:
         log.warning("%s (%s); the other sources are staged without it", error, error.code)

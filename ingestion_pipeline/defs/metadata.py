@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from ingestion_pipeline.core.geo import Bbox
+from ingestion_pipeline.core.manual import manual_url
 from ingestion_pipeline.defs.preview import png_of_points
 from ingestion_pipeline.lake.snapshots import Manifest
 from ingestion_pipeline.staging.slices import SliceEvidence, SliceResult
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 CATEGORIES_SHOWN = 25
 SAMPLES_SHOWN = 10
 
-_COLUMNS_DOC = dg.MetadataValue.path("docs/data-dictionary.md")
-_OPERATIONS_DOC = dg.MetadataValue.path("docs/operations.md")
+_COLUMNS_DOC = dg.MetadataValue.path(manual_url("data-dictionary"))
+_OPERATIONS_DOC = dg.MetadataValue.path(manual_url("operations"))
 
 
 def sentence_on_snapshot(manifest: Manifest, *, replayed: bool) -> str:

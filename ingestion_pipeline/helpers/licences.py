@@ -231,7 +231,7 @@ def judge(licences: Iterable[str], *, permitted: Collection[str] = ()) -> Verdic
         finding = Finding(
             "unknown_licence",
             unknown,
-            f"{_listed(unknown)}: none of the licences of docs/adr/009-licences.md, so nobody has "
+            f"{_listed(unknown)}: none of the licences of /manual/adr/009-licences/, so nobody has "
             "looked at what may be done with the data",
         )
         return Verdict("unknown", None, (finding,))

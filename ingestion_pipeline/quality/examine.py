@@ -98,13 +98,14 @@ def require_accepted(findings: Sequence[Finding], reason: str | None, *, what: s
         raise StoppedByCheck(
             f"{what} is not staged. {said}. Invalid rows are never staged and cannot be accepted. "
             "If the day has a frame, delete it. Run the day again, and report the finding if it "
-            "occurs again (docs/checks.md).",
+            "occurs again. See /manual/checks/.",
             findings,
         )
     if stopping and reason is None:
         raise StoppedByCheck(
             f"{what} is not staged. {said}. Check the data from upstream. If it is wrong, run the "
-            "day again with refetch. If it is right, accept it with a reason (docs/checks.md).",
+            "day again with refetch. If it is right, accept it with a reason. See "
+            "/manual/checks/#a-day-that-was-stopped",
             findings,
         )
     return reason if stopping else None

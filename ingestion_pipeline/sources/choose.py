@@ -104,7 +104,7 @@ def read(
 
 
 def overpass_url(city: City, settings: Settings) -> str:
-    """Give the address of the Overpass server that the city comes from.
+    """Return the address of the Overpass server that the city comes from.
 
     Raises:
         OverpassNotConfigured: OVERPASS_URL is not set.
@@ -112,14 +112,14 @@ def overpass_url(city: City, settings: Settings) -> str:
     if settings.overpass_url is None:
         raise OverpassNotConfigured(
             f"{city.slug} comes from Overpass and OVERPASS_URL is not set; set it to the "
-            "interpreter of a server that you may use (docs/operations.md), or give the city an "
+            "interpreter of a server that you may use, or give the city an "
             "extract in the cities file"
         )
     return settings.overpass_url.get_secret_value()
 
 
 def extract_template(city: City, settings: Settings) -> str:
-    """Give the template of the location of the city's extracts.
+    """Return the template of the location of the city's extracts.
 
     Raises:
         ExtractNotConfigured: Neither the city nor OSM_EXTRACT names one.
@@ -134,7 +134,7 @@ def extract_template(city: City, settings: Settings) -> str:
 
 
 def extract_location(city: City, day: date, settings: Settings) -> str:
-    """Give the location of the city's extract of a day.
+    """Return the location of the city's extract of a day.
 
     Raises:
         ExtractNotConfigured: There is no template, or it cannot be filled in.

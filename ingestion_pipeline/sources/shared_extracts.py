@@ -91,7 +91,7 @@ def keep(lake: Lake, location: str, state: str, evidence: Evidence, part: Part) 
 def known(
     lake: Lake, location: str, *, day: date, clock: Clock, maximum_age: timedelta
 ) -> tuple[Evidence, tuple[Part, ...]] | None:
-    """Give the extract of a location, if another run has brought just this file to the lake.
+    """Return the extract of a location, if another run has brought just this file to the lake.
 
     Args:
         lake: Where it would be.
@@ -194,7 +194,7 @@ def _key(manifest: Manifest, dataset: Dataset, area: Area, day: date) -> str:
 
 
 def _taken(lake: Lake, key: str) -> Reading | None:
-    """Give a cut, and remove it: its city has come for it."""
+    """Return a cut, and remove it: its city has come for it."""
     from ingestion_pipeline.sources import city_clip as cut
 
     try:

@@ -79,7 +79,7 @@ def test_the_sample_is_staged_and_every_asset_says_what_a_person_needs(
         "query": "```\nnone: a file\n```",
         "licence": "ODbL-1.0",
         "attribution": "© OpenStreetMap contributors",
-        "runbook": "docs/operations.md",
+        "runbook": "/manual/operations/",
     }
     assert snapshot["location"].endswith("Helsinki.osm.pbf")
     assert set(pois) == {
@@ -122,7 +122,7 @@ def test_the_sample_is_staged_and_every_asset_says_what_a_person_needs(
         "covered_share": 1.0,
         "covered_by": "header",
         "database": staged["database"],
-        "columns": "docs/data-dictionary.md",
+        "columns": "/manual/data-dictionary/",
     }
     assert (run.status, run.trigger, run.attempt) == ("SUCCEEDED", "ui", 1)
     assert run.dagster_run_id == result.run_id

@@ -87,7 +87,7 @@ from ingestion_pipeline.osm.errors import (
 )
 from ingestion_pipeline.osm.features import Reading
 from ingestion_pipeline.osm.selection import POIS, Selection, overpass_box, overpass_query
-from ingestion_pipeline.sources import as_of as honesty
+from ingestion_pipeline.sources.as_of import CLOCK_TOLERANCE, is_current, require_true_on
 from ingestion_pipeline.sources.base import Acquisition, RawPart
 from ingestion_pipeline.sources.overpass.wire import Patience, Refusal, Reply, Wire
 
@@ -151,11 +151,11 @@ class Limits(NamedTuple):
     maxsize_bytes: int
 
     def doubled(self) -> Limits:
-        """Give twice as much."""
+        """Return twice as much."""
         return Limits(self.timeout_s * 2, self.maxsize_bytes * 2)
 
     def halved(self) -> Limits:
-        """Give half as much."""
+        """Return half as much."""
         return Limits(max(1, self.timeout_s // 2), self.maxsize_bytes // 2)
 
 
@@ -299,7 +299,7 @@ class OverpassClient:
             BoundaryNotFound: The boundary relation is not in the server's data.
             OverpassError: The server gave no data; see the subclasses.
         """
-        current = honesty.is_current(day, self._clock.now())
+        current = is_current(day, self._clock.now())
         workdir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="incoming-", dir=workdir) as folder:
             fetch = _CityFetch(
@@ -378,7 +378,7 @@ class _CityFetch:
         self._files = count()
 
     def run(self) -> list[_Part]:
-        """Give the parts of one snapshot, in order; the first one holds the boundary."""
+        """Return the parts of one snapshot, in order; the first one holds the boundary."""
         self._look_at_the_time()
         parts = self._parts()
         if self.moment is not None and self.history is None:
@@ -414,11 +414,11 @@ class _CityFetch:
         """
         now = self._clock.now()
         over = _last_second(self._day) + timedelta(seconds=1)
-        if self.moment is None and over < base <= now + honesty.CLOCK_TOLERANCE:
+        if self.moment is None and over < base <= now + CLOCK_TOLERANCE:
             log.info("%s ended while it was asked for; asking for its last second", self._day)
             self.moment = _last_second(self._day)
         if self.moment is None:
-            honesty.require_true_on(
+            require_true_on(
                 self._day,
                 as_of=base,
                 now=now,
@@ -499,7 +499,7 @@ class _CityFetch:
         )
 
     def _with_more_room(self, box: _Box, error: OverpassTooBig) -> list[_Box]:
-        """Give the boxes to ask for instead of one that was too big.
+        """Return the boxes to ask for instead of one that was too big.
 
         Raises:
             OverpassTooBig: It cannot be split any further.
@@ -707,7 +707,7 @@ class _CityFetch:
         raise Refusal(kind_by_words(remark), what, HTTPStatus.OK, more_helps=not impossible)
 
     def _longest_s(self) -> float:
-        """Give the longest time that any query of this acquisition can have run."""
+        """Return the longest time that any query of this acquisition can have run."""
         return self._wire.longest_s(self._limits.timeout_s + self._attempts)
 
     def _base(self, base: datetime | None, *, moment: datetime | None) -> datetime:
@@ -930,7 +930,7 @@ def read(parts: Sequence[Path], *, area: Area, selection: Selection = POIS) -> R
 def _decoded(
     parts: Sequence[Path], area: Area, selection: Selection
 ) -> tuple[Elements, Polygon | MultiPolygon | None, frozenset[str]]:
-    """Give the selected elements, and the boundary's area and names; the bodies are let go."""
+    """Return the selected elements, and the boundary's area and names; the bodies are let go."""
     from ingestion_pipeline.sources.overpass import answer as overpass_json
 
     selected: list[Section] = []
@@ -951,7 +951,7 @@ def _decoded(
 def _boundary(
     sections: Sequence[Section], *, relation_id: int | None
 ) -> tuple[Polygon | MultiPolygon | None, frozenset[str]]:
-    """Give the area and the names of the boundary relation."""
+    """Return the area and the names of the boundary relation."""
     from ingestion_pipeline.osm.assemble import relation_area
     from ingestion_pipeline.sources.overpass.answer import members_of
 
