@@ -604,7 +604,7 @@ def _record_day(
         connection.execute(
             sa.insert(staged_partition).values(**vars(target), **row, run_id=run_id, staged_at=now)
         )
-    elif any(existing[name] != value for name, value in values.items()):
+    elif any(existing[name] != value for name, value in row.items()):
         connection.execute(
             sa.update(staged_partition)
             .where(*of_slice(staged_partition, target))
