@@ -551,7 +551,7 @@ def _is_ring(member: Member, kind: str | None) -> bool:
 
 
 def _ends_where_it_begins(xy: FloatArray) -> bool:
-    start, end = xy[[0, -1]].tolist()  # to compare lists takes less time than such small arrays
+    start, end = xy[0].tolist(), xy[-1].tolist()  # faster to compare than arrays of two
     return bool(start == end)
 
 
@@ -661,7 +661,7 @@ def _known(xy: FloatArray | None) -> FloatArray:
     if xy is None:
         return np.empty((0, 2))
     missing = np.isnan(xy)
-    return xy[~missing.any(axis=1)] if missing.any() else xy
+    return xy[~missing.any(axis=1)] if np.count_nonzero(missing) else xy
 
 
 def relation_area(members: Sequence[Member]) -> Any | None:
@@ -769,7 +769,8 @@ def _unwrapped(geoms: ObjectArray) -> ObjectArray:
 
     parts, owner = shapely.get_parts(geoms, return_index=True)
     west, _, east, _ = shapely.bounds(parts).T
-    crossing = np.unique(owner[east - west > HALF_WORLD])
+    crossing = np.zeros(len(geoms), np.bool_)
+    crossing[owner[east - west > HALF_WORLD]] = True
     result = geoms.copy()
     result[crossing] = shapely.transform(
         geoms[crossing], lambda xy: np.column_stack([eastward(xy[:, 0]), xy[:, 1]])

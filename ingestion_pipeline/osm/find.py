@@ -30,6 +30,7 @@ from ingestion_pipeline.osm.wanted import (
     TagTable,
     Taken,
     Wanted,
+    are_in,
     reach,
 )
 
@@ -192,7 +193,7 @@ class _Search:
                 return
             asked |= members
             self._wanted.nested = wanted
-            holding = [blob for blob in blobs if np.isin(wanted, every.relation_ids[blob]).any()]
+            holding = [blob for blob in blobs if are_in(every.relation_ids[blob], wanted).any()]
             self._pass("relation", holding, kinds_of)
 
     def _taken(
