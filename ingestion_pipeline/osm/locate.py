@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingestion_pipeline.complexity import has_too_much_text
+from ingestion_pipeline.complexity import MAX_TEXT
 from ingestion_pipeline.osm.assemble import rejection, take
 from ingestion_pipeline.points import representative_points
 from ingestion_pipeline.text.characters import are_storable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     import numpy.typing as npt
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ingestion_pipeline.osm.features import Features, Rejection, RejectionReason
 
     BoolArray = npt.NDArray[np.bool_]
+    ObjectArray = npt.NDArray[np.object_]
 
 
 LARGEST_VERSION = np.iinfo(np.int32).max
@@ -57,9 +58,10 @@ def locate(features: Features, boundary: Boundary) -> Located:
     """Keep the features that are the city's, in their order."""
     lon, lat, point_source = representative_points(features.geometry)
     inside = np.asarray(boundary.owns(lon, lat), dtype=bool)
+    by_tags = _unstorable_by_tags(features)
     unstorable: dict[RejectionReason, BoolArray] = {
-        "too_much_text": _of_tags(features, has_too_much_text),
-        "invalid_text": _of_tags(features, _is_invalid_text),
+        "too_much_text": by_tags == "too_much_text",
+        "invalid_text": by_tags == "invalid_text",
         "invalid_version": features.version > LARGEST_VERSION,
     }
     kept, rejections = inside.copy(), []
@@ -77,12 +79,14 @@ def locate(features: Features, boundary: Boundary) -> Located:
     )
 
 
-def _of_tags(features: Features, applies: Callable[[Mapping[str, str]], bool]) -> BoolArray:
-    """Tell to which features something applies by their tags; asked once for equal tags."""
-    of_sets = [applies(tags) for tags in features.tags.sets]
-    found: BoolArray = np.array(of_sets, dtype=np.bool_)[features.tags.set_of]
-    return found
+def _unstorable_by_tags(features: Features) -> ObjectArray:
+    """Tell why the tags of features cannot be stored, or None; asked once for equal tags."""
+    of_sets: ObjectArray = np.array(list(map(_why_unstorable, features.tags.sets)), dtype=object)
+    return of_sets[features.tags.set_of]
 
 
-def _is_invalid_text(tags: Mapping[str, str]) -> bool:
-    return not are_storable((*tags, *tags.values()))
+def _why_unstorable(tags: Mapping[str, str]) -> RejectionReason | None:
+    together = "".join([*tags, *tags.values()])
+    if len(together) > MAX_TEXT:
+        return "too_much_text"
+    return None if are_storable([together]) else "invalid_text"

@@ -33,6 +33,7 @@ Reading = tuple[Values, Values]
 """What was understood of a text, and what was not."""
 
 _PREFIX = "contact:"
+_PLAIN_KEYS = frozenset(KINDS)
 _KEYS = {kind: (kind, _PREFIX + kind) for kind in KINDS}
 _TAKEN = frozenset({"", NOT_UNDERSTOOD, *KINDS})
 _SEMICOLON = re.compile(";")
@@ -60,7 +61,10 @@ def contacts(tags: Mapping[str, str], *, country: str) -> dict[str, Any]:
         any other `contact:<kind>` as written. `not_understood` is `{kind: [text, ...]}` of what is
         no such number, address or URL.
     """
-    kinds, others = _kinds_of(frozenset(tags))
+    there = frozenset([key for key in tags if key in _PLAIN_KEYS or key.startswith(_PREFIX)])
+    if not there:  # most places
+        return {}
+    kinds, others = _kinds_of(there)
     found: dict[str, Any] = {}
     failed: dict[str, list[str]] = {}
     faxes: list[Values] = []
@@ -76,7 +80,8 @@ def contacts(tags: Mapping[str, str], *, country: str) -> dict[str, Any]:
             understood, rest = zip(*(read(tags[key]) for key in keys), strict=True)
             _put(found, kind, understood)
         _put(failed, kind, rest)
-    _put(found, FAX, [found.get(FAX, ()), *faxes])
+    if faxes:
+        _put(found, FAX, [found.get(FAX, ()), *faxes])
     for kind, key in others:
         _put(found, kind, [tuple(_parts(_SEMICOLON, tags[key]))])
     if failed:
@@ -90,7 +95,7 @@ def _kinds_of(
 ) -> tuple[Sequence[tuple[str, Sequence[str]]], Sequence[tuple[str, str]]]:
     """List the kinds of contacts that are normalized, with their keys; and the others, with theirs.
 
-    Many places have the same keys, and each has its own contacts.
+    Many places have the same of these keys, and each has its own contacts.
     """
     kinds = [
         (kind, there) for kind, of in _KEYS.items() if (there := [key for key in of if key in keys])
