@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -342,12 +342,9 @@ def _rejected(features: Features, taxonomy: Taxonomy) -> list[Rejection]:
 
 def _address(tags: Mapping[str, str]) -> dict[str, str]:
     """Return the address: `addr:street` becomes `street`."""
-    return {part: tags[key] for key, part in _parts_of_address(frozenset(tags))}
-
-
-@lru_cache(maxsize=65_536)
-def _parts_of_address(keys: frozenset[str]) -> Sequence[tuple[str, str]]:
-    return [(key, key.removeprefix("addr:")) for key in sorted(keys) if key.startswith("addr:")]
+    return {
+        key.removeprefix("addr:"): text for key, text in tags.items() if key.startswith("addr:")
+    }
 
 
 def _wikidata(tags: Mapping[str, str]) -> str | None:

@@ -262,7 +262,6 @@ class Taxonomy:
             by_value = self._deprecations_of.setdefault(key, {})
             by_value.setdefault(value, []).append(deprecation)
         self._relevant = self._relevant_keys({key for rule in rules for key, _ in rule.tags})
-        self._relevant_among = lru_cache(maxsize=_MEMORY)(self._relevant.intersection)
         self._classify_relevant = lru_cache(maxsize=_MEMORY)(self._classify)
 
     @classmethod
@@ -279,7 +278,7 @@ class Taxonomy:
         Returns:
             None if it is not a POI; `why_not` returns the reason.
         """
-        relevant = self._relevant_among(frozenset(tags))
+        relevant = self._relevant.intersection(tags)
         return self._classify_relevant(frozenset([(key, tags[key]) for key in relevant]))
 
     @staticmethod

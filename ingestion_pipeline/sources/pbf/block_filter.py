@@ -79,9 +79,9 @@ class TagMatcher:
         owner = tags.owner[named]
         chosen = pbf.distinct(owner[common & ~_OF_A_WORD != 0])
         with_a_word = owner[common & _OF_A_WORD != 0]
-        if not len(with_a_word):  # most blocks: the difference of sets takes longer than all above
+        if not len(with_a_word):  # most blocks
             return chosen
-        open_to = np.setdiff1d(with_a_word, chosen)
+        open_to = pbf.distinct(with_a_word[~are_in(with_a_word, chosen)])
         by_a_word = [row for row in open_to.tolist() if self._selects(row, tags, strings)]
         return pbf.distinct(np.concatenate([chosen, np.array(by_a_word, np.int64)]))
 
@@ -298,7 +298,7 @@ class BlockFilter:
 
     def _take_relations(self, relations: pbf.Messages, used: BoolArray, out: _Output) -> None:
         if len(self.nested):
-            rows = np.flatnonzero(_are_in(relations.id, self.nested) & used)
+            rows = np.flatnonzero(are_in(relations.id, self.nested) & used)
         else:
             selected = _among(self._matcher.rows(relations.tags, out.strings), used)
             bounding = np.flatnonzero(np.isin(relations.id, self.boundaries) & used)
@@ -321,7 +321,7 @@ class BlockFilter:
         if len(selected):
             out.matches.objects.append(out.objects(ways, ways.id, selected))
         rows = pbf.distinct(
-            np.concatenate([selected, np.flatnonzero(_are_in(ways.id, self.member_ways) & used)])
+            np.concatenate([selected, np.flatnonzero(are_in(ways.id, self.member_ways) & used)])
         )
         if len(rows):
             (refs, *places), offsets = ways.way_nodes(rows)
@@ -329,7 +329,7 @@ class BlockFilter:
             out.matches.lines.append(lines)
             if places:
                 out.matches.places.append((refs, np.column_stack(places)))
-            shaping = rows[lines.closed() & _are_in(lines.id, self.shape_ways)]
+            shaping = rows[lines.closed() & are_in(lines.id, self.shape_ways)]
             if len(shaping):
                 out.matches.member_tags.append((ways.id[shaping], out.tags(ways.tags, shaping)))
 
@@ -431,7 +431,7 @@ def _among(rows: IntArray, used: BoolArray) -> IntArray:
     return among
 
 
-def _are_in(values: IntArray, ascending: IntArray) -> BoolArray:
+def are_in(values: IntArray, ascending: IntArray) -> BoolArray:
     """Return which values are among sorted ones."""
     if not len(ascending):
         return np.zeros(len(values), np.bool_)

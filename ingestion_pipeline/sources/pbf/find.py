@@ -28,13 +28,14 @@ from ingestion_pipeline.sources.pbf.block_filter import (
     Objects,
     Relation,
     TagTable,
+    are_in,
     reach,
 )
 from ingestion_pipeline.sources.pbf.copies import Copies, find_copies
 from ingestion_pipeline.sources.pbf.network import Network
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -94,6 +95,10 @@ _WORTH_FORKING = 64
 """From so many blocks of a kind on, several processes read them; half a million objects."""
 
 
+_WORTH_KEEPING = 4
+"""Up to so many blocks are kept, some MB each; as many as are decompressed ahead."""
+
+
 class _NotSorted(Exception):
     """An object is not where the order of kinds and ids would have it, or is there twice."""
 
@@ -140,6 +145,7 @@ class _Search:
         self._filter = BlockFilter(areas, selection)
         self._table = TagTable()
         self._all: dict[pbf.Kind, Matches] = {kind: Matches() for kind in pbf.MEMBER_KINDS}
+        self._kept: dict[Blob, pbf.Block] = {}
 
     def run(self, blobs: BlobsByKind) -> None:
         """Take everything that is missing.
@@ -157,6 +163,7 @@ class _Search:
             self._pass(kind, blobs[kind], kinds_of)
             if kind == "relation":
                 self._take_nested(blobs[kind], kinds_of)
+                self._kept.clear()
             self._require_ascending(kind)
 
     def _pass(
@@ -186,7 +193,7 @@ class _Search:
                 return
             asked |= members
             self._filter.nested = missing
-            holding = [blob for blob in blobs if np.isin(missing, every.relation_ids[blob]).any()]
+            holding = [blob for blob in blobs if are_in(every.relation_ids[blob], missing).any()]
             self._pass("relation", holding, kinds_of)
 
     def _matches_in(
@@ -194,7 +201,7 @@ class _Search:
     ) -> tuple[Matches, list[dict[str, str]]]:
         """Take one kind out of some blocks; also give the sets of tags that were not known."""
         matches, known = Matches(), len(self._table.sets)
-        for blob, block in zip(blobs, pbf.read_blocks(self._file, blobs), strict=True):
+        for blob, block in self._blocks(kind, blobs):
             if not block.kinds <= kinds_of[blob]:
                 raise _NotSorted
             if self._copies is None:
@@ -206,6 +213,15 @@ class _Search:
             if kind == "relation" and not len(self._filter.nested):
                 matches.relation_ids[blob] = block.ids(kind)
         return matches, self._table.sets[known:]
+
+    def _blocks(self, kind: pbf.Kind, blobs: Sequence[Blob]) -> Iterator[tuple[Blob, pbf.Block]]:
+        """Read blocks; those with relations, if they are few, are kept for `_take_nested`."""
+        if kind == "relation" and len(blobs) <= _WORTH_KEEPING:
+            missing = [blob for blob in blobs if blob not in self._kept]
+            self._kept |= zip(missing, pbf.read_blocks(self._file, missing), strict=True)
+            yield from ((blob, self._kept[blob]) for blob in blobs)
+        else:
+            yield from zip(blobs, pbf.read_blocks(self._file, blobs), strict=True)
 
     def _keep(self, kind: pbf.Kind, matches: Matches, places: IntArray) -> None:
         every = self._all[kind]
@@ -352,15 +368,17 @@ class _Search:
     ) -> BoolArray:
         """Return which relations may reach an area, themselves or through a nested relation."""
         known, near = self._near(relations)
-        if nested:
+        if nested and not near.all():
             parts = [each.members for each in nested.values()]
+            refs = [_relations_among(members) for members in relations]
+            refs_of = {osm_id: _relations_among(each.members) for osm_id, each in nested.items()}
             for flags, of_parts in zip((known, near), self._near(parts), strict=True):
                 having = {osm_id for osm_id, has in zip(nested, of_parts, strict=True) if has}
                 for _ in range(MAX_DEPTH - 1):
                     having |= {
-                        osm_id for osm_id, each in nested.items() if _refers(each.members, having)
+                        osm_id for osm_id, inner in refs_of.items() if not having.isdisjoint(inner)
                     }
-                flags |= [_refers(members, having) for members in relations]
+                flags |= [not having.isdisjoint(inner) for inner in refs]
         return near | ~known
 
     def _near(self, relations: Sequence[Sequence[Member]]) -> tuple[BoolArray, BoolArray]:
@@ -374,9 +392,9 @@ class _Search:
         return known, known & self._reaching(xy, np.cumsum([0, *sizes]))
 
 
-def _refers(members: Sequence[Member], relations: Container[int]) -> bool:
-    """Return whether one of some relations is among members."""
-    return any(member.type == "relation" and member.ref in relations for member in members)
+def _relations_among(members: Sequence[Member]) -> list[int]:
+    """Return the ids of the relations among members."""
+    return [member.ref for member in members if member.type == "relation"]
 
 
 def _is_area(relation: Relation, tags: Mapping[str, str]) -> bool:
