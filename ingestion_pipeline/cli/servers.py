@@ -66,7 +66,7 @@ def dev(ui_port: int, api_port: int) -> None:
             f"  Dagster UI   http://127.0.0.1:{ui_port}\n"
             f"  Admin API    {url}/v1/api/health\n"
             f"  Database     {database.describe(engine)}\n"
-            + ("" if given else f"ADMIN_API_TOKEN is not set. For this session it is {token}\n")
+            + ("" if given else f"ADMIN_API_TOKEN is not set; for this session it is {token}\n")
             + "Enqueue a day:\n"
             f"  curl {url}/v1/admin/ingestion/osm/enqueue \\\n"
             f"    -H 'X-Admin-Token: {'...' if given else token}' \\\n"
