@@ -353,7 +353,7 @@ def test_a_deadlock_says_to_try_again(engine: sa.Engine) -> None:
     assert "done" in ends
     (undone,) = (end for end in ends if end != "done")
     assert "rolled back the transaction" in undone
-    assert undone.endswith("try again")
+    assert undone.endswith("Try again.")
 
 
 def test_a_server_that_takes_no_writes_is_named_and_left(
