@@ -55,9 +55,6 @@ MAXIMUM_AGE_DAYS = 366
 GEOJSON_ID = "@id"
 """Stands in `record_id` for a GeoJSON feature's own `id`, beside its properties."""
 
-FEED_RULES = 3
-"""Raised with every change in `sources/feed/` that changes what a reader sees."""
-
 
 class AsOfRule(NamedTuple):
     """How a feed tells the time of its data.

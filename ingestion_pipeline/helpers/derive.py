@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Tags = dict[str, str]
 
-RULES = 3
-"""Raised with every change, here or in `kinds.py`, that changes what a reader sees."""
-
 SAID = ("access", "fee", "wheelchair", "level", "operator")
 """Attributes with a column of their own. A derived helper has those that are said of it
 (`toilets:fee`); of its parent it takes only where it is, when that is open, and that not everybody
@@ -114,11 +111,6 @@ class Helpers:
     def count_by_kind(self) -> dict[str, int]:
         """Count the helpers of each kind, the most frequent first."""
         return dict(Counter(map(str, self.table.column("kind").to_pylist())).most_common())
-
-
-def rules_version() -> str:
-    """Name what makes rows out of objects; recorded with every staged day."""
-    return f"helper rules {RULES}"
 
 
 def helpers_of(tags: Mapping[str, str]) -> list[Found]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +22,6 @@ from ingestion_pipeline.core.parallel import on_spans
 from ingestion_pipeline.core.rejection import Rejection, RejectionReason
 from ingestion_pipeline.osm.assemble import areas_m2, take
 from ingestion_pipeline.osm.locate import Located, locate
-from ingestion_pipeline.osm.taxonomy import TAXONOMY_VERSION, Taxonomy
 from ingestion_pipeline.text.contacts import NOT_UNDERSTOOD, contacts
 from ingestion_pipeline.text.dates import status_on
 from ingestion_pipeline.text.hours import normalized_hours
@@ -37,11 +36,9 @@ if TYPE_CHECKING:
 
     from ingestion_pipeline.osm.boundary import Boundary
     from ingestion_pipeline.osm.features import Features
+    from ingestion_pipeline.osm.taxonomy import Taxonomy
 
     BoolArray = npt.NDArray[np.bool_]
-
-RULES = 3
-"""Raised with every change, here, in `assemble.py` or `text/`, that changes what a reader sees."""
 
 _WORTH_FORKING = 20_000
 """From so many rows on, several processes make them; a second of work."""
@@ -76,25 +73,6 @@ class Pois:
     unparsed_opening_hours: int
     unparsed_contacts: int
     transliterated_names: int
-
-
-@cache
-def rules_version() -> str:
-    """Name what makes rows out of features; recorded with every staged day.
-
-    Libraries are part of the rules: those that write telephone numbers and Latin letters, the one
-    that knows languages, and the one that finds points on surfaces.
-    """
-    from importlib.metadata import version
-
-    import shapely
-
-    geos = ".".join(map(str, shapely.geos_version))
-    return (
-        f"rules {RULES}; {TAXONOMY_VERSION}; "
-        f"phonenumbers {version('phonenumbers')}; anyascii {version('anyascii')}; "
-        f"pypinyin {version('pypinyin')}; langcodes {version('langcodes')}; GEOS {geos}"
-    )
 
 
 def normalize(
