@@ -286,6 +286,7 @@ def middle_of(extract: Path) -> tuple[float, float, float, float]:
     positions = [
         (node.location.lon, node.location.lat)
         for node in osmium.FileProcessor(str(extract), osmium.osm.NODE)
+        if isinstance(node, osmium.osm.Node)
     ]
     lon, lat = (sorted(each) for each in zip(*positions, strict=True))
     fifth = len(lon) // 5

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ingestion_pipeline.datasets.registry import Dataset
     from ingestion_pipeline.helpers.licences import Verdict
     from ingestion_pipeline.lake.snapshots import Manifest
+    from ingestion_pipeline.osm.selection import Selection
 
 
 def code_of(dataset: Dataset) -> tuple[str, ...]:
@@ -43,9 +44,16 @@ def holds_what_is_asked(manifest: Manifest, city: City) -> bool:
     answer correctly holds something else.
     """
     return manifest.obtained != "overpass" or (
-        manifest.selection == DATASETS[manifest.dataset].selection.digest
+        _asked_for(manifest, DATASETS[manifest.dataset].selection)
         and Bbox(*manifest.bbox).holds(city.bbox)
         and not any(is_answered_wrongly(part.query or "") for part in manifest.parts)
+    )
+
+
+def _asked_for(manifest: Manifest, selection: Selection) -> bool:
+    """Return whether an answer was asked for with a selection, or with a wider one."""
+    return manifest.selection == selection.digest or (
+        manifest.selected is not None and selection.is_within(manifest.selected)
     )
 
 

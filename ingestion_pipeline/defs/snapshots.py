@@ -380,4 +380,6 @@ def _manifest_of(
         parts=parts,
         history=evidence.history,
         coverage=evidence.coverage,
+        # An extract holds every object, whatever was selected.
+        selected=dataset.selection.stated() if evidence.obtained == "overpass" else None,
     )

@@ -29,7 +29,7 @@ import shutil
 import time
 import uuid
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -43,7 +43,7 @@ from ingestion_pipeline.lake.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 MANIFEST_VERSION = 1
 
@@ -99,6 +99,8 @@ class Manifest:
             of the past was asked for, and in manifests of the time before it was proven.
         coverage: How it is known what an extract covers, and that area as well-known text; None of
             other sources, and where the day was fetched by a version that did not keep it.
+        selected: The selection itself, as `osm.selection.Selection.stated` writes it; None where
+            its digest says enough, and in manifests of the time before it was kept.
     """
 
     dataset: str
@@ -116,6 +118,7 @@ class Manifest:
     parts: tuple[Part, ...]
     history: str | None = None
     coverage: tuple[str, str] | None = None
+    selected: Mapping[str, Any] | None = field(default=None, hash=False)
 
     def __str__(self) -> str:
         """Name the city-day."""

@@ -25,6 +25,7 @@ no POI is rejected by name (`no_main_tag`, `not_a_place`): nothing is dropped un
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from ingestion_pipeline.columns.hashing import digest_of_bytes
 from ingestion_pipeline.core.geo import Bbox
@@ -273,6 +274,9 @@ NOT_SELECTED: dict[str, str] = {
 `scripts/build_taxonomy.py` refuses a release with a key that is neither selected nor here."""
 
 
+_HOW_VALUES_COUNT = "in lists, in any case"
+
+
 @dataclass(frozen=True)
 class Selection:
     """Tags, one of which an object must have.
@@ -315,8 +319,39 @@ class Selection:
     def digest(self) -> str:
         """Tell whether an Overpass answer was asked for with this very table."""
         # Stored answers name it in this form; in another one all would be asked for again.
-        asked = (self.any_value_keys, self.closed_pairs, self.words, "in lists, in any case")
+        asked = (self.any_value_keys, self.closed_pairs, self.words, _HOW_VALUES_COUNT)
         return digest_of_bytes(ascii(asked).encode())
+
+    def stated(self) -> dict[str, Any]:
+        """Return the table as a JSON object; see `is_within`."""
+        return {
+            "open_keys": [*self.open_keys],
+            "closed_tags": {key: [*values] for key, values in self.closed_tags.items()},
+            "prefixes": [*self.prefixes],
+            "words": [*self.words],
+            "values": _HOW_VALUES_COUNT,
+        }
+
+    def is_within(self, stated: Mapping[str, Any]) -> bool:
+        """Return whether every object that this selects is selected by a stated selection too."""
+        if stated["values"] != _HOW_VALUES_COUNT:
+            return False
+        wider = Selection(
+            tuple(stated["open_keys"]),
+            {key: tuple(values) for key, values in stated["closed_tags"].items()},
+            tuple(stated["prefixes"]),
+            tuple(stated["words"]),
+        )
+        return all(self._is_key_within(key, wider) for key in self._keys)
+
+    def _is_key_within(self, key: str, wider: "Selection") -> bool:
+        ours, theirs = self._listed.get(key), wider.listed_values.get(key)
+        if theirs is None:
+            return key in wider.any_value_keys
+        if ours is None or not ours.issubset(theirs):
+            return False
+        words = self.words if key in self.closed_tags else ()
+        return not words or (key in wider.closed_tags and {*words} <= {*wider.words})
 
     def selects(self, tags: Mapping[str, str]) -> bool:
         """Tell whether an object with these tags is selected."""

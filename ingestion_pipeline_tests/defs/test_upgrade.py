@@ -7,8 +7,10 @@ left them. `scripts/previous_release.py fixture COMMIT` makes it.
 from __future__ import annotations
 
 import json
+import sys
 import tomllib
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +19,14 @@ from zipfile import ZipFile
 import pytest
 import sqlalchemy as sa
 
+from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.datasets import rules
-from ingestion_pipeline.datasets.registry import DATASETS, rules_of_feeds
+from ingestion_pipeline.datasets.code_digest import NOT_SHAPING, Code
+from ingestion_pipeline.datasets.registry import DATASETS, FEED_CODE, rules_of_feeds
+from ingestion_pipeline.osm.area import Area
+from ingestion_pipeline.osm.selection import POIS
 from ingestion_pipeline.plan import look, plan
+from ingestion_pipeline.sources.overpass import client as overpass
 from ingestion_pipeline.staging.tables import (
     helper_place,
     ingestion_rejection,
@@ -27,15 +34,20 @@ from ingestion_pipeline.staging.tables import (
     staged_partition,
 )
 from ingestion_pipeline_tests.support.installation import (
+    TOWN,
     Installation,
     ScriptedClock,
     contents,
     installed,
+    overpass_cafes,
+    town_boundary,
     why,
 )
+from ingestion_pipeline_tests.support.overpass_server import overpass_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import FrameType
 
 ARCHIVE = Path(__file__).parents[1] / "support" / "previous_release.zip"
 SATURDAY, SUNDAY = date(2024, 6, 1), date(2024, 6, 2)
@@ -104,6 +116,16 @@ def require_proven(*names: str) -> None:
             pytest.skip(f"{name}: this release makes other rows than the previous one")
 
 
+@contextmanager
+def other_rules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let nothing be proven, as after a change of the code."""
+    with monkeypatch.context() as patched:
+        patched.setattr(rules, "proven_rules", dict)
+        rules.rules_of.cache_clear()
+        yield
+    rules.rules_of.cache_clear()
+
+
 @pytest.mark.parametrize(("job", "day"), STAGED)
 def test_a_day_of_the_previous_release_counts_as_staged(
     upgraded: Upgraded, job: str, day: date
@@ -142,12 +164,78 @@ def test_under_other_rules_its_days_are_made_again_and_no_row_changes(
     require_proven("poi", "helper", "feed")
     versions = [each for each in TABLES if each is not staged_partition]
     rows = contents(upgraded.here.engine, but=frozenset(), tables=versions)
-    monkeypatch.setattr(rules, "proven_rules", dict)
-    rules.rules_of.cache_clear()
-    try:
+    with other_rules(monkeypatch):
         assert upgraded.planned(job, day) == "snapshot"
         assert upgraded.written(job, day) == 0
         assert upgraded.planned(job, day) == "staged"
-    finally:
-        rules.rules_of.cache_clear()
     assert contents(upgraded.here.engine, but=frozenset(), tables=versions) == rows
+
+
+IN_MESSAGES = {
+    "ingestion_pipeline.config.feeds:Feed",
+    "ingestion_pipeline.core.locations:_without_secrets",
+    "ingestion_pipeline.core.locations:redacted",
+}
+"""What only writes the address of a feed without its secrets, for messages."""
+
+
+@dataclass
+class Calls:
+    """What of the package is called while one of its entry points runs, by module and name.
+
+    Attributes:
+        entries: The entry points.
+        called: What was called; the entry points themselves, where they were.
+    """
+
+    entries: frozenset[tuple[str, str]]
+    called: set[tuple[str, str]] = field(default_factory=set)
+    _running: int = 0
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> None:
+        if event not in ("call", "return"):
+            return
+        place = (frame.f_globals.get("__name__", ""), frame.f_code.co_qualname.partition(".")[0])
+        is_entry = place in self.entries
+        if event == "return":
+            self._running -= is_entry
+            return
+        self._running += is_entry
+        if (
+            self._running
+            and place[0].startswith("ingestion_pipeline.")
+            and "<"
+            not in (
+                place[1][:1]
+                + frame.f_code.co_filename[:1]  # a module that is imported, generated code
+            )
+        ):
+            self.called.add(place)
+
+
+def test_all_that_is_called_while_rows_are_shaped_counts_as_rules(
+    upgraded: Upgraded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    names = {*FEED_CODE, *(entry for each in DATASETS.values() for entry in each.code)}
+    calls = Calls(
+        frozenset((home, name) for home, _, name in (each.partition(":") for each in names))
+    )
+    answer = tmp_path / "answer.json"
+    answer.write_bytes(overpass_json(overpass_cafes({1: "One"}), boundary=[town_boundary()]))
+    with other_rules(monkeypatch):
+        sys.setprofile(calls)
+        try:
+            for job, day in STAGED:
+                upgraded.written(job, day)
+            overpass.read([answer], area=Area(Bbox(*TOWN["bbox"]), 7), selection=POIS)
+        finally:
+            sys.setprofile(None)
+    code = Code()
+    needed = code.needed(names)
+    unseen = {
+        f"{home}:{name}"
+        for home, name in calls.called
+        if home not in NOT_SHAPING and not code.needed([f"{home}:{name}"]) <= needed
+    }
+    assert unseen == IN_MESSAGES
+    assert len(calls.called) > 100

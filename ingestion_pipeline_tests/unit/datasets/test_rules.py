@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ingestion_pipeline.datasets import rules
-from ingestion_pipeline.datasets.registry import DATASETS, FEED_CODE, rules_of_feeds
+from ingestion_pipeline.datasets.registry import DATASETS, rules_of_feeds
 from ingestion_pipeline.datasets.rules import NAMED_LIBRARIES, proven_rules, rules_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CODE = ("ingestion_pipeline.text.dates:status_on",)
 
@@ -21,8 +21,8 @@ The code or data that shapes rows of `{name}` is not what was proven to make the
 
 - If no row changes, prove it, and commit the file that this writes:
       OSM_TEST_DATA=... python scripts/previous_release.py prove {release}
-- If rows change on purpose, remove `{name}` from datasets/proven_rules.json, and say in CHANGELOG.md
-  that all its days are made again after the upgrade.
+- If rows change on purpose, remove `{name}` from datasets/proven_rules.json, and note in
+  CHANGELOG.md that all its days are made again after the upgrade.
 """
 
 
