@@ -95,7 +95,7 @@ def test_an_answer_for_another_bbox_or_selection_is_not_used(city: City) -> None
 def asked_with(city: City, selection: Selection, *, is_old: bool = False) -> Manifest:
     """The snapshot of POIs that were asked for with a selection; an old one keeps its digest."""
     manifest = snapshot(city, "poi", question(city, "poi", date=None))
-    selected = None if is_old else selection.stated()
+    selected = None if is_old else selection.as_json()
     return replace(manifest, selection=selection.digest, selected=selected)
 
 
