@@ -154,7 +154,12 @@ def test_nothing_but_comments_docstrings_and_blank_lines_is_dropped(path: Path) 
 
 EDITS = {
     "a comment": ("osm/normalize.py", "def normalize(", "# why\ndef normalize(", ""),
-    "a docstring": ("osm/normalize.py", "Make the POI rows of a city", "Make the rows", ""),
+    "a docstring": (
+        "osm/normalize.py",
+        '"""\n\nfrom __future__',
+        'More.\n"""\nfrom __future__',
+        "",
+    ),
     "the command line": ("cli/main.py", "def ", "def x", ""),
     "a message of an error": ("osm/errors.py", "class ", "class X", ""),
     "the client": ("sources/overpass/client.py", "class OverpassClient", "class Client", ""),

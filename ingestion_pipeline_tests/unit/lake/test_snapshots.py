@@ -375,7 +375,7 @@ def test_a_manifest_keeps_the_selection(
     lake: Lake, workdir: Path, selected: dict[str, object] | None
 ) -> None:
     manifest = replace(manifest_of(store(lake, workdir)), selected=selected)
-    lake.propose(manifest)
+    lake.propose_candidate(manifest)
     lake.accept(manifest)
     assert lake.accepted("poi", "kazan", "relation/27504067", DAY) == manifest
 
@@ -384,7 +384,7 @@ def test_a_manifest_of_the_time_before_selections_were_kept_is_read(
     lake: Lake, url: str, workdir: Path
 ) -> None:
     manifest = manifest_of(store(lake, workdir))
-    lake.propose(manifest)
+    lake.propose_candidate(manifest)
     key = "snapshots/poi/kazan/relation-27504067/2026-11-20.candidate.json"
     document = json.loads(stored(url, key))
     del document["selected"]
