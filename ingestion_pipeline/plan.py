@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from ingestion_pipeline.config.cities import City
     from ingestion_pipeline.config.feeds import Feed
     from ingestion_pipeline.config.settings import Settings
+    from ingestion_pipeline.core.evidence import SliceEvidence
     from ingestion_pipeline.lake.snapshots import Failure, Lake, Manifest
-    from ingestion_pipeline.staging.slices import SliceEvidence
 
 Way = Literal["staged", "snapshot", "dated extract", "history", "current data", "none"]
 """What a day would be staged from, the cheapest first; `staged`: it is, from equal inputs."""

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from ingestion_pipeline.columns.hashing import code_digest, digest
 from ingestion_pipeline.config.feeds import judge_feed
+from ingestion_pipeline.core.evidence import SliceEvidence
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.datasets.registry import DATASETS, HELPER
 from ingestion_pipeline.osm.selection import is_answered_wrongly
-from ingestion_pipeline.staging.slices import SliceEvidence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import sqlalchemy as sa
 
+from ingestion_pipeline.core.evidence import SliceEvidence
 from ingestion_pipeline.defs import metadata
 from ingestion_pipeline.defs.resources import Workshop
 from ingestion_pipeline.defs.work import Work
@@ -22,8 +23,7 @@ from ingestion_pipeline.quality.errors import StoppedByCheck
 from ingestion_pipeline.quality.findings import Finding
 from ingestion_pipeline.staging.database import read_transaction
 from ingestion_pipeline.staging.days import Slice, read_rows, staged_day
-from ingestion_pipeline.staging.history import Judgement, past_days
-from ingestion_pipeline.staging.slices import SliceEvidence
+from ingestion_pipeline.staging.history import StoredCheckResults, past_days
 from ingestion_pipeline.staging.tables import CLASS_COLUMNS
 
 if TYPE_CHECKING:
@@ -65,7 +65,10 @@ def build_check_specs(
 
 
 def with_check_results(
-    stage: Callable[[], dg.MaterializeResult[None]], *, kept: Callable[[], Judgement], dataset: str
+    stage: Callable[[], dg.MaterializeResult[None]],
+    *,
+    kept: Callable[[], StoredCheckResults],
+    dataset: str,
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
     """Stage, and give Dagster a result of every check, also where one of them stopped the day.
 
@@ -114,7 +117,7 @@ def examine_slice(
         evidence: Of these rows.
         boundary: The city's area on that day (EPSG:4326).
     """
-    from ingestion_pipeline.quality.census import Census, census_of, language_keys
+    from ingestion_pipeline.quality.census import census_of, language_keys
     from ingestion_pipeline.quality.examine import examine
 
     city = work.city
@@ -127,10 +130,9 @@ def examine_slice(
         class_column=class_column,
         languages=languages,
     )
-    past = past_days(
+    history = past_days(
         workshop.engine, target, boundary_ref=evidence.boundary_ref, languages=languages
     )
-    history = [Census(**vars(day)) for day in past]
     return [
         *examine(frame, today, history, boundary=boundary, checks=checks_of(target.dataset)),
         _parity(workshop, target, frame, evidence),
@@ -164,7 +166,7 @@ def results_of(
     ]
 
 
-def results_kept(kept: Judgement, *, dataset: str) -> list[dg.AssetCheckResult]:
+def results_kept(kept: StoredCheckResults, *, dataset: str) -> list[dg.AssetCheckResult]:
     """Show what was found when the day was staged."""
     warnings = kept.warnings or {}
     results = []

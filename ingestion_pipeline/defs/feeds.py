@@ -29,6 +29,7 @@ import dagster as dg
 from ingestion_pipeline.config.cities import City
 from ingestion_pipeline.config.feeds import Feed
 from ingestion_pipeline.core.errors import IngestionError, described
+from ingestion_pipeline.core.evidence import SliceEvidence
 from ingestion_pipeline.datasets.provenance import evidence_of_feed, judged_beside_osm
 from ingestion_pipeline.datasets.registry import HELPER
 from ingestion_pipeline.defs.resources import Workshop
@@ -45,7 +46,7 @@ from ingestion_pipeline.sources.feed.errors import (
 )
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice, staged_days
-from ingestion_pipeline.staging.slices import RejectedObject, SliceEvidence, SliceInput
+from ingestion_pipeline.staging.slices import SliceInput
 
 if TYPE_CHECKING:
     import httpx
@@ -273,7 +274,7 @@ def _slice_of(
     return SliceInput(
         target=Slice(city.slug, HELPER.name, feed.source, work.day),
         rows=rows,
-        rejections=[RejectedObject(**vars(rejection)) for rejection in places.rejections],
+        rejections=places.rejections,
         evidence=replace(given.evidence(city, beside=beside), accepted_reason=accepted),
     )
 
@@ -408,18 +409,13 @@ def _manifest_of(
 ) -> Manifest:
     fetched = acquired.fetched
     return Manifest(
+        **vars(acquired.evidence),
         dataset=feed.dataset,
         city_slug=work.city.slug,
         boundary_ref=work.city.boundary_key,
         day=work.day,
-        as_of=acquired.as_of,
-        as_of_source=acquired.as_of_source,
-        obtained="feed",
-        location=fetched.location,
         bbox=work.city.bbox,
         selection=feed.asks,
-        licence=acquired.licence,
-        attribution=acquired.attribution,
         parts=(
             workshop.lake.store(
                 fetched.path,

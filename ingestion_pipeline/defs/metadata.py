@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from ingestion_pipeline.core.evidence import SliceEvidence
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.defs.preview import png_of_points
 from ingestion_pipeline.lake.snapshots import Manifest
-from ingestion_pipeline.staging.slices import SliceEvidence, SliceResult
+from ingestion_pipeline.staging.slices import SliceResult
 
 if TYPE_CHECKING:
     from ingestion_pipeline.core.rejection import Rejection

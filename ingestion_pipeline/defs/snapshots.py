@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
@@ -34,7 +34,7 @@ from ingestion_pipeline.sources.as_of import require_enough
 from ingestion_pipeline.staging import runs
 
 if TYPE_CHECKING:
-    from ingestion_pipeline.core.evidence import Evidence
+    from ingestion_pipeline.core.evidence import SnapshotEvidence
     from ingestion_pipeline.osm.features import Reading
 
 # Shown by the command line, and kept with the run by `managed_python_loggers` in dagster.yaml.
@@ -162,8 +162,7 @@ def require_covered(
     """
     if manifest.obtained != "extract":
         return None
-    kept = manifest.coverage
-    coverage = Coverage(*cast("Any", kept)) if kept else _coverage_of_stored(workshop, manifest)
+    coverage = manifest.coverage or _coverage_of_stored(workshop, manifest)
     try:
         covered = _require_covered(work, boundary, coverage, manifest.location)
     except ExtractDoesNotCover as error:
@@ -315,7 +314,7 @@ def _is_extract(workshop: Workshop, work: Work) -> bool:
 
 def _acquire(
     workshop: Workshop, work: Work, dataset: Dataset, location: str | None
-) -> "tuple[Evidence, tuple[Part, ...]]":
+) -> "tuple[SnapshotEvidence, tuple[Part, ...]]":
     """Get the raw bytes from upstream, and store them; of an extract, leave word for others."""
     from ingestion_pipeline.sources.pbf import extract
 
@@ -362,22 +361,15 @@ def _histories(workshop: Workshop, work: Work) -> dict[str, str]:
 
 
 def _manifest_of(
-    evidence: "Evidence", parts: tuple[Part, ...], work: Work, dataset: Dataset
+    evidence: "SnapshotEvidence", parts: tuple[Part, ...], work: Work, dataset: Dataset
 ) -> Manifest:
     return Manifest(
+        **vars(evidence),
         dataset=dataset.name,
         city_slug=work.city.slug,
         boundary_ref=work.city.boundary_key,
         day=work.day,
-        as_of=evidence.as_of,
-        as_of_source=evidence.as_of_source,
-        obtained=evidence.obtained,
-        location=evidence.location,
         bbox=work.city.bbox,
         selection=dataset.selection.digest,
-        licence=evidence.licence,
-        attribution=evidence.attribution,
         parts=parts,
-        history=evidence.history,
-        coverage=evidence.coverage,
     )

@@ -33,8 +33,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from ingestion_pipeline.core.evidence import Coverage, SnapshotEvidence
 from ingestion_pipeline.lake.errors import (
     BytesChanged,
     LakeNotConfigured,
@@ -76,8 +77,8 @@ class Part:
     received_at: datetime
 
 
-@dataclass(frozen=True)
-class Manifest:
+@dataclass(frozen=True, kw_only=True)
+class Manifest(SnapshotEvidence):
     """What is known of the raw bytes of one city-day.
 
     Attributes:
@@ -85,37 +86,19 @@ class Manifest:
         city_slug: The tenant.
         boundary_ref: The city's boundary, as in the idempotency key.
         day: The UTC day that the bytes stand for.
-        as_of: The moment (UTC) whose state they show.
-        as_of_source: How that is known.
-        obtained: `overpass`, `extract`, or `feed`.
-        location: URL or path, without credentials.
         bbox: The window that was asked for: west, south, east, north in WGS84 degrees.
         selection: Digest of the selection that was asked for; of a feed, of its place and its rule
             of time.
-        licence: SPDX identifier.
-        attribution: The text that a product must show.
         parts: The files, in order.
-        history: What proves that Overpass's history reaches back to `as_of`; None where no state
-            of the past was asked for, and in manifests of the time before it was proven.
-        coverage: How it is known what an extract covers, and that area as well-known text; None of
-            other sources, and where the day was fetched by a version that did not keep it.
     """
 
     dataset: str
     city_slug: str
     boundary_ref: str
     day: date
-    as_of: datetime
-    as_of_source: str
-    obtained: Literal["overpass", "extract", "feed"]
-    location: str
     bbox: tuple[float, float, float, float]
     selection: str
-    licence: str
-    attribution: str
     parts: tuple[Part, ...]
-    history: str | None = None
-    coverage: tuple[str, str] | None = None
 
     def __str__(self) -> str:
         """Name the city-day."""
@@ -163,22 +146,12 @@ class KnownExtract:
     Attributes:
         part: Its bytes.
         state: What its server said of it when it was fetched, as `extract.state_of` has it.
-        as_of: The moment (UTC) whose state it shows.
-        as_of_source: How that is known.
-        location: URL or path, without credentials.
-        licence: SPDX identifier.
-        attribution: The text that a product must show.
-        coverage: How it is known what it covers, and that area as well-known text.
+        evidence: Of what time it is, where it is from, and what it covers.
     """
 
     part: Part
     state: str
-    as_of: datetime
-    as_of_source: str
-    location: str
-    licence: str
-    attribution: str
-    coverage: tuple[str, str]
+    evidence: SnapshotEvidence
 
 
 class Lake:
@@ -454,7 +427,11 @@ class Lake:
             LakeUnavailable: The lake cannot be written.
         """
         with self.written(_extract_key(location)) as stored:
-            stored.write(json.dumps(asdict(known), default=_json_default, indent=2).encode())
+            evidence = asdict(known.evidence)
+            for name in _NOT_OF_EXTRACTS:
+                del evidence[name]
+            document = {"part": asdict(known.part), "state": known.state, **evidence}
+            stored.write(json.dumps(document, default=_json_default, indent=2).encode())
 
     def known_extract(self, location: str) -> KnownExtract | None:
         """Give what was last fetched from a location, if its bytes are still there.
@@ -466,13 +443,13 @@ class Lake:
         with self._reachable(key):
             try:
                 document = json.loads(self._filesystem.cat_file(self.address(key)))
-                part = _part_from(document.pop("part"))
-                as_of = datetime.fromisoformat(document.pop("as_of"))
-                how, area = document.pop("coverage")
-                known = KnownExtract(part=part, as_of=as_of, coverage=(how, area), **document)
+                part, state = _part_from(document.pop("part")), document.pop("state")
+                evidence = SnapshotEvidence(obtained="extract", **_typed(document))
             except (FileNotFoundError, ValueError, KeyError, TypeError):
                 return None  # it is only fetched once more
-            return known if self._filesystem.exists(self.address(part.key)) else None
+            if evidence.coverage is None or not self._filesystem.exists(self.address(part.key)):
+                return None
+            return KnownExtract(part, state, evidence)
 
     def names(self, folder: str) -> list[str]:
         """List what is in a folder; nothing where there is none.
@@ -689,15 +666,23 @@ def _manifest_from(document: dict[str, Any]) -> Manifest:
         raise ValueError(f"manifest_version {version}")
     parts = tuple(map(_part_from, document.pop("parts")))
     return Manifest(
-        **document
-        | {
-            "day": date.fromisoformat(document["day"]),
-            "as_of": datetime.fromisoformat(document["as_of"]),
-            "bbox": tuple(document["bbox"]),
-            "coverage": tuple(document["coverage"]) if document.get("coverage") else None,
-        },
+        **_typed(document)
+        | {"day": date.fromisoformat(document["day"]), "bbox": tuple(document["bbox"])},
         parts=parts,
     )
+
+
+_NOT_OF_EXTRACTS = ("obtained", "history")
+"""What is not stored of a known extract: it is the same of all."""
+
+
+def _typed(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document's fields, with those of its evidence in their types."""
+    covered = document.get("coverage")
+    return document | {
+        "as_of": datetime.fromisoformat(document["as_of"]),
+        "coverage": Coverage(*covered) if covered else None,
+    }
 
 
 def _part_from(document: dict[str, Any]) -> Part:

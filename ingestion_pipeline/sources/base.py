@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from ingestion_pipeline.core.evidence import Evidence
+    from ingestion_pipeline.core.evidence import SnapshotEvidence
 
 
 @dataclass(frozen=True)
@@ -46,4 +46,4 @@ class Acquisition:
     """
 
     parts: tuple[RawPart, ...]
-    evidence: Evidence
+    evidence: SnapshotEvidence

@@ -71,7 +71,7 @@ def acquire(
 
 
 def read(
-    obtained: OsmSource,
+    obtained: str,
     paths: Sequence[Path],
     *,
     area: Area,

@@ -18,10 +18,9 @@ from __future__ import annotations
 
 import logging
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from ingestion_pipeline.columns.hashing import digest
-from ingestion_pipeline.core.evidence import Coverage
 from ingestion_pipeline.core.file_lock import one_at_a_time
 from ingestion_pipeline.datasets.provenance import code_of
 from ingestion_pipeline.lake.errors import SnapshotDamaged, SnapshotMissing
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from ingestion_pipeline.config.cities import City
     from ingestion_pipeline.config.settings import Settings
     from ingestion_pipeline.core.clock import Clock
-    from ingestion_pipeline.core.evidence import Evidence
+    from ingestion_pipeline.core.evidence import SnapshotEvidence
     from ingestion_pipeline.datasets.registry import Dataset
     from ingestion_pipeline.lake.snapshots import Lake, Manifest, Part
     from ingestion_pipeline.osm.area import Area
@@ -70,27 +69,14 @@ def _location(city: City, day: date, settings: Settings) -> str | None:
         return None  # that city's own run will say so
 
 
-def keep(lake: Lake, location: str, state: str, evidence: Evidence, part: Part) -> None:
-    """Leave word that the extract of a location has been fetched in this state, and proved."""
-    assert evidence.coverage is not None  # an extract's evidence has it
-    lake.keep_extract(
-        location,
-        KnownExtract(
-            part=part,
-            state=state,
-            as_of=evidence.as_of,
-            as_of_source=evidence.as_of_source,
-            location=evidence.location,
-            licence=evidence.licence,
-            attribution=evidence.attribution,
-            coverage=evidence.coverage,
-        ),
-    )
+def keep(lake: Lake, location: str, state: str, evidence: SnapshotEvidence, part: Part) -> None:
+    """Record that the extract of a location was fetched in this state, and checked."""
+    lake.keep_extract(location, KnownExtract(part, state, evidence))
 
 
 def known(
     lake: Lake, location: str, *, day: date, clock: Clock, maximum_age: timedelta
-) -> tuple[Evidence, tuple[Part, ...]] | None:
+) -> tuple[SnapshotEvidence, tuple[Part, ...]] | None:
     """Give the extract of a location, if another run has brought just this file to the lake.
 
     Args:
@@ -107,30 +93,20 @@ def known(
         DishonestDay: It shows another time than the day.
         OsmError: Its server does not say in what state it is.
     """
-    from ingestion_pipeline.core.evidence import Evidence
     from ingestion_pipeline.sources.pbf import extract
 
     found = lake.known_extract(location)
     if found is None or found.state != extract.state_of(location):
         return None
+    evidence = found.evidence
     require_true_on(
         day,
-        as_of=found.as_of,
+        as_of=evidence.as_of,
         now=clock.now(),
         maximum_age=maximum_age,
-        origin=f"extract {found.location}",
+        origin=f"extract {evidence.location}",
     )
-    log.info("The extract is the one that another run has fetched and proved: %s", found.location)
-    evidence = Evidence(
-        as_of=found.as_of,
-        as_of_source=cast("Any", found.as_of_source),
-        obtained="extract",
-        location=found.location,
-        query=None,
-        licence=found.licence,
-        attribution=found.attribution,
-        coverage=Coverage(*cast("Any", found.coverage)),
-    )
+    log.info("Use the extract that another run fetched and checked: %s", evidence.location)
     return evidence, (found.part,)
 
 

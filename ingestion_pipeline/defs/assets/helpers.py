@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
+from ingestion_pipeline.core.evidence import SliceEvidence
 from ingestion_pipeline.core.identity import CityDay
 from ingestion_pipeline.datasets.provenance import evidence_of
 from ingestion_pipeline.datasets.registry import HELPER
@@ -38,10 +39,8 @@ from ingestion_pipeline.defs.snapshots import SnapshotConfig, take_snapshot
 from ingestion_pipeline.defs.work import Work, city_day_step
 from ingestion_pipeline.lake.snapshots import Manifest
 from ingestion_pipeline.staging.days import Slice
-from ingestion_pipeline.staging.history import judgement
+from ingestion_pipeline.staging.history import stored_check_results
 from ingestion_pipeline.staging.slices import (
-    RejectedObject,
-    SliceEvidence,
     SliceInput,
     SliceResult,
     confirm_slices,
@@ -127,7 +126,7 @@ def build_helper_assets(
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
         yield from with_check_results(
             lambda: step(context, workshop, partial(stage_helpers, accept=config.accept)),
-            kept=lambda: judgement(workshop.engine, _slice(city_day(context))),
+            kept=lambda: stored_check_results(workshop.engine, _slice(city_day(context))),
             dataset=HELPER.name,
         )
 
@@ -188,7 +187,7 @@ def stage_helpers(
     of_osm = SliceInput(
         target=target,
         rows=helpers.table,
-        rejections=[RejectedObject(**vars(rejection)) for rejection in rejections],
+        rejections=rejections,
         evidence=evidence,
     )
     results = replace_slices(

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
+from ingestion_pipeline.core.evidence import SliceEvidence
 from ingestion_pipeline.core.identity import CityDay
+from ingestion_pipeline.core.rejection import Rejection
 from ingestion_pipeline.datasets.provenance import evidence_of
 from ingestion_pipeline.datasets.registry import POI
 from ingestion_pipeline.defs import metadata, snapshots
@@ -35,10 +37,8 @@ from ingestion_pipeline.lake.frames import describe_frame, frame_key, read_frame
 from ingestion_pipeline.lake.snapshots import Manifest
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice
-from ingestion_pipeline.staging.history import judgement
+from ingestion_pipeline.staging.history import stored_check_results
 from ingestion_pipeline.staging.slices import (
-    RejectedObject,
-    SliceEvidence,
     confirm_slice,
     replace_slice,
 )
@@ -120,7 +120,7 @@ def build_osm_assets(
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
         yield from with_check_results(
             lambda: step(context, workshop, partial(stage_pois, accept=config.accept)),
-            kept=lambda: judgement(workshop.engine, _slice(city_day(context))),
+            kept=lambda: stored_check_results(workshop.engine, _slice(city_day(context))),
             dataset=POI.name,
         )
 
@@ -175,7 +175,7 @@ def stage_pois(
             workshop.engine,
             target,
             frame,
-            rejections=[RejectedObject(**rejected) for rejected in described["rejections"]],
+            rejections=[Rejection(**rejected) for rejected in described["rejections"]],
             evidence=evidence,
             claim=work.claim,
             now=now,
@@ -235,7 +235,6 @@ def _write(
 
 def _already_shaped(workshop: Workshop, work: Work, evidence: SliceEvidence) -> "Pois | None":
     """Give the day's frame, if it is what would be made again."""
-    from ingestion_pipeline.core.rejection import Rejection
     from ingestion_pipeline.osm.normalize import Pois
 
     try:

@@ -15,9 +15,9 @@ import shapely
 from click.testing import CliRunner
 
 from ingestion_pipeline.cli import main as cli
+from ingestion_pipeline.core.rejection import Rejection
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.days import Slice, read_day
-from ingestion_pipeline.staging.slices import RejectedObject
 from ingestion_pipeline.staging.views import definitions
 from ingestion_pipeline_tests.support.installation import (
     NOON,
@@ -210,9 +210,9 @@ def rejected(invoke: Invoke, tmp_path: Path) -> Invoke:
         date(2024, 1, 1),
         {"node/1": "a"},
         [
-            RejectedObject("way/2", "missing_nodes", "it has none", {"tags": {}}),
-            RejectedObject("node/3", "no_main_tag", "it says no", tags),
-            RejectedObject("node/2", "no_main_tag", "it says no", tags),
+            Rejection("way/2", "missing_nodes", "it has none", {"tags": {}}),
+            Rejection("node/3", "no_main_tag", "it says no", tags),
+            Rejection("node/2", "no_main_tag", "it says no", tags),
         ],
     )
     stage(engine, "town", date(2024, 1, 2), {"node/1": "a"})
