@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from ingestion_pipeline.admin_api.auth import Authorized
-from ingestion_pipeline.admin_api.models import Day, Job, JobPage, Slug
+from ingestion_pipeline.admin_api.models import Day, Job, JobPage, JobType, Slug
 from ingestion_pipeline.admin_api.problems import (
     AUTHORIZATION,
     DATABASE,
@@ -28,7 +28,6 @@ from ingestion_pipeline.admin_api.problems import (
     responses,
 )
 from ingestion_pipeline.admin_api.service import Here
-from ingestion_pipeline.core.identity import JobType
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.runs import Position, Run, Status
 

@@ -20,15 +20,16 @@ from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ingestion_pipeline.config.cities import CitiesFileError, UnknownCity, load_cities
 from ingestion_pipeline.config.settings import SettingsError, load_settings
 from ingestion_pipeline.core.errors import IngestionError
-from ingestion_pipeline.core.identity import JobType
-from ingestion_pipeline.datasets.registry import DATASETS
+from ingestion_pipeline.core.identity import DEFAULT_JOB_TYPE
+from ingestion_pipeline.datasets.base import SOURCE
+from ingestion_pipeline.datasets.registry import DATASETS, JOB_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -59,10 +60,6 @@ BY_US = {
 }
 """What is said of a change by its cause."""
 
-CLASSES = {"poi": "categories", "helper": "kinds"}
-"""What the rows of each dataset are counted by."""
-
-
 if TYPE_CHECKING:
     _TypeOfDay = click.ParamType[date]
 else:
@@ -89,11 +86,11 @@ DAY = _Day()
 def _of_slice(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say which staged rows are read."""
     for option in (
-        click.option("--source", default="osm", show_default=True, help="Or 'feed:<slug>'."),
+        click.option("--source", default=SOURCE, show_default=True, help="Or 'feed:<slug>'."),
         click.option(
             "--dataset",
-            type=click.Choice(list(CLASSES)),
-            default="poi",
+            type=click.Choice(list(DATASETS)),
+            default=next(iter(DATASETS)),
             show_default=True,
             help="Points of interest, or helper places.",
         ),
@@ -105,8 +102,8 @@ def _of_slice(command: Callable[..., None]) -> Callable[..., None]:
 _of_job = click.option(
     "--job",
     "job_type",
-    type=click.Choice(get_args(JobType)),
-    default="osm_import",
+    type=click.Choice(JOB_TYPES),
+    default=DEFAULT_JOB_TYPE,
     show_default=True,
     help="POIs, or helper places.",
 )
@@ -156,7 +153,7 @@ def migrate(revision: str) -> None:
 @click.pass_context
 def cities(ctx: click.Context) -> None:
     """List the cities, and where each one's data comes from; or check them."""
-    from ingestion_pipeline.sources.choose import source_of
+    from ingestion_pipeline.sources.registry import source_for
 
     if ctx.invoked_subcommand is not None:
         return
@@ -165,7 +162,7 @@ def cities(ctx: click.Context) -> None:
         (
             city.slug,
             city.name.get("en") or next(iter(city.name.values())),
-            source_of(city, settings),
+            source_for(city, settings).kind,
             city.area.boundary_name,
             city.timezone,
             "yes" if city.enabled else "no",
@@ -227,7 +224,7 @@ def _covered(coverage: Mapping[str, Any] | None) -> str:
 @click.option("--refetch", is_flag=True, help="Ask upstream again even if a snapshot is stored.")
 @click.option("--accept", "reason", help="Stage the day though a check stops it, and keep why.")
 @_of_job
-def run(slug: str, day: date, job_type: JobType, *, refetch: bool, reason: str | None) -> None:
+def run(slug: str, day: date, job_type: str, *, refetch: bool, reason: str | None) -> None:
     """Stage one city's POIs or helper places of one day, through Dagster, in this process."""
     from ingestion_pipeline.defs.jobs import JOBS
 
@@ -257,7 +254,7 @@ def backfill(
     slugs: Sequence[str],
     first: date,
     last: date,
-    job_type: JobType,
+    job_type: str,
     *,
     all_cities: bool,
     again: bool,
@@ -299,9 +296,9 @@ def backfill(
 
 @main.command()
 @click.option("--city", "slug", help="Only this city.")
-@click.option("--job", "job_type", type=click.Choice(get_args(JobType)), help="Only this job.")
+@click.option("--job", "job_type", type=click.Choice(JOB_TYPES), help="Only this job.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
-def runs(slug: str | None, job_type: JobType | None, limit: int) -> None:
+def runs(slug: str | None, job_type: str | None, limit: int) -> None:
     """List the latest runs with their status, newest first."""
     from ingestion_pipeline.staging.runs import page
 
@@ -369,7 +366,6 @@ def diff(
 ) -> None:
     """Tell two staged days apart: features added, changed (in which columns) and removed."""
     from ingestion_pipeline.staging.days import difference
-    from ingestion_pipeline.staging.tables import CLASS_COLUMNS
 
     if later <= earlier:
         raise click.BadParameter(f"{later} is not later than {earlier}", param_hint="--to")
@@ -381,7 +377,7 @@ def diff(
         for change in changes:
             row = asdict(change)
             # As the columns of the view are called: `kind` of a helper place.
-            row[CLASS_COLUMNS[dataset]] = row.pop("category")
+            row[DATASETS[dataset].class_column] = row.pop("category")
             click.echo(json.dumps(row, ensure_ascii=False))
         return
     for kind in ("added", "changed", "removed"):
@@ -423,7 +419,8 @@ def export(
     settings = load_settings()
     city = load_cities(settings.cities_file).get(slug)
     # The default dataset and source go without saying; a colon has no place in a file's name.
-    told = [name.replace(":", "-") for name in (dataset, source) if name not in ("poi", "osm")]
+    default = next(iter(DATASETS))
+    told = [name.replace(":", "-") for name in (dataset, source) if name not in (default, SOURCE)]
     path = output or Path("-".join([slug, *told, f"{day}.{format_}"]))
     target = _slice(city, day, dataset=dataset, source=source)
     count = export_day(_database(settings), target, path=path, format=format_)
@@ -632,7 +629,7 @@ def _plan(
     lake, engine, now = Lake(settings.data_dir), _database(settings), datetime.now(UTC)
     planned = []
     for city in cities:
-        kept = look(lake, engine, city, days, dataset=job.dataset, source=job.source)
+        kept = look(lake, engine, city, days, dataset=job.dataset)
         planned += plan(city, days, settings=settings, kept=kept, now=now)
     return planned
 
@@ -663,7 +660,7 @@ def _submit(
         submitted = submit(
             http,
             settings.dagster_url,
-            assets=job.chain,
+            assets=job.dataset.chain,
             partitions=partitions,
             tags={TRIGGER_TAG: "backfill"},
             title=title,
@@ -722,16 +719,16 @@ def _run_job(
     from ingestion_pipeline.core.identity import CityDay
     from ingestion_pipeline.definitions import build_definitions
     from ingestion_pipeline.defs.failures import Retrying
-    from ingestion_pipeline.defs.resources import Workshop
+    from ingestion_pipeline.defs.resources import PipelineResources
     from ingestion_pipeline.defs.work import TRIGGER_TAG
 
     # Whoever waits at a terminal, or a job of cron, tries again by itself: exit code 75 says so.
-    workshop = Workshop(settings, cities, retrying=Retrying(maximum=0))
+    pipeline = PipelineResources(settings, cities, retrying=Retrying(maximum=0))
     with _dagster_instance(settings.dagster_home) as instance:
         return (
             # Outside of the pools: only a daemon gives the place of a killed process back. The lock
             # that each server has keeps requests one by one here too.
-            build_definitions(workshop, with_pools=False)
+            build_definitions(pipeline, with_pools=False)
             .resolve_job_def(job.job_type)
             .execute_in_process(
                 partition_key=str(CityDay(city.slug, day)),
@@ -813,13 +810,14 @@ def _report_success(
     from ingestion_pipeline.staging.days import count_by_class, slices_of_day
 
     name = city.name.get("en", city.slug)
-    if why := report.nothing_to_do(result, job.chain):
+    dataset = job.dataset
+    if why := report.nothing_to_do(result, dataset.chain):
         click.echo(f"\n{name}, {day}: nothing to do: {why}")
         return
     click.echo(f"\n{name}, {day}: SUCCEEDED")
-    _print_table(report.HEAD, report.lines(result, job.chain, things=DATASETS[job.dataset].things))
+    _print_table(report.HEAD, report.lines(result, dataset))
     engine = _database(settings)
-    slices = slices_of_day(engine, city.slug, day, dataset=job.dataset)
+    slices = slices_of_day(engine, city.slug, day, dataset=dataset.name)
     if len(slices) > 1:
         click.echo("\nthe sources:")
         _print_table(
@@ -834,27 +832,15 @@ def _report_success(
                 for staged in slices
             ],
         )
-    target = _slice(city, day, dataset=job.dataset, source=job.source)
+    target = dataset.slice_of(city.slug, day)
     counts = count_by_class(engine, target)[:BIGGEST_SHOWN]
-    click.echo(f"\nthe biggest {CLASSES[job.dataset]}:")
-    meaning = _meaning_in(job.dataset)
+    click.echo(f"\nthe biggest {dataset.classes}:")
+    meaning = dataset.meanings()
     _print_table(
-        (DATASETS[job.dataset].things, "name", "meaning"),
+        (dataset.things, "name", "meaning"),
         [(f"{count:,}", each, meaning(each) or "") for each, count in counts],
     )
     click.echo(f"\nthe rows are in {describe(engine)}, table {target.table.name}")
-
-
-def _meaning_in(dataset: str) -> Callable[[str], str | None]:
-    """Give what says in English what a class of a dataset means."""
-    if dataset == "helper":
-        from ingestion_pipeline.helpers.kinds import KINDS
-
-        return lambda kind: KINDS[kind].meaning
-    from ingestion_pipeline.osm.taxonomy import Taxonomy
-
-    taxonomy = Taxonomy.load()
-    return lambda category: taxonomy.label(category, "en")
 
 
 def _tags(raw: Any) -> str:

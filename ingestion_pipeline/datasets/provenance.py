@@ -14,7 +14,8 @@ from ingestion_pipeline.columns.hashing import code_digest, digest
 from ingestion_pipeline.config.feeds import judge_feed
 from ingestion_pipeline.core.evidence import SliceEvidence
 from ingestion_pipeline.core.geo import Bbox
-from ingestion_pipeline.datasets.registry import DATASETS, HELPER
+from ingestion_pipeline.datasets.helper import HELPER
+from ingestion_pipeline.datasets.registry import DATASETS
 from ingestion_pipeline.osm.selection import is_answered_wrongly
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from ingestion_pipeline.config.cities import City
     from ingestion_pipeline.config.feeds import Feed
-    from ingestion_pipeline.datasets.registry import Dataset
+    from ingestion_pipeline.datasets.base import Dataset
     from ingestion_pipeline.helpers.licences import Verdict
     from ingestion_pipeline.lake.snapshots import Manifest
 

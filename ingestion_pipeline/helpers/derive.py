@@ -7,7 +7,6 @@ documented in docs/data-dictionary.md.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, get_args
 
@@ -110,10 +109,6 @@ class Helpers:
 
     table: pa.Table
     unparsed_opening_hours: int
-
-    def count_by_kind(self) -> dict[str, int]:
-        """Count the helpers of each kind, the most frequent first."""
-        return dict(Counter(map(str, self.table.column("kind").to_pylist())).most_common())
 
 
 def rules_version() -> str:

@@ -7,9 +7,9 @@ the relation (`overpass.py`, `extract.py`) and closing its rings (`assemble.py`)
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from ingestion_pipeline.core.boundary import BboxBoundary, PolygonBoundary
 from ingestion_pipeline.core.characters import are_storable
 from ingestion_pipeline.core.errors import quoted
 from ingestion_pipeline.osm.errors import BoundaryNameMismatch, BoundaryOutsideBbox
@@ -17,12 +17,9 @@ from ingestion_pipeline.osm.errors import BoundaryNameMismatch, BoundaryOutsideB
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    import numpy as np
-    import numpy.typing as npt
     import shapely
 
-    from ingestion_pipeline.core.arrays import FloatArray
-    from ingestion_pipeline.core.geo import Bbox
+    from ingestion_pipeline.core.boundary import Boundary
     from ingestion_pipeline.osm.area import Area
     from ingestion_pipeline.osm.features import Reading
 
@@ -46,59 +43,6 @@ def boundary_names(tags: Mapping[str, str]) -> frozenset[str]:
         for name in value.split(";")
         if name.strip()
     )
-
-
-class Boundary(Protocol):
-    """What tells which points are the city's."""
-
-    @property
-    def area(self) -> shapely.Geometry:
-        """Its area with its edge (EPSG:4326): every point that it owns lies in it."""
-
-    def owns(self, lon: FloatArray, lat: FloatArray) -> npt.NDArray[np.bool_]:
-        """Tell for each of N points (EPSG:4326) whether it is the city's."""
-
-
-@dataclass(frozen=True)
-class BboxBoundary:
-    """A bounding box: the western and southern edges are its own, the others a neighbour's.
-
-    So two boxes that touch share no point.
-    """
-
-    bbox: Bbox
-
-    @property
-    def area(self) -> shapely.Geometry:
-        """The box with all of its edges."""
-        import shapely
-
-        return shapely.box(*self.bbox)
-
-    def owns(self, lon: FloatArray, lat: FloatArray) -> npt.NDArray[np.bool_]:
-        """Tell for each of N points (EPSG:4326) whether it is the city's."""
-        west, south, east, north = self.bbox
-        return (west <= lon) & (lon < east) & (south <= lat) & (lat < north)
-
-
-@dataclass(frozen=True)
-class PolygonBoundary:
-    """The area of a boundary relation or file, with its edge."""
-
-    polygon: shapely.Geometry
-
-    @property
-    def area(self) -> shapely.Geometry:
-        """The polygon itself."""
-        return self.polygon
-
-    def owns(self, lon: FloatArray, lat: FloatArray) -> npt.NDArray[np.bool_]:
-        """Tell for each of N points (EPSG:4326) whether it is the city's."""
-        import shapely
-
-        shapely.prepare(self.polygon)
-        inside: npt.NDArray[np.bool_] = shapely.intersects_xy(self.polygon, lon, lat)
-        return inside
 
 
 def known_boundary(area: Area, *, city: str) -> Boundary | None:

@@ -8,7 +8,6 @@ Every column is documented in docs/data-dictionary.md.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    from ingestion_pipeline.osm.boundary import Boundary
+    from ingestion_pipeline.core.boundary import Boundary
     from ingestion_pipeline.osm.features import Features
 
     BoolArray = npt.NDArray[np.bool_]
@@ -319,11 +318,6 @@ def _told_by_some(
 
 def _flags(values: Iterable[bool]) -> BoolArray:
     return np.fromiter(values, dtype=np.bool_)
-
-
-def count_by(table: pa.Table, column: str) -> dict[str, int]:
-    """Count POIs by the values of a text column, the most frequent first."""
-    return dict(Counter(map(str, table.column(column).to_pylist())).most_common())
 
 
 _WHY_NOT: dict[RejectionReason, str] = {

@@ -37,11 +37,11 @@ from ingestion_pipeline.staging.days import (
 )
 from ingestion_pipeline.staging.errors import BadRows
 from ingestion_pipeline.staging.tables import (
+    VIEWS,
     content_columns,
     ingestion_rejection,
     staged_partition,
 )
-from ingestion_pipeline.staging.views import VIEWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -11,7 +11,7 @@ Each view has a condition by which the indexes of the tables serve it: a city, w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
@@ -22,6 +22,7 @@ from ingestion_pipeline.staging.database import is_geopackage
 from ingestion_pipeline.staging.tables import (
     CLASS_COLUMNS,
     VERSION_TABLES,
+    VIEWS,
     content_columns,
     staged_partition,
 )
@@ -34,25 +35,6 @@ if TYPE_CHECKING:
 
 _DAYS_SPAN = 100_000
 """More than the days since 1970 until the year 2243: room for a day beside a version's number."""
-
-
-class Views(NamedTuple):
-    """A dataset's views, by name."""
-
-    day: str
-    current: str
-    change: str
-
-    @property
-    def layers(self) -> tuple[str, str]:
-        """Those with a geometry, which a GeoPackage lists as layers."""
-        return (self.day, self.current)
-
-
-VIEWS = {
-    "poi": Views("poi_staging_day", "poi_staging_current", "poi_change"),
-    "helper": Views("helper_place_day", "helper_place_current", "helper_change"),
-}
 
 
 def definitions() -> dict[str, sa.Select[Any] | sa.CompoundSelect[Any]]:

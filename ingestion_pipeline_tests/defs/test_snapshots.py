@@ -11,8 +11,8 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 
 from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.core.parallel import ProcessDied
-from ingestion_pipeline.defs.snapshots import MOST_TRIALS, on_trial
-from ingestion_pipeline.defs.work import Work
+from ingestion_pipeline.defs.snapshots import MOST_TRIALS, candidate_trial
+from ingestion_pipeline.defs.work import ClaimedPartition
 from ingestion_pipeline.lake.errors import LakeUnavailable, SnapshotDamaged, SnapshotNotUnderstood
 from ingestion_pipeline.lake.snapshots import Manifest
 from ingestion_pipeline.osm.errors import BoundaryBroken, OverpassTruncated
@@ -32,7 +32,7 @@ def here(install_town: Install) -> Installation:
 
 
 @pytest.fixture
-def work(here: Installation) -> Work:
+def work(here: Installation) -> ClaimedPartition:
     city = here.workshop.cities.get("town")
     claim = runs.claim(
         here.engine,
@@ -44,10 +44,10 @@ def work(here: Installation) -> Work:
         now=NOON,
     )
     assert isinstance(claim, runs.Claim)
-    return Work(city, TODAY, claim)
+    return ClaimedPartition(city, TODAY, claim)
 
 
-def proposed(here: Installation, work: Work, folder: Path, body: bytes) -> Manifest:
+def proposed(here: Installation, work: ClaimedPartition, folder: Path, body: bytes) -> Manifest:
     """Put bytes on trial for the day."""
     path = folder / "body.json"
     path.write_bytes(body)
@@ -71,7 +71,7 @@ def proposed(here: Installation, work: Work, folder: Path, body: bytes) -> Manif
     return manifest
 
 
-def of_day(here: Installation, work: Work) -> Manifest | None:
+def of_day(here: Installation, work: ClaimedPartition) -> Manifest | None:
     return here.workshop.lake.manifest("poi", "town", work.city.boundary_key, TODAY)
 
 
@@ -88,15 +88,19 @@ def of_day(here: Installation, work: Work) -> Manifest | None:
     ids=lambda each: type(each).__name__ if isinstance(each, Exception) else "",
 )
 def test_whatever_a_candidate_brings_to_light_the_one_that_stood_stands_on(
-    here: Installation, work: Work, tmp_path: Path, error: Exception, becomes: type[Exception]
+    here: Installation,
+    work: ClaimedPartition,
+    tmp_path: Path,
+    error: Exception,
+    becomes: type[Exception],
 ) -> None:
     good = proposed(here, work, tmp_path, b"good")
-    with on_trial(here.workshop, work, good):
+    with candidate_trial(here.workshop, work, good):
         pass
     bad = proposed(here, work, tmp_path, b"bad")
     with (
         pytest.raises(becomes, match=r"set aside as .*refused-.*next run asks upstream") as raised,
-        on_trial(here.workshop, work, bad),
+        candidate_trial(here.workshop, work, bad),
     ):
         raise error
     assert of_day(here, work) == good
@@ -107,12 +111,12 @@ def test_whatever_a_candidate_brings_to_light_the_one_that_stood_stands_on(
 
 
 def test_an_accepted_snapshot_stays_whatever_reading_it_raises(
-    here: Installation, work: Work, tmp_path: Path
+    here: Installation, work: ClaimedPartition, tmp_path: Path
 ) -> None:
     good = proposed(here, work, tmp_path, b"good")
-    with on_trial(here.workshop, work, good):
+    with candidate_trial(here.workshop, work, good):
         pass
-    with pytest.raises(SnapshotNotUnderstood) as raised, on_trial(here.workshop, work, good):
+    with pytest.raises(SnapshotNotUnderstood) as raised, candidate_trial(here.workshop, work, good):
         raise OverflowError
     assert "set aside" not in str(raised.value)
     assert of_day(here, work) == good
@@ -124,42 +128,42 @@ def test_an_accepted_snapshot_stays_whatever_reading_it_raises(
     ids=lambda error: type(error).__name__,
 )
 def test_a_fault_of_the_machine_leaves_the_candidate_however_often_it_comes(
-    here: Installation, work: Work, tmp_path: Path, error: Exception
+    here: Installation, work: ClaimedPartition, tmp_path: Path, error: Exception
 ) -> None:
     candidate = proposed(here, work, tmp_path, b"good")
     for _ in range(MOST_TRIALS + 1):
-        with pytest.raises(type(error)), on_trial(here.workshop, work, candidate):
+        with pytest.raises(type(error)), candidate_trial(here.workshop, work, candidate):
             raise error
     assert of_day(here, work) == candidate
-    with on_trial(here.workshop, work, candidate):
+    with candidate_trial(here.workshop, work, candidate):
         pass
     assert of_day(here, work) == candidate
 
 
-def of_run(work: Work, number: int) -> Work:
+def of_run(work: ClaimedPartition, number: int) -> ClaimedPartition:
     """Give the same city-day, held by another run."""
     return replace(work, claim=replace(work.claim, dagster_run_id=f"run-{number}"))
 
 
 @pytest.mark.parametrize("end", [ProcessDied("killed"), MemoryError()])
 def test_a_candidate_that_kills_run_after_run_is_quarantined(
-    here: Installation, work: Work, tmp_path: Path, end: BaseException
+    here: Installation, work: ClaimedPartition, tmp_path: Path, end: BaseException
 ) -> None:
     good = proposed(here, work, tmp_path, b"good")
-    with on_trial(here.workshop, work, good):
+    with candidate_trial(here.workshop, work, good):
         pass
     deadly = proposed(here, work, tmp_path, b"deadly")
     for number in range(MOST_TRIALS):
         for _ in range(4):  # the retries of one run
             with (
                 pytest.raises(type(end)),
-                on_trial(here.workshop, of_run(work, number), deadly),
+                candidate_trial(here.workshop, of_run(work, number), deadly),
             ):
                 raise end
         assert of_day(here, work) == deadly
     with (
         pytest.raises(SnapshotNotUnderstood, match="3 runs ended without a word"),
-        on_trial(here.workshop, work, deadly),
+        candidate_trial(here.workshop, work, deadly),
     ):
         pytest.fail("it was read once more")
     assert of_day(here, work) == good
@@ -167,26 +171,32 @@ def test_a_candidate_that_kills_run_after_run_is_quarantined(
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt(), DagsterExecutionInterruptedError()])
 def test_a_run_that_is_terminated_says_nothing_of_the_candidate(
-    here: Installation, work: Work, tmp_path: Path, end: BaseException
+    here: Installation, work: ClaimedPartition, tmp_path: Path, end: BaseException
 ) -> None:
     candidate = proposed(here, work, tmp_path, b"good")
     for number in range(MOST_TRIALS + 1):
-        with pytest.raises(type(end)), on_trial(here.workshop, of_run(work, number), candidate):
+        with (
+            pytest.raises(type(end)),
+            candidate_trial(here.workshop, of_run(work, number), candidate),
+        ):
             raise end
-    with on_trial(here.workshop, work, candidate):
+    with candidate_trial(here.workshop, work, candidate):
         pass
     assert of_day(here, work) == candidate
 
 
 def test_a_new_candidate_begins_with_no_trials(
-    here: Installation, work: Work, tmp_path: Path
+    here: Installation, work: ClaimedPartition, tmp_path: Path
 ) -> None:
     deadly = proposed(here, work, tmp_path, b"deadly")
     for number in range(MOST_TRIALS):
-        with pytest.raises(MemoryError), on_trial(here.workshop, of_run(work, number), deadly):
+        with (
+            pytest.raises(MemoryError),
+            candidate_trial(here.workshop, of_run(work, number), deadly),
+        ):
             raise MemoryError
     other = proposed(here, work, tmp_path, b"other")
-    with on_trial(here.workshop, work, other):
+    with candidate_trial(here.workshop, work, other):
         pass
     assert of_day(here, work) == other
     assert not [path for path in here.manifests() if "trials" in path.name]

@@ -29,8 +29,8 @@ from ingestion_pipeline.config.settings import Settings
 from ingestion_pipeline.core import evidence, rejection
 from ingestion_pipeline.core.errors import IngestionError
 from ingestion_pipeline.core.rejection import Rejection
+from ingestion_pipeline.datasets.base import SOURCE
 from ingestion_pipeline.defs import reconcile, work
-from ingestion_pipeline.defs.assets.helpers import SOURCE
 from ingestion_pipeline.defs.coverage import HOUR
 from ingestion_pipeline.geometry.points import representative_points
 from ingestion_pipeline.helpers import vocabulary
@@ -53,7 +53,8 @@ from ingestion_pipeline.staging.days import Change
 from ingestion_pipeline.staging.errors import DatabaseUnavailable
 from ingestion_pipeline.staging.history import HISTORY_DAYS
 from ingestion_pipeline.staging.slices import replace_slice
-from ingestion_pipeline.staging.views import VIEWS, definitions
+from ingestion_pipeline.staging.tables import VIEWS
+from ingestion_pipeline.staging.views import definitions
 from ingestion_pipeline_tests.support.feed_server import TOILETS, feed_of
 from ingestion_pipeline_tests.support.staged import (
     NOW,

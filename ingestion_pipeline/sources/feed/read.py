@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from ingestion_pipeline.config.feeds import Feed
     from ingestion_pipeline.core.arrays import FloatArray
-    from ingestion_pipeline.osm.boundary import Boundary
+    from ingestion_pipeline.core.boundary import Boundary
     from ingestion_pipeline.sources.feed.records import Records
     from ingestion_pipeline.text.names import Namer
 

@@ -615,11 +615,11 @@ def test_a_run_that_does_not_start_says_why(capsys: pytest.CaptureFixture[str]) 
     def without_processes() -> None:
         raise OSError("/proc is not mounted")
 
-    @dg.op(required_resource_keys={"workshop"})
+    @dg.op(required_resource_keys={"pipeline"})
     def work() -> None:
         raise AssertionError
 
-    @dg.job(resource_defs={"workshop": without_processes})
+    @dg.job(resource_defs={"pipeline": without_processes})
     def job() -> None:
         work()
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from ingestion_pipeline.core.boundary import BboxBoundary
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.osm import normalize
 from ingestion_pipeline.osm.area import Area
-from ingestion_pipeline.osm.boundary import BboxBoundary
 from ingestion_pipeline.osm.taxonomy import Taxonomy
 from ingestion_pipeline.quality.census import NEW_LEVEL_DAYS, census_of
 from ingestion_pipeline.quality.counts import SIZEABLE, band_of, check_counts

@@ -11,11 +11,11 @@ import pytest
 import shapely
 
 from ingestion_pipeline.columns.hashing import with_content_hash
+from ingestion_pipeline.core.boundary import BboxBoundary, PolygonBoundary
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.core.rejection import Rejection
 from ingestion_pipeline.geometry.complexity import MAX_ID, MAX_TEXT
 from ingestion_pipeline.helpers.link import link
-from ingestion_pipeline.osm.boundary import BboxBoundary, PolygonBoundary
 from ingestion_pipeline.sources.feed.errors import (
     FeedEncodingWrong,
     FeedShrunken,
