@@ -6,7 +6,6 @@ module for each).
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ingestion_pipeline.datasets.helper import HELPER
@@ -17,15 +16,13 @@ if TYPE_CHECKING:
 
     from ingestion_pipeline.datasets.base import Dataset
 
-DATASETS: Mapping[str, Dataset] = MappingProxyType(
-    {
-        dataset.name: dataset
-        for dataset in (
-            POI,
-            HELPER,
-        )
-    }
-)
+DATASETS: Mapping[str, Dataset] = {
+    dataset.name: dataset
+    for dataset in (
+        POI,
+        HELPER,
+    )
+}
 """All of them, by name; commands use the first one where none is named."""
 
 JOB_TYPES = tuple(dataset.job_type for dataset in DATASETS.values())

@@ -47,7 +47,8 @@ class IngestionJob:
         return {"ops": {asset: {"config": given} for asset, given in config.items()}}
 
 
-def _job(dataset: Dataset) -> IngestionJob:
+def job_of(dataset: Dataset) -> IngestionJob:
+    """Return the job that stages a dataset."""
     return IngestionJob(
         dataset,
         dg.define_asset_job(
@@ -59,6 +60,6 @@ def _job(dataset: Dataset) -> IngestionJob:
 
 
 JOBS: Mapping[str, IngestionJob] = {
-    dataset.job_type: _job(dataset) for dataset in DATASETS.values()
+    dataset.job_type: job_of(dataset) for dataset in DATASETS.values()
 }
 """All jobs, by type."""

@@ -6,7 +6,6 @@ source does (`base.py`, `overpass/source.py`, `pbf/source.py`).
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ingestion_pipeline.osm.errors import OsmError
@@ -24,15 +23,13 @@ if TYPE_CHECKING:
     from ingestion_pipeline.osm.selection import Selection
     from ingestion_pipeline.sources.base import Source
 
-SOURCES: Mapping[str, type[Source]] = MappingProxyType(
-    {
-        source.kind: source
-        for source in (
-            OverpassSource,
-            ExtractSource,
-        )
-    }
-)
+SOURCES: Mapping[str, type[Source]] = {
+    source.kind: source
+    for source in (
+        OverpassSource,
+        ExtractSource,
+    )
+}
 """All of them, by kind."""
 
 
