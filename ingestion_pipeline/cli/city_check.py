@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ingestion_pipeline.config.cities import boundary_names_match
 from ingestion_pipeline.core.errors import IngestionError
 from ingestion_pipeline.lake.scratch import scratch_folder
+from ingestion_pipeline.sources.base import Asked
 from ingestion_pipeline.sources.registry import read, source_for
 
 if TYPE_CHECKING:
@@ -133,9 +134,7 @@ class _Checking:
         found.boundary = known_boundary(city.area, city=city.slug)
         if found.boundary is not None:
             return
-        acquired = source.acquire(
-            self._day, selection=NOTHING, clock=self._clock, workdir=self._new_folder()
-        )
+        acquired = source.acquire(self._day, Asked(NOTHING, self._clock, self._new_folder()))
         found.as_of = acquired.evidence.as_of
         found.boundary = _boundary_in(acquired, city)
 

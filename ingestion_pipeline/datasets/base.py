@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from ingestion_pipeline.quality.catalogue import CHECKS
 from ingestion_pipeline.staging.days import Slice
@@ -46,27 +46,22 @@ CODE = (
 """The packages whose code has a hand in the rows of every dataset."""
 
 
-class Shape(Protocol):
-    """Makes rows out of what was read."""
+class DayRead(NamedTuple):
+    """What the rows of a city-day are made of.
 
-    def __call__(
-        self,
-        reading: Reading,
-        *,
-        city: City,
-        day: date,
-        boundary: Boundary,
-        evidence: SliceEvidence,
-    ) -> Frame:
-        """Return a day's frame.
+    Attributes:
+        reading: What was read of the raw bytes.
+        city: The city.
+        day: The UTC day; dates in tags are compared with it.
+        boundary: The city's boundary.
+        evidence: Of the rows.
+    """
 
-        Args:
-            reading: What was read of the raw bytes.
-            city: The city.
-            day: The UTC day; dates in tags are compared with it.
-            boundary: The city's boundary.
-            evidence: Of the rows.
-        """
+    reading: Reading
+    city: City
+    day: date
+    boundary: Boundary
+    evidence: SliceEvidence
 
 
 class Counted(NamedTuple):
@@ -110,7 +105,7 @@ class Dataset:
     meanings: Callable[[], Callable[[str], str | None]]
     minimum_key: str
     selection: Selection
-    shape: Shape
+    shape: Callable[[DayRead], Frame]
     rules_version: Callable[[], str]
     code: tuple[str, ...] = CODE
     checks: tuple[Check, ...] = CHECKS

@@ -8,22 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ingestion_pipeline.core.frame import Frame
 from ingestion_pipeline.datasets import poi
-from ingestion_pipeline.datasets.base import CODE, Counted, Dataset
+from ingestion_pipeline.datasets.base import CODE, Counted, Dataset, DayRead
 from ingestion_pipeline.helpers import kinds
 from ingestion_pipeline.osm.selection import Selection
 from ingestion_pipeline.quality.catalogue import CHECKS, UNCLASSIFIED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import date
 
-    from ingestion_pipeline.config.cities import City
-    from ingestion_pipeline.core.boundary import Boundary
-    from ingestion_pipeline.core.evidence import SliceEvidence
-    from ingestion_pipeline.core.frame import Frame
     from ingestion_pipeline.helpers.derive import OsmObjects
-    from ingestion_pipeline.osm.features import Reading
     from ingestion_pipeline.osm.locate import Located
 
 
@@ -33,29 +28,26 @@ def _rules_version() -> str:
     return f"{derive.rules_version()}; {poi.rules_version()}"
 
 
-def shape(
-    reading: Reading, *, city: City, day: date, boundary: Boundary, evidence: SliceEvidence
-) -> Frame:
-    """Return the helper places of a day; see `datasets.base.Shape`."""
-    from ingestion_pipeline.core.frame import Frame
+def shape(read: DayRead) -> Frame:
+    """Return the helper places of a day."""
     from ingestion_pipeline.helpers.derive import derive
     from ingestion_pipeline.osm.locate import locate
     from ingestion_pipeline.text.names import Namer
 
-    located = locate(reading.features, boundary)
+    located = locate(read.reading.features, read.boundary)
     helpers = derive(
         _objects(located),
-        day=day,
-        namer=Namer(city.languages, city.local_language),
-        licence=evidence.licence,
-        attribution=evidence.attribution,
+        day=read.day,
+        namer=Namer(read.city.languages, read.city.local_language),
+        licence=read.evidence.licence,
+        attribution=read.evidence.attribution,
     )
     table = helpers.table
     return Frame(
         table,
-        evidence,
-        boundary,
-        reading.rejections + located.rejections,
+        read.evidence,
+        read.boundary,
+        read.reading.rejections + located.rejections,
         {
             "derived": table.num_rows - table.column("parent_ref").null_count,
             "unparsed_opening_hours": helpers.unparsed_opening_hours,

@@ -8,18 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ingestion_pipeline.datasets.base import Counted, Dataset
+from ingestion_pipeline.core.frame import Frame
+from ingestion_pipeline.datasets.base import Counted, Dataset, DayRead
 from ingestion_pipeline.osm.selection import POIS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import date
-
-    from ingestion_pipeline.config.cities import City
-    from ingestion_pipeline.core.boundary import Boundary
-    from ingestion_pipeline.core.evidence import SliceEvidence
-    from ingestion_pipeline.core.frame import Frame
-    from ingestion_pipeline.osm.features import Reading
 
 _COUNTS = {
     "outside": "outside_boundary",
@@ -37,28 +31,25 @@ def rules_version() -> str:
     return normalize.rules_version()
 
 
-def shape(
-    reading: Reading, *, city: City, day: date, boundary: Boundary, evidence: SliceEvidence
-) -> Frame:
-    """Return the POIs of a day; see `datasets.base.Shape`."""
-    from ingestion_pipeline.core.frame import Frame
+def shape(read: DayRead) -> Frame:
+    """Return the POIs of a day."""
     from ingestion_pipeline.osm.normalize import normalize
     from ingestion_pipeline.osm.taxonomy import Taxonomy
 
     pois = normalize(
-        reading.features,
-        boundary=boundary,
-        day=day,
-        languages=city.languages,
-        local_language=city.local_language,
-        country=city.country,
+        read.reading.features,
+        boundary=read.boundary,
+        day=read.day,
+        languages=read.city.languages,
+        local_language=read.city.local_language,
+        country=read.city.country,
         taxonomy=Taxonomy.load(),
     )
     return Frame(
         pois.table,
-        evidence,
-        boundary,
-        reading.rejections + pois.rejections,
+        read.evidence,
+        read.boundary,
+        read.reading.rejections + pois.rejections,
         {name: getattr(pois, name) for name in _COUNTS},
     )
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ingestion_pipeline.core.evidence import SliceEvidence
 from ingestion_pipeline.core.frame import Frame
-from ingestion_pipeline.datasets.base import Dataset
+from ingestion_pipeline.datasets.base import Dataset, DayRead
 from ingestion_pipeline.datasets.provenance import evidence_of
 from ingestion_pipeline.defs import metadata, snapshots
 from ingestion_pipeline.defs.resources import PipelineResources
@@ -99,13 +99,8 @@ def _shaped(
     reading = snapshots.read(pipeline, work, manifest, dataset)
     boundary = snapshots.boundary_in(reading, work)
     coverage = snapshots.require_covered(pipeline, work, manifest, boundary)
-    frame = dataset.shape(
-        reading,
-        city=work.city,
-        day=work.day,
-        boundary=boundary,
-        evidence=replace(evidence, coverage=coverage),
-    )
+    evidence = replace(evidence, coverage=coverage)
+    frame = dataset.shape(DayRead(reading, work.city, work.day, boundary, evidence))
     snapshots.require_enough_rows(frame.rows.num_rows, work, dataset)
     return frame
 

@@ -33,6 +33,7 @@ from ingestion_pipeline.osm.errors import ExtractDoesNotCover, OsmError
 from ingestion_pipeline.sources import registry as sources
 from ingestion_pipeline.sources import shared_extracts
 from ingestion_pipeline.sources.as_of import require_enough
+from ingestion_pipeline.sources.base import Asked
 from ingestion_pipeline.staging import runs
 
 if TYPE_CHECKING:
@@ -328,10 +329,7 @@ def _acquire(
     with scratch_folder() as folder:
         acquired = source.acquire(
             work.day,
-            selection=dataset.selection,
-            clock=pipeline.clock,
-            workdir=folder,
-            histories=_histories(pipeline, work),
+            Asked(dataset.selection, pipeline.clock, folder, _histories(pipeline, work)),
         )
         evidence = acquired.evidence
         parts = tuple(

@@ -1,16 +1,17 @@
 """What a source of OpenStreetMap data does, whichever it is.
 
-Belongs here: the protocol, and the values that it gives. Does not belong here: the sources
-(`overpass/`, `pbf/`; listed in `registry.py`), and storing their bytes (`lake/`).
+Belongs here: the protocol, and the values that it takes and gives. Does not belong here: the
+sources (`overpass/`, `pbf/`; listed in `registry.py`), and storing their bytes (`lake/`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import date, datetime
     from pathlib import Path
 
@@ -73,8 +74,26 @@ class Acquisition:
     evidence: SnapshotEvidence
 
 
-class Source(Protocol):
-    """The source of a city's data.
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a source, and what it works with.
+
+    Attributes:
+        selection: Which objects; a shared file holds all there are.
+        clock: The time, and the way to wait.
+        workdir: An empty local folder for the bytes.
+        histories: By the location of a server, what proved before that its history reaches back to
+            the end of the day.
+    """
+
+    selection: Selection
+    clock: Clock
+    workdir: Path
+    histories: Mapping[str, str] = field(default_factory=dict)
+
+
+class Source(ABC):
+    """The source of a city's data; nothing is asked of the network before it is told to.
 
     Attributes:
         kind: Its name in the cities file, in settings and in evidence (`obtained`).
@@ -83,11 +102,14 @@ class Source(Protocol):
     """
 
     kind: ClassVar[str]
-    shared: ClassVar[bool]
+    shared: ClassVar[bool] = False
 
     def __init__(self, city: City, settings: Settings) -> None:
-        """Prepare; nothing is asked of the network."""
+        """Take the city whose data is asked for, and where sources are."""
+        self._city = city
+        self._settings = settings
 
+    @abstractmethod
     def offer(self, day: date, *, current: bool) -> Offer:
         """Return what can be had for a UTC day, without asking upstream.
 
@@ -96,6 +118,7 @@ class Source(Protocol):
             current: Whether it is the current day.
         """
 
+    @abstractmethod
     def location(self, day: date) -> str:
         """Return where a day's data is; the address may hold credentials.
 
@@ -103,7 +126,7 @@ class Source(Protocol):
             OsmError: It is not configured.
         """
 
-    def state(self, day: date) -> str | None:
+    def state(self, day: date) -> str | None:  # noqa: ARG002 - of those that are shared
         """Return what identifies the current state of a shared file, without fetching it.
 
         Returns:
@@ -112,34 +135,21 @@ class Source(Protocol):
         Raises:
             OsmError: There is no such file, or its server does not answer.
         """
+        return None
 
-    def acquire(
-        self,
-        day: date,
-        *,
-        selection: Selection,
-        clock: Clock,
-        workdir: Path,
-        histories: Mapping[str, str] | None = None,
-    ) -> Acquisition:
-        """Get the raw bytes of a day.
-
-        Args:
-            day: The UTC day.
-            selection: Which objects to ask for; a shared file holds all there are.
-            clock: The time, and the way to wait.
-            workdir: An empty local folder for the bytes.
-            histories: By the location of a server, what proved before that its history reaches
-                back to the end of the day.
+    @abstractmethod
+    def acquire(self, day: date, asked: Asked) -> Acquisition:
+        """Get the raw bytes of a UTC day.
 
         Raises:
             OsmError: The source is not configured, or has no acceptable data.
         """
 
     @staticmethod
+    @abstractmethod
     def read(
         paths: Sequence[Path], *, areas: Sequence[Area], selection: Selection, origin: str
-    ) -> Iterator[Reading | OsmError]:
+    ) -> Iterable[Reading | OsmError]:
         """Read the selected objects out of raw bytes of this kind of source.
 
         Args:
@@ -156,5 +166,6 @@ class Source(Protocol):
         """
 
     @staticmethod
-    def coverage_of(path: Path) -> Coverage | None:
+    def coverage_of(path: Path) -> Coverage | None:  # noqa: ARG004 - of those that are shared
         """Return what a stored file covers; None where the source answers for what was asked."""
+        return None

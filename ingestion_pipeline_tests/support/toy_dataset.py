@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pyarrow as pa
 import shapely
@@ -11,21 +9,13 @@ import sqlalchemy as sa
 
 from ingestion_pipeline.columns.hashing import canonical_json, digest, with_content_hash
 from ingestion_pipeline.core.frame import Frame
-from ingestion_pipeline.datasets.base import Counted, Dataset
+from ingestion_pipeline.datasets.base import Counted, Dataset, DayRead
 from ingestion_pipeline.osm.assemble import take
 from ingestion_pipeline.osm.locate import locate
 from ingestion_pipeline.osm.selection import POIS
 from ingestion_pipeline.staging.geometry import Geometry
 from ingestion_pipeline.staging.tables import Views, version_table
 from ingestion_pipeline.staging.types import REAL, Json
-
-if TYPE_CHECKING:
-    from datetime import date
-
-    from ingestion_pipeline.config.cities import City
-    from ingestion_pipeline.core.boundary import Boundary
-    from ingestion_pipeline.core.evidence import SliceEvidence
-    from ingestion_pipeline.osm.features import Reading
 
 
 def declare() -> sa.Table:
@@ -49,18 +39,11 @@ def declare() -> sa.Table:
     )
 
 
-def shape(
-    reading: Reading,
-    *,
-    city: City,  # noqa: ARG001 - of the protocol
-    day: date,  # noqa: ARG001 - of the protocol
-    boundary: Boundary,
-    evidence: SliceEvidence,
-) -> Frame:
+def shape(read: DayRead) -> Frame:
     """Return the benches of a city."""
-    features = reading.features
+    features = read.reading.features
     is_bench = np.array([tags.get("amenity") == "bench" for tags in features.tags], dtype=bool)
-    located = locate(take(features, is_bench), boundary)
+    located = locate(take(features, is_bench), read.boundary)
     benches = located.features
     count = len(benches)
     text = pa.string()
@@ -76,15 +59,15 @@ def shape(
             "lon": pa.array(located.lon),
             "lat": pa.array(located.lat),
             "opening_hours": pa.array([None] * count, text),
-            "licence": pa.array([evidence.licence] * count, text),
-            "attribution": pa.array([evidence.attribution] * count, text),
+            "licence": pa.array([read.evidence.licence] * count, text),
+            "attribution": pa.array([read.evidence.attribution] * count, text),
         }
     )
     return Frame(
         with_content_hash(rows),
-        evidence,
-        boundary,
-        reading.rejections + located.rejections,
+        read.evidence,
+        read.boundary,
+        read.reading.rejections + located.rejections,
         {"outside": located.outside},
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -12,36 +12,31 @@ import shapely
 from ingestion_pipeline.columns.tag_sets import TagSets
 from ingestion_pipeline.core.evidence import SnapshotEvidence
 from ingestion_pipeline.osm.features import Features, Reading
-from ingestion_pipeline.sources.base import Acquisition, Offer, RawPart
+from ingestion_pipeline.sources.base import Acquisition, Offer, RawPart, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import date
     from pathlib import Path
 
-    from ingestion_pipeline.config.cities import City
-    from ingestion_pipeline.config.settings import Settings
-    from ingestion_pipeline.core.clock import Clock
     from ingestion_pipeline.osm.area import Area
-    from ingestion_pipeline.osm.errors import OsmError
     from ingestion_pipeline.osm.selection import Selection
+    from ingestion_pipeline.sources.base import Asked
 
 PLACES = pa.table(
     {
         "name": ["North", "South"],
-        "geometry": shapely.to_wkb([shapely.Point(10.02, 50.08), shapely.Point(10.02, 50.02)]),
+        "geometry": shapely.to_wkb(
+            [shapely.Point(10.02, 50.08), shapely.Point(10.02, 50.02)]
+        ).tolist(),
     }
 )
 
 
-class ToySource:
+class ToySource(Source):
     """Cafés in memory."""
 
-    kind: ClassVar[str] = "toy"
-    shared: ClassVar[bool] = False
-
-    def __init__(self, city: City, settings: Settings) -> None:
-        """Take nothing of either."""
+    kind = "toy"
 
     def offer(self, day: date, *, current: bool) -> Offer:  # noqa: ARG002 - of the protocol
         """Return that only the current day can be had."""
@@ -51,23 +46,11 @@ class ToySource:
         """Return a name of the day's data."""
         return f"memory:{day}"
 
-    def state(self, day: date) -> str | None:  # noqa: ARG002 - of the protocol
-        """Return None: it is not shared."""
-        return None
-
-    def acquire(
-        self,
-        day: date,
-        *,
-        selection: Selection,  # noqa: ARG002 - of the protocol
-        clock: Clock,
-        workdir: Path,
-        histories: Mapping[str, str] | None = None,  # noqa: ARG002 - of the protocol
-    ) -> Acquisition:
+    def acquire(self, day: date, asked: Asked) -> Acquisition:
         """Write the places to a file."""
-        path = workdir / "places.parquet"
+        path = asked.workdir / "places.parquet"
         pq.write_table(PLACES, path)
-        now = clock.now()
+        now = asked.clock.now()
         return Acquisition(
             (RawPart(path, query=None, requested_at=now, received_at=now),),
             SnapshotEvidence(
@@ -82,7 +65,7 @@ class ToySource:
         areas: Sequence[Area],
         selection: Selection,  # noqa: ARG004 - of the protocol
         origin: str,  # noqa: ARG004 - of the protocol
-    ) -> Iterator[Reading | OsmError]:
+    ) -> Iterator[Reading]:
         """Read the places as cafés."""
         (path,) = paths
         table = pq.read_table(path)
@@ -100,7 +83,3 @@ class ToySource:
         )
         for _ in areas:
             yield Reading(features, [], None, frozenset())
-
-    @staticmethod
-    def coverage_of(path: Path) -> None:
-        """Return None: it answers for the city."""

@@ -7,42 +7,31 @@ asked (`client.py`).
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from ingestion_pipeline.osm.errors import OsmError, OverpassNotConfigured
-from ingestion_pipeline.sources.base import Offer
+from ingestion_pipeline.osm.errors import OverpassNotConfigured
+from ingestion_pipeline.sources.base import Offer, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import date
     from pathlib import Path
 
-    from ingestion_pipeline.config.cities import City
-    from ingestion_pipeline.config.settings import Settings
-    from ingestion_pipeline.core.clock import Clock
     from ingestion_pipeline.osm.area import Area
     from ingestion_pipeline.osm.features import Reading
     from ingestion_pipeline.osm.selection import Selection
-    from ingestion_pipeline.sources.base import Acquisition
+    from ingestion_pipeline.sources.base import Acquisition, Asked
 
 
-class OverpassSource:
-    """An Overpass server; see `sources.base.Source`."""
+class OverpassSource(Source):
+    """An Overpass server."""
 
-    kind: ClassVar[str] = "overpass"
-    shared: ClassVar[bool] = False
+    kind = "overpass"
 
-    def __init__(self, city: City, settings: Settings) -> None:
-        """Prepare; nothing is sent yet."""
-        self._city = city
-        self._settings = settings
-
-    def offer(self, day: date, *, current: bool) -> Offer:  # noqa: ARG002 - of the protocol
+    def offer(self, day: date, *, current: bool) -> Offer:
         """Return what a server can give, without asking it."""
-        from ingestion_pipeline.sources.overpass.client import endpoint_of
-
         try:
-            server = endpoint_of(self._url()).public
+            server = self.location(day)
         except OverpassNotConfigured as error:
             return Offer("none", str(error))
         if current:
@@ -51,8 +40,8 @@ class OverpassSource:
             "history", f"asks {server} for the day's end; it refuses if it keeps no history"
         )
 
-    def location(self, day: date) -> str:  # noqa: ARG002 - of the protocol
-        """Return the address of the server.
+    def location(self, day: date) -> str:  # noqa: ARG002 - a server has all days
+        """Return the address of the server, without credentials.
 
         Raises:
             OverpassNotConfigured: OVERPASS_URL is not set, or is no URL.
@@ -61,19 +50,7 @@ class OverpassSource:
 
         return endpoint_of(self._url()).public
 
-    def state(self, day: date) -> str | None:  # noqa: ARG002 - of the protocol
-        """Return None: an answer is of one city."""
-        return None
-
-    def acquire(
-        self,
-        day: date,
-        *,
-        selection: Selection,
-        clock: Clock,
-        workdir: Path,
-        histories: Mapping[str, str] | None = None,
-    ) -> Acquisition:
+    def acquire(self, day: date, asked: Asked) -> Acquisition:
         """Get the raw bytes of a day; see `OverpassClient.acquire`."""
         url = self._url()
         import httpx
@@ -85,7 +62,7 @@ class OverpassSource:
             client = OverpassClient(
                 url=url,
                 http=http,
-                clock=clock,
+                clock=asked.clock,
                 lock_dir=self._settings.state_dir / "locks",
                 user_agent=f"ingestion-pipeline/{version('ingestion-pipeline')} ({contact})",
             )
@@ -93,9 +70,9 @@ class OverpassSource:
                 self._city.area,
                 day=day,
                 maximum_age=self._city.maximum_age,
-                workdir=workdir,
-                selection=selection,
-                histories=histories,
+                workdir=asked.workdir,
+                selection=asked.selection,
+                histories=asked.histories,
             )
 
     @staticmethod
@@ -104,17 +81,13 @@ class OverpassSource:
         *,
         areas: Sequence[Area],
         selection: Selection,
-        origin: str,  # noqa: ARG004 - of the protocol
-    ) -> Iterator[Reading | OsmError]:
+        origin: str,  # noqa: ARG004 - an answer names itself
+    ) -> Iterable[Reading]:
         """Read answers, which are of one area."""
         from ingestion_pipeline.sources.overpass import client
 
         (area,) = areas
-        yield client.read(paths, area=area, selection=selection)
-
-    @staticmethod
-    def coverage_of(path: Path) -> None:
-        """Return None: an answer is of the area that was asked for."""
+        return [client.read(paths, area=area, selection=selection)]
 
     def _url(self) -> str:
         if self._settings.overpass_url is None:

@@ -6,36 +6,29 @@ fetched, checked and read (`extract.py`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from ingestion_pipeline.osm.errors import ExtractNotConfigured, OsmError
-from ingestion_pipeline.sources.base import Offer
+from ingestion_pipeline.osm.errors import ExtractNotConfigured
+from ingestion_pipeline.sources.base import Offer, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import date
     from pathlib import Path
 
-    from ingestion_pipeline.config.cities import City
-    from ingestion_pipeline.config.settings import Settings
-    from ingestion_pipeline.core.clock import Clock
     from ingestion_pipeline.core.evidence import Coverage
     from ingestion_pipeline.osm.area import Area
+    from ingestion_pipeline.osm.errors import OsmError
     from ingestion_pipeline.osm.features import Reading
     from ingestion_pipeline.osm.selection import Selection
-    from ingestion_pipeline.sources.base import Acquisition
+    from ingestion_pipeline.sources.base import Acquisition, Asked
 
 
-class ExtractSource:
-    """A file or URL of an extract; see `sources.base.Source`."""
+class ExtractSource(Source):
+    """A file or URL of an extract."""
 
-    kind: ClassVar[str] = "extract"
-    shared: ClassVar[bool] = True
-
-    def __init__(self, city: City, settings: Settings) -> None:
-        """Prepare; nothing is opened yet."""
-        self._city = city
-        self._settings = settings
+    kind = "extract"
+    shared = True
 
     def offer(self, day: date, *, current: bool) -> Offer:
         """Return what the configured extracts can give, without looking for a file."""
@@ -73,30 +66,22 @@ class ExtractSource:
 
         return extract.state_of(self.location(day))
 
-    def acquire(
-        self,
-        day: date,
-        *,
-        selection: Selection,  # noqa: ARG002 - of the protocol
-        clock: Clock,
-        workdir: Path,
-        histories: Mapping[str, str] | None = None,  # noqa: ARG002 - of the protocol
-    ) -> Acquisition:
+    def acquire(self, day: date, asked: Asked) -> Acquisition:
         """Get the extract of a day; see `extract.acquire`."""
         from ingestion_pipeline.sources.pbf import extract
 
         return extract.acquire(
             self.location(day),
             day=day,
-            clock=clock,
+            clock=asked.clock,
             maximum_age=self._city.maximum_age,
-            workdir=workdir,
+            workdir=asked.workdir,
         )
 
     @staticmethod
     def read(
         paths: Sequence[Path], *, areas: Sequence[Area], selection: Selection, origin: str
-    ) -> Iterator[Reading | OsmError]:
+    ) -> Iterable[Reading | OsmError]:
         """Read an extract in one pass for all areas; see `extract.read_each`."""
         from ingestion_pipeline.sources.pbf import extract
 
