@@ -35,7 +35,7 @@ RejectionReason = Literal[
 
 @dataclass(frozen=True)
 class Rejection:
-    """One object that was selected upstream and cannot be staged.
+    """An object that was selected upstream and cannot be staged.
 
     The attributes are columns of `ingestion_rejection`.
 

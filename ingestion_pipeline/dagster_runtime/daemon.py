@@ -15,7 +15,7 @@ _IDLE = re.compile(
 """How the messages begin that say that a sensor had nothing to do."""
 
 
-class BusyTicksOnly(logging.Filter):
+class IdleTickFilter(logging.Filter):
     """Leaves out what is said of ticks in which nothing happened."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -27,7 +27,7 @@ def main() -> None:
     """Run `dagster-daemon` with the arguments of this process."""
     from dagster._daemon.cli import main as run
 
-    logging.getLogger(SENSORS).addFilter(BusyTicksOnly())
+    logging.getLogger(SENSORS).addFilter(IdleTickFilter())
     run()
 
 

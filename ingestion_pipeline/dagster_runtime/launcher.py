@@ -39,7 +39,7 @@ HERE = {"localhost", "127.0.0.1", "::1", None}
 """How the address of a code server of this machine begins; a socket of one has none."""
 
 
-class WarmProcessGone(Exception):
+class WarmProcessExited(Exception):
     """There is no process that forks runs, or it has ended before it forked this one."""
 
 
@@ -76,7 +76,7 @@ class WarmRunLauncher(DefaultRunLauncher):
         )
         try:
             answer = self._ask(python, serialize_value(order))
-        except WarmProcessGone as error:
+        except WarmProcessExited as error:
             self._instance.report_engine_event(
                 f"{error}; Dagster's default launcher starts this run", run, cls=type(self)
             )
@@ -125,7 +125,7 @@ class WarmRunLauncher(DefaultRunLauncher):
         """Have a run forked; give the answer of its process, which is empty where it died.
 
         Raises:
-            WarmProcessGone: A new process that forks could not do so either.
+            WarmProcessExited: A new process that forks could not do so either.
         """
         while True:
             with self._lock:
@@ -136,7 +136,7 @@ class WarmRunLauncher(DefaultRunLauncher):
             assert process is not None
             try:
                 return process.ask(order)
-            except WarmProcessGone:  # killed, or of code that is no longer what is installed
+            except WarmProcessExited:  # killed, or of code that is no longer what is installed
                 if is_new:
                     raise
                 with self._lock:
@@ -170,7 +170,7 @@ class _WarmProcess:
 
         Raises:
             TimeoutError: There was none.
-            WarmProcessGone: It ended before it carried the order out.
+            WarmProcessExited: It ended before it carried the order out.
         """
         conversation, theirs = socket.socketpair()
         with conversation, theirs:
@@ -189,7 +189,7 @@ class _WarmProcess:
                 pass  # it has ended
         _, accepted, answered = answer.decode().partition(warm.ACCEPTED)
         if not accepted:
-            raise WarmProcessGone("The process that forks runs has ended; its output says why")
+            raise WarmProcessExited("The process that forks runs has ended; its output says why")
         return answered
 
     def close(self) -> None:

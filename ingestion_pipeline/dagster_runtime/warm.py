@@ -124,7 +124,7 @@ def main() -> None:
     preload()
     require_single_thread()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the runs; this ends after them
-    signal.signal(signal.SIGCHLD, _take_note)
+    signal.signal(signal.SIGCHLD, _reap_children)
     gc.collect()
     gc.freeze()  # the collector would write to, and so copy, every page of what is shared
     with socket.socket(fileno=0) as orders:
@@ -139,7 +139,7 @@ def main() -> None:
                     conversation.sendall(ACCEPTED.encode())
                 if os.fork() == 0:
                     orders.close()
-                    _live_and_die(conversation)
+                    _run_child(conversation)
 
 
 def state_of_installation() -> Sequence[object]:
@@ -177,14 +177,14 @@ def require_single_thread() -> None:
         sys.exit(f"Runs are not forked: an import has started {threads - 1} threads")
 
 
-def _take_note(*_: object) -> None:
+def _reap_children(*_: object) -> None:
     """Let the system forget runs that have ended; Dagster and the ledger know how they did."""
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
 
 
-def _live_and_die(conversation: socket.socket) -> None:
+def _run_child(conversation: socket.socket) -> None:
     """Be a run; never return to the loop of the process that this one is a copy of."""
     code = 1
     try:

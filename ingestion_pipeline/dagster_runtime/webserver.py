@@ -63,7 +63,7 @@ def serve(
             process_context, live_data_poll_rate=POLL_MS, lifespan=_lifespan
         )
         names = {*allowed_hosts, *LOOPBACK} if host in LOOPBACK or allowed_hosts else None
-        app.add_middleware(OwnRequestsOnly, names=names)
+        app.add_middleware(SameOriginMiddleware, names=names)
         uvicorn.run(app, host=host, port=port, log_level="warning")
 
 
@@ -76,7 +76,7 @@ async def _lifespan(_: Any) -> AsyncIterator[None]:
         yield
 
 
-class OwnRequestsOnly:
+class SameOriginMiddleware:
     """ASGI middleware: refuses what a page of another origin, a link or a redirect can send.
 
     Dagster executes mutations that come by GET, and takes bodies of any type. A browser sends both
@@ -99,7 +99,7 @@ class OwnRequestsOnly:
         from starlette.responses import PlainTextResponse
         from starlette.websockets import WebSocketClose
 
-        refused = _why_refused(scope, self._names)
+        refused = _rejection(scope, self._names)
         if refused is None:
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -109,7 +109,7 @@ class OwnRequestsOnly:
             await PlainTextResponse(f"{why}\n", status_code=status)(scope, receive, send)
 
 
-def _why_refused(scope: "Scope", names: Collection[str] | None) -> tuple[int, str] | None:
+def _rejection(scope: "Scope", names: Collection[str] | None) -> tuple[int, str] | None:
     """Return the HTTP status and the reason; None where the request is passed on."""
     if scope["type"] not in ("http", "websocket"):
         return None

@@ -1,7 +1,7 @@
 """Checks of a city-day in Dagster: their specs, what they look at, and how they are shown.
 
 Belongs here: the way between the plain checks of `quality/` and Dagster's asset checks. Does not
-belong here: any judgement (`quality/`), and the check of the whole installation (`coverage.py`).
+belong here: any verdict (`quality/`), and the check of the whole installation (`coverage.py`).
 
 The checks run inside the asset that stages, before its transaction. Why they are no steps of their
 own is told in docs/adr/010-checks.md.

@@ -146,13 +146,13 @@ def _is_wanted(pipeline: PipelineResources, work: ClaimedPartition, feed: Feed, 
     """Return whether the run still has to ask a feed, which it has asked some times."""
     if times == 0:
         return work.claim.refetch or _stored(pipeline, work, feed) is None
-    failure = pipeline.lake.failure(*_key(work, feed))
+    failure = pipeline.lake.last_failure(*_key(work, feed))
     return times == 1 and failure is not None and may_pass(failure.code)
 
 
 def _times_asked(pipeline: PipelineResources, work: ClaimedPartition, feed: Feed) -> int:
     run_id = work.claim.dagster_run_id
-    return pipeline.lake.times_asked(*_key(work, feed), run_id=run_id)
+    return pipeline.lake.request_count(*_key(work, feed), run_id=run_id)
 
 
 def _keep_asked(
@@ -160,7 +160,7 @@ def _keep_asked(
 ) -> None:
     """Note that the run has asked a feed: its step may be tried again for another reason."""
     run_id = work.claim.dagster_run_id
-    pipeline.lake.keep_asked(*_key(work, feed), run_id=run_id, times=times)
+    pipeline.lake.record_request_count(*_key(work, feed), run_id=run_id, times=times)
 
 
 def feeds_of_day(pipeline: PipelineResources, work: ClaimedPartition) -> list[FeedOfDay]:
@@ -291,8 +291,8 @@ def _next_best(
     failure = Failure(error.code, str(error))
     if given.is_candidate:
         runs.require(pipeline.engine, work.claim)
-        pipeline.lake.refuse(given.manifest)
-        pipeline.lake.keep_failure(*_key(work, given.feed), failure)
+        pipeline.lake.quarantine(given.manifest)
+        pipeline.lake.record_failure(*_key(work, given.feed), failure)
         standing = _standing(pipeline, work, given.feed)
         if standing is not None:
             return FeedOfDay(given.feed, work.day, standing, failure)
@@ -300,7 +300,7 @@ def _next_best(
 
 
 def _of_day(pipeline: PipelineResources, work: ClaimedPartition, feed: Feed) -> FeedOfDay:
-    failure = pipeline.lake.failure(*_key(work, feed))
+    failure = pipeline.lake.last_failure(*_key(work, feed))
     manifest = _stored(pipeline, work, feed)
     if manifest is None:
         return _last_good(pipeline, work, feed, failure or _NOT_TAKEN)
@@ -368,13 +368,12 @@ def _take(
     pipeline: PipelineResources, work: ClaimedPartition, feed: Feed, http: "httpx.Client"
 ) -> bool:
     """Ask for a feed once; tell whether it failed in a way that may pass."""
-    from ingestion_pipeline.sources.feed.acquire import FeedAcquisition, acquire
+    from ingestion_pipeline.sources.feed.acquire import acquire
 
     try:
         with scratch_folder() as folder:
             with _contained(feed):
                 acquired = acquire(feed, work.day, http=http, clock=pipeline.clock, workdir=folder)
-            assert isinstance(acquired, FeedAcquisition)  # nothing is said to be known
             fetched = acquired.fetched
             part = store_part(
                 pipeline,
@@ -390,14 +389,14 @@ def _take(
     except FeedError as error:
         log.warning("%s (%s); the other sources are staged without it", error, error.code)
         runs.require(pipeline.engine, work.claim)
-        pipeline.lake.keep_failure(*_key(work, feed), Failure(error.code, str(error)))
+        pipeline.lake.record_failure(*_key(work, feed), Failure(error.code, str(error)))
         return error.should_retry
     runs.require(pipeline.engine, work.claim)
     manifest = manifest_of(
         acquired.evidence, (part,), work, dataset=feed.dataset, selection=feed.asks
     )
-    pipeline.lake.propose(manifest)
-    pipeline.lake.forget_failure(*_key(work, feed))
+    pipeline.lake.propose_candidate(manifest)
+    pipeline.lake.clear_failure(*_key(work, feed))
     log.info("fetched %s bytes of feed %s", f"{manifest.raw_bytes:,}", feed.slug)
     return False
 

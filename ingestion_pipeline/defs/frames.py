@@ -33,7 +33,7 @@ def store_frame(
     """
     manifest = snapshots.obtained(pipeline, work, dataset)
     evidence = evidence_of(work.city, manifest)
-    with snapshots.candidate_trial(pipeline, work, manifest):
+    with snapshots.reading_candidate(pipeline, work, manifest):
         frame = _stored(pipeline, work, dataset, evidence)
         reused = frame is not None
         if frame is None:
@@ -74,7 +74,7 @@ def current_frame(pipeline: PipelineResources, work: ClaimedPartition, dataset: 
     if dataset.frame_asset is not None:
         return read_frame(pipeline.lake, _key(work, dataset))
     manifest = snapshots.obtained(pipeline, work, dataset)
-    with snapshots.candidate_trial(pipeline, work, manifest):
+    with snapshots.reading_candidate(pipeline, work, manifest):
         return _shaped(pipeline, work, dataset, manifest, evidence_of(work.city, manifest))
 
 

@@ -199,7 +199,7 @@ class _Sweep:
             )
 
     def _end(self, job: Run, status: runs.Status, code: str, message: str) -> None:
-        ended = runs.end_as_seen(
+        ended = runs.end_if_unchanged(
             self.pipeline.engine,
             job,
             status=status,

@@ -178,8 +178,8 @@ def require_covered(
         if pipeline.lake.accepted(*day) != manifest:
             raise
         raise ExtractDoesNotCover(
-            f"{error}. It is the snapshot that stands for the day: run the day with a refetch once "
-            "another extract is configured"
+            f"{str(error).rstrip('.')}. It is the accepted snapshot of the day: run the day with "
+            "a refetch once another extract is configured"
         ) from error
     if coverage.how == "nodes":
         log.warning(
@@ -227,12 +227,12 @@ def require_enough_rows(rows: int, work: ClaimedPartition, dataset: Dataset) -> 
     )
 
 
-MOST_TRIALS = 3
+MAX_CANDIDATE_READS = 3
 """How many runs may be killed while they read a candidate before it is quarantined."""
 
 
 @contextmanager
-def candidate_trial(
+def reading_candidate(
     pipeline: PipelineResources, work: ClaimedPartition, manifest: Manifest
 ) -> Iterator[None]:
     """Accept the day's snapshot if it can be read as the city's, and quarantine a new one if not.
@@ -242,8 +242,8 @@ def candidate_trial(
     of the machine (its database, its lake, its memory) is no fault of the snapshot.
     """
     run_id = work.claim.dagster_run_id
-    killed = pipeline.lake.begin_trial(manifest, run_id)
-    if killed >= MOST_TRIALS:
+    killed = pipeline.lake.begin_candidate_read(manifest, run_id)
+    if killed >= MAX_CANDIDATE_READS:
         error = SnapshotNotUnderstood(
             f"{killed} runs ended without a word while they read the snapshot of {manifest}: "
             "they were killed, or the machine had too little memory"
@@ -259,11 +259,11 @@ def candidate_trial(
     except (IngestionError, OSError, MemoryError) as error:
         if not isinstance(error, (ProcessDied, MemoryError)):
             with suppress(LakeUnavailable):  # why the step failed counts more
-                pipeline.lake.end_trial(manifest, run_id)
+                pipeline.lake.end_candidate_read(manifest, run_id)
         raise
     except (DagsterExecutionInterruptedError, KeyboardInterrupt):
         with suppress(LakeUnavailable):
-            pipeline.lake.end_trial(manifest, run_id)
+            pipeline.lake.end_candidate_read(manifest, run_id)
         raise
     except Exception as error:
         unknown = SnapshotNotUnderstood(
@@ -283,11 +283,11 @@ def _quarantined(
 ) -> Error | None:
     """Take a snapshot that is on trial off its day, and add that to the error; None if accepted."""
     runs.require(pipeline.engine, work.claim)
-    kept = pipeline.lake.refuse(manifest)
+    kept = pipeline.lake.quarantine(manifest)
     if kept is None:
         return None
     refused = type(error)(
-        f"{error}. What was fetched does not stand for the day: its manifest was set aside as "
+        f"{str(error).rstrip('.')}. The new snapshot is quarantined: its manifest was set aside as "
         f"{kept}, and the next run asks upstream again"
     )
     refused.should_retry = False  # this step would find nothing to read
@@ -317,7 +317,7 @@ def _fetch(pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset
         evidence, parts, work, dataset=dataset.name, selection=dataset.selection.digest
     )
     runs.require(pipeline.engine, work.claim)
-    pipeline.lake.propose(manifest)
+    pipeline.lake.propose_candidate(manifest)
     return manifest
 
 
@@ -329,7 +329,13 @@ def _acquire(
     with scratch_folder() as folder:
         acquired = source.acquire(
             work.day,
-            Asked(dataset.selection, pipeline.clock, folder, _histories(pipeline, work)),
+            Asked(
+                dataset.selection,
+                pipeline.clock,
+                folder,
+                histories=_histories(pipeline, work),
+                caller_retries=pipeline.retrying.waits,
+            ),
         )
         evidence = acquired.evidence
         parts = tuple(

@@ -1,9 +1,4 @@
-"""Which features are a city's: those whose representative point its boundary owns.
-
-Belongs here: that rule, for every dataset alike, and which of them no database could store. Does
-not belong here: the boundary (`boundary.py`), the points (`geometry/points.py`), and what becomes
-of the features (`normalize.py`).
-"""
+"""The features of a city: those whose representative point its boundary owns."""
 
 from __future__ import annotations
 
@@ -30,7 +25,7 @@ if TYPE_CHECKING:
 
 
 LARGEST_VERSION = np.iinfo(np.int32).max
-"""Of an object; the format and the column have 32 bits."""
+"""The largest version of an object; the format and the column have 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +34,10 @@ class Located:
 
     Attributes:
         features: N features.
-        lon: (N,) degrees of the points, on the surface of areas.
+        lon: (N,) degrees of the points; a point of an area is on its surface.
         lat: (N,) degrees.
-        point_source: (N,) how each point was had.
-        outside: How many other features there were, of no part of the city.
+        point_source: (N,) see `geometry.points.representative_points`.
+        outside: The number of features outside the city.
         rejections: Features of the city that cannot be stored.
     """
 
@@ -55,7 +50,7 @@ class Located:
 
 
 def locate(features: Features, boundary: Boundary) -> Located:
-    """Keep the features that are the city's, in their order."""
+    """Return the city's features, in their order."""
     lon, lat, point_source = representative_points(features.geometry)
     inside = np.asarray(boundary.owns(lon, lat), dtype=bool)
     unstorable: dict[RejectionReason, BoolArray] = {
@@ -79,7 +74,7 @@ def locate(features: Features, boundary: Boundary) -> Located:
 
 
 def _of_tags(features: Features, applies: Callable[[Mapping[str, str]], bool]) -> BoolArray:
-    """Tell to which features something applies by their tags; asked once for equal tags."""
+    """Return for each feature whether its tags meet a condition, evaluated once for each set."""
     of_sets = [applies(tags) for tags in features.tags.sets]
     found: BoolArray = np.array(of_sets, dtype=np.bool_)[features.tags.set_of]
     return found

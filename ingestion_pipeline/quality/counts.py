@@ -1,8 +1,6 @@
 """Whether a day has about as many features as the city's earlier days.
 
-Belongs here: the band of what is usual, and the judgement of a day by it. Does not belong here:
-the counts (`census.py`). The numbers below are explained, and measured on real and on simulated
-days, in docs/adr/010-checks.md.
+docs/adr/010-checks.md explains the numbers below and measures them on real and on simulated days.
 """
 
 from __future__ import annotations

@@ -84,12 +84,14 @@ class Asked:
         workdir: An empty local folder for the bytes.
         histories: By the location of a server, what proved before that its history reaches back to
             the end of the day.
+        caller_retries: Whether the caller waits and tries again where a server is busy.
     """
 
     selection: Selection
     clock: Clock
     workdir: Path
     histories: Mapping[str, str] = field(default_factory=dict)
+    caller_retries: bool = False
 
 
 class Source(ABC):

@@ -75,7 +75,7 @@ def _location(city: City, day: date, settings: Settings) -> str | None:
 
 def keep(lake: Lake, location: str, state: str, evidence: SnapshotEvidence, part: Part) -> None:
     """Record that the extract of a location was fetched in this state, and checked."""
-    lake.keep_extract(location, KnownExtract(part, state, evidence))
+    lake.record_extract(location, KnownExtract(part, state, evidence))
 
 
 def known(
@@ -94,7 +94,7 @@ def known(
         Its evidence and its bytes in the lake; None where it has to be fetched.
 
     Raises:
-        DishonestDay: It shows another time than the day.
+        WrongSnapshotDate: It shows another time than the day.
         OsmError: Its server does not say in what state it is.
     """
     found = lake.known_extract(source.location(day))
@@ -171,7 +171,7 @@ def _key(manifest: Manifest, dataset: Dataset, area: Area, day: date) -> str:
 
 
 def _taken(lake: Lake, key: str) -> Reading | None:
-    """Give a cut, and remove it: its city has come for it."""
+    """Return a cut, and remove it: its city has come for it."""
     from ingestion_pipeline.sources import city_clip as cut
 
     try:

@@ -198,7 +198,7 @@ def test_views_that_are_made_anew_keep_their_readers(pooled: str) -> None:
         views.create(connection)
         assert views.readers(connection)["poi_change"] == {WORKER}  # by default privileges
         del may["helper_change"]  # as if it were new
-        views.let_read(connection, may)
+        views.grant_select(connection, may)
         assert views.readers(connection) == may | {"helper_change": {READER, WORKER}}
     owner.dispose()
 

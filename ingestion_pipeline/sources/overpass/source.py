@@ -65,6 +65,7 @@ class OverpassSource(Source):
                 clock=asked.clock,
                 lock_dir=self._settings.state_dir / "locks",
                 user_agent=f"ingestion-pipeline/{version('ingestion-pipeline')} ({contact})",
+                caller_retries=asked.caller_retries,
             )
             return client.acquire(
                 self._city.area,

@@ -95,13 +95,13 @@ def test_an_error_comes_back_as_it_is(failing: int) -> None:
         on_each(work, [0, 1], processes=2)
 
 
-def test_a_process_that_is_killed_is_told() -> None:
+def test_a_killed_process_is_reported() -> None:
     def work(part: int) -> int:
         if part:
             os.kill(os.getpid(), signal.SIGKILL)
         return part
 
-    with pytest.raises(ProcessDied, match=r"ended with -9 .*free memory") as caught:
+    with pytest.raises(ProcessDied, match=r"exit code -9 .*Free memory") as caught:
         on_each(work, [0, 1], processes=2)
     assert caught.value.should_retry
 
