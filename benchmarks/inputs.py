@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from benchmarks import overpass_bodies, replicate, rows
 from benchmarks.harness import ROOT
 from benchmarks.programs.extract_to_frame import extract_to_frame
-from ingestion_pipeline.datasets.registry import POI
+from ingestion_pipeline.datasets.poi import POI
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

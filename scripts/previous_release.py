@@ -32,13 +32,14 @@ from typing import TYPE_CHECKING, Any
 import click
 import osmium
 
-from ingestion_pipeline.datasets.registry import DATASETS, rules_of_feeds
+from ingestion_pipeline.datasets.registry import DATASETS
 from ingestion_pipeline.datasets.rules import (
     LIBRARIES,
     LIBRARIES_OF_FEEDS,
     NAMED_LIBRARIES,
     PROVEN_FILE,
     named_libraries,
+    rules_of_feeds,
     versions_of,
 )
 
@@ -130,7 +131,8 @@ ROWS = {
 RULES = """
 import json
 try:
-    from ingestion_pipeline.datasets.registry import DATASETS, rules_of_feeds
+    from ingestion_pipeline.datasets.registry import DATASETS
+    from ingestion_pipeline.datasets.rules import rules_of_feeds
 except ImportError:  # the releases that hashed packages as a whole
     from ingestion_pipeline.datasets import DATASETS
     from ingestion_pipeline.hashing import code_digest

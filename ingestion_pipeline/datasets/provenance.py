@@ -10,22 +10,24 @@ from typing import TYPE_CHECKING
 
 from ingestion_pipeline.columns.hashing import digest
 from ingestion_pipeline.config.feeds import judge_feed
+from ingestion_pipeline.core.evidence import SliceEvidence
 from ingestion_pipeline.core.geo import Bbox
-from ingestion_pipeline.datasets.registry import DATASETS, HELPER, rules_of_feeds
+from ingestion_pipeline.datasets.helper import HELPER
+from ingestion_pipeline.datasets.registry import DATASETS
 from ingestion_pipeline.datasets.rules import (
     LIBRARIES,
     LIBRARIES_OF_FEEDS,
+    rules_of_feeds,
     versions_of,
 )
 from ingestion_pipeline.osm.selection import is_answered_wrongly
-from ingestion_pipeline.staging.slices import SliceEvidence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ingestion_pipeline.config.cities import City
     from ingestion_pipeline.config.feeds import Feed
-    from ingestion_pipeline.datasets.registry import Dataset
+    from ingestion_pipeline.datasets.base import Dataset
     from ingestion_pipeline.helpers.licences import Verdict
     from ingestion_pipeline.lake.snapshots import Manifest
     from ingestion_pipeline.osm.selection import Selection

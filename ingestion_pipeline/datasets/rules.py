@@ -33,6 +33,13 @@ LIBRARIES = (
 
 LIBRARIES_OF_FEEDS = ("rapidfuzz",)
 
+FEED_CODE = (
+    "ingestion_pipeline.helpers.link:link",
+    "ingestion_pipeline.sources.feed.read:read_feed",
+    "ingestion_pipeline.text.names:Namer",
+)
+"""The definitions that shape the rows of feeds, beside those of helper places."""
+
 NAMED_LIBRARIES = ("phonenumbers", "anyascii", "pypinyin", "langcodes", "GEOS")
 """Libraries that decide what a reader sees: those that write telephone numbers and Latin letters,
 the one that knows languages, and the one that finds points on surfaces."""
@@ -67,6 +74,11 @@ def rules_of(dataset: str, code: Sequence[str], *data: str) -> Rules:
     if known is not None and known["digest"] == found:
         return Rules(known["name"], tuple(known["identity"]), found)
     return Rules(f"{dataset} rules {found[:12]}", (found,), found)
+
+
+def rules_of_feeds() -> Rules:
+    """Return the rules that make the rows of feeds."""
+    return rules_of("feed", FEED_CODE)
 
 
 def proven_rules() -> dict[str, dict[str, Any]]:

@@ -7,7 +7,6 @@ documented in docs/data-dictionary.md.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, get_args
 
@@ -111,10 +110,6 @@ class Helpers:
 
     table: pa.Table
     unparsed_opening_hours: int
-
-    def count_by_kind(self) -> dict[str, int]:
-        """Count the helpers of each kind, the most frequent first."""
-        return dict(Counter(map(str, self.table.column("kind").to_pylist())).most_common())
 
 
 def helpers_of(tags: Mapping[str, str]) -> list[Found]:

@@ -6,7 +6,6 @@ Every column is documented in docs/data-dictionary.md.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    from ingestion_pipeline.osm.boundary import Boundary
+    from ingestion_pipeline.core.boundary import Boundary
     from ingestion_pipeline.osm.features import Features
     from ingestion_pipeline.osm.taxonomy import Taxonomy
 
@@ -296,11 +295,6 @@ def _tag_columns_of(
 
 def _flags(values: Iterable[bool]) -> BoolArray:
     return np.fromiter(values, dtype=np.bool_)
-
-
-def count_by(table: pa.Table, column: str) -> dict[str, int]:
-    """Return the number of POIs by the value of a text column, the most frequent first."""
-    return dict(Counter(map(str, table.column(column).to_pylist())).most_common())
 
 
 _WHY_NOT: dict[RejectionReason, str] = {

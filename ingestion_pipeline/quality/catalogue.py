@@ -115,11 +115,6 @@ CHECKS = (
 """The checks of a city-day, in the order in which they are shown."""
 
 
-def checks_of(dataset: str) -> tuple[Check, ...]:
-    """Give the checks of a dataset: kinds of helper places are neither generic nor special."""
-    return CHECKS if dataset == "poi" else tuple(each for each in CHECKS if each != UNCLASSIFIED)
-
-
 COVERAGE = Check(
     "coverage",
     blocking=False,

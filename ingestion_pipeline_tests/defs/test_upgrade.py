@@ -22,7 +22,8 @@ import sqlalchemy as sa
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.datasets import rules
 from ingestion_pipeline.datasets.code_digest import NOT_SHAPING, Code
-from ingestion_pipeline.datasets.registry import DATASETS, FEED_CODE, rules_of_feeds
+from ingestion_pipeline.datasets.registry import DATASETS
+from ingestion_pipeline.datasets.rules import FEED_CODE, rules_of_feeds
 from ingestion_pipeline.osm.area import Area
 from ingestion_pipeline.osm.selection import POIS
 from ingestion_pipeline.plan import look, plan
@@ -87,8 +88,7 @@ class Upgraded:
             self.here.engine,
             city,
             [day],
-            dataset="poi" if job == "osm_import" else "helper",
-            source="osm",
+            dataset=DATASETS["poi" if job == "osm_import" else "helper"],
         )
         settings = self.here.workshop.settings
         (planned,) = plan(city, [day], settings=settings, kept=kept, now=LATER)

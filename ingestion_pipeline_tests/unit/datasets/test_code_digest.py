@@ -15,7 +15,8 @@ import pytest
 
 import ingestion_pipeline
 from ingestion_pipeline.datasets.code_digest import Code, text_of, without_comments
-from ingestion_pipeline.datasets.registry import DATASETS, FEED_CODE
+from ingestion_pipeline.datasets.registry import DATASETS
+from ingestion_pipeline.datasets.rules import FEED_CODE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ingestion_pipeline.datasets import rules
-from ingestion_pipeline.datasets.registry import DATASETS, rules_of_feeds
-from ingestion_pipeline.datasets.rules import NAMED_LIBRARIES, proven_rules, rules_of
+from ingestion_pipeline.datasets.registry import DATASETS
+from ingestion_pipeline.datasets.rules import (
+    NAMED_LIBRARIES,
+    proven_rules,
+    rules_of,
+    rules_of_feeds,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion_pipeline.core.geo import Bbox
-from ingestion_pipeline.datasets.registry import HELPER
+from ingestion_pipeline.datasets.helper import HELPER
 from ingestion_pipeline.osm import taxonomy
 from ingestion_pipeline.osm.area import Area
 from ingestion_pipeline.osm.selection import (
