@@ -7,7 +7,6 @@ documented in docs/data-dictionary.md.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, get_args
 
@@ -37,9 +36,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Tags = dict[str, str]
-
-RULES = 3
-"""Raised with every change, here or in `kinds.py`, that changes what a reader sees."""
 
 _UNCHANGED_COLUMNS = (
     *("osm_type", "osm_id", "osm_version", "osm_timestamp"),
@@ -114,15 +110,6 @@ class Helpers:
 
     table: pa.Table
     unparsed_opening_hours: int
-
-    def count_by_kind(self) -> dict[str, int]:
-        """Count the helpers of each kind, the most frequent first."""
-        return dict(Counter(map(str, self.table.column("kind").to_pylist())).most_common())
-
-
-def rules_version() -> str:
-    """Name what makes rows out of objects; recorded with every staged day."""
-    return f"helper rules {RULES}"
 
 
 def helpers_of(tags: Mapping[str, str]) -> list[Found]:

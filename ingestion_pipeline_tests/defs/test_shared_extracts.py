@@ -36,7 +36,7 @@ QUARTERS = {
     "south-east": [24.9443, 60.164155, 24.9534145, 60.1716],
 }
 CUT = "Another city's run has cut this city out"
-FETCHED = "The extract is the one that another run has fetched"
+FETCHED = "Use the extract that another run fetched and checked"
 
 
 def quarter(slug: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from ingestion_pipeline.core.clock import SystemClock
 from ingestion_pipeline.definitions import build_definitions
 from ingestion_pipeline.defs.failures import Retrying
 from ingestion_pipeline.defs.jobs import JOBS
-from ingestion_pipeline.defs.resources import Workshop
+from ingestion_pipeline.defs.resources import PipelineResources
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.tables import (
@@ -128,7 +128,7 @@ class Installation:
     """One database, one lake, one Dagster instance, and the definitions that use them."""
 
     folder: Path
-    workshop: Workshop
+    workshop: PipelineResources
     instance: dg.DagsterInstance
 
     @property
@@ -149,7 +149,7 @@ class Installation:
         job_type: str = "osm_import",
     ) -> dg.ExecuteInProcessResult:
         """Run a job for a partition, or some of its assets only."""
-        first, last = JOBS[job_type].chain[0], JOBS[job_type].chain[-1]
+        first, last = JOBS[job_type].dataset.chain[0], JOBS[job_type].dataset.chain[-1]
         ops: dict[str, Any] = {}
         if not only or first in only:
             ops[first] = {"config": {"refetch": refetch}}
@@ -227,7 +227,7 @@ def installed(
         "state_dir": folder / "state",
         "dagster_home": home,
     }
-    workshop = Workshop(
+    workshop = PipelineResources(
         Settings(**given | settings),
         load_cities(path),
         clock=clock or SystemClock(),

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, time, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
+from ingestion_pipeline.core.evidence import SnapshotEvidence
 from ingestion_pipeline.sources.feed.errors import FeedNotOfDay, FeedStale, FeedWithoutTime
 from ingestion_pipeline.sources.feed.fetch import PATIENCE, fetch
 from ingestion_pipeline.sources.feed.records import read_records, time_of_records
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from ingestion_pipeline.config.feeds import AsOfSource, Feed
+    from ingestion_pipeline.config.feeds import Feed
     from ingestion_pipeline.core.clock import Clock
     from ingestion_pipeline.sources.feed.fetch import Fetched, Patience
 
@@ -39,19 +40,11 @@ class FeedAcquisition:
 
     Attributes:
         fetched: The bytes, their digest, where they are from, and when they came.
-        as_of: The moment (UTC) whose state they show.
-        as_of_source: How that is known.
-        obtained: How they were had.
-        licence: SPDX identifier.
-        attribution: The text that a product must show.
+        evidence: Of what time they are, and where they are from.
     """
 
     fetched: Fetched
-    as_of: datetime
-    as_of_source: AsOfSource
-    licence: str
-    attribution: str
-    obtained: str = "feed"
+    evidence: SnapshotEvidence
 
 
 def acquire(
@@ -81,10 +74,14 @@ def acquire(
     require_usable(feed, day, as_of=as_of, now=fetched.received_at)
     return FeedAcquisition(
         fetched=fetched,
-        as_of=as_of,
-        as_of_source=feed.as_of.source,
-        licence=feed.licence,
-        attribution=feed.attribution,
+        evidence=SnapshotEvidence(
+            as_of=as_of,
+            as_of_source=feed.as_of.source,
+            obtained="feed",
+            location=fetched.location,
+            licence=feed.licence,
+            attribution=feed.attribution,
+        ),
     )
 
 

@@ -8,12 +8,13 @@ believed. Does not belong here: formats and encodings (`records.py`), and links 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ingestion_pipeline.columns.hashing import canonical_json, with_source_hash
 from ingestion_pipeline.core.characters import storable
+from ingestion_pipeline.core.rejection import Rejection
 from ingestion_pipeline.geometry.complexity import (
     MAX_ID,
     MAX_TEXT,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from ingestion_pipeline.config.feeds import Feed
     from ingestion_pipeline.core.arrays import FloatArray
+    from ingestion_pipeline.core.boundary import Boundary
     from ingestion_pipeline.sources.feed.records import Records
     from ingestion_pipeline.text.names import Namer
 
@@ -68,30 +70,6 @@ FeedRejectionReason = Literal[
 _MAIN_GEOMETRIES = 6  # GEOS numbers points, lines and areas and their Multi forms from 0 to 6
 
 
-class Boundary(Protocol):
-    """What tells which points are the city's."""
-
-    def owns(self, lon: FloatArray, lat: FloatArray) -> npt.NDArray[np.bool_]:
-        """Tell for each of N points (EPSG:4326) whether it is the city's."""
-
-
-@dataclass(frozen=True)
-class FeedRejection:
-    """One record that cannot be staged.
-
-    Attributes:
-        source_ref: `record/<number>`: its place in the document, from 1.
-        reason: Why; see `FeedRejectionReason`.
-        detail: A sentence for a person.
-        raw: What the record says (JSON-compatible and storable).
-    """
-
-    source_ref: str
-    reason: FeedRejectionReason
-    detail: str
-    raw: dict[str, Any]
-
-
 @dataclass(frozen=True)
 class FeedPlaces:
     """The helper places of one feed, city and day.
@@ -106,7 +84,7 @@ class FeedPlaces:
     """
 
     table: pa.Table
-    rejections: list[FeedRejection]
+    rejections: list[Rejection]
     outside: int
     unparsed_opening_hours: int
 
@@ -232,9 +210,9 @@ class _Reasons:
             for index in range(len(self._records))
         ]
 
-    def rejections(self, *, but: npt.NDArray[np.bool_]) -> list[FeedRejection]:
+    def rejections(self, *, but: npt.NDArray[np.bool_]) -> list[Rejection]:
         return [
-            FeedRejection(
+            Rejection(
                 f"record/{index + 1}",
                 reason,
                 detail,

@@ -62,7 +62,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ingestion_pipeline.core.errors import quoted
-from ingestion_pipeline.core.evidence import Evidence
+from ingestion_pipeline.core.evidence import SnapshotEvidence
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.core.locations import Endpoint, keep_secrets_out_of_httpx_log
 from ingestion_pipeline.osm.boundary import boundary_names
@@ -288,8 +288,8 @@ class OverpassClient:
             maximum_age: How old the newest state may be.
             workdir: The folder for `overpass-000.json` and so on; nothing stays in it on failure.
             selection: Which objects to ask for.
-            histories: By `Evidence.location`, what proved before (`Evidence.history`) that a
-                server's history reaches back to the end of this day.
+            histories: By the location of a server, what proved before (`history` of its evidence)
+                that its history reaches back to the end of this day.
 
         Raises:
             FutureDay: The day has not begun; nothing was sent.
@@ -324,12 +324,11 @@ class OverpassClient:
             )
         return Acquisition(
             parts=raw,
-            evidence=Evidence(
+            evidence=SnapshotEvidence(
                 as_of=fetch.moment or parts[0].base,
                 as_of_source="timestamp_osm_base" if fetch.moment is None else "attic_date",
                 obtained="overpass",
                 location=self._endpoint.public,
-                query=raw[0].query,
                 history=None if fetch.moment is None else fetch.history,
             ),
         )

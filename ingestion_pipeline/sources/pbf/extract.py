@@ -21,7 +21,7 @@ import numpy as np
 
 from ingestion_pipeline.columns.hashing import digest
 from ingestion_pipeline.core.errors import quoted
-from ingestion_pipeline.core.evidence import Evidence
+from ingestion_pipeline.core.evidence import SnapshotEvidence
 from ingestion_pipeline.core.locations import redacted
 from ingestion_pipeline.core.redirects import RedirectRefused, fsspec_options
 from ingestion_pipeline.geometry.polygon_file import MAXIMUM_BYTES
@@ -197,12 +197,11 @@ def fetch(
                 sha256=sha256,
             ),
         ),
-        evidence=Evidence(
+        evidence=SnapshotEvidence(
             as_of=as_of,
             as_of_source=as_of_source,
             obtained="extract",
             location=safe,
-            query=None,
             coverage=_coverage_of(path, poly, safe),
         ),
     )

@@ -9,9 +9,10 @@ import pytest
 import shapely
 
 from ingestion_pipeline.columns.tag_sets import TagSets
+from ingestion_pipeline.core.boundary import BboxBoundary, Boundary
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.osm.area import Area
-from ingestion_pipeline.osm.boundary import BboxBoundary, Boundary, boundary_names, boundary_of
+from ingestion_pipeline.osm.boundary import boundary_names, boundary_of
 from ingestion_pipeline.osm.errors import BoundaryNameMismatch, BoundaryOutsideBbox
 from ingestion_pipeline.osm.features import Features, Reading
 

@@ -9,9 +9,9 @@ import osmium
 import pytest
 import shapely
 
+from ingestion_pipeline.core.boundary import BboxBoundary
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.osm.area import Area
-from ingestion_pipeline.osm.boundary import BboxBoundary
 from ingestion_pipeline.osm.errors import (
     ExtractCorrupt,
     ExtractError,

@@ -106,9 +106,9 @@ def test_a_feed_comes_with_its_bytes_and_their_evidence(server: FeedServer, ask:
     assert got.fetched.raw_bytes == len(toilets())
     assert got.fetched.location == server.address("toilets.geojson")
     assert got.fetched.validators == Validators('"v1"', LAST_MODIFIED)
-    assert got.as_of == datetime(2026, 11, 19, 6, 30, tzinfo=UTC)
-    assert (got.as_of_source, got.obtained) == ("last_modified", "feed")
-    assert (got.licence, got.attribution) == ("CC-BY-4.0", "© Town of Exempel")
+    assert got.evidence.as_of == datetime(2026, 11, 19, 6, 30, tzinfo=UTC)
+    assert (got.evidence.as_of_source, got.evidence.obtained) == ("last_modified", "feed")
+    assert (got.evidence.licence, got.evidence.attribution) == ("CC-BY-4.0", "© Town of Exempel")
     assert server.requests[0].path == "/toilets.geojson?token=hush"
     assert server.requests[0].headers["accept-encoding"] == "identity"
 
@@ -123,8 +123,8 @@ def test_a_dated_feed_is_of_the_first_moment_of_its_day(server: FeedServer, ask:
     server.enqueue(served(fountains(), content_type="text/csv"))
     feed = feed_of(FOUNTAINS, location=server.address("fountains-{day:%Y%m%d}.csv"))
     got = ask(feed)
-    assert got.as_of == datetime(2026, 11, 20, tzinfo=UTC)
-    assert got.as_of_source == "day_in_location"
+    assert got.evidence.as_of == datetime(2026, 11, 20, tzinfo=UTC)
+    assert got.evidence.as_of_source == "day_in_location"
     assert server.requests[0].path == "/fountains-20261120.csv"
 
 
@@ -138,8 +138,8 @@ def test_records_or_the_document_tell_the_time(
     body = geojson(features, meta={"made": "2026-11-19T09:00:00"})
     server.enqueue(served(body, headers={"Last-Modified": "never"}))
     got = ask(of(server, as_of=as_of))
-    assert got.as_of == datetime(2026, 11, 19, 9, tzinfo=UTC)
-    assert got.as_of_source == source
+    assert got.evidence.as_of == datetime(2026, 11, 19, 9, tzinfo=UTC)
+    assert got.evidence.as_of_source == source
 
 
 def test_a_redirect_is_followed_without_credentials_to_another_server(
@@ -203,7 +203,7 @@ def test_a_redirect_away_from_the_day_proves_nothing_of_it(
     server.enqueue(Reply(302, headers={"Location": to}), served(fountains()))
     feed = feed_of(FOUNTAINS, location=server.address("fountains-{day:%Y%m%d}.csv"))
     if is_dated:
-        assert ask(feed).as_of == datetime(2026, 11, 20, tzinfo=UTC)
+        assert ask(feed).evidence.as_of == datetime(2026, 11, 20, tzinfo=UTC)
     else:
         with pytest.raises(FeedNotOfDay, match="does not name 2026-11-20"):
             ask(feed)

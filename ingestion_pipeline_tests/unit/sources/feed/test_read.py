@@ -11,17 +11,18 @@ import pytest
 import shapely
 
 from ingestion_pipeline.columns.hashing import with_content_hash
+from ingestion_pipeline.core.boundary import BboxBoundary, PolygonBoundary
 from ingestion_pipeline.core.geo import Bbox
+from ingestion_pipeline.core.rejection import Rejection
 from ingestion_pipeline.geometry.complexity import MAX_ID, MAX_TEXT
 from ingestion_pipeline.helpers.link import link
-from ingestion_pipeline.osm.boundary import BboxBoundary, PolygonBoundary
 from ingestion_pipeline.sources.feed.errors import (
     FeedEncodingWrong,
     FeedShrunken,
     FeedSwapped,
     FeedUnreadable,
 )
-from ingestion_pipeline.sources.feed.read import FeedPlaces, FeedRejection, read_feed
+from ingestion_pipeline.sources.feed.read import FeedPlaces, read_feed
 from ingestion_pipeline.staging.tables import content_columns, helper_place
 from ingestion_pipeline.text.names import Namer
 from ingestion_pipeline_tests.support.feed_server import (
@@ -332,7 +333,7 @@ def test_of_records_with_one_id_the_first_is_kept(read: Read) -> None:
     places = read(geojson([*map(toilet, ELEVEN), toilet(11, PAID="ja")]))
     assert row(places, "11#toilets")["fee"] == "no"
     assert places.rejections == [
-        FeedRejection(
+        Rejection(
             "record/12",
             "duplicate_id",
             "11#toilets names a record before it too",

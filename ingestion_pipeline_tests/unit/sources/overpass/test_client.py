@@ -264,11 +264,12 @@ def test_a_compressed_body_is_kept_without_its_compression(bench: Bench, framing
 
 
 def test_the_current_day_is_as_of_the_servers_data(bench: Bench) -> None:
-    evidence = bench.acquire(whole()).evidence
+    acquired = bench.acquire(whole())
+    evidence = acquired.evidence
     assert evidence.as_of == datetime(2026, 11, 20, 12, tzinfo=UTC)
     assert evidence.as_of_source == "timestamp_osm_base"
     assert evidence.location == bench.server.url
-    assert "[date:" not in (evidence.query or "")
+    assert "[date:" not in (acquired.parts[0].query or "")
 
 
 def test_a_past_day_is_as_of_its_last_second(bench: Bench) -> None:

@@ -18,9 +18,9 @@ import osmium
 import pytest
 import shapely
 
+from ingestion_pipeline.core.boundary import BboxBoundary
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.osm.area import Area
-from ingestion_pipeline.osm.boundary import BboxBoundary
 from ingestion_pipeline.osm.errors import (
     BoundaryBroken,
     BoundaryNotFound,
@@ -198,7 +198,7 @@ def test_the_replication_timestamp_is_the_evidence_of_time(dated: Path, workdir:
     evidence = acquired(dated, workdir).evidence
     assert evidence.as_of == datetime(2026, 11, 20, 11, tzinfo=UTC)
     assert evidence.as_of_source == "replication_timestamp"
-    assert (evidence.obtained, evidence.query, evidence.licence) == ("extract", None, "ODbL-1.0")
+    assert (evidence.obtained, evidence.licence) == ("extract", "ODbL-1.0")
 
 
 def test_the_newest_object_is_the_evidence_where_the_header_has_none(

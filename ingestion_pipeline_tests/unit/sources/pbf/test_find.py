@@ -14,7 +14,7 @@ import shapely
 
 from benchmarks.replicate import LAYOUT
 from ingestion_pipeline.core.geo import Bbox
-from ingestion_pipeline.datasets.registry import HELPER
+from ingestion_pipeline.datasets.helper import HELPER
 from ingestion_pipeline.osm.area import Area
 from ingestion_pipeline.osm.errors import (
     BoundaryNotFound,
