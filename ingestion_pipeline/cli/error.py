@@ -1,8 +1,4 @@
-"""`poi-ingest error`: print what an error code means and what to do.
-
-Belongs here: the words on the terminal. Does not belong here: the table of codes
-(`core/manual.py`).
-"""
+"""The command `error`: prints what an error code means and what to do."""
 
 import textwrap
 

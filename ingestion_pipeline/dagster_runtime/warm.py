@@ -126,8 +126,8 @@ def main() -> None:
     gc.freeze()  # the collector would write to every shared page, and so copy it
     with socket.socket(fileno=0) as orders:
         while True:
-            said, descriptors, *_ = socket.recv_fds(orders, 1, 1)
-            if not said:
+            received, descriptors, *_ = socket.recv_fds(orders, 1, 1)
+            if not received:
                 return
             with socket.socket(fileno=descriptors[0]) as conversation:
                 if state_of_installation() != installed:

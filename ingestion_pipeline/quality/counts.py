@@ -113,20 +113,20 @@ def check_counts(today: Census, history: Sequence[Census]) -> Finding:
     risen = [line for line in lines if line.has_risen]
     standing_out = [*fallen, *risen]
     if stopping:
-        said = f"too few features: {_said(stopping)}"
+        summary = f"too few features: {_summary(stopping)}"
     elif fallen:
-        said = f"the rules are new, and there are fewer features: {_said(fallen)}"
+        summary = f"the rules are new, and there are fewer features: {_summary(fallen)}"
     elif risen:
-        said = f"more features than expected: {_said(risen)}"
+        summary = f"more features than expected: {_summary(risen)}"
     else:
-        said = (
+        summary = (
             f"{today.total:,} features, expected {lines[0].expected}; all categories of usually "
             f"{SIZEABLE} or more are in their range"
         )
     return Finding(
         COUNTS,
         "stop" if stopping else "warn" if standing_out else "good",
-        f"{said} (compared with {_days(past)}, the newest {past[0].day})",
+        f"{summary} (compared with {_days(past)}, the newest {past[0].day})",
         head=("category", "usual", "expected", "seen", ""),
         rows=[line.cells() for line in _shown(lines, standing_out)],
         numbers={"features": today.total, "usual": lines[0].band.usual},
@@ -176,7 +176,7 @@ def _pause(today: Census, past: Sequence[Census]) -> int:
     return (today.day - past[0].day).days
 
 
-def _said(lines: Sequence[_Line]) -> str:
+def _summary(lines: Sequence[_Line]) -> str:
     """Return the lines as text: the total, then by distance from the usual count."""
     ordered = sorted(lines, key=lambda line: (line.name != ALL, -abs(line.seen - line.band.usual)))
     named = [f"{line.name} {line.seen:,}, expected {line.expected}" for line in ordered[:NAMED]]

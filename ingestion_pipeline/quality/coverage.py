@@ -62,11 +62,11 @@ def check_coverage(cities: Sequence[CityCoverage]) -> Finding:
     lagging = sorted(
         (city for city in cities if city.lags), key=lambda city: city.newest or date.min
     )
-    said = "; ".join(f"{city.city_slug} since {city.since}" for city in lagging)
+    summary = "; ".join(f"{city.city_slug} since {city.since}" for city in lagging)
     return Finding(
         COVERAGE,
         "stop" if lagging else "good",
-        f"{len(lagging)} of {len(cities)} enabled cities lack their latest due day: {said}"
+        f"{len(lagging)} of {len(cities)} enabled cities lack their latest due day: {summary}"
         if lagging
         else f"all {len(cities)} enabled cities have their latest due day",
         head=("city", "due", "newest staged day", "lags since"),

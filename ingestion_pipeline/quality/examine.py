@@ -93,17 +93,17 @@ def require_accepted(findings: Sequence[Finding], reason: str | None, *, what: s
         StoppedByCheck: A check stops the day, and it is not accepted or cannot be.
     """
     stopping = stops(findings)
-    said = ". ".join(f"{finding.check.name}: {finding.message}" for finding in stopping)
+    found = ". ".join(f"{finding.check.name}: {finding.message}" for finding in stopping)
     if not all(finding.check.acceptable for finding in stopping):
         raise StoppedByCheck(
-            f"{what} is not staged. {said}. Invalid rows are never staged and cannot be accepted. "
+            f"{what} is not staged. {found}. Invalid rows are never staged and cannot be accepted. "
             "If the day has a frame, delete it. Run the day again, and report the finding if it "
             "occurs again. See /manual/checks/.",
             findings,
         )
     if stopping and reason is None:
         raise StoppedByCheck(
-            f"{what} is not staged. {said}. Check the data from upstream. If it is wrong, run the "
+            f"{what} is not staged. {found}. Check the data from upstream. If it is wrong, run the "
             "day again with refetch. If it is right, accept it with a reason. See "
             "/manual/checks/#a-day-that-was-stopped",
             findings,

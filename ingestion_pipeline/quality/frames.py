@@ -96,11 +96,11 @@ def _finding(check: Check, frame: pa.Table, faults: Mapping[str, Flags]) -> Find
     found = {words: list(map(str, refs[rows])) for words, rows in faults.items() if rows.any()}
     if not found:
         return Finding(check, "good", f"{len(refs):,} rows, all good", numbers={"faults": 0})
-    said = "; ".join(f"{words}: {len(bad):,} ({some_of(bad)})" for words, bad in found.items())
+    summary = "; ".join(f"{words}: {len(bad):,} ({some_of(bad)})" for words, bad in found.items())
     return Finding(
         check,
         "stop",
-        f"of {len(refs):,} rows, {said}",
+        f"of {len(refs):,} rows, {summary}",
         head=("fault", "rows", "such as"),
         rows=[(words, f"{len(bad):,}", ", ".join(bad[:SAMPLES])) for words, bad in found.items()],
         numbers={"faults": sum(map(len, found.values()))},

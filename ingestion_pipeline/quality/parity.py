@@ -74,14 +74,14 @@ def check_parity(
     differing = {ref for refs in unexplained.values() for ref in refs}
     edited = {ref for refs in found.values() for ref in refs} - differing
     allowed = math.ceil(CHANGE_PER_DAY * days * max(len(mine), len(theirs)))
-    said = "; ".join(
+    summary = "; ".join(
         f"{words}: {len(refs):,} ({some_of(refs)})" for words, refs in unexplained.items() if refs
     )
     return Finding(
         PARITY,
         "warn" if len(differing) > allowed else "good",
         f"{len(differing):,} features differ, {allowed:,} are allowed"
-        + (f": {said}" if said else "")
+        + (f": {summary}" if summary else "")
         + f"; {len(both):,} are in both, {len(edited):,} more were edited between the two moments",
         head=("difference", "features", "such as"),
         rows=[

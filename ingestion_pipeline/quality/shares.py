@@ -81,7 +81,7 @@ def check_share(share: Share, today: Census, history: Sequence[Census]) -> Findi
         history: Staged days before it, the newest first.
     """
     part, whole = share.part(today), share.whole(today)
-    said = f"{part:,} of {whole:,} {share.words}"
+    summary = f"{part:,} of {whole:,} {share.words}"
     past = [
         share.part(census) / share.whole(census)
         for census in usual(history)
@@ -89,7 +89,7 @@ def check_share(share: Share, today: Census, history: Sequence[Census]) -> Findi
     ]
     if not whole or not past:
         why = "no earlier day of these rules has any" if whole else "there are none"
-        return Finding(share.check, "good", f"{said}; nothing to compare: {why}")
+        return Finding(share.check, "good", f"{summary}; nothing to compare: {why}")
     seen, middle = part / whole, float(np.median(past))
     likely = min(max(middle, 1 / whole), 1 - 1 / (whole + 1))
     noise = math.hypot(
@@ -105,7 +105,7 @@ def check_share(share: Share, today: Census, history: Sequence[Census]) -> Findi
     return Finding(
         share.check,
         "warn" if is_worse else "good",
-        f"{said}: {seen:.1%}, usual {middle:.1%}, expected {expected}",
+        f"{summary}: {seen:.1%}, usual {middle:.1%}, expected {expected}",
         head=("share", "usual", "expected", "seen"),
         rows=[(share.words, f"{middle:.1%}", expected, f"{seen:.1%}")],
         numbers={"share": seen, "usual": middle},
