@@ -1,7 +1,4 @@
-"""The command line, as `python -m ingestion_pipeline`.
-
-Belongs here: calling it. Does not belong here: anything else (`cli/main.py`).
-"""
+"""The command line, as `python -m ingestion_pipeline`."""
 
 from ingestion_pipeline.cli.main import main
 

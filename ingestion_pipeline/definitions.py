@@ -10,6 +10,7 @@ from ingestion_pipeline.config.cities import load_cities
 from ingestion_pipeline.config.settings import load_settings
 from ingestion_pipeline.defs.assets.helpers import FEEDS_POOL, build_helper_assets
 from ingestion_pipeline.defs.assets.osm import UPSTREAM_POOL, build_osm_assets
+from ingestion_pipeline.defs.console import print_expected_errors_in_one_line
 from ingestion_pipeline.defs.coverage import build_coverage
 from ingestion_pipeline.defs.jobs import JOBS
 from ingestion_pipeline.defs.partitions import build_partitions
@@ -26,6 +27,7 @@ def build_definitions(workshop: Workshop, *, with_pools: bool = True) -> dg.Defi
         with_pools: Whether runs wait in concurrency pools for their turn at upstream; not for a run
             that no daemon looks after.
     """
+    print_expected_errors_in_one_line()
     upstream_pool, feeds_pool = (UPSTREAM_POOL, FEEDS_POOL) if with_pools else (None, None)
     partitions = build_partitions(workshop.cities, workshop.settings.partitions_start)
     coverage = build_coverage(workshop)

@@ -128,7 +128,7 @@ def _look_at_feed(
     return Kept(
         manifests=manifests,
         staged=staged_days(engine, city.slug, dataset=HELPER.name, source=feed.source),
-        failures={day: lake.failure(*place, day) for day in days if day not in manifests},
+        failures={day: lake.last_failure(*place, day) for day in days if day not in manifests},
     )
 
 

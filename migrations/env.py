@@ -1,7 +1,7 @@
-"""Alembic's entry: runs the migrations on the connection that `staging.database.migrate` gives.
+"""Alembic's entry point: runs the migrations on the connection of `staging.database.migrate`.
 
-The views hold nothing, so they are not migrated: they go before the first step, as no table can be
-changed beneath them, and at the newest migration they are made anew, for those who could read them.
+Views block changes of their tables, so they are dropped before the first step. At the newest
+migration they are created again, with the same grants.
 """
 
 from alembic import context
@@ -13,7 +13,7 @@ connection = context.config.attributes["connection"]
 context.configure(
     connection=connection,
     target_metadata=metadata,
-    # The caller's transaction holds the whole migration: it is done, or it never was.
+    # The caller's transaction makes the whole migration atomic.
     transactional_ddl=True,
 )
 current, goal = context.get_context().get_current_revision, context.get_revision_argument()
@@ -23,4 +23,4 @@ if current() != goal:
     context.run_migrations()
     if goal == context.get_head_revision():
         views.create(connection)
-        views.let_read(connection, may_read)
+        views.grant_select(connection, may_read)

@@ -1,1 +1,1 @@
-"""The admin API: jobs are asked for, looked at and canceled over HTTP. It never calls Dagster."""
+"""The admin API: enqueues, reads and cancels jobs over HTTP. It never calls Dagster."""

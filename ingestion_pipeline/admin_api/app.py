@@ -1,8 +1,4 @@
-"""The admin API's application, put together.
-
-Belongs here: what it is made of, and what lives as long as it does. Does not belong here: any
-endpoint. There is no application at import: whoever serves one makes it.
-"""
+"""The application of the admin API and its lifespan."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,7 +10,7 @@ from fastapi import FastAPI
 from ingestion_pipeline.admin_api import callback, contract, enqueue, health, jobs, metrics
 from ingestion_pipeline.admin_api.expiry import keep_expiring
 from ingestion_pipeline.admin_api.pages import add_pages
-from ingestion_pipeline.admin_api.problems import answer_with_problems
+from ingestion_pipeline.admin_api.problems import install_error_handlers
 from ingestion_pipeline.admin_api.service import Service
 from ingestion_pipeline.config.cities import Cities
 from ingestion_pipeline.config.settings import Settings
@@ -23,7 +19,7 @@ from ingestion_pipeline.staging.clock import DatabaseClock
 from ingestion_pipeline.staging.database import create_engine
 
 CONNECTIONS = 20
-"""To PostgreSQL; enough for all threads that serve requests, as they wait for them only shortly."""
+"""Pool size for PostgreSQL; enough for all threads that serve requests."""
 
 
 def create_app(
@@ -33,17 +29,17 @@ def create_app(
     engine: sa.Engine | None = None,
     clock: Clock | None = None,
 ) -> FastAPI:
-    """Make the application; the database need not be there yet.
+    """Return the application; it connects to the database at the first request.
 
     Args:
         settings: The settings.
-        cities: The cities that jobs can be asked for.
+        cities: The cities for which jobs can be enqueued.
         engine: The database; by default that of the settings, which is closed with the application.
-        clock: The database's clock, if there is no other.
+        clock: The clock; by default the database's.
 
     Raises:
-        SettingsError: There is no database.
-        UnsupportedDatabase: Its URL is not one of a kind that is supported.
+        SettingsError: No database is configured.
+        UnsupportedDatabase: The database's URL is not supported.
     """
     own = engine is None
     database = (
@@ -65,7 +61,7 @@ def create_app(
 
     app = FastAPI(lifespan=lifespan, redirect_slashes=False, **contract.ABOUT)
     app.state.service = service
-    answer_with_problems(app)
+    install_error_handlers(app)
     for noun in (enqueue, callback, jobs, health, metrics):
         app.include_router(noun.router)
     add_pages(app)

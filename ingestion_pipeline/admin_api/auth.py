@@ -1,8 +1,4 @@
-"""Who may use the admin API: whoever has one of its tokens.
-
-Belongs here: the comparison of tokens. Does not belong here: signatures of the callback
-(`signature.py`).
-"""
+"""Authentication by token; `signature.py` authenticates callbacks."""
 
 import hmac
 from collections.abc import Sequence
@@ -15,9 +11,9 @@ from ingestion_pipeline.admin_api.problems import (
     NOT_CONFIGURED,
     TOKEN_MISSING,
     TOKEN_WRONG,
-    Refused,
+    ProblemError,
 )
-from ingestion_pipeline.admin_api.service import Here, secrets_in
+from ingestion_pipeline.admin_api.service import ServiceDep, secrets_in
 
 HEADER = "X-Admin-Token"
 
@@ -29,46 +25,42 @@ _header = APIKeyHeader(
 )
 _bearer = HTTPBearer(
     scheme_name="BearerToken",
-    description=f"The same token, for clients that send it so. {HEADER} goes before it.",
+    description=f"The same token as a bearer token. {HEADER} takes precedence.",
     auto_error=False,
 )
 
 
 def is_accepted(given: bytes, tokens: Sequence[bytes]) -> bool:
-    """Tell whether a token is one of those that are configured.
-
-    All are compared, each in a time that does not depend on what is equal, so that the time of the
-    answer does not tell how near a guess was.
-    """
+    """Return whether a token is one of the configured ones, in constant time."""
     return sum(hmac.compare_digest(given, token) for token in tokens) > 0
 
 
 async def require_token(
-    service: Here,
+    service: ServiceDep,
     own: Annotated[str | None, Security(_header)],
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
 ) -> None:
-    """Let a request pass if it has a token, in a header of our own or as any client sends one.
+    """Require a token in `X-Admin-Token` or `Authorization`.
 
     Raises:
-        Refused: No token is configured, none is given, or a wrong one.
+        ProblemError: No token is configured, or the request has none or a wrong one.
     """
     tokens = secrets_in(service.settings.admin_api_token)
     if not tokens:
-        raise Refused(NOT_CONFIGURED, "ADMIN_API_TOKEN is not set, so the admin API is closed")
+        raise ProblemError(NOT_CONFIGURED, "ADMIN_API_TOKEN is not set, so the admin API is closed")
     given = own or (bearer.credentials if bearer else None)
     if not given:
-        raise Refused(
+        raise ProblemError(
             TOKEN_MISSING,
-            f"send a token in the header {HEADER}, or as Authorization: Bearer",
+            TOKEN_MISSING.example,
             headers={"WWW-Authenticate": f'Bearer, AdminToken header="{HEADER}"'},
         )
-    # A header is bytes; the framework has read them as Latin-1.
+    # The framework decodes headers as Latin-1.
     if not is_accepted(given.encode("latin-1"), tokens):
-        raise Refused(
-            TOKEN_WRONG, f"{HEADER if own else 'Authorization'} holds no token that is accepted"
+        raise ProblemError(
+            TOKEN_WRONG, f"The token in {HEADER if own else 'Authorization'} is not valid."
         )
 
 
 Authorized = Depends(require_token)
-"""A dependency of every endpoint that needs a token."""
+"""The dependency of endpoints that require a token."""

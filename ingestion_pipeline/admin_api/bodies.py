@@ -1,9 +1,6 @@
-"""Bodies of requests: read up to a limit, and only then understood.
+"""Reading and parsing of request bodies, up to a limit.
 
-Belongs here: reading and parsing. Does not belong here: what the fields mean.
-
-Endpoints read their bodies through here and not through FastAPI's own parameters, which would parse
-a stranger's body before looking at the token.
+FastAPI's body parameters would parse the body before the token is checked.
 """
 
 from typing import TypeVar
@@ -13,41 +10,41 @@ from pydantic import BaseModel, ValidationError
 
 from ingestion_pipeline.admin_api.problems import (
     BODY_TOO_LARGE,
-    Refused,
+    ProblemError,
     invalid,
     mistakes_in,
 )
 
 LIMIT = 64 * 1024
-"""The largest body that is read, in bytes; a real one has about a hundred."""
+"""The maximum size of a body, in bytes; a real one has about a hundred."""
 
 Body = TypeVar("Body", bound=BaseModel)
 
 
 async def read(request: Request) -> bytes:
-    """Read a request's body, whatever it says of its own length.
+    """Return a request's body.
 
     Raises:
-        Refused: It is too large; the rest of it is not read.
+        ProblemError: It is larger than the limit; the rest is not read.
     """
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > LIMIT:
-            raise Refused(
+            raise ProblemError(
                 BODY_TOO_LARGE,
-                f"a body may have {LIMIT} bytes",
-                # The rest of the body stands where the next request would.
+                BODY_TOO_LARGE.example,
+                # The rest of the body would be read as the next request.
                 headers={"Connection": "close"},
             )
     return bytes(body)
 
 
 def parse(model: type[Body], raw: bytes) -> Body:
-    """Read JSON.
+    """Return the model of a JSON body.
 
     Raises:
-        Refused: It is no JSON, or not what the model says; the fields are named.
+        ProblemError: The body is not JSON, or does not match the model; names the fields.
     """
     try:
         return model.model_validate_json(raw)

@@ -1,8 +1,4 @@
-"""Deliveries of a queue or a cron elsewhere that sends each message at least once.
-
-Belongs here: the endpoint, and what makes two deliveries one message. Does not belong here: the
-check of the signature (`signature.py`).
-"""
+"""The callback endpoint for queues that deliver each message at least once."""
 
 import hashlib
 from dataclasses import dataclass
@@ -18,10 +14,10 @@ from ingestion_pipeline.admin_api.models import CallbackRequest, Job
 from ingestion_pipeline.admin_api.problems import (
     NOT_CONFIGURED,
     SIGNATURE_INVALID,
-    Refused,
+    ProblemError,
     responses,
 )
-from ingestion_pipeline.admin_api.service import Here, secrets_in
+from ingestion_pipeline.admin_api.service import ServiceDep, secrets_in
 from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.staging import runs
 
@@ -42,27 +38,29 @@ _header = APIKeyHeader(
 
 @dataclass(frozen=True)
 class Delivery:
-    """A delivery whose signature is right.
+    """A delivery with a valid signature.
 
     Attributes:
-        raw: Its body.
-        asked: What the body asks for.
+        raw: The raw body.
+        body: The parsed body.
     """
 
     raw: bytes
-    asked: CallbackRequest
+    body: CallbackRequest
 
 
-async def _delivery(
-    request: Request, service: Here, token: Annotated[str | None, Security(_header)]
+async def _verified_delivery(
+    request: Request, service: ServiceDep, token: Annotated[str | None, Security(_header)]
 ) -> Delivery:
     keys = secrets_in(service.settings.callback_signing_keys)
     if not keys:
-        raise Refused(NOT_CONFIGURED, "CALLBACK_SIGNING_KEYS is not set, so the callback is closed")
+        raise ProblemError(
+            NOT_CONFIGURED, "CALLBACK_SIGNING_KEYS is not set, so the callback is disabled."
+        )
     raw = await read(request)
     url = service.settings.callback_url or str(request.url)
     if token is None or not signature.is_valid(token, keys=keys, url=url, body=raw):
-        raise Refused(
+        raise ProblemError(
             SIGNATURE_INVALID,
             SIGNATURE_INVALID.example,
             headers={"WWW-Authenticate": f'Signature header="{HEADER}"'},
@@ -73,44 +71,44 @@ async def _delivery(
 @router.post(
     "/v1/jobs/callback",
     operation_id="receive_delivery",
-    summary="Take a delivery of a queue that delivers at least once",
+    summary="Receive a delivery of a queue that delivers at least once",
     status_code=202,
     responses=ENQUEUED | responses(NOT_CONFIGURED, SIGNATURE_INVALID, *PROBLEMS),
 )
 def receive_delivery(
-    delivery: Annotated[Delivery, Depends(_delivery)],
-    service: Here,
+    delivery: Annotated[Delivery, Depends(_verified_delivery)],
+    service: ServiceDep,
     response: Response,
     message_id: Annotated[
         str,
         Header(
             alias=MESSAGE_HEADER,
             max_length=200,
-            description="Names the message; all its deliveries give the job of the first. Without "
-            "it, deliveries of the same body for the same day are one message.",
+            description="The message's id; all its deliveries return the job of the first one. "
+            "Without it, deliveries of the same body for the same day are one message.",
         ),
     ] = "",
 ) -> Job:
-    """Ask for a city-day as the admin API does, once for each message.
+    """Enqueue a city-day, once for each message.
 
-    Every further delivery of a message gives the job that the first one got, also after it ended,
-    with 200, so that the queue stops.
+    Further deliveries of a message return 200 with the job of the first one, even if it has ended,
+    so that the queue stops retrying.
     """
-    key = key_of(delivery.asked.job_type, delivery.asked, service)
+    key = key_of(delivery.body.job_type, delivery.body, service)
     run, made = runs.enqueue_message(
         service.database(),
         key,
         message_id=identity_of(delivery.raw, key, message_id),
         now=service.clock.now(),
-        refetch=delivery.asked.refetch,
+        refetch=delivery.body.refetch,
     )
     return enqueued(run, made=made, response=response)
 
 
 def identity_of(raw: bytes, key: JobKey, message_id: str) -> str:
-    """Tell which message a delivery is of.
+    """Return the id of a delivery's message.
 
-    A body that names no day asks for another one tomorrow, so the day is a part of the answer.
+    Without a header it contains the day: a body without a day requests another day tomorrow.
     """
     if message_id:
         return f"message:{message_id}"

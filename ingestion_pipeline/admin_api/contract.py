@@ -1,9 +1,6 @@
-"""The contract: the OpenAPI document of the admin API.
+"""The OpenAPI document of the admin API: corrections and additions to FastAPI's.
 
-Belongs here: what FastAPI does not know or says otherwise, and the document as a file. Does not
-belong here: what one endpoint takes and gives; that stands beside it.
-
-`docs/openapi.yaml` is generated (`scripts/build_openapi.py`), and a test compares the two.
+`scripts/build_openapi.py` generates `docs/openapi.yaml`; a test compares the two.
 """
 
 from importlib.metadata import version
@@ -18,34 +15,34 @@ from ingestion_pipeline.admin_api.problems import MEDIA_TYPE, examples
 ABOUT: dict[str, Any] = {
     "title": "Ingestion pipeline: admin API",
     "version": version("ingestion-pipeline"),
-    "description": "Asks for city-days, looks at jobs and cancels them. A request writes one row "
-    "and returns; Dagster's sensor starts the work. What goes wrong is told as problem details "
-    "(RFC 9457). The manual is at /manual/api/.",
+    "description": "Enqueues city-days, and reads and cancels jobs. A request writes one row and "
+    "returns; a Dagster sensor starts the run. Errors are problem details (RFC 9457). The "
+    "manual is at /manual/api/.",
     "license_info": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
     "servers": [{"url": "http://127.0.0.1:8000", "description": "`poi-ingest serve`"}],
     "openapi_tags": [
-        {"name": "jobs", "description": "City-days that were asked for"},
-        {"name": "operation", "description": "Whether all works; no token is needed"},
+        {"name": "jobs", "description": "Requests to stage a city-day"},
+        {"name": "operation", "description": "Health and metrics; no token required"},
     ],
     "openapi_url": "/openapi.json",
     # FastAPI's own pages load scripts from a CDN; `pages.py` serves one that does not.
     "docs_url": None,
     "redoc_url": None,
 }
-"""What the document says of the API as a whole."""
+"""The document's properties of the whole API."""
 
 _BODIES: dict[str, type[BaseModel]] = {
     "enqueue_osm_import": EnqueueRequest,
     "enqueue_helpers_import": EnqueueRequest,
     "receive_delivery": CallbackRequest,
 }
-"""The bodies of operations; their endpoints read them by themselves (`bodies.py`)."""
+"""The bodies of operations, which endpoints parse with `bodies.py`."""
 
 _ERRORS_FROM = 400
 
 
 def complete(app: FastAPI) -> None:
-    """Let an app give the whole contract as its OpenAPI document."""
+    """Make an app return the complete OpenAPI document."""
     generated = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -82,7 +79,7 @@ def _take_body(operation: dict[str, Any]) -> None:
 
 
 def _name_problems(operation: dict[str, Any]) -> None:
-    """Give problems their media type; FastAPI knows only that of the endpoint's own replies."""
+    """Set the media type of problems; FastAPI assumes application/json."""
     for response in operation["responses"].values():
         content = response.get("content", {})
         if MEDIA_TYPE in content:
@@ -90,7 +87,7 @@ def _name_problems(operation: dict[str, Any]) -> None:
 
 
 def _take_null_from_parameters(operation: dict[str, Any]) -> None:
-    """Let a parameter that may be left out be just that; an address cannot say null."""
+    """Remove null from the schemas of parameters: a query string has no null."""
     for parameter in operation.get("parameters", []):
         schema = parameter["schema"]
         given = [one for one in schema.pop("anyOf", []) if one != {"type": "null"}]

@@ -1,8 +1,4 @@
-"""Asking for a city-day: one row in the ledger, and a reply at once.
-
-Belongs here: the two endpoints, and what the callback shares with them. Does not belong here: the
-ledger (`staging/runs.py`), and starting the work, which is Dagster's.
-"""
+"""The endpoints that enqueue a city-day: they insert a row in the ledger, and return."""
 
 from typing import Annotated
 
@@ -10,7 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from ingestion_pipeline.admin_api.auth import Authorized
 from ingestion_pipeline.admin_api.bodies import parse, read
-from ingestion_pipeline.admin_api.models import EnqueueRequest, Job, path_of
+from ingestion_pipeline.admin_api.models import EnqueueRequest, Job, job_path
 from ingestion_pipeline.admin_api.problems import (
     AUTHORIZATION,
     BODY_TOO_LARGE,
@@ -18,12 +14,12 @@ from ingestion_pipeline.admin_api.problems import (
     INVALID_REQUEST,
     UNKNOWN_CITY,
     Mistake,
-    Refused,
+    ProblemError,
     Responses,
     invalid,
     responses,
 )
-from ingestion_pipeline.admin_api.service import Here, Service
+from ingestion_pipeline.admin_api.service import Service, ServiceDep
 from ingestion_pipeline.core.identity import JobKey, JobType
 from ingestion_pipeline.staging import runs
 
@@ -32,37 +28,36 @@ router = APIRouter(tags=["jobs"])
 _LOCATION = {"Location": {"description": "The job's path", "schema": {"type": "string"}}}
 
 ENQUEUED: Responses = {
-    200: {"model": Job, "description": "The job that was there already", "headers": _LOCATION},
+    200: {"model": Job, "description": "The existing job", "headers": _LOCATION},
     202: {"model": Job, "description": "A new job, PENDING", "headers": _LOCATION},
 }
-"""What a reply to whoever asks for a city-day can be, if it is no problem."""
+"""The successful responses."""
 
 PROBLEMS = (UNKNOWN_CITY, BODY_TOO_LARGE, INVALID_REQUEST, *DATABASE)
-"""What else it can be."""
 
 _RESPONSES = ENQUEUED | responses(*AUTHORIZATION, *PROBLEMS)
 
 
-async def _asked(request: Request) -> EnqueueRequest:
+async def _body(request: Request) -> EnqueueRequest:
     return parse(EnqueueRequest, await read(request))
 
 
-Asked = Annotated[EnqueueRequest, Depends(_asked)]
+EnqueueBody = Annotated[EnqueueRequest, Depends(_body)]
 
 
 @router.post(
     "/v1/admin/ingestion/osm/enqueue",
     operation_id="enqueue_osm_import",
-    summary="Ask for a city's POIs of one day",
+    summary="Enqueue a city's POIs of one day",
     status_code=202,
     dependencies=[Authorized],
     responses=_RESPONSES,
 )
-def enqueue_osm_import(asked: Asked, service: Here, response: Response) -> Job:
-    """Start a job of type `osm_import`, or give the active one of the same key.
+def enqueue_osm_import(asked: EnqueueBody, service: ServiceDep, response: Response) -> Job:
+    """Start a job of type `osm_import`, or return the active one of the same key.
 
-    The reply does not wait for the work. A job that has ended is not given again: a new one starts,
-    which leads to the same rows.
+    The reply does not wait for the run. If the last job has ended, a new one starts; it leads to
+    the same rows.
     """
     return _enqueue("osm_import", asked, service, response)
 
@@ -70,13 +65,13 @@ def enqueue_osm_import(asked: Asked, service: Here, response: Response) -> Job:
 @router.post(
     "/v1/admin/ingestion/helpers/enqueue",
     operation_id="enqueue_helpers_import",
-    summary="Ask for a city's helper places of one day",
+    summary="Enqueue a city's helper places of one day",
     status_code=202,
     dependencies=[Authorized],
     responses=_RESPONSES,
 )
-def enqueue_helpers_import(asked: Asked, service: Here, response: Response) -> Job:
-    """Start a job of type `helpers_import`; otherwise as `enqueue_osm_import`."""
+def enqueue_helpers_import(asked: EnqueueBody, service: ServiceDep, response: Response) -> Job:
+    """Start a job of type `helpers_import`; see `enqueue_osm_import`."""
     return _enqueue("helpers_import", asked, service, response)
 
 
@@ -89,28 +84,28 @@ def _enqueue(job_type: JobType, asked: EnqueueRequest, service: Service, respons
 
 
 def key_of(job_type: JobType, asked: EnqueueRequest, service: Service) -> JobKey:
-    """Give the key that is asked for.
+    """Return the idempotency key of a request.
 
     Raises:
-        Refused: The day has no partition, or there is no such city.
+        ProblemError: The day has no partition, or the city is unknown.
     """
     start, today = service.settings.partitions_start, service.today()
     day = asked.day or today
     if not start <= day <= today:
         raise invalid(
-            [Mistake(field="day", message=f"give a UTC day from {start} to today, {today}")]
+            [Mistake(field="day", message=f"Use a UTC day from {start} to today, {today}.")]
         )
     city = next((city for city in service.cities if city.slug == asked.city_slug), None)
     if city is None:
-        raise Refused(
+        raise ProblemError(
             UNKNOWN_CITY,
-            f"there is no city {asked.city_slug!r}; 'poi-ingest cities' lists those that there are",
+            f"City {asked.city_slug!r} does not exist. 'poi-ingest cities' lists the cities.",
         )
     return JobKey(job_type, city.slug, city.boundary_key, day)
 
 
 def enqueued(run: runs.Run, *, made: bool, response: Response) -> Job:
-    """Answer with a job: 202 if it is new."""
+    """Respond with a job: 202 if it is new, else 200."""
     response.status_code = 202 if made else 200
-    response.headers["Location"] = path_of(run)
+    response.headers["Location"] = job_path(run)
     return Job.of(run)

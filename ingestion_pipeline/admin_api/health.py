@@ -1,8 +1,4 @@
-"""Whether the whole way in works: a job that is accepted now would be started.
-
-Belongs here: the checks, and how old a sensor's last tick may be. Does not belong here: figures to
-watch over time (`metrics.py`).
-"""
+"""The health endpoint: whether a job that is accepted now would be started."""
 
 from datetime import datetime
 from importlib.metadata import version
@@ -12,7 +8,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from ingestion_pipeline.admin_api.problems import Responses, responses
-from ingestion_pipeline.admin_api.service import Here, Service
+from ingestion_pipeline.admin_api.service import Service, ServiceDep
 from ingestion_pipeline.staging import ticks
 from ingestion_pipeline.staging.database import require_writable
 from ingestion_pipeline.staging.errors import (
@@ -23,13 +19,13 @@ from ingestion_pipeline.staging.errors import (
 )
 
 MAXIMUM_SILENCE_S = 300
-"""After this time without a tick a sensor counts as stopped; both tick at least once a minute."""
+"""The maximum age of a sensor's last tick; both tick at least once a minute."""
 
 router = APIRouter(tags=["operation"])
 
 
 class Check(BaseModel):
-    """One thing that must work."""
+    """The result of a health check."""
 
     ok: bool
     detail: str | None = Field(None, description="What is wrong, and what to do")
@@ -39,17 +35,17 @@ class SensorCheck(Check):
     """Whether a sensor ticks."""
 
     last_tick_at: datetime | None = Field(None, description="Null if it never ticked")
-    age_s: float | None = Field(None, description="Seconds since then")
+    age_s: float | None = Field(None, description="Seconds since the last tick")
 
 
 class Checks(BaseModel):
-    """Everything that was looked at."""
+    """The results of all checks."""
 
     database: Check
     migration: Check
     admin_trigger_sensor: SensorCheck = Field(description="Starts the runs of jobs")
     ledger_sweep_sensor: SensorCheck = Field(
-        description="Ends jobs whose runs died; a silent one does not make the status unavailable"
+        description="Ends jobs whose runs died; the status does not depend on it"
     )
 
 
@@ -57,7 +53,7 @@ class Health(BaseModel):
     """Whether a job that is accepted now would be started."""
 
     status: Literal["ok", "unavailable"]
-    version: str = Field(description="Of the package", examples=["0.1.0"])
+    version: str = Field(description="The package's version", examples=["0.1.0"])
     checks: Checks
 
 
@@ -73,12 +69,12 @@ _RESPONSES: Responses = {
 @router.get(
     "/v1/api/health",
     operation_id="get_health",
-    summary="Tell whether the whole way in works",
+    summary="Check whether jobs can be started",
     responses=_RESPONSES | responses(),
 )
-def get_health(service: Here, response: Response) -> Health:
-    """Check database, schema and sensors; no token is needed."""
-    checks = look(service)
+def get_health(service: ServiceDep, response: Response) -> Health:
+    """Check database, schema and sensors; no token required."""
+    checks = check_health(service)
     works = checks.database.ok and checks.migration.ok and checks.admin_trigger_sensor.ok
     response.status_code = 200 if works else 503
     response.headers["Cache-Control"] = "no-store"
@@ -89,24 +85,24 @@ def get_health(service: Here, response: Response) -> Health:
     )
 
 
-def look(service: Service) -> Checks:
-    """Look at everything."""
+def check_health(service: Service) -> Checks:
+    """Run all checks."""
     try:
         service.check_migration()
         require_writable(service.engine)
         last = ticks.last(service.engine)
         now = service.clock.now()
     except DatabaseReadOnly:
-        detail = "it takes no writes, as a standby does; let DATABASE_URL lead to the primary"
+        detail = "Read-only, such as a standby. Point DATABASE_URL to the primary server."
         return _without(database=Check(ok=False, detail=detail))
     except DatabaseUnavailable:
-        detail = "it does not answer; check DATABASE_URL and the server"
+        detail = "No answer. Check DATABASE_URL and the server."
         return _without(database=Check(ok=False, detail=detail))
     except DatabaseForbidden:
-        detail = "its role lacks a right; let an administrator run deploy/roles.sql"
+        detail = "The role lacks a privilege. Let an administrator run deploy/roles.sql."
         return _without(database=Check(ok=False, detail=detail))
     except DatabaseNotMigrated:
-        detail = "not the one that this version needs; poi-ingest migrate"
+        detail = "Not the schema of this version. Run 'poi-ingest migrate'."
         return _without(database=Check(ok=True), migration=Check(ok=False, detail=detail))
     return Checks(
         database=Check(ok=True),
@@ -117,8 +113,8 @@ def look(service: Service) -> Checks:
 
 
 def _without(*, database: Check, migration: Check | None = None) -> Checks:
-    """Return what is known where the sensors cannot be looked at."""
-    unknown = "not known without the database"
+    """Return the checks for a database that cannot be read."""
+    unknown = "Unknown without the database."
     silent = SensorCheck(ok=False, detail=unknown)
     return Checks(
         database=database,
@@ -130,11 +126,11 @@ def _without(*, database: Check, migration: Check | None = None) -> Checks:
 
 def _sensor(last_tick_at: datetime | None, now: datetime) -> SensorCheck:
     if last_tick_at is None:
-        detail = "never ticked; start Dagster's daemon, and switch the sensor on"
+        detail = "Never ticked. Start Dagster's daemon, and turn the sensor on."
         return SensorCheck(ok=False, detail=detail)
     age_s = (now - last_tick_at).total_seconds()
-    # A tick of the future is of a clock that was ahead; it says nothing about now.
+    # A tick in the future comes from a clock that was ahead.
     if abs(age_s) <= MAXIMUM_SILENCE_S:
         return SensorCheck(ok=True, last_tick_at=last_tick_at, age_s=age_s)
-    detail = "silent; look at Dagster's daemon, and at the sensor in the UI"
+    detail = "No recent tick. Check Dagster's daemon, and the sensor in the UI."
     return SensorCheck(ok=False, detail=detail, last_tick_at=last_tick_at, age_s=age_s)

@@ -1,8 +1,4 @@
-"""Looking at jobs and canceling them.
-
-Belongs here: the endpoints below `/v1/jobs`, and the form of a cursor. Does not belong here: asking
-for jobs (`enqueue.py`, `callback.py`).
-"""
+"""The endpoints that list, read and cancel jobs, and the format of a cursor."""
 
 import uuid
 from collections import Counter
@@ -22,12 +18,12 @@ from ingestion_pipeline.admin_api.problems import (
     NOT_FOUND,
     UNKNOWN_JOB,
     Mistake,
-    Refused,
+    ProblemError,
     Responses,
     invalid,
     responses,
 )
-from ingestion_pipeline.admin_api.service import Here
+from ingestion_pipeline.admin_api.service import ServiceDep
 from ingestion_pipeline.core.identity import JobType
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.runs import Position, Run, Status
@@ -38,35 +34,35 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _TIME_DIGITS = 12
 
-# A first digit other than zero would be a time past the last one that Python knows.
+# With another first digit, the time would exceed Python's maximum.
 _CURSOR = "^0[0-9a-f]{43}$"
 
 
 class JobQuery(BaseModel):
-    """Which jobs to list."""
+    """Filters of the list of jobs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    job_type: JobType | None = Field(None, description="Only of this job")
-    city_slug: Slug | None = Field(None, description="Only of this city")
-    day: Day | None = Field(None, description="Only of this UTC day")
-    status: Status | None = Field(None, description="Only with this status")
-    limit: int = Field(20, ge=1, le=100, description="How many at most")
+    job_type: JobType | None = Field(None, description="Only this type of job")
+    city_slug: Slug | None = Field(None, description="Only this city")
+    day: Day | None = Field(None, description="Only this UTC day")
+    status: Status | None = Field(None, description="Only this status")
+    limit: int = Field(20, ge=1, le=100, description="The maximum number of jobs")
     cursor: str | None = Field(
-        None, pattern=_CURSOR, description="`next_cursor` of the page before"
+        None, pattern=_CURSOR, description="`next_cursor` of the previous page"
     )
 
 
 async def _each_parameter_once(request: Request) -> None:
-    """Refuse a query that says one thing twice, instead of choosing for the caller.
+    """Reject a query with a repeated parameter.
 
     Raises:
-        Refused: It does.
+        ProblemError: A parameter is repeated.
     """
     times = Counter(name for name, _ in request.query_params.multi_items())
     twice = [name for name, count in times.items() if count > 1]
     if twice:
-        raise invalid(Mistake(field=name, message="give it once") for name in twice)
+        raise invalid(Mistake(field=name, message="Use it only once.") for name in twice)
 
 
 @router.get(
@@ -76,10 +72,10 @@ async def _each_parameter_once(request: Request) -> None:
     dependencies=[Depends(_each_parameter_once)],
     responses=responses(*AUTHORIZATION, INVALID_REQUEST, *DATABASE),
 )
-def list_jobs(query: Annotated[JobQuery, Query()], service: Here) -> JobPage:
-    """Give one page; `next_cursor` leads to the next.
+def list_jobs(query: Annotated[JobQuery, Query()], service: ServiceDep) -> JobPage:
+    """Return one page; `next_cursor` leads to the next one.
 
-    Jobs that are made while somebody reads page after page do not shift what is still to be read.
+    New jobs do not shift the pages that follow.
     """
     found = runs.page(
         service.database(),
@@ -100,11 +96,11 @@ def list_jobs(query: Annotated[JobQuery, Query()], service: Here) -> JobPage:
 @router.get(
     "/{job_id:uuid}",
     operation_id="get_job",
-    summary="Look at a job",
+    summary="Get a job",
     responses=responses(*AUTHORIZATION, NOT_FOUND, UNKNOWN_JOB, INVALID_REQUEST, *DATABASE),
 )
-def get_job(job_id: uuid.UUID, service: Here) -> Job:
-    """Give a job as the ledger has it now."""
+def get_job(job_id: uuid.UUID, service: ServiceDep) -> Job:
+    """Return a job as it is in the ledger."""
     return Job.of(_existing(runs.get(service.database(), str(job_id)), job_id))
 
 
@@ -112,8 +108,8 @@ _CANCELED: Responses = {
     200: {"description": "It is CANCELED"},
     202: {
         "model": Job,
-        "description": "It is RUNNING and asked to stop; it can no longer stage anything, and is "
-        "CANCELED once its process has stopped",
+        "description": "It is RUNNING; it can no longer stage anything, and is CANCELED once its "
+        "process has stopped",
     },
 }
 
@@ -125,30 +121,32 @@ _CANCELED: Responses = {
     responses=_CANCELED
     | responses(*AUTHORIZATION, NOT_FOUND, UNKNOWN_JOB, JOB_ENDED, INVALID_REQUEST, *DATABASE),
 )
-def cancel_job(job_id: uuid.UUID, service: Here, response: Response) -> Job:
-    """Cancel a job that has not ended; asking again gives the same answer."""
+def cancel_job(job_id: uuid.UUID, service: ServiceDep, response: Response) -> Job:
+    """Cancel a job that has not ended. Idempotent."""
     run = _existing(
         runs.request_cancel(service.database(), str(job_id), now=service.clock.now()), job_id
     )
     if run.status in ("SUCCEEDED", "FAILED"):
-        raise Refused(JOB_ENDED, f"job {run.id} is {run.status} and stays so")
+        raise ProblemError(JOB_ENDED, f"Job {run.id} has ended as {run.status}.")
     response.status_code = 202 if run.status == "RUNNING" else 200
     return Job.of(run)
 
 
 def _existing(run: Run | None, job_id: uuid.UUID) -> Run:
     if run is None:
-        raise Refused(UNKNOWN_JOB, f"there is no job {job_id}; GET /v1/jobs lists them")
+        raise ProblemError(
+            UNKNOWN_JOB, f"Job {job_id} does not exist. GET /v1/jobs lists the jobs."
+        )
     return run
 
 
 def cursor_after(run: Run) -> str:
-    """Write down the place of a run in the list: its moment in milliseconds, and its id."""
+    """Return the cursor of a run: its time in milliseconds, and its id."""
     milliseconds = (run.requested_at - _EPOCH) // _MILLISECOND
     return f"{milliseconds:0{_TIME_DIGITS}x}{uuid.UUID(run.id).hex}"
 
 
 def position_of(cursor: str) -> Position:
-    """Read a cursor; each that has the form is a place, if not that of a run."""
+    """Parse a cursor; every cursor of valid format is a position."""
     milliseconds, run_id = cursor[:_TIME_DIGITS], cursor[_TIME_DIGITS:]
     return Position(_EPOCH + int(milliseconds, 16) * _MILLISECOND, str(uuid.UUID(run_id)))

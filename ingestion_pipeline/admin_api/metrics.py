@@ -1,8 +1,4 @@
-"""Figures for a monitoring system, in Prometheus' text format.
-
-Belongs here: names, labels and the endpoint. Does not belong here: the queries
-(`staging/statistics.py`).
-"""
+"""The metrics endpoint, in Prometheus' text format; `staging/statistics.py` has the queries."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -13,7 +9,7 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Met
 from prometheus_client.registry import Collector
 
 from ingestion_pipeline.admin_api.problems import Responses, responses
-from ingestion_pipeline.admin_api.service import Here, Service
+from ingestion_pipeline.admin_api.service import Service, ServiceDep
 from ingestion_pipeline.staging import statistics
 from ingestion_pipeline.staging.errors import (
     DatabaseForbidden,
@@ -28,14 +24,14 @@ router = APIRouter(tags=["operation"])
 
 
 class LedgerCollector(Collector):
-    """Asks the database at every scrape; nothing is kept between two of them."""
+    """Reads the database at every scrape."""
 
     def __init__(self, service: Service) -> None:
         """Collect for a service."""
         self._service = service
 
     def collect(self) -> Iterator[Metric]:
-        """Give all figures; where the database cannot be used, only that."""
+        """Yield all metrics; only `ingestion_database_up` where the database cannot be used."""
         try:
             figures = statistics.collect(self._service.database())
             now = self._service.clock.now()
@@ -61,7 +57,7 @@ def _families(figures: Statistics, now: datetime) -> Iterator[Metric]:
     yield _durations(figures.durations)
     yield _gauge(
         "ingestion_newest_slice_age_seconds",
-        "Age of the data of the newest staged slice, by what the data says of its own time.",
+        "Age of the data of the newest staged slice.",
         ("city_slug", "dataset", "source"),
         [
             ((newest.city_slug, newest.dataset, newest.source), _age_s(newest.as_of, now))
@@ -70,7 +66,7 @@ def _families(figures: Statistics, now: datetime) -> Iterator[Metric]:
     )
     yield _gauge(
         "ingestion_rejections",
-        "Objects of the newest staged slices that were not understood.",
+        "Objects of the newest staged slices that could not be parsed.",
         ("city_slug", "dataset", "reason"),
         [((each.city_slug, each.dataset, each.reason), each.number) for each in figures.rejections],
     )
@@ -94,7 +90,7 @@ def _gauge(
 def _durations(durations: Iterable[Durations]) -> Metric:
     family = HistogramMetricFamily(
         "ingestion_run_duration_seconds",
-        "How long runs that have ended worked, from claim to end.",
+        "Duration of ended runs, from claim to end.",
         labels=("job_type", "status"),
     )
     for each in durations:
@@ -119,13 +115,13 @@ _RESPONSES: Responses = {
 @router.get(
     "/metrics",
     operation_id="get_metrics",
-    summary="Give figures to Prometheus",
+    summary="Get metrics for Prometheus",
     response_class=Response,
     responses=_RESPONSES | responses(),
 )
-def get_metrics(service: Here) -> Response:
-    """Give figures of the ledger and of what is staged; no token is needed.
+def get_metrics(service: ServiceDep) -> Response:
+    """Return metrics of the ledger and of staged slices; no token required.
 
-    They tell the names of the cities, and counts.
+    They contain the names of the cities, and counts.
     """
     return Response(generate_latest(LedgerCollector(service)), media_type=CONTENT_TYPE)

@@ -1,8 +1,4 @@
-"""What goes over the wire: bodies of requests and replies.
-
-Belongs here: the models, their examples, and making them from the ledger's rows. Does not belong
-here: problems (`problems.py`) and health (`health.py`), which have bodies of their own.
-"""
+"""The models of requests and responses, except problems and health."""
 
 import re
 from datetime import date, datetime
@@ -15,24 +11,24 @@ from ingestion_pipeline.staging.runs import ACTIVE, Run, Status, Trigger
 
 
 def _day(value: object) -> object:
-    # Pydantic would also take a Unix time for a day.
+    # Pydantic would also accept a Unix time.
     if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
-        raise ValueError("give a day as YYYY-MM-DD")
+        raise ValueError("use YYYY-MM-DD")
     return date.fromisoformat(value) if isinstance(value, str) else value
 
 
 Day = Annotated[date, BeforeValidator(_day), Field(examples=["2026-11-20"])]
-"""A UTC day, `YYYY-MM-DD` and nothing else."""
+"""A UTC day, only as `YYYY-MM-DD`."""
 
 Slug = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]*$", max_length=100, examples=["kazan"])]
-"""What a city's slug may look like; there may be no such city."""
+"""A city's slug; the city may not exist."""
 
 _EXAMPLE_ID = "0d5b1b0e-6a3c-4a55-9f0e-5d3f2b7f6a11"
 _EXAMPLE_KEY = "osm_import|kazan|relation/27504067|2026-11-20"
 
 
 class EnqueueRequest(BaseModel):
-    """A city-day that is asked for."""
+    """A request to stage a city-day."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -42,49 +38,49 @@ class EnqueueRequest(BaseModel):
     )
 
     city_slug: Slug
-    day: Day | None = Field(None, description="The UTC day; the current one if it is not given")
+    day: Day | None = Field(None, description="The UTC day; today by default")
     refetch: bool = Field(
-        default=False, description="Ask upstream again, even if a snapshot of the day is stored"
+        default=False, description="Fetch from upstream even if a snapshot of the day is stored"
     )
 
 
 class CallbackRequest(EnqueueRequest):
-    """A city-day that a queue asks for."""
+    """A request of a queue to stage a city-day."""
 
-    job_type: JobType = Field("osm_import", description="What to import")
+    job_type: JobType = Field("osm_import", description="The type of job")
 
 
 class JobError(BaseModel):
     """Why a job did not succeed."""
 
     code: str = Field(description="An error code; see /manual/errors/", examples=["stale_upstream"])
-    message: str = Field(description="What happened, to what, and what to do")
+    message: str = Field(description="What is wrong, where, and what to do")
 
 
 class SliceCounts(BaseModel):
-    """What was found, and done to the rows of the day."""
+    """Counts of a staged slice."""
 
-    rows: int = Field(description="Places that the day now has", examples=[4533])
-    added: int = Field(description="Of these, those that the previous staged day did not have")
-    changed: int = Field(description="Of these, those that it had with other content")
-    removed: int = Field(description="Places that it had and this day does not have")
-    rejected: int = Field(description="Objects that could not be understood")
-    written: int = Field(description="Rows that were inserted, changed or deleted")
+    rows: int = Field(description="Places of the day", examples=[4533])
+    added: int = Field(description="Places that the previous staged day did not have")
+    changed: int = Field(description="Places that it had with other content")
+    removed: int = Field(description="Places that only the previous staged day had")
+    rejected: int = Field(description="Objects that could not be parsed")
+    written: int = Field(description="Rows inserted, changed or deleted")
 
 
 class JobCounts(SliceCounts):
-    """The same of all that a job staged."""
+    """Counts of everything that a job staged."""
 
     sources: dict[str, SliceCounts] = Field(
-        default_factory=dict, description="Of each source, where there are several"
+        default_factory=dict, description="Counts by source, where there are several"
     )
     failed: dict[str, str] = Field(
-        default_factory=dict, description="Feeds that failed, and why each did"
+        default_factory=dict, description="Failed feeds, with the reason of each"
     )
 
 
 class JobLinks(BaseModel):
-    """Where to go on from a job."""
+    """Links of a job."""
 
     self: str = Field(description="The job", examples=[f"/v1/jobs/{_EXAMPLE_ID}"])
     cancel: str | None = Field(
@@ -94,24 +90,24 @@ class JobLinks(BaseModel):
 
 
 class Job(BaseModel):
-    """A job: one piece of work on one city-day, as the ledger has it."""
+    """A job on one city-day, from the ledger."""
 
     job_id: str = Field(json_schema_extra={"format": "uuid"}, examples=[_EXAMPLE_ID])
     job_type: JobType
     city_slug: str
     day: date
     boundary_ref: str = Field(
-        description="The city's boundary, a part of the key", examples=["relation/27504067"]
+        description="The city's boundary, part of the key", examples=["relation/27504067"]
     )
     idempotency_key: str = Field(
-        description="At most one job of a key is PENDING or RUNNING", examples=[_EXAMPLE_KEY]
+        description="At most one job per key is PENDING or RUNNING", examples=[_EXAMPLE_KEY]
     )
     status: Status
-    trigger: Trigger = Field(description="What asked for it")
-    attempt: int = Field(description="How many times a run has begun to work on it")
+    trigger: Trigger = Field(description="What requested the job")
+    attempt: int = Field(description="The number of runs that started on it")
     refetch: bool
-    counts: JobCounts | None = Field(description="What was staged; null before SUCCEEDED")
-    as_of: datetime | None = Field(description="What the data says of its own time")
+    counts: JobCounts | None = Field(description="Counts of staged rows; null before SUCCEEDED")
+    as_of: datetime | None = Field(description="The time that the data itself reports")
     error: JobError | None = Field(description="Why it FAILED or was CANCELED")
     requested_at: datetime
     started_at: datetime | None
@@ -122,7 +118,7 @@ class Job(BaseModel):
 
     @classmethod
     def of(cls, run: Run) -> Self:
-        """Make it from a row of the ledger."""
+        """Return the job of a row of the ledger."""
         return cls(
             job_id=run.id,
             job_type=run.job_type,
@@ -143,8 +139,8 @@ class Job(BaseModel):
             cancel_requested_at=run.cancel_requested_at,
             dagster_run_id=run.dagster_run_id,
             links=JobLinks(
-                self=path_of(run),
-                cancel=f"{path_of(run)}/cancel" if run.status in ACTIVE else None,
+                self=job_path(run),
+                cancel=f"{job_path(run)}/cancel" if run.status in ACTIVE else None,
             ),
         )
 
@@ -154,12 +150,12 @@ class JobPage(BaseModel):
 
     jobs: list[Job]
     next_cursor: str | None = Field(
-        description="Give it as `cursor` to get the next page; null on the last one"
+        description="The `cursor` of the next page; null on the last page"
     )
 
 
-def path_of(run: Run) -> str:
-    """Give the path of a job."""
+def job_path(run: Run) -> str:
+    """Return the path of a job."""
     return f"/v1/jobs/{run.id}"
 
 

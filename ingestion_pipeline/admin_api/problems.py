@@ -1,8 +1,6 @@
-"""Everything that the admin API says when it cannot do what it was asked: RFC 9457 problem details.
+"""Problem details (RFC 9457): the problem types of the admin API, and its error handlers.
 
-Belongs here: the kinds of problems, their body, and turning errors into them. Does not belong here:
-when a problem arises. A reply never tells the cause of a failure of ours; the log does, in one line
-without SQL.
+A response never contains the cause of an internal error; the log does, in one line without SQL.
 """
 
 import logging
@@ -34,7 +32,7 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 
 MISTAKES_SHOWN = 20
-"""A body may hold thousands of unknown fields; a person needs the first ones."""
+"""The maximum number of errors in a response."""
 
 RETRY_AFTER_S = 5
 
@@ -42,14 +40,14 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of problem.
+class ProblemType:
+    """A problem type.
 
     Attributes:
-        code: What programs look at; stable.
-        status: The HTTP status that it comes with.
-        title: What it is, in the same words each time.
-        example: A detail that it comes with, for the contract; the only one where it never varies.
+        code: The stable identifier for programs.
+        status: The HTTP status.
+        title: The constant summary.
+        example: An example of the detail for the contract, or the only detail.
     """
 
     code: str
@@ -58,106 +56,106 @@ class Kind:
     example: str
 
 
-NOT_CONFIGURED = Kind(
+NOT_CONFIGURED = ProblemType(
     "not_configured",
     HTTPStatus.SERVICE_UNAVAILABLE,
-    "This way in is closed by its settings",
-    "ADMIN_API_TOKEN is not set, so the admin API is closed",
+    "Disabled by the settings",
+    "ADMIN_API_TOKEN is not set, so the admin API is disabled.",
 )
-DATABASE_UNAVAILABLE = Kind(
+DATABASE_UNAVAILABLE = ProblemType(
     "database_unavailable",
     HTTPStatus.SERVICE_UNAVAILABLE,
     "The database does not answer",
-    "nothing was changed; try again",
+    "Nothing was changed. Try again.",
 )
-DATABASE_READ_ONLY = Kind(
+DATABASE_READ_ONLY = ProblemType(
     "database_read_only",
     HTTPStatus.SERVICE_UNAVAILABLE,
-    "The database takes no writes",
-    "nothing was changed; try again. If it lasts, the service's DATABASE_URL must lead to the "
-    "primary server",
+    "The database is read-only",
+    "Nothing was changed. Try again. If it stays so, point the service's DATABASE_URL to the "
+    "primary server.",
 )
-DATABASE_FORBIDDEN = Kind(
+DATABASE_FORBIDDEN = ProblemType(
     "database_forbidden",
     HTTPStatus.SERVICE_UNAVAILABLE,
-    "The service's database role lacks a right",
-    "nothing was changed; an administrator must run deploy/roles.sql",
+    "The service's database role lacks a privilege",
+    "Nothing was changed. An administrator must run deploy/roles.sql.",
 )
-DATABASE_NOT_MIGRATED = Kind(
+DATABASE_NOT_MIGRATED = ProblemType(
     "database_not_migrated",
     HTTPStatus.SERVICE_UNAVAILABLE,
-    "The database has another schema than this version needs",
-    "nothing was changed; run 'poi-ingest migrate'",
+    "The database's schema is not that of this version",
+    "Nothing was changed. Run 'poi-ingest migrate'.",
 )
-TOKEN_MISSING = Kind(
+TOKEN_MISSING = ProblemType(
     "token_missing",
     HTTPStatus.UNAUTHORIZED,
-    "A token is needed",
-    "send a token in the header X-Admin-Token, or as Authorization: Bearer",
+    "Token missing",
+    "Send a token in the header X-Admin-Token, or as Authorization: Bearer.",
 )
-TOKEN_WRONG = Kind(
+TOKEN_WRONG = ProblemType(
     "token_wrong",
     HTTPStatus.FORBIDDEN,
-    "The token is not accepted",
-    "X-Admin-Token holds no token that is accepted",
+    "Invalid token",
+    "The token in X-Admin-Token is not valid.",
 )
-SIGNATURE_INVALID = Kind(
+SIGNATURE_INVALID = ProblemType(
     "signature_invalid",
     HTTPStatus.UNAUTHORIZED,
-    "The delivery's signature is not accepted",
-    "the header Upstash-Signature must hold a JWT that is signed for this URL and this body and "
-    "has not expired; see /manual/api/#callback",
+    "Invalid signature",
+    "The header Upstash-Signature must contain an unexpired JWT that is signed for this URL and "
+    "body. See /manual/api/#callback.",
 )
-NOT_FOUND = Kind(
+NOT_FOUND = ProblemType(
     "not_found",
     HTTPStatus.NOT_FOUND,
-    "There is nothing at this address",
-    "see /docs for all addresses",
+    "Not found",
+    "See /docs for the endpoints.",
 )
-UNKNOWN_CITY = Kind(
+UNKNOWN_CITY = ProblemType(
     "unknown_city",
     HTTPStatus.NOT_FOUND,
-    "There is no such city",
-    "there is no city 'kasan'; 'poi-ingest cities' lists those that there are",
+    "Unknown city",
+    "City 'kasan' does not exist. 'poi-ingest cities' lists the cities.",
 )
-UNKNOWN_JOB = Kind(
+UNKNOWN_JOB = ProblemType(
     "unknown_job",
     HTTPStatus.NOT_FOUND,
-    "There is no such job",
-    "there is no job 0d5b1b0e-6a3c-4a55-9f0e-5d3f2b7f6a11; GET /v1/jobs lists them",
+    "Unknown job",
+    "Job 0d5b1b0e-6a3c-4a55-9f0e-5d3f2b7f6a11 does not exist. GET /v1/jobs lists the jobs.",
 )
-METHOD_NOT_ALLOWED = Kind(
+METHOD_NOT_ALLOWED = ProblemType(
     "method_not_allowed",
     HTTPStatus.METHOD_NOT_ALLOWED,
-    "This address does not take this method",
-    "see /docs for all addresses",
+    "Method not allowed",
+    "See /docs for the endpoints.",
 )
-JOB_ENDED = Kind(
+JOB_ENDED = ProblemType(
     "job_ended",
     HTTPStatus.CONFLICT,
     "The job has ended",
-    "job 0d5b1b0e-6a3c-4a55-9f0e-5d3f2b7f6a11 is SUCCEEDED and stays so",
+    "Job 0d5b1b0e-6a3c-4a55-9f0e-5d3f2b7f6a11 has ended as SUCCEEDED.",
 )
-BODY_TOO_LARGE = Kind(
+BODY_TOO_LARGE = ProblemType(
     "body_too_large",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "The body is too large",
-    "a body may have 65536 bytes",
+    "The maximum is 65536 bytes.",
 )
-INVALID_REQUEST = Kind(
+INVALID_REQUEST = ProblemType(
     "invalid_request",
     HTTPStatus.UNPROCESSABLE_ENTITY,
-    "The request is not what is accepted",
-    "not accepted: day; correct this",
+    "Invalid request",
+    "Invalid: day. See errors.",
 )
-INTERNAL_ERROR = Kind(
+INTERNAL_ERROR = ProblemType(
     "internal_error",
     HTTPStatus.INTERNAL_SERVER_ERROR,
-    "Something went wrong",
-    "this is a fault of ours; the service's log has a line about it",
+    "Internal server error",
+    "Internal server error. See the service log.",
 )
 
-KINDS = (
+PROBLEM_TYPES = (
     TOKEN_MISSING,
     SIGNATURE_INVALID,
     TOKEN_WRONG,
@@ -175,10 +173,10 @@ KINDS = (
     DATABASE_FORBIDDEN,
     DATABASE_NOT_MIGRATED,
 )
-"""All of them, in the order of the documentation."""
+"""All problem types, in the order of the documentation."""
 
 AUTHORIZATION = (NOT_CONFIGURED, TOKEN_MISSING, TOKEN_WRONG)
-"""What whoever has no token meets."""
+"""Problems of endpoints that require a token."""
 
 DATABASE = (
     DATABASE_UNAVAILABLE,
@@ -186,51 +184,51 @@ DATABASE = (
     DATABASE_FORBIDDEN,
     DATABASE_NOT_MIGRATED,
 )
-"""What every endpoint that needs the database may answer."""
+"""Problems of endpoints that use the database."""
 
 _BY_STATUS = {
     HTTPStatus.NOT_FOUND: NOT_FOUND,
     HTTPStatus.METHOD_NOT_ALLOWED: METHOD_NOT_ALLOWED,
 }
-"""What the framework itself refuses."""
+"""Problem types of errors that the framework raises."""
 
 
 class Mistake(BaseModel):
-    """What is wrong with one field of a request."""
+    """An invalid field of a request."""
 
     field: str = Field(description="The field, parameter or header; `body` for the body as a whole")
     message: str
 
 
 class Problem(BaseModel):
-    """Problem details as of RFC 9457, with a code for programs and the fields that are wrong."""
+    """Problem details (RFC 9457), with a code for programs and the invalid fields."""
 
     type: str = Field(description="A URN that ends in the code")
-    title: str = Field(description="What kind of problem it is, in the same words each time")
+    title: str = Field(description="The constant summary of the problem type")
     status: int = Field(description="The HTTP status")
-    code: str = Field(description="What kind of problem it is, for programs")
-    detail: str = Field(description="What happened, and what to do")
-    errors: list[Mistake] = Field(description="The fields that are wrong, at most 20")
+    code: str = Field(description="The problem type, for programs")
+    detail: str = Field(description="What is wrong, and what to do")
+    errors: list[Mistake] = Field(description="The invalid fields, at most 20")
 
 
-class Refused(Exception):
-    """A request that is answered with a problem."""
+class ProblemError(Exception):
+    """The request is answered with a problem."""
 
     def __init__(
         self,
-        kind: Kind,
+        kind: ProblemType,
         detail: str,
         *,
         errors: Sequence[Mistake] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Refuse a request.
+        """Create an error.
 
         Args:
-            kind: What kind of problem it is.
-            detail: What happened and what to do, in words that a stranger may read.
-            errors: The fields that are wrong.
-            headers: Further headers of the reply.
+            kind: The problem type.
+            detail: What is wrong and what to do; sent to the client.
+            errors: The invalid fields.
+            headers: Additional headers of the response.
         """
         super().__init__(detail)
         self.kind = kind
@@ -239,21 +237,21 @@ class Refused(Exception):
         self.headers = headers
 
 
-def invalid(errors: Iterable[Mistake]) -> Refused:
-    """Refuse a request whose fields are not what is accepted."""
+def invalid(errors: Iterable[Mistake]) -> ProblemError:
+    """Return the error for a request with invalid fields."""
     mistakes = list(errors)
     fields = ", ".join(dict.fromkeys(mistake.field for mistake in mistakes[:MISTAKES_SHOWN]))
-    return Refused(
-        INVALID_REQUEST, f"not accepted: {fields}; correct this", errors=mistakes[:MISTAKES_SHOWN]
+    return ProblemError(
+        INVALID_REQUEST, f"Invalid: {fields}. See errors.", errors=mistakes[:MISTAKES_SHOWN]
     )
 
 
 def mistakes_in(details: Iterable[Mapping[str, Any]], *, skip: int = 0) -> list[Mistake]:
-    """Turn pydantic's mistakes into ours.
+    """Convert pydantic's errors.
 
     Args:
-        details: Pydantic's.
-        skip: How many parts of a location are not the field's own name.
+        details: Pydantic's errors.
+        skip: The number of parts of a location before the field's name.
     """
     return [
         Mistake(
@@ -264,8 +262,8 @@ def mistakes_in(details: Iterable[Mapping[str, Any]], *, skip: int = 0) -> list[
     ]
 
 
-def body_of(kind: Kind, detail: str, errors: Sequence[Mistake] = ()) -> dict[str, Any]:
-    """Give a problem as it is sent."""
+def problem_body(kind: ProblemType, detail: str, errors: Sequence[Mistake] = ()) -> dict[str, Any]:
+    """Return the body of a problem."""
     return Problem(
         type=f"urn:problem-type:ingestion-pipeline:{kind.code}",
         title=kind.title,
@@ -277,11 +275,11 @@ def body_of(kind: Kind, detail: str, errors: Sequence[Mistake] = ()) -> dict[str
 
 
 Responses = dict[int | str, dict[str, Any]]
-"""Replies of an endpoint by status, as FastAPI takes them for the contract."""
+"""Responses of an endpoint by status, for FastAPI's `responses`."""
 
 
-def responses(*kinds: Kind) -> Responses:
-    """Describe the problems that an endpoint answers with, for the contract."""
+def responses(*kinds: ProblemType) -> Responses:
+    """Return the `responses` of an endpoint with these problem types."""
     by_status = defaultdict(list)
     for kind in (*kinds, INTERNAL_ERROR):
         by_status[kind.status].append(kind)
@@ -302,34 +300,33 @@ def responses(*kinds: Kind) -> Responses:
 
 
 def examples() -> dict[str, dict[str, Any]]:
-    """Give an example of each kind, for the contract."""
-    wrong = {INVALID_REQUEST: [Mistake(field="day", message="give a day as YYYY-MM-DD")]}
+    """Return an example of each problem type, for the contract."""
+    wrong = {INVALID_REQUEST: [Mistake(field="day", message="Value error, use YYYY-MM-DD")]}
     return {
         kind.code: {
             "summary": kind.title,
-            "value": body_of(kind, kind.example, wrong.get(kind, [])),
+            "value": problem_body(kind, kind.example, wrong.get(kind, [])),
         }
-        for kind in KINDS
+        for kind in PROBLEM_TYPES
     }
 
 
-def answer_with_problems(app: FastAPI) -> None:
-    """Let every error that an app meets become a problem."""
-    app.add_exception_handler(Refused, _refused)
+def install_error_handlers(app: FastAPI) -> None:
+    """Convert every error of an app to a problem."""
+    app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _framework)
     app.add_exception_handler(DatabaseUnavailable, _database_unavailable)
     app.add_exception_handler(DatabaseReadOnly, _database_read_only)
     app.add_exception_handler(DatabaseForbidden, _database_forbidden)
     app.add_exception_handler(DatabaseNotMigrated, _database_not_migrated)
-    app.add_middleware(LastResort)
+    app.add_middleware(UnhandledErrorMiddleware)
 
 
-class LastResort:
-    """Answers for an error that nobody expected.
+class UnhandledErrorMiddleware:
+    """Responds to unexpected errors, and logs type and place in one line.
 
-    Starlette's own last resort would let the server log the whole stack with the statement of a
-    failed query; this logs what went wrong and where, in one line.
+    Starlette's ServerErrorMiddleware would log the stack with the statement of a failed query.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -341,25 +338,25 @@ class LastResort:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begun = False
+        started = False
 
         async def watch(message: Message) -> None:
-            nonlocal begun
-            begun = True
+            nonlocal started
+            started = True
             await send(message)
 
         try:
             await self._app(scope, receive, watch)
         except ClientDisconnect:
-            log.info("%s: the caller went away", scope["path"])
-        except Exception as error:  # noqa: BLE001  # that is what a last resort is for
-            log.error("%s: %s at %s", scope["path"], type(error).__name__, place_of(error))  # noqa: TRY400
-            if not begun:
+            log.info("%s: the client disconnected", scope["path"])
+        except Exception as error:  # noqa: BLE001
+            log.error("%s: %s at %s", scope["path"], type(error).__name__, source_line(error))  # noqa: TRY400
+            if not started:
                 await _response(INTERNAL_ERROR, INTERNAL_ERROR.example)(scope, receive, send)
 
 
-def place_of(error: BaseException) -> str:
-    """Name the last line of this package that an error came through."""
+def source_line(error: BaseException) -> str:
+    """Return the last source line of this package in an error's traceback."""
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
@@ -370,34 +367,34 @@ def place_of(error: BaseException) -> str:
 
 
 def _response(
-    kind: Kind,
+    kind: ProblemType,
     detail: str,
     errors: Sequence[Mistake] = (),
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     return JSONResponse(
-        body_of(kind, detail, errors),
+        problem_body(kind, detail, errors),
         status_code=kind.status,
         headers=headers,
         media_type=MEDIA_TYPE,
     )
 
 
-async def _refused(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, Refused)
+async def _problem(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ProblemError)
     return _response(error.kind, error.detail, error.errors, error.headers)
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    return await _refused(request, invalid(mistakes_in(error.errors(), skip=1)))
+    return await _problem(request, invalid(mistakes_in(error.errors(), skip=1)))
 
 
 async def _framework(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     detail = NOT_FOUND.example
-    kind = _BY_STATUS.get(status, Kind(status.name.lower(), status, status.phrase, detail))
+    kind = _BY_STATUS.get(status, ProblemType(status.name.lower(), status, status.phrase, detail))
     return _response(kind, detail, headers=error.headers)
 
 

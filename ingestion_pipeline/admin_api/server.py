@@ -1,24 +1,20 @@
-"""The server under the admin API.
-
-Belongs here: how uvicorn is set up. Does not belong here: the application (`app.py`), and words for
-a person (`cli/main.py`).
-"""
+"""The uvicorn server of the admin API."""
 
 import uvicorn
 from fastapi import FastAPI
 
 
 def build_server(app: FastAPI, *, host: str, port: int) -> uvicorn.Server:
-    """Make the server; `run` serves until the process is told to stop.
+    """Return the server; `run` serves until a signal stops the process.
 
-    It logs by the standard library's loggers `uvicorn.error` and `uvicorn.access`, as the process
-    has set them up: method, path and status of each request, and never a header.
+    It logs method, path and status of each request, and no headers, to `uvicorn.error` and
+    `uvicorn.access`.
     """
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
-        # The other parser puts no limit to the size of headers.
+        # httptools does not limit the size of headers.
         http="h11",
         ws="none",
         log_config=None,

@@ -1,8 +1,4 @@
-"""What every request of the admin API works with.
-
-Belongs here: settings, cities, database and clock as one value, and how an endpoint gets at it.
-Does not belong here: anything of HTTP itself, and what an endpoint does.
-"""
+"""The dependencies of endpoints: settings, cities, database and clock."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, date
@@ -21,13 +17,13 @@ from ingestion_pipeline.staging.errors import DatabaseNotMigrated
 
 @dataclass
 class Service:
-    """The parts that the admin API is put together from.
+    """The dependencies of endpoints.
 
     Attributes:
         settings: The settings.
-        cities: The cities that jobs can be asked for.
-        engine: The database; nothing is connected before the first request.
-        clock: The clock of what is stored in the database.
+        cities: The cities for which jobs can be enqueued.
+        engine: The database; connected at the first request.
+        clock: The database's clock.
     """
 
     settings: Settings
@@ -37,22 +33,22 @@ class Service:
     _migrated: bool = field(default=False, init=False)
 
     def database(self) -> sa.Engine:
-        """Give the database, once it has been seen to have the schema of this code.
+        """Return the database, after checking its schema once.
 
         Raises:
-            DatabaseUnavailable: It does not answer.
-            DatabaseNotMigrated: Its schema is another one.
+            DatabaseUnavailable: The database does not answer.
+            DatabaseNotMigrated: Its schema is not that of this version.
         """
         if not self._migrated:
             self.check_migration()
         return self.engine
 
     def check_migration(self) -> None:
-        """Look at the schema again.
+        """Check the schema.
 
         Raises:
             DatabaseUnavailable: The database does not answer.
-            DatabaseNotMigrated: Its schema is another one.
+            DatabaseNotMigrated: Its schema is not that of this version.
         """
         try:
             require_migrated(self.engine)
@@ -62,21 +58,21 @@ class Service:
         self._migrated = True
 
     def today(self) -> date:
-        """Give the current UTC day."""
+        """Return the current UTC day."""
         return self.clock.now().astimezone(UTC).date()
 
 
 def secrets_in(setting: SecretStr | None) -> tuple[bytes, ...]:
-    """Give the secrets that a setting lists, separated by commas; none where it is not set."""
+    """Return the comma-separated secrets of a setting; empty where it is not set."""
     listed = setting.get_secret_value().split(",") if setting is not None else []
     return tuple(secret.strip().encode() for secret in listed if secret.strip())
 
 
-# Coroutines, here and in every other dependency: FastAPI would give a plain function a thread.
+# Dependencies are coroutines, because FastAPI runs plain functions in a thread.
 async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 
 
-Here = Annotated[Service, Depends(_service)]
-"""An endpoint's parameter that is the service."""
+ServiceDep = Annotated[Service, Depends(_service)]
+"""The type of an endpoint's `service` parameter."""

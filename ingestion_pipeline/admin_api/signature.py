@@ -1,10 +1,8 @@
-"""Signatures of deliveries: who sent this body to this address, and until when it may be used.
+"""Verification of delivery signatures.
 
-Belongs here: the check of one JWT against the keys. Does not belong here: the endpoint
-(`callback.py`).
-
-The form is that of Upstash QStash: a JWT (RFC 7519), HS256, with the claims `iss` "Upstash", `sub`
-the URL of the delivery, `exp` and `nbf`, and `body` the base64url SHA-256 digest of the raw body.
+The format is that of Upstash QStash: a JWT (RFC 7519), HS256, with the claims `iss` "Upstash",
+`sub` the URL of the delivery, `exp` and `nbf`, and `body` the base64url SHA-256 digest of the raw
+body.
 """
 
 import base64
@@ -20,21 +18,21 @@ log = logging.getLogger(__name__)
 ISSUER = "Upstash"
 
 LEEWAY_S = 10
-"""How far the two clocks may be apart."""
+"""The tolerance between the two clocks."""
 
 _CLAIMS = ["iss", "sub", "exp", "nbf", "body"]
 
-# Nonsense of any kind, nested without end or with numbers without measure, is no signature either.
+# Malformed tokens, including deep nesting and huge numbers, are invalid.
 _UNREADABLE = (jwt.PyJWTError, ValueError, TypeError, ArithmeticError, RecursionError)
 
 
 def is_valid(token: str, *, keys: Sequence[bytes], url: str, body: bytes) -> bool:
-    """Tell whether one of the keys signed this body for this URL, for the current moment.
+    """Return whether one of the keys signed this body for this URL, and the token is still valid.
 
     Args:
         token: The JWT.
-        keys: The keys that are accepted: the current one, and the next.
-        url: Where the delivery came to.
+        keys: The accepted keys: the current one, and the next.
+        url: The URL of the delivery.
         body: The raw body.
     """
     return any(_is_signed_with(key, token, url=url, body=body) for key in keys)
@@ -51,10 +49,10 @@ def _is_signed_with(key: bytes, token: str, *, url: str, body: bytes) -> bool:
             options={"require": _CLAIMS},
         )
     except (jwt.ExpiredSignatureError, jwt.ImmatureSignatureError) as error:
-        # The key is right, as that is looked at first.
+        # The signature is valid, because PyJWT verifies it first.
         log.warning(
-            "a delivery with a good signature came outside of its time (%s); if the queue's clock "
-            "is right, that of this machine is wrong",
+            "a delivery with a valid signature is not within its validity period (%s): check the "
+            "clocks of this machine and of the queue",
             error,
         )
         return False

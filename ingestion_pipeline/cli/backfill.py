@@ -1,26 +1,35 @@
-"""Submitting a backfill to Dagster, by the GraphQL API of its webserver.
-
-Belongs here: the one request, and what its answers mean. Does not belong here: which days it is
-made for (`plan.py`).
-"""
+"""The command `backfill`: plans days, and submits them by Dagster's GraphQL API."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from ingestion_pipeline.config.settings import SettingsError
+import click
+
+from ingestion_pipeline.cli.options import DAY, job_option, open_database
+from ingestion_pipeline.cli.output import FAILED, print_table
+from ingestion_pipeline.config.cities import load_cities
+from ingestion_pipeline.config.settings import SettingsError, load_settings
 from ingestion_pipeline.core.errors import IngestionError, quoted
 from ingestion_pipeline.core.locations import Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import httpx
 
+    from ingestion_pipeline.config.cities import City
+    from ingestion_pipeline.config.settings import Settings
+    from ingestion_pipeline.core.identity import JobType
+    from ingestion_pipeline.defs.jobs import IngestionJob
+    from ingestion_pipeline.plan import PlannedDay
+
 TIMEOUT_S = 300.0
-"""Dagster looks at each partition before it answers: some seconds for tens of thousands."""
+"""Dagster checks each partition before it answers: seconds for tens of thousands."""
 
 MUTATION = """\
 mutation SubmitBackfill($parameters: LaunchBackfillParams!) {
@@ -41,22 +50,121 @@ class DagsterUnavailable(IngestionError):
 
 
 class DagsterRefused(IngestionError):
-    """Dagster's webserver answers, and does not do what is asked."""
+    """Dagster's webserver rejects the backfill."""
 
     code: ClassVar[str] = "dagster_refused"
 
 
 @dataclass(frozen=True)
 class Backfill:
-    """A backfill that Dagster took on.
+    """A backfill that Dagster accepted.
 
     Attributes:
-        id: Dagster's name for it.
+        id: Dagster's id of it.
         address: Its page in the UI.
     """
 
     id: str
     address: str
+
+
+@click.command()
+@click.option("--city", "slugs", multiple=True, help="Slug of a city; may be repeated.")
+@click.option("--all-cities", is_flag=True, help="All enabled cities.")
+@click.option("--from", "first", type=DAY, required=True, help="First UTC day.")
+@click.option("--to", "last", type=DAY, required=True, help="Last UTC day.")
+@job_option
+@click.option("--all", "again", is_flag=True, help="Include days that are already staged.")
+@click.option("--dry-run", is_flag=True, help="Only print the plan.")
+def backfill(
+    slugs: Sequence[str],
+    first: date,
+    last: date,
+    job_type: JobType,
+    *,
+    all_cities: bool,
+    again: bool,
+    dry_run: bool,
+) -> None:
+    """Plan days of cities, and submit those with available data to Dagster as a backfill.
+
+    Leaves out days that are staged already from equal inputs, so submitting an interrupted backfill
+    again completes it.
+    """
+    from ingestion_pipeline.defs.jobs import JOBS
+
+    if last < first:
+        raise click.BadParameter(f"{last} is earlier than {first}", param_hint="--to")
+    if bool(slugs) == all_cities:
+        raise click.UsageError("Use either --city or --all-cities.")
+    settings = load_settings()
+    cities = load_cities(settings.cities_file)
+    chosen = cities.enabled() if all_cities else [cities.get(slug) for slug in dict.fromkeys(slugs)]
+    if not chosen:
+        raise click.UsageError("The cities file enables no city. Select cities with --city.")
+    days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    planned = _plan(settings, chosen, days, JOBS[job_type])
+    _print_plan(planned)
+    due = [day for day in planned if day.is_possible and (again or not day.is_staged)]
+    staged = sum(day.is_staged for day in planned)
+    impossible = sum(not day.is_possible for day in planned)
+    click.echo(
+        f"\n{len(planned):,} city-days: {len(due):,} to run, {staged:,} staged already, "
+        f"{impossible:,} without available data"
+    )
+    if dry_run:
+        return
+    if not due:
+        click.echo("Nothing to submit")
+        sys.exit(0 if staged else FAILED)
+    _submit(settings, JOBS[job_type], due, title=f"{len(chosen)} cities, {first} to {last}")
+
+
+def _plan(
+    settings: Settings, cities: Iterable[City], days: Sequence[date], job: IngestionJob
+) -> list[PlannedDay]:
+    from ingestion_pipeline.lake.snapshots import Lake
+    from ingestion_pipeline.plan import look, plan
+
+    lake, engine, now = Lake(settings.data_dir), open_database(settings), datetime.now(UTC)
+    planned = []
+    for city in cities:
+        kept = look(lake, engine, city, days, dataset=job.dataset, source=job.source)
+        planned += plan(city, days, settings=settings, kept=kept, now=now)
+    return planned
+
+
+def _print_plan(planned: Iterable[PlannedDay]) -> None:
+    from ingestion_pipeline.plan import spans
+
+    print_table(
+        ("city", "from", "to", "days", "what", "source, or reason"),
+        [
+            (s.city_slug, str(s.first), str(s.last), f"{s.days:,}", s.way, s.words)
+            for s in spans(planned)
+        ],
+    )
+
+
+def _submit(
+    settings: Settings, job: IngestionJob, due: Iterable[PlannedDay], *, title: str
+) -> None:
+    import httpx
+
+    from ingestion_pipeline.core.identity import CityDay
+    from ingestion_pipeline.defs.work import TRIGGER_TAG
+
+    partitions = [str(CityDay(planned.city_slug, planned.day)) for planned in due]
+    with httpx.Client() as http:
+        submitted = submit(
+            http,
+            settings.dagster_url,
+            assets=job.chain,
+            partitions=partitions,
+            tags={TRIGGER_TAG: "backfill"},
+            title=title,
+        )
+    click.echo(f"Backfill {submitted.id} of {len(partitions):,} runs: {submitted.address}")
 
 
 def submit(
@@ -68,27 +176,27 @@ def submit(
     tags: Mapping[str, str],
     title: str,
 ) -> Backfill:
-    """Have Dagster make a run of some assets for each partition.
+    """Submit a backfill of some assets, with one run for each partition.
 
     Args:
         http: The client to send with.
-        url: Dagster's webserver; may hold a user and a password, which are never shown.
-        assets: What to materialize.
+        url: Dagster's webserver; a user and a password in it are never shown.
+        assets: The assets to materialize.
         partitions: Their partitions; `<city>|<YYYY-MM-DD>`.
         tags: Tags of every run.
-        title: What the UI calls the backfill.
+        title: The name of the backfill in the UI.
 
     Raises:
-        SettingsError: The URL is none.
+        SettingsError: The URL is not valid.
         DagsterUnavailable: The webserver does not answer.
-        DagsterRefused: It is another server, or does not want to.
+        DagsterRefused: The server rejects the backfill, or is not Dagster.
     """
     try:
         endpoint = Endpoint.parse(f"{url.rstrip('/')}/graphql")
     except ValueError as error:
         raise SettingsError(
-            f"DAGSTER_URL cannot be used: {error}; set it to the address of Dagster's webserver, "
-            "such as http://127.0.0.1:3000"
+            f"DAGSTER_URL cannot be used: {error}. Set it to the address of Dagster's webserver, "
+            "such as http://127.0.0.1:3000."
         ) from None
     parameters = {
         "assetSelection": [{"path": [name]} for name in assets],
@@ -96,15 +204,15 @@ def submit(
         "tags": [{"key": key, "value": value} for key, value in tags.items()],
         "title": title,
     }
-    answer = _ask(http, endpoint, {"query": MUTATION, "variables": {"parameters": parameters}})
+    answer = _post(http, endpoint, {"query": MUTATION, "variables": {"parameters": parameters}})
     if answer["__typename"] != "LaunchBackfillSuccess":
-        _refuse(endpoint, f"{answer['__typename']}: {answer.get('message', 'no reason is given')}")
+        _reject(endpoint, f"{answer['__typename']}: {answer.get('message', 'no reason is given')}")
     name: str = answer["backfillId"]
     return Backfill(name, f"{endpoint.public.removesuffix('/graphql')}/runs/b/{name}")
 
 
-def _ask(http: httpx.Client, endpoint: Endpoint, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Send the request; give the value of the one field that it asks for."""
+def _post(http: httpx.Client, endpoint: Endpoint, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Send the request; return the value of its one field."""
     import httpx
 
     try:
@@ -116,8 +224,8 @@ def _ask(http: httpx.Client, endpoint: Endpoint, request: Mapping[str, Any]) -> 
         )
     except httpx.ConnectError as error:
         raise DagsterUnavailable(
-            f"Dagster's webserver does not answer at {endpoint.public} ({error}); start it, or set "
-            "DAGSTER_URL to where it is"
+            f"Dagster's webserver does not answer at {endpoint.public} ({error}). Start it, or "
+            "correct DAGSTER_URL."
         ) from error
     except httpx.TransportError as error:
         raise DagsterUnavailable(_lost(endpoint, type(error).__name__)) from error
@@ -126,26 +234,24 @@ def _ask(http: httpx.Client, endpoint: Endpoint, request: Mapping[str, Any]) -> 
     try:
         document = reply.json()
         if "errors" in document:
-            _refuse(endpoint, document["errors"][0]["message"])
+            _reject(endpoint, document["errors"][0]["message"])
         (answer,) = document["data"].values()
         return dict(answer)
     except (ValueError, KeyError, TypeError, AttributeError):
-        _refuse(
+        _reject(
             endpoint,
-            f"HTTP {reply.status_code}, and not what Dagster's webserver answers; check "
-            "DAGSTER_URL, and whether a proxy stands before it",
+            f"HTTP {reply.status_code} is not an answer of Dagster's webserver. Check DAGSTER_URL, "
+            "and whether a proxy answers instead.",
         )
 
 
 def _lost(endpoint: Endpoint, what: str) -> str:
     return (
-        f"Dagster's webserver at {endpoint.public} broke off ({what}); look at its list of "
-        "backfills, because it may have taken this one on. Submitting it again is harmless: what "
-        "is staged by then costs nothing"
+        f"Lost the connection to Dagster's webserver at {endpoint.public} ({what}). Check its list "
+        "of backfills: it may have accepted this one. Submitting it again is safe, because staged "
+        "days cost nothing."
     )
 
 
-def _refuse(endpoint: Endpoint, why: str) -> NoReturn:
-    raise DagsterRefused(
-        f"Dagster at {endpoint.public} did not take the backfill on: {quoted(why)}"
-    )
+def _reject(endpoint: Endpoint, why: str) -> NoReturn:
+    raise DagsterRefused(f"Dagster at {endpoint.public} rejected the backfill: {quoted(why)}")

@@ -1,10 +1,8 @@
-"""Arrow arrays out of Python and NumPy values, without pandas.
+"""Arrow arrays from Python and NumPy values, without importing pandas.
 
-Belongs here: the few forms that tables of the project are made of. Does not belong here: which
-columns a table has.
-
-`pyarrow.array` imports pandas wherever it is installed, if only to ask whether it was given a
-Series: half a second of CPU and 60 MB for every process. These functions hand Arrow its buffers.
+`pyarrow.array` imports pandas wherever it is installed, only to check whether its argument is a
+Series. That costs half a second of CPU and 60 MB in every process. These functions pass buffers to
+Arrow instead.
 """
 
 from __future__ import annotations
@@ -20,16 +18,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _MOST_BYTES = 2**31 - 1
-"""What 32-bit offsets reach; Arrow cuts a longer column into chunks."""
+"""The limit of 32-bit offsets; Arrow splits a longer column into chunks."""
 
 
 def texts(values: Sequence[str | None]) -> pa.StringArray:
-    """Give an array of strings, null for None."""
+    """Return an array of strings, null for None."""
     import pyarrow as pa
 
     known = [value for value in values if value is not None]
     together = "".join(known)
-    if together.isascii():  # every letter is a byte
+    if together.isascii():  # one byte for each character
         array: pa.StringArray = _of_bytes(values, known, together.encode(), pa.string())
     else:
         encoded = [value.encode() for value in known]
@@ -38,7 +36,7 @@ def texts(values: Sequence[str | None]) -> pa.StringArray:
 
 
 def binaries(values: Sequence[bytes | None]) -> pa.BinaryArray:
-    """Give an array of bytes, null for None."""
+    """Return an array of bytes, null for None."""
     import pyarrow as pa
 
     known = [value for value in values if value is not None]
@@ -49,7 +47,7 @@ def binaries(values: Sequence[bytes | None]) -> pa.BinaryArray:
 def numbers(
     values: npt.NDArray[Any], of_type: Any, *, missing: npt.NDArray[np.bool_] | None = None
 ) -> Any:
-    """Give an array of numbers or moments.
+    """Return an array of numbers or timestamps.
 
     Args:
         values: (N,) of the width of `of_type`.
@@ -64,12 +62,12 @@ def numbers(
 
 
 def _of_bytes(values: Sequence[Any], known: Sequence[Any], data: bytes, of_type: Any) -> Any:
-    """Give an array.
+    """Return an array of variable-length values.
 
     Args:
-        values: What it shall hold.
-        known: Those that are not None, each as long as its bytes.
-        data: The bytes of all these.
+        values: The values, None for null.
+        known: The values that are not None, each with the length of its bytes.
+        data: Their bytes, concatenated.
         of_type: Arrow's type.
     """
     import pyarrow as pa

@@ -1,8 +1,4 @@
-"""The one canonical form of values and rows: what tells whether something changed.
-
-Belongs here: the way from a value to its canonical text, and from a row to its hashes. Does not
-belong here: what rows are made of (`osm/normalize.py`, `helpers/`), and comparing (`staging/`).
-"""
+"""The canonical form of values and rows, and hashes that detect a change."""
 
 from __future__ import annotations
 
@@ -18,32 +14,32 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ROWS_AT_ONCE = 2_048
-"""How many rows are written out at a time: some MB."""
+"""Rows that are serialized at a time: some MB."""
 
-_BETWEEN = b"\xff"
-_NOTHING = b"\xfe"
-"""Two bytes that UTF-8 never has: so values cannot run into each other, nor look like none."""
+_SEPARATOR = b"\xff"
+_NULL = b"\xfe"
+"""Two bytes that never occur in UTF-8, so neighbouring values cannot merge or look like nulls."""
 
-_NO_CONTENT = ("source_ref", "source_hash", "content_hash")
-"""Columns of rows that a reader does not see: which feature it is, and what may have changed."""
+_NOT_CONTENT = ("source_ref", "source_hash", "content_hash")
+"""Columns without content: the identity of the feature, and the hashes."""
 
-_SAID = ("osm_version", "tags", "geometry")
-"""Columns that hold what upstream said, and nothing of what our rules make of it."""
+_SOURCE_COLUMNS = ("osm_version", "tags", "geometry")
+"""Columns that hold upstream data unchanged."""
 
 DIGEST_BYTES = 16
 """128 bits: among a billion versions the chance of one collision is below 1e-20."""
 
 
 def canonical_json(value: Any) -> str:
-    """Write a JSON value in the one form that is hashed and stored."""
+    """Return a JSON value in the form that is hashed and stored."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def canonical_texts(values: Iterable[Any]) -> list[str]:
-    """Write JSON values that hold only text in the form of `canonical_json`, many times as fast.
+    """Return JSON values in the form of `canonical_json`, much faster.
 
     Args:
-        values: Texts, and lists and dictionaries of texts: msgspec writes a float otherwise.
+        values: Texts, and lists and dictionaries of texts; msgspec writes floats in another form.
     """
     import msgspec
 
@@ -52,18 +48,18 @@ def canonical_texts(values: Iterable[Any]) -> list[str]:
 
 
 def digest(value: Any) -> str:
-    """Give the hexadecimal BLAKE2b digest, of 128 bits, of a JSON value."""
+    """Return the hexadecimal 128-bit BLAKE2b digest of a JSON value."""
     return digest_of_bytes(canonical_json(value).encode())
 
 
 def digest_of_bytes(data: bytes) -> str:
-    """Give the hexadecimal BLAKE2b digest, of 128 bits, of some bytes."""
+    """Return the hexadecimal 128-bit BLAKE2b digest of bytes."""
     return blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
 
 
 @cache
 def code_digest(package: str) -> str:
-    """Give the digest of a package's own files: what was computed by other code is told apart."""
+    """Return the digest of a package's own files: what was computed by other code is told apart."""
     hashed = blake2b(digest_size=DIGEST_BYTES)
     for file in sorted(files(package).iterdir(), key=lambda file: file.name):
         if file.is_file() and file.name.endswith((".py", ".json")):
@@ -72,13 +68,12 @@ def code_digest(package: str) -> str:
 
 
 def row_hashes(rows: pa.Table) -> list[str]:
-    """Hash rows by all their columns.
+    """Return the hashes of rows over all their columns.
 
-    What is hashed of a row are its values in the columns' order, a byte 0xFF between two of them,
-    and a byte 0xFE where there is none. A text is its UTF-8; an integer is its decimal digits; a
-    float is the integer that has its 64 bits; a moment is the integer of its microseconds of UTC;
-    bytes come behind their number and a byte 0xFF. That is the same on every machine and in every
-    release of a library.
+    A row is hashed as its values in the order of the columns, separated by a byte 0xFF, with a byte
+    0xFE for null. A text is its UTF-8; an integer its decimal digits; a float the integer with the
+    same 64 bits; a timestamp its microseconds in UTC; bytes follow their length and a byte 0xFF.
+    This form does not depend on the machine or on the release of a library.
 
     Args:
         rows: N rows in columns of strings, bytes, integers, doubles and timestamps.
@@ -90,18 +85,18 @@ def row_hashes(rows: pa.Table) -> list[str]:
 
     from ingestion_pipeline.columns.arrow import binaries
 
-    (between,) = binaries([_BETWEEN])  # Arrow's own way to a scalar imports pandas
-    join: Any = pc.binary_join_element_wise  # whose stubs know of texts only
+    (separator,) = binaries([_SEPARATOR])  # `pyarrow.scalar` imports pandas
+    join: Any = pc.binary_join_element_wise  # its stubs allow only texts
     hashes: list[str] = []
     for batch in rows.to_batches(max_chunksize=_ROWS_AT_ONCE):
         written = [part for column in batch.columns for part in _written(column)]
-        joined = join(*written, between, null_handling="replace", null_replacement=_NOTHING)
+        joined = join(*written, separator, null_handling="replace", null_replacement=_NULL)
         hashes += map(digest_of_bytes, joined.to_pylist())
     return hashes
 
 
 def _written(column: Any) -> Sequence[Any]:
-    """Write a column as one or two columns of bytes; see `row_hashes`."""
+    """Return a column as one or two columns of bytes; see `row_hashes`."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -115,39 +110,39 @@ def _written(column: Any) -> Sequence[Any]:
     return [column.cast(pa.string()).cast(pa.binary())]
 
 
-def with_source_hash(rows: pa.Table, *, of_the_day: pa.StringArray | None = None) -> pa.Table:
-    """Add a hash of what upstream said: `osm_version`, `tags` and `geometry`; as second column.
+def with_source_hash(rows: pa.Table, *, dated_status: pa.StringArray | None = None) -> pa.Table:
+    """Return rows with a second column: the hash of `osm_version`, `tags` and `geometry`.
 
     Args:
         rows: N rows with these columns.
-        of_the_day: (N,) What a date among the tags says of the day of the rows, or null; None where
-            no row has such a date. On another day it says another thing, though neither the object
-            nor our rules have changed.
+        dated_status: (N,) The status that a date in the tags implies for the day of the rows, or
+            null; None if no row has one. It can change from day to day although neither the object
+            nor the rules have changed.
     """
     import pyarrow.compute as pc
 
     from ingestion_pipeline.columns.arrow import texts
 
-    said = rows.select(_SAID)
-    if of_the_day is not None and of_the_day.null_count < len(of_the_day):
-        tags = said.column("tags").combine_chunks()
-        on_that_day = pc.binary_join_element_wise(  # type: ignore[call-overload]
-            tags, of_the_day, "", null_handling="skip"
+    source = rows.select(_SOURCE_COLUMNS)
+    if dated_status is not None and dated_status.null_count < len(dated_status):
+        tags = source.column("tags").combine_chunks()
+        with_status = pc.binary_join_element_wise(  # type: ignore[call-overload]
+            tags, dated_status, "", null_handling="skip"
         )
-        said = said.set_column(_SAID.index("tags"), "tags", on_that_day)
-    return rows.add_column(1, "source_hash", texts(row_hashes(said)))
+        source = source.set_column(_SOURCE_COLUMNS.index("tags"), "tags", with_status)
+    return rows.add_column(1, "source_hash", texts(row_hashes(source)))
 
 
 def with_content_hash(rows: pa.Table) -> pa.Table:
-    """Add a hash of every column that a reader sees, as the last column.
+    """Return rows with a last column: the hash of all columns of content.
 
     Args:
-        rows: Columns of content in the order in which the table of versions has them, and what is
-            no content: `source_ref`, `source_hash`, and a `content_hash` that is replaced.
+        rows: Columns of content in the order of the table of versions, and columns that are no
+            content: `source_ref`, `source_hash`, and a `content_hash`, which is replaced.
     """
     from ingestion_pipeline.columns.arrow import texts
 
     names = [name for name in rows.column_names if name != "content_hash"]
-    content = [name for name in names if name not in _NO_CONTENT]
+    content = [name for name in names if name not in _NOT_CONTENT]
     hashes = texts(row_hashes(rows.select(content)))
     return rows.select(names).append_column("content_hash", hashes)

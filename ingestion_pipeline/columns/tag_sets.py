@@ -1,9 +1,7 @@
-"""The tags of many objects, with equal sets held once.
+"""The tags of many objects, with equal sets stored once.
 
-Belongs here: that container. Does not belong here: what tags mean (`taxonomy.py`, `text/`).
-
-Most objects of a city share their tags with others: benches, bus stops, waste baskets. What follows
-from the tags alone is worked out once for each set of them.
+Most objects of a city share their tags with others: benches, bus stops, waste baskets. Values that
+depend on the tags alone are computed once for each set.
 """
 
 from __future__ import annotations
@@ -20,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class TagSets(Sequence[dict[str, str]]):
-    """The tags of N objects; the i-th object's are `sets[set_of[i]]`.
+    """The tags of N objects; those of object i are `sets[set_of[i]]`.
 
     Attributes:
-        sets: K dictionaries, exactly as upstream. Nobody may change them.
+        sets: K dictionaries, exactly as upstream. Must not be changed.
         set_of: (N,) positions in `sets`.
     """
 
@@ -32,10 +30,10 @@ class TagSets(Sequence[dict[str, str]]):
 
     @classmethod
     def of(cls, tags: Iterable[dict[str, str]]) -> Self:
-        """Hold the tags of objects, equal ones once; the order of the keys tells none apart."""
+        """Return the tags of objects, equal sets once; the order of keys does not matter."""
         place: dict[frozenset[tuple[str, str]], int] = {}
         sets: list[dict[str, str]] = []
-        seen: dict[int, int] = {}  # the very same dictionary need not be looked at again
+        seen: dict[int, int] = {}  # each dictionary is compared once
         each_of: list[int] = []
         for each in (tags := list(tags)):
             found = seen.get(id(each))
@@ -49,7 +47,7 @@ class TagSets(Sequence[dict[str, str]]):
 
     @classmethod
     def joined(cls, parts: Iterable[TagSets]) -> Self:
-        """Put the objects of several containers after one another."""
+        """Return the objects of several containers, one container after the other."""
         parts = list(parts)
         offsets = np.cumsum([0, *(len(part.sets) for part in parts)])
         return cls(
@@ -63,7 +61,7 @@ class TagSets(Sequence[dict[str, str]]):
         )
 
     def take(self, rows: npt.NDArray[Any]) -> TagSets:
-        """Give the objects at `rows` (integers, or a mask), in that order, and their sets alone."""
+        """Return the objects at `rows` (integers or a mask), in that order, and only their sets."""
         set_of = self.set_of[rows]
         is_used = np.zeros(len(self.sets), dtype=np.bool_)
         is_used[set_of] = True
@@ -72,7 +70,7 @@ class TagSets(Sequence[dict[str, str]]):
         return TagSets([self.sets[each] for each in used.tolist()], index[set_of])
 
     def __len__(self) -> int:
-        """Give N."""
+        """Return N."""
         return len(self.set_of)
 
     @overload
@@ -82,7 +80,7 @@ class TagSets(Sequence[dict[str, str]]):
     def __getitem__(self, row: slice) -> TagSets: ...
 
     def __getitem__(self, row: int | slice) -> dict[str, str] | TagSets:
-        """Give the tags of one object, or of several."""
+        """Return the tags of one object or of several."""
         if isinstance(row, slice):
             return TagSets(self.sets, self.set_of[row])
         position: int = self.set_of[row]

@@ -1,8 +1,8 @@
-"""Every environment variable that the project reads, validated once.
+"""The settings: every environment variable of the project, read and validated once.
 
-Belongs here: names, defaults, accepted values. Does not belong here: anything per city
+Belongs here: names, defaults and accepted values. Does not belong here: anything per city
 (`cities.toml`). No other module reads the environment. The table in docs/operations.md documents
-each one; a test compares the two.
+each variable; a test compares the two.
 """
 
 import os
@@ -19,7 +19,7 @@ from ingestion_pipeline.core.locations import http_parts
 
 
 class SettingsError(IngestionError):
-    """Environment variables that are not what is accepted."""
+    """One or more environment variables have values that are not accepted."""
 
     code = "bad_settings"
 
@@ -31,11 +31,13 @@ def _absolute(path: Path) -> Path:
     try:
         return path.expanduser().absolute()
     except RuntimeError as error:
-        raise ValueError("there is no home folder for '~' here; give an absolute path") from error
+        raise ValueError(
+            "'~' cannot be resolved to a home folder; give an absolute path"
+        ) from error
 
 
 def _absolute_or_url(place: str) -> str:
-    # Dagster's processes start in folders of their own; a relative path would name many places.
+    # Dagster's processes start in different folders, where a relative path names different places.
     return place if "://" in place else str(_absolute(Path(place)))
 
 
@@ -56,7 +58,7 @@ AbsolutePathOrUrl = Annotated[str, AfterValidator(_absolute_or_url)]
 
 
 class Settings(BaseSettings):
-    """The settings; each field is the environment variable of its upper-case name."""
+    """The settings. Each field is read from the environment variable with its upper-case name."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -68,119 +70,119 @@ class Settings(BaseSettings):
     )
     data_dir: AbsolutePathOrUrl = Field(
         "data",
-        description="The lake: raw snapshots and GeoParquet. A folder or any fsspec URL.",
+        description="The lake, with raw snapshots and GeoParquet: a folder or any fsspec URL.",
         validate_default=True,
     )
     cities_file: AbsolutePath | None = Field(
-        None, description="A `cities.toml` of your own, instead of the one that is shipped."
+        None, description="Your own `cities.toml`, instead of the shipped one."
     )
     osm_source: OsmSource = Field(
-        "overpass", description="`overpass` or `extract`: for cities that do not say."
+        "overpass", description="`overpass` or `extract`, for cities without `osm_source`."
     )
     overpass_url: SecretHttpUrl | None = Field(
         None,
-        description="The Overpass API's `interpreter` URL. There is no silent default: a city "
-        "that needs it fails and says so. May hold credentials, so it is a secret.",
+        description="The URL of the Overpass API's `interpreter`. There is no default: without it, "
+        "a city that needs it fails. A secret, because it may contain credentials.",
     )
     overpass_contact: str | None = Field(
         None,
         pattern=r"^[ -~]+$",  # it goes into an HTTP header
         description="An e-mail address or URL for the User-Agent, so that the server's operator "
-        "can reach you. Asked for by public servers.",
+        "can contact you. Public servers require it.",
     )
     osm_extract: str | None = Field(
         None,
-        description="Path or URL template of `.osm.pbf` files with `{region}` and `{day}`, for "
-        "cities that do not name their own.",
+        description="The path or URL of `.osm.pbf` files, with `{region}` and `{day}`, for cities "
+        "without `osm_extract`.",
     )
     partitions_start: date = Field(
         date(2019, 4, 21),
-        description="The first day (UTC) that has a partition; by default that of the sample. Set "
-        "it to the first day that you need: Dagster slows down past about 100,000 partitions, "
-        "cities x days.",
+        description="The first day (UTC) with a partition; by default the day of the sample. Set "
+        "it to the first day that you need: with more than about 100,000 partitions (cities x "
+        "days) Dagster becomes slow.",
     )
     state_dir: AbsolutePath = Field(
         Path("~/.local/state/ingestion_pipeline"),
-        description="Local folder for the locks that keep one request at a time per upstream "
-        "server, shared by every process of the machine.",
+        description="The local folder of the locks that limit requests to one at a time per "
+        "upstream server. All processes of the machine must share it.",
         validate_default=True,
     )
     dagster_home: AbsolutePath = Field(
         Path(".dagster_home"),
-        description="Dagster's own folder, with `dagster.yaml`: its runs and events.",
+        description="Dagster's folder, with `dagster.yaml`, its runs and its events.",
         validate_default=True,
     )
 
     admin_api_token: SecretStr | None = Field(
         None,
-        description="What callers of the admin API send as X-Admin-Token; several, separated by "
-        "commas, while it is rotated. Unset: the API is closed. A secret.",
+        description="The token of the admin API, sent as X-Admin-Token; several, separated by "
+        "commas, during a rotation. Unset: the API is closed. A secret.",
     )
     callback_signing_keys: SecretStr | None = Field(
         None,
         description="The keys with which a queue signs its deliveries to the callback, separated "
-        "by commas: the current one, and the next while they are rotated. Unset: it is closed. A "
-        "secret.",
+        "by commas: the current key, and during a rotation the next one. Unset: the callback is "
+        "closed. A secret.",
     )
     callback_url: HttpUrl | None = Field(
         None,
-        description="The callback's URL as the queue calls it, which its signature must name. "
-        "Unset: the URL of the request is compared, which is right where no proxy changes it.",
+        description="The URL of the callback as the queue calls it, which the signature must name. "
+        "Unset: the URL of the request, which is right if no proxy changes it.",
     )
     start_deadline_minutes: int = Field(
         360,
         ge=1,
-        description="How long a job may wait for Dagster to make a run of it, or in a queue in "
-        "which nothing begins; then it is FAILED.",
+        description="How long a job may wait for a Dagster run, or in a queue that starts nothing, "
+        "before it is FAILED.",
     )
     schedules: Literal["on", "off"] = Field(
         "off",
-        description="Whether the daily schedules run from the start; in the UI each can be "
-        "switched by itself.",
+        description="Whether the daily schedules are on by default. The UI can switch each one.",
     )
     dagster_url: HttpUrl = Field(
         "http://127.0.0.1:3000",
-        description="Dagster's webserver, through which `poi-ingest backfill` submits.",
+        description="The URL of Dagster's webserver, to which `poi-ingest backfill` submits.",
     )
 
     @property
     def database(self) -> str:
-        """The database's URL: the one that is set, or that of the embedded GeoPackage.
+        """The URL of the database: DATABASE_URL, or the URL of the embedded GeoPackage.
 
         Raises:
-            SettingsError: The lake is not a local folder, so it cannot hold the GeoPackage.
+            SettingsError: The lake is not a local folder, so it cannot contain the GeoPackage.
         """
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         if "://" in self.data_dir:
             raise SettingsError(
-                "DATABASE_URL is not set, and the embedded GeoPackage needs a local folder, which "
-                "DATA_DIR is not; set DATABASE_URL"
+                "DATABASE_URL is not set, and DATA_DIR is not a local folder, so it cannot contain "
+                "the embedded GeoPackage; set DATABASE_URL"
             )
         return f"sqlite:///{self.data_dir}/{EMBEDDED_DATABASE}"
 
 
 def environment_with(settings: Settings, **changed: str) -> dict[str, str]:
-    """Give the environment for a process of ours: this one's, with some settings made explicit.
+    """Return the environment for a child process, with settings that do not depend on its folder.
 
     Args:
-        settings: Where defaults come from that depend on the folder of this process.
-        changed: Settings that are to be others, by field.
+        settings: The settings of this process.
+        changed: Other values of settings, by field.
     """
-    said = {"dagster_home": str(settings.dagster_home), "data_dir": settings.data_dir} | changed
-    return environment(**{name.upper(): value for name, value in said.items()})
+    given = {"dagster_home": str(settings.dagster_home), "data_dir": settings.data_dir} | changed
+    return environment(**{name.upper(): value for name, value in given.items()})
 
 
 def environment(**changed: str) -> dict[str, str]:
-    """Give the environment for a process of ours: this one's, with some variables set anew."""
+    """Return the environment for a child process: that of this process, with changed variables."""
     return os.environ | changed
 
 
 def load_settings() -> Settings:
-    """Read the environment.
+    """Read the settings from the environment.
 
     Raises:
-        SettingsError: One or more variables are not accepted; all are named, no value is shown.
+        SettingsError: One or more values are not accepted. The message names the variables, and
+            shows no value.
     """
     try:
         return Settings()

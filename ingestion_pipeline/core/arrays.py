@@ -1,7 +1,4 @@
-"""Types of NumPy arrays, for annotations.
-
-Belongs here: names for types. Does not belong here: functions on arrays (`columns/`).
-"""
+"""Types of NumPy arrays, for annotations."""
 
 import numpy as np
 import numpy.typing as npt

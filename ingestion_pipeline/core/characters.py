@@ -1,13 +1,9 @@
-r"""Characters that no database stores: U+0000, and the halves of surrogate pairs.
-
-Belongs here: reading bytes that may be no text, finding such characters, and writing them so that
-they can be stored. Does not belong here: what becomes of an object that has some (`osm/locate.py`,
-`sources/feed/read.py`).
+r"""Characters that no database stores: U+0000 and unpaired surrogates.
 
 PostgreSQL has no U+0000 in `text` and `jsonb`, SQLite's functions end a text there, and UTF-8 has
-no surrogates. All other characters, controls and noncharacters included, are stored and read back
-by both databases. A byte that is no UTF-8 is read as a surrogate (Python's `surrogateescape`), so
-nothing of it is lost until it is written as `\xe9`.
+no surrogates. Both databases store all other characters, including controls and noncharacters. A
+byte that is not UTF-8 is read as a surrogate (Python's `surrogateescape`), so it is not lost until
+it is written as `\xe9`.
 """
 
 from __future__ import annotations
@@ -19,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MARK = "\0"
-r"""Stands before `xe9` or `ud800` where a reader cannot keep that byte or surrogate itself."""
+r"""Precedes `xe9` or `ud800` where a decoder cannot keep that byte or surrogate."""
 
 _MARKED = re.compile(MARK + "(?=x[0-9a-f]{2}|ud[0-9a-f]{3})")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -28,17 +24,17 @@ _NO_BYTE = 0xDC00
 
 
 def decoded(raw: bytes) -> str:
-    """Read UTF-8; bytes that are none become surrogates."""
+    """Return the text of UTF-8 bytes; invalid bytes become surrogates."""
     return raw.decode("utf-8", "surrogateescape")
 
 
 def encoded(text: str) -> bytes:
-    """Write what `decoded` read."""
+    """Return the bytes from which `decoded` made the text."""
     return text.encode("utf-8", "surrogateescape")
 
 
 def are_storable(texts: Iterable[str]) -> bool:
-    """Tell whether a database stores each of some texts; about 1 us for the tags of an object."""
+    """Return whether a database can store all texts; about 1 us for the tags of an object."""
     together = "".join(texts)
     if "\0" in together:
         return False
@@ -50,7 +46,7 @@ def are_storable(texts: Iterable[str]) -> bool:
 
 
 def storable(value: Any) -> Any:
-    r"""Write a JSON value with `\xe9`, `\ud800` or `\u0000` in place of what cannot be stored."""
+    r"""Return a JSON value with `\xe9`, `\ud800` or `\u0000` in place of what cannot be stored."""
     if isinstance(value, str):
         return _UNSTORABLE.sub(_escaped, _MARKED.sub(r"\\", value))
     if isinstance(value, dict):

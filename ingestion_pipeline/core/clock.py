@@ -1,8 +1,4 @@
-"""Time as an argument, so that waiting can be tested without waiting.
-
-Belongs here: the clock's interface and the real one. Does not belong here: rules about days
-(`sources/as_of.py`).
-"""
+"""Time as an argument, so that tests of waiting take no time."""
 
 import time
 from datetime import UTC, datetime
@@ -10,10 +6,10 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What the code may know of time."""
+    """The current time, and waiting."""
 
     def now(self) -> datetime:
-        """Give the current moment, aware, in UTC."""
+        """Return the current time (UTC, aware)."""
 
     def sleep(self, seconds: float) -> None:
         """Wait."""
@@ -23,9 +19,9 @@ class SystemClock:
     """The machine's clock."""
 
     def now(self) -> datetime:
-        """Give the current moment, aware, in UTC."""
+        """Return the current time (UTC, aware)."""
         return datetime.now(UTC)
 
     def sleep(self, seconds: float) -> None:
-        """Wait, for real."""
+        """Wait."""
         time.sleep(seconds)

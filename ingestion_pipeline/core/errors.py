@@ -26,35 +26,37 @@ from typing import ClassVar
 from ingestion_pipeline.core.characters import storable
 
 QUOTED_CHARACTERS = 500
-"""How much of what upstream says is quoted in a message; a remark of megabytes has been seen."""
+"""How much of an upstream message is quoted; a remark of several megabytes has been seen."""
 
 MESSAGE_CHARACTERS = 4_000
-"""How long a message may be in the ledger."""
+"""The longest message in the ledger."""
 
 
 def shortened(text: str, *, most: int = MESSAGE_CHARACTERS) -> str:
-    """Return a text's beginning, with its length where it is longer than that."""
+    """Return the text, cut to `most` characters and marked with its length where it is longer."""
     return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
 
 
-def quoted(said: object, *, most: int = QUOTED_CHARACTERS) -> str:
-    """Return what upstream says on one line, no longer than a message can hold."""
-    return shortened(" ".join(str(said).split()), most=most)
+def quoted(message: object, *, most: int = QUOTED_CHARACTERS) -> str:
+    """Return an upstream message on one line, shortened."""
+    return shortened(" ".join(str(message).split()), most=most)
 
 
 class IngestionError(Exception):
-    """Something that stops a city-day, said so that the reader knows what to do.
+    """An error that stops a city-day. Its message says what is wrong, where, and what to do.
 
     Attributes:
-        code: Stable snake_case identifier; written to `ingestion_run.error_code`.
-        should_retry: Whether the same attempt may succeed later without a person doing anything.
+        code: Stable snake_case identifier, stored in `ingestion_run.error_code`.
+        should_retry: Whether a retry can succeed without an operator's action.
+        retry_after_s: The shortest wait before that retry, in seconds; None for no limit.
     """
 
     code: ClassVar[str] = "ingestion_error"
     should_retry: bool = False
+    retry_after_s: float | None = None
 
     def __str__(self) -> str:
-        """Give the message as the ledger can store it: it may quote what upstream sent."""
+        """Return the message in a form that the ledger can store: it may quote upstream."""
         message: str = storable(super().__str__())
         return message
 
@@ -62,7 +64,7 @@ class IngestionError(Exception):
 def described(error: BaseException) -> str:
     """Return the type of an unexpected error and where it was raised.
 
-    Its own text is left out: it may quote upstream's data, or an address with credentials.
+    Its text is left out, because it may quote upstream data or a URL with credentials.
     """
     where = error.__traceback__
     while where is not None and where.tb_next is not None:

@@ -13,11 +13,11 @@ OSM_ATTRIBUTION = "© OpenStreetMap contributors"
 
 
 class Coverage(NamedTuple):
-    """What an extract covers.
+    """The area that an extract covers.
 
     Attributes:
-        how: How that is known: by the `.poly` file beside it, its header's box, or its nodes.
-        wkt: The area (EPSG:4326), as well-known text.
+        how: From the `.poly` file beside the extract, the header's bounding box, or the nodes.
+        wkt: The area (EPSG:4326) as well-known text.
     """
 
     how: Literal["poly", "header", "nodes"]

@@ -1,7 +1,4 @@
-"""One at a time, over all processes of the machine: a request to a server, a pass over a file.
-
-Belongs here: the lock. Does not belong here: how long to wait between requests (`overpass.py`).
-"""
+"""Locks across all processes of a machine: for requests to a server, for passes over a file."""
 
 from __future__ import annotations
 
@@ -19,16 +16,16 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def one_request_at_a_time(server: str, *, lock_dir: Path) -> Iterator[None]:
-    """Hold the server's lock; wait as long as another process or thread holds it.
+    """Hold the lock of a server; wait while another process or thread holds it.
 
-    The operating system frees the lock when its holder dies, so nothing can block it for ever.
-    The wait is the one thing of the client that no clock can be injected into: it ends when
-    another process says so.
+    The operating system releases the lock when its holder dies. This wait cannot be tested with an
+    injected clock: another process ends it.
+
+    Its holder only asks and reads: a wait before the next request begins after its release.
 
     Args:
         server: `host:port`.
-        lock_dir: The folder of lock files; it must be the same for every process of the machine,
-            and on a local disk.
+        lock_dir: The folder of lock files: local, and the same for every process of the machine.
     """
     with one_at_a_time(f"request to {server}", lock_dir=lock_dir):
         yield
@@ -36,11 +33,11 @@ def one_request_at_a_time(server: str, *, lock_dir: Path) -> Iterator[None]:
 
 @contextmanager
 def one_at_a_time(what: str, *, lock_dir: Path) -> Iterator[None]:
-    """Hold a lock; wait as long as another process or thread of the machine holds it.
+    """Hold a named lock; wait while another process or thread of the machine holds it.
 
     Args:
-        what: What is done under the lock; names it.
-        lock_dir: As above.
+        what: The work that needs the lock; names the lock.
+        lock_dir: See `one_request_at_a_time`.
     """
     import filelock
 
@@ -50,9 +47,9 @@ def one_at_a_time(what: str, *, lock_dir: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        log.info("Waiting until another run's %s has ended", what)
+        log.info("Waiting for the lock: another run has a %s in progress", what)
         lock.acquire()
-        log.info("It has ended: it is our turn")
+        log.info("Lock acquired")
     try:
         yield
     finally:

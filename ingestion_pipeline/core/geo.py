@@ -1,8 +1,4 @@
-"""Boxes on the map, as plain values in EPSG:4326.
-
-Belongs here: what needs no geometry library. Does not belong here: geometries (`geometry/`), and
-the area of a city (`osm/area.py`).
-"""
+"""Bounding boxes (EPSG:4326) as plain values, without a geometry library."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ from typing import NamedTuple
 
 
 class Bbox(NamedTuple):
-    """A bounding box in WGS84 degrees; never crosses the antimeridian."""
+    """A bounding box in degrees (WGS 84). It never crosses the antimeridian."""
 
     west: float
     south: float
@@ -18,7 +14,7 @@ class Bbox(NamedTuple):
     north: float
 
     def holds(self, other: Bbox) -> bool:
-        """Tell whether the other lies within this one."""
+        """Return whether the other box is within this one."""
         return (
             self.west <= other.west
             and self.south <= other.south

@@ -1,8 +1,4 @@
-"""Who a piece of work is: the city-day partition and the idempotency key built from it.
-
-Belongs here: the value objects and their one parser. Does not belong here: Dagster's partition
-definitions (`defs/partitions.py`) and the ledger that enforces the key (`staging/runs.py`).
-"""
+"""The identity of a piece of work: the city-day partition and its idempotency key."""
 
 import re
 from dataclasses import dataclass
@@ -14,11 +10,11 @@ from ingestion_pipeline.core.errors import IngestionError
 JobType = Literal["osm_import", "helpers_import"]
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]*")
-"""What a city slug may look like; it excludes the separators of partition keys (`| , [ ]`)."""
+"""The form of a city slug; it excludes the separators of partition keys (`| , [ ]`)."""
 
 
 class PartitionKeyError(IngestionError):
-    """A partition key that is not `<city>|<YYYY-MM-DD>`."""
+    """A partition key is not `<city>|<YYYY-MM-DD>`."""
 
     code = "bad_partition_key"
 
@@ -35,8 +31,8 @@ class CityDay:
         """Parse a partition key such as `kazan|2026-11-20`.
 
         Raises:
-            PartitionKeyError: The key has another shape. GraphQL does not validate keys, so this
-                is the first thing that a run does.
+            PartitionKeyError: The key has another form. GraphQL does not validate keys, so a run
+                does this first.
         """
         city, separator, text = key.partition("|")
         day = None
@@ -53,13 +49,13 @@ class CityDay:
         return cls(city, day)
 
     def __str__(self) -> str:
-        """Give the partition key."""
+        """Return the partition key."""
         return f"{self.city}|{self.day.isoformat()}"
 
 
 @dataclass(frozen=True)
 class JobKey:
-    """What an idempotency key is made of."""
+    """The parts of an idempotency key."""
 
     job_type: JobType
     city_slug: str
@@ -67,5 +63,5 @@ class JobKey:
     day: date
 
     def __str__(self) -> str:
-        """Give the key in clear: `{job_type}|{city_slug}|{boundary_ref}|{YYYY-MM-DD}`."""
+        """Return the key in clear text: `{job_type}|{city_slug}|{boundary_ref}|{YYYY-MM-DD}`."""
         return f"{self.job_type}|{self.city_slug}|{self.boundary_ref}|{self.day.isoformat()}"

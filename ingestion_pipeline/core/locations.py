@@ -1,8 +1,4 @@
-"""Where upstream data is: an address or a template of one, and what of it may be shown.
-
-Belongs here: taking a URL apart, keeping its secrets out of messages and logs, and the form of
-templates. Does not belong here: asking for anything (`osm/`, `helpers/`).
-"""
+"""Locations of upstream data: URLs, templates of URLs, and which parts of them may be shown."""
 
 from __future__ import annotations
 
@@ -18,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import date
 
 _DATE_FORM = re.compile(r"([^{}%]|%[YymdjbB])+")
-"""How the day may be written in a template: parts of a date, and text between them."""
+"""The format of a day in a template: parts of a date, and text between them."""
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 HIDDEN = "***"
@@ -28,18 +24,18 @@ _NOT_HTTP = "it is not of the form http(s)://host[:port]/path"
 
 
 def http_parts(url: str) -> tuple[SplitResult, int]:
-    """Take an http(s) URL apart, and give its port.
+    """Return the parts of an http(s) URL, and its port.
 
     Raises:
         ValueError: It is not an http(s) URL with a host, or the host is a placeholder such as
-            `...`. The message does not repeat the URL, because it may hold a password.
+            `...`. The message does not repeat the URL, because it may contain a password.
     """
     try:
         parts = urlsplit(url.strip())
         port = parts.port or DEFAULT_PORTS.get(parts.scheme)
     except ValueError:
         raise ValueError(_NOT_HTTP) from None
-    # A name may end with a dot (the root), and has no empty label otherwise.
+    # A host name may end with a dot (the root) and has no other empty label.
     labels = (parts.hostname or "").removesuffix(".").split(".")
     if port is None or parts.scheme not in DEFAULT_PORTS or not all(labels):
         raise ValueError(_NOT_HTTP)
@@ -48,12 +44,12 @@ def http_parts(url: str) -> tuple[SplitResult, int]:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An http(s) address.
+    """An http(s) URL.
 
     Attributes:
-        public: The address without user, password and query: for evidence, messages and logs.
+        public: The URL without user, password and query: for evidence, messages and logs.
         server: `host:port`.
-        target: The address to send to: with its query, without user and password.
+        target: The URL to send requests to: with its query, without user and password.
         auth: User and password for HTTP basic authentication, or None.
     """
 
@@ -64,11 +60,11 @@ class Endpoint:
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Take a URL apart.
+        """Parse a URL.
 
         Raises:
             ValueError: It is not an http(s) URL with a host. The message does not repeat the URL,
-                because it may hold a password.
+                because it may contain a password.
         """
         import httpx
 
@@ -89,13 +85,13 @@ class Endpoint:
         )
 
     def sibling(self, name: str) -> str:
-        """Give the address to send to for another resource beside this one."""
+        """Return the request URL of another resource in the same folder."""
         parts = urlsplit(self.target)
         folder = parts.path.rpartition("/")[0]
         return urlunsplit(parts._replace(path=f"{folder}/{name}"))
 
     def redact(self, text: str) -> str:
-        """Hide every secret of the address in a text that the server wrote."""
+        """Return a server's text without the secrets of this URL."""
         secrets = {value for _, value in parse_qsl(urlsplit(self.target).query)}
         secrets.update(self.auth or ())
         spellings = {
@@ -110,7 +106,7 @@ class Endpoint:
 
 
 def redacted(location: str) -> str:
-    """Take user, password, query and fragment out of a URL; a path stays as it is."""
+    """Return a URL without user, password, query and fragment; a path is returned unchanged."""
     return "::".join(_without_secrets(part) for part in location.split("::"))
 
 
@@ -122,17 +118,15 @@ def _without_secrets(url: str) -> str:
 
 
 def require_template(template: str, *, allowed: str, fields: Collection[str]) -> None:
-    """Refuse a template that holds anything else in braces than these fields.
-
-    `{day}` may have a form, such as `{day:%y%m%d}`.
+    """Check the placeholders of a template. `{day}` may have a format, such as `{day:%y%m%d}`.
 
     Args:
         template: A path or URL.
         allowed: What is allowed, for the message.
-        fields: The names that may stand in braces.
+        fields: The allowed names.
 
     Raises:
-        ValueError: It holds something else.
+        ValueError: It contains another placeholder or an invalid one.
     """
     try:
         parts = [part for part in Formatter().parse(template) if part[1] is not None]
@@ -147,19 +141,19 @@ def require_template(template: str, *, allowed: str, fields: Collection[str]) ->
 
 
 def is_dated(template: str) -> bool:
-    """Tell whether a template names another file for each day."""
+    """Return whether a template gives another location for each day."""
     return any(name == "day" for _, name, _, _ in Formatter().parse(template))
 
 
 def days_in(template: str, day: date) -> list[str]:
-    """Give the texts that a template writes for a day, one for each place where it names it."""
+    """Return the text of a day at each placeholder of a template."""
     return [
         format(day, form or "") for _, name, form, _ in Formatter().parse(template) if name == "day"
     ]
 
 
 class _UrlsWithoutSecrets(logging.Filter):
-    """httpx logs the URL of every request, query included, at level INFO."""
+    """Removes secrets from httpx's log lines, which show the whole URL of every request."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         import httpx
@@ -183,5 +177,5 @@ _FILTER = _UrlsWithoutSecrets()
 
 
 def keep_secrets_out_of_httpx_log() -> None:
-    """Have httpx log URLs without user, password and query, in this whole process."""
+    """Make httpx log URLs without user, password and query, in the whole process."""
     logging.getLogger("httpx").addFilter(_FILTER)

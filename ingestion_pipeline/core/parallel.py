@@ -1,16 +1,12 @@
-"""Work on several cores: the same function, each part of its input in a process of its own.
+"""Work on several cores: one function, applied to parts of its input in forked processes.
 
-Belongs here: how the processes and threads come and go. Does not belong here: what can be parted
-(`sources/pbf/find.py`, `osm/assemble.py`, `osm/normalize.py`).
+The processes are forked in the middle of the work, so they share all data read before without a
+copy, import nothing, and return only their results. Threads would not help: most of the work holds
+the GIL. `ahead` uses threads for work that releases it.
 
-The processes are forked in the middle of the work. So they have all that was read up to then
-without a copy being made, import nothing, and give back only what they found. Threads would not
-help: most of the work holds Python's lock. What does not, and is wanted one after the other, can be
-made `ahead` by threads.
-
-A fork has none of its parent's other threads, and what these had locked at that moment stays locked
-in it. Therefore a function that is given here computes, and no more: it opens no connection, asks
-no server, and logs nothing.
+A forked process has none of its parent's other threads, and locks held by those threads stay locked
+in it. A function passed to this module must therefore only compute: it must not open connections,
+send requests or write to the log.
 """
 
 from __future__ import annotations
@@ -37,31 +33,31 @@ Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 MOST = 4
-"""More processes gain little: what remains to be done by one of them takes the most time then."""
+"""The largest number of processes; with more, the serial part of the work dominates."""
 
 _PR_SET_PDEATHSIG = 1
 """`prctl(2)`."""
 
 _SPANS_EACH = 4
-"""Of how many spans each process gets, so that all have about the same to do."""
+"""Spans for each process, which evens out their cost."""
 
 
 class ProcessDied(IngestionError):
-    """A process that did a part of the work has ended without a word."""
+    """A worker process ended without a result."""
 
     code = "process_died"
     should_retry = True
 
 
 def cores(work: int, *, worth: int) -> int:
-    """Tell on how many cores something is to be done: those of this process, up to `MOST`.
+    """Return the number of cores to use: those available to this process, up to `MOST`.
 
-    `taskset`, and `CPUAffinity=` of systemd, limit them. One where processes are not safely forked
-    (systems other than Linux), or may not be (daemons of `multiprocessing`).
+    `taskset`, and `CPUAffinity=` of systemd, limit them. The result is 1 where forking is unsafe
+    (systems other than Linux) or not allowed (daemons of `multiprocessing`).
 
     Args:
-        work: How much there is to be done.
-        worth: From how much on it is worth a fork, which takes some hundredths of a second.
+        work: The amount of work.
+        worth: The amount for which a fork pays off; a fork takes some hundredths of a second.
     """
     if work < worth or sys.platform != "linux" or current_process().daemon:
         return 1
@@ -69,11 +65,12 @@ def cores(work: int, *, worth: int) -> int:
 
 
 def spans(number: int, *, processes: int) -> list[slice]:
-    """Part `number` items for some processes, in their order.
+    """Divide `number` items among processes.
 
     Returns:
-        Spans of about the same size, which cover all items; one for one process. Of several, each
-        gets some that lie far from each other, because neighbours are of a sort and cost alike.
+        Spans of about equal size that cover all items in order; one span for one process.
+        Otherwise each process gets several spans far from each other, because neighbouring items
+        have similar costs.
     """
     several = processes * _SPANS_EACH if processes > 1 else 1
     bounds = [number * place // several for place in range(several + 1)]
@@ -83,25 +80,25 @@ def spans(number: int, *, processes: int) -> list[slice]:
 def on_each(
     function: Callable[[Part], Result], parts: Sequence[Part], *, processes: int
 ) -> list[Result]:
-    """Call a function with each of some parts, on several cores at the same time.
+    """Call a function with each part, on several cores.
 
     Args:
-        function: Computes; see above.
-        parts: What it is called with, dealt out to the processes in turn, to this one first.
-            Neither these nor the function are copied; the results of the others are pickled.
-        processes: How many there shall be at most, this one included.
+        function: Only computes; see the module's docstring.
+        parts: The arguments, dealt out to the processes in turn, starting with this one. Neither
+            these nor the function are copied; results of other processes are pickled.
+        processes: The largest number of processes, this one included.
 
     Returns:
         The results, in the order of the parts.
 
     Raises:
         ProcessDied: A process was killed.
-        Exception: What the function raises.
+        Exception: The function raised it.
     """
     several = max(1, min(processes, len(parts)))
     forks: list[_Fork] = []
     collects = gc.isenabled()
-    # What is computed has no cycles, and the collector would look through all of it many times.
+    # The results contain no cycles, and the collector would traverse them many times.
     gc.disable()
     try:
         for first in range(1, several):
@@ -115,7 +112,19 @@ def on_each(
         for fork in forks:
             fork.end()
         if collects:
+            _pass_over_what_was_made()
             gc.enable()
+
+
+def _pass_over_what_was_made() -> None:
+    """Count all objects among the old ones, which the collector seldom looks through.
+
+    Otherwise it would look through all that was made as soon as it is enabled again. Where a server
+    has frozen objects (`defs/warm.py`), nothing is done: to unfreeze these would copy their pages.
+    """
+    if not gc.get_freeze_count():
+        gc.freeze()
+        gc.unfreeze()
 
 
 def on_spans(function: Callable[[slice], Result], number: int, *, worth: int) -> list[Result]:
@@ -127,19 +136,18 @@ def on_spans(function: Callable[[slice], Result], number: int, *, worth: int) ->
 def ahead(
     function: Callable[[Part], Result], parts: Iterable[Part], *, most: int
 ) -> Generator[Result, None, None]:
-    """Call a function with each of some parts, with the next ones while the caller is busy.
+    """Call a function with each part in threads, while the caller uses the earlier results.
 
     Args:
-        function: Leaves Python's lock alone for most of its time: it decompresses, calls Arrow, or
-            waits.
-        parts: What it is called with.
-        most: How many results may be made, or wait, at a time: so many threads.
+        function: Releases the GIL for most of its time: decompresses, calls Arrow, or waits.
+        parts: The arguments.
+        most: The number of threads, and of results that may wait.
 
     Returns:
         The results, in the order of the parts.
 
     Raises:
-        Exception: What the function raises, where its result would have come.
+        Exception: The function raised it, at the position of its result.
     """
     with ThreadPoolExecutor(most) as threads:
         coming: deque[Future[Result]] = deque()
@@ -163,7 +171,7 @@ class _Fork(NamedTuple):
             target=_answer, args=(function, parts, its_end, os.getpid()), daemon=True
         )
         with warnings.catch_warnings():
-            # From Python 3.12 on it warns of other threads; the head of this module tells.
+            # Python 3.12 warns of other threads; see the module's docstring.
             warnings.simplefilter("ignore", DeprecationWarning)
             process.start()
         its_end.close()
@@ -178,13 +186,12 @@ class _Fork(NamedTuple):
         except EOFError:
             self.process.join()
             raise ProcessDied(
-                f"a process that did a part of the work ended with {self.process.exitcode} (-9: "
-                "killed, most likely because the memory was full); free memory, or leave the run "
-                "fewer cores"
+                f"A worker process ended with exit code {self.process.exitcode} (-9: killed, "
+                "usually because memory ran out). Free memory, or give the run fewer cores."
             ) from None
 
     def end(self) -> None:
-        self.process.kill()  # whoever has answered, or is asked no more, has nothing to tidy up
+        self.process.kill()  # it has nothing to clean up
         self.process.join()
         self.answer.close()
 
@@ -192,7 +199,7 @@ class _Fork(NamedTuple):
 def _answer(function: Callable[[Part], Any], parts: Sequence[Part], to: Any, parent: int) -> None:
     """Run in the forked process."""
     _end_with(parent)
-    # Its parent ends it. What the parent does when it is interrupted itself is not for it to do.
+    # The parent ends it, and alone handles an interrupt.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
@@ -201,17 +208,16 @@ def _answer(function: Callable[[Part], Any], parts: Sequence[Part], to: Any, par
         to.send((0, error))
         return
     to.send((len(results), None))
-    for result in results:  # one by one: the parent holds the bytes of one beside what they give
+    for result in results:  # one by one, so that the parent holds the bytes of one result at a time
         to.send(result)
 
 
 def _end_with(parent: int) -> None:
-    """Have this process killed when its parent ends, even by a kill that lets it do nothing more.
+    """Have the kernel kill this process when its parent ends, even if the parent is killed.
 
-    It holds what its parent held, locks of files and connections too, which whoever takes the work
-    over would wait for.
+    It shares the parent's file locks and connections, which would block the next run.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it has ended before
+        if os.getppid() != parent:  # the parent has already ended
             os._exit(1)

@@ -1,10 +1,7 @@
-"""Where an upstream server may send a request on to: never into this installation's own network.
+"""Which redirects of an upstream server are followed: none into this installation's own network.
 
-Belongs here: the rule, and applying it to the HTTP of fsspec. Does not belong here: asking for
-anything (`sources/pbf/extract.py`, `sources/feed/fetch.py`), and how many redirects are followed.
-
-A redirect is an address that somebody else chose, and it is followed from inside: to the metadata
-service of a cloud machine, a database's console, or Dagster's own webserver.
+A redirect is a URL that a third party chose, requested from inside: it could lead to the metadata
+service of a cloud machine, a database's console, or Dagster's webserver.
 """
 
 from __future__ import annotations
@@ -24,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class RedirectRefused(Exception):
-    """A redirect leads to where it may not; says so without the secrets of an address."""
+    """A redirect is not allowed. The message contains no secrets of the URL."""
 
 
 def addresses_of(host: str) -> set[str]:
-    """Return the IP addresses of a host; none where its name is not known here."""
+    """Return the IP addresses of a host; empty if its name does not resolve."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -37,12 +34,11 @@ def addresses_of(host: str) -> set[str]:
 
 
 class RedirectGuard:
-    """What a location that an operator configured may send a request on to.
+    """The redirects that are allowed for a configured location.
 
-    Inner networks are loopback, link-local, private and all other addresses that are not global.
-    A redirect may lead into one only where the first connection was into a network of that kind,
-    whatever the names are: a name may get another address at any moment, that of the configured
-    host too.
+    Inner networks are loopback, link-local, private and all other addresses that are not global. A
+    redirect may lead into one only if the first connection was into a network of the same kind.
+    Names do not matter: any name may resolve to another address at any time.
     """
 
     def __init__(self, configured: str, *, resolve: Resolve = addresses_of) -> None:
@@ -57,20 +53,20 @@ class RedirectGuard:
         self._own: set[str] | None = None
 
     def require(self, there: str) -> None:
-        """Check the absolute address that a server answered with.
+        """Check the absolute URL of a redirect.
 
         Raises:
-            RedirectRefused: It is not http(s), not https any more, or in an inner network.
+            RedirectRefused: It is not http(s), leaves https, or is in an inner network.
         """
         target = urlsplit(there)
         if target.scheme not in DEFAULT_PORTS or not target.hostname:
-            raise RedirectRefused("an address that is not http(s)")
+            raise RedirectRefused("a URL that is not http(s)")
         if self._configured.scheme == "https" and target.scheme != "https":
             raise RedirectRefused(f"{redacted(there)}, which is not https")
         self._require_network(target.hostname, self._resolve(target.hostname))
 
     def connecting(self, host: str, addresses: Collection[str]) -> None:
-        """Check the addresses that are connected to; the first ones are the configured host's own.
+        """Check the addresses of a connection; the first ones are those of the configured host.
 
         Raises:
             RedirectRefused: One of them is in an inner network.
@@ -80,10 +76,10 @@ class RedirectGuard:
         self._require_network(host, addresses)
 
     def extensions(self, host: str) -> dict[str, Any]:
-        """Return the extensions of an httpx request, which check what it really connects to.
+        """Return extensions of an httpx request that check the address of its connection.
 
         Args:
-            host: The host of the request. A connection to another one is to a proxy, which the
+            host: The host of the request. A connection to another host goes to a proxy, which the
                 operator chose.
         """
         connecting_to = ""
@@ -107,7 +103,7 @@ class RedirectGuard:
         inner = _networks(addresses)
         if not inner:
             return
-        if self._own is None:  # nothing was connected to directly: there is a proxy
+        if self._own is None:  # no direct connection: a proxy is in use
             own = self._configured.hostname
             self._own = _networks(self._resolve(own)) if own else set()
         if inner - self._own:
@@ -116,7 +112,7 @@ class RedirectGuard:
 
 
 def _networks(addresses: Collection[str]) -> set[str]:
-    """Return the kinds of inner networks that some addresses are in."""
+    """Return the kinds of inner networks that the addresses are in."""
     kinds = (_network(ip_address(address)) for address in addresses)
     return {kind for kind in kinds if kind is not None}
 
@@ -131,7 +127,7 @@ def _network(address: IPv4Address | IPv6Address) -> str | None:
 
 
 def _embedded(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """Return the IPv4 address that an IPv6 one stands for, if it does."""
+    """Return the IPv4 address that an IPv6 address embeds, or the address itself."""
     if isinstance(address, IPv4Address):
         return address
     if any(address in network for network in _TRANSLATED) and int(address) > 1:  # `::1` is its own
@@ -140,11 +136,11 @@ def _embedded(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
 
 
 _TRANSLATED = tuple(map(IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96")))
-"""Of which the last 32 bits are an IPv4 address: NAT64 (RFC 6052, 8215), and the form of old."""
+"""Networks whose last 32 bits are an IPv4 address: NAT64 (RFC 6052, 8215), and IPv4-compatible."""
 
 
 def fsspec_options(configured: str) -> dict[str, Any]:
-    """Return the options with which fsspec opens a location and looks at its redirects."""
+    """Return the options with which fsspec opens a location and checks its redirects."""
     if not configured.startswith(("http://", "https://")):
         return {}
     return {"get_client": client_of_fsspec(configured)}
@@ -152,10 +148,9 @@ def fsspec_options(configured: str) -> dict[str, Any]:
 
 @cache
 def client_of_fsspec(configured: str) -> Any:
-    """Return what makes the client of fsspec's HTTP file system (`get_client`) for a location.
+    """Return a factory for the client of fsspec's HTTP file system (`get_client`).
 
-    The client looks at each redirect before it follows it, and at the addresses of each host as it
-    connects.
+    The client checks each redirect before it follows it, and the addresses of each connection.
     """
     import aiohttp
 

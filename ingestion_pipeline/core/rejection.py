@@ -35,13 +35,13 @@ RejectionReason = Literal[
 
 @dataclass(frozen=True)
 class Rejection:
-    """One object that was selected upstream and cannot be staged.
+    """An object that was selected upstream and cannot be staged.
 
     Attributes:
         source_ref: `node/123`, `way/123` or `relation/123`.
-        reason: Why; see `RejectionReason`.
-        detail: A sentence for a person.
-        raw: What upstream said of the object (storable JSON; no user names, no uids).
+        reason: See `RejectionReason`.
+        detail: The reason as a sentence.
+        raw: The object as upstream sent it (storable JSON; no user names, no uids).
     """
 
     source_ref: str

@@ -1,8 +1,4 @@
-"""Dagster's daemon for `poi-ingest dev`, without a line for each idle tick of a sensor.
-
-Belongs here: what its console leaves out. Does not belong here: how it works, and what it logs in
-production.
-"""
+"""Dagster's daemon for `poi-ingest dev`, without log lines for idle sensor ticks."""
 
 import logging
 import re
@@ -12,14 +8,14 @@ SENSORS = "dagster.daemon.SensorDaemon"
 _IDLE = re.compile(
     r"Checking for new runs for sensor: |Sensor \S+ skipped: |No run requests returned for "
 )
-"""How the messages begin that say that a sensor had nothing to do."""
+"""Matches the messages of a sensor that had nothing to do."""
 
 
-class BusyTicksOnly(logging.Filter):
-    """Leaves out what is said of ticks in which nothing happened."""
+class IdleTickFilter(logging.Filter):
+    """Drops the messages of idle ticks."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether a record is shown."""
+        """Return whether to log a record."""
         return _IDLE.match(record.getMessage()) is None
 
 
@@ -27,7 +23,7 @@ def main() -> None:
     """Run `dagster-daemon` with the arguments of this process."""
     from dagster._daemon.cli import main as run
 
-    logging.getLogger(SENSORS).addFilter(BusyTicksOnly())
+    logging.getLogger(SENSORS).addFilter(IdleTickFilter())
     run()
 
 

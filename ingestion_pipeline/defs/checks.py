@@ -1,7 +1,7 @@
 """Checks of a city-day in Dagster: their specs, what they look at, and how they are shown.
 
 Belongs here: the way between the plain checks of `quality/` and Dagster's asset checks. Does not
-belong here: any judgement (`quality/`), and the check of the whole installation (`coverage.py`).
+belong here: any verdict (`quality/`), and the check of the whole installation (`coverage.py`).
 
 The checks run inside the asset that stages, before its transaction. Why they are no steps of their
 own is told in docs/adr/010-checks.md.
@@ -22,7 +22,7 @@ from ingestion_pipeline.quality.errors import StoppedByCheck
 from ingestion_pipeline.quality.findings import Finding
 from ingestion_pipeline.staging.database import read_transaction
 from ingestion_pipeline.staging.days import Slice, read_rows, staged_day
-from ingestion_pipeline.staging.history import Judgement, past_days
+from ingestion_pipeline.staging.history import StoredCheckResults, past_days
 from ingestion_pipeline.staging.slices import SliceEvidence
 from ingestion_pipeline.staging.tables import CLASS_COLUMNS
 
@@ -65,7 +65,10 @@ def build_check_specs(
 
 
 def with_check_results(
-    stage: Callable[[], dg.MaterializeResult[None]], *, kept: Callable[[], Judgement], dataset: str
+    stage: Callable[[], dg.MaterializeResult[None]],
+    *,
+    kept: Callable[[], StoredCheckResults],
+    dataset: str,
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
     """Stage, and give Dagster a result of every check, also where one of them stopped the day.
 
@@ -164,7 +167,7 @@ def results_of(
     ]
 
 
-def results_kept(kept: Judgement, *, dataset: str) -> list[dg.AssetCheckResult]:
+def results_kept(kept: StoredCheckResults, *, dataset: str) -> list[dg.AssetCheckResult]:
     """Show what was found when the day was staged."""
     warnings = kept.warnings or {}
     results = []

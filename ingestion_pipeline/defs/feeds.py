@@ -66,7 +66,7 @@ class FeedOfDay:
         day: The UTC day.
         manifest: Of the bytes that its rows are made of; None where none are made.
         failure: What was wrong when it was last asked, or with its bytes.
-        on_trial: Whether these bytes are new, so that nobody has understood them yet.
+        is_candidate: Whether these bytes are new and not yet accepted.
         last_good: Of new bytes: how many places its last good version had, if there is one.
     """
 
@@ -74,7 +74,7 @@ class FeedOfDay:
     day: date
     manifest: Manifest | None = None
     failure: Failure | None = None
-    on_trial: bool = False
+    is_candidate: bool = False
     last_good: int | None = None
 
     @property
@@ -145,19 +145,19 @@ def _is_wanted(workshop: Workshop, work: Work, feed: Feed, times: int) -> bool:
     """Return whether the run still has to ask a feed, which it has asked some times."""
     if times == 0:
         return work.claim.refetch or _stored(workshop, work, feed) is None
-    failure = workshop.lake.failure(*_key(work, feed))
+    failure = workshop.lake.last_failure(*_key(work, feed))
     return times == 1 and failure is not None and may_pass(failure.code)
 
 
 def _times_asked(workshop: Workshop, work: Work, feed: Feed) -> int:
     run_id = work.claim.dagster_run_id
-    return workshop.lake.times_asked(*_key(work, feed), run_id=run_id)
+    return workshop.lake.request_count(*_key(work, feed), run_id=run_id)
 
 
 def _keep_asked(workshop: Workshop, work: Work, feed: Feed, times: int) -> None:
     """Note that the run has asked a feed: its step may be tried again for another reason."""
     run_id = work.claim.dagster_run_id
-    workshop.lake.keep_asked(*_key(work, feed), run_id=run_id, times=times)
+    workshop.lake.record_request_count(*_key(work, feed), run_id=run_id, times=times)
 
 
 def feeds_of_day(workshop: Workshop, work: Work) -> list[FeedOfDay]:
@@ -287,10 +287,10 @@ def _next_best(
     if not given.is_own:
         return replace(given, manifest=None)  # what failed on the day is still the reason
     failure = Failure(error.code, str(error))
-    if given.on_trial:
+    if given.is_candidate:
         runs.require(workshop.engine, work.claim)
-        workshop.lake.refuse(given.manifest)
-        workshop.lake.keep_failure(*_key(work, given.feed), failure)
+        workshop.lake.quarantine(given.manifest)
+        workshop.lake.record_failure(*_key(work, given.feed), failure)
         standing = _standing(workshop, work, given.feed)
         if standing is not None:
             return FeedOfDay(given.feed, work.day, standing, failure)
@@ -298,7 +298,7 @@ def _next_best(
 
 
 def _of_day(workshop: Workshop, work: Work, feed: Feed) -> FeedOfDay:
-    failure = workshop.lake.failure(*_key(work, feed))
+    failure = workshop.lake.last_failure(*_key(work, feed))
     manifest = _stored(workshop, work, feed)
     if manifest is None:
         return _last_good(workshop, work, feed, failure or _NOT_TAKEN)
@@ -306,7 +306,7 @@ def _of_day(workshop: Workshop, work: Work, feed: Feed) -> FeedOfDay:
         return FeedOfDay(feed, work.day, manifest, failure)
     good = _good_days(workshop, work, feed)
     last_good = good[max(good)] if good else None
-    return FeedOfDay(feed, work.day, manifest, failure, on_trial=True, last_good=last_good)
+    return FeedOfDay(feed, work.day, manifest, failure, is_candidate=True, last_good=last_good)
 
 
 _NOT_TAKEN = Failure(
@@ -360,22 +360,21 @@ def _as_asked(
 
 def _take(workshop: Workshop, work: Work, feed: Feed, http: "httpx.Client") -> bool:
     """Ask for a feed once; tell whether it failed in a way that may pass."""
-    from ingestion_pipeline.sources.feed.acquire import FeedAcquisition, acquire
+    from ingestion_pipeline.sources.feed.acquire import acquire
 
     try:
         with scratch_folder() as folder:
             with _contained(feed):
                 acquired = acquire(feed, work.day, http=http, clock=workshop.clock, workdir=folder)
-            assert isinstance(acquired, FeedAcquisition)  # nothing is said to be known
             manifest = _manifest_of(acquired, workshop, work, feed)
     except FeedError as error:
         log.warning("%s (%s); the other sources are staged without it", error, error.code)
         runs.require(workshop.engine, work.claim)
-        workshop.lake.keep_failure(*_key(work, feed), Failure(error.code, str(error)))
+        workshop.lake.record_failure(*_key(work, feed), Failure(error.code, str(error)))
         return error.should_retry
     runs.require(workshop.engine, work.claim)
-    workshop.lake.propose(manifest)
-    workshop.lake.forget_failure(*_key(work, feed))
+    workshop.lake.propose_candidate(manifest)
+    workshop.lake.clear_failure(*_key(work, feed))
     log.info("fetched %s bytes of feed %s", f"{manifest.raw_bytes:,}", feed.slug)
     return False
 

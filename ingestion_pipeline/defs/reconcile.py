@@ -196,7 +196,7 @@ class _Sweep:
             )
 
     def _end(self, job: Run, status: runs.Status, code: str, message: str) -> None:
-        ended = runs.end_as_seen(
+        ended = runs.end_if_unchanged(
             self.workshop.engine,
             job,
             status=status,

@@ -171,8 +171,8 @@ def require_covered(
         if workshop.lake.accepted(*day) != manifest:
             raise
         raise ExtractDoesNotCover(
-            f"{error}. It is the snapshot that stands for the day: run the day with a refetch once "
-            "another extract is configured"
+            f"{str(error).rstrip('.')}. It is the accepted snapshot of the day: run the day with "
+            "a refetch once another extract is configured"
         ) from error
     if coverage.how == "nodes":
         log.warning(
@@ -219,12 +219,12 @@ def require_enough_rows(rows: int, work: Work, dataset: Dataset) -> None:
     )
 
 
-MOST_TRIALS = 3
+MAX_CANDIDATE_READS = 3
 """How many runs may be killed while they read a candidate before it is quarantined."""
 
 
 @contextmanager
-def on_trial(workshop: Workshop, work: Work, manifest: Manifest) -> Iterator[None]:
+def reading_candidate(workshop: Workshop, work: Work, manifest: Manifest) -> Iterator[None]:
     """Accept the day's snapshot if it can be read as the city's, and quarantine a new one if not.
 
     Otherwise the next run would replay it, and fail again for ever. A snapshot that was accepted
@@ -232,8 +232,8 @@ def on_trial(workshop: Workshop, work: Work, manifest: Manifest) -> Iterator[Non
     of the machine (its database, its lake, its memory) is no fault of the snapshot.
     """
     run_id = work.claim.dagster_run_id
-    killed = workshop.lake.begin_trial(manifest, run_id)
-    if killed >= MOST_TRIALS:
+    killed = workshop.lake.begin_candidate_read(manifest, run_id)
+    if killed >= MAX_CANDIDATE_READS:
         error = SnapshotNotUnderstood(
             f"{killed} runs ended without a word while they read the snapshot of {manifest}: "
             "they were killed, or the machine had too little memory"
@@ -249,11 +249,11 @@ def on_trial(workshop: Workshop, work: Work, manifest: Manifest) -> Iterator[Non
     except (IngestionError, OSError, MemoryError) as error:
         if not isinstance(error, (ProcessDied, MemoryError)):
             with suppress(LakeUnavailable):  # why the step failed counts more
-                workshop.lake.end_trial(manifest, run_id)
+                workshop.lake.end_candidate_read(manifest, run_id)
         raise
     except (DagsterExecutionInterruptedError, KeyboardInterrupt):
         with suppress(LakeUnavailable):
-            workshop.lake.end_trial(manifest, run_id)
+            workshop.lake.end_candidate_read(manifest, run_id)
         raise
     except Exception as error:
         unknown = SnapshotNotUnderstood(
@@ -271,11 +271,11 @@ Error = TypeVar("Error", bound=IngestionError)
 def _quarantined(workshop: Workshop, work: Work, manifest: Manifest, error: Error) -> Error | None:
     """Take a snapshot that is on trial off its day, and add that to the error; None if accepted."""
     runs.require(workshop.engine, work.claim)
-    kept = workshop.lake.refuse(manifest)
+    kept = workshop.lake.quarantine(manifest)
     if kept is None:
         return None
     refused = type(error)(
-        f"{error}. What was fetched does not stand for the day: its manifest was set aside as "
+        f"{str(error).rstrip('.')}. The new snapshot is quarantined: its manifest was set aside as "
         f"{kept}, and the next run asks upstream again"
     )
     refused.should_retry = False  # this step would find nothing to read
@@ -305,7 +305,7 @@ def _fetch(workshop: Workshop, work: Work, dataset: Dataset) -> Manifest:
         _require_covered(work, boundary, evidence.coverage, evidence.location)
     manifest = _manifest_of(evidence, parts, work, dataset)
     runs.require(workshop.engine, work.claim)
-    workshop.lake.propose(manifest)
+    workshop.lake.propose_candidate(manifest)
     return manifest
 
 
@@ -329,6 +329,7 @@ def _acquire(
             clock=workshop.clock,
             workdir=folder,
             histories=_histories(workshop, work),
+            caller_retries=workshop.retrying.waits,
         )
         parts = tuple(
             workshop.lake.store(

@@ -1,12 +1,9 @@
-"""How much work a geometry may cost, whatever source it is from.
+"""Limits of geometries, and counts of the work that a geometry causes before the work is done.
 
-Belongs here: the limits, and counting what the work depends on before it is done. Does not belong
-here: what is made of a geometry that exceeds them (`osm/assemble.py`, `sources/feed/read.py`).
-
-To make an area valid, or to find what lines enclose, GEOS cuts them at every point that two
-segments share. A legal way of 2,000 nodes can cross itself a million times, which took 75 s and
-3 GB. The limits are far above anything that real extracts hold, and low enough that the
-worst geometry takes some seconds. They are documented in docs/data-dictionary.md.
+To make an area valid, or to find what lines enclose, GEOS splits them at every common point. A
+legal way of 2,000 nodes can cross itself a million times, which took 75 s and 3 GB. The limits are
+far above the geometries of real extracts, and the worst geometry within them takes some seconds.
+They are documented in docs/data-dictionary.md.
 """
 
 from __future__ import annotations
@@ -22,39 +19,39 @@ if TYPE_CHECKING:
 
 
 MAX_SEGMENTS = 500_000
-"""Of one geometry. OSM allows a way 2,000 nodes and a relation 32,000 members."""
+"""Segments of one geometry. OSM allows a way 2,000 nodes and a relation 32,000 members."""
 
 MAX_CROSSINGS = 10_000
-"""Pairs of segments with a point in common that is not an end of both; 0.3 s and 40 MB."""
+"""Pairs of segments with a common point that is not an end of both; 0.3 s and 40 MB."""
 
 MAX_MEETINGS = 1_000_000
-"""Pairs of segments that end at the same point, beside those that follow each other."""
+"""Pairs of segments with a common end, other than consecutive segments."""
 
 MAX_NEIGHBOURS = 5_000_000
-"""Pairs of segments whose bounding boxes meet; each is looked at. Two seconds."""
+"""Pairs of segments with intersecting bounding boxes, each of which is checked; 2 s."""
 
 MAX_OVERLAPS = 1_000_000
-"""Pairs of lines whose bounding boxes meet, such as a ring and what lies in it."""
+"""Pairs of lines with intersecting bounding boxes, such as a ring and its inner rings."""
 
 MAX_TEXT = 65_536
-"""Characters of all tags of an object together. OSM allows 255 for a key or a value."""
+"""Characters of all tags of an object. OSM allows 255 for a key or a value."""
 
 MAX_ID = 255
-"""Characters of what names a record; it is part of an index, which cannot hold long texts."""
+"""Characters of a record's id, which is part of an index with a limited key size."""
 
 _HARMLESS_SEGMENTS, _HARMLESS_LINES = 3_000, 1_000
-"""So few cannot exceed the limits of neighbours and of overlaps."""
+"""Counts that cannot exceed the limits of neighbours and of overlaps."""
 
 _PAIRS_AT_ONCE = 250_000
 
 
 def is_large(segments: int, lines: int = 1) -> bool:
-    """Return whether so many segments or lines can be too complex without a single crossing."""
+    """Return whether so many segments or lines can be too complex even without crossings."""
     return segments > _HARMLESS_SEGMENTS or lines > _HARMLESS_LINES
 
 
 def is_too_complex(lines: Sequence[FloatArray]) -> bool:
-    """Return whether finding the area of some lines costs more than the limits allow.
+    """Return whether finding the area of lines exceeds the limits.
 
     Args:
         lines: (j, 2) lon and lat of each line, without NaN.
@@ -84,7 +81,7 @@ def is_too_complex(lines: Sequence[FloatArray]) -> bool:
 
 
 def flaws(areas: ObjectArray) -> tuple[BoolArray, BoolArray]:
-    """Find the areas that are not as they should be, without looking long at any.
+    """Find invalid and too complex areas, at a bounded cost.
 
     Args:
         areas: (N,) areas, no None.
@@ -104,7 +101,7 @@ def flaws(areas: ObjectArray) -> tuple[BoolArray, BoolArray]:
 
 
 def rings_of(areas: ObjectArray) -> list[FloatArray]:
-    """Return the positions of the rings of some areas, of whatever kind."""
+    """Return the positions of all rings of areas."""
     import shapely
 
     polygons = shapely.get_parts(shapely.get_parts(areas))
@@ -112,7 +109,7 @@ def rings_of(areas: ObjectArray) -> list[FloatArray]:
 
 
 def has_too_much_text(texts: Mapping[str, str]) -> bool:
-    """Return whether keys and values are longer together than the limit."""
+    """Return whether keys and values together exceed the limit."""
     return sum(map(len, texts)) + sum(map(len, texts.values())) > MAX_TEXT
 
 
@@ -133,7 +130,7 @@ def _exceeds(counts: Iterable[int], limit: int) -> bool:
 
 
 def _segments(lines: Sequence[FloatArray]) -> FloatArray:
-    """Return all segments as (s, 4) rows `x0 y0 x1 y1`, without those of no length."""
+    """Return all segments as (s, 4) rows `x0 y0 x1 y1`, without segments of zero length."""
     lines = [np.empty((0, 2)), *lines]
     rows = np.hstack(
         [np.concatenate([xy[:-1] for xy in lines]), np.concatenate([xy[1:] for xy in lines])]
@@ -143,22 +140,24 @@ def _segments(lines: Sequence[FloatArray]) -> FloatArray:
 
 
 def _meetings(segments: FloatArray) -> int:
-    """Count the pairs of segments that end at the same point."""
+    """Return the number of pairs of segments with a common end."""
     _, degree = np.unique(segments.reshape(-1, 2), axis=0, return_counts=True)
     return int((degree * (degree - 1) // 2).sum())
 
 
 def _pairs(shapes: ObjectArray) -> Iterator[tuple[IntArray, IntArray]]:
-    """Yield the pairs of shapes whose bounding boxes meet, each pair once, some at a time.
+    """Yield the pairs of shapes with intersecting bounding boxes, each pair once, in batches.
 
-    The shapes come in a random order, the same every time. So any few of them have about as many
-    neighbours as any others, and a step never finds many more pairs than the step before.
+    The shapes are in a random but reproducible order, so every batch of shapes has about equally
+    many neighbours, and no step finds many more pairs than the step before.
     """
     import shapely
 
     tree = shapely.STRtree(shapes)
-    order = np.random.default_rng(0).permutation(len(shapes))
     start, size = 0, max(1, _PAIRS_AT_ONCE // max(1, len(shapes)))
+    order = np.arange(len(shapes))
+    if size < len(shapes):  # NumPy takes some ms to import its random numbers
+        order = np.random.default_rng(0).permutation(order)
     while start < len(order):
         asked = order[start : start + size]
         place, second = tree.query(shapes[asked])
@@ -170,7 +169,7 @@ def _pairs(shapes: ObjectArray) -> Iterator[tuple[IntArray, IntArray]]:
 
 
 def _crossings(one: FloatArray, other: FloatArray) -> int:
-    """Count the pairs of (p, 4) segments that have a point in common and no common end."""
+    """Return the number of pairs of (p, 4) segments with a common point and no common end."""
     ends, others = one.reshape(-1, 2, 1, 2), other.reshape(-1, 1, 2, 2)
     apart = ~(ends == others).all(axis=3).any(axis=(1, 2))
     one, other = one[apart], other[apart]
@@ -179,9 +178,9 @@ def _crossings(one: FloatArray, other: FloatArray) -> int:
 
 
 def _sides(line: FloatArray, other: FloatArray) -> FloatArray:
-    """Return for each pair a negative number where the other's ends lie on two sides of the line.
+    """Return a negative number for each pair where the other's ends are on two sides of the line.
 
-    It is zero where an end lies on the line.
+    It is zero where an end is on the line.
     """
     dx, dy = line[:, 2] - line[:, 0], line[:, 3] - line[:, 1]
     sides: FloatArray = np.prod(

@@ -1,8 +1,4 @@
-"""The point that stands for a geometry, whatever source the geometry is from.
-
-Belongs here: choosing points, in bulk. Does not belong here: making geometries (`osm/assemble.py`)
-and telling which city a point is in.
-"""
+"""Representative points of geometries."""
 
 from __future__ import annotations
 
@@ -22,18 +18,18 @@ _SINGLE = 3  # type ids up to POLYGON are single geometries
 
 
 def representative_points(geoms: ObjectArray) -> tuple[FloatArray, FloatArray, ObjectArray]:
-    """Give a point of each geometry that stands for it.
+    """Return the representative point of each geometry.
 
-    It lies on the geometry, which neither a centroid nor the centre of a bounding box does: in an
-    area (`surface`), at half the length of a line (`line`), or at the node (`node`). Of several
-    parts the largest counts, the first of equal ones.
+    It is on the geometry, unlike a centroid or the centre of a bounding box: in an area
+    (`surface`), at half the length of a line (`line`), or at the node (`node`). Of several parts
+    the largest counts, and the first of equal ones.
 
     Args:
         geoms: (N,) canonical geometries, EPSG:4326, no None.
 
     Returns:
-        (N,) lon and (N,) lat in degrees, with 7 decimals (for an area where that point still lies
-        on it, otherwise in full); and (N,) `node`, `surface` or `line`.
+        (N,) lon and (N,) lat in degrees, rounded to 7 decimals (except where the rounded point is
+        outside its area); and (N,) `node`, `surface` or `line`.
     """
     import shapely
 
@@ -52,7 +48,7 @@ def representative_points(geoms: ObjectArray) -> tuple[FloatArray, FloatArray, O
 
 
 def _largest_parts(geoms: ObjectArray, dimension: IntArray) -> ObjectArray:
-    """Give of each geometry the largest part of its dimension, the first of equal ones."""
+    """Return the largest part of each geometry's dimension, and the first of equal ones."""
     import shapely
 
     largest = geoms.copy()

@@ -1,9 +1,6 @@
-"""Polygons in files: GeoJSON, and the `.poly` files of Osmosis that providers cut extracts by.
+"""Polygons in files: GeoJSON, and the `.poly` files of Osmosis that define extracts.
 
-Belongs here: both forms, from bytes to an outline and to a polygon. Does not belong here: where a
-file is (`boundary.py`, `extract.py`) and what a polygon is for.
-
-Source of `.poly`: "Osmosis/Polygon Filter File Format" of the OSM wiki. Of GeoJSON: RFC 7946.
+Sources: "Osmosis/Polygon Filter File Format" of the OSM wiki; RFC 7946.
 """
 
 from __future__ import annotations
@@ -21,20 +18,20 @@ if TYPE_CHECKING:
     Outline = list[list[Ring]]
 
 MAXIMUM_BYTES = 10_000_000
-"""The largest file that is read; the finest boundaries of countries have some million bytes."""
+"""The largest file that is read; the most detailed boundaries of countries have some MB."""
 
 _CORNERS = 3
 _CRS_OF_GEOJSON = ("CRS84", "EPSG:4326", "EPSG::4326")
 
 
 def outline_of(content: bytes) -> Outline:
-    """Return the polygons of a file: of each its shell, and then its holes.
+    """Return the polygons of a file, each as its shell followed by its holes.
 
     Args:
-        content: The file, UTF-8. One that begins with a brace is GeoJSON.
+        content: The file, UTF-8. A file that begins with a brace is GeoJSON.
 
     Raises:
-        ValueError: It is neither GeoJSON nor `.poly`, or is no polygon in degrees; with the reason.
+        ValueError: It is neither GeoJSON nor `.poly`, or has no polygon in degrees.
     """
     try:
         text = content.decode("utf-8-sig")
@@ -42,7 +39,7 @@ def outline_of(content: bytes) -> Outline:
         raise ValueError("it is not UTF-8") from error
     outline = _in_geojson(text) if text.lstrip().startswith("{") else _in_poly(text)
     if not outline:
-        raise ValueError("it has no polygon")
+        raise ValueError("it contains no polygon")
     return outline
 
 
@@ -50,7 +47,7 @@ def polygon_of(outline: Outline) -> shapely.Geometry:
     """Return an outline as a valid Polygon or MultiPolygon (EPSG:4326).
 
     Raises:
-        ValueError: A ring crosses itself; with the place.
+        ValueError: A ring crosses itself; the message gives the place.
     """
     import shapely
 
@@ -71,7 +68,7 @@ def _in_geojson(text: str) -> Outline:
         raise ValueError(f"it is not GeoJSON ({error})") from error
     crs = document.get("crs")
     if crs is not None and not str(crs).rstrip("}'\" ").endswith(_CRS_OF_GEOJSON):
-        raise ValueError("it has another coordinate system than WGS 84; write it in EPSG:4326")
+        raise ValueError("its coordinate system is not WGS 84; convert it to EPSG:4326")
     return [
         [_ring(ring) for ring in polygon]
         for geometry in _geometries(document)
@@ -94,7 +91,7 @@ def _polygons(geometry: Any) -> list[Any]:
     kind = geometry.get("type") if isinstance(geometry, dict) else None
     if kind not in ("Polygon", "MultiPolygon"):
         raise ValueError(
-            f"it holds {kind or 'something without a geometry'}, and a boundary is made of "
+            f"it contains {kind or 'an object without a geometry'}; a boundary consists of "
             "Polygons and MultiPolygons"
         )
     coordinates = geometry.get("coordinates")
@@ -107,24 +104,24 @@ def _polygons(geometry: Any) -> list[Any]:
 def _ring(points: Any) -> Ring:
     if not isinstance(points, list):
         raise ValueError(  # noqa: TRY004  # it is the file's text that is wrong
-            f"a ring is {str(points)[:40]!r} and not a list of positions"
+            f"a ring is {str(points)[:40]!r}, not a list of positions"
         )
     ring: Ring = []
     for point in points:
         try:
             lon, lat = map(float, point[:2])
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{str(point)[:40]!r} is no position") from error
+            raise ValueError(f"{str(point)[:40]!r} is not a position") from error
         if not (math.fabs(lon) <= 180 and math.fabs(lat) <= 90):  # noqa: PLR2004  # degrees
-            raise ValueError(f"[{lon:g}, {lat:g}] is no longitude and latitude in degrees")
+            raise ValueError(f"[{lon:g}, {lat:g}] is not a longitude and latitude in degrees")
         ring.append((lon, lat))
     if len(set(ring)) < _CORNERS:
-        raise ValueError(f"a ring has {len(set(ring))} corners, and at least {_CORNERS} are needed")
+        raise ValueError(f"a ring has {len(set(ring))} corners; at least {_CORNERS} are required")
     return ring
 
 
 def _in_poly(text: str) -> Outline:
-    """Read a name, and then sections: a name (`!` before that of a hole), positions and `END`."""
+    """Parse a name, then sections: a name (`!` first for a hole), positions and `END`."""
     outline: Outline = []
     name, section = None, []
     for line in [line.strip() for line in text.splitlines() if line.strip()][1:]:
@@ -142,4 +139,4 @@ def _in_poly(text: str) -> Outline:
             else:
                 outline.append([ring])
             name, section = None, []
-    raise ValueError("it is neither GeoJSON nor a whole .poly file, which ends with END twice")
+    raise ValueError("it is neither GeoJSON nor a complete .poly file, which ends with END twice")

@@ -1,8 +1,4 @@
-"""Rings: what a heap of segments encloses.
-
-Belongs here: the algorithm, on plain coordinates. Does not belong here: OSM's relations and roles
-(`assemble.py`).
-"""
+"""Areas enclosed by segments, on plain coordinates."""
 
 from __future__ import annotations
 
@@ -21,45 +17,45 @@ HALF_WORLD = 180.0
 
 
 def eastward(lon: FloatArray) -> FloatArray:
-    """Let western longitudes go on from 180 to 360, so that nothing breaks at the antimeridian."""
+    """Return longitudes with those of the west as 180 to 360, continuous at the antimeridian."""
     return np.where(lon < 0, lon + 360.0, lon)
 
 
-def plain_areas(heaps: Sequence[Sequence[FloatArray]]) -> ObjectArray:
-    """Build the areas of the many heaps of lines that leave no question open, all at once.
+def plain_areas(line_groups: Sequence[Sequence[FloatArray]]) -> ObjectArray:
+    """Build the areas of many groups of simple lines at once.
 
-    Their lines are whole and close to rings that touch neither themselves nor each other. Of those
-    `enclosed` would make the same areas, one by one.
+    A group is simple if its lines are complete and close to rings that touch neither themselves nor
+    each other. `enclosed` would build the same areas, one by one.
 
     Args:
-        heaps: N heaps of (j, 2) lines, lon and lat in degrees, NaN for what is not known.
+        line_groups: N groups of (j, 2) lines, lon and lat in degrees, NaN for unknown positions.
 
     Returns:
-        (N,) Polygons and MultiPolygons; None for every heap that is not so plain.
+        (N,) Polygons and MultiPolygons; None for every group that is not simple.
     """
     import shapely
 
-    areas = np.full(len(heaps), None, dtype=object)
-    lines = [line for heap in heaps for line in heap]
+    areas = np.full(len(line_groups), None, dtype=object)
+    lines = [line for group in line_groups for line in group]
     counts = np.array([len(line) for line in lines], dtype=np.int64)
-    heap_of_line = np.repeat(np.arange(len(heaps)), [len(heap) for heap in heaps])
+    group_of_line = np.repeat(np.arange(len(line_groups)), [len(group) for group in line_groups])
     xy = np.concatenate([np.empty((0, 2)), *lines])
     line = np.repeat(np.arange(len(lines)), counts)
-    heap = heap_of_line[line]
+    group = group_of_line[line]
 
     step = np.diff(xy, axis=0)
     stays, crosses = (step == 0).all(axis=1), np.abs(step[:, 0]) > HALF_WORLD
     doubtful = (line[1:] == line[:-1]) & (stays | crosses | np.isnan(step).any(axis=1))
-    plain = np.bincount(heap_of_line, minlength=len(heaps)) > 0
-    plain[heap[1:][doubtful]] = False
-    plain[heap_of_line[counts < 2]] = False  # noqa: PLR2004 - a segment
+    plain = np.bincount(group_of_line, minlength=len(line_groups)) > 0
+    plain[group[1:][doubtful]] = False
+    plain[group_of_line[counts < 2]] = False  # noqa: PLR2004 - a segment
 
     ways = np.full(len(lines), None, dtype=object)
-    known = plain[heap]
+    known = plain[group]
     shapely.linestrings(xy[known], indices=line[known], out=ways)
-    known = plain[heap_of_line]
+    known = plain[group_of_line]
     merged = areas.copy()
-    shapely.multilinestrings(ways[known], indices=heap_of_line[known], out=merged)
+    shapely.multilinestrings(ways[known], indices=group_of_line[known], out=merged)
     merged = shapely.line_merge(merged)
     parts, owner = shapely.get_parts(merged, return_index=True)
     plain[owner[~shapely.is_closed(parts)]] = False
@@ -69,12 +65,12 @@ def plain_areas(heaps: Sequence[Sequence[FloatArray]]) -> ObjectArray:
 
 
 class Enclosed(NamedTuple):
-    """What segments enclose.
+    """The area enclosed by segments.
 
     Attributes:
-        area: MultiPolygon; invalid where a segment too many runs across it.
+        area: MultiPolygon; invalid where a surplus segment crosses it.
         closed: Whether every segment is part of a ring.
-        simple: Whether no segment crosses or touches another but at its ends.
+        simple: Whether segments touch only at their ends.
     """
 
     area: Any
@@ -83,11 +79,10 @@ class Enclosed(NamedTuple):
 
 
 def segments(lines: Iterable[FloatArray]) -> FloatArray:
-    """Give the segments of lines as (s, 4) rows `x0 y0 x1 y1`, the smaller end first.
+    """Return the segments of lines as (s, 4) rows `x0 y0 x1 y1`, the smaller end first.
 
-    Segments of no length, and those that occur an even number of times, are left out: touching
-    inner rings melt into one. Where a line crosses the antimeridian, the west's longitudes
-    go on from 180 to 360, so that the plane is whole there.
+    Segments of zero length and those that occur an even number of times are left out, so touching
+    inner rings merge. Where a line crosses the antimeridian, western longitudes are 180 to 360.
 
     Args:
         lines: (j, 2) lon and lat in degrees of each line, without NaN.
@@ -105,17 +100,17 @@ def segments(lines: Iterable[FloatArray]) -> FloatArray:
 
 
 def _oriented(rows: FloatArray) -> FloatArray:
-    """Swap the ends of (s, 4) segments so that the smaller one comes first."""
+    """Swap the ends of (s, 4) segments so that the smaller one is first."""
     x0, y0, x1, y1 = rows.T
     backward = (x0 > x1) | ((x0 == x1) & (y0 > y1))
     return np.where(backward[:, np.newaxis], rows[:, [2, 3, 0, 1]], rows)
 
 
 def enclosed(segments: FloatArray) -> Enclosed | None:
-    """Find what lies inside an odd number of rings, or None where there is no ring.
+    """Return the area inside an odd number of rings, or None if there is no ring.
 
-    The segments cut the plane into faces. To walk from one face to its neighbour is to cross one
-    ring, so the faces at an odd number of steps from the outside are inside.
+    The segments divide the plane into faces. A step between neighbouring faces crosses one ring, so
+    faces at an odd number of steps from the outside are inside.
     """
     import shapely
 
@@ -140,7 +135,7 @@ def enclosed(segments: FloatArray) -> Enclosed | None:
 
 
 def _sides(lines: ObjectArray) -> tuple[FloatArray, IntArray]:
-    """Give all segments of lines, oriented, and the index of the line of each."""
+    """Return all segments of lines, oriented, and the index of each segment's line."""
     import shapely
 
     xy, line = shapely.get_coordinates(lines, return_index=True)
@@ -149,17 +144,17 @@ def _sides(lines: ObjectArray) -> tuple[FloatArray, IntArray]:
 
 
 def _steps(count: int, *, start: IntArray, neighbours: IntArray) -> IntArray:
-    """Count the steps from the outside to each of `count` faces.
+    """Return the number of steps from the outside to each of `count` faces.
 
     Args:
         count: Number of faces.
         start: Faces that border on the outside: one step.
-        neighbours: (p, 2) pairs of faces that border on each other.
+        neighbours: (p, 2) pairs of faces with a common border.
     """
     steps = np.zeros(count, dtype=np.int64)
     reached, step = start, 1
     while len(reached):
         steps[reached] = step
-        arriving = neighbours[np.isin(neighbours, reached).any(axis=1)].reshape(-1)
-        reached, step = np.unique(arriving[steps[arriving] == 0]), step + 1
+        arriving = neighbours[(steps[neighbours] == step).any(axis=1)].reshape(-1)
+        reached, step = arriving[steps[arriving] == 0], step + 1
     return steps

@@ -11,18 +11,21 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, get_args
 
-from ingestion_pipeline.columns.hashing import canonical_json, with_content_hash, with_source_hash
+from ingestion_pipeline.columns.arrow import texts
+from ingestion_pipeline.columns.hashing import canonical_texts, with_content_hash, with_source_hash
 from ingestion_pipeline.helpers.kinds import KINDS, Kind
+from ingestion_pipeline.helpers.rows import ATTRIBUTE_COLUMNS, helper_rows
 from ingestion_pipeline.helpers.vocabulary import (
     RESTRICTIONS,
     STATUS_OF_PREFIX,
     STATUS_OF_WORD,
     Status,
-    understood,
+    known_value,
 )
 from ingestion_pipeline.text.dates import status_on
 from ingestion_pipeline.text.hours import normalized_hours
 from ingestion_pipeline.text.names import names_by_language
+from ingestion_pipeline.text.value_lists import folded_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,10 +41,11 @@ Tags = dict[str, str]
 RULES = 3
 """Raised with every change, here or in `kinds.py`, that changes what a reader sees."""
 
-SAID = ("access", "fee", "wheelchair", "level", "operator")
-"""Attributes with a column of their own. A derived helper has those that are said of it
-(`toilets:fee`); of its parent it takes only where it is, when that is open, and that not everybody
-may go in."""
+_UNCHANGED_COLUMNS = (
+    *("osm_type", "osm_id", "osm_version", "osm_timestamp"),
+    *("geometry", "geom_quality", "lon", "lat", "point_source"),
+)
+"""Columns that a helper shares with the object that it is or is derived from."""
 
 _OF_THE_WHOLE = frozenset(
     {"bicycle", "capacity", "car", "charge", "emergency", "female", "gender_segregated", "male"}
@@ -122,16 +126,16 @@ def rules_version() -> str:
 
 
 def helpers_of(tags: Mapping[str, str]) -> list[Found]:
-    """Tell which helpers an object with these tags is or has, in the order of the kinds."""
+    """Return which helpers an object with these tags is or has, in the order of the kinds."""
     found = []
     for kind in _candidates(tags):
-        said = {key: _values(tags[key]) for key in kind.secondary if key in tags}
-        if "no" in said.get(kind.denied_by or "", ()):
+        mapped = {key: folded_values(tags[key]) for key in kind.secondary if key in tags}
+        if "no" in mapped.get(kind.denied_by or "", ()):
             continue
         if any(_has_all(tags, rule) for rule in kind.main):
             found.append(Found(kind, None))
             continue
-        for key, values in said.items():
+        for key, values in mapped.items():
             present = [value for value in values if value in kind.secondary[key]]
             if present:
                 found.append(Found(kind, f"{key}={present[0]}"))
@@ -156,8 +160,6 @@ def derive(
         licence: SPDX identifier of the data's licence.
         attribution: The text that a product must show.
     """
-    import pyarrow as pa
-
     rows = [
         (number, *each) for number, tags in enumerate(objects.tags) for each in helpers_of(tags)
     ]
@@ -166,70 +168,43 @@ def derive(
     derived_from = [tag for _, _, tag in rows]
     tags = _at(objects.tags, position)
     parents = _at(objects.source_ref, position)
-    columns = [_said(*each) for each in zip(tags, kinds, derived_from, strict=True)]
-    raw_hours = [_opening_hours(*each) for each in zip(tags, kinds, derived_from, strict=True)]
+    helpers = list(zip(tags, kinds, derived_from, strict=True))
+    attributes = [_attributes(*each) for each in helpers]
+    raw_hours = [_opening_hours(*each) for each in helpers]
     hours = [None if raw is None else normalized_hours(raw) for raw in raw_hours]
     undated = [_status(each) for each in tags]
-    of_the_day = [
-        status_on(day, each) if told == "operating" else None
-        for each, told in zip(tags, undated, strict=True)
+    dated_status = [
+        status_on(day, each) if status == "operating" else None
+        for each, status in zip(tags, undated, strict=True)
     ]
-    status = [dated or told for dated, told in zip(of_the_day, undated, strict=True)]
+    status = [dated or plain for dated, plain in zip(dated_status, undated, strict=True)]
     display = [namer.display_name(*each) for each in zip(tags, status, strict=True)]
-    text = pa.string()
-    table = pa.table(
+    table = helper_rows(
+        len(rows),
         {
-            "source_ref": pa.array(
-                [f"{ref}#{kind.name}" for ref, kind in zip(parents, kinds, strict=True)], text
-            ),
-            "kind": pa.array([kind.name for kind in kinds], text),
-            "parent_ref": pa.array(
-                [
-                    None if tag is None else ref
-                    for ref, tag in zip(parents, derived_from, strict=True)
-                ],
-                text,
-            ),
-            "derived_from": pa.array(derived_from, text),
-            "osm_type": pa.array(_at(objects.osm_type, position), text),
-            "osm_id": pa.array(_at(objects.osm_id, position), pa.int64()),
-            "osm_version": pa.array(_at(objects.osm_version, position), pa.int32()),
-            "osm_timestamp": pa.array(
-                _at(objects.osm_timestamp, position), pa.timestamp("s", "UTC")
-            ),
-            "name": pa.array([name for name, _ in display], text),
-            "name_source": pa.array([key for _, key in display], text),
-            "names": pa.array([canonical_json(names_by_language(each)) for each in tags], text),
-            "tags": pa.array([canonical_json(each) for each in tags], text),
-            "geometry": pa.array(_at(objects.geometry, position), pa.binary()),
-            "lon": pa.array(_at(objects.lon, position), pa.float64()),
-            "lat": pa.array(_at(objects.lat, position), pa.float64()),
-            "point_source": pa.array(_at(objects.point_source, position), text),
-            "geom_quality": pa.array(_at(objects.geom_quality, position), text),
-            "access": pa.array([said["access"] for said in columns], text),
-            "fee": pa.array([said["fee"] for said in columns], text),
-            "wheelchair": pa.array([said["wheelchair"] for said in columns], text),
-            "opening_hours": pa.array(hours, text),
-            "level": pa.array([said["level"] for said in columns], text),
-            "operator": pa.array([said["operator"] for said in columns], text),
-            "attributes": pa.array(
-                [
-                    canonical_json(_details(*each))
-                    for each in zip(tags, kinds, derived_from, strict=True)
-                ],
-                text,
-            ),
-            "status": pa.array(status, text),
-            "links": pa.array(["[]"] * len(rows), text),
-            "licence": pa.array([licence] * len(rows), text),
-            "attribution": pa.array([attribution] * len(rows), text),
-        }
+            "source_ref": [f"{ref}#{kind.name}" for ref, kind in zip(parents, kinds, strict=True)],
+            "kind": [kind.name for kind in kinds],
+            "parent_ref": [
+                None if tag is None else ref for ref, tag in zip(parents, derived_from, strict=True)
+            ],
+            "derived_from": derived_from,
+            **{name: _at(getattr(objects, name), position) for name in _UNCHANGED_COLUMNS},
+            "name": [each.name for each in display],
+            "name_source": [each.source for each in display],
+            "names": canonical_texts(map(names_by_language, tags)),
+            "tags": canonical_texts(tags),
+            **{name: [each[name] for each in attributes] for name in ATTRIBUTE_COLUMNS},
+            "opening_hours": hours,
+            "attributes": canonical_texts(_details(*each) for each in helpers),
+            "status": status,
+            "licence": licence,
+            "attribution": attribution,
+        },
     )
     unparsed = sum(
         raw is not None and parsed is None for raw, parsed in zip(raw_hours, hours, strict=True)
     )
-    said_of_the_day = pa.array(of_the_day, text)
-    hashed = with_content_hash(with_source_hash(table, of_the_day=said_of_the_day))
+    hashed = with_content_hash(with_source_hash(table, dated_status=texts(dated_status)))
     return Helpers(hashed, unparsed)
 
 
@@ -255,45 +230,46 @@ def _candidates(tags: Mapping[str, str]) -> list[Kind]:
     return sorted(kinds.values(), key=lambda kind: _ORDER[kind.name])
 
 
-def _values(value: str) -> list[str]:
-    """Take a value apart, as it is compared: without blanks around and in lower case."""
-    return [part for each in value.lower().split(";") if (part := each.strip())]
-
-
 def _has_all(tags: Mapping[str, str], rule: Mapping[str, str]) -> bool:
-    return all(key in tags and value in _values(tags[key]) for key, value in rule.items())
+    return all(key in tags and value in folded_values(tags[key]) for key, value in rule.items())
 
 
-def _said(tags: Tags, kind: Kind, derived_from: str | None) -> dict[str, str | None]:
-    """Give the attributes that are said of a helper; see `SAID`."""
+def _attributes(tags: Tags, kind: Kind, derived_from: str | None) -> dict[str, str | None]:
+    """Return the values of `ATTRIBUTE_COLUMNS`.
+
+    A derived helper has the attributes of its own tags (`toilets:fee`). From its parent it takes
+    only the level and a restriction of access.
+    """
     if derived_from is None:
-        return {key: understood(key, tags.get(key)) for key in SAID}
+        return {key: known_value(key, tags.get(key)) for key in ATTRIBUTE_COLUMNS}
     value = derived_from.split("=", 1)[1]
-    said = {key: understood(key, _own(tags, key, kind, derived_from)) for key in SAID}
-    said["level"] = said["level"] or tags.get("level")
-    if said["access"] is None and value in _ACCESS_IN_A_VALUE:
-        said["access"] = understood("access", value)
-    of_the_place = understood("access", tags.get("access"))
-    if said["access"] is None and of_the_place in RESTRICTIONS:
-        said["access"] = of_the_place
-    return said
+    found = {
+        key: known_value(key, _own(tags, key, kind, derived_from)) for key in ATTRIBUTE_COLUMNS
+    }
+    found["level"] = found["level"] or tags.get("level")
+    if found["access"] is None and value in _ACCESS_IN_A_VALUE:
+        found["access"] = known_value("access", value)
+    access_to_parent = known_value("access", tags.get("access"))
+    if found["access"] is None and access_to_parent in RESTRICTIONS:
+        found["access"] = access_to_parent
+    return found
 
 
 def _own(tags: Tags, key: str, kind: Kind, derived_from: str) -> str | None:
-    """Give what is said of a derived helper itself: `toilets:fee`."""
-    told = derived_from.split("=", 1)[0]
-    return tags.get(f"{told}:{key}", tags.get(f"{kind.name}:{key}"))
+    """Return the value of a derived helper's own tag, such as `toilets:fee`."""
+    parent_key = derived_from.split("=", 1)[0]
+    return tags.get(f"{parent_key}:{key}", tags.get(f"{kind.name}:{key}"))
 
 
 def _opening_hours(tags: Tags, kind: Kind, derived_from: str | None) -> str | None:
-    """Give the raw opening hours of a helper: its own, or those of the place that it is in."""
-    told = kind.name if derived_from is None else derived_from.split("=", 1)[0]
-    own = (f"opening_hours:{told}", f"{told}:opening_hours", "opening_hours")
-    return next((tags[key] for key in own if key in tags), None)
+    """Return the raw opening hours of a helper: its own, or those of its parent."""
+    name = kind.name if derived_from is None else derived_from.split("=", 1)[0]
+    keys = (f"opening_hours:{name}", f"{name}:opening_hours", "opening_hours")
+    return next((tags[key] for key in keys if key in tags), None)
 
 
 def _details(tags: Tags, kind: Kind, derived_from: str | None) -> dict[str, str]:
-    """Give the attributes that matter for a kind, as they are in OSM."""
+    """Return the attributes that matter for a kind, as they are in OSM."""
     found: dict[str, str] = {}
     for key in (*kind.details, *_WITH_EVERY_KIND):
         if key.endswith(":"):
@@ -318,7 +294,7 @@ _ORDER_OF_STATUS = {status: order for order, status in enumerate(get_args(Status
 
 
 def _status(tags: Tags) -> Status:
-    """Tell whether a helper can be used, as far as its object says without a date.
+    """Return whether a helper can be used, as far as its object says without a date.
 
     A flag says so (`disused=yes`), or that nothing of the place is left but what it was:
     `disused:amenity=cafe` or `shop=vacant`, and no other main tag.
@@ -336,11 +312,11 @@ def _status(tags: Tags) -> Status:
 
 
 def _word(key: str, value: str) -> str | None:
-    """Give the word that ends a main tag, or nothing; None where the tag is no main one."""
+    """Return the word that ends a main tag, or nothing; None where the tag is no main one."""
     prefix, _, prefixed = key.partition(":")
     if prefixed in _MAIN_KEYS and prefix in STATUS_OF_PREFIX:
         return prefix
-    values = _values(value)
+    values = folded_values(value)
     if key not in _MAIN_KEYS or values in ([], ["no"]):
         return None
     return values[0] if values[0] in STATUS_OF_WORD else ""

@@ -157,7 +157,7 @@ def _rows_by_kind(table: pa.Table) -> dict[str, list[int]]:
 def _near(
     feed: pa.Table, ours: Sequence[int], osm: pa.Table, theirs: Sequence[int], reach: float
 ) -> list[tuple[int, int, float]]:
-    """Give the pairs of rows within reach, with their geodesic distance in metres."""
+    """Return the pairs of rows within reach, with their geodesic distance in metres."""
     import shapely
     from pyproj import Geod
 
@@ -190,7 +190,7 @@ def _positions(table: pa.Table) -> FloatArray:
 
 
 def _all_names(table: pa.Table) -> list[list[str]]:
-    """Give each row's different names, in all languages."""
+    """Return each row's different names, in all languages."""
     return [
         sorted({*([name] if name else []), *json.loads(str(names)).values()})
         for name, names in zip(
@@ -200,7 +200,7 @@ def _all_names(table: pa.Table) -> list[list[str]]:
 
 
 def _similarity(ours: Sequence[str], theirs: Sequence[str]) -> float | None:
-    """Give the likeness, from 0 to 1, of the two names that are most alike, whatever language.
+    """Return the likeness, from 0 to 1, of the two names that are most alike, whatever language.
 
     Words may come in another order, and case and punctuation make no difference. Names with
     different numbers are not alike at all: "Pharmacy 1" is not "Pharmacy 2".

@@ -14,6 +14,7 @@ import re
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ingestion_pipeline.text.hours import normalized_hours
+from ingestion_pipeline.text.value_lists import folded_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,8 +92,8 @@ _AMOUNT = re.compile(
 )
 
 
-def understood(column: str, value: str | None) -> str | None:
-    """Give the word that a value says.
+def known_value(column: str, value: str | None) -> str | None:
+    """Return the word that a value says.
 
     Args:
         column: `access`, `fee`, `wheelchair`, or one without a vocabulary: then the value itself.
@@ -100,9 +101,8 @@ def understood(column: str, value: str | None) -> str | None:
     """
     if value is None or column not in _WORDS:
         return value
-    for part in value.split(";"):
-        word = part.strip().lower()
-        word = _SYNONYMS[column].get(word, word)
+    for part in folded_values(value):
+        word = _SYNONYMS[column].get(part, part)
         if word in _WORDS[column]:
             return word
     return _fee(value) if column == "fee" else None

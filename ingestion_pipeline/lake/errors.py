@@ -1,22 +1,22 @@
-"""Every way in which stored files cannot be used.
+"""Errors of the lake.
 
     LakeError
-    ├── LakeNotConfigured   no file system is installed for DATA_DIR           never
-    ├── LakeUnavailable     the place does not answer or cannot be written     retry
-    ├── SnapshotMissing     no snapshot is stored for that city and day        never
-    ├── FrameOutdated       a frame was made from another snapshot             never
-    ├── SnapshotDamaged     stored bytes no longer match their digest          never
-    ├── BytesChanged        a file changed while it was checked and stored     retry
-    └── SnapshotNotUnderstood   reading it failed in a way that is not known   never
+    ├── LakeNotConfigured       no file system is installed for DATA_DIR         never
+    ├── LakeUnavailable         the lake does not answer or cannot be written    retry
+    ├── SnapshotMissing         no snapshot is stored for that city and day      never
+    ├── FrameOutdated           a frame was made from another snapshot           never
+    ├── SnapshotDamaged         stored bytes no longer match their digest        never
+    ├── BytesChanged            a file changed while it was checked and stored   retry
+    └── SnapshotNotUnderstood   reading it failed with an unexpected error       never
 
-Belongs here: errors of the lake. Does not belong here: turning them into Dagster failures.
+The last column says whether a retry may succeed.
 """
 
 from ingestion_pipeline.core.errors import IngestionError
 
 
 class LakeError(IngestionError):
-    """Anything that keeps stored files from being used."""
+    """A stored file cannot be used."""
 
     code = "lake_error"
 
@@ -28,7 +28,7 @@ class LakeNotConfigured(LakeError):
 
 
 class LakeUnavailable(LakeError):
-    """The lake's place does not answer, or cannot be written."""
+    """The lake does not answer, or cannot be written."""
 
     code = "lake_unavailable"
     should_retry = True
@@ -47,19 +47,19 @@ class SnapshotDamaged(LakeError):
 
 
 class BytesChanged(LakeError):
-    """A file changed after it was checked and before it was stored."""
+    """A file changed between its check and its storage."""
 
     code = "bytes_changed"
     should_retry = True
 
 
 class FrameOutdated(LakeError):
-    """A frame was made from another snapshot than the one of its day."""
+    """A frame was not made from the current snapshot of its day."""
 
     code = "frame_outdated"
 
 
 class SnapshotNotUnderstood(LakeError):
-    """Reading a snapshot failed in a way that this release does not know."""
+    """Reading a snapshot failed with an unexpected error."""
 
     code = "snapshot_not_understood"

@@ -1,12 +1,9 @@
-"""Frames between assets: GeoParquet files that say where their rows come from.
-
-Belongs here: writing and reading them. Does not belong here: their columns (`osm/normalize.py`).
+"""Frames between assets: GeoParquet files with the evidence of their rows.
 
     <lake>/frames/<dataset>/<city>/<boundary>/<day>.parquet
 
 A file follows GeoParquet 1.1 (WKB, EPSG:4326), so that GeoPandas, DuckDB and QGIS open it. Its
-metadata carries the evidence of its rows and the rejected objects, so that the staging step needs
-nothing else.
+metadata has the evidence of its rows and the rejected objects, which staging needs too.
 """
 
 from __future__ import annotations
@@ -32,18 +29,18 @@ _ROW_GROUP = 65_536
 
 
 def frame_key(dataset: str, city_slug: str, boundary_ref: str, day: date) -> str:
-    """Name the frame of a city-day in the lake."""
+    """Return the key of a city-day's frame in the lake."""
     return f"frames/{dataset}/{city_slug}/{boundary_folder(boundary_ref)}/{day.isoformat()}.parquet"
 
 
 def write_frame(lake: Lake, key: str, table: pa.Table, described: dict[str, Any]) -> None:
-    """Write rows with what is to be known of them.
+    """Write rows and their description.
 
     Args:
-        lake: Where to.
+        lake: The lake.
         key: See `frame_key`.
         table: Rows with a WKB column `geometry` (EPSG:4326).
-        described: Any JSON object: the rows' evidence, for one.
+        described: Any JSON object, such as the rows' evidence.
 
     Raises:
         LakeUnavailable: The lake cannot be written.
@@ -70,11 +67,11 @@ def write_frame(lake: Lake, key: str, table: pa.Table, described: dict[str, Any]
 
 
 def describe_frame(lake: Lake, key: str) -> dict[str, Any]:
-    """Give what was written with a frame's rows, without reading the rows.
+    """Return the description of a frame without reading its rows.
 
     Raises:
-        SnapshotMissing: There is no such frame.
-        SnapshotDamaged: It is no Parquet file, or not one of ours.
+        SnapshotMissing: The frame does not exist.
+        SnapshotDamaged: The file is not Parquet, or not a frame.
         LakeUnavailable: The lake cannot be read.
     """
     import pyarrow.parquet as pq
@@ -82,17 +79,17 @@ def describe_frame(lake: Lake, key: str) -> dict[str, Any]:
     with _opened(lake, key) as stream:
         metadata = pq.read_metadata(stream).metadata or {}
     if _EVIDENCE not in metadata:
-        raise _damaged(lake, key, "it does not say where its rows come from")
+        raise _damaged(lake, key, "its metadata has no evidence")
     described: dict[str, Any] = json.loads(metadata[_EVIDENCE])
     return described
 
 
 def read_frame(lake: Lake, key: str) -> pa.Table:
-    """Read a frame's rows.
+    """Return a frame's rows.
 
     Raises:
-        SnapshotMissing: There is no such frame.
-        SnapshotDamaged: It is no Parquet file.
+        SnapshotMissing: The frame does not exist.
+        SnapshotDamaged: The file is not Parquet.
         LakeUnavailable: The lake cannot be read.
     """
     import pyarrow.parquet as pq
@@ -110,7 +107,8 @@ def _opened(lake: Lake, key: str) -> Iterator[Any]:
             yield stream
     except FileNotFoundError as error:
         raise SnapshotMissing(
-            f"{lake.address(key)} does not exist; materialize osm_pois of this city and day first"
+            f"Frame {lake.address(key)} does not exist. Materialize osm_pois of this city and day "
+            "first."
         ) from error
     except pa.ArrowInvalid as error:
         raise _damaged(lake, key, str(error)) from error
@@ -118,6 +116,6 @@ def _opened(lake: Lake, key: str) -> Iterator[Any]:
 
 def _damaged(lake: Lake, key: str, why: str) -> SnapshotDamaged:
     return SnapshotDamaged(
-        f"{lake.address(key)} cannot be read as a frame ({why}); materialize osm_pois of this "
-        "city and day again"
+        f"{lake.address(key)} cannot be read as a frame ({why}). Materialize osm_pois of this "
+        "city and day again."
     )

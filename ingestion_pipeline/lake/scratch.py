@@ -1,8 +1,4 @@
-"""Local folders for raw files while a run works on them, and the removal of what killed runs left.
-
-Belongs here: making such a folder, and finding out that nobody works in one any more. Does not
-belong here: what is put into it.
-"""
+"""Scratch folders for raw files, and the removal of those that killed processes left behind."""
 
 from __future__ import annotations
 
@@ -23,15 +19,15 @@ PREFIX = "poi-ingest-scratch-"
 
 _LOCK = "in-use.lock"
 _JUST_MADE_S = 60
-"""A folder this young may be one whose process is about to lock it."""
+"""The process of a folder this young may not have locked it yet."""
 
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Make an empty folder that is removed at the end.
+    """Create an empty folder, and remove it at the end.
 
-    The first call in a process also removes the folders of processes that were killed. A lock tells
-    them apart: the operating system releases it with the process, whatever ended that.
+    The first call in a process also removes the folders of killed processes: the operating system
+    has released their locks.
     """
     from filelock import FileLock
 
@@ -48,14 +44,10 @@ def _remove_abandoned_once() -> None:
 
 
 def remove_abandoned(parent: Path) -> list[Path]:
-    """Remove the scratch folders of this user in which no process works any more.
-
-    Returns:
-        What was removed.
-    """
+    """Remove this user's scratch folders that no process uses; return them."""
     removed = []
     for folder in parent.glob(f"{PREFIX}*"):
-        with suppress(OSError):  # another process was faster, or it is not ours to remove
+        with suppress(OSError):  # another process removed it, or this user may not
             if folder.stat().st_uid == os.getuid() and _is_abandoned(folder):
                 shutil.rmtree(folder)
                 removed.append(folder)
@@ -66,7 +58,6 @@ def _is_abandoned(folder: Path) -> bool:
     from filelock import FileLock, Timeout
 
     lock = folder / _LOCK
-    # Without our lock it is somebody else's, or its process is about to lock it.
     if not lock.exists() or time.time() - folder.stat().st_mtime < _JUST_MADE_S:
         return False
     try:

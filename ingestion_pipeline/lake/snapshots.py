@@ -1,23 +1,20 @@
-"""Raw snapshots: the bytes that upstream sent, kept as they came, and a manifest for each day.
-
-Belongs here: content-addressed blobs and manifests on any fsspec URL. Does not belong here: where
-bytes come from (`osm/`), and frames (`frames.py`).
+"""Raw snapshots: content-addressed bytes from upstream, and a manifest for each day.
 
     <lake>/raw/<2 hex>/<sha256>.json.zst        raw bytes, Zstandard; named by the raw bytes' digest
-    <lake>/raw/<2 hex>/<sha256>.pbf             bytes that are compressed already, as they are
+    <lake>/raw/<2 hex>/<sha256>.pbf             bytes that are already compressed, as they are
                                                 (.gz and .bz2, too)
-    <lake>/extracts/<sha256 of the location>.json   what was fetched from there last
-    <lake>/snapshots/<dataset>/<city>/<boundary>/<day>.json     the manifest that stands for the day
-                                                <day>.candidate.json            one still on trial
-                                                <day>.refused-<12 hex>.json     one that failed it
-                                                <day>.failed.json   why it gave none when last asked
-                                                <day>.trials.json   which runs began to read it
-                                                <day>.asked.json    which run asked a feed last
+    <lake>/extracts/<sha256 of the location>.json   the last extract fetched from the location
+    <lake>/snapshots/<dataset>/<city>/<boundary>/<day>.json     the accepted manifest of the day
+                                                <day>.candidate.json            a candidate
+                                                <day>.refused-<12 hex>.json     quarantined
+                                                <day>.failed.json   why the last fetch failed
+                                                <day>.trials.json   runs that began to read it
+                                                <day>.asked.json    the run that last asked a feed
 
-A manifest is written last, for bytes that passed every check of their source, as a candidate. When
-they have been read and found good, it is accepted and stands for the day in the old one's place;
-otherwise it is refused, and the one that stood for the day stands on. The bytes stay in any case.
-Blobs without a manifest are leftovers of a run that failed; they are never read.
+A manifest is written after its bytes have passed every check of their source, as a candidate. Once
+the bytes have been read and checked, it is accepted and replaces the previous manifest of the day.
+Otherwise it is quarantined, and the previous manifest stays. The bytes stay in both cases. Blobs
+without a manifest are left over from failed runs and never read.
 """
 
 from __future__ import annotations
@@ -60,11 +57,11 @@ class Part:
     Attributes:
         sha256: Digest of the raw bytes, hexadecimal.
         raw_bytes: Their number.
-        stored_bytes: How many bytes they take in the lake.
-        key: Where in the lake they are.
-        query: What was sent to get them, or None.
-        requested_at: When it was asked for (UTC).
-        received_at: When the last byte had come (UTC).
+        stored_bytes: The size of the stored blob.
+        key: The blob's key in the lake.
+        query: The query that was sent, or None.
+        requested_at: When the file was requested (UTC).
+        received_at: When its last byte arrived (UTC).
     """
 
     sha256: str
@@ -78,27 +75,26 @@ class Part:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is known of the raw bytes of one city-day.
+    """The evidence of the raw bytes of one city-day.
 
     Attributes:
         dataset: `poi`, `helper`, or `feed-<slug>`.
-        city_slug: The tenant.
+        city_slug: The city.
         boundary_ref: The city's boundary, as in the idempotency key.
-        day: The UTC day that the bytes stand for.
-        as_of: The moment (UTC) whose state they show.
-        as_of_source: How that is known.
+        day: The UTC day of the snapshot.
+        as_of: The moment (UTC) whose state the bytes show.
+        as_of_source: The source of `as_of`.
         obtained: `overpass`, `extract`, or `feed`.
         location: URL or path, without credentials.
-        bbox: The window that was asked for: west, south, east, north in WGS84 degrees.
-        selection: Digest of the selection that was asked for; of a feed, of its place and its rule
-            of time.
+        bbox: The requested window: west, south, east, north in WGS84 degrees.
+        selection: Digest of the requested selection; for a feed, of its location and time rule.
         licence: SPDX identifier.
         attribution: The text that a product must show.
         parts: The files, in order.
-        history: What proves that Overpass's history reaches back to `as_of`; None where no state
-            of the past was asked for, and in manifests of the time before it was proven.
-        coverage: How it is known what an extract covers, and that area as well-known text; None of
-            other sources, and where the day was fetched by a version that did not keep it.
+        history: The proof that Overpass's history reaches back to `as_of`; None for current data,
+            and in manifests older than the proof.
+        coverage: How the extract's coverage is known, and the covered area as well-known text; None
+            for other sources, and in manifests of versions that did not record it.
     """
 
     dataset: str
@@ -118,12 +114,12 @@ class Manifest:
     coverage: tuple[str, str] | None = None
 
     def __str__(self) -> str:
-        """Name the city-day."""
+        """Return the city-day as text."""
         return f"{self.city_slug} ({self.dataset}) on {self.day}"
 
     @property
     def digest(self) -> str:
-        """The digest of the raw bytes: the file's own, or that of the parts' digests in order."""
+        """The digest of the only part, or of the parts' digests in order."""
         if len(self.parts) == 1:
             return self.parts[0].sha256
         return hashlib.sha256("".join(part.sha256 for part in self.parts).encode()).hexdigest()
@@ -135,13 +131,13 @@ class Manifest:
 
     @property
     def fetched_at(self) -> datetime:
-        """When the last byte had come (UTC)."""
+        """When the last byte arrived (UTC)."""
         return max(part.received_at for part in self.parts)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a source gave no snapshot of a day when it was last asked.
+    """Why the last fetch of a day failed.
 
     Attributes:
         code: The error's code.
@@ -152,23 +148,23 @@ class Failure:
     message: str
 
     def __str__(self) -> str:
-        """Write both."""
+        """Return code and message."""
         return f"{self.code}: {self.message}"
 
 
 @dataclass(frozen=True)
 class KnownExtract:
-    """An extract that is in the lake, and that passed every check of its source.
+    """An extract in the lake that passed every check of its source.
 
     Attributes:
         part: Its bytes.
-        state: What its server said of it when it was fetched, as `extract.state_of` has it.
+        state: What its server reported when it was fetched; see `extract.state_of`.
         as_of: The moment (UTC) whose state it shows.
-        as_of_source: How that is known.
+        as_of_source: The source of `as_of`.
         location: URL or path, without credentials.
         licence: SPDX identifier.
         attribution: The text that a product must show.
-        coverage: How it is known what it covers, and that area as well-known text.
+        coverage: How its coverage is known, and the covered area as well-known text.
     """
 
     part: Part
@@ -182,7 +178,7 @@ class KnownExtract:
 
 
 class Lake:
-    """A folder, or any fsspec URL, that holds snapshots and frames."""
+    """Snapshots and frames in a folder, or under any fsspec URL."""
 
     def __init__(self, url: str) -> None:
         """Open a lake; nothing is written yet.
@@ -200,8 +196,8 @@ class Lake:
         except (ImportError, ValueError) as error:
             # The URL may hold credentials, and the error's own text the URL.
             raise LakeNotConfigured(
-                f"no file system for DATA_DIR ({type(error).__name__}); check the beginning of the "
-                "URL, and install the package that fsspec needs for it (s3fs for s3://, ...)"
+                f"No file system for DATA_DIR ({type(error).__name__}). Check the scheme of the "
+                "URL, and install the package that fsspec needs for it (s3fs for s3://, ...)."
             ) from None
         self._root: str = root.rstrip("/")
 
@@ -215,21 +211,20 @@ class Lake:
         sha256: str | None = None,
         origin: str | None = None,
     ) -> Part:
-        """Store a local file's bytes under their digest; bytes that are there already stay.
+        """Store a local file's bytes under their digest.
 
-        Those that are there are read once more: a refetch of the same bytes repairs a damaged blob.
+        An existing blob is verified, so that a refetch of the same bytes repairs a damaged one.
 
         Args:
             path: The file.
-            query: What was sent to get it, or None.
-            requested_at: When it was asked for (UTC).
-            received_at: When its last byte had come (UTC).
-            sha256: The digest of the bytes that were checked; None where no other program can
-                write the file.
-            origin: Where the file is from, for messages; its path by default.
+            query: The query that was sent, or None.
+            requested_at: When the file was requested (UTC).
+            received_at: When its last byte arrived (UTC).
+            sha256: The digest of the checked bytes; None where no other program can write the file.
+            origin: The file's origin, for messages; its path by default.
 
         Raises:
-            BytesChanged: The bytes are not those that were checked, or change now.
+            BytesChanged: The bytes changed since they were checked.
             LakeUnavailable: The lake cannot be written.
         """
         digest = hashlib.sha256()
@@ -263,10 +258,10 @@ class Lake:
         )
 
     def restore(self, part: Part, folder: Path) -> Path:
-        """Bring a part's raw bytes back into a local file, and check them.
+        """Restore a part's raw bytes to a local file, and check them.
 
         Raises:
-            SnapshotDamaged: They are gone, or no longer match their digest.
+            SnapshotDamaged: They are missing, or do not match their digest.
             LakeUnavailable: The lake cannot be read.
         """
         target = folder / posixpath.basename(part.key).removesuffix(".zst")
@@ -279,8 +274,8 @@ class Lake:
             raise _damaged(self.address(part.key))
         return target
 
-    def propose(self, manifest: Manifest) -> str:
-        """Put a snapshot on trial for its day; give where its manifest is.
+    def propose_candidate(self, manifest: Manifest) -> str:
+        """Write a manifest as the candidate of its day; return its address.
 
         Raises:
             LakeUnavailable: The lake cannot be written.
@@ -296,86 +291,75 @@ class Lake:
             stored.write(text.encode())
         return self.address(key)
 
-    def begin_trial(self, manifest: Manifest, run_id: str) -> int:
-        """Note that a run begins to read a snapshot that is on trial.
+    def begin_candidate_read(self, manifest: Manifest, run_id: str) -> int:
+        """Record that a run begins to read a candidate.
 
         Returns:
-            How many other runs began to and ended without a word; 0 where it is not on trial.
+            How many other runs began to read it and never ended the read; 0 where the manifest is
+            not the candidate.
 
         Raises:
             LakeUnavailable: The lake cannot be read or written.
         """
         if self._manifest(_manifest_key(*_day_of(manifest), state=".candidate")) != manifest:
             return 0
-        runs = self._trials(manifest) - {run_id}
-        self._keep_trials(manifest, {*runs, run_id})
+        runs = self._readers(manifest) - {run_id}
+        self._write_readers(manifest, {*runs, run_id})
         return len(runs)
 
-    def end_trial(self, manifest: Manifest, run_id: str) -> None:
-        """Take back that a run began to read a snapshot: it ended, and not by its fault.
+    def end_candidate_read(self, manifest: Manifest, run_id: str) -> None:
+        """Record that a run ended its read for a reason other than the snapshot.
 
         Raises:
             LakeUnavailable: The lake cannot be read or written.
         """
-        runs = self._trials(manifest)
+        runs = self._readers(manifest)
         if run_id in runs:
-            self._keep_trials(manifest, runs - {run_id})
+            self._write_readers(manifest, runs - {run_id})
 
-    def _trials(self, manifest: Manifest) -> set[str]:
-        key = _manifest_key(*_day_of(manifest), state=".trials")
-        with self._reachable(key):
-            try:
-                kept = json.loads(self._filesystem.cat_file(self.address(key)))
-            except (FileNotFoundError, ValueError):
-                return set()
-        return set(kept["runs"]) if kept.get("digest") == manifest.digest else set()
+    def _readers(self, manifest: Manifest) -> set[str]:
+        found = self._read_sidecar(*_day_of(manifest), name="trials")
+        return set(found["runs"]) if found.get("digest") == manifest.digest else set()
 
-    def _keep_trials(self, manifest: Manifest, runs: set[str]) -> None:
-        with self.written(_manifest_key(*_day_of(manifest), state=".trials")) as stored:
-            text = json.dumps({"digest": manifest.digest, "runs": sorted(runs)})
-            stored.write(text.encode())
+    def _write_readers(self, manifest: Manifest, runs: set[str]) -> None:
+        content = {"digest": manifest.digest, "runs": sorted(runs)}
+        self._write_sidecar(*_day_of(manifest), name="trials", content=content)
 
-    def times_asked(
+    def request_count(
         self, dataset: str, city_slug: str, boundary_ref: str, day: date, *, run_id: str
     ) -> int:
-        """Return how many times a run has asked for a day's bytes.
+        """Return how many times a run has requested a day's bytes.
 
         Raises:
             LakeUnavailable: The lake cannot be read.
         """
-        key = _manifest_key(dataset, city_slug, boundary_ref, day, state=".asked")
-        with self._reachable(key):
-            try:
-                kept = json.loads(self._filesystem.cat_file(self.address(key)))
-            except (FileNotFoundError, ValueError):
-                return 0
-        return int(kept["times"]) if kept.get("run") == run_id else 0
+        found = self._read_sidecar(dataset, city_slug, boundary_ref, day, name="asked")
+        return int(found["times"]) if found.get("run") == run_id else 0
 
-    def keep_asked(
+    def record_request_count(
         self, dataset: str, city_slug: str, boundary_ref: str, day: date, *, run_id: str, times: int
     ) -> None:
-        """Note how many times a run has asked for a day's bytes.
+        """Record how many times a run has requested a day's bytes.
 
         Raises:
             LakeUnavailable: The lake cannot be written.
         """
-        key = _manifest_key(dataset, city_slug, boundary_ref, day, state=".asked")
-        with self.written(key) as stored:
-            stored.write(json.dumps({"run": run_id, "times": times}).encode())
+        content = {"run": run_id, "times": times}
+        self._write_sidecar(dataset, city_slug, boundary_ref, day, name="asked", content=content)
 
     def accept(self, manifest: Manifest) -> None:
-        """Let a snapshot that is on trial stand for its day; do nothing if it does already.
+        """Make a candidate the accepted snapshot of its day; do nothing if it is not a candidate.
 
         Raises:
             LakeUnavailable: The lake cannot be written.
         """
         self._move_candidate(manifest, state="")
 
-    def refuse(self, manifest: Manifest) -> str | None:
-        """Take a snapshot that is on trial away from its day; leave one that was accepted.
+    def quarantine(self, manifest: Manifest) -> str | None:
+        """Set a candidate aside; leave an accepted snapshot.
 
         Returns:
-            Where its manifest is now, or None where it is not on trial.
+            The new address of its manifest; None where it is not a candidate.
 
         Raises:
             LakeUnavailable: The lake cannot be written.
@@ -385,7 +369,7 @@ class Lake:
     def manifest(
         self, dataset: str, city_slug: str, boundary_ref: str, day: date
     ) -> Manifest | None:
-        """Give the manifest of a day: the one on trial, else the one that stands, else None.
+        """Return the manifest of a day: the candidate, else the accepted one, else None.
 
         Raises:
             SnapshotDamaged: It cannot be read as a manifest.
@@ -402,7 +386,7 @@ class Lake:
     def accepted(
         self, dataset: str, city_slug: str, boundary_ref: str, day: date
     ) -> Manifest | None:
-        """Give the manifest that stands for a day, whatever is on trial.
+        """Return the accepted manifest of a day, ignoring a candidate.
 
         Raises:
             SnapshotDamaged: It cannot be read as a manifest.
@@ -410,45 +394,64 @@ class Lake:
         """
         return self._manifest(_manifest_key(dataset, city_slug, boundary_ref, day, state=""))
 
-    def keep_failure(
+    def record_failure(
         self, dataset: str, city_slug: str, boundary_ref: str, day: date, failure: Failure
     ) -> None:
-        """Keep the word of why a day has no snapshot; the last one counts.
+        """Record why the last fetch of a day failed.
 
         Raises:
             LakeUnavailable: The lake cannot be written.
         """
-        key = _manifest_key(dataset, city_slug, boundary_ref, day, state=".failed")
-        with self.written(key) as stored:
-            stored.write(json.dumps(asdict(failure), ensure_ascii=False, indent=2).encode())
+        content = asdict(failure)
+        self._write_sidecar(dataset, city_slug, boundary_ref, day, name="failed", content=content)
 
-    def failure(self, dataset: str, city_slug: str, boundary_ref: str, day: date) -> Failure | None:
-        """Give the last word of why a day has no snapshot, if there is one.
+    def last_failure(
+        self, dataset: str, city_slug: str, boundary_ref: str, day: date
+    ) -> Failure | None:
+        """Return why the last fetch of a day failed; None where none did.
 
         Raises:
             LakeUnavailable: The lake cannot be read.
         """
-        key = _manifest_key(dataset, city_slug, boundary_ref, day, state=".failed")
-        with self._reachable(key):
-            try:
-                text = self._filesystem.cat_file(self.address(key))
-            except FileNotFoundError:
-                return None
-        return Failure(**json.loads(text))
+        found = self._read_sidecar(dataset, city_slug, boundary_ref, day, name="failed")
+        return Failure(**found) if found else None
 
-    def forget_failure(self, dataset: str, city_slug: str, boundary_ref: str, day: date) -> None:
-        """Take back the word of why a day has no snapshot, if there is one.
+    def clear_failure(self, dataset: str, city_slug: str, boundary_ref: str, day: date) -> None:
+        """Delete the record of a failed fetch, if there is one.
 
         Raises:
             LakeUnavailable: The lake cannot be written.
         """
-        key = _manifest_key(dataset, city_slug, boundary_ref, day, state=".failed")
-        with self._reachable(key):
-            if self._filesystem.exists(self.address(key)):
-                self._filesystem.rm(self.address(key))
+        self.remove(_manifest_key(dataset, city_slug, boundary_ref, day, state=".failed"))
 
-    def keep_extract(self, location: str, known: KnownExtract) -> None:
-        """Keep the word of what was fetched from a location; the last one counts.
+    def _read_sidecar(
+        self, dataset: str, city_slug: str, boundary_ref: str, day: date, *, name: str
+    ) -> dict[str, Any]:
+        """Return the small JSON file beside a day's manifest; empty where it is missing or torn."""
+        key = _manifest_key(dataset, city_slug, boundary_ref, day, state=f".{name}")
+        with self._reachable(key):
+            try:
+                found: dict[str, Any] = json.loads(self._filesystem.cat_file(self.address(key)))
+            except (FileNotFoundError, ValueError):
+                return {}
+        return found
+
+    def _write_sidecar(
+        self,
+        dataset: str,
+        city_slug: str,
+        boundary_ref: str,
+        day: date,
+        *,
+        name: str,
+        content: dict[str, Any],
+    ) -> None:
+        key = _manifest_key(dataset, city_slug, boundary_ref, day, state=f".{name}")
+        with self.written(key) as stored:
+            stored.write(json.dumps(content, ensure_ascii=False, indent=2).encode())
+
+    def record_extract(self, location: str, known: KnownExtract) -> None:
+        """Record the extract that was last fetched from a location.
 
         Raises:
             LakeUnavailable: The lake cannot be written.
@@ -457,7 +460,7 @@ class Lake:
             stored.write(json.dumps(asdict(known), default=_json_default, indent=2).encode())
 
     def known_extract(self, location: str) -> KnownExtract | None:
-        """Give what was last fetched from a location, if its bytes are still there.
+        """Return the extract last fetched from a location, if its bytes still exist.
 
         Raises:
             LakeUnavailable: The lake cannot be read.
@@ -471,11 +474,11 @@ class Lake:
                 how, area = document.pop("coverage")
                 known = KnownExtract(part=part, as_of=as_of, coverage=(how, area), **document)
             except (FileNotFoundError, ValueError, KeyError, TypeError):
-                return None  # it is only fetched once more
+                return None  # the caller fetches it again
             return known if self._filesystem.exists(self.address(part.key)) else None
 
     def names(self, folder: str) -> list[str]:
-        """List what is in a folder; nothing where there is none.
+        """Return the names in a folder, sorted; empty where it does not exist.
 
         Raises:
             LakeUnavailable: The lake cannot be read.
@@ -490,7 +493,7 @@ class Lake:
         return sorted(posixpath.basename(path.rstrip("/")) for path in listed)
 
     def remove(self, key: str) -> None:
-        """Remove a file or a folder; nothing is done where another process was faster.
+        """Remove a file or a folder, if it exists.
 
         Raises:
             LakeUnavailable: The lake cannot be written.
@@ -501,12 +504,12 @@ class Lake:
     def manifests(
         self, dataset: str, city_slug: str, boundary_ref: str, days: Iterable[date]
     ) -> dict[date, Manifest | SnapshotDamaged]:
-        """Give the manifest of each of many days that has one, as `manifest` does for one day.
+        """Return the manifests of many days, as `manifest` does for one day.
 
-        It takes one listing and one read in bulk, so that a year in an object store takes seconds.
+        Uses one listing and one bulk read, so that a year in an object store takes seconds.
 
         Returns:
-            The manifests; for one that cannot be read, the error that says so.
+            The manifests; for an unreadable one, the error.
 
         Raises:
             LakeUnavailable: The lake cannot be read.
@@ -514,13 +517,13 @@ class Lake:
         of_day = partial(_manifest_key, dataset, city_slug, boundary_ref)
         folder = self.address(posixpath.dirname(of_day(date.min, state="")))
         with self._reachable(folder):
-            self._filesystem.invalidate_cache(folder)  # this process may be old, and the lake not
+            self._filesystem.invalidate_cache(folder)  # other processes write to the lake
             try:
                 listed = self._filesystem.ls(folder, detail=False)
             except FileNotFoundError:
                 return {}
             names = {posixpath.basename(path) for path in listed}
-            keys = {  # the one on trial comes last, because it counts more
+            keys = {  # the candidate comes last, because it takes precedence
                 day: key
                 for day in days
                 for state in ("", ".candidate")
@@ -534,7 +537,7 @@ class Lake:
                 found[day] = (
                     self._read_manifest(key, text)
                     if isinstance(text, bytes)
-                    else self.manifest(dataset, city_slug, boundary_ref, day)  # it was just moved
+                    else self.manifest(dataset, city_slug, boundary_ref, day)  # moved meanwhile
                 )
             except SnapshotDamaged as error:
                 found[day] = error
@@ -553,8 +556,8 @@ class Lake:
             return _manifest_from(json.loads(text))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise SnapshotDamaged(
-                f"{self.address(key)} is not a manifest that this version reads ({error!r}); "
-                "restore it from a backup, or fetch the day again (refetch)"
+                f"{self.address(key)} is not a manifest that this version reads ({error!r}). "
+                "Restore it from a backup, or fetch the day again (refetch)."
             ) from error
 
     def _move_candidate(self, manifest: Manifest, *, state: str) -> str | None:
@@ -569,7 +572,7 @@ class Lake:
 
     @contextmanager
     def written(self, key: str) -> Iterator[Any]:
-        """Open a file for writing; it appears under its key as a whole, or not at all.
+        """Open a file for writing; it appears under its key when complete.
 
         Raises:
             LakeUnavailable: The lake cannot be written.
@@ -582,26 +585,26 @@ class Lake:
         """Open a file for reading.
 
         Raises:
-            FileNotFoundError: There is no such file.
+            FileNotFoundError: The file does not exist.
             LakeUnavailable: The lake cannot be read.
         """
         with self._reachable(key), self._filesystem.open(self.address(key), "rb") as stored:
             yield stored
 
     def address(self, key: str) -> str:
-        """Tell where a key is in the file system."""
+        """Return the path of a key in the file system."""
         return f"{self._root}/{key}"
 
     def _raw_bytes(self, key: str) -> Iterator[bytes]:
-        """Read a blob as it was before it was stored, in chunks."""
+        """Yield a blob's raw bytes in chunks."""
         import pyarrow as pa
 
         try:
             stored = self._filesystem.open(self.address(key), "rb")
         except FileNotFoundError as error:
             raise SnapshotDamaged(
-                f"{self.address(key)} is in a snapshot's manifest and not in the lake; "
-                "restore it from a backup, or fetch the day again (refetch)"
+                f"{self.address(key)} is in a manifest but not in the lake. "
+                "Restore it from a backup, or fetch the day again (refetch)."
             ) from error
         with stored:
             source = pa.input_stream(stored, compression="zstd") if key.endswith(".zst") else stored
@@ -609,13 +612,13 @@ class Lake:
                 while chunk := source.read(_CHUNK_BYTES):
                     yield chunk
             except OSError as error:
-                # The decompressor gives no errno: what has one comes from the lake's place.
+                # Errors of the decompressor have no errno; those of the file system do.
                 if error.errno is not None:
                     raise
                 raise _damaged(self.address(key)) from error
 
     def _holds(self, key: str, sha256: str) -> bool:
-        """Tell whether a blob is there, and whole."""
+        """Return whether a blob exists and matches its digest."""
         if not self._filesystem.exists(self.address(key)):
             return False
         digest = hashlib.sha256()
@@ -628,7 +631,7 @@ class Lake:
 
     @contextmanager
     def _written(self, key: str) -> Iterator[Any]:
-        """Write beside the target and move into place, so that nobody reads half a file."""
+        """Write beside the target and move into place, so that no reader sees a partial file."""
         target = self.address(key)
         beside = f"{target}.{uuid.uuid4().hex}{_PARTIAL}"
         self._filesystem.makedirs(posixpath.dirname(target), exist_ok=True)
@@ -642,17 +645,14 @@ class Lake:
                 self._filesystem.rm(beside)
 
     def _remove_partial(self, folder: str) -> None:
-        """Remove the half-written files of processes that were killed.
-
-        Only a local folder shows them; an object store shows a file when it is whole.
-        """
+        """Remove the partial files of killed processes; only local folders have them."""
         from fsspec.implementations.local import LocalFileSystem
 
         if not isinstance(self._filesystem, LocalFileSystem):
             return
         oldest = time.time() - _PARTIAL_KEPT_S
         for path in Path(folder).glob(f"*{_PARTIAL}"):
-            with suppress(FileNotFoundError):  # another process was faster
+            with suppress(FileNotFoundError):  # another process removed it
                 if path.stat().st_mtime < oldest:
                     path.unlink()
 
@@ -664,8 +664,8 @@ class Lake:
             raise
         except OSError as error:
             raise LakeUnavailable(
-                f"the lake does not let {self.address(key)} be used: {error}; check DATA_DIR, its "
-                "rights and its free space"
+                f"The lake cannot read or write {self.address(key)}: {error}. Check DATA_DIR, its "
+                "permissions and its free space."
             ) from error
 
 
@@ -679,7 +679,7 @@ def _day_of(manifest: Manifest) -> tuple[str, str, str, date]:
 
 
 def boundary_folder(boundary_ref: str) -> str:
-    """Write a boundary as a folder's name."""
+    """Return the folder name of a boundary."""
     return boundary_ref.replace("/", "-").replace(":", "-")
 
 
@@ -706,12 +706,12 @@ def _part_from(document: dict[str, Any]) -> Part:
 
 
 def _extract_key(location: str) -> str:
-    # The location may hold credentials; its digest tells none of them.
+    # A digest, because the location may contain credentials.
     return f"extracts/{hashlib.sha256(location.encode()).hexdigest()}.json"
 
 
 class _Hashed:
-    """A file that is hashed as it is read."""
+    """A file that hashes what is read from it."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -725,9 +725,9 @@ class _Hashed:
 
 def _changed(origin: str) -> BytesChanged:
     return BytesChanged(
-        f"{origin} changed while it was checked and stored: another program rewrites it in place; "
-        "nothing of it is used; try again when it is whole, and let its writer write beside it and "
-        "rename (rsync without --inplace)"
+        f"{origin} changed while it was checked and stored: another program writes to it in place. "
+        "Nothing of it is used. Try again when it is complete, and let its writer write a new file "
+        "and rename it (rsync without --inplace)."
     )
 
 
@@ -741,8 +741,8 @@ def _compress(raw: Any, stored: Any) -> None:
 
 def _damaged(where: str) -> SnapshotDamaged:
     return SnapshotDamaged(
-        f"{where} no longer matches its digest; restore it from a backup, or fetch the day again "
-        "(refetch)"
+        f"{where} does not match its digest. Restore it from a backup, or fetch the day again "
+        "(refetch)."
     )
 
 

@@ -1,8 +1,4 @@
-"""The area of a city: what a source is asked for.
-
-Belongs here: the plain value. Does not belong here: reading a boundary (`boundary.py`,
-`boundary_file.py`).
-"""
+"""The area of a city: what a source fetches."""
 
 from __future__ import annotations
 
@@ -21,7 +17,7 @@ class Area:
     Attributes:
         bbox: The fetch window.
         boundary_relation: Id of the OSM relation that bounds the city, or None.
-        boundary_file: The file that bounds the city, or None; without both it is the bbox.
+        boundary_file: The file that bounds the city, or None. Without either, the bbox bounds it.
     """
 
     bbox: Bbox
@@ -30,7 +26,7 @@ class Area:
 
     @property
     def boundary_name(self) -> str:
-        """What bounds the city, for messages: `bbox`, `relation/7`, or the file's place."""
+        """The city's boundary for messages: `bbox`, `relation/7`, or the location of the file."""
         if self.boundary_file is not None:
             return self.boundary_file.name
         return "bbox" if self.boundary_relation is None else f"relation/{self.boundary_relation}"

@@ -1,8 +1,4 @@
-"""Which closed ways are areas and which are lines, told by their tags.
-
-Belongs here: the table of linear tags and the predicate built from it. Does not belong here:
-which objects are selected (`selection.py`), and geometry (`assemble.py`).
-"""
+"""Which closed ways are areas and which are lines, by their tags."""
 
 from collections.abc import Mapping
 
@@ -82,14 +78,14 @@ LINEAR_TAGS: dict[str, frozenset[str]] = {
 """Tags that make even a closed way a line, such as a wall around a garden.
 
 Source: the pages of these keys, "Key:area" and "Overpass turbo/Polygon Features" of the OSM wiki.
-Where these differ (a closed `barrier=wall` or `leisure=track`), "Key:area" is followed."""
+Where they differ (a closed `barrier=wall` or `leisure=track`), "Key:area" applies."""
 
 LINEAR_KEYS: dict[str, frozenset[str]] = {
     "aerialway": frozenset({"station"}),
     "highway": frozenset({"elevator", "platform", "rest_area", "services"}),
     "route": frozenset(),
 }
-"""Keys that make even a closed way a line with any value but the listed ones. Same sources."""
+"""Keys that make even a closed way a line with any value except the listed ones. Same sources."""
 
 _AREAL_KEYS = (
     "amenity",
@@ -114,8 +110,8 @@ _AREAL_KEYS = (
 AREAL_KEYS = frozenset(_AREAL_KEYS) | {
     f"{prefix}:{key}" for prefix in LIFECYCLE_PREFIXES for key in _AREAL_KEYS
 }
-"""Keys whose closed ways are areas even where a linear tag stands beside them: a school with
-`barrier=fence` is the ground within the fence."""
+"""Keys whose closed ways are areas even beside a linear tag: a school with `barrier=fence` is the
+ground within the fence."""
 
 GENERIC_TAGS = frozenset(
     {
@@ -130,14 +126,15 @@ GENERIC_TAGS = frozenset(
         ("tourism", "yes"),
     }
 )
-"""Tags with areal keys that may be added to anything, lines too: a wall that is an attraction."""
+"""Tags of areal keys that can be added to any object, lines included: a wall that is an
+attraction."""
 
 
 def is_area(tags: Mapping[str, str]) -> bool:
-    """Tell whether a closed way with these tags is an area.
+    """Return whether a closed way with these tags is an area.
 
-    It is, unless it says `area=no`, or is a line by nature (`LINEAR_TAGS`, `LINEAR_KEYS`) and
-    neither says `area=yes` nor is something areal as well (`AREAL_KEYS`).
+    It is one, unless it has `area=no`, or is linear (`LINEAR_TAGS`, `LINEAR_KEYS`) and has neither
+    `area=yes` nor an areal tag (`AREAL_KEYS`).
     """
     if tags.get("area") in {"yes", "no"}:
         return tags["area"] == "yes"

@@ -1,34 +1,31 @@
-"""Elements to geometries, for any source.
+"""Geometries of elements, for every source.
 
-Belongs here: what is an area, how rings are put together, and the shape that every geometry of
-the project has. Does not belong here: reading bytes (`overpass_json.py`, `extract.py`) and columns
-of the database (`normalize.py`).
+Every reader converts its raw elements into `Elements` and leaves the rest to `assemble`, so the
+same objects have the same geometry, byte for byte, from every source.
 
-Every reader brings its raw elements into `Elements` and leaves the rest to `assemble`. So the same
-objects have the same geometry, byte for byte, whichever source they came from.
-
-The best geometry that can be had
----------------------------------
+Rules
+-----
 - A node is a point.
-- An open way is a line. A closed way is a polygon, unless it is a line by nature (`area_tags`).
+- An open way is a line. A closed way is a polygon, unless its tags make it a line (`area_tags`).
 - A relation of type `multipolygon` or `boundary` is the area that its ways enclose: segments that
-  occur an even number of times cancel each other, the rest is put together to rings, and what lies
-  inside an odd number of rings is inside. Roles are only asked where something is missing, so that
-  a courtyard is not taken for the building around it. These are libosmium's rules, except that
-  libosmium gives no area at all where a ring is open or crosses itself.
-- Any other relation (`site`, `route`, ...) is no area of its own. It is all of its members: closed
-  ways that are areas by their own tags, areas of multipolygons, lines of other ways, points of
-  nodes, and the same of the relations among them. Areas that overlap become one. Members of one
-  dimension make a Multi geometry, those of several a GeometryCollection.
-- What should be an area and encloses nothing is kept as lines, or as points; `geom_quality` says
-  so. So is an area that would take too much work (`geometry/complexity.py`). Only an object
-  without a single usable coordinate is rejected.
+  occur an even number of times cancel each other, the rest forms rings, and what is inside an odd
+  number of rings is inside the area. Roles are used only where something is missing, so that a
+  courtyard is not mistaken for the building around it. These are libosmium's rules, except that
+  libosmium returns no area where a ring is open or crosses itself.
+- Any other relation (`site`, `route`, ...) has no area of its own. It consists of its members:
+  closed ways that are areas by their own tags, areas of multipolygons, lines of other ways, points
+  of nodes, and the same of nested relations. Overlapping areas are merged. Members of one dimension
+  make a Multi geometry, those of several a GeometryCollection.
+- An area that encloses nothing is kept as lines or as points, and `geom_quality` records it; so is
+  an area that exceeds the limits of `geometry/complexity.py`. Only an object without a usable
+  coordinate is rejected.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -66,7 +63,7 @@ if TYPE_CHECKING:
 
 
 _WORTH_FORKING = 500
-"""From so many relations on, another process assembles them; a tenth of a second of work."""
+"""The number of relations for which a second process pays off; a tenth of a second of work."""
 
 AREAL_TYPES = frozenset({"multipolygon", "boundary"})
 """Types of relations that are areas. Source: "Types of relation" of the OSM wiki."""
@@ -75,22 +72,21 @@ LINEAR_TYPES = frozenset({"route", "superroute", "waterway"})
 """Types of relations whose closed ways are lines where the source lacks their tags. Same source."""
 
 MAX_DEPTH = 4
-"""So many relations may lie in each other beneath the one that is assembled. A group of stop areas
-with multipolygons is two deep."""
+"""The deepest nesting of relations below the assembled one. A group of stop areas with
+multipolygons has a depth of two."""
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """One member of a relation.
 
     Attributes:
-        type: What the member is.
+        type: The kind of element.
         ref: Its OSM id.
         role: Its role, often empty.
-        xy: (j, 2) lon and lat in degrees: one row for a node, the way's line for a way, NaN rows
-            for nodes that the source lacks. None where the source has no geometry of the member
+        xy: (j, 2) lon and lat in degrees: one row for a node, the line of a way, NaN rows for
+            nodes that the source lacks. None where the source has no geometry of the member
             (always for relations).
-        tags: A way's own tags; None where the source does not say.
+        tags: A way's own tags; None where the source does not provide them.
     """
 
     type: Literal["node", "way", "relation"]
@@ -116,12 +112,12 @@ class Nested(NamedTuple):
 class Elements:
     """Raw selected elements of any source, column by column, EPSG:4326 (lon, lat).
 
-    Every kind is without duplicates; the order does not matter.
+    No kind has duplicates; the order does not matter.
 
     Attributes:
         node_id: (n,) OSM ids.
-        node_version: (n,) versions; 0 where the source does not say.
-        node_timestamp: (n,) datetime64[s], UTC; NaT where the source does not say.
+        node_version: (n,) versions; 0 where unknown.
+        node_timestamp: (n,) datetime64[s], UTC; NaT where unknown.
         node_tags: Of n nodes.
         node_xy: (n, 2).
         way_id: (m,).
@@ -130,14 +126,14 @@ class Elements:
         way_tags: Of m ways.
         way_offsets: (m + 1,); way i has the rows `way_offsets[i]:way_offsets[i + 1]` of `way_xy`.
         way_xy: (k, 2); NaN rows for nodes that the source lacks.
-        way_closed: (m,) whether the first and the last node are the same by id.
+        way_closed: (m,) whether the first and the last node have the same id.
         relation_id: (r,).
         relation_version: (r,).
         relation_timestamp: (r,).
         relation_tags: Of r relations.
         relation_members: r lists of members, in the relation's order.
-        nested: Relations that may be members, by id, whether they are selected or not; without
-            those that the source lacks.
+        nested: Relations that may be members, by id, selected or not; without those that the source
+            lacks.
     """
 
     node_id: IntArray
@@ -161,12 +157,12 @@ class Elements:
 
 
 class _Shapes(NamedTuple):
-    """What became of the elements of one kind.
+    """Geometries of the elements of one kind.
 
     Attributes:
-        geometry: Geometries, None for the rejected.
+        geometry: Geometries, None for rejected elements.
         quality: `GeomQuality` of each.
-        reason: `RejectionReason` of each; means nothing where there is a geometry.
+        reason: `RejectionReason` of each; undefined where there is a geometry.
     """
 
     geometry: ObjectArray
@@ -178,12 +174,12 @@ def assemble(elements: Elements) -> tuple[Features, list[Rejection]]:
     """Build the geometry of every element.
 
     Returns:
-        The features, ordered by (node, way, relation) and id, and the rejections of the elements
-        that have no usable geometry. Every element is in exactly one of them.
+        The features, ordered by (node, way, relation) and id, and the rejections of elements
+        without a usable geometry. Every element is in exactly one of them.
     """
     import shapely
 
-    # What another process makes has to be brought over, so it makes those that are few and dear.
+    # Results are pickled, so the other process builds the few expensive geometries.
     processes = cores(len(elements.relation_id), worth=_WORTH_FORKING)
     (node, way), (relation,) = on_each(
         lambda makers: [make(elements) for make in makers],
@@ -218,7 +214,7 @@ def assemble(elements: Elements) -> tuple[Features, list[Rejection]]:
 
 
 def take(features: Features, index: npt.NDArray[Any]) -> Features:
-    """Give the features at `index` (integers, or a mask), in that order."""
+    """Return the features at `index` (integers or a mask), in that order."""
     rows = np.arange(len(features))[index]
     return Features(
         osm_type=features.osm_type[rows],
@@ -232,17 +228,17 @@ def take(features: Features, index: npt.NDArray[Any]) -> Features:
 
 
 _DETAIL: dict[RejectionReason, str] = {
-    "invalid_coordinates": "a coordinate is no number, or outside -180..180 / -90..90 degrees",
+    "invalid_coordinates": "a coordinate is not a number or outside -180..180 / -90..90 degrees",
     "missing_nodes": "the source has none of the way's nodes",
-    "no_geometry": "none of the relation's members, nor of theirs, has a geometry in the source",
+    "no_geometry": "no member of the relation, nested ones included, has a geometry in the source",
     "too_much_text": f"its tags have more than {MAX_TEXT} characters",
-    "invalid_text": "a key or value is no UTF-8, or has U+0000 or half of a surrogate pair",
-    "invalid_version": "the version is none that OpenStreetMap gives, above 32 bits",
+    "invalid_text": "a key or value is not UTF-8, or contains U+0000 or an unpaired surrogate",
+    "invalid_version": "the version exceeds 32 bits, which no version in OpenStreetMap does",
 }
 
 
 def rejection(features: Features, index: int, reason: RejectionReason) -> Rejection:
-    """Make the rejection of a feature."""
+    """Return the rejection of a feature."""
     kind, osm_id = features.osm_type[index], int(features.osm_id[index])
     tags = features.tags[index]
     return Rejection(
@@ -259,7 +255,7 @@ def rejection(features: Features, index: int, reason: RejectionReason) -> Reject
 
 
 def _off_earth(xy: FloatArray) -> BoolArray:
-    """Tell which rows are positions that do not exist (NaN, "not known", is none of them)."""
+    """Return which rows are not on Earth; NaN, an unknown position, is not one of them."""
     off: BoolArray = np.any(np.abs(xy) > (180.0, 90.0), axis=1)
     return off
 
@@ -318,9 +314,9 @@ def _way_shapes(elements: Elements) -> _Shapes:
 
 
 def _worse(quality: ObjectArray, repaired: ObjectArray) -> ObjectArray:
-    """Join what is known of the source with what `canonical` found.
+    """Combine the quality of the source with that of `canonical`.
 
-    The source weighs more, but where the area was given up.
+    That of the source takes precedence, except where `canonical` found an area too complex.
     """
     return np.where((quality == "exact") | (repaired == "too_complex"), repaired, quality)
 
@@ -340,7 +336,7 @@ def _relation_shapes(elements: Elements) -> _Shapes:
     members = elements.relation_members
     own = np.flatnonzero(usable & areal)
     geometry[own], quality[own] = _areas([members[index] for index in own])
-    # What has neither ways nor nodes of its own may still have relations.
+    # A relation without ways and nodes may still have nested relations.
     others = np.flatnonzero(usable & shapely.is_missing(geometry))
     valid = _without_invalid_coordinates(elements.nested)
     geometry[others], quality[others] = _collections(
@@ -367,33 +363,33 @@ def _without_invalid_coordinates(nested: Mapping[int, Nested]) -> dict[int, Nest
 
 
 def _have_invalid_coordinates(relations: Sequence[Sequence[Member]]) -> BoolArray:
-    known = [
-        (index, m.xy) for index, each in enumerate(relations) for m in each if m.xy is not None
-    ]
-    owner = np.repeat([index for index, _ in known], [len(xy) for _, xy in known]).astype(np.int64)
-    off = _off_earth(np.concatenate([np.empty((0, 2)), *(xy for _, xy in known)]))
+    known = [[member.xy for member in each if member.xy is not None] for each in relations]
+    off = _off_earth(np.concatenate([np.empty((0, 2)), *chain.from_iterable(known)]))
+    if not off.any():
+        return np.zeros(len(relations), np.bool_)
+    owner = np.repeat(np.arange(len(relations)), [sum(map(len, lines)) for lines in known])
     return np.bincount(owner[off], minlength=len(relations)) > 0
 
 
 def _lines_of_ways(members: Sequence[Member]) -> list[FloatArray]:
-    """Give the lines of the member ways as they are, each way once."""
+    """Return the lines of the member ways, each way once."""
     ways = {member.ref: member.xy for member in members if member.type == "way"}
     return [np.empty((0, 2)) if xy is None else xy for xy in ways.values()]
 
 
 def _areas(relations: Sequence[Sequence[Member]]) -> tuple[ObjectArray, ObjectArray]:
-    """Build the areas of multipolygons and boundaries, or their lines, or their points.
+    """Build the areas of multipolygons and boundaries, or else their lines or points.
 
     Returns:
-        (N,) canonical geometries, None where there is nothing, and the quality of each.
+        (N,) canonical geometries, None where there is none, and the quality of each.
     """
     import shapely
 
     geometry = np.full(len(relations), None, dtype=object)
     quality = np.full(len(relations), "exact", dtype=object)
-    heaps = [_lines_of_ways(members) for members in relations]
-    plain = [index for index, lines in enumerate(heaps) if not _is_too_large(lines)]
-    geometry[plain] = plain_areas([heaps[index] for index in plain])
+    line_groups = [_lines_of_ways(members) for members in relations]
+    plain = [index for index, lines in enumerate(line_groups) if not _is_too_large(lines)]
+    geometry[plain] = plain_areas([line_groups[index] for index in plain])
     for index in np.flatnonzero(shapely.is_missing(geometry)).tolist():
         geometry[index], quality[index] = _area_or_less(relations[index])
     shaped = ~shapely.is_missing(geometry)
@@ -403,14 +399,14 @@ def _areas(relations: Sequence[Sequence[Member]]) -> tuple[ObjectArray, ObjectAr
 
 
 def _is_too_large(lines: Sequence[FloatArray]) -> bool:
-    """Tell whether so many segments are too complex, whether they cross or not."""
+    """Return whether so many segments are too complex, with or without crossings."""
     return is_large(sum(map(len, lines)), len(lines)) and is_too_complex(
         [_known(line) for line in lines]
     )
 
 
 def _area_or_less(members: Sequence[Member]) -> tuple[Any | None, GeomQuality]:
-    """Give the area of a multipolygon, or its lines, or its points, or None."""
+    """Return the area of a multipolygon, or its lines, or its points, or None."""
     ways = list(_ways(members).values())
     too_complex = is_too_complex(ways)
     area, quality = (None, None) if too_complex else _area(members)
@@ -423,20 +419,20 @@ def _area_or_less(members: Sequence[Member]) -> tuple[Any | None, GeomQuality]:
 
 
 class _Pieces:
-    """All that a relation which is no area is made of, each member once.
+    """The parts of a relation that is not an area, each member once.
 
     Attributes:
         rings: Closed ways that are areas.
-        multipolygons: Ids of the relations among the members that are areas.
-        areas: Polygons, once `_find_areas` has made them of these.
+        multipolygons: Ids of nested relations that are areas.
+        areas: Polygons of both, set by `_find_areas`.
         lines: Other ways.
         points: Positions of nodes.
-        flaws: How what it is made of was had, where that was not `exact`.
-        segments: How many there are.
+        flaws: The quality of parts that are not `exact`.
+        segments: Number of segments.
     """
 
     def __init__(self, nested: Mapping[int, Nested]) -> None:
-        """Begin with nothing."""
+        """Begin without parts."""
         self.rings: list[FloatArray] = []
         self.multipolygons: list[int] = []
         self.areas: list[Any] = []
@@ -450,7 +446,7 @@ class _Pieces:
 
     @classmethod
     def of(cls, relation: Nested, osm_id: int, nested: Mapping[int, Nested]) -> _Pieces:
-        """Collect the pieces of a relation, and of those in it."""
+        """Collect the parts of a relation and of its nested relations."""
         pieces = cls(nested)
         pieces._seen.add(("relation", osm_id))
         pieces._add(relation, depth=0)
@@ -466,9 +462,9 @@ class _Pieces:
             if member.type == "relation":
                 self._add_relation(member.ref, depth + 1)
                 continue
-            if not _is_whole(member):
-                self.flaws.add("partial")
             xy = _known(member.xy)
+            if member.xy is None or len(xy) < len(member.xy):
+                self.flaws.add("partial")
             if not len(xy):
                 continue
             if member.type == "node":
@@ -479,7 +475,7 @@ class _Pieces:
     def _add_way(self, xy: FloatArray, *, is_ring: bool) -> None:
         self._starts.append(xy[:1])
         self.segments += len(xy) - 1
-        if not (xy != xy[:1]).any():
+        if _ends_where_it_begins(xy) and not (xy != xy[:1]).any():
             self.flaws.add("partial")
         elif is_ring:
             self.rings.append(xy)
@@ -496,10 +492,10 @@ class _Pieces:
             self._add(relation, depth)
 
     def add_shape(self, shape: Any, quality: GeomQuality) -> None:
-        """Add what became of a ring or a multipolygon."""
+        """Add the geometry of a ring or a multipolygon."""
         import shapely
 
-        # What should be an area and is not has lost a part of itself.
+        # An area that became lines or points is incomplete.
         self.flaws.add("partial" if quality in {"line", "point"} else quality)
         parts = shapely.get_parts(shape)
         self.segments += int(shapely.get_num_coordinates(parts).sum())
@@ -511,14 +507,14 @@ class _Pieces:
                 pieces.append(shapely.get_coordinates(part))
 
     def limit(self) -> None:
-        """Keep single points alone where there are too many segments."""
+        """Keep only single points where there are too many segments."""
         if self.segments > MAX_SEGMENTS:
             self.flaws.add("too_complex")
             self.areas, self.lines = [], []
             self.points += self._starts
 
     def area(self) -> Any | None:
-        """Give the areas as one, those that overlap joined; None where there is none."""
+        """Return the areas, overlapping ones merged, as one geometry; None if there is none."""
         import shapely
 
         if len(self.areas) < 2:  # noqa: PLR2004
@@ -533,7 +529,7 @@ class _Pieces:
 
     @property
     def quality(self) -> GeomQuality:
-        """How the geometry was had: the worst of what is known."""
+        """The worst quality of the parts."""
         worst: tuple[GeomQuality, ...] = ("too_complex", "partial", "repaired")
         return next((flaw for flaw in worst if flaw in self.flaws), "exact")
 
@@ -543,19 +539,24 @@ def _is_whole(member: Member) -> bool:
 
 
 def _is_ring(member: Member, kind: str | None) -> bool:
-    """Tell whether a member way encloses an area: by its tags, or by the relation without them."""
+    """Return whether a member way is an area, by its tags or else by the relation's type."""
     closed = (
         member.xy is not None
         and len(member.xy) > 3  # noqa: PLR2004 - a triangle
-        and (member.xy[0] == member.xy[-1]).all()
+        and _ends_where_it_begins(member.xy)
     )
     if not closed:
         return False
     return kind not in LINEAR_TYPES if member.tags is None else is_area(member.tags)
 
 
+def _ends_where_it_begins(xy: FloatArray) -> bool:
+    start, end = xy[0].tolist(), xy[-1].tolist()  # faster to compare than arrays of two
+    return bool(start == end)
+
+
 def _find_areas(relations: Sequence[_Pieces], nested: Mapping[int, Nested]) -> None:
-    """Make areas of the rings and the multipolygons, all at once."""
+    """Build the areas of the rings and the multipolygons, all at once."""
     import shapely
 
     rings = [ring for each in relations for ring in each.rings]
@@ -580,10 +581,10 @@ def _find_areas(relations: Sequence[_Pieces], nested: Mapping[int, Nested]) -> N
 def _collections(
     relations: Sequence[_Pieces], nested: Mapping[int, Nested]
 ) -> tuple[ObjectArray, ObjectArray]:
-    """Build the geometries of relations that are no areas.
+    """Build the geometries of relations that are not areas.
 
     Returns:
-        (N,) canonical geometries, None where there is no piece, and the quality of each.
+        (N,) canonical geometries, None where there is no part, and the quality of each.
     """
     import shapely
 
@@ -612,13 +613,13 @@ def _collections(
 
 
 def _flat(lines: Sequence[FloatArray]) -> tuple[FloatArray, IntArray]:
-    """Give the positions of all lines, and which line each is of."""
+    """Return the positions of all lines, and the index of each position's line."""
     xy = np.concatenate([np.empty((0, 2)), *lines])
     return xy, np.repeat(np.arange(len(lines)), [len(line) for line in lines])
 
 
 def _lines(members: Sequence[Member]) -> Any | None:
-    """Give the known lines of the ways, each once, or None."""
+    """Return the known lines of the ways, each once, or None."""
     import shapely
 
     lines = [xy for xy in _ways(members).values() if (xy != xy[:1]).any()]
@@ -626,7 +627,7 @@ def _lines(members: Sequence[Member]) -> Any | None:
 
 
 def _points(members: Sequence[Member]) -> Any | None:
-    """Give the points of the nodes (of the ways' nodes, if it has none other), or None."""
+    """Return the points of the nodes, or of the ways' nodes if there are no others, or None."""
     import shapely
 
     for kind in ("node", "way"):
@@ -638,12 +639,12 @@ def _points(members: Sequence[Member]) -> Any | None:
 
 
 def _ways(members: Sequence[Member]) -> dict[int, FloatArray]:
-    """Give the known nodes of the member ways, each way once: mappers sometimes list one twice.
+    """Return the known nodes of the member ways, each way once: some relations list a way twice.
 
-    Where one of them crosses the antimeridian, all go on beyond 180 degrees together.
+    Where one of them crosses the antimeridian, all continue beyond 180 degrees.
     """
     ways = {member.ref: _known(member.xy) for member in members if member.type == "way"}
-    # Only what is that wide altogether can have a line that is.
+    # A line can only be that wide if all lines together are.
     if _width(ways.values()) > HALF_WORLD and any(
         (np.abs(np.diff(xy[:, 0])) > HALF_WORLD).any() for xy in ways.values()
     ):
@@ -660,7 +661,7 @@ def _known(xy: FloatArray | None) -> FloatArray:
     if xy is None:
         return np.empty((0, 2))
     missing = np.isnan(xy)
-    return xy[~missing.any(axis=1)] if missing.any() else xy
+    return xy[~missing.any(axis=1)] if np.count_nonzero(missing) else xy
 
 
 def relation_area(members: Sequence[Member]) -> Any | None:
@@ -670,8 +671,8 @@ def relation_area(members: Sequence[Member]) -> Any | None:
         members: All members of the relation; only its ways count.
 
     Returns:
-        A canonical Polygon or MultiPolygon; None where a way is missing or a ring stays open, as
-        then nobody can tell what is inside, and where it is too complex (`geometry/complexity.py`).
+        A canonical Polygon or MultiPolygon; None where a way is missing or a ring is open, because
+        the inside is then undefined, and where it is too complex (`geometry/complexity.py`).
     """
     if is_too_complex(list(_ways(members).values())):
         return None
@@ -683,11 +684,11 @@ def relation_area(members: Sequence[Member]) -> Any | None:
 
 
 def _area(members: Sequence[Member]) -> tuple[Any | None, GeomQuality]:
-    """Build the best area of a relation, or None.
+    """Build the best area of a relation, or return None.
 
-    Where ways or nodes are missing or rings stay open, only the rings count that still close, and
-    of these the outer ones without the inner ones; so the inner rings of a building whose outline
-    is cut off are not it.
+    Where ways or nodes are missing or rings are open, only closed rings count, and of these the
+    outer ones without the inner ones, so that a courtyard does not become the area of a building
+    whose outline is incomplete.
     """
     import shapely
 
@@ -711,20 +712,20 @@ _AREA, _LINE = 2, 1
 
 
 def canonical(geoms: ObjectArray) -> tuple[ObjectArray, ObjectArray]:
-    """Bring geometries into the one shape that the project stores.
+    """Return geometries in the form that the project stores.
 
     They are 2D; valid; single where they have a single part; split at the antimeridian where they
-    cross it, which is where a part is wider than 180 degrees; and areas hold only areas, in a
-    vertex order that depends on nothing but the shape (`shapely.normalize`). Lines keep their
-    direction. Areas are made valid by the method `structure`, which keeps both halves of a
-    bow-tie, and what two rings cover both.
+    cross it, which is where a part is wider than 180 degrees; and areas contain only areas, in a
+    vertex order that depends on the shape alone (`shapely.normalize`). Lines keep their direction.
+    Areas are made valid by the method `structure`, which keeps both halves of a bow-tie and the
+    intersection of overlapping rings.
 
     Args:
         geoms: (N,) geometries, EPSG:4326 (lon, lat), no None.
 
     Returns:
         The (N,) geometries, None for an area that encloses nothing; and their quality: `repaired`
-        for what was invalid, `too_complex` for an area whose lines are given instead because of
+        for invalid ones, `too_complex` for an area that is returned as lines because it exceeds
         `geometry/complexity.py`, and `exact` for the rest.
     """
     import shapely
@@ -763,12 +764,13 @@ _SIMPLE = 3  # type ids up to POLYGON are single geometries
 
 
 def _unwrapped(geoms: ObjectArray) -> ObjectArray:
-    """Let geometries go on beyond 180 degrees where a part of them is wider than half the world."""
+    """Extend geometries beyond 180 degrees where a part of them is wider than half the world."""
     import shapely
 
     parts, owner = shapely.get_parts(geoms, return_index=True)
     west, _, east, _ = shapely.bounds(parts).T
-    crossing = np.unique(owner[east - west > HALF_WORLD])
+    crossing = np.zeros(len(geoms), np.bool_)
+    crossing[owner[east - west > HALF_WORLD]] = True
     result = geoms.copy()
     result[crossing] = shapely.transform(
         geoms[crossing], lambda xy: np.column_stack([eastward(xy[:, 0]), xy[:, 1]])
@@ -777,13 +779,13 @@ def _unwrapped(geoms: ObjectArray) -> ObjectArray:
 
 
 def _split(geoms: ObjectArray) -> ObjectArray:
-    """Cut geometries that go beyond 180 degrees, and bring the part beyond back to the west."""
+    """Split geometries at 180 degrees, and move the part beyond it to the west."""
     import shapely
 
     here = shapely.intersection(geoms, shapely.box(-180, -90, 180, 90))
     beyond = shapely.transform(
         shapely.intersection(geoms, shapely.box(180, -90, 540, 90)),
-        # OSM has 7 decimals; rounding gives back what the addition of 360 has blurred.
+        # OSM has 7 decimals; rounding removes the error of adding 360.
         lambda xy: np.column_stack([np.round(xy[:, 0] - 360.0, 7), xy[:, 1]]),
     )
     parts, owner = shapely.get_parts(np.concatenate([here, beyond]), return_index=True)
@@ -791,7 +793,7 @@ def _split(geoms: ObjectArray) -> ObjectArray:
     dimension = shapely.get_dimensions(geoms)
     result = np.empty(len(geoms), dtype=object)
     for index in range(len(geoms)):
-        # To touch the cut in a point or along a side is not to go beyond it.
+        # Parts of a lower dimension only touch the antimeridian.
         mine = parts[(owner == index) & (shapely.get_dimensions(parts) == dimension[index])]
         multi = shapely.multipolygons if dimension[index] == _AREA else shapely.multilinestrings
         result[index] = multi(mine)
@@ -799,15 +801,15 @@ def _split(geoms: ObjectArray) -> ObjectArray:
 
 
 def areas_m2(geoms: ObjectArray) -> FloatArray:
-    """Measure areas.
+    """Return the sizes of areas.
 
     Args:
         geoms: (N,) geometries, EPSG:4326.
 
     Returns:
-        (N,) square metres, NaN for what is no area. Measured in EPSG:6933, a cylindrical equal-area
-        projection of the WGS84 ellipsoid: exact but for the sides, which are straight in degrees
-        instead of geodesic (one part in a million for 10 km).
+        (N,) square metres, NaN for other geometries. Measured in EPSG:6933, a cylindrical
+        equal-area projection of the WGS 84 ellipsoid: exact except that sides are straight in
+        degrees instead of geodesic (one part in a million for 10 km).
     """
     import shapely
 

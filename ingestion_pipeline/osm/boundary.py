@@ -1,8 +1,4 @@
-"""The boundary of a city: what it is called, whether it is the right one, and what it owns.
-
-Belongs here: what is to be known of a boundary, whatever the source. Does not belong here: finding
-the relation (`overpass.py`, `extract.py`) and closing its rings (`assemble.py`).
-"""
+"""The boundary of a city: its names, its validation, and the points that it owns."""
 
 from __future__ import annotations
 
@@ -13,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from ingestion_pipeline.core.characters import are_storable
 from ingestion_pipeline.core.errors import quoted
 from ingestion_pipeline.osm.errors import BoundaryNameMismatch, BoundaryOutsideBbox
+from ingestion_pipeline.text.value_lists import split_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -31,39 +28,38 @@ NAME_KEY = re.compile(
     r"((alt|int|loc|nat|official|reg|short)_)?name"
     r"(:[a-z]{2,3}([-_][A-Za-z0-9]+)*)?"  # the language; not `name:etymology`, `name:prefix`
 )
-"""Keys that name a place of today, alone or with a language (`name:ru`, `alt_name:zh-Hant`).
+"""Keys of current names, alone or with a language (`name:ru`, `alt_name:zh-Hant`).
 
-Source: "Names" of the OSM wiki. Former names (`old_name`) are left out on purpose: a place that
-has taken over another's name must not pass for it."""
+Source: "Names" of the OSM wiki. Former names (`old_name`) are excluded, so that a place that has
+taken over another's name is not accepted as that place."""
 
 
 def boundary_names(tags: Mapping[str, str]) -> frozenset[str]:
-    """Give every name that the tags of a boundary state; `a;b` is two names, invalid text none."""
+    """Return all names in a boundary's tags that can be stored; `a;b` is two names."""
     return frozenset(
-        name.strip()
+        name
         for key, value in tags.items()
         if NAME_KEY.fullmatch(key) and are_storable([value])
-        for name in value.split(";")
-        if name.strip()
+        for name in split_values(value)
     )
 
 
 class Boundary(Protocol):
-    """What tells which points are the city's."""
+    """A city's boundary: decides which points belong to the city."""
 
     @property
     def area(self) -> shapely.Geometry:
-        """Its area with its edge (EPSG:4326): every point that it owns lies in it."""
+        """The area with its edge (EPSG:4326): it contains every point that the boundary owns."""
 
     def owns(self, lon: FloatArray, lat: FloatArray) -> npt.NDArray[np.bool_]:
-        """Tell for each of N points (EPSG:4326) whether it is the city's."""
+        """Return for each of N points (EPSG:4326) whether it belongs to the city."""
 
 
 @dataclass(frozen=True)
 class BboxBoundary:
-    """A bounding box: the western and southern edges are its own, the others a neighbour's.
+    """A bounding box that owns its western and southern edges, but not the other two.
 
-    So two boxes that touch share no point.
+    So adjacent boxes share no point.
     """
 
     bbox: Bbox
@@ -76,7 +72,7 @@ class BboxBoundary:
         return shapely.box(*self.bbox)
 
     def owns(self, lon: FloatArray, lat: FloatArray) -> npt.NDArray[np.bool_]:
-        """Tell for each of N points (EPSG:4326) whether it is the city's."""
+        """Return for each of N points (EPSG:4326) whether it belongs to the city."""
         west, south, east, north = self.bbox
         return (west <= lon) & (lon < east) & (south <= lat) & (lat < north)
 
@@ -89,11 +85,11 @@ class PolygonBoundary:
 
     @property
     def area(self) -> shapely.Geometry:
-        """The polygon itself."""
+        """The polygon."""
         return self.polygon
 
     def owns(self, lon: FloatArray, lat: FloatArray) -> npt.NDArray[np.bool_]:
-        """Tell for each of N points (EPSG:4326) whether it is the city's."""
+        """Return for each of N points (EPSG:4326) whether it belongs to the city."""
         import shapely
 
         shapely.prepare(self.polygon)
@@ -105,11 +101,11 @@ def known_boundary(area: Area, *, city: str) -> Boundary | None:
     """Return the city's boundary if it is known before data is read; None for a relation.
 
     Args:
-        area: What is asked for.
+        area: The city's area.
         city: The city's slug, for messages.
 
     Raises:
-        BoundaryError: Its file cannot be used, or reaches beyond the window.
+        BoundaryError: Its file cannot be used, or extends beyond the window.
     """
     if area.boundary_file is not None:
         return _within_window(area.boundary_file.polygon, area, city=city)
@@ -123,44 +119,44 @@ def boundary_of(
     city: str,
     names_match: Callable[[Iterable[str]], bool],
 ) -> Boundary:
-    """Give the city's boundary, after making sure that it is the city's.
+    """Return the city's boundary after validating it.
 
     Args:
-        reading: What was read, with the boundary relation if the city has one.
-        area: What was asked for.
+        reading: The data, with the boundary relation if the city has one.
+        area: The city's area.
         city: The city's slug, for messages.
-        names_match: Whether one of these names is the city's.
+        names_match: Returns whether one of these names is a name of the city.
 
     Raises:
-        BoundaryNameMismatch: None of the relation's names is one of the city's.
-        BoundaryOutsideBbox: It reaches beyond the window that was fetched.
+        BoundaryNameMismatch: None of the relation's names is a name of the city.
+        BoundaryOutsideBbox: The boundary extends beyond the fetch window.
         BoundaryError: Its file cannot be used.
     """
     known = known_boundary(area, city=city)
     if known is not None:
         return known
     relation = area.boundary_name
-    assert reading.boundary is not None, f"the reader must give {relation} or fail"
+    assert reading.boundary is not None, f"the reader must return {relation} or raise"
     if not names_match(reading.boundary_names):
         shown = sorted(reading.boundary_names)[:5]
         named = ", ".join(quoted(name, most=100) for name in shown) or "nothing"
         raise BoundaryNameMismatch(
-            f"the boundary {relation} of {city} is called {named}, none of which is a name of the "
-            "city; correct boundary_ref, or add the name to the city's names"
+            f"The boundary {relation} of {city} is named {named}, which is not a name of the city. "
+            "Correct boundary_ref, or add the name to the city's names."
         )
     return _within_window(reading.boundary, area, city=city)
 
 
 def _within_window(polygon: shapely.Geometry, area: Area, *, city: str) -> PolygonBoundary:
-    """Return a boundary that reaches nowhere beyond the window."""
+    """Return a boundary if it is within the window."""
     import shapely
 
     west, south, east, north = shapely.bounds(polygon).tolist()
     window = area.bbox
     if west < window.west or south < window.south or east > window.east or north > window.north:
         raise BoundaryOutsideBbox(
-            f"the boundary {area.boundary_name} of {city} spans [{west}, {south}, {east}, "
-            f"{north}], beyond the city's bbox {list(window)}, so POIs would be missing; enlarge "
-            "the bbox"
+            f"The boundary {area.boundary_name} of {city} spans [{west}, {south}, {east}, "
+            f"{north}], beyond the city's bbox {list(window)}, so POIs would be missing. Enlarge "
+            "the bbox."
         )
     return PolygonBoundary(polygon)

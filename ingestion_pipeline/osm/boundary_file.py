@@ -1,12 +1,9 @@
-"""The file that bounds a city where a relation does not: its digest, and its polygon.
+"""Boundary files: the bytes of a file that bounds a city, their digest, and its polygon.
 
-Belongs here: reading it, and telling one version of it from another. Does not belong here: the
-forms of such files (`polygon_file.py`), and what a boundary owns (`boundary.py`).
-
-A local file is read once, with the cities file, so its digest and its polygon are of the same
-bytes. A URL names its digest itself, `https://.../kazan.geojson#sha256=<64 hexadecimal digits>`:
-every process of the pipeline reads the cities file, and none of them may need a network for it, nor
-may a city change without a change of that file. It is fetched when a run needs it.
+A local file is read once, together with the cities file, so its digest and its polygon belong to
+the same bytes. A URL includes its digest, `https://.../kazan.geojson#sha256=<64 hexadecimal
+digits>`: every process reads the cities file, which must not need a network, and a city must not
+change without a change of that file. The URL is fetched when a run needs it.
 """
 
 from __future__ import annotations
@@ -40,8 +37,8 @@ class BoundaryFile:
 
     Attributes:
         location: Its path or URL.
-        sha256: The digest of its bytes, hexadecimal.
-        content: Its bytes; None of a URL, which is fetched when it is needed.
+        sha256: The hexadecimal digest of its bytes.
+        content: Its bytes; None for a URL, which is fetched when needed.
     """
 
     location: str = field(repr=False)
@@ -50,35 +47,37 @@ class BoundaryFile:
 
     @property
     def name(self) -> str:
-        """Where it is, without what may be a secret."""
+        """The location without secrets."""
         return redacted(self.location)
 
     @property
     def polygon(self) -> shapely.Geometry:
-        """The area that it bounds (EPSG:4326).
+        """The polygon (EPSG:4326).
 
         Raises:
-            BoundaryFileUnreachable: Its place does not give it.
-            BoundaryFileChanged: Its bytes have another digest than the cities file names.
-            BoundaryBroken: It holds no valid polygon.
+            BoundaryFileUnreachable: The file cannot be fetched.
+            BoundaryFileChanged: Its digest is not the one in the cities file.
+            BoundaryBroken: It contains no valid polygon.
         """
         return _polygon_in(self)
 
 
 def boundary_file_at(text: str, *, folder: Path) -> BoundaryFile:
-    """Return the file that a city's `boundary_file` names.
+    """Return the file that a city's `boundary_file` refers to.
 
     Args:
         text: A path, or a URL with the digest of its bytes.
-        folder: What a relative path is relative to.
+        folder: The folder for relative paths.
 
     Raises:
-        ValueError: It cannot be used; with the reason.
+        ValueError: It cannot be used; the message gives the reason.
     """
     pinned = _PINNED.fullmatch(text)
     if "://" in text:
         if pinned is None:
-            raise ValueError("a URL names the digest of its bytes: '<URL>#sha256=<64 hex digits>'")
+            raise ValueError(
+                "a URL must include the digest of its bytes: '<URL>#sha256=<64 hex digits>'"
+            )
         return BoundaryFile(pinned["location"], pinned["sha256"], None)
     path = folder / text
     try:
@@ -102,7 +101,7 @@ def _polygon_in(file: BoundaryFile) -> shapely.Geometry:
         return polygon_of(outline_of(content))
     except ValueError as error:
         raise BoundaryBroken(
-            f"the boundary file {file.name} cannot be used: {error}; correct it"
+            f"The boundary file {file.name} cannot be used: {error}. Correct the file."
         ) from error
 
 
@@ -114,13 +113,13 @@ def _fetched(file: BoundaryFile) -> bytes:
             content: bytes = stored.read(MAXIMUM_BYTES)
     except Exception as error:  # noqa: BLE001 - every file system of fsspec has errors of its own
         raise BoundaryFileUnreachable(
-            f"the boundary file {file.name} cannot be read ({type(error).__name__}); check the "
-            "city's boundary_file and the credentials, or try again later"
+            f"The boundary file {file.name} cannot be read ({type(error).__name__}). Check the "
+            "city's boundary_file and the credentials, or try again later."
         ) from None
     sha256 = hashlib.sha256(content).hexdigest()
     if sha256 != file.sha256:
         raise BoundaryFileChanged(
-            f"the boundary file {file.name} has the SHA-256 {sha256}, and the cities file names "
-            f"{file.sha256}; look at what changed, and correct the city's boundary_file"
+            f"The boundary file {file.name} has the SHA-256 {sha256}, but the cities file expects "
+            f"{file.sha256}. Check what changed, and correct the city's boundary_file."
         )
     return content

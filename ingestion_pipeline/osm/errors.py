@@ -1,86 +1,85 @@
-"""Every way in which getting a city-day from OpenStreetMap ends without data.
+"""Errors of fetching and reading a city-day of OpenStreetMap.
 
     OsmError
     ├── OverpassError
     │   ├── OverpassNotConfigured      no OVERPASS_URL                               never
-    │   ├── OverpassRejected           400: the query is wrong; lists the lines      never
+    │   ├── OverpassRejected           400: invalid query; lists the lines           never
     │   ├── OverpassForbidden          403, 406, redirect: User-Agent, access, URL   never
-    │   ├── OverpassNoAttic            a past day that no history is proven to reach never
+    │   ├── OverpassNoAttic            no proof that the history covers a past day   never
     │   ├── OverpassNoMetadata         the server has no versions and timestamps     never
-    │   ├── OverpassTooBig             timed out or out of memory, also when split   never
+    │   ├── OverpassTooBig             timed out or out of memory, even when split   never
     │   ├── OverpassBusy               429, 504, protocol_error, dispatcher down     retry
     │   ├── OverpassDuplicateQuery     the same text again within its window         retry
     │   ├── OverpassTruncated          cut body, counts that differ, bad content     retry
-    │   ├── OverpassOtherQuestion      the answer to another question, or moment     retry
+    │   ├── OverpassOtherQuestion      the response to another query or time         retry
     │   ├── OverpassUnreachable        connection refused, cut or timed out          retry
-    │   └── OverpassSnapshotMoved      parts of one city come from different states  retry
+    │   └── OverpassSnapshotMoved      the parts of a city are of different states   retry
     ├── ExtractError
     │   ├── ExtractNotConfigured       no OSM_EXTRACT, unknown sample                never
     │   ├── ExtractNotFound            no file for that region and day               never
     │   ├── ExtractUnreachable         the file's server does not answer             retry
-    │   ├── ExtractRedirected          a redirect to where none may lead             never
-    │   ├── ExtractCorrupt             truncated, wrong checksum, no extract         retry
-    │   ├── ExtractUnsupported         a format or feature that is not read          never
-    │   ├── ExtractWithoutTime         nothing in the file tells its time            never
-    │   └── ExtractDoesNotCover        the city lies outside the file, or a part     never
+    │   ├── ExtractRedirected          a redirect that is not allowed                never
+    │   ├── ExtractCorrupt             truncated, wrong checksum, not an extract     retry
+    │   ├── ExtractUnsupported         an unsupported format or feature              never
+    │   ├── ExtractWithoutTime         the file has no timestamp                     never
+    │   └── ExtractDoesNotCover        the file does not cover the city              never
     ├── BoundaryError
     │   ├── BoundaryNotFound           the relation is not in the data               never
-    │   ├── BoundaryBroken             the relation does not close to an area        never
-    │   ├── BoundaryNameMismatch       its names are none of the city's              never
-    │   ├── BoundaryOutsideBbox        it reaches beyond the city's bbox             never
-    │   ├── BoundaryFileChanged        a file's bytes are not those that are named   never
-    │   └── BoundaryFileUnreachable    a file's place does not give it               retry
-    └── DishonestDay
+    │   ├── BoundaryBroken             the relation does not form an area            never
+    │   ├── BoundaryNameMismatch       none of its names is the city's               never
+    │   ├── BoundaryOutsideBbox        it extends beyond the city's bbox             never
+    │   ├── BoundaryFileChanged        a file's digest is not the configured one     never
+    │   └── BoundaryFileUnreachable    a file cannot be fetched                      retry
+    └── WrongSnapshotDate
         ├── FutureDay                  the day has not begun                         never
         ├── StaleUpstream              current data older than the city allows       retry
-        ├── NoEvidenceForDay           nothing that was true on that past day        never
-        └── TooFewPois                 far below the city's asserted minimum         never
+        ├── NoEvidenceForDay           no data of that past day                      never
+        └── TooFewPois                 fewer than the city's minimum                 never
 
-Belongs here: OpenStreetMap's errors, each with its `code` and whether a later try may succeed.
-Does not belong here: turning them into Dagster failures (`defs/failures.py`).
+`defs/failures.py` turns them into Dagster failures.
 """
 
 from ingestion_pipeline.core.errors import IngestionError
 
 
 class OsmError(IngestionError):
-    """Anything that keeps OpenStreetMap's data of a city-day away from staging."""
+    """OpenStreetMap data of a city-day is not available."""
 
     code = "osm_error"
 
 
 class OverpassError(OsmError):
-    """The Overpass server gave no acceptable answer."""
+    """The Overpass server returned no usable response."""
 
     code = "overpass_error"
 
 
 class OverpassNotConfigured(OverpassError):
-    """No server is configured for a city that needs one."""
+    """A city uses Overpass, and no server is configured."""
 
     code = "overpass_not_configured"
 
 
 class OverpassRejected(OverpassError):
-    """The server refused the query as wrong (400)."""
+    """The server rejected the query as invalid (400)."""
 
     code = "overpass_rejected"
 
 
 class OverpassForbidden(OverpassError):
-    """The server does not serve this client at this address (403, 404, 406, a redirect)."""
+    """The server does not serve this client or URL (403, 404, 406, a redirect)."""
 
     code = "overpass_forbidden"
 
 
 class OverpassNoAttic(OverpassError):
-    """A past day, and the server keeps no history, or none that is proven to reach that far."""
+    """The server has no history, or no proof that its history covers the past day."""
 
     code = "overpass_no_attic"
 
 
 class OverpassNoMetadata(OverpassError):
-    """The server's database has no versions and timestamps of objects."""
+    """The server's database has no versions and timestamps."""
 
     code = "overpass_no_metadata"
 
@@ -99,21 +98,21 @@ class OverpassBusy(OverpassError):
 
 
 class OverpassDuplicateQuery(OverpassError):
-    """The server takes the text for a repetition of a query in progress."""
+    """The server considers the query a duplicate of one in progress."""
 
     code = "overpass_duplicate_query"
     should_retry = True
 
 
 class OverpassTruncated(OverpassError):
-    """The body is not whole: cut off, fewer elements than counted, or of a wrong type."""
+    """The body is truncated, has fewer elements than counted, or has a wrong type."""
 
     code = "overpass_truncated"
     should_retry = True
 
 
 class OverpassOtherQuestion(OverpassError):
-    """The answer repeats another question, or holds objects newer than the moment asked for."""
+    """The response belongs to another query, or contains objects newer than the requested time."""
 
     code = "overpass_other_question"
     should_retry = True
@@ -127,39 +126,39 @@ class OverpassUnreachable(OverpassError):
 
 
 class OverpassSnapshotMoved(OverpassError):
-    """The server's data changed between the parts of one city."""
+    """The server's data changed while the parts of one city were fetched."""
 
     code = "overpass_snapshot_moved"
     should_retry = True
 
 
 class ExtractError(OsmError):
-    """The extract file cannot be used."""
+    """The extract cannot be used."""
 
     code = "extract_error"
 
 
 class ExtractNotConfigured(ExtractError):
-    """No extract is configured for a city that needs one."""
+    """A city uses an extract, and none is configured."""
 
     code = "extract_not_configured"
 
 
 class ExtractNotFound(ExtractError):
-    """There is no such file."""
+    """The extract does not exist."""
 
     code = "extract_not_found"
 
 
 class ExtractUnreachable(ExtractError):
-    """The place that holds the file does not answer."""
+    """The server of the extract does not respond."""
 
     code = "extract_unreachable"
     should_retry = True
 
 
 class ExtractRedirected(ExtractError):
-    """Its server redirects into an inner network, or away from https."""
+    """The server redirects into an inner network or away from https."""
 
     code = "extract_redirected"
 
@@ -172,19 +171,19 @@ class ExtractCorrupt(ExtractError):
 
 
 class ExtractUnsupported(ExtractError):
-    """The file is of a format, or has something in it, that this release does not read."""
+    """The extract has a format or feature that this release does not support."""
 
     code = "extract_unsupported"
 
 
 class ExtractWithoutTime(ExtractError):
-    """Nothing in the file tells when its data was true."""
+    """The extract contains no timestamp of its data."""
 
     code = "extract_without_time"
 
 
 class ExtractDoesNotCover(ExtractError):
-    """The city, or a part of it, lies outside what the extract covers."""
+    """The extract does not cover the city, or covers only a part of it."""
 
     code = "extract_does_not_cover"
 
@@ -202,62 +201,62 @@ class BoundaryNotFound(BoundaryError):
 
 
 class BoundaryBroken(BoundaryError):
-    """The boundary relation does not close to an area, or a boundary file holds none."""
+    """The boundary relation does not form an area, or a boundary file contains none."""
 
     code = "boundary_broken"
 
 
 class BoundaryNameMismatch(BoundaryError):
-    """None of the relation's names is a name of the city: probably a wrong id."""
+    """None of the relation's names is a name of the city, so its id is probably wrong."""
 
     code = "boundary_name_mismatch"
 
 
 class BoundaryOutsideBbox(BoundaryError):
-    """The boundary reaches beyond the bbox that was fetched, so POIs would be missing."""
+    """The boundary extends beyond the fetched bbox, so POIs would be missing."""
 
     code = "boundary_outside_bbox"
 
 
 class BoundaryFileChanged(BoundaryError):
-    """A boundary file has other bytes than the cities file names."""
+    """The digest of a boundary file is not the one in the cities file."""
 
     code = "boundary_file_changed"
 
 
 class BoundaryFileUnreachable(BoundaryError):
-    """The place of a boundary file does not give it."""
+    """A boundary file cannot be fetched."""
 
     code = "boundary_file_unreachable"
     should_retry = True
 
 
-class DishonestDay(OsmError):
-    """The data is not of the day that it would be staged for."""
+class WrongSnapshotDate(OsmError):
+    """The data is not of the requested day."""
 
-    code = "dishonest_day"
+    code = "wrong_snapshot_date"
 
 
-class FutureDay(DishonestDay):
-    """The day has not begun yet (UTC)."""
+class FutureDay(WrongSnapshotDate):
+    """The day has not begun (UTC)."""
 
     code = "future_day"
 
 
-class StaleUpstream(DishonestDay):
-    """Current data is older than the city allows, or a server has not got to the end of the day."""
+class StaleUpstream(WrongSnapshotDate):
+    """Current data is too old for the city, or a server has not reached the end of the day."""
 
     code = "stale_upstream"
     should_retry = True
 
 
-class NoEvidenceForDay(DishonestDay):
-    """Nothing can be had that was true on the past day that was asked for."""
+class NoEvidenceForDay(WrongSnapshotDate):
+    """No data of the past day is available."""
 
     code = "no_evidence_for_day"
 
 
-class TooFewPois(DishonestDay):
-    """Fewer POIs, or helper places, than the city's asserted minimum."""
+class TooFewPois(WrongSnapshotDate):
+    """Fewer POIs or helper places than the city's minimum."""
 
     code = "too_few_pois"

@@ -1,9 +1,4 @@
-"""Which features are a city's: those whose representative point its boundary owns.
-
-Belongs here: that rule, for every dataset alike, and which of them no database could store. Does
-not belong here: the boundary (`boundary.py`), the points (`geometry/points.py`), and what becomes
-of the features (`normalize.py`).
-"""
+"""The features of a city: those whose representative point its boundary owns."""
 
 from __future__ import annotations
 
@@ -13,24 +8,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingestion_pipeline.core.characters import are_storable
-from ingestion_pipeline.geometry.complexity import has_too_much_text
+from ingestion_pipeline.geometry.complexity import MAX_TEXT
 from ingestion_pipeline.geometry.points import representative_points
 from ingestion_pipeline.osm.assemble import rejection, take
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     import numpy.typing as npt
 
+    from ingestion_pipeline.core.arrays import BoolArray, ObjectArray
     from ingestion_pipeline.core.rejection import Rejection, RejectionReason
     from ingestion_pipeline.osm.boundary import Boundary
     from ingestion_pipeline.osm.features import Features
 
-    BoolArray = npt.NDArray[np.bool_]
-
 
 LARGEST_VERSION = np.iinfo(np.int32).max
-"""Of an object; the format and the column have 32 bits."""
+"""The largest version of an object; the format and the column have 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +33,10 @@ class Located:
 
     Attributes:
         features: N features.
-        lon: (N,) degrees of the points, on the surface of areas.
+        lon: (N,) degrees of the points; a point of an area is on its surface.
         lat: (N,) degrees.
-        point_source: (N,) how each point was had.
-        outside: How many other features there were, of no part of the city.
+        point_source: (N,) see `geometry.points.representative_points`.
+        outside: The number of features outside the city.
         rejections: Features of the city that cannot be stored.
     """
 
@@ -55,12 +49,13 @@ class Located:
 
 
 def locate(features: Features, boundary: Boundary) -> Located:
-    """Keep the features that are the city's, in their order."""
+    """Return the city's features, in their order."""
     lon, lat, point_source = representative_points(features.geometry)
     inside = np.asarray(boundary.owns(lon, lat), dtype=bool)
+    by_tags = _unstorable_by_tags(features)
     unstorable: dict[RejectionReason, BoolArray] = {
-        "too_much_text": _of_tags(features, has_too_much_text),
-        "invalid_text": _of_tags(features, _is_invalid_text),
+        "too_much_text": by_tags == "too_much_text",
+        "invalid_text": by_tags == "invalid_text",
         "invalid_version": features.version > LARGEST_VERSION,
     }
     kept, rejections = inside.copy(), []
@@ -78,12 +73,14 @@ def locate(features: Features, boundary: Boundary) -> Located:
     )
 
 
-def _of_tags(features: Features, applies: Callable[[Mapping[str, str]], bool]) -> BoolArray:
-    """Tell to which features something applies by their tags; asked once for equal tags."""
-    of_sets = [applies(tags) for tags in features.tags.sets]
-    found: BoolArray = np.array(of_sets, dtype=np.bool_)[features.tags.set_of]
-    return found
+def _unstorable_by_tags(features: Features) -> ObjectArray:
+    """Return why the tags of each feature cannot be stored, or None; once for each set."""
+    of_sets: ObjectArray = np.array(list(map(_why_unstorable, features.tags.sets)), dtype=object)
+    return of_sets[features.tags.set_of]
 
 
-def _is_invalid_text(tags: Mapping[str, str]) -> bool:
-    return not are_storable((*tags, *tags.values()))
+def _why_unstorable(tags: Mapping[str, str]) -> RejectionReason | None:
+    together = "".join([*tags, *tags.values()])
+    if len(together) > MAX_TEXT:
+        return "too_much_text"
+    return None if are_storable([together]) else "invalid_text"

@@ -1,7 +1,5 @@
-"""Features to POI rows: the columns that staging keeps, for one city.
+"""POI rows of a city, made from features: the columns that staging stores.
 
-Belongs here: which features are the city's, and what each column says. Does not belong here:
-geometries (`assemble.py`), categories (`taxonomy.py`), names, contacts and opening hours (`text/`).
 Every column is documented in docs/data-dictionary.md.
 """
 
@@ -10,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +25,7 @@ from ingestion_pipeline.text.contacts import NOT_UNDERSTOOD, contacts
 from ingestion_pipeline.text.dates import status_on
 from ingestion_pipeline.text.hours import normalized_hours
 from ingestion_pipeline.text.names import OPERATING, Namer, names_by_language
+from ingestion_pipeline.text.value_lists import split_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -41,13 +40,14 @@ if TYPE_CHECKING:
     BoolArray = npt.NDArray[np.bool_]
 
 RULES = 3
-"""Raised with every change, here, in `assemble.py` or `text/`, that changes what a reader sees."""
+"""The version of the rules here, in `assemble.py` and in `text/`; each change of content increments
+it."""
 
 _WORTH_FORKING = 20_000
-"""From so many rows on, several processes make them; a second of work."""
+"""The number of rows for which several processes pay off; a second of work."""
 
 _SETS_WORTH_FORKING = 4_000
-"""From so many sets of tags on, several processes look at them."""
+"""The number of sets of tags for which several processes pay off."""
 
 _WIKIDATA = re.compile(r"Q[1-9][0-9]*")
 
@@ -57,16 +57,16 @@ class Pois:
     """The POI rows of one city-day.
 
     Attributes:
-        table: One row per POI, ordered by type and id; columns of `poi_ingestion_staging` from
+        table: One row per POI, ordered by type and id: the columns of `poi_ingestion_staging` from
             `osm_type` on, and `source_ref`, `source_hash` and `content_hash`. Geometry is WKB
             (EPSG:4326, lon lat). JSON columns are canonical text.
-        rejections: What was selected, is not staged, and why.
-        outside: How many selected features belong to no part of the city: their representative
-            point lies outside its boundary.
-        generic: How many POIs have only their key's generic category.
-        unparsed_opening_hours: How many POIs have opening hours that cannot be understood.
-        unparsed_contacts: How many POIs have a number, address or URL that cannot be understood.
-        transliterated_names: How many POIs have no name that the city's readers could read.
+        rejections: Selected objects that are not staged, and why.
+        outside: The number of selected features whose representative point is outside the boundary.
+        generic: The number of POIs with only the generic category of their key.
+        unparsed_opening_hours: The number of POIs with opening hours that cannot be parsed.
+        unparsed_contacts: The number of POIs with a phone number, address or URL that cannot be
+            parsed.
+        transliterated_names: The number of POIs without a name that the city's readers can read.
     """
 
     table: pa.Table
@@ -80,10 +80,10 @@ class Pois:
 
 @cache
 def rules_version() -> str:
-    """Name what makes rows out of features; recorded with every staged day.
+    """Return the version of the rules that make rows; recorded with every staged day.
 
-    Libraries are part of the rules: those that write telephone numbers and Latin letters, the one
-    that knows languages, and the one that finds points on surfaces.
+    It includes the versions of libraries that affect content: for phone numbers, Latin
+    transliteration, languages, and points on surfaces.
     """
     from importlib.metadata import version
 
@@ -107,15 +107,15 @@ def normalize(
     country: str,
     taxonomy: Taxonomy,
 ) -> Pois:
-    """Make the POI rows of a city.
+    """Return the POI rows of a city.
 
     Args:
-        features: N features in whatever window was fetched.
-        boundary: The city's boundary; a feature is the city's when its representative point is.
-        day: The day (UTC) of which the rows tell; dates in tags are compared with it.
+        features: N features in the fetch window.
+        boundary: The city's boundary; it owns the representative points of the city's features.
+        day: The day (UTC) of the rows; dates in tags are compared with it.
         languages: The fallback chain for display names, best first.
-        local_language: The language of a plain `name` in the city, where that is known.
-        country: The city's, ISO 3166-1 alpha-2; telephone numbers without a prefix are of it.
+        local_language: The language of a plain `name` in the city, if known.
+        country: The city's country, ISO 3166-1 alpha-2, for phone numbers without a prefix.
         taxonomy: The table of categories.
 
     Returns:
@@ -123,56 +123,56 @@ def normalize(
     """
     located = locate(features, boundary)
     tags = located.features.tags
-    told = _told_by(
+    by_set = _tag_columns(
         tags.sets,
         day=day,
         namer=Namer(languages, local_language),
         country=country,
         taxonomy=taxonomy,
     )
-    is_poi = told.is_poi[tags.set_of]
+    is_poi = by_set.is_poi[tags.set_of]
     set_of = tags.set_of[is_poi]
     return Pois(
-        table=_table_of(located, np.flatnonzero(is_poi), told),
+        table=_table_of(located, np.flatnonzero(is_poi), by_set),
         rejections=located.rejections + _rejected(take(located.features, ~is_poi), taxonomy),
         outside=located.outside,
-        generic=int(told.is_generic[set_of].sum()),
-        unparsed_opening_hours=int(told.has_unparsed_hours[set_of].sum()),
-        unparsed_contacts=int(told.has_unparsed_contacts[set_of].sum()),
-        transliterated_names=int(told.is_transliterated[set_of].sum()),
+        generic=int(by_set.is_generic[set_of].sum()),
+        unparsed_opening_hours=int(by_set.has_unparsed_hours[set_of].sum()),
+        unparsed_contacts=int(by_set.has_unparsed_contacts[set_of].sum()),
+        transliterated_names=int(by_set.is_transliterated[set_of].sum()),
     )
 
 
-def _table_of(located: Located, rows: npt.NDArray[np.int64], told: _Told) -> pa.Table:
-    """Make the rows of those features that are POIs, on several cores where they are many."""
+def _table_of(located: Located, rows: npt.NDArray[np.int64], by_set: _TagColumns) -> pa.Table:
+    """Return the rows of the features that are POIs; many of them are made on several cores."""
     import pyarrow as pa
 
     tables = on_spans(
-        lambda span: _hashed(located, rows[span], told),
+        lambda span: _hashed(located, rows[span], by_set),
         len(rows),
         worth=_WORTH_FORKING,
     )
     return pa.concat_tables(tables)
 
 
-def _hashed(located: Located, places: npt.NDArray[np.int64], told: _Told) -> pa.Table:
-    """Make the rows of some features, with their hashes."""
+def _hashed(located: Located, places: npt.NDArray[np.int64], by_set: _TagColumns) -> pa.Table:
+    """Return the rows of some features, with their hashes."""
     import pyarrow as pa
 
     place = numbers(located.features.tags.set_of[places], pa.int64())
-    rows = _rows(located, places, told)
-    return with_content_hash(with_source_hash(rows, of_the_day=told.of_the_day.take(place)))
+    rows = _rows(located, places, by_set)
+    return with_content_hash(with_source_hash(rows, dated_status=by_set.dated_status.take(place)))
 
 
-def _rows(located: Located, places: npt.NDArray[np.int64], told: _Told) -> pa.Table:
-    """Make the rows of some features."""
+def _rows(located: Located, places: npt.NDArray[np.int64], by_set: _TagColumns) -> pa.Table:
+    """Return the rows of some features."""
     import pyarrow as pa
     import shapely
 
     pois = take(located.features, places)
     set_of = located.features.tags.set_of[places]
     place = numbers(set_of, pa.int64())
-    by_tags = {name: column.take(place) for name, column in told.columns.items()}
+    by_tags = {name: column.take(place) for name, column in by_set.columns.items()}
     version = numbers(pois.version.astype(np.int32), pa.int32(), missing=pois.version == 0)
     geometry = binaries(shapely.to_wkb(pois.geometry, byte_order=1).tolist())
     area = areas_m2(pois.geometry)
@@ -194,7 +194,7 @@ def _rows(located: Located, places: npt.NDArray[np.int64], told: _Told) -> pa.Ta
         "lat": numbers(located.lat[places], pa.float64()),
         "point_source": texts(located.point_source[places].tolist()),
         "geom_quality": texts(pois.geom_quality.tolist()),
-        # Square decimetres are finer than any survey; more digits would only differ by machine.
+        # More digits than square decimetres would differ between machines.
         "area_m2": numbers(np.round(area, 2), pa.float64(), missing=np.isnan(area)),
         "address": by_tags["address"],
         "contact": by_tags["contact"],
@@ -209,21 +209,21 @@ def _rows(located: Located, places: npt.NDArray[np.int64], told: _Told) -> pa.Ta
 
 
 @dataclass(frozen=True)
-class _Told:
-    """What each of K sets of tags tells, whichever objects have them.
+class _TagColumns:
+    """The columns that depend only on tags, for each of K sets of tags.
 
     Attributes:
         columns: Columns of the rows, K values each.
-        of_the_day: (K,) The status that their dates tell of the day, or null.
-        is_poi: Whether an object with these tags is a POI; if not, its columns mean nothing.
-        is_generic: See `Pois.generic`; and so on.
-        has_unparsed_hours: The same.
-        has_unparsed_contacts: The same.
-        is_transliterated: The same.
+        dated_status: (K,) The status that dates imply for the day, or null.
+        is_poi: Whether an object with these tags is a POI; if not, its columns are undefined.
+        is_generic: See `Pois.generic`.
+        has_unparsed_hours: See `Pois.unparsed_opening_hours`.
+        has_unparsed_contacts: See `Pois.unparsed_contacts`.
+        is_transliterated: See `Pois.transliterated_names`.
     """
 
     columns: dict[str, pa.StringArray]
-    of_the_day: pa.StringArray
+    dated_status: pa.StringArray
     is_poi: BoolArray
     is_generic: BoolArray
     has_unparsed_hours: BoolArray
@@ -231,62 +231,62 @@ class _Told:
     is_transliterated: BoolArray
 
     @classmethod
-    def joined(cls, parts: Sequence[_Told]) -> _Told:
-        """Put what several lists of sets tell after one another."""
+    def joined(cls, parts: Sequence[_TagColumns]) -> _TagColumns:
+        """Return the columns of several lists of sets, one list after the other."""
         import pyarrow as pa
 
         flags = {
             name: np.concatenate([getattr(part, name) for part in parts])
             for name in cls.__dataclass_fields__
-            if name not in {"columns", "of_the_day"}
+            if name not in {"columns", "dated_status"}
         }
         columns = {
             name: pa.concat_arrays([part.columns[name] for part in parts])
             for name in parts[0].columns
         }
-        return cls(columns, pa.concat_arrays([part.of_the_day for part in parts]), **flags)
+        return cls(columns, pa.concat_arrays([part.dated_status for part in parts]), **flags)
 
 
-def _told_by(
+def _tag_columns(
     sets: Sequence[Mapping[str, str]],
     *,
     day: date,
     namer: Namer,
     country: str,
     taxonomy: Taxonomy,
-) -> _Told:
-    """Work out once what follows from equal tags, on several cores where these are many."""
+) -> _TagColumns:
+    """Compute the columns of sets of tags, on several cores where there are many."""
     parts = on_spans(
-        lambda span: _told_by_some(
+        lambda span: _tag_columns_of(
             sets[span], day=day, namer=namer, country=country, taxonomy=taxonomy
         ),
         len(sets),
         worth=_SETS_WORTH_FORKING,
     )
-    return _Told.joined(parts)
+    return _TagColumns.joined(parts)
 
 
-def _told_by_some(
+def _tag_columns_of(
     sets: Sequence[Mapping[str, str]],
     *,
     day: date,
     namer: Namer,
     country: str,
     taxonomy: Taxonomy,
-) -> _Told:
+) -> _TagColumns:
     classes = [taxonomy.classify(tags) for tags in sets]
-    # What tags tell without a date comes first.
-    of_the_day = [
+    # A status without a date takes precedence.
+    dated_status = [
         status_on(day, tags) if each is not None and each.status == "operating" else None
         for each, tags in zip(classes, sets, strict=True)
     ]
     status = [
         None if each is None else dated or each.status
-        for each, dated in zip(classes, of_the_day, strict=True)
+        for each, dated in zip(classes, dated_status, strict=True)
     ]
     names = [
-        namer.display_name(tags, OPERATING if told is None else told)
-        for tags, told in zip(sets, status, strict=True)
+        namer.display_name(tags, OPERATING if each is None else each)
+        for tags, each in zip(sets, status, strict=True)
     ]
     contact = [contacts(tags, country=country) for tags in sets]
     raw_hours = [tags.get("opening_hours") for tags in sets]
@@ -304,9 +304,9 @@ def _told_by_some(
         "wikidata": [_wikidata(tags) for tags in sets],
         "status": status,
     }
-    return _Told(
+    return _TagColumns(
         columns={name: texts(column) for name, column in columns.items()},
-        of_the_day=texts(of_the_day),
+        dated_status=texts(dated_status),
         is_poi=_flags(each is not None for each in classes),
         is_generic=_flags(each is not None and not each.is_specific for each in classes),
         has_unparsed_hours=_flags(
@@ -322,14 +322,13 @@ def _flags(values: Iterable[bool]) -> BoolArray:
 
 
 def count_by(table: pa.Table, column: str) -> dict[str, int]:
-    """Count POIs by the values of a text column, the most frequent first."""
+    """Return the number of POIs by the value of a text column, the most frequent first."""
     return dict(Counter(map(str, table.column(column).to_pylist())).most_common())
 
 
 _WHY_NOT: dict[RejectionReason, str] = {
-    "no_main_tag": "every tag that would make it a POI says 'no'",
-    "not_a_place": "it is a road, a railway, a river or a route, and what its tags say beside that "
-    "names no place",
+    "no_main_tag": "every tag that would make it a POI has the value 'no'",
+    "not_a_place": "it is a road, a railway, a river or a route, and no tag describes a place",
 }
 
 
@@ -342,17 +341,14 @@ def _rejected(features: Features, taxonomy: Taxonomy) -> list[Rejection]:
 
 
 def _address(tags: Mapping[str, str]) -> dict[str, str]:
-    """Collect the address: `addr:street` becomes `street`."""
-    return {part: tags[key] for key, part in _parts_of_address(frozenset(tags))}
-
-
-@lru_cache(maxsize=65_536)
-def _parts_of_address(keys: frozenset[str]) -> Sequence[tuple[str, str]]:
-    return [(key, key.removeprefix("addr:")) for key in sorted(keys) if key.startswith("addr:")]
+    """Return the address: `addr:street` becomes `street`."""
+    return {
+        key.removeprefix("addr:"): text for key, text in tags.items() if key.startswith("addr:")
+    }
 
 
 def _wikidata(tags: Mapping[str, str]) -> str | None:
     if "wikidata" not in tags:
         return None
-    first = tags["wikidata"].split(";")[0].strip()
+    first = next(iter(split_values(tags["wikidata"])), "")
     return first if _WIKIDATA.fullmatch(first) else None

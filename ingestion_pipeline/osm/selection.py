@@ -1,25 +1,21 @@
-"""Which OpenStreetMap objects are asked for: a table of tags, from which every filter is built.
+"""Which OpenStreetMap objects are selected: tables of tags, and the filters built from them.
 
-Belongs here: selections, that of the POIs, and their translations to Overpass QL, to filters of
-tags and to a predicate. Does not belong here: categories (`taxonomy.py`), which tags make a helper
-place (`helpers/kinds.py`), and asking (`overpass.py`).
-
-The rule: a tag is selected where it names a place, which is something with a position of its own
+The rule: a tag is selected if it describes a place, which is something with a position of its own
 that people go to, where something is done or offered, or a landmark that they look for. Not
-selected are equipment and parts of a place (a slide, a grave, a gate), roads and what stands beside
-them, what covers or is done with land, settlements and areas of administration, and what a building
-is by its form. `NOT_SELECTED` applies it to every key of the schema from which the categories are.
-docs/selection.md lists the result.
+selected are equipment and parts of a place (a slide, a grave, a gate), roads and roadside objects,
+land cover and land use, settlements and administrative areas, and buildings by their form.
+`NOT_SELECTED` applies the rule to every key of the schema of the categories. docs/selection.md
+lists the result.
 
-An object is selected as a POI when one of its tags is selected: its key is one of `OPEN_KEYS`, with
-any value; or the tag is in `CLOSED_TAGS`, with one of the listed values. The same goes for these
-keys behind a lifecycle prefix (`disused:amenity`, `construction:railway=station`), and for the two
-tags `railway=construction`, `construction=station`. A value counts in lists (`atm;bank`), in any
-letter case, and with blanks around it; an empty one selects nothing. A key counts as written.
+An object is selected as a POI when one of its tags is: its key is in `OPEN_KEYS`, with any value;
+or the tag is in `CLOSED_TAGS`, with a listed value. The same holds for these keys with a lifecycle
+prefix (`disused:amenity`, `construction:railway=station`), and for the pair
+`railway=construction`, `construction=station`. A value matches in lists (`atm;bank`), in any letter
+case, and with blanks around it; an empty one does not. Keys match exactly.
 
-`Selection.selects` decides. A query may ask for more (`_conditions`), but what comes back goes
-through `selects`, so that an answer and an extract give the same objects. A selected object that is
-no POI is rejected by name (`no_main_tag`, `not_a_place`): nothing is dropped unseen.
+`Selection.selects` decides. A query may match more (`_conditions`), but its result is filtered by
+`selects`, so Overpass and extracts give the same objects. A selected object that is not a POI is
+rejected with a reason (`no_main_tag`, `not_a_place`), never dropped silently.
 """
 
 from collections.abc import Mapping
@@ -29,6 +25,7 @@ from functools import cached_property
 from ingestion_pipeline.columns.hashing import digest_of_bytes
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.osm.area import Area
+from ingestion_pipeline.text.value_lists import folded_values
 
 OPEN_KEYS: tuple[str, ...] = (
     "amenity",
@@ -64,14 +61,14 @@ LIFECYCLE_PREFIXES: tuple[str, ...] = (
     "vacant",
     "was",
 )
-"""Prefixes of a main key that tell that the POI is not, or not yet, or no longer, operating.
+"""Prefixes of a main key for a POI that is not, not yet, or no longer operating.
 
 Source: "Lifecycle prefix" of the OSM wiki."""
 
 LIFECYCLE_WORDS: tuple[str, ...] = tuple(
     word for word in LIFECYCLE_PREFIXES if word not in {"historic", "ruins"}
 )
-"""Those that tell it as a value or a key of their own as well. Ruins and historic places exist."""
+"""Those that also occur as a value or as a key. Ruins and historic places exist."""
 
 _PLACES: dict[str, tuple[str, ...]] = {
     "aerialway": ("station",),
@@ -221,32 +218,32 @@ FALLBACK_TAGS: dict[str, tuple[str, ...]] = {
     "highway": ("platform",),
     "railway": ("platform",),
 }
-"""Closed tags that make a POI only where no other tag does: a library in `building=church` is no
-church, a playground may lie by the city wall, and a platform by the old tags is one by
+"""Closed tags that make a POI only if no other tag does: a library in `building=church` is not a
+church, a playground may be beside the city wall, and a platform by the old tags is one by
 `public_transport`."""
 
 NOT_SELECTED: dict[str, str] = {
     "advertising": "equipment",
     "allotments": "part of a place",
     "animal": "equipment",
-    "area": "says how another tag is meant",
+    "area": "qualifies another tag",
     "area:highway": "road",
     "boundary": "area of administration or protection",
     "bridge:support": "part of a bridge",
     "building:part": "part of a building",
     "cemetery": "part of a place",
-    "ceremonial_gate": "says more of man_made=ceremonial_gate",
-    "community_centre": "says more of amenity=community_centre",
+    "ceremonial_gate": "details of man_made=ceremonial_gate",
+    "community_centre": "details of amenity=community_centre",
     "crossing": "road",
     "cycleway": "road",
     "demolished:building": "a building by its form",
     "disc_golf": "part of a place",
-    "embankment": "says how another object lies",
+    "embankment": "position of another object",
     "entrance": "part of a building",
     "footway": "road",
     "ford": "road",
     "indoor": "part of a building",
-    "industrial": "says more of landuse=industrial",
+    "industrial": "details of landuse=industrial",
     "internet_access": "equipment",
     "junction": "road",
     "manhole": "equipment",
@@ -258,31 +255,32 @@ NOT_SELECTED: dict[str, str] = {
     "piste:takeoff": "part of a route",
     "piste:type": "route",
     "playground": "equipment; the place is leisure=playground",
-    "polling_station": "says more of another place, and of some days only",
-    "residential": "says more of landuse=residential",
+    "polling_station": "details of another place, on some days only",
+    "residential": "details of landuse=residential",
     "roller_coaster": "part of attraction=roller_coaster",
     "route": "route",
-    "seamark:harbour:category": "says more of leisure=marina",
+    "seamark:harbour:category": "details of leisure=marina",
     "seamark:type": "equipment",
     "traffic_calming": "road",
     "traffic_sign": "road",
-    "type": "says what kind of relation it is",
+    "type": "the type of a relation",
 }
-"""Keys of presets of the schema that are no selected key, and why they name no place.
+"""Keys of presets of the schema that are not selected, and why they describe no place.
 
-`scripts/build_taxonomy.py` refuses a release with a key that is neither selected nor here."""
+`scripts/build_taxonomy.py` rejects a release with a key that is neither selected nor listed
+here."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Tags, one of which an object must have.
+    """A set of tags; a selected object has at least one of them.
 
     Attributes:
         open_keys: Keys that select with any value.
-        closed_tags: Keys that select with one of the listed values only.
-        prefixes: Lifecycle prefixes, behind which the same keys select as well.
-        words: Words that are also the value of a closed key whose true value the tag of their name
-            has: `railway=construction`, `construction=station`.
+        closed_tags: Keys that select only with one of the listed values.
+        prefixes: Lifecycle prefixes, with which the same keys select as well.
+        words: Lifecycle words that can replace the value of a closed key; the tag of that name then
+            has the value: `railway=construction`, `construction=station`.
     """
 
     open_keys: tuple[str, ...] = ()
@@ -292,13 +290,13 @@ class Selection:
 
     @cached_property
     def any_value_keys(self) -> tuple[str, ...]:
-        """Name the keys that select with any value, those with a prefix too."""
+        """The keys that select with any value, also with prefixes."""
         prefixed = (f"{prefix}:{key}" for prefix in self.prefixes for key in self.open_keys)
         return (*self.open_keys, *prefixed)
 
     @cached_property
     def listed_values(self) -> dict[str, tuple[str, ...]]:
-        """Give the values by the keys that select with these only, those with a prefix too."""
+        """The values by the keys that select only with these, also with prefixes."""
         prefixed = {
             f"{prefix}:{key}": values
             for prefix in self.prefixes
@@ -308,27 +306,27 @@ class Selection:
 
     @cached_property
     def closed_pairs(self) -> tuple[tuple[str, str], ...]:
-        """Name the tags that select as they are."""
+        """The tags that select exactly."""
         return tuple((key, value) for key, values in self.listed_values.items() for value in values)
 
     @cached_property
     def digest(self) -> str:
-        """Tell whether an Overpass answer was asked for with this very table."""
-        # Stored answers name it in this form; in another one all would be asked for again.
-        asked = (self.any_value_keys, self.closed_pairs, self.words, "in lists, in any case")
-        return digest_of_bytes(ascii(asked).encode())
+        """The digest of the table; stored with Overpass responses to identify their query."""
+        # Stored responses have this form; with another one, all would be fetched again.
+        table = (self.any_value_keys, self.closed_pairs, self.words, "in lists, in any case")
+        return digest_of_bytes(ascii(table).encode())
 
     def selects(self, tags: Mapping[str, str]) -> bool:
-        """Tell whether an object with these tags is selected."""
+        """Return whether an object with these tags is selected."""
         return any(self._selects(key, tags) for key in self._keys.intersection(tags))
 
     def _selects(self, key: str, tags: Mapping[str, str]) -> bool:
-        values = values_of(tags[key])
+        values = folded_values(tags[key])
         listed = self._listed.get(key)
         if listed is None:
             return bool(values)
         return not listed.isdisjoint(values) or any(
-            word in values and not listed.isdisjoint(values_of(tags.get(word, "")))
+            word in values and not listed.isdisjoint(folded_values(tags.get(word, "")))
             for word in (self.words if key in self.closed_tags else ())
         )
 
@@ -341,19 +339,10 @@ class Selection:
         return {key: frozenset(values) for key, values in self.listed_values.items()}
 
 
-def values_of(text: str) -> list[str]:
-    """Take a value apart, as it is compared: `ATM; bank ` gives `atm` and `bank`.
-
-    Source: "Semi-colon value separator" of the OSM wiki. Letter case and blanks around a value tell
-    nothing apart in any key that is selected.
-    """
-    return [part for each in text.lower().split(";") if (part := each.strip())]
-
-
 POIS = Selection(OPEN_KEYS, CLOSED_TAGS, LIFECYCLE_PREFIXES, LIFECYCLE_WORDS)
 
 NOTHING = Selection(closed_tags={"boundary": ("none of this name",)})
-"""Selects no object, for whoever asks for a boundary alone."""
+"""Selects no object, for a query of a boundary alone."""
 
 
 def overpass_query(
@@ -367,28 +356,28 @@ def overpass_query(
     selection: Selection = POIS,
     asked: Mapping[str, str] | None = None,
 ) -> str:
-    """Build the Overpass QL of one part of a city.
+    """Return the Overpass QL of one part of a city.
 
-    The answer holds, in this order: an element that repeats `asked`; a count, the selected elements
-    of `bbox` with metadata and geometry; and, where `with_boundary` is set, another count and the
+    The response contains, in this order: an element that repeats `asked`; a count and the selected
+    elements of `bbox` with metadata and geometry; and, with `with_boundary`, another count and the
     boundary relation.
 
-    A dated query names each key in a statement of its own. Overpass (0.7.62 and 0.7.62.2 measured)
-    answers a dated regular expression on keys from the current tags: it leaves out objects that
-    lost the key since then, and returns some that did not have it yet
-    (https://github.com/drolbr/Overpass-API/issues/510). Undated ones are right, and several times
-    cheaper.
+    A dated query has one statement for each key. Overpass (0.7.62 and 0.7.62.2 measured) evaluates
+    a dated regular expression on keys with the current tags: it omits objects that have lost the
+    key since, and returns some that did not have it yet
+    (https://github.com/drolbr/Overpass-API/issues/510). Without a date, regular expressions are
+    correct and several times cheaper.
 
     Args:
         area: The city's area.
-        bbox: The part of `area.bbox` to ask for.
-        with_boundary: Whether to ask for the boundary relation in the same query, so that it
-            comes from the same snapshot.
-        timeout_s: The server's own limit of time, in seconds.
-        maxsize_bytes: The server's own limit of memory, in bytes.
-        date: The moment (`2026-11-19T23:59:59Z`) whose state is asked for, or None for now.
-        selection: Which objects to ask for.
-        asked: What the answer repeats, so that it cannot be taken for that of another question.
+        bbox: The part of `area.bbox` to query.
+        with_boundary: Whether to query the boundary relation too, so that it comes from the same
+            snapshot.
+        timeout_s: The server's time limit, in seconds.
+        maxsize_bytes: The server's memory limit, in bytes.
+        date: The time (`2026-11-19T23:59:59Z`) whose state is queried, or None for now.
+        selection: The objects to query.
+        asked: Texts that the response repeats, which identify it as the response to this query.
     """
     box = overpass_box(bbox)
     settings = f"[out:json][timeout:{timeout_s}][maxsize:{maxsize_bytes}]"
@@ -405,12 +394,12 @@ def overpass_query(
 
 
 def overpass_box(bbox: Bbox) -> str:
-    """Write a bbox as Overpass reads it."""
+    """Return a bbox in the form of Overpass QL."""
     return f"{bbox.south:.7f},{bbox.west:.7f},{bbox.north:.7f},{bbox.east:.7f}"
 
 
 def repeating(asked: Mapping[str, str] | None) -> str:
-    """Write the statement that has Overpass repeat texts (without quotes) in its answer."""
+    """Return a statement that makes Overpass repeat texts (without quotes) in its response."""
     if not asked:
         return ""
     texts = ",".join(f'{key}="{text}"' for key, text in asked.items())
@@ -418,22 +407,22 @@ def repeating(asked: Mapping[str, str] | None) -> str:
 
 
 def is_answered_wrongly(query: str) -> bool:
-    """Return whether Overpass gives a wrong answer to this query: a dated regex on keys.
+    """Return whether Overpass gives a wrong result for a query: a dated regex on keys.
 
-    Earlier versions of this project asked so; see `overpass_query`.
+    Earlier versions of this project sent such queries; see `overpass_query`.
     """
     return "[date:" in query and "[~" in query
 
 
 def _conditions(selection: Selection, *, dated: bool) -> list[str]:
-    """Write conditions, one of which every selected object meets; others may meet one too.
+    """Return conditions; every selected object meets one of them, and others may too.
 
-    Values are looked for anywhere in the text: what is around them (`;`, blanks) is left to
-    `Selection.selects`, which the elements of every answer go through.
+    Values match anywhere in the text. `Selection.selects` filters the elements of every response by
+    exact values.
 
     Args:
-        selection: Which objects to ask for.
-        dated: Whether they are asked of the past, where no key may be asked for by a pattern.
+        selection: The objects to query.
+        dated: Whether a past state is queried, for which keys must not be matched by a pattern.
     """
     listed = "|".join(sorted({value for _, value in selection.closed_pairs}))
     if dated:

@@ -1,34 +1,29 @@
-"""What kind of place an object is: its category, its status, and the labels of categories.
+"""The category and the status of an object, and the labels of categories.
 
-Belongs here: matching tags against the category table, upgrading deprecated tags, and the status
-that lifecycle tags tell. Does not belong here: which tags make a POI (`selection.py`), and how the
-table was made (`scripts/build_taxonomy.py`).
-
-The table, `taxonomy.json`, derives from id-tagging-schema, the tagging model of the iD editor. A
-category is the id of one of its presets, such as `amenity/restaurant/pizza`; docs/categories.md
-tells what a reader may rely on. How an object gets its categories:
+The table, `taxonomy.json`, is built by `scripts/build_taxonomy.py` from id-tagging-schema, the
+tagging model of the iD editor. A category is the id of one of its presets, such as
+`amenity/restaurant/pizza`; docs/categories.md says what a reader may rely on. Steps:
 
 1. *Status.* The main tags (those that make a POI by `selection.py`) are split at `;`, without
-   blanks around a value and its letter case, and every value has a status: by its key's lifecycle
-   prefix (`disused:shop`), by a value that is a lifecycle word itself (`shop=vacant`), otherwise
-   operating. Where the tag of such a word names what is meant (`railway=construction`,
-   `construction=station`), that is the value. `no` is not a value. Only the main tags of the first
-   status in the order of `Status` count: a café in a former bank is a café. Where these are
-   operating, a flag (`disused=yes`, `construction=yes`) gives the status. `FALLBACK_TAGS` count
-   where there is no other main tag.
-2. *Upgrade.* Deprecated tags are replaced, unless that would leave nothing that makes a POI.
-3. *Match.* Each main tag gets the category of the most specific rule: that with the most exact
-   tags, then with iD's higher matchScore, and the generic rule of its key last. Other tags may
-   hold lists too (`cuisine=pizza;kebab`); the value that is listed first is preferred. iD's
-   restrictions to geometries and countries are ignored.
-4. *Order.* The most specific category is the primary one, but where a vehicle stops comes after
-   what is there. Ties are decided by `MAIN_KEYS`, then by the place in a list of values, then by
-   the category's id. A category is left out where a better one says as much: by its rule's tags, by
-   what it implies (amenity=doctors implies healthcare=doctor), or because its id continues the
-   other's.
-5. *Places.* An object whose categories are all generic ones is no POI where another tag makes it a
-   road, a railway, a river or a route (`highway=residential` with `historic=yes`): then the main
-   tag only says something of that.
+   blanks around a value and in lower case, and every value has a status: from its key's lifecycle
+   prefix (`disused:shop`), from a value that is a lifecycle word (`shop=vacant`), otherwise
+   operating. If the tag of such a word has the value (`railway=construction`,
+   `construction=station`), that value is used. `no` is not a value. Only the main tags of the first
+   status in the order of `Status` count: a café in a former bank is a café. If these are operating,
+   a flag (`disused=yes`, `construction=yes`) sets the status. `FALLBACK_TAGS` count only if there
+   is no other main tag.
+2. *Upgrade.* Deprecated tags are replaced, unless nothing that makes a POI would remain.
+3. *Match.* Each main tag gets the category of the most specific rule: the one with the most exact
+   tags, then with iD's highest matchScore, and the generic rule of its key last. Other tags may be
+   lists too (`cuisine=pizza;kebab`); the first value is preferred. iD's restrictions to geometries
+   and countries are ignored.
+4. *Order.* The most specific category is the primary one, except that places where vehicles stop
+   come last. Ties are decided by `MAIN_KEYS`, then by the position in a list of values, then by the
+   category's id. A category is left out if a better one includes it: by its rule's tags, by its
+   implied tags (amenity=doctors implies healthcare=doctor), or because its id extends the other's.
+5. *Places.* An object with only generic categories is not a POI if another tag makes it a road, a
+   railway, a river or a route (`highway=residential` with `historic=yes`): the main tag then only
+   qualifies that object.
 """
 
 import json
@@ -43,11 +38,11 @@ from ingestion_pipeline.osm.selection import (
     CLOSED_TAGS,
     FALLBACK_TAGS,
     LIFECYCLE_WORDS,
-    values_of,
 )
+from ingestion_pipeline.text.value_lists import folded_values, split_values
 
 Status = Literal["operating", "construction", "disused", "abandoned", "proposed", "demolished"]
-"""Whether the place is in use, from the most to the least there (wiki: "Lifecycle prefix")."""
+"""Whether the place is in use, ordered by how much of it exists (wiki: "Lifecycle prefix")."""
 
 STATUS_OF_PREFIX: dict[str, Status] = {
     "abandoned": "abandoned",
@@ -66,10 +61,10 @@ STATUS_OF_PREFIX: dict[str, Status] = {
     "vacant": "disused",
     "was": "disused",
 }
-"""The status that a word tells as prefix of a main key."""
+"""The status of a prefix of a main key."""
 
 STATUS_OF_WORD: dict[str, Status] = {word: STATUS_OF_PREFIX[word] for word in LIFECYCLE_WORDS}
-"""The status that a word tells as the value of a main key, or as a key with `yes`."""
+"""The status of a word as the value of a main key, or as a key with `yes`."""
 
 MAIN_KEYS: tuple[str, ...] = (
     "tourism",
@@ -104,15 +99,15 @@ MAIN_KEYS: tuple[str, ...] = (
     "barrier",
     "building",
 )
-"""All keys of `selection.py`. Of two equally specific main tags the earlier key's is primary:
-tourism comes first because a hotel that has a restaurant is a hotel."""
+"""All keys of `selection.py`. Of two equally specific main tags, that of the earlier key is
+primary: tourism is first because a hotel with a restaurant is a hotel."""
 
 _TABLE: dict[str, Any] = json.loads(
     Path(__file__).with_name("taxonomy.json").read_text(encoding="utf-8")
 )
 
 TAXONOMY_VERSION: str = f"id-tagging-schema {_TABLE['header']['version']}"
-"""The release that the categories are from; evidence for every row."""
+"""The release of the categories; recorded with every row."""
 
 _ORDER_OF_KEY = {key: order for order, key in enumerate(MAIN_KEYS)}
 _ORDER_OF_STATUS = {status: order for order, status in enumerate(get_args(Status))}
@@ -122,7 +117,7 @@ _PREFIXED = {
     f"{word}:{key}": (status, key) for word, status in STATUS_OF_PREFIX.items() for key in MAIN_KEYS
 }
 _WAYS = ("highway", "railway", "route", "waterway")
-"""Keys of what is no place, though it may be historic, or worth a visit."""
+"""Keys of objects that are no places, even if they are historic or worth a visit."""
 _TYPES_OF_WAYS = frozenset({"network", "route", "route_master"})
 _MEMORY = 65_536  # distinct sets of relevant tags; the 4,577 POIs of Andorra have 654
 
@@ -131,14 +126,14 @@ Tag = tuple[str, str]
 
 @dataclass(frozen=True)
 class Classification:
-    """What an object is.
+    """The categories and the status of an object.
 
     Attributes:
         category: The primary category; never a building, a road or an address.
         categories: All categories, the primary one first.
         status: Whether it is in use.
         is_specific: Whether the primary category is more than its key's generic one (`shop`),
-            which stands for values that the schema does not know, and for `yes`.
+            which is used for `yes` and for values that the schema does not have.
     """
 
     category: str
@@ -149,10 +144,10 @@ class Classification:
 
 @dataclass(frozen=True)
 class _Rule:
-    """Tags that make an object one of a category; `*` is any value.
+    """Tags that give an object a category; `*` is any value.
 
-    `says` are the main tags that need no category of their own beside this one. A rule that is
-    `last` gives the primary category only where no other matches.
+    `says` are the main tags that this category includes. A rule that is `last` gives the primary
+    category only if no other matches.
     """
 
     category: str
@@ -163,11 +158,11 @@ class _Rule:
 
     @property
     def exact(self) -> int:
-        """Give how many tags must have a certain value."""
+        """Return how many tags must have a certain value."""
         return sum(value != "*" for _, value in self.tags)
 
     def place(self, values: Mapping[str, list[str]]) -> int | None:
-        """Tell how far back in lists the rule's values stand (0: nowhere), or None: no match."""
+        """Return the last position of the rule's values in lists (0: first), or None: no match."""
         place = 0
         for key, value in self.tags:
             present = values.get(key, [])
@@ -180,18 +175,18 @@ class _Rule:
 
 @dataclass(frozen=True)
 class _Deprecation:
-    """Old tags and what replaces them; `$1` is the value of the old tag that is `*`."""
+    """Deprecated tags and their replacement; `$1` is the value of the old tag that is `*`."""
 
     order: int
     old: dict[str, str]
     replace: dict[str, str]
 
     def apply(self, tags: Mapping[str, str]) -> dict[str, str] | None:
-        """Give the tags with the old ones replaced.
+        """Return the tags with the old ones replaced.
 
         Returns:
-            None where the old tags are not there, nothing would change, or a tag that is neither
-            old nor equal would be overwritten.
+            None if the old tags are missing, nothing would change, or another tag would be
+            overwritten.
         """
         upgraded = dict(tags)
         captured = ""
@@ -201,7 +196,7 @@ class _Deprecation:
             if value == "*":
                 captured = upgraded.pop(key)
                 continue
-            parts = [value] if tags[key] == value else _split(tags[key])
+            parts = [value] if tags[key] == value else split_values(tags[key])
             if value not in parts:
                 return None
             new = self.replace.get(key)
@@ -235,10 +230,10 @@ class _Match:
 
 
 class Taxonomy:
-    """The category table, ready to be asked."""
+    """The indexed category table."""
 
     def __init__(self, table: Mapping[str, Any]) -> None:
-        """Index a table of the form of `taxonomy.json`; use `load` for ours."""
+        """Index a table of the form of `taxonomy.json`; `load` returns the packaged one."""
         self._labels: dict[str, dict[str, str]] = {
             category["id"]: category["labels"] for category in table["categories"]
         }
@@ -267,41 +262,40 @@ class Taxonomy:
             by_value = self._deprecations_of.setdefault(key, {})
             by_value.setdefault(value, []).append(deprecation)
         self._relevant = self._relevant_keys({key for rule in rules for key, _ in rule.tags})
-        self._relevant_among = lru_cache(maxsize=_MEMORY)(self._relevant.intersection)
         self._classify_relevant = lru_cache(maxsize=_MEMORY)(self._classify)
 
     @classmethod
     @cache
     def load(cls) -> Self:
-        """Give the table that comes with the package, indexed once per process."""
+        """Return the packaged table, indexed once per process."""
         return cls(_TABLE)
 
     def classify(self, tags: Mapping[str, str]) -> Classification | None:
-        """Tell what an object with these tags is; the module's docstring tells how.
+        """Return the classification of an object with these tags.
 
-        The order of the tags does not matter. Deprecated tags may be given as they are.
+        The order of the tags does not matter. Deprecated tags are upgraded.
 
         Returns:
-            None for an object that is no POI; `why_not` tells why.
+            None if it is not a POI; `why_not` returns the reason.
         """
-        relevant = self._relevant_among(frozenset(tags))
+        relevant = self._relevant.intersection(tags)
         return self._classify_relevant(frozenset([(key, tags[key]) for key in relevant]))
 
     @staticmethod
     def why_not(tags: Mapping[str, str]) -> Literal["no_main_tag", "not_a_place"]:
-        """Tell why an object with these tags is no POI, if it is none."""
+        """Return why an object with these tags is not a POI, if it is none."""
         _, current = _current_tags(tags)
-        has_main_tag = any(_main_tags({key: _split(text) for key, text in current.items()}))
+        has_main_tag = any(_main_tags({key: split_values(text) for key, text in current.items()}))
         return "not_a_place" if has_main_tag else "no_main_tag"
 
     def upgrade(self, tags: Mapping[str, str]) -> dict[str, str]:
-        """Replace deprecated tags; the caller keeps the raw ones.
+        """Return the tags with deprecated ones replaced.
 
         Values in lists are replaced one by one. An upgrade that would overwrite another value is
-        not made.
+        skipped.
         """
         upgraded = dict(tags)
-        for _ in self._deprecations:  # no chain is longer, so that this always ends
+        for _ in self._deprecations:  # the longest possible chain, so the loop ends
             for deprecation in self._candidates(upgraded):
                 step = deprecation.apply(upgraded)
                 if step is not None:
@@ -312,12 +306,11 @@ class Taxonomy:
         return upgraded
 
     def label(self, category: str, language: str) -> str | None:
-        """Give a category's name for people.
+        """Return the label of a category.
 
         Args:
             category: A category's id.
-            language: A BCP 47 tag. Where there is no label in `pt-BR`, that in `pt` is given, and
-                otherwise the English one.
+            language: A BCP 47 tag. Falls back from `pt-BR` to `pt`, then to English.
 
         Returns:
             None for an unknown category.
@@ -329,7 +322,7 @@ class Taxonomy:
         return None
 
     def _relevant_keys(self, rule_keys: set[str]) -> frozenset[str]:
-        """List the keys whose tags can change a classification: the rest need not be remembered."""
+        """Return the keys whose tags can change a classification; the cache ignores others."""
         relevant = {*rule_keys, *MAIN_KEYS}
         before = 0
         while len(relevant) > before:
@@ -354,8 +347,8 @@ class Taxonomy:
         )
 
     def _match(self, tags: Mapping[str, str]) -> list[str]:
-        """List the categories of tags that are up to date, the primary one first."""
-        values = {key: _split(text) for key, text in tags.items()}
+        """Return the categories of up-to-date tags, the primary one first."""
+        values = {key: split_values(text) for key, text in tags.items()}
         main_tags = list(_main_tags(values))
         best = [self._best_match(values, *tag) for tag in _primary(main_tags) or main_tags]
         matches = sorted(best, key=lambda match: (match.rule.last, match))
@@ -368,7 +361,7 @@ class Taxonomy:
         return [one for one in categories if not any(_refines(other, one) for other in categories)]
 
     def _best_match(self, values: Mapping[str, list[str]], key: str, value: str) -> _Match:
-        """Find the most specific rule for one main tag; its key's generic rule always matches."""
+        """Return the most specific match of one main tag; its key's generic rule always matches."""
         return min(
             _Match(
                 -rule.exact,
@@ -384,35 +377,28 @@ class Taxonomy:
         )
 
     def _candidates(self, tags: Mapping[str, str]) -> list[_Deprecation]:
-        """List the deprecations of which at least the first old tag is there, in their order."""
+        """Return the deprecations whose first old tag is present, in their order."""
         by_key = self._deprecations_of
         found: list[_Deprecation] = []
         for key in tags:
             if key in by_key:
-                for value in {"*", tags[key], *_split(tags[key])}:
+                for value in {"*", tags[key], *split_values(tags[key])}:
                     found += by_key[key].get(value, ())
         return sorted(found, key=lambda deprecation: deprecation.order)
 
 
-def _split(text: str) -> list[str]:
-    """Split a tag's value at semicolons (wiki: "Semi-colon value separator")."""
-    if ";" not in text:
-        return [stripped] if (stripped := text.strip()) else []
-    return [part for each in text.split(";") if (part := each.strip())]
-
-
 def _refines(category: str, other: str) -> bool:
-    """Tell whether a category is a kind of the other, by its id."""
+    """Return whether a category is a kind of the other, by its id."""
     return category.startswith(f"{other}/")
 
 
 def _is_main(key: str, value: str) -> bool:
-    """Tell whether a tag makes a POI, its key being one of `MAIN_KEYS`."""
+    """Return whether a tag makes a POI; its key must be in `MAIN_KEYS`."""
     return value != "no" and (key not in _CLOSED_VALUES or value in _CLOSED_VALUES[key])
 
 
 def _main_tags(values: Mapping[str, list[str]]) -> Iterator[Tag]:
-    """Give the tags that make a POI, value by value."""
+    """Yield the tags that make a POI, value by value."""
     for key in MAIN_KEYS:
         for value in values.get(key, ()):
             if _is_main(key, value):
@@ -420,21 +406,21 @@ def _main_tags(values: Mapping[str, list[str]]) -> Iterator[Tag]:
 
 
 def _is_way(tags: Mapping[str, str]) -> bool:
-    """Tell whether a tag that is not a main one makes an object what is no place."""
+    """Return whether a tag other than a main tag makes an object no place."""
     return tags.get("type") in _TYPES_OF_WAYS or any(
         not _is_main(key, value) and value != "no"
         for key in _WAYS
-        for value in values_of(tags.get(key, ""))
+        for value in folded_values(tags.get(key, ""))
     )
 
 
 def _primary(main_tags: Iterable[Tag]) -> list[Tag]:
-    """Leave out the tags that make a POI only where no other does."""
+    """Return the tags without fallback tags, if there are others."""
     return [tag for tag in main_tags if tag not in _FALLBACKS]
 
 
 def _current_tags(tags: Mapping[str, str]) -> tuple[Status, dict[str, str]]:
-    """Give an object's status, and its tags with those main tags alone that have this status."""
+    """Return an object's status, and its tags with only the main tags of that status."""
     main: dict[Status, list[Tag]] = {}
     current: dict[str, str] = {}
     for tag_key, text in sorted(tags.items()):
@@ -446,7 +432,7 @@ def _current_tags(tags: Mapping[str, str]) -> tuple[Status, dict[str, str]]:
         for status, value in meant:
             main.setdefault(status, []).append((key, value))
         if not meant and prefix_status is None:
-            current[key] = ";".join(values_of(text))
+            current[key] = ";".join(folded_values(text))
     if not _FALLBACKS.isdisjoint(chain(*main.values())) and any(map(_primary, main.values())):
         for key in FALLBACK_TAGS.keys() & tags.keys():
             current[key] = tags[key]
@@ -465,10 +451,10 @@ def _current_tags(tags: Mapping[str, str]) -> tuple[Status, dict[str, str]]:
 def _meant(
     key: str, prefix_status: Status | None, tags: Mapping[str, str], text: str
 ) -> Iterator[tuple[Status, str]]:
-    """Give what the text of a main key says that makes a POI: values, each with its status."""
-    for value in values_of(text):
+    """Return the values of a main key that make a POI, each with its status."""
+    for value in folded_values(text):
         status = prefix_status or STATUS_OF_WORD.get(value, "operating")
-        named = values_of(tags.get(value, "")) if value in STATUS_OF_WORD else []
+        named = folded_values(tags.get(value, "")) if value in STATUS_OF_WORD else []
         meant = [each for each in named if each not in {"yes", "no"} and _is_main(key, each)]
         for each in meant or [value]:
             if _is_main(key, each):

@@ -23,7 +23,7 @@ CLOCK_TOLERANCE = timedelta(minutes=10)
 
 
 def is_current(day: date, now: datetime) -> bool:
-    """Tell whether `day` is the current UTC day.
+    """Return whether `day` is the current UTC day.
 
     Raises:
         FutureDay: The day has not begun.

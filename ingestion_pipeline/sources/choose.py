@@ -40,6 +40,7 @@ def acquire(
     clock: Clock,
     workdir: Path,
     histories: Mapping[str, str] | None = None,
+    caller_retries: bool = False,
 ) -> Acquisition:
     """Get the raw bytes of a city-day from the city's source.
 
@@ -51,6 +52,7 @@ def acquire(
         clock: The time, and the way to wait.
         workdir: An empty local folder for the bytes.
         histories: See `OverpassClient.acquire`.
+        caller_retries: See `OverpassClient`.
 
     Raises:
         OverpassNotConfigured: The city needs OVERPASS_URL; nothing was sent.
@@ -66,6 +68,7 @@ def acquire(
             clock=clock,
             workdir=workdir,
             histories=histories,
+            caller_retries=caller_retries,
         )
     return _acquire_from_extract(city, day, settings=settings, clock=clock, workdir=workdir)
 
@@ -101,7 +104,7 @@ def read(
 
 
 def overpass_url(city: City, settings: Settings) -> str:
-    """Give the address of the Overpass server that the city comes from.
+    """Return the address of the Overpass server that the city comes from.
 
     Raises:
         OverpassNotConfigured: OVERPASS_URL is not set.
@@ -116,7 +119,7 @@ def overpass_url(city: City, settings: Settings) -> str:
 
 
 def extract_template(city: City, settings: Settings) -> str:
-    """Give the template of the location of the city's extracts.
+    """Return the template of the location of the city's extracts.
 
     Raises:
         ExtractNotConfigured: Neither the city nor OSM_EXTRACT names one.
@@ -131,7 +134,7 @@ def extract_template(city: City, settings: Settings) -> str:
 
 
 def extract_location(city: City, day: date, settings: Settings) -> str:
-    """Give the location of the city's extract of a day.
+    """Return the location of the city's extract of a day.
 
     Raises:
         ExtractNotConfigured: There is no template, or it cannot be filled in.
@@ -150,6 +153,7 @@ def _acquire_from_overpass(
     clock: Clock,
     workdir: Path,
     histories: Mapping[str, str] | None,
+    caller_retries: bool,
 ) -> Acquisition:
     url = overpass_url(city, settings)
     import httpx
@@ -164,6 +168,7 @@ def _acquire_from_overpass(
             clock=clock,
             lock_dir=settings.state_dir / "locks",
             user_agent=f"ingestion-pipeline/{version('ingestion-pipeline')} ({contact})",
+            caller_retries=caller_retries,
         )
         return client.acquire(
             city.area,

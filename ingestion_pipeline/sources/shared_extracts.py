@@ -73,7 +73,7 @@ def _location(city: City, day: date, settings: Settings) -> str | None:
 def keep(lake: Lake, location: str, state: str, evidence: Evidence, part: Part) -> None:
     """Leave word that the extract of a location has been fetched in this state, and proved."""
     assert evidence.coverage is not None  # an extract's evidence has it
-    lake.keep_extract(
+    lake.record_extract(
         location,
         KnownExtract(
             part=part,
@@ -91,7 +91,7 @@ def keep(lake: Lake, location: str, state: str, evidence: Evidence, part: Part) 
 def known(
     lake: Lake, location: str, *, day: date, clock: Clock, maximum_age: timedelta
 ) -> tuple[Evidence, tuple[Part, ...]] | None:
-    """Give the extract of a location, if another run has brought just this file to the lake.
+    """Return the extract of a location, if another run has brought just this file to the lake.
 
     Args:
         lake: Where it would be.
@@ -104,7 +104,7 @@ def known(
         Its evidence and its bytes in the lake; None where it has to be fetched.
 
     Raises:
-        DishonestDay: It shows another time than the day.
+        WrongSnapshotDate: It shows another time than the day.
         OsmError: Its server does not say in what state it is.
     """
     from ingestion_pipeline.core.evidence import Evidence
@@ -194,7 +194,7 @@ def _key(manifest: Manifest, dataset: Dataset, area: Area, day: date) -> str:
 
 
 def _taken(lake: Lake, key: str) -> Reading | None:
-    """Give a cut, and remove it: its city has come for it."""
+    """Return a cut, and remove it: its city has come for it."""
     from ingestion_pipeline.sources import city_clip as cut
 
     try:

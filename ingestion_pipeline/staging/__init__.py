@@ -1,1 +1,1 @@
-"""The database: tables, versioned slices, and the ledger of runs. No Dagster, no OpenStreetMap."""
+"""The database: tables, versioned slices, and the ledger of runs."""

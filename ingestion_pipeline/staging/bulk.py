@@ -1,11 +1,8 @@
-"""Many rows at once, on both databases.
+"""Bulk reads and writes on both databases.
 
-Belongs here: what PostgreSQL and a GeoPackage do differently when many rows are written or read,
-the indexes of a first load, and chunking. Does not belong here: which rows (`slices.py`).
-
-Rows come and go as Arrow columns. PostgreSQL takes them as its binary COPY format, which is put
-together column by column; no value of theirs becomes an object of Python. A GeoPackage's driver
-wants such objects, and gets them for a few thousand rows at a time.
+Rows are Arrow columns. For PostgreSQL they are encoded column by column in the binary COPY format,
+without creating Python objects. SQLite's driver needs Python objects, which are created for some
+thousand rows at a time.
 """
 
 from __future__ import annotations
@@ -34,10 +31,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 CHUNK = 10_000
-"""How many values one IN (...) takes; SQLite's limit is 32,766."""
+"""The number of values in one IN (...); SQLite's limit is 32,766."""
 
 _ROWS_AT_ONCE = 16_384
-"""How many rows are encoded at a time: some 10 MB."""
+"""The number of rows encoded at a time: about 10 MB."""
 
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_TRAILER = b"\xff\xff"
@@ -49,21 +46,20 @@ _MICROSECONDS_TO_2000 = _DAYS_TO_2000 * 86_400_000_000
 
 
 def is_empty(connection: sa.Connection, table: sa.Table) -> bool:
-    """Tell whether a table has no row."""
+    """Return whether a table has no rows."""
     return connection.execute(sa.select(~sa.select(table).exists())).scalar_one()
 
 
 @contextmanager
 def first_load(connection: sa.Connection, table: sa.Table) -> Iterator[None]:
-    """Build the indexes of a table that is still empty after its rows, and not row by row.
+    """Build the indexes of an empty table after its first rows, and not row by row.
 
-    Nobody else reads or writes the table meanwhile. The caller must not have touched it in this
-    transaction: two that had would each wait for the other. Whoever comes second waits, finds rows,
-    and writes with the indexes in place. So does a role that only writes rows: the indexes are the
-    owner's to drop.
+    Locks the table. The caller must not have used it in this transaction before: two such callers
+    would deadlock. A second caller waits, finds rows, and keeps the indexes. So does a role that
+    does not own the table, because only the owner can drop indexes.
     """
     indexes = sorted(table.indexes, key=lambda index: str(index.name))
-    # A GeoPackage's writer is alone as it is, and its indexes grow at their end, at little cost.
+    # In a GeoPackage, indexes grow at their end, at little cost.
     if is_geopackage(connection) or not _may_rebuild_indexes(connection, table):
         yield
         return
@@ -79,7 +75,7 @@ def first_load(connection: sa.Connection, table: sa.Table) -> Iterator[None]:
 
 
 def _may_rebuild_indexes(connection: sa.Connection, table: sa.Table) -> bool:
-    """Tell whether the role may drop a table's indexes and make them anew."""
+    """Return whether the role may drop and create a table's indexes."""
     may: bool = connection.execute(
         sa.text(
             "SELECT pg_has_role(relowner, 'USAGE') "
@@ -96,13 +92,13 @@ def load(connection: sa.Connection, table: sa.Table, rows: pa.Table) -> None:
 
     Args:
         connection: In a transaction.
-        table: Where to.
-        rows: The columns that are written: WKB for geometries, canonical JSON text for JSON,
-            moments in any unit of UTC, dates.
+        table: The table.
+        rows: The columns to write: WKB for geometries, canonical JSON text for JSON, moments in any
+            unit of UTC, dates.
     """
     names = ", ".join(rows.column_names)
     batches = rows.to_batches(max_chunksize=_ROWS_AT_ONCE)
-    # SQLAlchemy's own executemany takes 7 times as long; both drivers stand right below it.
+    # SQLAlchemy's executemany takes 7 times as long as the driver's.
     if is_geopackage(connection):
         marks = ", ".join("?" * rows.num_columns)
         insert = f"INSERT INTO {table.name} ({names}) VALUES ({marks})"  # noqa: S608
@@ -119,10 +115,10 @@ def load(connection: sa.Connection, table: sa.Table, rows: pa.Table) -> None:
 
 
 def fetch(connection: sa.Connection, selected: sa.Select[Any]) -> pa.Table:
-    """Read rows as columns: whole numbers, texts and dates.
+    """Return rows as columns of whole numbers, texts and dates.
 
-    PostgreSQL sends each column as one array. Row by row, as COPY sends them too, its driver's
-    share would be several times that of the server.
+    PostgreSQL sends each column as one array: row by row, decoding in the driver takes several
+    times as long as the query.
     """
     import pyarrow as pa
 
@@ -149,7 +145,7 @@ def fetch(connection: sa.Connection, selected: sa.Select[Any]) -> pa.Table:
 
 
 def _fetched(kind: type[Any], values: Sequence[Any]) -> ArrowColumn:
-    """Give one column; dates are dates, or days since 1970."""
+    """Return one column; `values` holds dates as dates, or as days since 1970."""
     import numpy as np
     import pyarrow as pa
 
@@ -168,7 +164,7 @@ def _fetched(kind: type[Any], values: Sequence[Any]) -> ArrowColumn:
 
 
 def _geopackage_rows(table: sa.Table, batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
-    """Give rows as SQLite's driver takes them."""
+    """Yield rows as parameters for SQLite's driver."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -184,10 +180,10 @@ def _geopackage_rows(table: sa.Table, batch: pa.RecordBatch) -> Iterator[tuple[A
 
 
 def _copy_rows(table: sa.Table, batch: pa.RecordBatch) -> memoryview:
-    """Write rows in PostgreSQL's binary COPY format.
+    """Return rows in PostgreSQL's binary COPY format.
 
-    A row is the number of its fields, and each field's length, -1 for NULL, before its bytes; see
-    "Binary Format" of COPY in PostgreSQL's manual.
+    A row is the number of its fields, then each field's length (-1 for NULL) and bytes; see "Binary
+    Format" of COPY in PostgreSQL's manual.
     """
     import numpy as np
     import pyarrow as pa
@@ -204,7 +200,7 @@ def _copy_rows(table: sa.Table, batch: pa.RecordBatch) -> memoryview:
 
 
 def _copy_field(kind: sa.types.TypeEngine[Any], values: ArrowColumn) -> ArrowColumn:
-    """Write a column's values as PostgreSQL receives them, without their lengths."""
+    """Return a column's values in PostgreSQL's binary format, without their lengths."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -224,7 +220,7 @@ def _copy_field(kind: sa.types.TypeEngine[Any], values: ArrowColumn) -> ArrowCol
 
 
 def _milliseconds(moments: ArrowColumn) -> ArrowColumn:
-    """Cut moments to milliseconds, as `UtcDateTime` does."""
+    """Truncate moments to milliseconds, as `UtcDateTime` does."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -243,6 +239,6 @@ def _numbers(values: ArrowColumn, kind: str) -> ArrowColumn:
 
 
 def chunks(values: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Cut values into pieces that fit into one IN (...)."""
+    """Split values into chunks that fit into one IN (...)."""
     for start in range(0, len(values), CHUNK):
         yield values[start : start + CHUNK]

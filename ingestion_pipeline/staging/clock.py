@@ -1,13 +1,9 @@
-"""The clock of the ledger.
+"""The clock of everything that is stored in the database or compared with it.
 
-Belongs here: what the current moment is for everything that is stored in the database, or compared
-with it. Does not belong here: the machine's clock (`core/clock.py`), by which waiting is measured
-and by which files and answers of upstream are dated.
-
-Machines that share a database need not agree on the time. So what one of them stores and another
-compares is of the clock that they share: that of the PostgreSQL server. A GeoPackage is of one
-machine, whose clock is its own. A server may be replaced by another with another clock too, so a
-stored moment of the future is no evidence of anything; each comparison says what it does with it.
+Machines that share a database may have different clocks, so they use that of the PostgreSQL server.
+A GeoPackage belongs to one machine and uses its clock. A server may be replaced by one with another
+clock, so stored moments may lie in the future; each comparison handles them. Waiting, files and
+answers from upstream use the machine's clock (`core/clock.py`).
 """
 
 from __future__ import annotations
@@ -32,8 +28,8 @@ class DatabaseClock:
         """Use a database's clock.
 
         Args:
-            engine: The database; nothing is connected before the first look.
-            machine: The clock of this machine, which is that of an embedded GeoPackage.
+            engine: The database; connected at the first call.
+            machine: The clock of this machine, for a GeoPackage.
         """
         self._engine = engine
         self._machine = machine

@@ -1,7 +1,4 @@
-"""Opening the database: which kinds there are, transactions, and the level of the schema.
-
-Belongs here: engines, transactions, migrations. Does not belong here: tables and their writers.
-"""
+"""Engines, transactions and migrations of the database."""
 
 from __future__ import annotations
 
@@ -12,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from ingestion_pipeline.staging.driver_errors import ENDS_CONNECTION, sqlstate_of, translate_error
 from ingestion_pipeline.staging.errors import (
     DatabaseNotMigrated,
     DatabaseReadOnly,
     DatabaseUnavailable,
     UnsupportedDatabase,
 )
-from ingestion_pipeline.staging.refusals import ENDS_CONNECTION, meaning_of, sqlstate_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,11 +23,11 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 SQLITE_BUSY_SECONDS = 120
-"""How long a writer waits for another one; a slice of 200,000 rows is written in seconds."""
+"""The time a writer waits for another one; a slice of 200,000 rows is written in seconds."""
 
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 30
-"""How long a service waits for PostgreSQL before it says that the database does not answer."""
+"""Timeouts of services, after which they report that the database does not answer."""
 
 _TRANSACTION_SETTINGS = {
     "client_encoding": "UTF8",
@@ -41,22 +38,22 @@ _TRANSACTION_SETTINGS = {
     "bytea_output": "hex",
     "standard_conforming_strings": "on",
 }
-"""What the form of values on the wire depends on. An operator may set each otherwise for a role or
-a database: then texts would be read in another encoding, or numbers rounded, without an error.
+"""Settings that determine the format of values on the wire. Other values for a role or database
+would change encodings or round numbers without an error.
 
-They are set in each transaction, and never for a session: behind a pooler such as pgbouncer a
-session is another client's after the transaction."""
+They are set in each transaction and not for the session, because a pooler such as pgbouncer gives
+the session to another client after the transaction."""
 
 _MIGRATION_LOCK = int.from_bytes(b"poi-mig")
 
 
 def create_engine(url: str, *, service_connections: int | None = None) -> sa.Engine:
-    """Make the engine for a database URL, without connecting.
+    """Return the engine for a database URL, without connecting.
 
     Args:
-        url: `postgresql://...` (PostGIS; psycopg 3 is used), or `sqlite:///path.gpkg`.
-        service_connections: For a service that answers many callers at once: how many connections
-            to PostgreSQL it may keep. It then gives up on a server that lets it wait.
+        url: `postgresql://...` (PostGIS, with psycopg 3), or `sqlite:///path.gpkg`.
+        service_connections: For a service with concurrent callers: the size of its connection pool.
+            Also sets timeouts.
 
     Raises:
         UnsupportedDatabase: Another kind of database, or not a URL.
@@ -64,35 +61,35 @@ def create_engine(url: str, *, service_connections: int | None = None) -> sa.Eng
     try:
         parsed = sa.make_url(url)
     except (sa.exc.ArgumentError, ValueError):
-        # The error's own text may quote the password.
+        # The error's text may contain the password.
         raise UnsupportedDatabase(
-            "DATABASE_URL is not a database URL; give postgresql://user:password@host/database "
-            "or sqlite:////path/to/file.gpkg"
+            "DATABASE_URL is not a database URL. Use postgresql://user:password@host/database "
+            "or sqlite:////path/to/file.gpkg."
         ) from None
     if parsed.get_backend_name() == "postgresql":
         return _create_postgresql_engine(parsed, service_connections)
     if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
         if not Path(str(parsed.database)).is_absolute():
-            # Dagster's processes start in folders of their own.
+            # Dagster's processes have different working directories.
             raise UnsupportedDatabase(
-                f"DATABASE_URL names the file {parsed.database!r} relative to wherever a process "
-                "starts; give the whole path: sqlite:////path/to/file.gpkg (four slashes)"
+                f"DATABASE_URL has the relative path {parsed.database!r}. Use an absolute path: "
+                "sqlite:////path/to/file.gpkg (four slashes)."
             )
         return _create_geopackage_engine(parsed)
     raise UnsupportedDatabase(
-        f"DATABASE_URL names a {parsed.drivername!r} database; PostgreSQL with PostGIS "
-        "(postgresql://...) and a GeoPackage file (sqlite:////path/to/file.gpkg) are supported"
+        f"DATABASE_URL is a {parsed.drivername!r} database. Supported are PostgreSQL with PostGIS "
+        "(postgresql://...) and a GeoPackage file (sqlite:////path/to/file.gpkg)."
     )
 
 
 def _create_postgresql_engine(url: sa.URL, service_connections: int | None) -> sa.Engine:
     settings = dict(_TRANSACTION_SETTINGS)
-    # A prepared statement is of a session, which a pooler gives to another client meanwhile.
+    # A prepared statement belongs to a session, which a pooler gives to another client.
     connect: dict[str, Any] = {"prepare_threshold": None}
     pool: dict[str, Any] = {}
     if service_connections is not None:
         pool = {"pool_size": service_connections, "max_overflow": 0}
-        # What the URL itself says of these stands.
+        # Values in the URL take precedence.
         if "connect_timeout" not in url.query:
             connect["connect_timeout"] = CONNECT_SECONDS
         if "options" not in url.query:
@@ -100,7 +97,7 @@ def _create_postgresql_engine(url: sa.URL, service_connections: int | None) -> s
     engine = sa.create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,
-        # A parameter may hold a place's phone number; it has no business in an error message.
+        # Parameters may contain personal data, such as phone numbers.
         hide_parameters=True,
         connect_args=connect,
         **pool,
@@ -114,7 +111,7 @@ def _create_postgresql_engine(url: sa.URL, service_connections: int | None) -> s
     @sa.event.listens_for(engine, "handle_error")
     def _leave_server(context: sa.engine.ExceptionContext) -> None:
         if sqlstate_of(context.original_exception) in ENDS_CONNECTION:
-            # The next connection may lead to the new primary server.
+            # The next connection may reach the new primary server.
             context.is_disconnect = True
 
     return engine
@@ -124,14 +121,14 @@ def _create_geopackage_engine(url: sa.URL) -> sa.Engine:
     engine = sa.create_engine(
         url,
         connect_args={"timeout": SQLITE_BUSY_SECONDS},
-        # One file, one short connection per transaction: nothing is kept open under QGIS' feet.
+        # A short connection per transaction, so that QGIS can open the file.
         poolclass=sa.pool.NullPool,
         hide_parameters=True,
     )
 
     @sa.event.listens_for(engine, "connect")
     def _take_over_transactions(connection: Any, _: Any) -> None:
-        # sqlite3's own implicit BEGIN comes too late to protect a read that decides a write.
+        # sqlite3's implicit BEGIN comes after the reads of a transaction.
         connection.isolation_level = None
 
     @sa.event.listens_for(engine, "begin")
@@ -143,13 +140,13 @@ def _create_geopackage_engine(url: sa.URL) -> sa.Engine:
 
 @contextmanager
 def write_transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """Open a transaction that will write; in a GeoPackage it is the only one from its start on.
+    """Open a transaction that writes; in a GeoPackage it locks the file at its start.
 
     Raises:
         DatabaseUnavailable: The database cannot be reached, or the connection broke.
     """
     if engine.dialect.name == "postgresql":
-        # Said and not assumed: after waiting for a lock a statement must see what the other wrote.
+        # After waiting for a lock, a statement must see what the other transaction wrote.
         engine = engine.execution_options(isolation_level="READ COMMITTED")
     with (
         _reachable(engine),
@@ -177,21 +174,21 @@ def _reachable(engine: sa.Engine) -> Iterator[None]:
         yield
     except sa.exc.TimeoutError as error:
         raise DatabaseUnavailable(
-            f"all connections to database {describe(engine)} are in use; try again later"
+            f"All connections to database {describe(engine)} are in use. Try again later."
         ) from error
     except sa.exc.DBAPIError as error:
-        meaning = meaning_of(error.orig, describe(engine))
-        if meaning is None:
+        translated = translate_error(error.orig, describe(engine))
+        if translated is None:
             raise
-        raise meaning from error
+        raise translated from error
 
 
 @contextmanager
 def driver_of(connection: sa.Connection) -> Iterator[Any]:
-    """Lend the driver's own connection, for what SQLAlchemy cannot do or does slowly.
+    """Yield the driver's connection, for what SQLAlchemy cannot do or does slowly.
 
     Raises:
-        StagingError: What the driver's error means; as if SQLAlchemy had executed the statement.
+        StagingError: The translated error of the driver.
     """
     driver: Any = connection.connection.driver_connection
     try:
@@ -199,18 +196,18 @@ def driver_of(connection: sa.Connection) -> Iterator[Any]:
     except connection.dialect.loaded_dbapi.Error as error:
         if getattr(driver, "closed", False):
             connection.invalidate(error)
-        meaning = meaning_of(error, describe(connection.engine))
-        if meaning is None:
+        translated = translate_error(error, describe(connection.engine))
+        if translated is None:
             raise
-        raise meaning from error
+        raise translated from error
 
 
 def require_writable(engine: sa.Engine) -> None:
-    """Check that the database takes writes.
+    """Check that the database is writable.
 
     Raises:
         DatabaseUnavailable: The database cannot be reached.
-        DatabaseReadOnly: It is a standby, or set to take no writes.
+        DatabaseReadOnly: It is a standby, or set to read-only.
     """
     if engine.dialect.name == "sqlite":
         _require_writable_file(engine)
@@ -219,35 +216,35 @@ def require_writable(engine: sa.Engine) -> None:
         read_only = connection.exec_driver_sql("SHOW transaction_read_only").scalar_one()
         if read_only == "on":
             raise DatabaseReadOnly(
-                f"database {describe(engine)} takes no writes: it is a standby, or "
-                "default_transaction_read_only is on. Let DATABASE_URL lead to the primary "
-                "server, or wait until it is writable again"
+                f"Database {describe(engine)} is read-only: it is a standby, or "
+                "default_transaction_read_only is on. Point DATABASE_URL to the primary server, or "
+                "wait until it is writable."
             )
 
 
 def _require_writable_file(engine: sa.Engine) -> None:
-    """Check the rights alone: to take the lock is to wait for whoever writes, and to hinder it."""
+    """Check only the permissions: taking the lock would wait for a writer, and block others."""
     path = Path(engine.url.database or "")
     if path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
         raise DatabaseReadOnly(
-            f"database {describe(engine)} takes no writes; give this user the rights to write the "
-            "file and its folder"
+            f"Database {describe(engine)} is read-only. Give this user write permission on the "
+            "file and its folder."
         )
 
 
 def describe(engine: sa.Engine) -> str:
-    """Name the database without its password."""
-    # The parameters of a URL may hold a password too.
+    """Return the database's URL without its password."""
+    # The query of a URL may contain a password too.
     return engine.url.set(query={}).render_as_string(hide_password=True)
 
 
 def is_geopackage(connection: sa.Connection) -> bool:
-    """Tell the embedded GeoPackage from PostGIS."""
+    """Return whether the database is a GeoPackage."""
     return connection.dialect.name == "sqlite"
 
 
 def migrate(engine: sa.Engine, revision: str = "head") -> None:
-    """Bring the schema to a revision, up or down.
+    """Migrate the schema up or down to a revision.
 
     Args:
         engine: The database.
@@ -256,7 +253,7 @@ def migrate(engine: sa.Engine, revision: str = "head") -> None:
     Raises:
         DatabaseUnavailable: The database cannot be reached.
         UnsupportedDatabase: PostgreSQL without PostGIS.
-        DatabaseNotMigrated: There is no such revision.
+        DatabaseNotMigrated: The revision does not exist.
     """
     from alembic import command
     from alembic.script import ScriptDirectory
@@ -267,7 +264,7 @@ def migrate(engine: sa.Engine, revision: str = "head") -> None:
     config = _alembic_config()
     with write_transaction(engine) as connection:
         if not is_geopackage(connection):
-            # Whoever else migrates waits, and finds it done; a GeoPackage is locked as a whole.
+            # Another migration waits for the lock; a GeoPackage is locked by the transaction.
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             _require_place(connection)
             _require_postgis(connection)
@@ -283,44 +280,44 @@ def migrate(engine: sa.Engine, revision: str = "head") -> None:
             (command.downgrade if downwards else command.upgrade)(config, revision)
         except CommandError as error:
             raise DatabaseNotMigrated(
-                f"cannot bring {describe(engine)} from {current or 'empty'} to {revision!r}: "
+                f"Cannot migrate {describe(engine)} from {current or 'empty'} to {revision!r}: "
                 f"{error}; known migrations: {', '.join(reversed(known))}"
             ) from error
 
 
 def _require_place(connection: sa.Connection) -> None:
-    """Refuse a database that cannot hold the tables, or every text."""
+    """Require a schema for the tables, and UTF-8."""
     schema, encoding, path = connection.exec_driver_sql(
         "SELECT current_schema(), current_setting('server_encoding'), "
         "current_setting('search_path')"
     ).one()
     if encoding != "UTF8":
         raise UnsupportedDatabase(
-            f"database {describe(connection.engine)} has the encoding {encoding}, which cannot "
-            "hold every name; create it with ENCODING 'UTF8'"
+            f"Database {describe(connection.engine)} has the encoding {encoding}, which does not "
+            "support all names. Create it with ENCODING 'UTF8'."
         )
     if schema is None:
         raise UnsupportedDatabase(
-            f"database {describe(connection.engine)} has no schema for the tables: none of its "
-            f"role's search_path ({path}) exists or may be used; create one, or correct it by "
-            "ALTER ROLE ... IN DATABASE ... SET search_path"
+            f"Database {describe(connection.engine)} has no schema for the tables: no schema of "
+            f"the role's search_path ({path}) exists and is accessible. Create one, or run ALTER "
+            "ROLE ... IN DATABASE ... SET search_path."
         )
 
 
 def _require_postgis(connection: sa.Connection) -> None:
-    """Make PostGIS's types known to the migrations, in whatever schema they are."""
+    """Enable PostGIS, and add its schema to the search_path of the migrations."""
     schema = _schema_of_postgis(connection)
     if schema is None:
         try:
             connection.exec_driver_sql("CREATE EXTENSION postgis")
         except sa.exc.DBAPIError as error:
             raise UnsupportedDatabase(
-                f"database {describe(connection.engine)} has no PostGIS and it cannot be enabled: "
-                f"{str(error.orig).strip()}; install PostGIS on the server, or let an "
-                "administrator run CREATE EXTENSION postgis in the database"
+                f"Database {describe(connection.engine)} has no PostGIS, and it cannot be enabled: "
+                f"{str(error.orig).strip()}. Install PostGIS on the server, or let an "
+                "administrator run CREATE EXTENSION postgis in the database."
             ) from error
         schema = _schema_of_postgis(connection)
-    # After the schemas that are there, so that the tables are made where they would be without it.
+    # Appended, so that the tables are created in the same schema as without it.
     connection.execute(
         sa.text(
             "SELECT set_config('search_path', "
@@ -340,7 +337,7 @@ def _schema_of_postgis(connection: sa.Connection) -> str | None:
 
 
 def require_migrated(engine: sa.Engine) -> None:
-    """Refuse a database whose schema is not the one that this code declares.
+    """Check that the database's schema is that of this version.
 
     Raises:
         DatabaseUnavailable: The database cannot be reached.
@@ -363,20 +360,20 @@ def require_migrated(engine: sa.Engine) -> None:
                 elsewhere = _schemas_with_tables(connection)
     if elsewhere:
         raise DatabaseNotMigrated(
-            f"database {describe(engine)} has the tables in the schema {', '.join(elsewhere)}, "
-            "which is not in this role's search_path; correct it by ALTER ROLE ... IN DATABASE ... "
-            "SET search_path, and grant USAGE on the schema"
+            f"Database {describe(engine)} has the tables in the schema {', '.join(elsewhere)}, "
+            "which is not in this role's search_path. Run ALTER ROLE ... IN DATABASE ... SET "
+            "search_path, and grant USAGE on the schema."
         )
     if current != head:
         raise DatabaseNotMigrated(
-            f"database {describe(engine)} is at migration {current or 'none'} and this version of "
-            f"ingestion_pipeline needs {head}; run 'poi-ingest migrate' (that of the newer "
-            "version, where the database is ahead)"
+            f"Database {describe(engine)} is at migration {current or 'none'}, but this version of "
+            f"ingestion_pipeline needs {head}. Run 'poi-ingest migrate'. If the database is ahead, "
+            "install the newer version."
         )
 
 
 def _schemas_with_tables(connection: sa.Connection) -> list[str]:
-    """List the schemas that hold the project's tables, visible or not."""
+    """Return the schemas that contain the project's tables, visible or not."""
     found = connection.exec_driver_sql(
         "SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace "
         "WHERE relname = 'ingestion_run' AND relkind IN ('r', 'p') ORDER BY nspname"
@@ -385,7 +382,7 @@ def _schemas_with_tables(connection: sa.Connection) -> list[str]:
 
 
 def current_revision(connection: sa.Connection) -> str | None:
-    """Tell at which migration the database is; None where it has none."""
+    """Return the database's migration; None where it has none."""
     from alembic.runtime.migration import MigrationContext
 
     return MigrationContext.configure(connection).get_current_revision()
@@ -400,7 +397,7 @@ def _alembic_config() -> Config:
 
 
 def migrations_folder() -> Path:
-    """Find the migrations: inside the package when installed, beside it in a checkout."""
+    """Return the migrations' folder: inside the package when installed, beside it in a checkout."""
     package = Path(__file__).parents[1]
     inside = package / "migrations"
     return inside if inside.exists() else package.parent / "migrations"

@@ -1,9 +1,7 @@
-"""Staged days: naming them, reading them back, and telling two of them apart.
-
-Belongs here: every read of versions as days. Does not belong here: writing them (`slices.py`).
+"""Reads of staged days, and comparison of two.
 
 The rows of a staged day D are the versions with `valid_from <= D` and `valid_to` later than D or
-null. A day that is not in `staged_partition` has no rows, whatever the versions around it say.
+null. A day that is not in `staged_partition` has no rows, even where versions cover it.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Slice:
-    """What is replaced as a whole: one source of one dataset of one city on one UTC day."""
+    """The unit of replacement: one source of one dataset of one city on one UTC day."""
 
     city_slug: str
     dataset: str
@@ -38,26 +36,26 @@ class Slice:
         return VERSION_TABLES[self.dataset]
 
     def __str__(self) -> str:
-        """Name the slice for a person."""
+        """Return the slice as text."""
         return f"{self.city_slug} {self.dataset} from {self.source} on {self.day}"
 
 
 @dataclass(frozen=True)
 class Change:
-    """What became of one feature between two staged days.
+    """A change of one feature between two staged days.
 
-    Its names are those of the columns of the views `poi_change` and `helper_change`.
+    The fields are named as the columns of the views `poi_change` and `helper_change`.
 
     Attributes:
-        change: Whether the later day has it anew, otherwise, or no longer.
+        change: `added`, `changed` or `removed`.
         source_ref: The feature, such as `node/123`.
-        category: What it is, on the later day where it is there: its primary category, or its kind.
+        category: Its primary category or kind, on the later day if it exists there.
         name: Its display name, likewise.
         changed_fields: For `changed`, the columns that differ; empty otherwise.
-        cause: `upstream` where the source said something else; `rules` where it said the same of
-            the feature and this pipeline reads it otherwise; `links` where only what a feed's
-            place is linked to has changed; where a feature came or went, `boundary` if the city's
-            boundary is another one on the two days, and `upstream or rules` if our rules are.
+        cause: `upstream` where the source changed; `rules` where only the rules of this pipeline
+            did; `links` where only the links of a feed's place did. For added and removed features,
+            `boundary` where the two days have different boundaries, and `upstream or rules` where
+            they have different rules.
     """
 
     change: Literal["added", "changed", "removed"]
@@ -71,11 +69,7 @@ class Change:
 def read_day(
     engine: sa.Engine, target: Slice, columns: Sequence[str] | None = None
 ) -> list[sa.RowMapping] | None:
-    """Read a slice back as it was last staged.
-
-    Returns:
-        The rows that are valid on the day, by `source_ref`; None where the day is not staged.
-    """
+    """Return the rows of a slice, by `source_ref`; None where the day is not staged."""
     with read_transaction(engine) as connection:
         if staged_day(connection, target) is None:
             return None
@@ -107,7 +101,7 @@ def count_rows(connection: sa.Connection, target: Slice) -> int:
 
 
 def count_by_class(engine: sa.Engine, target: Slice) -> list[tuple[str, int]]:
-    """Count a day's rows by primary category, or by kind, the biggest first."""
+    """Count a day's rows by primary category or kind, the largest count first."""
     table = target.table
     kind = table.c[CLASS_COLUMNS[target.dataset]]
     count = sa.func.count()
@@ -124,7 +118,7 @@ def count_by_class(engine: sa.Engine, target: Slice) -> list[tuple[str, int]]:
 def slices_of_day(
     engine: sa.Engine, city_slug: str, day: date, *, dataset: str
 ) -> list[sa.RowMapping]:
-    """Give the rows of `staged_partition` of a city-day: one for each source that it holds."""
+    """Return the rows of `staged_partition` of a city-day, one for each source."""
     columns = staged_partition.c
     query = (
         sa.select(staged_partition)
@@ -136,7 +130,7 @@ def slices_of_day(
 
 
 def staged_day(connection: sa.Connection, target: Slice) -> sa.RowMapping | None:
-    """Give the slice's row of `staged_partition`; None where the day is not staged."""
+    """Return the slice's row of `staged_partition`; None where the day is not staged."""
     return (
         connection.execute(sa.select(staged_partition).where(*of_slice(staged_partition, target)))
         .mappings()
@@ -147,7 +141,7 @@ def staged_day(connection: sa.Connection, target: Slice) -> sa.RowMapping | None
 def staged_days(
     engine: sa.Engine, city_slug: str, *, dataset: str, source: str
 ) -> dict[date, sa.RowMapping]:
-    """Give the rows of `staged_partition` of all of a city's staged days, by day."""
+    """Return the rows of `staged_partition` of a city's staged days, by day."""
     table = staged_partition
     query = sa.select(table).where(
         table.c.city_slug == city_slug, table.c.dataset == dataset, table.c.source == source
@@ -157,7 +151,7 @@ def staged_days(
 
 
 def require_staged(connection: sa.Connection, target: Slice) -> sa.RowMapping:
-    """Give the slice's row of `staged_partition`.
+    """Return the slice's row of `staged_partition`.
 
     Raises:
         DayNotStaged: There is none; the message lists the staged days around it.
@@ -174,13 +168,13 @@ def require_staged(connection: sa.Connection, target: Slice) -> sa.RowMapping:
     staged = ", ".join(str(day) for day in sorted(nearest)) or "none"
     job = " --job helpers_import" if target.dataset == "helper" else ""
     raise DayNotStaged(
-        f"{target} is not staged; staged days of this city near it: {staged}. Stage it with "
-        f"'poi-ingest run --city {target.city_slug} --day {target.day}{job}'"
+        f"{target} is not staged. Staged days near it: {staged}. Stage it with "
+        f"'poi-ingest run --city {target.city_slug} --day {target.day}{job}'."
     )
 
 
 def difference(engine: sa.Engine, earlier: Slice, day: date) -> list[Change]:
-    """Tell a staged day from a later one of the same city, dataset and source.
+    """Compare a staged day with a later one of the same city, dataset and source.
 
     Args:
         engine: The database.
@@ -188,7 +182,7 @@ def difference(engine: sa.Engine, earlier: Slice, day: date) -> list[Change]:
         day: The later day.
 
     Returns:
-        Changes ordered by feature; none for what is equal on both days, whatever it was between.
+        Changes ordered by feature; features that are equal on both days are left out.
 
     Raises:
         DayNotStaged: One of the days is not staged.
@@ -215,16 +209,12 @@ def difference(engine: sa.Engine, earlier: Slice, day: date) -> list[Change]:
             Change(kind, ref, category, name, tuple(fields), cause)
             for kind, ref, category, name, fields, cause in connection.execute(query)
         ]
-    # By code point: the order of texts in the database depends on how it was made.
+    # By code point: the collation of the database varies.
     return sorted(found, key=lambda change: change.source_ref)
 
 
 def sources_of(engine: sa.Engine, city_slug: str) -> list[tuple[str, str, str, str]]:
-    """Tell whose data is in a city's versions, of all datasets and days.
-
-    Returns:
-        The different (dataset, source, licence, attribution), in order.
-    """
+    """Return the distinct (dataset, source, licence, attribution) of a city's versions, sorted."""
     found = []
     with read_transaction(engine) as connection:
         for dataset, table in VERSION_TABLES.items():
@@ -240,7 +230,7 @@ def sources_of(engine: sa.Engine, city_slug: str) -> list[tuple[str, str, str, s
 def in_history(
     target: Slice, table: sa.FromClause | None = None
 ) -> tuple[sa.ColumnElement[bool], ...]:
-    """Select the versions of the slice's city and source, by an alias of their table if need be."""
+    """Select the versions of the slice's city and source, in its table or an alias of it."""
     table = target.table if table is None else table
     return (table.c.city_slug == target.city_slug, table.c.source == target.source)
 
@@ -254,7 +244,7 @@ def valid_on(table: sa.Table, day: date) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def in_slices(table: sa.Table, target: Slice) -> tuple[sa.ColumnElement[bool], ...]:
-    """Select what a table of slices has of the slice's city, dataset and source, on any day."""
+    """Select the rows of the slice's city, dataset and source on any day."""
     return (
         table.c.city_slug == target.city_slug,
         table.c.dataset == target.dataset,
@@ -263,5 +253,5 @@ def in_slices(table: sa.Table, target: Slice) -> tuple[sa.ColumnElement[bool], .
 
 
 def of_slice(table: sa.Table, target: Slice) -> tuple[sa.ColumnElement[bool], ...]:
-    """Select what a table of slices has of this very slice."""
+    """Select the rows of a slice."""
     return (*in_slices(table, target), table.c.day == target.day)

@@ -1,27 +1,26 @@
-"""Every way in which the database refuses a run or its rows.
+"""Errors of staging.
 
     StagingError
     ├── DatabaseUnavailable     cannot connect, or the connection broke              retry
-    │   ├── DatabaseReadOnly    a standby, or set to take no writes                  retry
+    │   ├── DatabaseReadOnly    a standby, or set to read-only                       retry
     │   └── DatabaseTimedOut    a limit of the server ended a statement or session   retry
-    ├── DatabaseForbidden       the role lacks a right                               never
+    ├── DatabaseForbidden       the role lacks a privilege                           never
     ├── DatabaseNotMigrated     empty, behind or ahead of this code's migrations     never
     ├── UnsupportedDatabase     neither PostgreSQL with PostGIS nor a GeoPackage     never
-    ├── KeyHeld                 another live run works on the same key               never
-    ├── ClaimLost               this run's claim was taken over; it may not write    never
-    ├── CancelRequested         this run was asked to stop; it may not write         never
+    ├── KeyHeld                 another live run holds the key                       never
+    ├── ClaimLost               the run's claim was taken over; it may not write     never
+    ├── CancelRequested         the run was canceled; it may not write               never
     ├── DayNotStaged            a day is read that was never staged                  never
-    └── BadRows                 rows that are not what the table declares            never
+    └── BadRows                 rows do not match the table                          never
 
-Belongs here: errors of staging, with code and `should_retry`. Does not belong here: turning them
-into Dagster failures (`defs/failures.py`).
+The last column says whether a retry may succeed.
 """
 
 from ingestion_pipeline.core.errors import IngestionError
 
 
 class StagingError(IngestionError):
-    """Anything that keeps rows out of the database."""
+    """Rows cannot be written or read."""
 
     code = "staging_error"
 
@@ -34,60 +33,60 @@ class DatabaseUnavailable(StagingError):
 
 
 class DatabaseReadOnly(DatabaseUnavailable):
-    """The database answers and takes no writes."""
+    """The database is read-only."""
 
     code = "database_read_only"
 
 
 class DatabaseTimedOut(DatabaseUnavailable):
-    """A limit of the server, such as `statement_timeout`, ended a statement or a session."""
+    """A limit such as `statement_timeout` ended a statement or a session."""
 
     code = "database_timeout"
 
 
 class DatabaseForbidden(StagingError):
-    """The database's role lacks a right."""
+    """The database's role lacks a privilege."""
 
     code = "database_forbidden"
 
 
 class DatabaseNotMigrated(StagingError):
-    """The database's schema is not the one that this code declares."""
+    """The database's schema is not that of this version."""
 
     code = "database_not_migrated"
 
 
 class UnsupportedDatabase(StagingError):
-    """The database is of a kind that the project does not support."""
+    """The database is neither PostgreSQL with PostGIS nor a GeoPackage."""
 
     code = "unsupported_database"
 
 
 class KeyHeld(StagingError):
-    """Another run that is still alive holds the idempotency key."""
+    """Another live run holds the idempotency key."""
 
     code = "key_held"
 
 
 class ClaimLost(StagingError):
-    """This run no longer holds its key, so it may not write."""
+    """The run no longer holds its key, and may not write."""
 
     code = "claim_lost"
 
 
 class CancelRequested(StagingError):
-    """Somebody asked this run to stop, so it may not write."""
+    """The run was canceled on request, and may not write."""
 
     code = "canceled"
 
 
 class BadRows(StagingError):
-    """Rows that do not have the declared columns, or name a feature twice."""
+    """Rows do not have the declared columns, or contain a feature twice."""
 
     code = "bad_rows"
 
 
 class DayNotStaged(StagingError):
-    """The day that would be read was never staged."""
+    """The requested day was never staged."""
 
     code = "day_not_staged"

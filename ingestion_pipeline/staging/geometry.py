@@ -1,10 +1,7 @@
-"""The geometry column on both databases.
+"""The geometry column on both databases: its type and its encodings.
 
-Belongs here: its type, and the two encodings of a geometry on the way in and out. Does not belong
-here: making geometries (`osm/assemble.py`).
-
-Everything outside this module speaks WKB (ISO, little-endian, 2D, EPSG:4326). PostGIS takes it with
-its SRID inside (EWKB); a GeoPackage takes it behind a header of its own (OGC 12-128r18, 2.1.3).
+Everything outside this module uses WKB (ISO, little-endian, 2D, EPSG:4326). PostGIS stores EWKB,
+with the SRID inside; a GeoPackage puts a header before the WKB (OGC 12-128r18, 2.1.3).
 """
 
 from __future__ import annotations
@@ -22,7 +19,7 @@ if TYPE_CHECKING:
 SRID = 4326
 
 ArrowColumn = Any
-"""A column of Arrow's, whose functions are more than their type stubs know of."""
+"""An Arrow column; its type stubs are incomplete."""
 
 _EWKB_SRID_FLAG = 0x20000000
 _GPKG_LITTLE_ENDIAN = 0b0000_0001
@@ -36,16 +33,16 @@ _WKB_HEAD_TYPE = [("order", "u1"), ("kind", "<u4")]
 
 
 class Geometry(sa.types.UserDefinedType[bytes]):
-    """Any geometry in EPSG:4326; read as WKB, written by `bulk.load` alone.
+    """A geometry in EPSG:4326; read as WKB, written only by `bulk.load`.
 
-    Our own type and not GeoAlchemy's: that one's listeners rewrite the DDL of every table that has
-    it, and on SQLite they do so for SpatiaLite, which a GeoPackage is not.
+    GeoAlchemy's type does not fit: its listeners rewrite the DDL of tables for SpatiaLite, and a
+    GeoPackage is not a SpatiaLite database.
     """
 
     cache_ok = True
 
     def get_col_spec(self, **_: Any) -> str:
-        """Name the type for PostGIS; the compiler below names it for a GeoPackage."""
+        """Return the type for PostGIS; the compiler below returns that for a GeoPackage."""
         return f"geometry(GEOMETRY,{SRID})"
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Any:
@@ -72,13 +69,13 @@ def ewkb(wkb: ArrowColumn) -> ArrowColumn:
     head["wkb"] = np.frombuffer(b"".join(heads), _WKB_HEAD_TYPE)
     head["wkb"]["kind"] |= _EWKB_SRID_FLAG
     head["srid"] = SRID
-    # Without an end, Arrow fails on a missing value.
+    # Without a stop, binary_slice fails on null.
     rest = pc.binary_slice(wkb, _WKB_HEAD, _ARROW_MAX_BYTES)
     return pc.binary_join_element_wise(packed(head), rest, b"")
 
 
 def wkb_from_ewkb(ewkb: bytes) -> bytes:
-    """Take PostGIS's SRID out of a geometry."""
+    """Remove the SRID from an EWKB geometry."""
     (kind,) = struct.unpack_from("<I", ewkb, 1)
     if not kind & _EWKB_SRID_FLAG:
         return ewkb
@@ -86,7 +83,7 @@ def wkb_from_ewkb(ewkb: bytes) -> bytes:
 
 
 def geopackage_blobs(wkb: ArrowColumn) -> ArrowColumn:
-    """Encode geometries for a GeoPackage; lines and areas carry their envelope for its readers."""
+    """Encode geometries for a GeoPackage; lines and areas get an envelope."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -109,7 +106,7 @@ def geopackage_blobs(wkb: ArrowColumn) -> ArrowColumn:
 
 
 def packed(items: npt.NDArray[Any]) -> ArrowColumn:
-    """Give items of one width as an Arrow column of their bytes."""
+    """Return fixed-width items as an Arrow column of their bytes."""
     import numpy as np
     import pyarrow as pa
 
@@ -119,5 +116,5 @@ def packed(items: npt.NDArray[Any]) -> ArrowColumn:
 
 
 def wkb_from_geopackage(blob: bytes) -> bytes:
-    """Take a GeoPackage's header off a geometry."""
+    """Remove the GeoPackage header from a geometry."""
     return blob[8 + _GPKG_ENVELOPE_BYTES[(blob[3] >> 1) & 0b111] :]

@@ -1,8 +1,4 @@
-"""What a GeoPackage wants to be told about its tables.
-
-Belongs here: upkeep of `gpkg_contents`. Does not belong here: making the file one (the first
-migration), and encoding geometries (`geometry.py`).
-"""
+"""The GeoPackage tables `gpkg_contents` and `gpkg_geometry_columns`."""
 
 from __future__ import annotations
 
@@ -20,10 +16,10 @@ if TYPE_CHECKING:
 def refresh_contents(
     connection: sa.Connection, table: sa.Table, *, views: Sequence[str], now: datetime
 ) -> None:
-    """Write the extent and time of change of a layer and its views, by which QGIS zooms to it.
+    """Update the extent and time of change of a layer and its views.
 
-    The extent is that of the representative points: cheap, and close enough for its purpose, which
-    the standard calls informative. Without it readers look for it in every row of a view.
+    The extent is that of the representative points, which is cheap; the standard calls it
+    informative. Without it, readers such as QGIS scan all rows of a view.
     """
     connection.execute(
         sa.text(
@@ -40,7 +36,7 @@ def refresh_contents(
 
 
 def register_view(connection: sa.Connection, view: str, *, of: sa.Table) -> None:
-    """Make a view of a table's geometries a layer (OGC 12-128r18, 2.1.6.1.1)."""
+    """Register a view of a table's geometries as a layer (OGC 12-128r18, 2.1.6.1.1)."""
     names = {"view": view, "of": of.name}
     connection.execute(
         sa.text(
@@ -62,7 +58,7 @@ def register_view(connection: sa.Connection, view: str, *, of: sa.Table) -> None
 
 
 def unregister_view(connection: sa.Connection, view: str) -> None:
-    """Take a view off the list of layers."""
+    """Remove a view from the layers."""
     for listing in ("gpkg_geometry_columns", "gpkg_contents"):
         connection.execute(
             sa.text(f"DELETE FROM {listing} WHERE table_name = :view"),  # noqa: S608

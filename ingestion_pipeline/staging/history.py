@@ -1,9 +1,7 @@
-"""A slice's past in numbers: how many rows of which class each of its last staged days had.
+"""Row counts of a slice's last staged days, for the checks (`quality/`).
 
-Belongs here: reading that, in bulk. Does not belong here: what follows from it (`quality/`).
-
-A version is counted once, with the days that it is valid on, and not once for each day: nearly all
-rows of a day are those of the day before, so the past of a month costs about as much as one day.
+A version is counted once, with its range of days, and not once for each day. Nearly all rows of a
+day are those of the day before, so a month costs about as much as one day.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from ingestion_pipeline.staging.days import Slice
 
 HISTORY_DAYS = 28
-"""How many staged days are looked at: four of each day of the week."""
+"""The number of past staged days: four of each day of the week."""
 
 _MEASURES = ("with_hours", "unparsed_hours", "named", "in_languages")
 
@@ -68,9 +66,9 @@ def past_days(
     Args:
         engine: The database.
         target: The slice.
-        boundary_ref: Only days of this boundary: with another one it is another city.
+        boundary_ref: Only days of this boundary; counts of other boundaries are not comparable.
         languages: The keys of `names` that count for `in_languages`.
-        limit: How many days at most.
+        limit: The maximum number of days.
 
     Returns:
         Days, the newest first.
@@ -108,27 +106,27 @@ def past_days(
     return days
 
 
-class Judgement(NamedTuple):
-    """What was found of a day when it was staged; columns of `staged_partition`."""
+class StoredCheckResults(NamedTuple):
+    """Results of the checks when a day was staged; columns of `staged_partition`."""
 
     accepted_reason: str | None
     warnings: Mapping[str, str] | None
     staged_at: datetime
 
 
-def judgement(engine: sa.Engine, target: Slice) -> Judgement:
-    """Give what was found of a day when it was staged.
+def stored_check_results(engine: sa.Engine, target: Slice) -> StoredCheckResults:
+    """Return the results of the checks when a day was staged.
 
     Raises:
         DayNotStaged: The day is not staged.
     """
     with read_transaction(engine) as connection:
         staged = require_staged(connection, target)
-    return Judgement(*(staged[name] for name in Judgement._fields))
+    return StoredCheckResults(*(staged[name] for name in StoredCheckResults._fields))
 
 
 def newest_days(engine: sa.Engine, *, dataset: str, source: str) -> dict[tuple[str, str], date]:
-    """Give the newest staged day of every city, by its slug and boundary, that has one."""
+    """Return the newest staged day of each city, by slug and boundary."""
     columns = staged_partition.c
     by = (columns.city_slug, columns.boundary_ref)
     query = (
@@ -169,5 +167,5 @@ def _counted(
 
 
 def _text_at(column: sa.Column[Any], key: str) -> sa.ColumnElement[Any]:
-    """Look a key up in a JSON object: the operator is the same in both databases."""
+    """Return the value of a key of a JSON object; both databases have the operator `->>`."""
     return column.op("->>", return_type=sa.Text())(sa.literal(key, sa.Text()))

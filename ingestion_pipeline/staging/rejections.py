@@ -1,8 +1,4 @@
-"""What was selected on staged days and could not be staged, for those who look into it.
-
-Belongs here: every read of rejections. Does not belong here: writing them (`slices.py`), and what
-the reasons mean (docs/data-dictionary.md).
-"""
+"""Reads of rejections; docs/data-dictionary.md explains the reasons."""
 
 from __future__ import annotations
 
@@ -21,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Count(NamedTuple):
-    """How many objects were rejected for a reason on a day."""
+    """The number of objects rejected for a reason on a day."""
 
     day: date
     reason: str
@@ -31,7 +27,7 @@ class Count(NamedTuple):
 def rejected_objects(
     engine: sa.Engine, target: Slice, *, reason: str | None = None
 ) -> list[sa.RowMapping]:
-    """Give what a staged day rejected.
+    """Return the objects that a staged day rejected.
 
     Args:
         engine: The database.
@@ -39,7 +35,7 @@ def rejected_objects(
         reason: Only this reason.
 
     Returns:
-        Rows of `ingestion_rejection`, by reason and then by object.
+        Rows of `ingestion_rejection`, by reason and object.
 
     Raises:
         DayNotStaged: The day is not staged.
@@ -56,7 +52,7 @@ def rejected_objects(
 
 
 def count_rejections(engine: sa.Engine, target: Slice, *, reason: str | None = None) -> list[Count]:
-    """Count what each staged day of the slice's city, dataset and source rejected.
+    """Count the rejections of each staged day of the slice's city, dataset and source.
 
     Args:
         engine: The database.
@@ -64,7 +60,7 @@ def count_rejections(engine: sa.Engine, target: Slice, *, reason: str | None = N
         reason: Only this reason.
 
     Returns:
-        By day, and within a day the most frequent reason first; a day without any is left out.
+        Counts by day, the most frequent reason first; days without rejections are left out.
     """
     table = ingestion_rejection
     objects = sa.func.count()

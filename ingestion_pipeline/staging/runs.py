@@ -1,22 +1,21 @@
-"""The ledger of runs: who may work on an idempotency key, and what became of it.
+"""The ledger of runs: claims on idempotency keys, and the status of each run.
 
-Belongs here: every statement on `ingestion_run`. Does not belong here: what a run does, and how to
-find out whether a run is alive (its caller knows, and passes a function).
+Has every statement on `ingestion_run`. Callers pass a function that finds out whether a run is
+alive.
 
     PENDING ──claim──> RUNNING ─┬─succeed─> SUCCEEDED      (with the slice, in one transaction)
        │                        ├──fail───> FAILED
        └────────────────────────┴─cancel──> CANCELED
 
-A partial unique index allows one PENDING or RUNNING row per key. A claim is fenced: the triple
-(row, Dagster run, attempt) must still stand, RUNNING and not asked to stop, when the slice is
-written. A terminal state is never overwritten.
+A partial unique index allows one PENDING or RUNNING row per key. A claim is fenced: when the slice
+is written, the row must be RUNNING for the same Dagster run and attempt, without a request to
+cancel. A terminal status is never overwritten.
 
-Two rules for a Dagster run that comes to a key and is not the one to do the work; both leave a
-row of their own, so that the ledger names every run that came:
+A Dagster run that does not get the key leaves a row of its own:
 
-- Another live run holds the key: the newcomer fails at once with `KeyHeld`, naming the holder.
-- The day was staged after the newcomer had been asked for (it waited in a queue behind the run that
-  did it): there is nothing left to do, and it ends as CANCELED (`already_staged`).
+- If another live run holds the key, it fails with `KeyHeld`, which names the holder.
+- If the day was staged after the run was requested (while it was queued), there is nothing to do,
+  and it ends as CANCELED (`already_staged`).
 """
 
 from __future__ import annotations
@@ -43,9 +42,9 @@ if TYPE_CHECKING:
 Status = Literal["PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELED"]
 Trigger = Literal["admin", "callback", "schedule", "backfill", "ui", "graphql", "cli"]
 
-AHEAD = timedelta(minutes=1)
-"""How far after a look at the clock another run may have ended that the next look at the ledger
-finds. What is later than that was written by a clock that was ahead, and is not believed."""
+CLOCK_SKEW = timedelta(minutes=1)
+"""The tolerance for the end of another run between reading the clock and the ledger. Later moments
+come from a clock that was ahead, and are ignored."""
 
 ACTIVE: tuple[Status, ...] = ("PENDING", "RUNNING")
 
@@ -83,7 +82,7 @@ class Run:
 
 
 class Position(NamedTuple):
-    """A place in the ledger's order of asking."""
+    """A position in the ledger, ordered by the time of the request."""
 
     requested_at: datetime
     id: str
@@ -91,7 +90,7 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to write a key's slice, for as long as the ledger agrees."""
+    """The right to write a key's slice, as long as the ledger confirms it."""
 
     run_id: str
     idempotency_key: str
@@ -102,10 +101,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class NothingToDo:
-    """The day was staged by another run after this one had been asked for.
+    """Another run staged the day after this one was requested.
 
     Attributes:
-        message: Which run that was.
+        message: Names that run.
     """
 
     message: str
@@ -114,13 +113,12 @@ class NothingToDo:
 def enqueue(
     engine: sa.Engine, key: JobKey, *, trigger: Trigger, now: datetime, refetch: bool = False
 ) -> tuple[Run, bool]:
-    """Give the key's active run, or make a PENDING one.
+    """Return the key's active run, or create a PENDING one.
 
-    However many ask at once, all get the same run, and one of them made it. A run that is active
-    already stays as it was asked for, `refetch` included.
+    Concurrent calls get the same run. An active run stays as it was requested, with its `refetch`.
 
     Returns:
-        The run, and whether this call made it.
+        The run, and whether this call created it.
     """
     with write_transaction(engine) as connection:
         return _insert_or_active(connection, key, trigger=trigger, now=now, refetch=refetch)
@@ -129,12 +127,12 @@ def enqueue(
 def enqueue_message(
     engine: sa.Engine, key: JobKey, *, message_id: str, now: datetime, refetch: bool = False
 ) -> tuple[Run, bool]:
-    """Enqueue for a message of a queue that may deliver it many times, also long after.
+    """Enqueue for a message of a queue that delivers at least once.
 
-    All deliveries of one message get the run that the first of them got, whatever became of it.
+    All deliveries of a message get the run of the first one, also after it has ended.
 
     Returns:
-        The run, and whether this call made it.
+        The run, and whether this call created it.
     """
     with write_transaction(engine) as connection:
         first = connection.execute(
@@ -170,69 +168,63 @@ def claim(
     refetch: bool = False,
     whole: bool = True,
 ) -> Claim | NothingToDo:
-    """Take the key for a Dagster run, before it fetches or writes anything.
+    """Claim the key for a Dagster run, before it fetches or writes anything.
 
-    Claiming again from the same Dagster run gives the same claim, but never a new one: once its
-    claim has ended, what the run did before is of another time. A run that is dead is taken over:
-    its row ends as FAILED (`run_died`) and a new row begins; only where the newcomer carries on
-    with the very same row (`run_id`: a retry of a job) does the row go on with its next attempt.
+    A second call from the same Dagster run returns the same claim, and fails once that has ended.
+    A dead holder is taken over: its row ends as FAILED (`run_died`) and a new row begins. A retry
+    of the same job (`run_id`) continues its row with the next attempt.
 
     Args:
         engine: The database.
         key: The idempotency key.
         dagster_run_id: The run that claims.
-        worker: The process that works for it, for `is_alive` to find it again.
+        worker: The process of the run, for `is_alive`.
         trigger: What started the run.
-        is_alive: Whether the run that holds the key may still be working. It is called outside of
-            any transaction.
+        is_alive: Returns whether the holder may still be working; called outside of transactions.
         now: The current moment by the ledger's clock, as in every function here.
-        requested_at: When the Dagster run was asked for, by the same clock; `now`, if nothing is
-            said.
-        run_id: The ledger row that this Dagster run was started for, if there is one.
-        refetch: Whether the run wants upstream to be asked again.
-        whole: Whether the run does all of the job. One that does a part of it cannot stand for a
-            job that waits, and gives way to it.
+        requested_at: When the Dagster run was requested, by the same clock; `now` by default.
+        run_id: The ledger row that this Dagster run was started for, if any.
+        refetch: Whether the run fetches from upstream again.
+        whole: Whether the run does the whole job. A partial run yields to a PENDING job.
 
     Returns:
-        The claim, or that there is nothing left to do.
+        The claim, or that there is nothing to do.
 
     Raises:
-        KeyHeld: A live run holds the key, or a job waits for a run that does all of it.
-        ClaimLost: This Dagster run had a claim, and it has ended; or the job that it was started
-            for has.
+        KeyHeld: A live run holds the key, or a PENDING job needs a run of the whole job.
+        ClaimLost: The claim of this Dagster run, or the job that it was started for, has ended.
     """
-    newcomer = _Newcomer(
+    request = _ClaimRequest(
         key, dagster_run_id, worker, trigger, requested_at or now, run_id, refetch, now
     )
     while True:
         with write_transaction(engine) as connection:
-            # The key first: to wait for it may be to wait for its holder's commit, and what is seen
-            # under its lock stays so.
+            # Lock the key first: this may wait for the commit of its holder.
             run, made = _insert_or_active(
-                connection, key, trigger=trigger, now=newcomer.requested_at, lock=True
+                connection, key, trigger=trigger, now=request.requested_at, lock=True
             )
             if run.dagster_run_id == dagster_run_id and run.worker == worker:
                 return _claim_of(_refetching(connection, run) if refetch else run)
-            settled = newcomer.what_is_settled(connection)
+            settled = request.resolve(connection)
             if settled is not None:
                 if made:
                     connection.execute(sa.delete(ingestion_run).where(ingestion_run.c.id == run.id))
                 return settled
             stands_for_it = made or whole or run.id == run_id
             if run.status == "PENDING" and stands_for_it:
-                return newcomer.start(connection, run)
+                return request.start(connection, run)
         if run.status == "PENDING":
-            newcomer.give_way_to_waiting(engine, run)
+            request.fail_held_by_job(engine, run)
         if run.dagster_run_id != dagster_run_id and is_alive(run):
-            newcomer.give_way(engine, run)
+            request.fail_held_by_run(engine, run)
         with write_transaction(engine) as connection:
-            # Another newcomer may have been quicker since the look above; then look again.
+            # Another run may have claimed the key meanwhile; then start again.
             still = _lock(connection, run.id)
             if not _is_same(still, run):
                 continue
             carries_on = dagster_run_id == run.dagster_run_id or run_id == run.id
             if carries_on and still.cancel_requested_at is None:
-                return newcomer.start(connection, still)
+                return request.start(connection, still)
             _end(
                 connection,
                 still,
@@ -240,15 +232,15 @@ def claim(
                 now=now,
                 error_code=RUN_DIED,
                 error_message=(
-                    f"Dagster run {run.dagster_run_id} ended without a word; "
-                    f"its key was taken over by Dagster run {dagster_run_id}"
+                    f"Dagster run {run.dagster_run_id} died. Dagster run {dagster_run_id} took "
+                    "over its key."
                 ),
             )
 
 
 @dataclass(frozen=True)
-class _Newcomer:
-    """A Dagster run that comes to a key."""
+class _ClaimRequest:
+    """A Dagster run that claims a key."""
 
     key: JobKey
     dagster_run_id: str
@@ -259,8 +251,8 @@ class _Newcomer:
     refetch: bool
     now: datetime
 
-    def what_is_settled(self, connection: sa.Connection) -> NothingToDo | None:
-        """See whether the run came too late.
+    def resolve(self, connection: sa.Connection) -> NothingToDo | None:
+        """Return `NothingToDo` if the day was staged since the run was requested, else None.
 
         Raises:
             ClaimLost: Its claim, or the job that it was started for, has ended.
@@ -282,14 +274,14 @@ class _Newcomer:
             return None
         message = (
             f"{self.key} was staged by Dagster run {by.dagster_run_id} (job {by.id}) at "
-            f"{by.finished_at:%Y-%m-%dT%H:%M:%SZ}, after Dagster run {self.dagster_run_id} had "
-            "been asked for; there was nothing left to do"
+            f"{by.finished_at:%Y-%m-%dT%H:%M:%SZ}, after Dagster run {self.dagster_run_id} was "
+            "requested. There is nothing left to do."
         )
         self._record(connection, "CANCELED", error_code=ALREADY_STAGED, error_message=message)
         return NothingToDo(message)
 
     def start(self, connection: sa.Connection, run: Run) -> Claim:
-        """Make the row this run's."""
+        """Assign the row to this run."""
         row = connection.execute(
             sa.update(ingestion_run)
             .where(ingestion_run.c.id == run.id)
@@ -305,30 +297,30 @@ class _Newcomer:
         ).one()
         return _claim_of(_run(row))
 
-    def give_way(self, engine: sa.Engine, holder: Run) -> NoReturn:
-        """Leave the key to the run that holds it.
+    def fail_held_by_run(self, engine: sa.Engine, holder: Run) -> NoReturn:
+        """Fail because another run holds the key.
 
         Raises:
             KeyHeld: Always.
         """
         message = (
-            f"key {self.key} is held by Dagster run {holder.dagster_run_id} (job {holder.id}, "
+            f"Key {self.key} is held by Dagster run {holder.dagster_run_id} (job {holder.id}, "
             f"started {holder.started_at:%Y-%m-%dT%H:%M:%SZ} by {holder.trigger}), which is still "
-            "alive; wait for it to end or cancel it, then start this one again"
+            "alive. Wait for it to end or cancel it, then start this run again."
         )
         self._fail_as_held(engine, message)
 
-    def give_way_to_waiting(self, engine: sa.Engine, waiting: Run) -> NoReturn:
-        """Leave the key to the job that waits for a whole run.
+    def fail_held_by_job(self, engine: sa.Engine, waiting: Run) -> NoReturn:
+        """Fail because a PENDING job needs a run of the whole job.
 
         Raises:
             KeyHeld: Always.
         """
         self._fail_as_held(
             engine,
-            f"job {waiting.id} waits for a run of all of {self.key}, and Dagster run "
-            f"{self.dagster_run_id} was asked for a part of it; wait for the job to end or cancel "
-            "it, then start this one again",
+            f"Job {waiting.id} is pending for the whole of {self.key}, and Dagster run "
+            f"{self.dagster_run_id} does only a part of it. Wait for the job to end or cancel it, "
+            "then start this run again.",
         )
 
     def _fail_as_held(self, engine: sa.Engine, message: str) -> NoReturn:
@@ -337,31 +329,31 @@ class _Newcomer:
         raise KeyHeld(message)
 
     def _job(self, connection: sa.Connection) -> Run:
-        """Look at the job that the run was started for: another run may have done it.
+        """Return the job that the run was started for; another run may have completed it.
 
         Raises:
-            ClaimLost: The job is of another key, or it has ended, and not well.
+            ClaimLost: The job has another key, or it is FAILED or CANCELED.
         """
         assert self.run_id is not None
         job = _lock(connection, self.run_id)
         if job.idempotency_key != str(self.key):
             raise ClaimLost(
-                f"job {job.id} is of {job.idempotency_key}, and Dagster run {self.dagster_run_id} "
-                f"would work on {self.key}: the city has changed since; enqueue the day again"
+                f"Job {job.id} has the key {job.idempotency_key}, but Dagster run "
+                f"{self.dagster_run_id} has {self.key}: the city changed. Enqueue the day again."
             )
         if job.status in ("FAILED", "CANCELED"):
             raise _lost(job, self.dagster_run_id)
         return job
 
     def _staged_meanwhile(self, connection: sa.Connection) -> Run | None:
-        """Find a run that ended well after this one was asked for, and did at least as much."""
+        """Return a run that succeeded after this one was requested, and did at least as much."""
         done = connection.execute(
             sa.select(ingestion_run)
             .where(
                 ingestion_run.c.idempotency_key == str(self.key),
                 ingestion_run.c.status == "SUCCEEDED",
                 ingestion_run.c.finished_at > self.requested_at,
-                ingestion_run.c.finished_at <= self.now + AHEAD,
+                ingestion_run.c.finished_at <= self.now + CLOCK_SKEW,
                 *([ingestion_run.c.refetch] if self.refetch else []),
             )
             .order_by(ingestion_run.c.finished_at.desc())
@@ -371,7 +363,7 @@ class _Newcomer:
     def _record(
         self, connection: sa.Connection, status: Status, *, error_code: str, error_message: str
     ) -> None:
-        """Leave a row that tells how the run ended without having worked."""
+        """Insert a row for a run that ended without working."""
         connection.execute(
             sa.insert(ingestion_run).values(
                 **_new_row(
@@ -394,20 +386,20 @@ def fence(connection: sa.Connection, claim: Claim) -> Run:
 
     Raises:
         ClaimLost: The row is no longer RUNNING for this Dagster run and attempt.
-        CancelRequested: Somebody asked the run to stop.
+        CancelRequested: Cancellation was requested.
     """
-    run = _standing(connection, claim)
+    run = _held_run(connection, claim)
     if run.cancel_requested_at is not None:
         raise CancelRequested(_canceled_on_request(run))
     return run
 
 
 def require(engine: sa.Engine, claim: Claim) -> None:
-    """Check that the claim stands, before something is written that the database does not fence.
+    """Check the claim before writing outside of the database.
 
     Raises:
-        ClaimLost: It does not.
-        CancelRequested: Somebody asked the run to stop.
+        ClaimLost: The row is no longer RUNNING for this Dagster run and attempt.
+        CancelRequested: Cancellation was requested.
     """
     with write_transaction(engine) as connection:
         fence(connection, claim)
@@ -421,7 +413,7 @@ def succeed(
     counts: Mapping[str, Any],
     now: datetime,
 ) -> None:
-    """Write SUCCEEDED; to be called in the transaction that commits the slice, after `fence`."""
+    """Write SUCCEEDED. Call it in the transaction that commits the slice, after `fence`."""
     connection.execute(
         sa.update(ingestion_run)
         .where(ingestion_run.c.id == claim.run_id)
@@ -432,7 +424,7 @@ def succeed(
 def fail(
     engine: sa.Engine, claim: Claim, *, error_code: str, error_message: str, now: datetime
 ) -> bool:
-    """Write FAILED with its reason, if the claim still stands; tell whether it did."""
+    """Write FAILED if the claim still holds; return whether it did."""
     return _finish(
         engine,
         claim,
@@ -446,7 +438,7 @@ def fail(
 def cancel(
     engine: sa.Engine, claim: Claim, *, error_code: str, error_message: str, now: datetime
 ) -> bool:
-    """Write CANCELED with its reason, if the claim still stands; tell whether it did."""
+    """Write CANCELED if the claim still holds; return whether it did."""
     return _finish(
         engine,
         claim,
@@ -458,14 +450,13 @@ def cancel(
 
 
 def request_cancel(engine: sa.Engine, run_id: str, *, now: datetime) -> Run | None:
-    """Ask a run to stop.
+    """Request the cancellation of a run.
 
-    A PENDING run is CANCELED at once. A RUNNING one can no longer write from now on, and is
-    CANCELED when its process has stopped; until then its key is held. A run that has ended stays
-    as it is.
+    A PENDING run is CANCELED at once. A RUNNING one can no longer write, holds its key until its
+    process has stopped, and is then CANCELED. An ended run does not change.
 
     Returns:
-        The run as it is now; None where there is no such run.
+        The run as it is now; None where it does not exist.
     """
     with write_transaction(engine) as connection:
         run = _find(connection, run_id, lock=True)
@@ -490,7 +481,7 @@ def request_cancel(engine: sa.Engine, run_id: str, *, now: datetime) -> Run | No
         return _find(connection, run_id, lock=True)
 
 
-def end_as_seen(
+def end_if_unchanged(
     engine: sa.Engine,
     seen: Run,
     *,
@@ -499,10 +490,10 @@ def end_as_seen(
     error_message: str,
     now: datetime,
 ) -> bool:
-    """End a run for which its own process can no longer speak, if it is still as it was seen.
+    """End a run whose process has stopped, unless the row has changed since it was read.
 
     Returns:
-        Whether it was, and is now ended.
+        Whether the run was ended.
     """
     with write_transaction(engine) as connection:
         run = _find(connection, seen.id, lock=True)
@@ -520,13 +511,13 @@ def end_as_seen(
 
 
 def expire(engine: sa.Engine, *, requested_before: datetime, now: datetime) -> int:
-    """End runs that were asked for before a moment, as FAILED, if none has started since.
+    """End PENDING runs that were requested before a moment as FAILED, if no run has started since.
 
-    While others start, the queue moves, and who waits in it waits for its turn. What is later than
-    now was written by a clock that was ahead: an active run counts as asked for, or started, now.
+    While runs start, the queue moves and the others wait for their turn. Moments later than now
+    come from a clock that was ahead, and are set to now.
 
     Returns:
-        How many there were.
+        The number of runs ended.
     """
     another = ingestion_run.alias()
     with write_transaction(engine) as connection:
@@ -552,9 +543,9 @@ def expire(engine: sa.Engine, *, requested_before: datetime, now: datetime) -> i
                 finished_at=now,
                 error_code=NEVER_STARTED,
                 error_message=(
-                    "no Dagster run began to work on it in time; check that the daemon, the code "
-                    "location and admin_trigger_sensor are running (GET /v1/api/health) and that "
-                    "the run queue moves, then enqueue it again"
+                    "No Dagster run started in time. Check that the daemon, the code location and "
+                    "admin_trigger_sensor are running (GET /v1/api/health) and that the run queue "
+                    "moves, then enqueue the day again."
                 ),
             )
         )
@@ -564,13 +555,13 @@ def expire(engine: sa.Engine, *, requested_before: datetime, now: datetime) -> i
 def active(
     engine: sa.Engine, status: Status, *, after: Position | None = None, limit: int
 ) -> list[Run]:
-    """List runs of an active status in the order in which they were asked for.
+    """Return runs with an active status in the order of their requests.
 
     Args:
         engine: The database.
         status: PENDING or RUNNING.
-        after: Where to begin; from the first if None.
-        limit: How many at most.
+        after: The position to start after; None for the beginning.
+        limit: The maximum number of runs.
     """
     columns = ingestion_run.c
     query = sa.select(ingestion_run).where(columns.status == status)
@@ -591,26 +582,26 @@ def page(
     before: Position | None = None,
     limit: int = 20,
 ) -> list[Run]:
-    """List runs, the newest first.
+    """Return runs, the newest first.
 
     Args:
         engine: The database.
-        job_type: Only of this job.
-        city_slug: Only of this city.
-        day: Only of this day.
-        status: Only with this status.
-        before: Only those that come after this place in the list; where the page before ended.
-        limit: How many at most.
+        job_type: Only this job.
+        city_slug: Only this city.
+        day: Only this day.
+        status: Only this status.
+        before: The position where the previous page ended.
+        limit: The maximum number of runs.
     """
     columns = ingestion_run.c
-    wanted = {
+    filters = {
         columns.job_type: job_type,
         columns.city_slug: city_slug,
         columns.day: day,
         columns.status: status,
     }
     query = sa.select(ingestion_run).where(
-        *(column == value for column, value in wanted.items() if value is not None)
+        *(column == value for column, value in filters.items() if value is not None)
     )
     if before is not None:
         query = query.where(_row_position < _at(before))
@@ -620,7 +611,7 @@ def page(
 
 
 def get(engine: sa.Engine, run_id: str) -> Run | None:
-    """Give one run, or None."""
+    """Return a run, or None."""
     with read_transaction(engine) as connection:
         return _find(connection, run_id)
 
@@ -629,7 +620,7 @@ _row_position = sa.tuple_(ingestion_run.c.requested_at, ingestion_run.c.id)
 
 
 def _at(position: Position) -> sa.Tuple:
-    # Typed, because a GeoPackage keeps moments as text of a certain form.
+    # Typed, because a GeoPackage stores moments as text.
     moment = sa.literal(position.requested_at, ingestion_run.c.requested_at.type)
     return sa.tuple_(moment, sa.literal(position.id))
 
@@ -663,7 +654,7 @@ def _insert_or_active(
     refetch: bool = False,
     lock: bool = False,
 ) -> tuple[Run, bool]:
-    """The one function through which every start goes."""
+    """Return the key's active run, or insert a PENDING one; every start uses this function."""
     insert = _insert(connection)
     active = sa.select(ingestion_run).where(
         ingestion_run.c.idempotency_key == str(key), ingestion_run.c.status.in_(ACTIVE)
@@ -671,7 +662,7 @@ def _insert_or_active(
     if lock:
         active = active.with_for_update()
     while True:
-        # Looked for first: the key that is asked for again and again is not written to.
+        # Read first, so that repeated requests for a key do not write.
         found = connection.execute(active).one_or_none()
         if found is not None:
             return _run(found), False
@@ -679,7 +670,7 @@ def _insert_or_active(
             insert(ingestion_run).on_conflict_do_nothing().returning(ingestion_run),
             _new_row(key, trigger=trigger, now=now, refetch=refetch),
         ).one_or_none()
-        # Another one's may have come, and even ended, between the two (READ COMMITTED); then again.
+        # Another run may have been inserted, and even ended, meanwhile (READ COMMITTED).
         if made is not None:
             return _run(made), True
 
@@ -689,7 +680,7 @@ def _lost(run: Run, dagster_run_id: str) -> ClaimLost:
         f"Dagster run {dagster_run_id} no longer holds {run.idempotency_key}: job {run.id} is "
         f"{run.status}"
         + (f" ({run.error_message})" if run.error_message else "")
-        + "; nothing was written. The run that took over decides; start a new one if needed"
+        + ". Nothing was written. Start a new run unless another one has taken over."
     )
 
 
@@ -704,7 +695,7 @@ def _finish(
 ) -> bool:
     with write_transaction(engine) as connection:
         try:
-            run = _standing(connection, claim)
+            run = _held_run(connection, claim)
         except ClaimLost:
             return False
         _end(
@@ -727,7 +718,7 @@ def _end(
     error_code: str,
     error_message: str,
 ) -> None:
-    # Where a stop was asked for, that is what the run came to, however it stopped.
+    # A run that was asked to stop is CANCELED, however it stopped.
     if run.cancel_requested_at is not None:
         status, error_code, error_message = "CANCELED", CANCELED, _canceled_on_request(run)
     connection.execute(
@@ -744,12 +735,12 @@ def _end(
 
 def _canceled_on_request(run: Run) -> str:
     return (
-        f"job {run.id} was canceled on request at {run.cancel_requested_at:%Y-%m-%dT%H:%M:%SZ}; "
-        "nothing of it was staged"
+        f"Job {run.id} was canceled on request at {run.cancel_requested_at:%Y-%m-%dT%H:%M:%SZ}. "
+        "It staged nothing."
     )
 
 
-def _standing(connection: sa.Connection, claim: Claim) -> Run:
+def _held_run(connection: sa.Connection, claim: Claim) -> Run:
     run = _lock(connection, claim.run_id)
     if (run.status, run.dagster_run_id, run.attempt) != (
         "RUNNING",
@@ -761,7 +752,7 @@ def _standing(connection: sa.Connection, claim: Claim) -> Run:
 
 
 def _is_same(run: Run, seen: Run) -> bool:
-    """Tell whether nobody has taken the run on since it was seen."""
+    """Return whether the run has not changed hands since it was read."""
     return (run.status, run.dagster_run_id, run.attempt, run.worker) == (
         seen.status,
         seen.dagster_run_id,
@@ -773,21 +764,21 @@ def _is_same(run: Run, seen: Run) -> bool:
 def _lock(connection: sa.Connection, run_id: str) -> Run:
     run = _find(connection, run_id, lock=True)
     if run is None:
-        raise ClaimLost(f"job {run_id} is no longer in the ledger; nothing was written")
+        raise ClaimLost(f"Job {run_id} is no longer in the ledger. Nothing was written.")
     return run
 
 
 def _find(connection: sa.Connection, run_id: str, *, lock: bool = False) -> Run | None:
     query = sa.select(ingestion_run).where(ingestion_run.c.id == run_id)
     if lock:
-        # A GeoPackage has no row locks and needs none: the write transaction holds the whole file.
+        # A GeoPackage needs no row locks: the write transaction locks the file.
         query = query.with_for_update()
     row = connection.execute(query).one_or_none()
     return None if row is None else _run(row)
 
 
 def _refetching(connection: sa.Connection, run: Run) -> Run:
-    """Record that a run that holds its key is to ask upstream again: a later step was told so."""
+    """Record that a run that holds its key fetches from upstream again, for a later step."""
     if run.refetch:
         return run
     row = connection.execute(

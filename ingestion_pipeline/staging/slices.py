@@ -1,15 +1,12 @@
-"""Slices: making what is staged for a day equal to what was read for it.
+"""`replace_slices`, the only writer of staged rows, makes a staged day equal to its new rows.
 
-Belongs here: `replace_slices`, the only writer of staged rows. Does not belong here: reading a day
-back (`days.py`), what a row holds (`tables.py`), and who may write (`runs.py`).
-
-A row is one version of one feature, valid in [valid_from, valid_to). The algorithm and its
-invariants are told in docs/adr/007-versioned-staging.md. In short, for the day D, with F the next
-later staged day of the same city, dataset and source: every feature whose content at D changes has
-the version that covers D cut out of [D, F), and the new content put there, joined with an equal
-version that ends at D and with an equal one that begins at F. So versions stay maximal, and every
-other staged day still reads as it did. `plan` is that algorithm, on plain values; the rest of the
-module is how it reaches the database.
+A row is one version of one feature, valid in [valid_from, valid_to).
+docs/adr/007-versioned-staging.md explains the algorithm and its invariants. In short, for the day
+D, with F the next later staged day of the same city, dataset and source: for every feature whose
+content at D changes, the version that covers D is cut out of [D, F), and the new content is put
+there, joined with an equal version that ends at D and with an equal one that begins at F. So
+versions stay maximal, and all other staged days keep their rows. `plan` is that algorithm on plain
+values; the rest of the module applies it to the database.
 """
 
 from __future__ import annotations
@@ -80,7 +77,7 @@ class SliceEvidence:
     """Which `share` of the city its extract covers, and `how` that is known."""
 
 
-_JUDGEMENT = frozenset({"accepted_reason", "warnings", "coverage"})
+_CHECK_RESULT_FIELDS = frozenset({"accepted_reason", "warnings", "coverage"})
 """What was found of the rows, from which none of them follows."""
 
 
@@ -96,15 +93,15 @@ class RejectedObject:
 
 @dataclass(frozen=True)
 class SliceInput:
-    """What a slice is to become.
+    """The new content of a slice.
 
     Attributes:
-        target: Which slice.
+        target: The slice.
         rows: `source_ref`, `source_hash`, `content_hash` (see `hashing.with_content_hash`) and
             every content column of the slice's table; WKB for geometries, canonical JSON text for
             JSON columns.
-        rejections: What was selected and could not be understood.
-        evidence: Of what time the rows are, and where they are from.
+        rejections: Objects that were selected and could not be parsed.
+        evidence: The time and origin of the rows.
     """
 
     target: Slice
@@ -115,16 +112,16 @@ class SliceInput:
 
 @dataclass(frozen=True)
 class SliceResult:
-    """What was found and done to a slice.
+    """Counts of a staged slice.
 
     Attributes:
-        rows: Features that the day now has.
-        added: Of these, how many the previous staged day did not have.
-        changed: Of these, how many the previous staged day had with other content.
-        removed: How many features of the previous staged day this day does not have.
-        rejected: Objects that could not be understood.
-        written: Rows of the version table that were inserted, changed or deleted by this call; 0
-            when the day was already staged from equal rows.
+        rows: Features of the day.
+        added: Features that the previous staged day did not have.
+        changed: Features that the previous staged day had with other content.
+        removed: Features of the previous staged day that this day does not have.
+        rejected: Objects that could not be parsed.
+        written: Rows of the version table that this call inserted, changed or deleted; 0 where the
+            day was already staged from equal rows.
     """
 
     rows: int
@@ -135,13 +132,13 @@ class SliceResult:
     written: int
 
     def counts(self) -> dict[str, int]:
-        """Give the counts by name."""
+        """Return the counts by name."""
         return dict(vars(self))
 
 
 @dataclass(frozen=True)
 class Version:
-    """A row of the version table, as far as the algorithm looks at it."""
+    """The columns of a version that the algorithm uses."""
 
     id: int
     source_ref: str
@@ -152,18 +149,18 @@ class Version:
 
 @dataclass
 class Plan:
-    """Which rows change, and how. The steps are to be carried out in the order of the fields."""
+    """The changes of rows, to be applied in the order of the fields."""
 
     delete: list[int] = field(default_factory=list)
     copy_from: list[int] = field(default_factory=list)
-    """Versions whose rest, from F on, becomes a row of its own."""
+    """Versions whose remainder, from F on, becomes a row of its own."""
     move_start: dict[date, list[int]] = field(default_factory=lambda: defaultdict(list))
     move_end: dict[date | None, list[int]] = field(default_factory=lambda: defaultdict(list))
     insert: list[int] = field(default_factory=list)
-    """Positions of the new rows that become versions of their own, [D, F)."""
+    """Positions of the new rows that become new versions, [D, F)."""
 
     def cut(self, version: Version, day: date, following: date | None) -> None:
-        """Take [D, F) out of a version that covers D."""
+        """Remove [D, F) from a version that covers D."""
         goes_on = following is not None and (
             version.valid_to is None or version.valid_to > following
         )
@@ -178,7 +175,7 @@ class Plan:
             self.delete.append(version.id)
 
     def written(self) -> int:
-        """Count the rows that are touched."""
+        """Return the number of rows that change."""
         moved = {i for ids in (*self.move_start.values(), *self.move_end.values()) for i in ids}
         return len(self.delete) + len(self.copy_from) + len(moved) + len(self.insert)
 
@@ -192,10 +189,10 @@ def plan(
     ending: Iterable[Version],
     beginning: Iterable[Version],
 ) -> Plan:
-    """Work out how a day becomes equal to its new rows.
+    """Return the changes that make a day equal to its new rows.
 
     Args:
-        day: D, the day that is staged.
+        day: D, the day to stage.
         following: F, the next later staged day, or None.
         new: (source_ref, content_hash) of every new row.
         covering: The versions that are valid on D.
@@ -255,28 +252,27 @@ def replace_slices(
     now: datetime,
     failed: Mapping[str, str] = MappingProxyType({}),
 ) -> Mapping[Slice, SliceResult]:
-    """Make a day's slices equal to their rows and its run SUCCEEDED, in one transaction, or none.
+    """Make a day's slices equal to their rows and its run SUCCEEDED, in one transaction.
 
-    Days may be staged in any order and as often as one likes; equal rows write nothing to the
-    version table. The ledger gets the counts of all slices together; where there are several, also
-    those of each one, by its source, under the key `sources`, and what failed under `failed`. Its
-    `as_of` is that of the oldest.
+    Days may be staged in any order and repeatedly; equal rows write nothing to the version table.
+    The ledger gets the total counts, the oldest `as_of`, and for several slices the counts by
+    source (`sources`) and the failed sources (`failed`).
 
     Args:
         engine: The database.
-        slices: What each slice becomes: one or more sources of one city, dataset and day.
-        claim: The run's right to write, which is checked under a lock.
+        slices: The new content of one or more sources of one city, dataset and day.
+        claim: The run's claim, which is checked under a lock.
         now: The current moment.
-        failed: Of the sources that gave nothing new for the day, why, for the ledger.
+        failed: The reasons of sources that failed, for the ledger.
 
     Returns:
-        What was found and done, by slice.
+        Counts by slice.
 
     Raises:
         BadRows: A column is missing or unknown, a feature occurs twice, or the slices are not
             different sources of one city, dataset and day.
         ClaimLost: The run's key was taken over; nothing was written.
-        CancelRequested: The run was asked to stop; nothing was written.
+        CancelRequested: Cancellation was requested; nothing was written.
         DatabaseUnavailable: The database cannot be reached, or the connection broke.
     """
     _require_one_day([each.target for each in slices])
@@ -321,23 +317,23 @@ def confirm_slices(
     now: datetime,
     failed: Mapping[str, str] = MappingProxyType({}),
 ) -> Mapping[Slice, SliceResult] | None:
-    """Make the run SUCCEEDED without looking at any row, if all was staged from equal inputs.
+    """Make the run SUCCEEDED without comparing rows, if all slices were staged from equal inputs.
 
     Args:
         engine: The database.
-        slices: The evidence of the rows that would be staged, by slice: one or more sources of one
-            city, dataset and day.
-        claim: The run's right to write.
+        slices: The evidence of the rows to stage, by slice: one or more sources of one city,
+            dataset and day.
+        claim: The run's claim.
         now: The current moment.
         failed: As for `replace_slices`.
 
     Returns:
-        What is staged, by slice; None where the rows of any of them have to be compared.
+        Counts by slice; None where the rows have to be compared.
 
     Raises:
         BadRows: The slices are not different sources of one city, dataset and day.
         ClaimLost: The run's key was taken over; nothing was written.
-        CancelRequested: The run was asked to stop; nothing was written.
+        CancelRequested: Cancellation was requested; nothing was written.
         DatabaseUnavailable: The database cannot be reached, or the connection broke.
     """
     _require_one_day(list(slices))
@@ -349,7 +345,7 @@ def confirm_slices(
             staged = staged_day(connection, target)
             if staged is None or not is_staged_from(staged, evidence):
                 return None
-            # Somebody may have put a hand to the table; then its rows are written again.
+            # If the table was edited by hand, write its rows again.
             if count_rows(connection, target) != staged["rows"]:
                 return None
             names = ("rows", "added", "changed", "removed", "rejected")
@@ -359,22 +355,21 @@ def confirm_slices(
 
 
 def is_staged_from(staged: sa.RowMapping, evidence: SliceEvidence) -> bool:
-    """Tell whether a day's row of `staged_partition` was written for the very same evidence.
-
-    What checks and a person found of the day stays true of it when the same is staged once more.
-    """
+    """Return whether a day was staged from equal evidence, apart from the results of checks."""
     return all(
-        staged[name] == value for name, value in vars(evidence).items() if name not in _JUDGEMENT
+        staged[name] == value
+        for name, value in vars(evidence).items()
+        if name not in _CHECK_RESULT_FIELDS
     )
 
 
 def _require_one_day(targets: Sequence[Slice]) -> None:
-    """Refuse slices that are no single run's."""
+    """Require different sources of one city, dataset and day."""
     days = {replace(target, source="") for target in targets}
     if len(days) != 1 or len(set(targets)) != len(targets):
         raise BadRows(
-            f"{', '.join(map(str, targets)) or 'no slice'} cannot be staged together; one run "
-            "stages different sources of one city, dataset and day"
+            f"Cannot stage {', '.join(map(str, targets)) or 'no slice'} together. One run stages "
+            "different sources of one city, dataset and day."
         )
 
 
@@ -387,7 +382,7 @@ def _succeed(
     now: datetime,
     failed: Mapping[str, str],
 ) -> None:
-    """End the run with what became of all its slices, and with what had none of its own."""
+    """End the run with the counts of all its slices and the failed sources."""
     each = {target.source: result.counts() for target, result in results.items()}
     counts: dict[str, Any] = {
         count.name: sum(one[count.name] for one in each.values()) for count in fields(SliceResult)
@@ -402,7 +397,7 @@ def _succeed(
 def _replace(
     connection: sa.Connection, slice_: SliceInput, *, run_id: str, now: datetime
 ) -> SliceResult:
-    """Make one slice equal to its rows, and write down what is known of it."""
+    """Make one slice equal to its rows, and record it in `staged_partition`."""
     target = slice_.target
     following = _following_day(connection, target)
     work = _plan(connection, target, slice_.rows, following)
@@ -418,40 +413,39 @@ def _replace(
         now=now,
     )
     if following is not None:
-        # What the following day added, changed and removed is told against this day now.
+        # The counts of the following day are relative to this day now.
         _recount(connection, replace(target, day=following))
     return SliceResult(**counts, written=work.written())
 
 
 def _require_good_rows(target: Slice, rows: pa.Table) -> None:
-    """Refuse rows that are not the table's, or that name a feature twice."""
+    """Require the table's columns, and each feature once."""
     import pyarrow.compute as pc
 
     expected = {"source_ref", "source_hash", "content_hash", *content_columns(target.table)}
     if set(rows.column_names) != expected or len(rows.column_names) != len(expected):
         raise BadRows(
-            f"rows for {target} have columns {sorted(rows.column_names)}; {target.table.name} "
-            f"takes {sorted(expected)}"
+            f"Rows for {target} have the columns {sorted(rows.column_names)}; {target.table.name} "
+            f"needs {sorted(expected)}."
         )
     refs = rows.column("source_ref")
     if pc.count_distinct(refs).as_py() < rows.num_rows:
         times = Counter(map(str, refs.to_pylist()))
         twice = sorted(ref for ref, number in times.items() if number > 1)
         raise BadRows(
-            f"rows for {target} name {len(twice)} features more than once, such as "
-            f"{', '.join(twice[:5])}; the reader must merge them"
+            f"Rows for {target} contain {len(twice)} features more than once, such as "
+            f"{', '.join(twice[:5])}. The reader must merge them."
         )
 
 
 def _lock_histories(connection: sa.Connection, targets: Iterable[Slice]) -> None:
-    """Let one writer at a time work on the history of a city's source.
+    """Lock the histories of a city's sources: concurrent days would cut the same versions.
 
-    Staging two days at once would cut the same versions. A GeoPackage needs no lock: the write
-    transaction holds the whole file.
+    A GeoPackage needs no lock: the write transaction locks the file.
     """
     if is_geopackage(connection):
         return
-    # In one order for all: two runs that each wait for what the other holds would never end.
+    # Sorted, to avoid deadlocks.
     for name in sorted(f"{each.city_slug}|{each.dataset}|{each.source}" for each in targets):
         connection.execute(
             sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(name, 0)))
@@ -468,7 +462,7 @@ def _following_day(connection: sa.Connection, target: Slice) -> date | None:
 
 
 def _plan(connection: sa.Connection, target: Slice, rows: pa.Table, following: date | None) -> Plan:
-    """Plan only what differs; what is right already stays a place in a column."""
+    """Plan the changes; only rows that differ become Python objects."""
     import pyarrow as pa
 
     table = target.table
@@ -481,7 +475,7 @@ def _plan(connection: sa.Connection, target: Slice, rows: pa.Table, following: d
         return Plan()
     ending = _versions(connection, target, table.c.valid_to == target.day)
     if following is None and not (covering.num_rows or ending.num_rows):
-        return Plan(insert=positions.to_pylist())  # a city's first day, most often
+        return Plan(insert=positions.to_pylist())  # usually a city's first day
     work = plan(
         day=target.day,
         following=following,
@@ -496,17 +490,17 @@ def _plan(connection: sa.Connection, target: Slice, rows: pa.Table, following: d
 
 
 def _not_in(rows: pa.Table, others: pa.Table) -> Any:
-    """Tell at which positions rows are whose feature and content the others do not have."""
+    """Return the positions of rows whose feature and content the others do not have."""
     import pyarrow.compute as pc
 
     place = pc.index_in(rows.column("source_ref"), others.column("source_ref"))
     same: Any = pc.equal(rows.column("content_hash"), others.column("content_hash").take(place))
-    # As one array: of no chunks at all, pyarrow up to 25 reads what is not there.
+    # combine_chunks: without any chunk, pyarrow up to 25 reads out of bounds.
     return pc.indices_nonzero(pc.invert(pc.fill_null(same, False)).combine_chunks())
 
 
 def _versions(connection: sa.Connection, target: Slice, *where: sa.ColumnElement[bool]) -> pa.Table:
-    """Read the versions of a history; their columns are those of `Version`."""
+    """Return versions of a slice's history, with the columns of `Version`."""
     columns = (target.table.c[each.name] for each in fields(Version))
     return fetch(connection, sa.select(*columns).where(*in_history(target), *where))
 
@@ -522,7 +516,7 @@ def _carry_out(
     rows: pa.Table,
     following: date | None,
 ) -> None:
-    """Write the plan; its order keeps (source_ref, valid_from) unique at every step."""
+    """Apply the plan; its order keeps (source_ref, valid_from) unique at every step."""
     table = target.table
     for ids in chunks(work.delete):
         connection.execute(sa.delete(table).where(table.c.id.in_(ids)))
@@ -549,7 +543,7 @@ def _carry_out(
 def _as_first_versions(
     target: Slice, rows: pa.Table, positions: Sequence[int], following: date | None
 ) -> pa.Table:
-    """Give some rows, in their order, with what makes them versions of their own."""
+    """Return the rows at these positions, with the columns of new versions."""
     import pyarrow as pa
 
     if len(positions) < rows.num_rows:
@@ -598,7 +592,7 @@ def _record_day(
     run_id: str,
     now: datetime,
 ) -> dict[str, int]:
-    """Write the slice's row of `staged_partition`, unless it says the same already."""
+    """Write the slice's row of `staged_partition`, unless it is equal already."""
     counts = {
         "rows": rows,
         **_differences(connection, target),
@@ -628,9 +622,9 @@ def _recount(connection: sa.Connection, target: Slice) -> None:
 
 
 def _differences(connection: sa.Connection, target: Slice) -> dict[str, int]:
-    """Count what a staged day added, changed and removed against the staged day before it.
+    """Count what a staged day added, changed and removed since the staged day before it.
 
-    Versions begin and end only on staged days, so the rows that begin or end on the day tell it.
+    Versions begin and end only on staged days, so the rows that begin or end on the day suffice.
     """
     table, day = target.table, target.day
     begun, ended = table.alias("begun"), table.alias("ended")

@@ -1,8 +1,4 @@
-"""Figures of the whole installation: what a monitoring system asks for again and again.
-
-Belongs here: counts and ages over the ledger, the staged slices and the rejections. Does not belong
-here: their form on the wire (`admin_api/metrics.py`), and single runs (`runs.py`).
-"""
+"""Statistics of the whole installation for monitoring: the ledger, staged slices and rejections."""
 
 from __future__ import annotations
 
@@ -24,11 +20,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 DURATION_BOUNDS_S = (1, 5, 15, 60, 300, 900, 3600)
-"""Upper bounds of the classes into which durations of runs are counted, in seconds."""
+"""Upper bounds of the histogram of run durations, in seconds."""
 
 
 class JobCount(NamedTuple):
-    """How many jobs of a type a city has in a status."""
+    """The number of a city's jobs by type and status."""
 
     job_type: str
     city_slug: str
@@ -37,7 +33,7 @@ class JobCount(NamedTuple):
 
 
 class NewestSlice(NamedTuple):
-    """How new the newest staged slice of a source is, by what the data says of its own time."""
+    """The newest staged slice of a source, by the time of its data."""
 
     city_slug: str
     dataset: str
@@ -46,7 +42,7 @@ class NewestSlice(NamedTuple):
 
 
 class RejectionCount(NamedTuple):
-    """How many objects of the newest staged slices were not understood, and why."""
+    """The number of rejected objects in the newest staged slices, by reason."""
 
     city_slug: str
     dataset: str
@@ -56,14 +52,14 @@ class RejectionCount(NamedTuple):
 
 @dataclass(frozen=True)
 class Durations:
-    """How long the runs of a job type that came to one end had worked.
+    """The durations of ended runs of a job type, by status.
 
     Attributes:
         job_type: The type.
-        status: The end.
-        up_to: How many took no longer than each of `DURATION_BOUNDS_S`.
-        count: How many there were.
-        sum_s: How long they took together, in seconds.
+        status: The final status.
+        up_to: The number of runs up to each of `DURATION_BOUNDS_S`.
+        count: The number of runs.
+        sum_s: Their total duration, in seconds.
     """
 
     job_type: str
@@ -75,7 +71,7 @@ class Durations:
 
 @dataclass(frozen=True)
 class Statistics:
-    """All figures, of one moment."""
+    """All statistics, of one moment."""
 
     jobs: Sequence[JobCount]
     newest_slices: Sequence[NewestSlice]
@@ -85,7 +81,7 @@ class Statistics:
 
 
 def collect(engine: sa.Engine) -> Statistics:
-    """Read all figures, of one state of the database.
+    """Return all statistics, of one state of the database.
 
     Raises:
         DatabaseUnavailable: The database cannot be reached.
@@ -153,7 +149,7 @@ def _durations(connection: sa.Connection) -> list[Durations]:
 def _seconds_worked(connection: sa.Connection) -> sa.ColumnElement[Any]:
     started, finished = ingestion_run.c.started_at, ingestion_run.c.finished_at
     if is_geopackage(connection):
-        # Days as a float are not exact to the millisecond in which moments are kept.
+        # julianday() is a float of days, which is not exact to the millisecond.
         days = sa.func.julianday(finished) - sa.func.julianday(started)
         return sa.func.round(days * sa.literal(86400.0), 3)
     return sa.extract("epoch", finished - started)

@@ -1,10 +1,7 @@
-"""The tables: the single truth of the schema.
+"""The tables of the schema.
 
-Belongs here: tables, columns, constraints and indexes. Does not belong here: how they came to be
-(`migrations/`), who writes them (`slices.py`, `runs.py`, `ticks.py`), and the views through which
-others read them (`views.py`). Every column is documented in
-`docs/data-dictionary.md`; a test compares the two, and another compares the tables with what the
-migrations make on each database.
+`docs/data-dictionary.md` documents every column. Tests compare it, and the result of the migrations
+on each database, with these declarations.
 """
 
 import sqlalchemy as sa
@@ -31,19 +28,19 @@ VERSION_COLUMNS = (
     "content_hash",
     "source_hash",
 )
-"""What every table of versions has; the columns after them are its content."""
+"""The columns of every version table before its content."""
 
 VERSION_STORAGE = {"autovacuum_vacuum_scale_factor": 0.01}
-"""How PostgreSQL keeps tables of versions. Whatever ends leaves a dead row; their room is made free
-when they are 1 % of the table. By PostgreSQL's own 20 % that is once in forty days of 0.5 %."""
+"""Storage parameters of version tables on PostgreSQL. A version that ends leaves a dead row; vacuum
+runs when they are 1 % of the table. With the default of 20 % that is once in forty days of 0.5 %
+changes."""
 
 
 def _one_version_a_day() -> tuple[sa.UniqueConstraint, sa.Index]:
-    """Let no two versions of a feature begin on the same day.
+    """Return the constraint that no two versions of a feature begin on the same day.
 
-    On PostgreSQL it is a plain unique index, which a first load can build after its rows. It is
-    built as full as an index becomes that grows anywhere: a feature's next version stands beside
-    its last one, and pages without room for it would all be split in the first months.
+    On PostgreSQL it is a unique index, which a first load can build after its rows. Its fillfactor
+    leaves room for the next version beside the last one: full pages would all split within months.
     """
     columns = ("city_slug", "source", "source_ref", "valid_from")
     return (
@@ -214,7 +211,7 @@ ingestion_run = sa.Table(
     sa.CheckConstraint(
         "status IN ('PENDING', 'RUNNING', 'SUCCEEDED', 'FAILED', 'CANCELED')", name="status"
     ),
-    # At most one active run per key: this index is what holds it, whatever the code does.
+    # At most one active run per key.
     sa.Index(
         "uq_ingestion_run_active_key",
         "idempotency_key",
@@ -224,7 +221,7 @@ ingestion_run = sa.Table(
     ),
     sa.Index(None, "city_slug", "day"),
     sa.Index(None, "dagster_run_id"),
-    # What is active stays a short list, however long the ledger grows.
+    # Active runs are few, however long the ledger grows.
     sa.Index(
         "ix_ingestion_run_active",
         "status",
@@ -253,12 +250,12 @@ sensor_tick = sa.Table(
 )
 
 VERSION_TABLES = {"poi": poi_ingestion_staging, "helper": helper_place}
-"""The table of versions of each dataset."""
+"""The version table of each dataset."""
 
 CLASS_COLUMNS = {"poi": "category", "helper": "kind"}
-"""The column of each dataset that says what a thing is."""
+"""The column of each dataset that classifies its rows."""
 
 
 def content_columns(table: sa.Table) -> tuple[str, ...]:
-    """Name the columns of a version table that a reader reads: its content, in order."""
+    """Return the names of a version table's content columns, in order."""
     return tuple(column.name for column in table.columns if column.name not in VERSION_COLUMNS)

@@ -1,8 +1,4 @@
-"""Signs of life: when each sensor last looked at the ledger.
-
-Belongs here: every statement on `sensor_tick`. Does not belong here: what a sensor does, and how
-old a sign may be (`admin_api/health.py`).
-"""
+"""The heartbeat of each sensor, in `sensor_tick`; `admin_api/health.py` limits its age."""
 
 from __future__ import annotations
 
@@ -18,14 +14,14 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 TRIGGER_SENSOR = "admin_trigger_sensor"
-"""Turns PENDING jobs into Dagster runs."""
+"""Starts Dagster runs for PENDING jobs."""
 
 SWEEP_SENSOR = "ledger_sweep_sensor"
-"""Brings the ledger to the truth about runs that could not tell it themselves."""
+"""Reconciles job status with Dagster for runs that were killed, canceled or never started."""
 
 
 def record(engine: sa.Engine, sensor: str, *, now: datetime) -> None:
-    """Write down that a sensor ticked."""
+    """Record a tick of a sensor."""
     with write_transaction(engine) as connection:
         insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
         connection.execute(
@@ -36,6 +32,6 @@ def record(engine: sa.Engine, sensor: str, *, now: datetime) -> None:
 
 
 def last(engine: sa.Engine) -> dict[str, datetime]:
-    """Give the moment of each sensor's last tick; a sensor that never ticked is not there."""
+    """Return the moment of each sensor's last tick; sensors that never ticked are missing."""
     with read_transaction(engine) as connection:
         return {row.sensor: row.ticked_at for row in connection.execute(sa.select(sensor_tick))}

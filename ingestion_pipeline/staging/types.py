@@ -1,9 +1,7 @@
-"""Column types that mean the same on PostgreSQL and in a GeoPackage.
+"""Column types for PostgreSQL and GeoPackage: numbers, JSON and time.
 
-Belongs here: text, numbers, JSON and time. Does not belong here: geometry (`geometry.py`).
-
-A GeoPackage allows a closed list of column types (OGC 12-128r18, table 1), so that every reader
-knows them; SQLAlchemy's own names for SQLite (VARCHAR, BIGINT, JSON) are not on it.
+A GeoPackage allows a fixed list of column types (OGC 12-128r18, table 1). SQLAlchemy's names for
+SQLite (VARCHAR, BIGINT, JSON) are not on it.
 """
 
 from __future__ import annotations
@@ -32,42 +30,42 @@ class Json(sa.types.TypeDecorator[Any]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Choose the column's type."""
+        """Return the column's type."""
         if dialect.name == "postgresql":
             return dialect.type_descriptor(postgresql.JSONB(none_as_null=True))
         return dialect.type_descriptor(sa.Text())
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
-        """Write a value; SQLAlchemy's own JSONB does it on PostgreSQL."""
+        """Encode a value; on PostgreSQL, JSONB does it."""
         if value is None or dialect.name == "postgresql":
             return value
         return canonical_json(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        """Read a value."""
+        """Decode a value."""
         if value is None or dialect.name == "postgresql":
             return value
         return json.loads(value)
 
 
 class UtcDateTime(sa.types.TypeDecorator[datetime]):
-    """A moment in UTC, aware in Python: TIMESTAMPTZ, or the GeoPackage's DATETIME text.
+    """An aware UTC datetime: TIMESTAMPTZ, or the GeoPackage's DATETIME text.
 
-    A GeoPackage keeps milliseconds (`2026-11-20T03:04:05.678Z`); both databases are cut to them,
-    so that a row read from one equals the row read from the other.
+    A GeoPackage stores milliseconds (`2026-11-20T03:04:05.678Z`). Values are truncated to
+    milliseconds on both databases, so that they give equal rows.
     """
 
     impl = sa.DateTime
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Choose the column's type."""
+        """Return the column's type."""
         if dialect.name == "postgresql":
             return dialect.type_descriptor(sa.DateTime(timezone=True))
         return dialect.type_descriptor(_GeoPackageDateTime())
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """Write a moment."""
+        """Encode a moment."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -77,7 +75,7 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
         return value if dialect.name == "postgresql" else geopackage_datetime(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """Read a moment."""
+        """Decode a moment."""
         if value is None:
             return None
         if dialect.name == "postgresql":
@@ -86,7 +84,7 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
 
 
 class _GeoPackageDateTime(sa.types.UserDefinedType[str]):
-    """DATETIME that passes text through, which SQLAlchemy's own type for SQLite does not."""
+    """DATETIME that passes text through; SQLAlchemy's type for SQLite converts it."""
 
     cache_ok = True
 
@@ -95,5 +93,5 @@ class _GeoPackageDateTime(sa.types.UserDefinedType[str]):
 
 
 def geopackage_datetime(value: datetime) -> str:
-    """Write a moment as a GeoPackage wants it, in milliseconds of UTC."""
+    """Return a moment in a GeoPackage's format, with milliseconds in UTC."""
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,12 +1,10 @@
-"""The views through which others read what is staged: days, the current state, and changes.
+"""The views for readers: staged days, the current state, and changes.
 
-Belongs here: their one definition, for both databases and every dataset, and making and dropping
-them. Does not belong here: the tables beneath them (`tables.py`), and when they are made: the
-migrations' `env.py` drops them before a migration and makes them anew at its end, so that no
-migration has to remember how they once were. A change of a definition comes with a migration, be it
-an empty one. Their columns are documented in `docs/data-dictionary.md`; a test compares the two.
+The migrations' `env.py` drops the views before a migration and creates them at its end, so
+migrations do not contain their definitions. A changed definition needs a migration, even an empty
+one. `docs/data-dictionary.md` documents the columns; a test compares the two.
 
-Each view has a condition by which the indexes of the tables serve it: a city, with a day or two.
+Filter each view by city, and by one day or two: the indexes of the tables support that.
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import SQLCompiler
 
 _DAYS_SPAN = 100_000
-"""More than the days since 1970 until the year 2243: room for a day beside a version's number."""
+"""More than the days from 1970 to 2243: the factor that combines a version's id with a day."""
 
 
 class Views(NamedTuple):
@@ -45,7 +43,7 @@ class Views(NamedTuple):
 
     @property
     def layers(self) -> tuple[str, str]:
-        """Those with a geometry, which a GeoPackage lists as layers."""
+        """The views with a geometry, which a GeoPackage lists as layers."""
         return (self.day, self.current)
 
 
@@ -56,7 +54,7 @@ VIEWS = {
 
 
 def definitions() -> dict[str, sa.Select[Any] | sa.CompoundSelect[Any]]:
-    """Give what each view selects, by its name."""
+    """Return the query of each view, by name."""
     result: dict[str, sa.Select[Any] | sa.CompoundSelect[Any]] = {}
     for dataset, names in VIEWS.items():
         result[names.day] = _day(dataset)
@@ -66,13 +64,13 @@ def definitions() -> dict[str, sa.Select[Any] | sa.CompoundSelect[Any]]:
 
 
 def view(name: str) -> sa.TableClause:
-    """Give a view as something to select from, with the types of its columns."""
+    """Return a view as a table clause with typed columns."""
     columns = definitions()[name].selected_columns.items()
     return sa.table(name, *(sa.column(key, column.type) for key, column in columns))
 
 
 def create(connection: sa.Connection) -> None:
-    """Make all views; in a GeoPackage those with a geometry become layers."""
+    """Create all views; in a GeoPackage those with a geometry become layers."""
     for name, selected in definitions().items():
         statement = selected.compile(
             dialect=connection.dialect, compile_kwargs={"literal_binds": True}
@@ -85,7 +83,7 @@ def create(connection: sa.Connection) -> None:
 
 
 def drop(connection: sa.Connection) -> None:
-    """Drop all views that are there."""
+    """Drop all views that exist."""
     there = set(sa.inspect(connection).get_view_names()).intersection(definitions())
     for name in sorted(there):
         connection.exec_driver_sql(f"DROP VIEW {name}")
@@ -96,10 +94,7 @@ def drop(connection: sa.Connection) -> None:
 
 
 def readers(connection: sa.Connection) -> dict[str, set[str]]:
-    """Return who may read each view that is there, as names of SQL; none in a GeoPackage.
-
-    The owner is not among them.
-    """
+    """Return the roles that may select from each view, without its owner; empty in a GeoPackage."""
     if is_geopackage(connection):
         return {}
     may: dict[str, set[str]] = {}
@@ -119,13 +114,13 @@ def readers(connection: sa.Connection) -> dict[str, set[str]]:
     return may
 
 
-def let_read(connection: sa.Connection, may: Mapping[str, set[str]]) -> None:
-    """Let roles read the views again that were made anew.
+def grant_select(connection: sa.Connection, may: Mapping[str, set[str]]) -> None:
+    """Grant SELECT on the recreated views.
 
     Args:
         connection: In a transaction.
-        may: What `readers` gave before they were dropped. A view that was not there is for those
-            who could read all that were.
+        may: The result of `readers` before the views were dropped. A new view is granted to the
+            roles that could read all the others.
     """
     everywhere = set.intersection(*may.values()) if may else set()
     for name in definitions():
@@ -154,7 +149,7 @@ def _of_sqlite(element: _DayNumber, compiler: SQLCompiler, **kw: Any) -> str:
 def _day(dataset: str) -> sa.Select[Any]:
     """Select the rows of every staged day."""
     table, staged = VERSION_TABLES[dataset], staged_partition
-    # Unique, as a layer's first column has to be: a version is there on many days.
+    # A layer's first column must be unique, and a version is valid on many days.
     number = sa.cast(table.c.id * _DAYS_SPAN + _DayNumber(staged.c.day), table.c.id.type)
     return _rows(dataset, number.label("id")).join_from(
         staged,
@@ -169,11 +164,10 @@ def _day(dataset: str) -> sa.Select[Any]:
 
 
 def _current(dataset: str) -> sa.Select[Any]:
-    """Select the rows of the newest staged day of each city: those that have no end.
+    """Select the rows without an end of the newest staged day of each city.
 
-    All sources of a city's day are staged together, so what that day does not hold any more, such
-    as a feed that was taken out of the cities file, is not current. The newest day is looked for
-    once in a city, and not for each of its days.
+    All sources of a city's day are staged together, so a feed that was removed from the cities file
+    is not current. The newest day is computed once per city, and not for each of its days.
     """
     table, staged = VERSION_TABLES[dataset], staged_partition
     other = staged.alias("other")
@@ -221,11 +215,10 @@ def _rows(dataset: str, number: sa.ColumnElement[Any]) -> sa.Select[Any]:
 
 
 def _change(dataset: str) -> sa.CompoundSelect[Any]:
-    """Select what differs between any two staged days of a city and source.
+    """Select the changes between any two staged days of a city and source.
 
-    Only versions that begin or end between the two days are looked at: what is equal on both costs
-    nothing. A feature of the earlier day is in the first part, and one that only the later day has
-    in the second.
+    Reads only versions that begin or end between the two days. The first part has the features of
+    the earlier day, the second those that only the later day has.
     """
     table = VERSION_TABLES[dataset]
     before, after = table.alias("before"), table.alias("after")
@@ -311,10 +304,10 @@ def _change(dataset: str) -> sa.CompoundSelect[Any]:
 
 
 def _pairs(dataset: str) -> sa.Subquery:
-    """Select any two staged days of a city and source, and why features come and go between them.
+    """Select pairs of staged days of a city and source, with the cause of additions and removals.
 
-    No pair is there twice. DISTINCT keeps PostgreSQL from taking a pair apart, to look at all that
-    begins before its later day, and only then at its earlier day.
+    Pairs are unique already. DISTINCT keeps PostgreSQL from splitting a pair, which would scan
+    everything that begins before its later day.
     """
     earlier, later = staged_partition.alias("earlier"), staged_partition.alias("later")
     came_or_went = sa.case(

@@ -1,11 +1,7 @@
-"""Contacts in the forms in which they can be used: dialled, written to, opened.
+"""Contacts of a set of tags in usable forms: phone numbers, e-mail addresses and websites.
 
-Belongs here: the contacts of a set of tags, e-mail addresses and websites. Does not belong here:
-telephone numbers (`phones.py`), and keeping the tags as they were mapped (the rows' `tags` do).
-
-Every form is that of a library that follows its standard: E.164 by libphonenumber's rules, e-mail
-by RFC 5321 and 5322, URLs as a browser reads them (WHATWG). What cannot be understood is kept as it
-was written, under its own key, so that nothing is claimed of it.
+Each form follows a standard: E.164 by libphonenumber's rules, e-mail by RFC 5321 and 5322, URLs as
+a browser reads them (WHATWG). A value that cannot be parsed is kept unchanged under its own key.
 """
 
 from __future__ import annotations
@@ -23,44 +19,48 @@ FAX = "fax"
 PHONES = ("phone", "mobile", FAX)
 WEBSITES = ("website", "url")
 KINDS = (*PHONES, "email", *WEBSITES)
-"""What is normalized, and is a contact with and without the prefix `contact:`."""
+"""Kinds that are normalized, and that are contacts with and without the prefix `contact:`."""
 
 NOT_UNDERSTOOD = "not_understood"
-"""The key of what was mapped as one of `KINDS` and is none, as it was written."""
+"""The key of values of `KINDS` that cannot be parsed."""
 
 Values = tuple[str, ...]
 Reading = tuple[Values, Values]
-"""What was understood of a text, and what was not."""
+"""Parsed values, and text that cannot be parsed."""
 
 _PREFIX = "contact:"
+_PLAIN_KEYS = frozenset(KINDS)
 _KEYS = {kind: (kind, _PREFIX + kind) for kind in KINDS}
 _TAKEN = frozenset({"", NOT_UNDERSTOOD, *KINDS})
 _SEMICOLON = re.compile(";")
 _BETWEEN_ADDRESSES = re.compile(r"[;,\s/]+")
-# A blank counts only where blanks begin: each would look through all that follow it.
+# Matches only at the first of several blanks; otherwise each would scan the rest.
 _BETWEEN_URLS = re.compile(r"(?:[;,]|(?<!\s)\s)\s*(?=https?://|www\.)", re.IGNORECASE)
 _SCHEME = re.compile(r"https?://", re.IGNORECASE)
 _HOST = re.compile(r"([a-z0-9_-]+\.)+([a-z]{2,}|xn--[a-z0-9-]+)\.?")
 
 
 def contacts(tags: Mapping[str, str], *, country: str) -> dict[str, Any]:
-    """Collect the contacts of a feature.
+    """Return the contacts of a feature.
 
-    `phone` and `contact:phone` are one kind, the plain key's values first. Several values of a tag
-    stand in the order in which they are written, each once. A number that is mapped as a phone's
-    is a fax's where words beside it say so; it stands after those that are mapped as such.
+    `phone` and `contact:phone` are one kind, with the plain key's values first. The values of a tag
+    keep their order, without duplicates. A phone number is a fax number if the words beside it say
+    so; it follows the numbers that are mapped as such.
 
     Args:
         tags: The tags of a feature.
-        country: ISO 3166-1 alpha-2; a number without a country's prefix is one of it.
+        country: ISO 3166-1 alpha-2, for numbers without a country's prefix.
 
     Returns:
         `{kind: [text, ...]}`, without empty lists. `phone`, `mobile` and `fax` in E.164, with
-        `;ext=` (RFC 3966) where a word names an extension; `email`, `website` and `url` normalized;
-        any other `contact:<kind>` as written. `not_understood` is `{kind: [text, ...]}` of what is
-        no such number, address or URL.
+        `;ext=` (RFC 3966) for an explicit extension; `email`, `website` and `url` normalized; any
+        other `contact:<kind>` unchanged. `not_understood` is `{kind: [text, ...]}` of values that
+        cannot be parsed.
     """
-    kinds, others = _kinds_of(frozenset(tags))
+    there = frozenset([key for key in tags if key in _PLAIN_KEYS or key.startswith(_PREFIX)])
+    if not there:  # most places
+        return {}
+    kinds, others = _kinds_of(there)
     found: dict[str, Any] = {}
     failed: dict[str, list[str]] = {}
     faxes: list[Values] = []
@@ -76,7 +76,8 @@ def contacts(tags: Mapping[str, str], *, country: str) -> dict[str, Any]:
             understood, rest = zip(*(read(tags[key]) for key in keys), strict=True)
             _put(found, kind, understood)
         _put(failed, kind, rest)
-    _put(found, FAX, [found.get(FAX, ()), *faxes])
+    if faxes:
+        _put(found, FAX, [found.get(FAX, ()), *faxes])
     for kind, key in others:
         _put(found, kind, [tuple(_parts(_SEMICOLON, tags[key]))])
     if failed:
@@ -88,9 +89,9 @@ def contacts(tags: Mapping[str, str], *, country: str) -> dict[str, Any]:
 def _kinds_of(
     keys: frozenset[str],
 ) -> tuple[Sequence[tuple[str, Sequence[str]]], Sequence[tuple[str, str]]]:
-    """List the kinds of contacts that are normalized, with their keys; and the others, with theirs.
+    """Return the normalized kinds of contacts with their keys, and the others with theirs.
 
-    Many places have the same keys, and each has its own contacts.
+    Cached: many places have the same of these keys, and each has its own contacts.
     """
     kinds = [
         (kind, there) for kind, of in _KEYS.items() if (there := [key for key in of if key in keys])
@@ -106,11 +107,11 @@ def _put(found: dict[str, Any], kind: str, values: Sequence[Values]) -> None:
 
 @lru_cache(maxsize=100_000)
 def emails(text: str) -> Reading:
-    """Read e-mail addresses.
+    """Parse e-mail addresses.
 
     Returns:
-        Those that can be addresses, with the domain in small letters and in ASCII (IDNA); nobody
-        is asked whether they exist. And what is none.
+        Valid addresses, with the domain in lower case and in ASCII (IDNA), not checked for
+        existence; and the rest.
     """
     return _read_each(_parts(_BETWEEN_ADDRESSES, text), _email)
 
@@ -127,12 +128,11 @@ def _email(text: str) -> str | None:
 
 @lru_cache(maxsize=100_000)
 def websites(text: str) -> Reading:
-    """Read URLs of websites.
+    """Parse URLs of websites.
 
     Returns:
-        Those that a browser could open at a public host, with scheme and host in small letters
-        and the host in ASCII (IDNA); `http://` stands before one that has no scheme. And what is
-        none.
+        URLs that a browser could open at a public host, with scheme and host in lower case and the
+        host in ASCII (IDNA), and `http://` added where there is no scheme; and the rest.
     """
     return _read_each(_parts(_BETWEEN_URLS, text), _website)
 
@@ -144,7 +144,7 @@ def _website(text: str) -> str | None:
         url = URL(text if _SCHEME.match(text) else f"http://{text}")
     except ValueError:
         return None
-    # A name and a password are nobody's website; neither is a host without a domain.
+    # A URL with a password, or a host without a domain, is not a public website.
     if url.username or url.password or not _HOST.fullmatch(url.hostname):
         return None
     return url.href

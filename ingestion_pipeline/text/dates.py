@@ -1,12 +1,8 @@
-"""Dates as people write them into tags, and what is certain of them.
+"""Dates in tags, and the status that they imply.
 
-Belongs here: reading one date, and which of a place's dates say that it is not there on a day. Does
-not belong here: the other tags that tell of a place's status (`osm/taxonomy.py`,
-`helpers/derive.py`).
-
-A text is read as the first and the last day that it may mean: 2016 is any day of that year. What
-the wiki does not define ("Key:start_date", "Key:opening_date"), or calls uncertain (`~1855`),
-bounds nothing. So a status never follows from a guess.
+A text is parsed as the first and the last day that it can mean: 2016 is any day of that year. Forms
+that the wiki does not define ("Key:start_date", "Key:opening_date"), or calls uncertain (`~1855`),
+have no bounds, so a status never follows from a guess.
 """
 
 from __future__ import annotations
@@ -24,7 +20,7 @@ KEYS = ("opening_date", "start_date", "end_date")
 """The tags that are read."""
 
 _LONGEST = 64
-"""Of the texts that are read, in characters."""
+"""The longest text that is parsed, in characters."""
 
 _ISO = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?(?:T\S*)?", re.ASCII)
 _DECADE = re.compile(r"(\d{3}0)s", re.ASCII)
@@ -35,11 +31,11 @@ _AFTER = re.compile(r"after (.+)", re.IGNORECASE)
 
 
 class Span(NamedTuple):
-    """The days that a text may mean.
+    """The days that a text can mean.
 
     Attributes:
-        first: It is no earlier day than this; None where that is not certain.
-        last: It is no later day than this; None where that is not certain.
+        first: The earliest day; None if unknown.
+        last: The latest day; None if unknown.
     """
 
     first: date | None = None
@@ -48,15 +44,15 @@ class Span(NamedTuple):
 
 @lru_cache(maxsize=4_096)
 def span_of(text: str) -> Span:
-    """Read a date.
+    """Parse a date.
 
     Args:
-        text: An ISO 8601 year, month, day or moment; a decade (`1860s`) or century (`C18`), or the
+        text: An ISO 8601 year, month, day or time; a decade (`1860s`) or century (`C18`), or the
             early, mid or late part of one; `before` or `after` one of these; or two of them with
             `..` between.
 
     Returns:
-        A span without bounds where it is none of these.
+        A span; without bounds if the text has another form.
     """
     if len(text) > _LONGEST:
         return Span()
@@ -95,11 +91,11 @@ def _plain(text: str) -> Span:
 
 
 def status_on(day: date, tags: Mapping[str, str]) -> Literal["proposed", "disused"] | None:
-    """Tell from its dates that a place is not there on a day.
+    """Return the status that dates imply for a day.
 
     Returns:
-        `proposed` before the day on which it opens at the earliest, `disused` after the day on
-        which it has ended at the latest, unless it has started anew since; otherwise None.
+        `proposed` before the earliest possible opening, `disused` after the latest possible end
+        unless it has started again since; otherwise None.
     """
     if not any(key in tags for key in KEYS):
         return None

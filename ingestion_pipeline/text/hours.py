@@ -1,18 +1,13 @@
-"""Opening hours in the one form of the OSM specification.
+"""Opening hours in the canonical form of the OSM specification.
 
-Belongs here: the form that is published. Does not belong here: how a text is read
-(`hours_grammar.py`), which rows have opening hours, and keeping the text as it was mapped
-(`osm/normalize.py`).
-
-The published text has the same opening times as the mapped one. Rules keep their order. Only those
-at the beginning that are of plain weekdays and times are brought together, because they are a table
-of seven days. A rule that ends after midnight is no such rule: whether its hours of the next day
-hold depends on the order of rules.
+The canonical text has the same opening times as the mapped one. Rules keep their order. Only the
+first rules, as far as they have plain weekdays and times, are merged, because they are a table of
+seven days. A rule that ends after midnight is not merged: whether its hours of the next day apply
+depends on the order of rules.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 from itertools import zip_longest
 
@@ -29,19 +24,19 @@ from ingestion_pipeline.text.hours_grammar import (
 from ingestion_pipeline.text.hours_words import WEEKDAYS
 
 _Content = tuple[tuple[Span, ...], str, str | None]
-"""What a rule says of a day: spans, state and comment."""
+"""The spans, state and comment of a rule for a day."""
 
 
 @lru_cache(maxsize=100_000)
 def normalized_hours(raw: str) -> str | None:
-    """Write opening hours in the one form of the OSM specification.
+    """Return opening hours in the canonical form of the OSM specification.
 
     Args:
         raw: As they were mapped.
 
     Returns:
         A text with the same opening times, as the reference implementation opening_hours.js reads
-        both; None if they are not understood.
+        both; None if they cannot be parsed.
     """
     try:
         rules = _by_weekday(rules_of(raw))
@@ -56,7 +51,7 @@ def normalized_hours(raw: str) -> str | None:
 
 
 def _by_weekday(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
-    """Bring the first rules, as far as they are of plain weekdays, into one for each content."""
+    """Merge the first rules, as far as they have plain weekdays, into one for each content."""
     if depends_on_form(rules):
         return rules
     week: dict[int, _Content | None] = dict.fromkeys(sorted(WEEK))
@@ -73,7 +68,7 @@ def _by_weekday(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
         return (_without_all_days(rules[0]),) if len(rules) == 1 else rules
     rest = rules[done:]
     contents = dict.fromkeys(content for content in week.values() if content is not None)
-    # What a rule without days does depends on whether the one before it has days.
+    # The effect of a rule without days depends on whether the previous one has days.
     if any(rule.separator == "; " and not rule.is_dated for rule in rest):
         return rules
     if not contents:
@@ -86,7 +81,7 @@ def _by_weekday(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
 
 
 def _is_of_weekdays(rule: Rule, *, before: Rule | None) -> bool:
-    """Return whether a rule says something of each of its weekdays, and of no other day."""
+    """Return whether a rule applies to all of its weekdays and to no other day."""
     if rule.separator == " || " or rule.dates or (rule.days is not None and rule.days.others):
         return False
     if rule.days is None and before is not None and rule.separator == "; ":
@@ -105,7 +100,7 @@ def _can_add(content: _Content | None, rule: Rule) -> bool:
 
 
 def _after(content: _Content | None, rule: Rule) -> _Content | None:
-    """Return what holds on a day after a rule."""
+    """Return the content of a day after a rule."""
     if rule.state == "closed" and rule.comment is None:
         return None
     if rule.separator == ", " and content is not None and rule.state == "open":
@@ -115,7 +110,7 @@ def _after(content: _Content | None, rule: Rule) -> _Content | None:
 
 
 def _without_all_days(rule: Rule) -> Rule:
-    return replace(rule, days=None) if rule.days == Days(WEEK) and not rule.dates else rule
+    return rule._replace(days=None) if rule.days == Days(WEEK) and not rule.dates else rule
 
 
 # Text
@@ -137,7 +132,7 @@ def _text(rule: Rule, following: Rule | None) -> str:
     times = ",".join(span.text for span in rule.spans)
     added = following if following is not None and following.separator == ", " else None
     if added is not None and not (state or rule.comment is not None or added.is_dated):
-        state = "open"  # two lists of times with nothing but a comma between them would be one
+        state = "open"  # otherwise two lists of times would merge
     if not (times or state or rule.comment is not None):
         if rule.is_dated:
             times = "00:00-24:00"
@@ -151,7 +146,7 @@ def _text(rule: Rule, following: Rule | None) -> str:
 
 
 def _days(days: Days) -> str:
-    """Write weekdays, two or more after one another as a range."""
+    """Return weekdays as text, consecutive ones as a range."""
     ranges: list[list[int]] = []
     for day in sorted(days.plain):
         if ranges and ranges[-1][-1] == day - 1:

@@ -1,23 +1,19 @@
 """The grammar of opening hours, as the reference implementation reads it.
 
-Belongs here: a text into symbols, and symbols into rules. Does not belong here: the words that
-mappers write for symbols (`hours_words.py`), and the form that is published (`hours.py`).
-
 The specification is https://wiki.openstreetmap.org/wiki/Key:opening_hours/specification, the
-reference implementation is opening_hours.js. What is read here has the same opening times there.
-What is uncertain is refused, also where the reference implementation reads it: it takes
+reference implementation is opening_hours.js. Text that is parsed here has the same opening times
+there. Ambiguous text is rejected, even if the reference implementation reads it: it takes
 `Mo-Fr 09:00-18:00 Sa 10:00-14:00` for one rule of both days, and `9-5` for a night.
 
-A symbol has a kind of one letter. So the kinds of a text are a text themselves, and the grammar is
+A symbol has a kind of one letter. The kinds of a text form a string, and the grammar consists of
 regular expressions over it: `Mo-Fr 10:00-18:00` is `W-WN:N-N:N`.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ingestion_pipeline.text import hours_words as words
 
@@ -38,17 +34,16 @@ _LONGEST_PERIOD = 26
 _LAST_IN_MONTH = 5
 _DAYS_OF_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _FARTHEST = {"E": 200, "W": 6, "H": 1}
-"""How many days off a day may be, by what it is off from."""
+"""The largest offset in days from a date."""
 _LARGEST_SHIFT = 4
-"""Hours from an event of the sun. More could leave the day."""
+"""The largest offset in hours from sunrise or sunset that stays within the day."""
 
 
 class NotUnderstood(ValueError):
-    """A text that the reference implementation does not read, or that may mean something else."""
+    """A text that the reference implementation does not read, or that is ambiguous."""
 
 
-@dataclass(frozen=True, slots=True)
-class Symbol:
+class Symbol(NamedTuple):
     """A symbol of the grammar.
 
     Attributes:
@@ -56,7 +51,7 @@ class Symbol:
             number, `V` event of the sun, `A` 24/7, `S` state, `C` comment, or the sign itself.
         text: As the specification writes it; a comment without quotes; `am` or `pm` of an hour.
         value: Of a number, a year, a weekday or a month; the last two from 0.
-        languages: What a word means, by language; empty for all but weekdays and months.
+        languages: Meanings of a word by language; empty except for weekdays and months.
     """
 
     kind: str
@@ -65,13 +60,12 @@ class Symbol:
     languages: tuple[tuple[str, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A span of a day, or a moment.
+class Span(NamedTuple):
+    """A span of a day, or a point in time.
 
     Attributes:
         text: As the specification writes it.
-        minutes: From when until when, if it is plain: its end is known, and on the same day.
+        minutes: Start and end, if the end is known and on the same day.
     """
 
     text: str
@@ -80,17 +74,16 @@ class Span:
     @property
     def follows_sun(self) -> bool:
         """Whether it depends on the sun."""
-        return any(map(str.isalpha, self.text))
+        return self.minutes is None and any(map(str.isalpha, self.text))
 
     @property
     def has_open_end(self) -> bool:
-        """Whether it is not said when it ends."""
+        """Whether it has no end."""
         return self.text.endswith("+")
 
 
-@dataclass(frozen=True, slots=True)
-class Days:
-    """The days of a week, and those that are counted otherwise, on any of which a rule holds.
+class Days(NamedTuple):
+    """The days of a rule.
 
     Attributes:
         plain: Weekdays, from 0 for Monday.
@@ -101,13 +94,12 @@ class Days:
     others: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A rule: when, and what then.
+class Rule(NamedTuple):
+    """A rule: its days and times, and its state.
 
     Attributes:
-        separator: What is before it. `; ` replaces what earlier rules say about its days, `, ` adds
-            to it, and ` || ` is for times of which they say nothing.
+        separator: The separator before it. `; ` overrides earlier rules on its days, `, ` adds to
+            them, and ` || ` applies to times without a rule.
         dates: Years, months, weeks, and a holiday that limits `days`.
         days: None for every day.
         spans: Empty for the whole day.
@@ -124,7 +116,7 @@ class Rule:
 
     @property
     def is_dated(self) -> bool:
-        """Whether it holds on certain days only."""
+        """Whether it applies to certain days only."""
         return bool(self.dates) or self.days is not None
 
 
@@ -132,7 +124,7 @@ def rules_of(text: str) -> tuple[Rule, ...]:
     """Parse opening hours.
 
     Raises:
-        NotUnderstood: They cannot be read, or not with certainty.
+        NotUnderstood: They cannot be parsed unambiguously.
     """
     if len(text) > _LONGEST:
         raise NotUnderstood("too long")
@@ -152,8 +144,8 @@ def rules_of(text: str) -> tuple[Rule, ...]:
 def depends_on_form(rules: Sequence[Rule]) -> bool:
     """Return whether the reference implementation's result may depend on how days are written.
 
-    So it may where times follow the sun, where a day is some days off from one of a month
-    (`Tu[1] -2 days`), and where `||` stands beside an open end.
+    That is so where times follow the sun, where a day is an offset from a weekday of a month
+    (`Tu[1] -2 days`), and where `||` follows an open end.
     """
     spans = [span for rule in rules for span in rule.spans]
     others = [day for rule in rules if rule.days is not None for day in rule.days.others]
@@ -176,7 +168,7 @@ def _rules(text: str, *, as_written: bool, is_german: bool) -> tuple[Rule, ...]:
     for part, after in _parts(text):
         if part:
             first, *others = _rules_of_part(part, as_written=as_written, is_german=is_german)
-            found += (first if before == ";" else replace(first, separator=" || "), *others)
+            found += (first if before == ";" else first._replace(separator=" || "), *others)
         elif "||" in {before, after}:
             raise NotUnderstood("|| without a rule on either side")
         before = after
@@ -186,17 +178,17 @@ def _rules(text: str, *, as_written: bool, is_german: bool) -> tuple[Rule, ...]:
 
 
 _PLAIN = re.compile("(?:[-0-9:;,+ ]|Mo|Tu|We|Th|Fr|Sa|Su|PH|SH|off|closed)*")
-"""Of the usual symbols alone: nothing to look for in most texts."""
+"""The usual symbols; text of these alone needs no further search."""
 _GERMAN = re.compile(rf"\b(?:{'|'.join(words.ONLY_GERMAN)})", re.IGNORECASE)
 _SUN = re.compile("sunrise|sunset|dawn|dusk|daylight", re.IGNORECASE)
 _COMMENT = re.compile(r'("[^"]+")')
 _PART = re.compile(r'((?:"[^"]*"|[^";|])*)(;|\|\||$)')
 _LONGEST = 1000
-"""Letters. Tags have at most 255, but feeds may have any number."""
+"""Letters. Tags have at most 255; feeds have no limit."""
 
 
 def _parts(text: str) -> Iterator[tuple[str, str]]:
-    """Yield what is between semicolons and `||`, and which of them is after it; `;` at the end."""
+    """Yield the parts between semicolons and `||`, and the separator after each; `;` at the end."""
     at = 0
     while at <= len(text):
         match = _PART.match(text, at)
@@ -222,7 +214,6 @@ _SCANNER = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _SIGNS = str.maketrans(dict.fromkeys("‐‑‒–—−ー~～→", "-") | {"：": ":", "&": ",", "␣": " "})
-_PHRASES = [(re.compile(each, re.IGNORECASE), text) for each, text in words.PHRASES.items()]
 _HAS_PHRASE = re.compile("|".join(words.PHRASES), re.IGNORECASE)
 _KIND_OF_WORD = {
     **dict.fromkeys(("sunrise", "sunset", "dawn", "dusk"), "V"),
@@ -237,8 +228,8 @@ _KIND_OF_WORD = {
 def _with_plain_signs(text: str) -> str:
     text = text.translate(_SIGNS)
     if _HAS_PHRASE.search(text):
-        for phrase, meant in _PHRASES:
-            text = phrase.sub(f" {meant} ", text)
+        for phrase, meant in words.PHRASES.items():
+            text = re.sub(phrase, f" {meant} ", text, flags=re.IGNORECASE)
     return text
 
 
@@ -293,7 +284,7 @@ def _symbols_of_word(word: str) -> tuple[Symbol, ...]:
 
 
 def _set_half(found: list[Symbol], half: str) -> None:
-    """Make the time before it one of the morning (`am`) or of the afternoon (`pm`)."""
+    """Convert the preceding time to the morning (`am`) or the afternoon (`pm`)."""
     kinds = _kinds(found[-3:])
     if not kinds.endswith("N"):
         raise NotUnderstood(f"{half} without a time")
@@ -307,17 +298,17 @@ def _set_half(found: list[Symbol], half: str) -> None:
 
 
 def _in_one_language(part: list[Symbol], kind: str, *, is_german: bool) -> list[Symbol]:
-    """Return the part, with its weekdays or months as the specification writes them.
+    """Return the part, with weekdays or months as the specification writes them.
 
-    A word may be of several languages (`Mo`, `Sa`). All of a part must be of one, and if they are
-    of several, these must agree.
+    A word may belong to several languages (`Mo`, `Sa`). All words of a part must belong to one, and
+    if they belong to several, these must agree.
     """
     readings = [dict(symbol.languages) for symbol in part if symbol.kind == kind]
     shared = set.intersection(*map(set, readings))
     if words.ENGLISH in shared:
         shared = {words.ENGLISH}
     elif not is_german and any(symbol.text in words.NEEDS_GERMAN for symbol in part):
-        raise NotUnderstood("a weekday that is another one in French or Spanish")
+        raise NotUnderstood("a weekday that is another day in French or Spanish")
     meanings = {tuple(reading[language] for reading in readings) for language in shared}
     if len(meanings) != 1:
         raise NotUnderstood("weekdays or months of several languages")
@@ -336,13 +327,13 @@ def _kinds(symbols: Sequence[Symbol]) -> str:
 # Rules
 
 _NO_TIME = r"(?!:N(?!:))"
-"""After a number that is no hour, as in `Apr 1-5: 10:00-12:00`."""
+"""After a number that is not an hour, as in `Apr 1-5: 10:00-12:00`."""
 _TIME = r"(?:N:N|V|\(V[-+]N:N\))"
 _SPAN = rf"(?:{_TIME}(?:-{_TIME}(?:\+|/N(?::N)?)?|\+)?|N-N{_NO_TIME})"
 _OFFSET = r"(?:[-+]ND)?"
 _NTH = r"(?:-N|N(?:-N)?)"
 _WEEKDAY = rf"(?:W\[{_NTH}(?:,{_NTH})*\]{_OFFSET}|W(?:-W)?(?!\[)|H{_OFFSET})"
-# After a single date the reference implementation takes a colon for that of a time.
+# After a single date the reference implementation reads a colon as part of a time.
 _DATE = rf"(?:MN(?!:)|E{_OFFSET}|MW\[-?N\]{_OFFSET})"
 _LAST_DATE = rf"(?:MN{_NO_TIME}|E{_OFFSET}|MW\[-?N\]{_OFFSET})"
 _DATES = (
@@ -362,22 +353,34 @@ _SELECTORS = {
     "comment": re.compile("C"),
     "always": re.compile("A"),
 }
-"""What a rule consists of, in the order in which it is tried."""
+"""The parts of a rule, in the order in which they are tried."""
 _BEFORE_ANOTHER_RULE = {"spans", "state", "comment"}
-"""After what a comma begins another rule."""
+"""Symbols after which a comma begins another rule."""
+_PLAIN_DAYS = "(?:{0})(?:-(?:{0}))?".format("|".join(words.WEEKDAYS))
+_PLAIN_SPAN = "[0-9][0-9]?:[0-9][0-9]-[0-9][0-9]?:[0-9][0-9]"
+_DAYS_AND_TIMES = re.compile(
+    f"({_PLAIN_DAYS}(?:,{_PLAIN_DAYS})*) ({_PLAIN_SPAN}(?:,{_PLAIN_SPAN})*)"
+)
+"""The form of most rules. Its days and its times have the same meaning when parsed separately."""
 
 
 @lru_cache(maxsize=50_000)
 def _rules_of_part(text: str, *, as_written: bool, is_german: bool) -> tuple[Rule, ...]:
-    """Return the rules between two semicolons: one, and what is added to it after commas.
+    """Return the rules between two semicolons: one, and additional ones after commas.
 
     Args:
-        text: What is between them.
-        as_written: Leave weekdays and lists of times in the form in which they are written, on
-            which the reference implementation's result may depend (`depends_on_form`). It may
-            beside dates, too; there weekdays are left so.
+        text: The text between them.
+        as_written: Keep the form of weekdays and lists of times, on which the reference
+            implementation's result may depend (`depends_on_form`). Beside dates, weekdays always
+            keep their form.
         is_german: The whole text has a word that is only German.
     """
+    if usual := _DAYS_AND_TIMES.fullmatch(text):  # different rules share days, and times
+        (of_days,), (of_times,) = (
+            _rules_of_part(each, as_written=as_written, is_german=is_german)
+            for each in usual.groups()
+        )
+        return (of_days._replace(spans=of_times.spans),)
     separator = "; "
     part = _symbols(text)
     kinds = _kinds(part)
@@ -415,7 +418,7 @@ def _selector(kinds: str, at: int) -> tuple[str, int]:
         match = pattern.match(kinds, at)
         if match:
             return name, match.end()
-    raise NotUnderstood("a symbol in a place that is not its own")
+    raise NotUnderstood("a symbol in a wrong place")
 
 
 def _rule(group: dict[str, list[Symbol]], separator: str, *, as_written: bool) -> Rule:
@@ -475,7 +478,7 @@ def _days(symbols: tuple[Symbol, ...], *, as_written: bool) -> Days:
 
 
 def _dates(symbols: Sequence[Symbol]) -> str:
-    """Write dates and days that are no plain weekdays."""
+    """Return dates and other days than plain weekdays as text."""
     kinds = _kinds(symbols)
     _check_dates(symbols, kinds)
     text = ""
@@ -495,11 +498,11 @@ def _dates(symbols: Sequence[Symbol]) -> str:
 
 def _check_dates(symbols: Sequence[Symbol], kinds: str) -> None:
     if re.search(r"(?<!-)M(?:-M)?(?![NW])", kinds) and re.search("[EWY]", kinds):
-        raise NotUnderstood("months beside days that are counted")
+        raise NotUnderstood("months beside numbered days")
     for match in re.finditer(r"([EHW\]])[-+](N)D", kinds):
         farthest = _FARTHEST[match[1].replace("]", "W")]
         if not 1 <= symbols[match.start(2)].value <= farthest:
-            raise NotUnderstood("a day too far from another")
+            raise NotUnderstood("an offset of too many days")
         if match[1] == "H" and symbols[match.start()].text != "PH":
             raise NotUnderstood("a day beside school holidays")
     for match in re.finditer(r"M(N[-,N]*)(?!D)", kinds):
@@ -512,19 +515,19 @@ def _check_dates(symbols: Sequence[Symbol], kinds: str) -> None:
 def _check_numbers(symbols: Sequence[Symbol], largest: int) -> None:
     """Require numbers from 1 to the largest, and ranges from a smaller to a larger."""
     if any(symbol.kind == "N" and not 1 <= symbol.value <= largest for symbol in symbols):
-        raise NotUnderstood("a day that no month, or not this one, has")
+        raise NotUnderstood("a day that the month does not have")
     for match in re.finditer("N-N", _kinds(symbols)):
         if symbols[match.start()].value >= symbols[match.end() - 1].value:
-            raise NotUnderstood("days from last to first")
+            raise NotUnderstood("days in descending order")
 
 
 def _years(symbols: list[Symbol]) -> str:
     for item in _split(symbols):
         values = [symbol.value for symbol in item if symbol.kind in "YN"]
         if len(values) > 1 and values[0] >= values[1]:
-            raise NotUnderstood("years from last to first")
+            raise NotUnderstood("years in descending order")
         if len(values) > 2 and values[2] < 1:  # noqa: PLR2004 - the period
-            raise NotUnderstood("a period of no year")
+            raise NotUnderstood("a period of zero years")
     return "".join(symbol.text or str(symbol.value) for symbol in symbols)
 
 
@@ -536,7 +539,7 @@ def _weeks(symbols: list[Symbol]) -> str:
         if not 1 <= first <= last <= _LAST_WEEK:
             raise NotUnderstood("weeks that a year does not have")
         if len(rest) > 1 and not 1 < rest[1] <= _LONGEST_PERIOD:
-            raise NotUnderstood("a period of too many or too few weeks")
+            raise NotUnderstood("a period of too many or zero weeks")
         period = f"/{rest[1]}" if len(rest) > 1 else ""
         items.append(f"{first:02}" + (f"-{last:02}{period}" if rest else ""))
     return "week " + ",".join(items)
@@ -559,9 +562,9 @@ def _spans(symbols: list[Symbol], *, as_written: bool) -> tuple[Span, ...]:
 
 
 def merged(spans: tuple[Span, ...]) -> tuple[Span, ...]:
-    """Return plain spans in order, those that touch as one; empty if they are the whole day.
+    """Return plain spans in order, touching ones merged; empty if they cover the whole day.
 
-    Others stay as they are: what an open end means depends on what is written after it.
+    Other spans keep their order: the meaning of an open end depends on the following text.
     """
     if len(spans) == 1 and spans[0].minutes != (0, DAY):
         return spans
@@ -601,7 +604,7 @@ def _span_of_hours(first: Symbol, last: Symbol) -> Span:
     start, end = first.value, last.value
     is_clear = bool(first.text or last.text) or start > _NOON or start < end or end == 0
     if start == end or not is_clear:
-        raise NotUnderstood("hours that may be of the morning or of the afternoon")
+        raise NotUnderstood("hours that may be in the morning or in the afternoon")
     if start * _HOUR >= DAY:
         raise NotUnderstood("a time that begins on another day")
     return _closed_span(start * _HOUR, end * _HOUR, "")
@@ -623,10 +626,10 @@ _TIMES = re.compile(rf"({_TIME})(?:-({_TIME}))?(.*)")
 
 
 def _parts_of_span(symbols: Sequence[Symbol]) -> tuple[int | str, int | str | None, str]:
-    """Return the start, the end if there is one, and what comes after."""
+    """Return the start, the end if there is one, and the rest."""
     kinds = _kinds(symbols)
     match = _TIMES.fullmatch(kinds)
-    assert match is not None  # `_SPAN` is made of the same
+    assert match is not None  # `_SPAN` has the same parts
     start, end = (
         None if match[each] is None else _moment(symbols[slice(*match.span(each))])
         for each in (1, 2)
@@ -640,7 +643,7 @@ def _parts_of_span(symbols: Sequence[Symbol]) -> tuple[int | str, int | str | No
     else:
         rest = "".join(symbol.text for symbol in after)
     if rest.startswith("/") and not any(symbol.value for symbol in after):
-        raise NotUnderstood("a period of no time")
+        raise NotUnderstood("a period of zero minutes")
     return start, end, rest
 
 
@@ -651,7 +654,7 @@ def _moment(symbols: Sequence[Symbol]) -> int | str:
         return symbols[0].text
     shift = _minutes(symbols[3:6])
     if shift > _LARGEST_SHIFT * _HOUR:
-        raise NotUnderstood("a time too far from an event of the sun")
+        raise NotUnderstood("a time too far from sunrise or sunset")
     return f"({symbols[1].text}{symbols[2].text}{_clock(shift)})"
 
 

@@ -1,11 +1,7 @@
-"""The words of opening hours: what mappers write instead of the specification's symbols.
+"""Words of opening hours, with the specification's symbols for them.
 
-Belongs here: words, and the symbols that they are written for. Does not belong here: how symbols
-make up opening hours (`hours_grammar.py`).
-
-Here are only words that the reference implementation, opening_hours.js, reads in one way wherever a
-place is, and German abbreviations (`Mo-So`), which it reads without a place and in places where
-German is spoken.
+Only words that the reference implementation, opening_hours.js, reads in the same way everywhere,
+and German abbreviations (`Mo-So`), which it reads where German is spoken or no place is given.
 """
 
 from __future__ import annotations
@@ -87,7 +83,7 @@ ONLY_GERMAN = (
     *(f"{day}s?\\b" for day in ("montag", "dienstag", "mittwoch", "donnerstag", "freitag")),
     *(r"(?:sams|sonn)tags?\b", r"uhr\b", "geschlossen", "ruhetag", "feiertag"),
 )
-"""What shows that a text is German, as regular expressions."""
+"""Words that occur only in German, as regular expressions."""
 
 SYMBOLS = {
     **dict.fromkeys(("to", "till", "til", "until", "through", "bis", "до"), "-"),
@@ -113,7 +109,7 @@ SYMBOLS = {
     "midday": "12:00",
     "midnight": "00:00",
 }
-"""A word in lower case, and the specification's text for it."""
+"""The specification's text by word, in lower case."""
 
 PHRASES = {
     r"opening_hours\s*=": "",
@@ -128,4 +124,4 @@ PHRASES = {
     r"nach vereinbarung": '"Nach Vereinbarung"',
     r"(?:-|\btill?|\bbis)? ?\b(?:open ?end|late)": "+",
 }
-"""Several words with one meaning, as a regular expression, and the specification's text."""
+"""The specification's text by phrase, a regular expression."""

@@ -1,7 +1,4 @@
-"""Names in Latin letters, by the standard of their script.
-
-Belongs here: how a script is read, and whether a reading is certain. Does not belong here: which
-name is written so (`names.py`).
+"""Transliteration of names to Latin letters, by the standard of their script.
 
 | script | standard |
 |---|---|
@@ -12,17 +9,16 @@ name is written so (`names.py`).
 | Thai, Lao | none: vowels are written before the consonants that they follow |
 | any other | AnyAscii, letter by letter |
 
-The rules of the first three are short and closed, and no package that could be used has them: ICU
-writes Hangul without assimilation and `ヴィ` as `vu~i`; of the others, some are under the GPL, and
-the rest get examples of the standards wrong. The rules know letters and not words: the spelling
-does not show where a Korean compound gains a sound between its words (`학여울`, Hangnyeoul), where
-two Japanese vowels meet there, or where `は` is a particle (wa).
+The rules of the first three are short and closed, and no usable package has them: ICU writes Hangul
+without assimilation and `ヴィ` as `vu~i`; others are under the GPL or get examples of the standards
+wrong. The rules know letters, not words: the spelling does not show where a Korean compound gains a
+sound between its words (`학여울`, Hangnyeoul), where two Japanese vowels meet there, or where `は`
+is a particle (wa).
 
-Chinese characters are read only where they are Chinese for certain, and simplified: the phrases
-that tell one reading of a character from another are. A Japanese name with one of them has several
-readings.
-
-Kana outside the blocks Hiragana and Katakana are not read either: they are archaic, or write Ainu.
+Chinese characters are transliterated only if they are certainly Chinese and simplified, because the
+phrases that distinguish readings of a character are simplified. A Japanese name with one of them
+has several readings. Kana outside the blocks Hiragana and Katakana, which are archaic or Ainu, are
+not transliterated.
 """
 
 from __future__ import annotations
@@ -38,28 +34,28 @@ if TYPE_CHECKING:
     import regex
 
 MANDARIN = frozenset({"cmn", "zh"})
-"""Languages whose Chinese characters are read as Hanyu Pinyin."""
+"""Languages whose Chinese characters are transliterated as Hanyu Pinyin."""
 
 OTHER_READINGS = frozenset(
     {"cdo", "gan", "hak", "hsn", "ja", "ko", "mnp", "nan", "vi", "wuu", "yue"}
 )
-"""Languages in which Chinese characters are read in another way."""
+"""Languages with other readings of Chinese characters."""
 
 _ACUTE, _DIAERESIS, _MACRON, _VOICED = "\u0301", "\u0308", "\u0304", "\u3099"
 _COMBINING = str.maketrans({"゛": _VOICED, "゜": "\u309a"})
-"""The marks of kana that stand by themselves, and those that join the letter before them."""
+"""Standalone marks of kana, and those that combine with the preceding letter."""
 
 
 def in_latin_letters(name: str, language: str | None) -> str | None:
-    """Write a name in Latin letters.
+    """Transliterate a name to Latin letters.
 
     Args:
         name: In any script.
-        language: Its language (BCP 47), where that is known.
+        language: Its language (BCP 47), if known.
 
     Returns:
-        The name; each word of a script without capital letters begins with one. None where it
-        cannot be read for certain.
+        The name; each word of a script without upper case is capitalized. None if the reading is
+        uncertain.
     """
     normal = unicodedata.normalize("NFKC", name.translate(_COMBINING))
     runs = [(str(match.lastgroup), match.group()) for match in _runs().finditer(normal)]
@@ -82,7 +78,7 @@ def in_latin_letters(name: str, language: str | None) -> str | None:
 
 @cache
 def _runs() -> regex.Pattern[str]:
-    """Return the pattern of a run of one script; all that AnyAscii writes are one."""
+    """Return the pattern of a run of one script; all scripts of AnyAscii are one."""
     import regex
 
     scripts = {
@@ -117,10 +113,10 @@ def _words(text: str) -> list[str]:
 
 
 def _is_mandarin(characters: str, language: str | None) -> bool:
-    """Return whether Chinese characters are simplified, and can be nothing else than Mandarin.
+    """Return whether Chinese characters are simplified and certainly Mandarin.
 
-    Where the language is not one that is written in them, that shows in characters that were
-    simplified in China and not in Japan: they are in GB 2312, and not in JIS X 0213.
+    If the language is not written in them, this follows from characters that were simplified in
+    China and not in Japan: they are in GB 2312 and not in JIS X 0213.
     """
     if not _is_in("gb2312", characters):
         return False
@@ -139,7 +135,7 @@ def _is_in(character_set: str, text: str) -> bool:
 
 
 def _pinyin(run: str) -> str:
-    """Write Mandarin with tones; what lies between words of pypinyin's dictionary is one word."""
+    """Transliterate Mandarin with tones; characters between dictionary words are one word."""
     from pypinyin import Style, lazy_pinyin
     from pypinyin.seg.mmseg import seg
 
@@ -176,16 +172,16 @@ _HEPBURN = {
     "di": "ji",
     "du": "zu",
 } | {f"w{vowel}": vowel for vowel in "ieo"}
-"""Where Hepburn differs from the names that Unicode gives the letters."""
+"""Syllables where Hepburn differs from the letters' Unicode names."""
 
 _GLIDES = {"u": "w", "ku": "kw", "gu": "gw", "i": "y"}
-"""How a letter is written before a small vowel that follows it: `ウィ` is wi."""
+"""Letters before a small vowel: `ウィ` is wi."""
 
 _TAKES_ANY_VOWEL = frozenset(_words("si ti zi di su zu tu du te de to do hu ho vu"))
-"""The letters that give up their vowel to a small one: `ティ` is ti."""
+"""Letters whose vowel a small one replaces: `ティ` is ti."""
 
 _SMALL = frozenset(f"small {vowel}" for vowel in _words("a i u e o ya yu yo wa"))
-"""The letters that change the one before them; `ヶ` and `ヵ` are read as they are."""
+"""Letters that change the preceding one; `ヶ` and `ヵ` are read unchanged."""
 
 _LONG = frozenset({"aa", "uu", "ee", "oo", "ou"})
 _REPEATED = re.compile("(.)([ゝヽゞヾ])")
@@ -215,13 +211,13 @@ def _hepburn(run: str) -> str:
 
 
 def _repeat(match: re.Match[str]) -> str:
-    """Write out a mark that repeats the letter before it, perhaps voiced."""
+    """Replace a mark that repeats the preceding letter, possibly voiced."""
     letter, mark = match.groups()
     return letter + (unicodedata.normalize("NFC", letter + _VOICED) if mark in "ゞヾ" else letter)
 
 
 def _morae(run: str) -> list[str]:
-    """Spell each letter, together with the small letter that follows it; marks stay as they are."""
+    """Spell each letter together with a following small letter; marks are kept."""
     morae: list[str] = []
     base = ""
     for letter in run:
@@ -242,7 +238,7 @@ def _morae(run: str) -> list[str]:
 
 
 def _with_small(base: str, small: str) -> str:
-    """Spell a letter and a small one; both by their names in Unicode."""
+    """Spell a letter and a small one, both by their Unicode names."""
     spelt = _HEPBURN.get(base, base)
     stem = spelt[:-1]
     if len(small) > 1:  # ya, yu, yo; wa
@@ -265,8 +261,8 @@ _FINALS = [
         "m--m p--b p-p-s t--s t--ss ng-ng- t--j t--ch k--k t--t p--p t--"
     )
 ]
-"""Of each final consonant, in the order of Unicode, the first being none: how it ends a syllable;
-and before a vowel, what of it stays and what goes over to the next syllable."""
+"""For each final consonant in the order of Unicode, the first being none: how it ends a syllable;
+and before a vowel, the part that stays and the part that moves to the next syllable."""
 
 _WITH_H = frozenset({6, 15, 27})
 """The finals `ㄶ`, `ㅀ`, `ㅎ`."""
@@ -280,7 +276,7 @@ _PALATAL = {"d": "j", "t": "ch"}
 _NASAL_OF = {"k": "ng", "t": "n", "p": "m"}
 _FIRST_SYLLABLE = ord("가")
 _MARKED = re.compile("[^가-힣]")
-"""A mark that is combined with a syllable; it is not spoken."""
+"""A mark combined with a syllable; it is not spoken."""
 
 
 def _revised(run: str) -> str:
@@ -330,9 +326,9 @@ _MARKS = re.compile(f"[{_ACUTE}{_DIAERESIS}]")
 
 
 def _elot_743(run: str) -> str:
-    """Transcribe Greek; an accent or a diaeresis parts vowels, and is not written.
+    """Transcribe Greek; an accent or a diaeresis separates vowels and is not written.
 
-    Letters of other ages, which the standard does not have, are left to AnyAscii.
+    Letters of other periods, which the standard does not have, are left to AnyAscii.
     """
     letters = _OTHER_MARKS.sub("", unicodedata.normalize("NFD", run))
     return _letter_by_letter(_MARKS.sub("", _SOUND.sub(_transcribed, letters)))

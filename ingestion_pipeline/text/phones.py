@@ -1,12 +1,8 @@
-"""Telephone numbers in E.164, out of what people write into tags.
+"""Phone numbers in E.164, from the text of tags.
 
-Belongs here: which digits of a text are a number, an extension, or a fax's number. Does not belong
-here: which keys hold numbers (`contacts.py`).
-
-A number is read whole or not at all: all digits between two words are its digits, with nothing
-before them but an exit code or a trunk prefix. Where there is a doubt, nothing is understood.
-libphonenumber says which numbers there are, but its matcher is not used: it finds numbers within
-the digits of others.
+A number is parsed completely or not at all: all digits between two words belong to it, with only an
+exit code or a trunk prefix before them. Ambiguous text is not parsed. libphonenumber validates the
+numbers, but its matcher is not used, because it finds numbers within the digits of others.
 """
 
 from __future__ import annotations
@@ -20,18 +16,18 @@ if TYPE_CHECKING:
     from phonenumbers import PhoneNumber
 
 RANGE = 100
-"""So far apart may the first and the last number of a range be, as in `06221 1234-1239`."""
+"""The largest difference of the numbers of a range, as in `06221 1234-1239`."""
 
 DIRECT_DIALLING = frozenset({43, 49, 352})
-"""Codes of the countries where what follows the last hyphen is dialled like the rest (Austria,
-Germany, Luxembourg). Elsewhere it may be an extension that somebody must be asked for."""
+"""Codes of countries where digits after the last hyphen are dialled like the rest (Austria,
+Germany, Luxembourg). Elsewhere they may be an extension that an operator connects."""
 
 NEARLY_ALL_ARE_NUMBERS = frozenset({352})
-"""Codes of the countries in whose plan most foreign numbers are numbers too (Luxembourg: 4 to 11
-digits, no area's code), so that a plus is not doubtful for it."""
+"""Codes of countries in whose plan most foreign numbers are valid too (Luxembourg: 4 to 11 digits,
+no area codes), so that a plus is not doubtful."""
 
 LONGEST_TEXT = 500
-"""A longer text is not read. A tag's value in OSM has at most 255 characters."""
+"""The longest text that is parsed. A tag's value in OSM has at most 255 characters."""
 
 _DASHES = r"‐-―−－-"
 _EXTENSION_WORD = (
@@ -42,11 +38,11 @@ _EXTENSION = re.compile(
     rf"[\s;,(]*(?={_EXTENSION_WORD})\D+(?P<digits>\d{{1,8}})(?!\w|[\s().-]*\d)\)?",
     re.IGNORECASE,
 )
-# The comma of `0,14 €`, after one to four digits that stand apart.
+# The comma of `0,14 €`, after one to four separate digits.
 _GROUPS = "|".join(rf"(?<=[\s(]\d{{{length}}})" for length in range(1, 5))
 _DECIMALS = rf"(?:{_GROUPS}),\d\d?(?!\d)"
 _BETWEEN = re.compile(rf"(?!{_DECIMALS})[;,\n](?!\s*{_EXTENSION_WORD})", re.IGNORECASE)
-# A plus begins a number, also with blanks after it. Two dots are of a range.
+# A plus begins a number, even before blanks. Two dots are a range.
 _RUN = re.compile(rf"(?:[+＋(]\s*)*\d(?:(?:(?!\.\.)[\d\s().·/{_DASHES}])*\d)?")
 _ALWAYS_OPEN = re.compile(rf"(?:^|(?<=[\s(]))24/(?:24|7)(?!\d|\s*[/+(.{_DASHES}]?\s*\d)")
 _OPENS_WITH_HOURS = re.compile(r"24/(?:24|7)\s")
@@ -73,12 +69,12 @@ _NO_DIGIT = re.compile(r"\D")
 
 
 class Phones(NamedTuple):
-    """What a text says.
+    """The numbers in a text.
 
     Attributes:
-        numbers: Valid numbers in E.164, with `;ext=` (RFC 3966) where a word names an extension.
-        faxes: Those that the words beside them say to be a fax's.
-        rest: What is none, as written.
+        numbers: Valid numbers in E.164, with `;ext=` (RFC 3966) for an explicit extension.
+        faxes: Those with a word for fax beside them.
+        rest: The text that is not a number, unchanged.
     """
 
     numbers: tuple[str, ...]
@@ -87,15 +83,15 @@ class Phones(NamedTuple):
 
 
 class _Run(NamedTuple):
-    """Digits, and what may stand among the digits of a number, from one word to the next.
+    """Digits, and the characters that may occur within a number, between two words.
 
     Attributes:
-        text: As written.
+        text: Unchanged.
         extension: The digits after a word for an extension, if there is one.
-        is_whole: False where a word goes on in it: then it is a part of something else.
-        is_fax: Whether the words around it name a fax.
-        has_unit: Whether a word or a sign goes on after it, so that its last digits may be counted
-            or measured by it, as in `24 h`, `1. Stock`, `8:00`.
+        is_whole: False if a word continues in it, so that it is part of something else.
+        is_fax: Whether the words around it denote a fax.
+        has_unit: Whether a word or a sign follows, so that its last digits may be a count or a
+            measure, as in `24 h`, `1. Stock`, `8:00`.
     """
 
     text: str
@@ -107,11 +103,11 @@ class _Run(NamedTuple):
 
 @lru_cache(maxsize=100_000)
 def phones(text: str, *, country: str) -> Phones:
-    """Read telephone numbers.
+    """Parse phone numbers.
 
     Args:
-        text: One or several numbers, with `;`, `,` or `/` or words between them.
-        country: ISO 3166-1 alpha-2; a number without a country's prefix is one of it.
+        text: One or several numbers, separated by `;`, `,`, `/` or words.
+        country: ISO 3166-1 alpha-2, for numbers without a country's prefix.
     """
     numbers: list[str] = []
     faxes: list[str] = []
@@ -158,7 +154,7 @@ def _runs(part: str) -> list[_Run]:
 
 
 def _goes_on(before: str) -> bool:
-    """Return whether a word or an address goes on in the digits after it, unlike `TEL03`."""
+    """Return whether a word or an address continues in the following digits, unlike `TEL03`."""
     last = before[-1:]
     if _LABEL_AT_END.search(before):
         return False
@@ -166,18 +162,20 @@ def _goes_on(before: str) -> bool:
 
 
 def _is_cased(letter: str) -> bool:
-    """Return whether blanks separate words in this letter's script, so that it is none of ours."""
+    """Return whether a letter's script separates words by blanks."""
     return letter.lower() != letter.upper()
 
 
 def _names_a_fax(words: str) -> bool:
-    """Return whether words name a fax and no telephone, unlike `Tel./Fax`."""
+    """Return whether words denote a fax and not a telephone, unlike `Tel./Fax`."""
     others, count = _FAX.subn("", words)
     return count > 0 and not _TELEPHONE.search(others)
 
 
 def _numbers_of(run: _Run, country: str) -> tuple[list[str], list[str]]:
-    """Read the number of a run, or several at its slashes, unless these stand within one number.
+    """Parse the number of a run, or several separated by slashes.
+
+    Slashes within one number do not separate numbers.
 
     Returns:
         The numbers; and the pieces that are none.
@@ -200,7 +198,7 @@ def _numbers_of(run: _Run, country: str) -> tuple[list[str], list[str]]:
 
 
 def _ends_in_a_measure(pieces: list[str], country: str, *, has_unit: bool) -> bool:
-    """Return whether a piece's last digits may be no number's: `24 h`, `7/7`."""
+    """Return whether a piece's last digits may not belong to a number: `24 h`, `7/7`."""
     doubtful = [pieces[-1]] if has_unit else []
     doubtful += [
         piece
@@ -216,7 +214,7 @@ def _ends_in_a_measure(pieces: list[str], country: str, *, has_unit: bool) -> bo
 
 @lru_cache(maxsize=100_000)
 def _number(text: str, country: str) -> str | None:
-    """Read a number that takes up all of a text; None where there is a doubt."""
+    """Return the number that a whole text is; None if there is a doubt."""
     import phonenumbers
 
     text = _in_ascii(text)
@@ -239,10 +237,10 @@ def _valid(text: str, country: str) -> PhoneNumber | None:
 
 
 def _has_all_digits(number: PhoneNumber, text: str, country: str) -> bool:
-    """Return whether a text's digits are an exit code, a country's code, a trunk prefix, a number.
+    """Return whether the digits are an exit code, a country's code, a trunk prefix and the number.
 
-    The library leaves out and inserts digits as the habits of a country have it. It also takes a
-    country's code from digits that are written apart: `+42(0)323...` is no number of +420.
+    The library removes and inserts digits by the customs of a country. It also finds a country's
+    code in separate digits: `+42(0)323...` is not a number of +420.
     """
     import phonenumbers
 
@@ -268,12 +266,12 @@ def _has_all_digits(number: PhoneNumber, text: str, country: str) -> bool:
 
 
 def _is_slip(number: PhoneNumber, text: str, country: str) -> bool:
-    """Return whether a foreign number would be one of the country without the plus before it.
+    """Return whether a foreign number would be a domestic one without its plus.
 
     `+8 495 1234567` is a common slip for +7 or 8 in Russia, and +84 is Vietnam. `+1800 425 1234`
     is one in India, which writes such numbers without a trunk prefix, and `+51 99999-1234` in
-    Brazil, where 51 is an area's code. A foreign code that stands alone is none where the country's
-    number would not begin with it, or where the rest has the groups of the foreign country.
+    Brazil, where 51 is an area code. A separate foreign code is not a slip if the domestic number
+    would not begin with it, or if the rest is grouped as in the foreign country.
     """
     import phonenumbers
 
@@ -305,8 +303,8 @@ def _is_slip(number: PhoneNumber, text: str, country: str) -> bool:
 def _may_end_sooner(number: PhoneNumber, text: str, country: str) -> bool:
     """Return whether a number may end before the last dash, before a bracket, or before hours.
 
-    What follows is then of another number (`06221 1234-1239`, ` - ` between blanks), an extension,
-    or a note (`030 1234567 (24)`, `030 1234567 8-18`). Hours alone are no number.
+    The rest then belongs to another number (`06221 1234-1239`, ` - ` between blanks), an extension,
+    or a note (`030 1234567 (24)`, `030 1234567 8-18`). Hours alone are not a number.
     """
     ends = [bracket.start() for bracket in _BRACKET.finditer(text)]
     hours = _HOURS.search(text)
@@ -332,5 +330,5 @@ def _is_doubtful_dash(dash: re.Match[str], country_code: int | None) -> bool:
 
 
 def _in_ascii(text: str) -> str:
-    """Write the digits of any script as 0 to 9."""
+    """Return a text with the digits of any script as 0 to 9."""
     return text if text.isascii() else _DIGIT.sub(lambda digit: str(int(digit.group())), text)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from ingestion_pipeline.admin_api.app import create_app
-from ingestion_pipeline.admin_api.problems import KINDS
+from ingestion_pipeline.admin_api.problems import PROBLEM_TYPES
 from ingestion_pipeline.config.cities import load_cities
 from ingestion_pipeline_tests.support.api_server import settings_of
 
@@ -92,7 +92,7 @@ def test_every_reply_has_a_body_that_is_described(name: str) -> None:
 
 
 def test_there_is_an_example_of_each_kind_of_problem() -> None:
-    assert set(CONTRACT["components"]["examples"]) == {kind.code for kind in KINDS}
+    assert set(CONTRACT["components"]["examples"]) == {kind.code for kind in PROBLEM_TYPES}
 
 
 def test_bodies_take_nothing_that_they_do_not_name_and_have_examples() -> None:

@@ -15,7 +15,7 @@ import pytest
 from fastapi import FastAPI
 
 from ingestion_pipeline.admin_api.pages import add_pages
-from ingestion_pipeline.admin_api.problems import answer_with_problems
+from ingestion_pipeline.admin_api.problems import install_error_handlers
 from ingestion_pipeline.core.manual import codes, manual_url
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Pages:
 
     def __init__(self, site: Path) -> None:
         self._app = FastAPI(redirect_slashes=False)
-        answer_with_problems(self._app)
+        install_error_handlers(self._app)
         add_pages(self._app, site=site)
 
     def get(self, path: str) -> httpx.Response:

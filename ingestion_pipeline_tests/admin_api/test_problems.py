@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from ingestion_pipeline.admin_api import problems
 from ingestion_pipeline.admin_api.app import create_app
-from ingestion_pipeline.admin_api.problems import KINDS
+from ingestion_pipeline.admin_api.problems import PROBLEM_TYPES
 from ingestion_pipeline.config.cities import load_cities
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline_tests.support.api_server import OSM, Api, served, settings_of
@@ -65,7 +65,7 @@ def test_the_frameworks_own_refusals_are_problems_too(
 
 def test_every_code_is_in_the_manual_with_its_status_and_no_other() -> None:
     rows = re.findall(r"^\| (\d{3}) \| `(\w+)` \|", MANUAL.read_text("utf-8"), re.MULTILINE)
-    assert rows == [(str(int(kind.status)), kind.code) for kind in KINDS]
+    assert rows == [(str(int(kind.status)), kind.code) for kind in PROBLEM_TYPES]
 
 
 # What nobody expected

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(300)
 
 DAYS = [date(2026, 1, number) for number in range(1, 7)]
+WITHOUT_EXTRACT = [date(2026, 1, 20), date(2026, 1, 21)]
 PACKAGE = Path(ingestion_pipeline.__file__).parent
 
 
@@ -144,6 +145,19 @@ class Desk:
         with self.engine.connect() as connection:
             return set(connection.execute(query).scalars())
 
+    def printed_by(self, run_id: str) -> list[str]:
+        """Give what a run wrote to its standard error, as the UI shows it."""
+        keys = [
+            entry.dagster_event.logs_captured_data.file_key
+            for entry in self.instance.all_logs(run_id, of_type=dg.DagsterEventType.LOGS_CAPTURED)
+            if entry.dagster_event
+        ]
+        manager = self.instance.compute_log_manager
+        said = b"".join(
+            manager.get_log_data([run_id, "compute_logs", key]).stderr or b"" for key in keys
+        )
+        return said.decode().splitlines()
+
     def monitor(self) -> None:
         """Look after runs once, as the daemon does."""
         log = logging.getLogger()
@@ -216,6 +230,29 @@ def forking() -> list[psutil.Process]:
     ]
 
 
+def test_a_missing_extract_is_one_line_of_what_a_forked_run_prints(desk: Desk) -> None:
+    assert "default launcher" not in desk.said_of(without_extract(desk, WITHOUT_EXTRACT[0]))
+
+
+def without_extract(desk: Desk, day: date) -> str:
+    """Launch a run whose extract is missing, and look at what it prints and keeps; give its id."""
+    run = desk.launch("town-1", day)
+    assert desk.end_of(run) == "FAILURE"
+    assert desk.in_ledger(run) == ("FAILED", "extract_not_found")
+    printed = desk.printed_by(run)
+    assert len(printed) == 1, printed
+    assert "Error (extract_not_found): " in printed[0]
+    assert f"{day}.osm.pbf" in printed[0]
+    (failure,) = (
+        entry.dagster_event.step_failure_data
+        for entry in desk.instance.all_logs(run, of_type=dg.DagsterEventType.STEP_FAILURE)
+        if entry.dagster_event
+    )
+    assert failure.error is not None
+    assert failure.error.stack
+    return run
+
+
 def test_a_run_that_is_terminated_ends_as_canceled(desk: Desk) -> None:
     run = waiting_for_upstream(desk)
     assert desk.instance.run_launcher.terminate(run)
@@ -268,3 +305,7 @@ def test_where_no_process_can_fork_a_run_is_started_as_dagster_does(desk: Desk) 
     assert desk.end_of(run) == "SUCCESS"
     assert "Dagster's default launcher starts this run" in desk.said_of(run)
     assert desk.in_ledger(run) == ("SUCCEEDED", None)
+
+
+def test_a_missing_extract_is_one_line_where_a_run_is_started_as_dagster_does(desk: Desk) -> None:
+    assert "default launcher" in desk.said_of(without_extract(desk, WITHOUT_EXTRACT[1]))

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 
-from ingestion_pipeline.dagster_runtime.webserver import LOOPBACK, OwnRequestsOnly
+from ingestion_pipeline.dagster_runtime.webserver import LOOPBACK, SameOriginMiddleware
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -44,7 +44,7 @@ def guarded(names: Collection[str] | None = None) -> Starlette:
             WebSocketRoute("/graphql", _connected),
         ]
     )
-    app.add_middleware(OwnRequestsOnly, names=names)
+    app.add_middleware(SameOriginMiddleware, names=names)
     return app
 
 

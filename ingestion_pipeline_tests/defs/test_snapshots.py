@@ -11,7 +11,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 
 from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.core.parallel import ProcessDied
-from ingestion_pipeline.defs.snapshots import MOST_TRIALS, on_trial
+from ingestion_pipeline.defs.snapshots import MAX_CANDIDATE_READS, reading_candidate
 from ingestion_pipeline.defs.work import Work
 from ingestion_pipeline.lake.errors import LakeUnavailable, SnapshotDamaged, SnapshotNotUnderstood
 from ingestion_pipeline.lake.snapshots import Manifest
@@ -67,7 +67,7 @@ def proposed(here: Installation, work: Work, folder: Path, body: bytes) -> Manif
         attribution="© OpenStreetMap contributors",
         parts=(lake.store(path, query=None, requested_at=NOON, received_at=NOON),),
     )
-    lake.propose(manifest)
+    lake.propose_candidate(manifest)
     return manifest
 
 
@@ -91,12 +91,12 @@ def test_whatever_a_candidate_brings_to_light_the_one_that_stood_stands_on(
     here: Installation, work: Work, tmp_path: Path, error: Exception, becomes: type[Exception]
 ) -> None:
     good = proposed(here, work, tmp_path, b"good")
-    with on_trial(here.workshop, work, good):
+    with reading_candidate(here.workshop, work, good):
         pass
     bad = proposed(here, work, tmp_path, b"bad")
     with (
         pytest.raises(becomes, match=r"set aside as .*refused-.*next run asks upstream") as raised,
-        on_trial(here.workshop, work, bad),
+        reading_candidate(here.workshop, work, bad),
     ):
         raise error
     assert of_day(here, work) == good
@@ -110,9 +110,12 @@ def test_an_accepted_snapshot_stays_whatever_reading_it_raises(
     here: Installation, work: Work, tmp_path: Path
 ) -> None:
     good = proposed(here, work, tmp_path, b"good")
-    with on_trial(here.workshop, work, good):
+    with reading_candidate(here.workshop, work, good):
         pass
-    with pytest.raises(SnapshotNotUnderstood) as raised, on_trial(here.workshop, work, good):
+    with (
+        pytest.raises(SnapshotNotUnderstood) as raised,
+        reading_candidate(here.workshop, work, good),
+    ):
         raise OverflowError
     assert "set aside" not in str(raised.value)
     assert of_day(here, work) == good
@@ -127,11 +130,11 @@ def test_a_fault_of_the_machine_leaves_the_candidate_however_often_it_comes(
     here: Installation, work: Work, tmp_path: Path, error: Exception
 ) -> None:
     candidate = proposed(here, work, tmp_path, b"good")
-    for _ in range(MOST_TRIALS + 1):
-        with pytest.raises(type(error)), on_trial(here.workshop, work, candidate):
+    for _ in range(MAX_CANDIDATE_READS + 1):
+        with pytest.raises(type(error)), reading_candidate(here.workshop, work, candidate):
             raise error
     assert of_day(here, work) == candidate
-    with on_trial(here.workshop, work, candidate):
+    with reading_candidate(here.workshop, work, candidate):
         pass
     assert of_day(here, work) == candidate
 
@@ -146,20 +149,20 @@ def test_a_candidate_that_kills_run_after_run_is_quarantined(
     here: Installation, work: Work, tmp_path: Path, end: BaseException
 ) -> None:
     good = proposed(here, work, tmp_path, b"good")
-    with on_trial(here.workshop, work, good):
+    with reading_candidate(here.workshop, work, good):
         pass
     deadly = proposed(here, work, tmp_path, b"deadly")
-    for number in range(MOST_TRIALS):
+    for number in range(MAX_CANDIDATE_READS):
         for _ in range(4):  # the retries of one run
             with (
                 pytest.raises(type(end)),
-                on_trial(here.workshop, of_run(work, number), deadly),
+                reading_candidate(here.workshop, of_run(work, number), deadly),
             ):
                 raise end
         assert of_day(here, work) == deadly
     with (
         pytest.raises(SnapshotNotUnderstood, match="3 runs ended without a word"),
-        on_trial(here.workshop, work, deadly),
+        reading_candidate(here.workshop, work, deadly),
     ):
         pytest.fail("it was read once more")
     assert of_day(here, work) == good
@@ -170,10 +173,13 @@ def test_a_run_that_is_terminated_says_nothing_of_the_candidate(
     here: Installation, work: Work, tmp_path: Path, end: BaseException
 ) -> None:
     candidate = proposed(here, work, tmp_path, b"good")
-    for number in range(MOST_TRIALS + 1):
-        with pytest.raises(type(end)), on_trial(here.workshop, of_run(work, number), candidate):
+    for number in range(MAX_CANDIDATE_READS + 1):
+        with (
+            pytest.raises(type(end)),
+            reading_candidate(here.workshop, of_run(work, number), candidate),
+        ):
             raise end
-    with on_trial(here.workshop, work, candidate):
+    with reading_candidate(here.workshop, work, candidate):
         pass
     assert of_day(here, work) == candidate
 
@@ -182,11 +188,14 @@ def test_a_new_candidate_begins_with_no_trials(
     here: Installation, work: Work, tmp_path: Path
 ) -> None:
     deadly = proposed(here, work, tmp_path, b"deadly")
-    for number in range(MOST_TRIALS):
-        with pytest.raises(MemoryError), on_trial(here.workshop, of_run(work, number), deadly):
+    for number in range(MAX_CANDIDATE_READS):
+        with (
+            pytest.raises(MemoryError),
+            reading_candidate(here.workshop, of_run(work, number), deadly),
+        ):
             raise MemoryError
     other = proposed(here, work, tmp_path, b"other")
-    with on_trial(here.workshop, work, other):
+    with reading_candidate(here.workshop, work, other):
         pass
     assert of_day(here, work) == other
     assert not [path for path in here.manifests() if "trials" in path.name]

@@ -35,6 +35,7 @@ from ingestion_pipeline_tests.support.installation import (
     NOON,
     TODAY,
     TOWN,
+    Hurried,
     ScriptedClock,
     WrongClock,
     failure,
@@ -45,7 +46,12 @@ from ingestion_pipeline_tests.support.installation import (
     why,
     write_extract,
 )
-from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, overpass_json
+from ingestion_pipeline_tests.support.overpass_server import (
+    OverpassServer,
+    Reply,
+    error_page,
+    overpass_json,
+)
 from ingestion_pipeline_tests.support.staged import evidence_of, poi_rows
 
 if TYPE_CHECKING:
@@ -127,6 +133,24 @@ def test_a_passing_error_is_tried_again_while_the_ledger_says_running(
     assert seen == ["RUNNING", "RUNNING"]
     (run,) = here.ledger()
     assert (run.status, run.attempt) == ("SUCCEEDED", 1)
+
+
+NO_SLOT = Reply(429, error_page("runtime error: rate_limited"), "text/html")
+SLOT_SOON = Reply(200, "Slot available after: soon, in 50 seconds.\n", "text/plain")
+
+
+@pytest.mark.parametrize(("maximum", "retries", "slept_s"), [(3, 1, 0), (0, 0, 50)])
+def test_a_slot_is_waited_for_between_two_tries_of_the_step_where_it_is_tried_again(
+    install_town: Callable[..., Installation], maximum: int, retries: int, slept_s: int
+) -> None:
+    with OverpassServer() as server:
+        server.enqueue(NO_SLOT, SLOT_SOON, GOOD)
+        clock = ScriptedClock()
+        here = install_town(clock=clock, overpass_url=server.url, retrying=Hurried(maximum=maximum))
+        result = here.run(KEY)
+    assert result.success, why(result)
+    assert sum(event.is_step_up_for_retry for event in result.all_events) == retries
+    assert slept_s <= (clock.now() - NOON).total_seconds() <= slept_s * 1.1
 
 
 def test_when_no_retry_helps_the_run_fails_with_the_last_reason(

@@ -151,6 +151,16 @@ def test_a_day_is_enqueued_run_by_dagster_and_told_truly_and_ctrl_c_ends_everyth
     assert rows is not None
     assert job["counts"]["rows"] == len(rows) == job["counts"]["added"]
 
+    before = len(session.log.read_text().splitlines())
+    refused = session.api.post(enqueue, json=SAMPLE | {"day": "2019-04-22"}).json()
+    job = session.wait(lambda: finished(session.api.get(refused["links"]["self"]).json()))
+    assert (job["status"], job["error"]["code"]) == ("FAILED", "no_evidence_for_day")
+    time.sleep(2)  # what the run's process and the daemon say of it afterwards
+    lines = session.log.read_text().splitlines()[before:]
+    (error,) = [line for line in lines if " - ERROR - " in line]
+    assert "Error (no_evidence_for_day): " in error
+    assert [line for line in lines if "Stack Trace" in line or line.startswith("  File")] == []
+
     family = [session.process, *session.process.children(recursive=True)]
     assert len(family) > 4
     os.killpg(session.process.pid, signal.SIGINT)  # what a terminal does on Ctrl-C
@@ -158,6 +168,10 @@ def test_a_day_is_enqueued_run_by_dagster_and_told_truly_and_ctrl_c_ends_everyth
     # Code servers of Dagster end by themselves a little later than who started them.
     _, alive = psutil.wait_procs(family, timeout=60)
     assert alive == []
+
+
+def finished(job: dict[str, Any]) -> dict[str, Any] | None:
+    return job if job["finished_at"] else None
 
 
 @pytest.mark.parametrize("taken_one", ["--ui-port", "--api-port"])
@@ -182,7 +196,7 @@ def test_two_servers_do_not_get_one_port(tmp_path: Path) -> None:
     port = str(free_port())
     done = run_dev(tmp_path, env={"UI_PORT": port, "API_PORT": port})
     assert done.returncode == 1
-    assert "choose two" in done.stderr
+    assert "Choose different ports" in done.stderr
 
 
 def run_dev(

@@ -201,7 +201,7 @@ def test_the_command_submits_what_is_missing_and_then_finds_nothing_left(
     command = ("backfill", "--city", "kazan", "--from", "2024-06-01", "--to", "2024-06-05")
     first = platform.command(*command)
     assert first.returncode == 0, first.stderr
-    assert "5 city-days: 1 to run, 4 staged already, 0 cannot be" in first.stdout
+    assert "5 city-days: 1 to run, 4 staged already, 0 without" in first.stdout
     wait_until(
         lambda: any(job.day == DAYS[4] and job.finished_at for job in platform.ledger("kazan")),
         "the missing day is staged",

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
-from ingestion_pipeline.cli import main as cli
+from ingestion_pipeline.cli.output import FAILED, INTERRUPTED, KEY_HELD, TRY_LATER
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.slices import replace_slice
 from ingestion_pipeline.staging.tables import (
@@ -156,7 +156,7 @@ def test_of_two_processes_for_one_city_day_one_works_and_the_other_names_it(
             holding = sa.select(ingestion_run).where(ingestion_run.c.status == "RUNNING")
             (holder,) = connection.execute(holding).all()
         gate.opened.set()
-        assert code == cli.KEY_HELD
+        assert code == KEY_HELD
         assert output == ""
         assert "Error (key_held)" in errors
         assert holder.dagster_run_id in errors
@@ -175,7 +175,7 @@ def test_two_processes_at_the_same_moment_stage_the_day_once(
         both = [desk.start("run", "--city", "town", "--day", today()) for _ in range(2)]
         ends = [ended(process) for process in both]
         codes = sorted(code for code, _, _ in ends)
-        assert codes in ([0, 0], [0, cli.KEY_HELD]), ends
+        assert codes in ([0, 0], [0, KEY_HELD]), ends
         assert len(server.requests) == 1
     with desk.engine() as engine, engine.connect() as connection:
         came = connection.execute(sa.select(ingestion_run)).all()
@@ -184,7 +184,7 @@ def test_two_processes_at_the_same_moment_stage_the_day_once(
     # The other one met it at work, waited for its commit, or came when all was over.
     others = (
         {("FAILED", "key_held")}
-        if cli.KEY_HELD in codes
+        if KEY_HELD in codes
         else {
             ("CANCELED", "already_staged"),
             ("SUCCEEDED", None),
@@ -235,7 +235,7 @@ def test_a_terminated_process_ends_its_run_as_canceled(
         process.send_signal(number)
         code, output, errors = ended(process)
         gate.opened.set()
-    assert (code, output) == (cli.INTERRUPTED, "")
+    assert (code, output) == (INTERRUPTED, "")
     assert errors.rstrip().endswith("Interrupted: nothing was staged")
     assert desk.ledger() == [("CANCELED", "interrupted")]
 
@@ -327,7 +327,7 @@ def test_the_sample_is_staged_from_the_empty_folder_on(tmp_path: Path) -> None:
     desk = Desk(tmp_path, "", {"CITIES_FILE": ""})
     sample = ["--city", "helsinki", "--day", "2019-04-21"]
     code, output, errors = ended(desk.start("run", *sample))
-    assert (code, output) == (cli.FAILED, "")
+    assert (code, output) == (FAILED, "")
     assert "Error (database_not_migrated)" in errors
     assert "poi-ingest migrate" in errors
     code, output, _ = ended(desk.start("migrate"))
@@ -349,10 +349,10 @@ def test_the_sample_is_staged_from_the_empty_folder_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "code", "words"),
     [
-        ({}, cli.FAILED, "Error (overpass_not_configured): town comes from Overpass"),
-        ({"OVERPASS_URL": "stale"}, cli.TRY_LATER, "Error (stale_upstream): "),
-        ({"OSM_SOURCE": "extract", "OSM_EXTRACT": refusing_url()}, cli.TRY_LATER, "unreachable"),
-        ({"OSM_SOURCE": "extract", "OSM_EXTRACT": "gone.osm.pbf"}, cli.FAILED, "not_found"),
+        ({}, FAILED, "Error (overpass_not_configured): town comes from Overpass"),
+        ({"OVERPASS_URL": "stale"}, TRY_LATER, "Error (stale_upstream): "),
+        ({"OSM_SOURCE": "extract", "OSM_EXTRACT": refusing_url()}, TRY_LATER, "unreachable"),
+        ({"OSM_SOURCE": "extract", "OSM_EXTRACT": "gone.osm.pbf"}, FAILED, "not_found"),
     ],
     ids=["nothing configured", "stale", "unreachable", "no such file"],
 )
@@ -368,4 +368,5 @@ def test_a_run_that_fails_says_why_in_a_sentence_and_by_its_exit_code(
     assert told == code
     assert output == ""
     assert words in errors.splitlines()[-1]
+    assert len(errors.splitlines()) == 1, errors
     assert [status for status, _ in desk.ledger()] == ["FAILED"]

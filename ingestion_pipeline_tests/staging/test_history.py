@@ -13,7 +13,7 @@ import pytest
 from ingestion_pipeline.columns.hashing import with_content_hash
 from ingestion_pipeline.staging.days import read_day
 from ingestion_pipeline.staging.errors import DayNotStaged
-from ingestion_pipeline.staging.history import judgement, newest_days, past_days
+from ingestion_pipeline.staging.history import newest_days, past_days, stored_check_results
 from ingestion_pipeline.staging.slices import replace_slice
 from ingestion_pipeline.staging.tables import CLASS_COLUMNS, VERSION_TABLES
 from ingestion_pipeline_tests.support.staged import NOW, claim_key, evidence_of, poi_rows, slice_of
@@ -124,11 +124,14 @@ def test_an_accepted_day_is_told_apart(engine: sa.Engine) -> None:
     stage(engine, 1, ["node/1"], accepted_reason="torn down", warnings={"counts": "few"})
     stage(engine, 2, ["node/1"])
     assert [day.accepted for day in past(engine)] == [True, False]
-    found = judgement(engine, slice_of("kazan", DAY - timedelta(days=1)))
+    found = stored_check_results(engine, slice_of("kazan", DAY - timedelta(days=1)))
     assert found[:2] == ("torn down", {"counts": "few"})
-    assert judgement(engine, slice_of("kazan", DAY - timedelta(days=2)))[:2] == (None, None)
+    assert stored_check_results(engine, slice_of("kazan", DAY - timedelta(days=2)))[:2] == (
+        None,
+        None,
+    )
     with pytest.raises(DayNotStaged):
-        judgement(engine, slice_of("kazan", DAY))
+        stored_check_results(engine, slice_of("kazan", DAY))
 
 
 def test_the_newest_day_of_every_city_is_known(engine: sa.Engine) -> None:

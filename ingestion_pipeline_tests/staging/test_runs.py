@@ -128,8 +128,8 @@ def request_cancel(engine: sa.Engine, run_id: str, *, now: datetime = NOW) -> ru
     return asked
 
 
-def end_as_seen(engine: sa.Engine, seen: runs.Run, *, now: datetime = NOW) -> bool:
-    return runs.end_as_seen(
+def end_if_unchanged(engine: sa.Engine, seen: runs.Run, *, now: datetime = NOW) -> bool:
+    return runs.end_if_unchanged(
         engine, seen, status="FAILED", error_code="run_died", error_message="it is gone", now=now
     )
 
@@ -365,15 +365,15 @@ def test_a_key_that_a_live_run_holds_is_refused_by_the_holders_name(engine: sa.E
     message = str(refused.value)
     assert str(KEY) in message
     assert f"Dagster run run1 (job {held.run_id}, started 2026-11-20T03:04:05Z by ui)" in message
-    newcomer, still = ledger(engine)
+    request, still = ledger(engine)
     assert still == holder
-    assert (newcomer.status, newcomer.error_code, newcomer.error_message) == (
+    assert (request.status, request.error_code, request.error_message) == (
         "FAILED",
         "key_held",
         message,
     )
-    assert (newcomer.dagster_run_id, newcomer.worker, newcomer.attempt) == ("run2", "worker", 0)
-    assert (newcomer.requested_at, newcomer.started_at, newcomer.finished_at) == (asked, None, came)
+    assert (request.dagster_run_id, request.worker, request.attempt) == ("run2", "worker", 0)
+    assert (request.requested_at, request.started_at, request.finished_at) == (asked, None, came)
     runs.require(engine, held)
 
 
@@ -565,15 +565,15 @@ def test_a_run_that_waited_for_the_commit_of_the_holder_sees_what_it_committed(
     migrate(engine)
     held = claim(engine, "run1")
     answers: list[object] = []
-    newcomer = threading.Thread(
+    request = threading.Thread(
         target=lambda: answers.append(come(engine, "run2", requested_at=EARLIER, now=LATER))
     )
     with write_transaction(engine) as connection:
         runs.fence(connection, held)
-        newcomer.start()
+        request.start()
         wait_for_a_waiter(engine)
         runs.succeed(connection, held, as_of=NOW, counts={"rows": 1}, now=NOW)
-    newcomer.join(timeout=60)
+    request.join(timeout=60)
     assert isinstance(answers[0], runs.NothingToDo), answers
     assert working(engine) == []
     assert Counter(run.error_code for run in ledger(engine)) == {None: 1, "already_staged": 1}
@@ -624,7 +624,7 @@ def test_a_run_for_a_job_that_ended_without_success_has_lost_it(
 def test_a_run_for_a_job_of_another_key_has_lost_it(engine: sa.Engine) -> None:
     job, _ = enqueue(engine)
     moved = replace(KEY, boundary_ref="relation/1")
-    with pytest.raises(ClaimLost, match="the city has changed since"):
+    with pytest.raises(ClaimLost, match="the city changed"):
         come(engine, "run1", key=moved, run_id=job.id)
     assert ledger(engine) == [job]
 
@@ -675,7 +675,7 @@ def test_asking_twice_changes_nothing(engine: sa.Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    "end", [fail, cancel, lambda engine, held: end_as_seen(engine, get(engine, held.run_id))]
+    "end", [fail, cancel, lambda engine, held: end_if_unchanged(engine, get(engine, held.run_id))]
 )
 def test_a_run_that_was_asked_to_stop_ends_as_canceled_however_it_stops(
     engine: sa.Engine, end: Callable[[sa.Engine, runs.Claim], bool]
@@ -732,7 +732,7 @@ def test_asking_an_unknown_run_to_stop_is_none(engine: sa.Engine) -> None:
 
 def test_a_run_is_ended_by_others_as_it_was_seen(engine: sa.Engine) -> None:
     held = claim(engine, "run1")
-    assert end_as_seen(engine, get(engine, held.run_id), now=LATER)
+    assert end_if_unchanged(engine, get(engine, held.run_id), now=LATER)
     (run,) = ledger(engine)
     assert (run.status, run.error_code, run.error_message, run.finished_at) == (
         "FAILED",
@@ -755,14 +755,14 @@ def test_a_run_that_was_carried_on_since_it_was_seen_is_not_ended(
     held = claim(engine, "run1")
     seen = get(engine, held.run_id)
     carried_on = claim(engine, **{"dagster_run_id": "run1", "run_id": held.run_id} | arguments)
-    assert not end_as_seen(engine, seen)
+    assert not end_if_unchanged(engine, seen)
     succeed(engine, carried_on)
 
 
 def test_a_pending_run_that_was_claimed_since_it_was_seen_is_not_ended(engine: sa.Engine) -> None:
     seen, _ = enqueue(engine)
     held = claim(engine, "run1")
-    assert not end_as_seen(engine, seen)
+    assert not end_if_unchanged(engine, seen)
     succeed(engine, held)
 
 
@@ -775,7 +775,7 @@ def test_a_run_that_has_ended_since_it_was_seen_stays_so(
     end(engine, held)
     before = get(engine, held.run_id)
     for view in (seen, before):
-        assert not end_as_seen(engine, view, now=LATER)
+        assert not end_if_unchanged(engine, view, now=LATER)
     assert get(engine, held.run_id) == before
 
 
@@ -783,7 +783,7 @@ def test_a_run_that_is_gone_is_not_ended(engine: sa.Engine) -> None:
     seen, _ = enqueue(engine)
     with engine.begin() as connection:
         connection.execute(sa.delete(ingestion_run))
-    assert not end_as_seen(engine, seen)
+    assert not end_if_unchanged(engine, seen)
 
 
 def test_what_was_asked_for_too_long_ago_and_never_started_fails(engine: sa.Engine) -> None:
@@ -838,7 +838,7 @@ def test_a_start_that_is_in_the_future_is_no_sign_that_the_queue_moves(engine: s
 
 def test_a_run_of_a_part_gives_way_to_a_job_that_waits_for_a_whole_one(engine: sa.Engine) -> None:
     waiting, _ = enqueue(engine)
-    with pytest.raises(KeyHeld, match=rf"job {waiting.id} waits for a run of all"):
+    with pytest.raises(KeyHeld, match=rf"Job {waiting.id} is pending for the whole"):
         come(engine, "part", whole=False)
     assert get(engine, waiting.id) == waiting
     (refused,) = [run for run in ledger(engine) if run.dagster_run_id == "part"]
@@ -862,7 +862,7 @@ def test_a_part_of_the_run_that_was_started_for_a_job_carries_it_on(engine: sa.E
 def test_a_run_that_was_taken_over_has_lost_its_claim(engine: sa.Engine) -> None:
     dead = claim(engine, "run1")
     claim(engine, "run2", alive=False)
-    with pytest.raises(ClaimLost, match=r"run1 no longer holds.*is FAILED.*taken over by.*run2"):
+    with pytest.raises(ClaimLost, match=r"run1 no longer holds.*is FAILED.*died.*run2 took over"):
         succeed(engine, dead)
 
 
@@ -907,7 +907,7 @@ def test_a_dagster_run_that_was_taken_over_gets_no_other_claim_on_its_key(
 ) -> None:
     claim(engine, "run1")
     fail(engine, claim(engine, "run2", alive=False))
-    with pytest.raises(ClaimLost, match="taken over by Dagster run run2"):
+    with pytest.raises(ClaimLost, match="Dagster run run2 took over its key"):
         claim(engine, "run1")
 
 
@@ -1545,7 +1545,7 @@ class Ledger(RuleBasedStateMachine):
         now = self.now()
         owner = None if view.dagster_run_id is None else int(view.dagster_run_id)
         is_same = row.is_active and row.state() == (view.status, owner, view.attempt)
-        assert end_as_seen(self.engine, view, now=now) == is_same
+        assert end_if_unchanged(self.engine, view, now=now) == is_same
         if is_same:
             row.end("FAILED", "run_died", now)
 

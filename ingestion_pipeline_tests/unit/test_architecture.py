@@ -1,4 +1,4 @@
-"""The rules of the house: who may import whom, and what every module says of itself."""
+"""The rules of the architecture: which package may import which, and what every module has."""
 
 from __future__ import annotations
 
@@ -131,8 +131,9 @@ def test_only_the_orchestration_imports_dagster(path: Path) -> None:
     assert dagster_imports(path) == []
 
 
-def test_the_command_line_imports_dagster_only_where_it_starts_a_run() -> None:
-    assert not any(found.at_the_top for found in dagster_imports(PACKAGE / "cli/main.py"))
+@pytest.mark.parametrize("path", standing("cli"), ids=names)
+def test_the_command_line_imports_dagster_only_in_functions(path: Path) -> None:
+    assert not any(found.at_the_top for found in dagster_imports(path))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=names)
@@ -193,10 +194,8 @@ def test_a_package_holds_a_docstring_and_nothing_else(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PLAIN_MODULES, ids=names)
-def test_a_module_says_what_belongs_in_it_and_what_does_not(path: Path) -> None:
-    said = " ".join((ast.get_docstring(tree_of(path)) or "").split())
-    assert "Belongs here:" in said
-    assert "oes not belong here:" in said
+def test_a_module_has_a_docstring(path: Path) -> None:
+    assert ast.get_docstring(tree_of(path))
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "defs").rglob("*.py")), ids=names)

@@ -1,7 +1,7 @@
 """Create the staging tables: versions of POIs, staged days, rejections, and the ledger of runs.
 
-In a GeoPackage it also makes the file one: its three metadata tables (OGC 12-128r18, clauses
-1.1.2, 1.1.3 and 2.1.5), and the entries that let QGIS and GDAL find the tables.
+Also turn an SQLite file into a GeoPackage: its three metadata tables (OGC 12-128r18, clauses 1.1.2,
+1.1.3 and 2.1.5), and the entries by which QGIS and GDAL find the tables.
 """
 
 import sqlalchemy as sa
@@ -251,7 +251,7 @@ def create_geopackage() -> None:
 
 
 def register_in_geopackage() -> None:
-    """Let readers find the tables."""
+    """Register the tables as layers."""
     op.execute(
         "INSERT INTO gpkg_contents (table_name, data_type, identifier, description, srs_id) VALUES "
         "('poi_ingestion_staging', 'features', 'poi_ingestion_staging', "

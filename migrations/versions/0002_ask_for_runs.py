@@ -1,7 +1,6 @@
-"""Let runs be asked for from outside: what was asked, messages that came, and sensors' last ticks.
+"""Add requests for runs, callback messages, and the last tick of each sensor.
 
-It also keeps what the rows of a staged day were computed from, so that an unchanged day is seen to
-be one.
+Also add the digest of a staged day's inputs, by which an unchanged day is recognized.
 """
 
 import sqlalchemy as sa
@@ -64,7 +63,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take them away; what they held is lost, the rows and the ledger stay."""
+    """Drop them; their data is lost, the rows and the ledger stay."""
     for table in ATTRIBUTE_TABLES:
         op.drop_table(table)
     for index in (

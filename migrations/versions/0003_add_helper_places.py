@@ -1,7 +1,7 @@
-"""Add helper places, where a name comes from, and what was found of a staged day.
+"""Add helper places, the source of names, and the check results of a staged day.
 
-The new column of POIs stands behind the others in the database and beside `name` in the
-declaration: a table of millions of rows is not written anew for the order of its columns.
+The new column of POIs is the last one in the database and next to `name` in the declaration: a
+table of millions of rows is not rewritten for the order of its columns.
 """
 
 import sqlalchemy as sa
@@ -96,12 +96,12 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take them away; helper places are lost, POIs and the ledger stay."""
+    """Drop them; helper places are lost, POIs and the ledger stay."""
     if op.get_context().dialect.name == "sqlite":
         op.execute("DELETE FROM gpkg_geometry_columns WHERE table_name = 'helper_place'")
         op.execute("DELETE FROM gpkg_contents WHERE table_name = 'helper_place'")
     op.drop_table("helper_place")
-    # A day that is listed as staged has its rows; these days have none any more.
+    # A day that is listed as staged must have its rows.
     for table in ("staged_partition", "ingestion_rejection"):
         op.execute(f"DELETE FROM {table} WHERE dataset = 'helper'")  # noqa: S608 - ours
     op.drop_column("staged_partition", "warnings")

@@ -1,8 +1,8 @@
-"""Let a history of small changes fit into the room that there is.
+"""Reduce the growth of tables and indexes under a history of small changes.
 
-On PostgreSQL the room of closed versions is made free early, and what keeps two versions of a
-feature from beginning on the same day becomes an index with free room in its pages, which a first
-load can build after its rows. A GeoPackage stays as it is.
+On PostgreSQL, vacuum frees the space of closed versions early, and the unique constraint becomes an
+index with free space in its pages, which a first load can build after its rows. A GeoPackage does
+not change.
 """
 
 from alembic import op
@@ -18,7 +18,7 @@ SUFFIX = "_".join(COLUMNS)
 
 
 def upgrade() -> None:
-    """Put the indexes in the place of the constraints."""
+    """Replace the constraints with indexes."""
     if op.get_context().dialect.name == "sqlite":
         return
     for table in TABLES:
@@ -34,7 +34,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Put the constraints back."""
+    """Restore the constraints."""
     if op.get_context().dialect.name == "sqlite":
         return
     for table in TABLES:

@@ -1,7 +1,7 @@
-"""Hash rows in a form that is made column by column, in a third of the time.
+"""Hash rows in a format that is built by column, in a third of the time.
 
-Both hashes of every version are made anew of the values that are stored, so that the next staged
-day finds its rows equal where they are, and the change feed tells of no change that was none.
+Both hashes of every version are recomputed from the stored values, so that equal rows stay equal on
+the next staged day and the change feed reports no false changes.
 """
 
 import struct
@@ -55,12 +55,12 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Hash the text that Python writes of values, of which a feed's had no version."""
+    """Hash the text of Python values; those of feeds had no version."""
     rehash(as_python, said=lambda source: SAID if source == "osm" else SAID[1:])
 
 
 def rehash(written: Callable[[Values], bytes], *, said: Callable[[str], Sequence[str]]) -> None:
-    """Make the hashes of all versions anew, some thousands at a time."""
+    """Recompute the hashes of all versions, in batches."""
     connection = op.get_bind()
     for name, content in CONTENT.items():
         fixed = ("id", "source", "content_hash", "source_hash")
@@ -84,12 +84,12 @@ def rehash(written: Callable[[Values], bytes], *, said: Callable[[str], Sequence
 
 
 def digest(data: bytes) -> str:
-    """Give the hexadecimal BLAKE2b digest, of 128 bits."""
+    """Return the hexadecimal BLAKE2b digest, of 128 bits."""
     return blake2b(data, digest_size=16).hexdigest()
 
 
 def plain(value: Any) -> Any:
-    """Write what is JSON as its text, and a moment as its microseconds."""
+    """Return JSON as text, and a moment as microseconds."""
     if isinstance(value, dict | list):
         return canonical_json(value)
     if isinstance(value, datetime):
@@ -98,17 +98,17 @@ def plain(value: Any) -> Any:
 
 
 def as_python(values: Values) -> bytes:
-    """Write values as Python does."""
+    """Return values as Python's text."""
     return ascii(tuple(values)).encode()
 
 
 def as_bytes(values: Values) -> bytes:
-    """Write values one after another, with a byte between them that no text has."""
+    """Return values joined by a byte that no UTF-8 text contains."""
     return b"\xff".join(part for value in values for part in parts(value))
 
 
 def parts(value: Any) -> Sequence[bytes]:
-    """Write one value; bytes behind their number."""
+    """Return the parts of a value; bytes have their length before them."""
     match value:
         case None:
             return (b"\xfe",)

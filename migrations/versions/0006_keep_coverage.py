@@ -1,4 +1,4 @@
-"""Keep with each staged day which share of the city its extract covers, and how that is known."""
+"""Store with each staged day the share of the city that its extract covers."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,10 +12,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the column; of days that are staged already it is not known."""
+    """Add the column; it is null for days that are already staged."""
     op.add_column("staged_partition", sa.Column("coverage", Json))
 
 
 def downgrade() -> None:
-    """Take it away."""
+    """Drop the column."""
     op.drop_column("staged_partition", "coverage")

@@ -38,7 +38,7 @@ from ingestion_pipeline.defs.snapshots import SnapshotConfig, take_snapshot
 from ingestion_pipeline.defs.work import Work, city_day_step
 from ingestion_pipeline.lake.snapshots import Manifest
 from ingestion_pipeline.staging.days import Slice
-from ingestion_pipeline.staging.history import judgement
+from ingestion_pipeline.staging.history import stored_check_results
 from ingestion_pipeline.staging.slices import (
     RejectedObject,
     SliceEvidence,
@@ -127,7 +127,7 @@ def build_helper_assets(
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
         yield from with_check_results(
             lambda: step(context, workshop, partial(stage_helpers, accept=config.accept)),
-            kept=lambda: judgement(workshop.engine, _slice(city_day(context))),
+            kept=lambda: stored_check_results(workshop.engine, _slice(city_day(context))),
             dataset=HELPER.name,
         )
 
@@ -164,7 +164,7 @@ def stage_helpers(
     )
     if confirmed is not None:
         return _told(workshop, confirmed, target, evidence, feeds)
-    with snapshots.on_trial(workshop, work, manifest):
+    with snapshots.reading_candidate(workshop, work, manifest):
         helpers, located, boundary, coverage, rejections = _derived(workshop, work, manifest)
     findings = examine_slice(
         workshop, work, target, helpers.table, evidence, boundary=boundary.area

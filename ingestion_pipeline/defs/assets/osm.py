@@ -35,7 +35,7 @@ from ingestion_pipeline.lake.frames import describe_frame, frame_key, read_frame
 from ingestion_pipeline.lake.snapshots import Manifest
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice
-from ingestion_pipeline.staging.history import judgement
+from ingestion_pipeline.staging.history import stored_check_results
 from ingestion_pipeline.staging.slices import (
     RejectedObject,
     SliceEvidence,
@@ -120,7 +120,7 @@ def build_osm_assets(
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
         yield from with_check_results(
             lambda: step(context, workshop, partial(stage_pois, accept=config.accept)),
-            kept=lambda: judgement(workshop.engine, _slice(city_day(context))),
+            kept=lambda: stored_check_results(workshop.engine, _slice(city_day(context))),
             dataset=POI.name,
         )
 
@@ -131,7 +131,7 @@ def shape_pois(workshop: Workshop, work: Work) -> dg.MaterializeResult[None]:
     """Make the day's frame out of its snapshot, unless it has been made from the very same."""
     manifest = snapshots.obtained(workshop, work, POI)
     evidence = evidence_of(work.city, manifest)
-    with snapshots.on_trial(workshop, work, manifest):
+    with snapshots.reading_candidate(workshop, work, manifest):
         pois = _already_shaped(workshop, work, evidence)
         reused = pois is not None
         if pois is None:

@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from ingestion_pipeline.sources.feed.errors import FeedNotOfDay, FeedStale, FeedWithoutTime
-from ingestion_pipeline.sources.feed.fetch import PATIENCE, NotModified, fetch
+from ingestion_pipeline.sources.feed.fetch import PATIENCE, fetch
 from ingestion_pipeline.sources.feed.records import read_records, time_of_records
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ingestion_pipeline.config.feeds import AsOfSource, Feed
     from ingestion_pipeline.core.clock import Clock
-    from ingestion_pipeline.sources.feed.fetch import Fetched, Patience, Validators
+    from ingestion_pipeline.sources.feed.fetch import Fetched, Patience
 
 CLOCK_TOLERANCE = timedelta(minutes=10)
 """How far a publisher's clock may be ahead of ours."""
@@ -61,9 +61,8 @@ def acquire(
     http: httpx.Client,
     clock: Clock,
     workdir: Path,
-    known: Validators | None = None,
     patience: Patience = PATIENCE,
-) -> FeedAcquisition | NotModified:
+) -> FeedAcquisition:
     """Bring a feed's bytes to this machine and prove that they may stand for `day`.
 
     Args:
@@ -72,21 +71,12 @@ def acquire(
         http: Sends requests.
         clock: Tells the time.
         workdir: An empty folder for the bytes.
-        known: What the server said of the last good bytes, where they are stored.
         patience: How long to wait.
-
-    Returns:
-        The bytes; or `NotModified`, where they are those of last time. Whoever has these then asks
-        `require_usable` with the moment that was found for them.
 
     Raises:
         FeedError: See `sources/feed/errors.py`.
     """
-    fetched = fetch(
-        feed, day, http=http, clock=clock, workdir=workdir, known=known, patience=patience
-    )
-    if isinstance(fetched, NotModified):
-        return fetched
+    fetched = fetch(feed, day, http=http, clock=clock, workdir=workdir, patience=patience)
     as_of = _time_of(feed, day, fetched)
     require_usable(feed, day, as_of=as_of, now=fetched.received_at)
     return FeedAcquisition(

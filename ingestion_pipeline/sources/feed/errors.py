@@ -41,7 +41,7 @@ class FeedError(HelpersError):
 
 
 def may_pass(code: str) -> bool:
-    """Tell whether a feed that failed with a code may answer later."""
+    """Return whether a feed that failed with a code may answer later."""
     return any(error.code == code and error.should_retry for error in FeedError.__subclasses__())
 
 

@@ -106,23 +106,6 @@ class Fetched:
     received_at: datetime
 
 
-@dataclass(frozen=True)
-class NotModified:
-    """The server says that the bytes are those of last time.
-
-    Attributes:
-        location: Where they would be from, without credentials.
-        validators: Those by which it was asked.
-        requested_at: When it was asked (UTC).
-        received_at: When the answer had come (UTC).
-    """
-
-    location: str
-    validators: Validators
-    requested_at: datetime
-    received_at: datetime
-
-
 def fetch(
     feed: Feed,
     day: date,
@@ -130,9 +113,8 @@ def fetch(
     http: httpx.Client,
     clock: Clock,
     workdir: Path,
-    known: Validators | None = None,
     patience: Patience = PATIENCE,
-) -> Fetched | NotModified:
+) -> Fetched:
     """Bring a feed's bytes to this machine.
 
     Nothing is asked for twice: an error says whether a later try may help. No message holds user,
@@ -144,7 +126,6 @@ def fetch(
         http: Sends requests; its own redirects and time limits are not used.
         clock: Tells when the feed was asked for and came, and when it took too long.
         workdir: An empty folder for the bytes.
-        known: What the server said of the bytes that are stored, if they are good.
         patience: How long to wait.
 
     Raises:
@@ -153,12 +134,9 @@ def fetch(
     fetching = _Fetching(feed, day, clock, patience, workdir / f"{feed.slug}.{feed.format}")
     location = feed.location_on(day)
     fetched = (
-        fetching.over_http(location, http, known or Validators())
-        if is_http(location)
-        else fetching.over_fsspec(location)
+        fetching.over_http(location, http) if is_http(location) else fetching.over_fsspec(location)
     )
-    if isinstance(fetched, Fetched):
-        _require_expected(feed, fetched)
+    _require_expected(feed, fetched)
     return fetched
 
 
@@ -173,16 +151,13 @@ class _Fetching:
         self.day = day
         self.requested_at = clock.now()
 
-    def over_http(
-        self, location: str, http: httpx.Client, known: Validators
-    ) -> Fetched | NotModified:
+    def over_http(self, location: str, http: httpx.Client) -> Fetched:
         import httpx
 
         keep_secrets_out_of_httpx_log()
         first = here = Endpoint.parse(location)
         guard = RedirectGuard(first.target)
         seen = {here.target}
-        asked = {"If-None-Match": known.etag, "If-Modified-Since": known.last_modified}
         while True:
             same_server = here.server == first.server
             with (
@@ -190,12 +165,9 @@ class _Fetching:
                 http.stream(
                     "GET",
                     here.target,
-                    headers={
-                        # Then Content-Length is the number of bytes that come, and no small answer
-                        # can unpack to a huge one.
-                        "Accept-Encoding": "identity",
-                        **{name: value for name, value in asked.items() if value},
-                    },
+                    # Content-Length is then the number of bytes to come, and no small response
+                    # unpacks to a huge one.
+                    headers={"Accept-Encoding": "identity"},
                     timeout=httpx.Timeout(self.patience.silence_s, connect=self.patience.connect_s),
                     follow_redirects=False,
                     auth=(first.auth if same_server else None) or httpx.USE_CLIENT_DEFAULT,
@@ -205,8 +177,6 @@ class _Fetching:
                 if response.has_redirect_location:
                     here = self._redirected(guard, here, response.headers["Location"], seen)
                     continue
-                if response.status_code == HTTPStatus.NOT_MODIFIED and any(known):
-                    return NotModified(first.public, known, self.requested_at, self.clock.now())
                 self._require_data(response, here.public)
                 if here.target != first.target:
                     self._require_dated(here)

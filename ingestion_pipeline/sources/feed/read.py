@@ -22,7 +22,8 @@ from ingestion_pipeline.geometry.complexity import (
     rings_of,
 )
 from ingestion_pipeline.geometry.points import representative_points
-from ingestion_pipeline.helpers.vocabulary import understood
+from ingestion_pipeline.helpers.rows import ATTRIBUTE_COLUMNS, helper_rows
+from ingestion_pipeline.helpers.vocabulary import known_value
 from ingestion_pipeline.sources.feed.errors import FeedShrunken, FeedSwapped
 from ingestion_pipeline.sources.feed.records import read_records
 from ingestion_pipeline.text.hours import normalized_hours
@@ -64,7 +65,6 @@ FeedRejectionReason = Literal[
 - `too_much_text`: its properties, or what names it, exceed the limits of `geometry/complexity.py`.
 """
 
-_TEXT_COLUMNS = ("access", "fee", "wheelchair", "level", "operator")
 _MAIN_GEOMETRIES = 6  # GEOS numbers points, lines and areas and their Multi forms from 0 to 6
 
 
@@ -271,7 +271,7 @@ class _Values:
         return {target: value for target, value in found.items() if value is not None}
 
     def _translated(self, target: str, name: str | None) -> str | None:
-        """Give a field's text; where a table of meanings has not its value, nothing is known."""
+        """Return a field's text; where a table of meanings has not its value, nothing is known."""
         text = _as_text(self.properties.get(name)) if name is not None else None
         meanings = self._feed.values.get(target)
         return text if meanings is None or text is None else meanings.get(text)
@@ -306,7 +306,7 @@ def _kinds(records: Records, feed: Feed) -> list[str | None]:
 def _sound(
     given: npt.NDArray[np.object_],
 ) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
-    """Give (N,) valid flat geometries of one sort each, or None, and how each was had."""
+    """Return (N,) valid flat geometries of one sort each, or None, and how each was had."""
     import shapely
 
     flat = shapely.force_2d(given)
@@ -393,7 +393,7 @@ def _require_enough(
 
 
 def has_shrunken(count: int, last_good: int | None) -> bool:
-    """Tell whether a feed has far fewer places than its last good version, if there is one."""
+    """Return whether a feed has far fewer places than its last good version, if there is one."""
     return last_good is not None and count < SHRUNKEN_SHARE * last_good
 
 
@@ -411,48 +411,33 @@ def _table(
     lat: FloatArray,
     point_source: npt.NDArray[np.object_],
 ) -> pa.Table:
-    import pyarrow as pa
     import shapely
 
-    count = len(refs)
     names = [value.names() for value in values]
-    shown = [namer.display_name(known) for known in names]
-    text = pa.string()
-
-    def column(found: list[str | None]) -> pa.Array[Any]:
-        return pa.array(found, text)
-
-    nothing = column([None] * count)
-    table = pa.table(
+    display = [namer.display_name(each) for each in names]
+    table = helper_rows(
+        len(refs),
         {
-            "source_ref": column([*refs]),
-            "kind": column(kinds),
-            "parent_ref": nothing,
-            "derived_from": nothing,
-            "osm_type": nothing,
-            "osm_id": pa.nulls(count, pa.int64()),
-            "osm_version": pa.nulls(count, pa.int32()),
-            "osm_timestamp": pa.nulls(count, pa.timestamp("s", "UTC")),
-            "name": column([name.name for name in shown]),
-            "name_source": column([name.source for name in shown]),
-            "names": column([canonical_json(names_by_language(known)) for known in names]),
-            "tags": column([canonical_json(value.properties) for value in values]),
-            "geometry": pa.array(shapely.to_wkb(geometry, byte_order=1), pa.binary()),
-            "lon": pa.array(lon, pa.float64()),
-            "lat": pa.array(lat, pa.float64()),
-            "point_source": pa.array(point_source, text),
-            "geom_quality": pa.array(quality, text),
+            "source_ref": refs,
+            "kind": kinds,
+            "name": [each.name for each in display],
+            "name_source": [each.source for each in display],
+            "names": [canonical_json(names_by_language(each)) for each in names],
+            "tags": [canonical_json(value.properties) for value in values],
+            "geometry": shapely.to_wkb(geometry, byte_order=1),
+            "lon": lon,
+            "lat": lat,
+            "point_source": point_source.tolist(),
+            "geom_quality": quality.tolist(),
             **{
-                name: column([understood(name, value.of(name)) for value in values])
-                for name in _TEXT_COLUMNS[:3]
+                name: [known_value(name, value.of(name)) for value in values]
+                for name in ATTRIBUTE_COLUMNS
             },
-            "opening_hours": column(hours),
-            **{name: column([value.of(name) for value in values]) for name in _TEXT_COLUMNS[3:]},
-            "attributes": column([canonical_json(value.attributes()) for value in values]),
-            "status": column(["operating"] * count),
-            "links": column(["[]"] * count),
-            "licence": column([feed.licence] * count),
-            "attribution": column([feed.attribution] * count),
-        }
+            "opening_hours": hours,
+            "attributes": [canonical_json(value.attributes()) for value in values],
+            "status": "operating",
+            "licence": feed.licence,
+            "attribution": feed.attribution,
+        },
     )
     return with_source_hash(table)

@@ -75,11 +75,11 @@ class Records:
     document: Mapping[str, Any]
 
     def __len__(self) -> int:
-        """Give N."""
+        """Return N."""
         return len(self.properties)
 
     def have_invalid_text(self) -> list[bool]:
-        """Tell which records have a text that no database stores (`core/characters.py`)."""
+        """Return which records have a text that no database stores (`core/characters.py`)."""
         return [
             not are_storable(text for text in _inner([properties, id_]) if isinstance(text, str))
             for properties, id_ in zip(self.properties, self.ids, strict=True)
@@ -102,7 +102,7 @@ def read_records(path: Path, feed: Feed) -> Records:
 
 
 def time_of_records(records: Records, feed: Feed) -> datetime:
-    """Give the moment (UTC) that the records, or their document, state.
+    """Return the moment (UTC) that the records, or their document, state.
 
     A date without a time is its first moment in UTC; a time without an offset is UTC.
 
@@ -269,7 +269,7 @@ def _require_finite(records: Records, feed: Feed) -> None:
 
 
 def _inner(value: Any) -> Iterator[Any]:
-    """Give every number and text in a JSON value, the names of members included."""
+    """Return every number and text in a JSON value, the names of members included."""
     waiting = [value]
     while waiting:
         each = waiting.pop()
@@ -300,7 +300,7 @@ def _texts(records: Records) -> Iterator[str]:
 
 
 def _looks_broken(text: str) -> bool:
-    """Tell whether a text is UTF-8 that was read by the table of one language's letters."""
+    """Return whether a text is UTF-8 that was read by the table of one language's letters."""
     if _REPLACEMENT in text:
         return True
     for table in _WRONG_TABLES:

@@ -145,7 +145,7 @@ class Section:
     relation_tags: TagSets
 
     def only(self, selects: Callable[[Mapping[str, str]], bool]) -> Section:
-        """Give the elements whose tags are selected; a server may send others too."""
+        """Return the elements whose tags are selected; a server may send others too."""
         nodes, node_tags = _only(self.nodes, self.node_tags, selects)
         ways, way_tags = _only(self.ways, self.way_tags, selects)
         relations, relation_tags = _only(self.relations, self.relation_tags, selects)
@@ -172,7 +172,7 @@ def without_users(raw: bytes) -> bytes:
 
 
 def names_users(body: Body) -> bool:
-    """Tell whether a body says who changed an element."""
+    """Return whether a body says who changed an element."""
     return any(
         isinstance(element, Element) and (element.user is not None or element.uid is not None)
         for element in body.elements
@@ -304,7 +304,7 @@ def elements_of(section: Section) -> Iterator[tuple[Kind, Node | Way | Relation]
 
 
 def timestamp_osm_base(body: Body) -> datetime | None:
-    """Give the moment (UTC, aware) whose state the server had, or None where it does not say."""
+    """Return the moment (UTC, aware) whose state the server had, or None where it does not say."""
     return moment_in(body.osm3s.timestamp_osm_base)
 
 
@@ -363,7 +363,7 @@ def to_elements(merged: Iterable[Section]) -> Elements:
 def members_of(
     relations: Sequence[Relation], tags_of_ways: Mapping[int, Mapping[str, str]] = _NO_TAGS
 ) -> list[list[Member]]:
-    """Give the members of each relation, in its order, with their coordinates and known tags."""
+    """Return the members of each relation, in its order, with their coordinates and known tags."""
     xy, offsets = _lines([part.geometry for each in relations for part in each.members])
     lines = iter(zip(offsets.tolist(), offsets[1:].tolist(), strict=False))
     return [
@@ -390,7 +390,7 @@ def _member_xy(member: RelationMember, line: FloatArray) -> FloatArray | None:
 
 
 def _lines(geometries: Sequence[list[Position | None]]) -> tuple[FloatArray, IntArray]:
-    """Give all vertices, NaN where the server lacks one, and where each geometry begins and ends.
+    """Return all vertices, NaN where the server lacks one, and where each geometry begins and ends.
 
     The i-th has the rows `offsets[i]:offsets[i + 1]`.
     """
@@ -406,7 +406,7 @@ _LON_LAT = attrgetter("lon", "lat")
 
 
 def _positions(positions: Sequence[Position] | Sequence[Node]) -> FloatArray:
-    """Give (n, 2) lon and lat; the iteration runs in C."""
+    """Return (n, 2) lon and lat; the iteration runs in C."""
     flat = chain.from_iterable(map(_LON_LAT, positions))
     return np.fromiter(flat, dtype=np.float64, count=2 * len(positions)).reshape(-1, 2)
 
@@ -416,7 +416,7 @@ def _integers(values: Iterable[int]) -> IntArray:
 
 
 def _timestamps(objects: Sequence[Node | Way | Relation]) -> TimeArray:
-    """Give datetime64[s] in UTC, NaT where there is none (numpy has no time zones)."""
+    """Return datetime64[s] in UTC, NaT where there is none (numpy has no time zones)."""
     seconds = (np.nan if item.timestamp is None else item.timestamp.timestamp() for item in objects)
     moments: TimeArray = np.fromiter(seconds, np.float64, len(objects)).astype("datetime64[s]")
     return moments
@@ -428,7 +428,7 @@ _Object = TypeVar("_Object", Node, Way, Relation)
 def _only(
     objects: list[_Object], tags: TagSets, selects: Callable[[Mapping[str, str]], bool]
 ) -> tuple[list[_Object], TagSets]:
-    """Give the objects whose tags are selected, and their tags; each set is looked at once."""
+    """Return the objects whose tags are selected, and their tags; each set is looked at once."""
     is_selected = np.fromiter(map(selects, tags.sets), np.bool_, len(tags.sets))
     rows = np.flatnonzero(is_selected[tags.set_of])
     if len(rows) == len(objects):
@@ -437,7 +437,7 @@ def _only(
 
 
 def _unique(parts: Iterable[tuple[list[_Object], TagSets]]) -> tuple[list[_Object], TagSets]:
-    """Give the objects of all parts by id, and their tags."""
+    """Return the objects of all parts by id, and their tags."""
     lists, tags = zip(*parts, strict=True)
     objects: list[_Object] = list(chain.from_iterable(lists))
     _, rows = np.unique(_integers(item.id for item in objects), return_index=True)

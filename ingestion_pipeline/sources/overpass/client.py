@@ -19,6 +19,12 @@ What the client mends by itself, up to `attempts` questions for each part:
   makes it another text; comments and spaces do not.
 - A body that is not whole: it asks again.
 
+A caller that tries again by itself (`caller_retries`) gets the error at once, with `retry_after_s`,
+instead of a wait longer than `SHORT_WAIT_S`: a step of Dagster holds a slot of the pool of all runs
+that ask upstream, and frees it between its retries. As soon as an answer of the city was accepted,
+the client waits itself. Another try starts with the first part, so a city of many parts would never
+be complete on a server that has a slot for one part at a time.
+
 Too big (timed out, out of memory, a body larger than the declared memory): it doubles the declared
 time and memory once for the city, then splits the bbox in four, and each quarter again where
 needed, down to `MAXIMUM_DEPTH`. Overpass 0.7.62 says of some dated queries that they timed out
@@ -81,7 +87,7 @@ from ingestion_pipeline.osm.errors import (
 )
 from ingestion_pipeline.osm.features import Reading
 from ingestion_pipeline.osm.selection import POIS, Selection, overpass_box, overpass_query
-from ingestion_pipeline.sources import as_of as honesty
+from ingestion_pipeline.sources.as_of import CLOCK_TOLERANCE, is_current, require_true_on
 from ingestion_pipeline.sources.base import Acquisition, RawPart
 from ingestion_pipeline.sources.overpass.wire import Patience, Refusal, Reply, Wire
 
@@ -110,8 +116,10 @@ NO_SLOT_WAIT_S = 30.0
 """The shortest wait after a 429 (usage policy of the public servers)."""
 
 LONGEST_WAIT_S = 90.0
-"""A slot that is further away is not waited for here, where the step holds the place of all runs at
-upstream; Dagster tries the step again later, and gives the place to others meanwhile."""
+"""The longest wait between two questions; where a slot is further away, the error is raised."""
+
+SHORT_WAIT_S = 15.0
+"""The same for a caller that tries again by itself, until an answer of the city was accepted."""
 
 FIRST_WAIT_S = 10.0
 """The first wait of a back-off; each next one is twice as long, and jitter adds up to as much."""
@@ -143,11 +151,11 @@ class Limits(NamedTuple):
     maxsize_bytes: int
 
     def doubled(self) -> Limits:
-        """Give twice as much."""
+        """Return twice as much."""
         return Limits(self.timeout_s * 2, self.maxsize_bytes * 2)
 
     def halved(self) -> Limits:
-        """Give half as much."""
+        """Return half as much."""
         return Limits(max(1, self.timeout_s // 2), self.maxsize_bytes // 2)
 
 
@@ -224,6 +232,7 @@ class OverpassClient:
         limits: Limits = DEFAULT_LIMITS,
         patience: Patience = DEFAULT_PATIENCE,
         jitter: Callable[[], float] = random.random,
+        caller_retries: bool = False,
     ) -> None:
         """Prepare; nothing is sent yet.
 
@@ -238,6 +247,8 @@ class OverpassClient:
             limits: What a query declares at first.
             patience: How long to wait for an answer.
             jitter: Gives numbers in [0, 1).
+            caller_retries: Whether the caller waits as long as an error's `retry_after_s` says,
+                and then tries again.
 
         Raises:
             OverpassNotConfigured: `url` is not an http(s) URL.
@@ -256,6 +267,7 @@ class OverpassClient:
         self._attempts = attempts
         self._limits = limits
         self._jitter = jitter
+        self._caller_retries = caller_retries
 
     def acquire(
         self,
@@ -287,7 +299,7 @@ class OverpassClient:
             BoundaryNotFound: The boundary relation is not in the server's data.
             OverpassError: The server gave no data; see the subclasses.
         """
-        current = honesty.is_current(day, self._clock.now())
+        current = is_current(day, self._clock.now())
         workdir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="incoming-", dir=workdir) as folder:
             fetch = _CityFetch(
@@ -302,6 +314,7 @@ class OverpassClient:
                 attempts=self._attempts,
                 limits=self._limits,
                 jitter=self._jitter,
+                caller_retries=self._caller_retries,
                 history=(histories or {}).get(self._endpoint.public),
             )
             parts = fetch.run()
@@ -339,6 +352,7 @@ class _CityFetch:
         attempts: int,
         limits: Limits,
         jitter: Callable[[], float],
+        caller_retries: bool,
         history: str | None,
     ) -> None:
         self.moment = None if current else _last_second(day)
@@ -355,6 +369,7 @@ class _CityFetch:
         self._attempts = attempts
         self._limits = limits
         self._jitter = jitter
+        self._longest_wait_s = SHORT_WAIT_S if caller_retries else LONGEST_WAIT_S
         self._boxes = [_Box(area.bbox)]
         self._limits_raised = False
         self._pin: datetime | None = None
@@ -363,7 +378,7 @@ class _CityFetch:
         self._files = count()
 
     def run(self) -> list[_Part]:
-        """Give the parts of one snapshot, in order; the first one holds the boundary."""
+        """Return the parts of one snapshot, in order; the first one holds the boundary."""
         self._look_at_the_time()
         parts = self._parts()
         if self.moment is not None and self.history is None:
@@ -394,16 +409,16 @@ class _CityFetch:
             base: Of what time (UTC) the server's newest data is.
 
         Raises:
-            DishonestDay: See `honesty.require_true_on`; or the server has not got to the end of
+            WrongSnapshotDate: See `require_true_on`; or the server has not got to the end of
                 the past day.
         """
         now = self._clock.now()
         over = _last_second(self._day) + timedelta(seconds=1)
-        if self.moment is None and over < base <= now + honesty.CLOCK_TOLERANCE:
+        if self.moment is None and over < base <= now + CLOCK_TOLERANCE:
             log.info("%s ended while it was asked for; asking for its last second", self._day)
             self.moment = _last_second(self._day)
         if self.moment is None:
-            honesty.require_true_on(
+            require_true_on(
                 self._day,
                 as_of=base,
                 now=now,
@@ -484,7 +499,7 @@ class _CityFetch:
         )
 
     def _with_more_room(self, box: _Box, error: OverpassTooBig) -> list[_Box]:
-        """Give the boxes to ask for instead of one that was too big.
+        """Return the boxes to ask for instead of one that was too big.
 
         Raises:
             OverpassTooBig: It cannot be split any further.
@@ -629,6 +644,7 @@ class _CityFetch:
                 if refusal.less_helps:
                     limits = limits.halved()
             else:
+                self._longest_wait_s = LONGEST_WAIT_S  # another try would ask for this again
                 return text, reply, answer
         raise AssertionError  # pragma: no cover (the last attempt returns or raises)
 
@@ -691,7 +707,7 @@ class _CityFetch:
         raise Refusal(kind_by_words(remark), what, HTTPStatus.OK, more_helps=not impossible)
 
     def _longest_s(self) -> float:
-        """Give the longest time that any query of this acquisition can have run."""
+        """Return the longest time that any query of this acquisition can have run."""
         return self._wire.longest_s(self._limits.timeout_s + self._attempts)
 
     def _base(self, base: datetime | None, *, moment: datetime | None) -> datetime:
@@ -729,13 +745,17 @@ class _CityFetch:
         """Wait until another attempt makes sense.
 
         Raises:
-            OverpassError: That would be too long for a run.
+            OverpassError: That is longer than the client waits; says for how long.
         """
-        seconds = (1 + self._jitter()) * FIRST_WAIT_S * 2 ** (attempt - 1)
+        least = FIRST_WAIT_S * 2 ** (attempt - 1)
+        seconds = least * (1 + self._jitter())
         if refusal.status == HTTPStatus.TOO_MANY_REQUESTS:
-            seconds = max(NO_SLOT_WAIT_S, self._seconds_to_slot()) + self._jitter()
-        if seconds > LONGEST_WAIT_S:
+            least = max(NO_SLOT_WAIT_S, self._seconds_to_slot())
+            seconds = least + self._jitter()
+        if least > self._longest_wait_s:
+            error.retry_after_s = seconds
             raise error from refusal
+        seconds = min(seconds, self._longest_wait_s)
         log.warning("%s. Waiting %.0f s before the next attempt", error, seconds)
         self._clock.sleep(seconds)
 
@@ -910,7 +930,7 @@ def read(parts: Sequence[Path], *, area: Area, selection: Selection = POIS) -> R
 def _decoded(
     parts: Sequence[Path], area: Area, selection: Selection
 ) -> tuple[Elements, Polygon | MultiPolygon | None, frozenset[str]]:
-    """Give the selected elements, and the boundary's area and names; the bodies are let go."""
+    """Return the selected elements, and the boundary's area and names; the bodies are let go."""
     from ingestion_pipeline.sources.overpass import answer as overpass_json
 
     selected: list[Section] = []
@@ -931,7 +951,7 @@ def _decoded(
 def _boundary(
     sections: Sequence[Section], *, relation_id: int | None
 ) -> tuple[Polygon | MultiPolygon | None, frozenset[str]]:
-    """Give the area and the names of the boundary relation."""
+    """Return the area and the names of the boundary relation."""
     from ingestion_pipeline.osm.assemble import relation_area
     from ingestion_pipeline.sources.overpass.answer import members_of
 

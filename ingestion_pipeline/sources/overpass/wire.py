@@ -106,7 +106,7 @@ class Reply:
     received_at: datetime
 
     def text(self) -> str:
-        """Give the beginning of a body that is for people."""
+        """Return the beginning of a body that is for people."""
         with self.path.open("rb") as file:
             return file.read(TEXT_BYTES).decode("utf-8", "replace")
 
@@ -133,7 +133,7 @@ class Wire:
         self._patience = patience
 
     def longest_s(self, timeout_s: int) -> float:
-        """Give the time after which a query that declares `timeout_s` is given up."""
+        """Return the time after which a query that declares `timeout_s` is given up."""
         return timeout_s + self._patience.beyond_timeout_s + self._patience.transfer_s
 
     def query(self, text: str, *, timeout_s: int, most_bytes: int, to: Path) -> Reply:
@@ -263,7 +263,7 @@ class Wire:
 
 
 def _decompressed(response: httpx.Response) -> Iterator[bytes]:
-    """Give the body piece by piece as it comes, also a piece that decompresses to nothing.
+    """Return the body piece by piece as it comes, also a piece that decompresses to nothing.
 
     httpx would decompress too, but holds empty pieces back, so that a trickle could not be
     noticed, and takes a gzip stream that breaks off for whole.

@@ -90,14 +90,14 @@ def find_copies(file: int, blobs: Sequence[pbf.Blob]) -> Copies:
 
 
 def _repeated(ids: IntArray) -> IntArray:
-    """Give the places of ids that occur more than once, ascending."""
+    """Return the places of ids that occur more than once, ascending."""
     order = np.argsort(ids, kind="stable")
     equal = np.flatnonzero(np.diff(ids[order]) == 0)
     return pbf.distinct(np.concatenate([order[equal], order[equal + 1]]))
 
 
 def _compared(kind: pbf.Kind, copies: npt.NDArray[Any]) -> tuple[BoolArray, BoolArray]:
-    """Tell which copies do not count, and which of these are older than the one that does.
+    """Return which copies do not count, and which of these are older than the one that does.
 
     Raises:
         UnsupportedPbfError: Nothing tells which of two copies is the newer one.

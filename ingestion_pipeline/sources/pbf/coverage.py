@@ -28,8 +28,8 @@ from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.geometry.polygon_file import outline_of, polygon_of
 from ingestion_pipeline.osm.errors import ExtractDoesNotCover
 from ingestion_pipeline.sources.pbf import blocks as pbf
+from ingestion_pipeline.sources.pbf.block_filter import UNITS_PER_DEGREE
 from ingestion_pipeline.sources.pbf.formats import as_pbf
-from ingestion_pipeline.sources.pbf.wanted import UNITS_PER_DEGREE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,12 +88,12 @@ def _area_in_headers(file: int) -> shapely.Geometry | None:
 
 
 def require_covered(
-    wanted: shapely.Geometry, coverage: Coverage, *, what: str, origin: str
+    requested: shapely.Geometry, coverage: Coverage, *, what: str, origin: str
 ) -> dict[str, Any]:
     """Refuse an extract that does not cover an area.
 
     Args:
-        wanted: The area (EPSG:4326).
+        requested: The area (EPSG:4326).
         coverage: What the extract covers.
         what: What the area is, for messages: "the bbox of kazan".
         origin: Where the extract is from.
@@ -108,11 +108,11 @@ def require_covered(
     import shapely
 
     covered = shapely.from_wkt(coverage.wkt)
-    share = _share(wanted, covered)
+    share = _share(requested, covered)
     if share < (ENOUGH_OF_NODES if coverage.how == "nodes" else 1):
         raise ExtractDoesNotCover(
             f"the extract {origin} covers {_percent(share)} of {what}: that spans "
-            f"{_span(wanted)}, and {_MEANING[coverage.how]} spans {_span(covered)}; take an "
+            f"{_span(requested)}, and {_MEANING[coverage.how]} spans {_span(covered)}; take an "
             "extract that holds the whole city, or correct the city's bbox or boundary"
         )
     return {"how": coverage.how, "share": share}
@@ -125,15 +125,15 @@ _MEANING = {
 }
 
 
-def _share(wanted: shapely.Geometry, covered: shapely.Geometry) -> float:
+def _share(requested: shapely.Geometry, covered: shapely.Geometry) -> float:
     """Return which share of an area is covered, with 4 decimals; 1 for all of it alone."""
     import shapely
 
     with_tolerance = shapely.buffer(covered, TOLERANCE_DEGREES, join_style="mitre")
-    if shapely.covers(with_tolerance, wanted):
+    if shapely.covers(with_tolerance, requested):
         return 1.0
-    both = shapely.intersection(covered, wanted)
-    return min(round(float(shapely.area(both) / shapely.area(wanted)), 4), 0.9999)
+    both = shapely.intersection(covered, requested)
+    return min(round(float(shapely.area(both) / shapely.area(requested)), 4), 0.9999)
 
 
 def _percent(share: float) -> str:

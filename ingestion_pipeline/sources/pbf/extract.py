@@ -43,6 +43,7 @@ from ingestion_pipeline.osm.features import Features, Reading
 from ingestion_pipeline.osm.selection import POIS, Selection
 from ingestion_pipeline.sources.as_of import require_true_on
 from ingestion_pipeline.sources.base import Acquisition, RawPart
+from ingestion_pipeline.sources.pbf.block_filter import FIRST_YEAR
 from ingestion_pipeline.sources.pbf.blocks import HISTORY, NotPbfError, UnsupportedPbfError, headers
 from ingestion_pipeline.sources.pbf.coverage import coverage_of
 from ingestion_pipeline.sources.pbf.find import find
@@ -53,7 +54,6 @@ from ingestion_pipeline.sources.pbf.formats import (
     recognized,
 )
 from ingestion_pipeline.sources.pbf.inspection import inspect
-from ingestion_pipeline.sources.pbf.wanted import FIRST_YEAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -135,7 +135,7 @@ def acquire(
 
     Raises:
         ExtractError: See `fetch`.
-        DishonestDay: It shows another time than `day`.
+        WrongSnapshotDate: It shows another time than `day`.
     """
     fetched = fetch(location, clock=clock, workdir=workdir, storage_options=storage_options)
     require_true_on(
@@ -295,7 +295,7 @@ def state_of(location: str) -> str | None:
 
 
 def _opened(location: str, storage_options: Mapping[str, Any] | None = None) -> tuple[Any, str]:
-    """Give the file system of a location, and its path there."""
+    """Return the file system of a location, and its path there."""
     import fsspec
 
     try:
@@ -359,7 +359,7 @@ def _raise(safe: str, error: Exception) -> NoReturn:
 
 
 def _published_md5(filesystem: Any, remote: str) -> str | None:
-    """Give the checksum in the `.md5` file beside the extract, or None where there is none."""
+    """Return the checksum in the `.md5` file beside the extract, or None where there is none."""
     path, question, query = remote.partition("?")
     beside = f"{path}.md5{question}{query}"
     if not filesystem.exists(beside):
@@ -434,7 +434,7 @@ def _time_of(
 
 
 def _moment(seconds: int) -> datetime | None:
-    """Give a moment of OpenStreetMap's time; None where the number is none."""
+    """Return a moment of OpenStreetMap's time; None where the number is none."""
     try:
         moment = datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, ValueError, OSError):
@@ -559,7 +559,7 @@ _ADVICE = {
 def _boundary(
     boundaries: Mapping[int, tuple[list[Member], dict[str, str]]], osm_id: int, origin: str
 ) -> tuple[Any, frozenset[str]]:
-    """Give the polygon and the names of the boundary relation."""
+    """Return the polygon and the names of the boundary relation."""
     if osm_id not in boundaries:
         raise BoundaryNotFound(
             f"relation/{osm_id} is not in {origin}; check the city's boundary_ref, take an extract "

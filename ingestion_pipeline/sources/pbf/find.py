@@ -1,7 +1,7 @@
 """Finding selected objects, and what they are made of, in the blocks of an extract.
 
 Belongs here: which blocks are read, in which order and by whom, and what is found in the end. Does
-not belong here: the format (`pbf.py`), what is wanted of a block (`wanted.py`), geometry
+not belong here: the format (`pbf.py`), what is missing of a block (`block_filter.py`), geometry
 (`assemble.py`), and areas' boundaries (`extract.py`).
 """
 
@@ -21,20 +21,21 @@ from ingestion_pipeline.columns.tag_sets import TagSets
 from ingestion_pipeline.core.parallel import cores, on_each
 from ingestion_pipeline.osm.assemble import AREAL_TYPES, MAX_DEPTH, Elements, Member, Nested
 from ingestion_pipeline.sources.pbf import blocks as pbf
-from ingestion_pipeline.sources.pbf.copies import Copies, find_copies
-from ingestion_pipeline.sources.pbf.network import Network
-from ingestion_pipeline.sources.pbf.wanted import (
+from ingestion_pipeline.sources.pbf.block_filter import (
     UNITS_PER_DEGREE,
+    BlockFilter,
+    Matches,
     Objects,
     Relation,
     TagTable,
-    Taken,
-    Wanted,
+    are_in,
     reach,
 )
+from ingestion_pipeline.sources.pbf.copies import Copies, find_copies
+from ingestion_pipeline.sources.pbf.network import Network
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -94,12 +95,16 @@ _WORTH_FORKING = 64
 """From so many blocks of a kind on, several processes read them; half a million objects."""
 
 
+_WORTH_KEEPING = 4
+"""Up to so many blocks are kept, some MB each; as many as are decompressed ahead."""
+
+
 class _NotSorted(Exception):
     """An object is not where the order of kinds and ids would have it, or is there twice."""
 
 
 def _blobs_by_kind(file: int, blobs: Sequence[Blob]) -> BlobsByKind:
-    """Tell which blocks have which kind, by looking into a few.
+    """Return which blocks have which kind, by looking into a few.
 
     Raises:
         _NotSorted: The kinds do not follow each other.
@@ -137,12 +142,13 @@ class _Search:
         """Begin with nothing; without `copies` the file has to be sorted by kind and id."""
         self._file = file
         self._copies = copies
-        self._wanted = Wanted(areas, selection)
+        self._filter = BlockFilter(areas, selection)
         self._table = TagTable()
-        self._all: dict[pbf.Kind, Taken] = {kind: Taken() for kind in pbf.MEMBER_KINDS}
+        self._all: dict[pbf.Kind, Matches] = {kind: Matches() for kind in pbf.MEMBER_KINDS}
+        self._kept: dict[Blob, pbf.Block] = {}
 
     def run(self, blobs: BlobsByKind) -> None:
-        """Take everything that is wanted.
+        """Take everything that is missing.
 
         Raises:
             _NotSorted: A block has a kind of which it is not said to have it, or ids that do not
@@ -153,10 +159,11 @@ class _Search:
             for blob in having:
                 kinds_of[blob].add(kind)
         for kind in _ORDER:
-            self._want(kind)
+            self._request_parts(kind)
             self._pass(kind, blobs[kind], kinds_of)
             if kind == "relation":
                 self._take_nested(blobs[kind], kinds_of)
+                self._kept.clear()
             self._require_ascending(kind)
 
     def _pass(
@@ -165,9 +172,9 @@ class _Search:
         processes = cores(len(blobs), worth=_WORTH_FORKING)
         shares = [blobs[first::processes] for first in range(processes)]
         known = len(self._table.sets)
-        take = partial(self._taken, kind, kinds_of)
-        for taken, sets in on_each(take, shares, processes=processes):
-            self._keep(kind, taken, self._table.places_of(known, sets))
+        take = partial(self._matches_in, kind, kinds_of)
+        for matches, sets in on_each(take, shares, processes=processes):
+            self._keep(kind, matches, self._table.places_of(known, sets))
 
     def _take_nested(self, blobs: Sequence[Blob], kinds_of: Mapping[Blob, set[pbf.Kind]]) -> None:
         """Take the relations that are members, and the members of these, out of their blocks."""
@@ -181,42 +188,51 @@ class _Search:
                 for of, ref in zip(relation.kinds, relation.refs, strict=True)
                 if of == "relation"
             }
-            wanted = np.array(sorted(members - asked), dtype=np.int64)
-            if not len(wanted):
+            missing = np.array(sorted(members - asked), dtype=np.int64)
+            if not len(missing):
                 return
             asked |= members
-            self._wanted.nested = wanted
-            holding = [blob for blob in blobs if np.isin(wanted, every.relation_ids[blob]).any()]
+            self._filter.nested = missing
+            holding = [blob for blob in blobs if are_in(every.relation_ids[blob], missing).any()]
             self._pass("relation", holding, kinds_of)
 
-    def _taken(
+    def _matches_in(
         self, kind: pbf.Kind, kinds_of: Mapping[Blob, set[pbf.Kind]], blobs: Sequence[Blob]
-    ) -> tuple[Taken, list[dict[str, str]]]:
+    ) -> tuple[Matches, list[dict[str, str]]]:
         """Take one kind out of some blocks; also give the sets of tags that were not known."""
-        taken, known = Taken(), len(self._table.sets)
-        for blob, block in zip(blobs, pbf.read_blocks(self._file, blobs), strict=True):
+        matches, known = Matches(), len(self._table.sets)
+        for blob, block in self._blocks(kind, blobs):
             if not block.kinds <= kinds_of[blob]:
                 raise _NotSorted
             if self._copies is None:
-                taken.ids.append((blob.offset, *_ends(block.ids(kind))))
+                matches.ids.append((blob.offset, *_ends(block.ids(kind))))
                 unused = _NONE
             else:
                 unused = self._copies.unused.get((kind, blob), _NONE)
-            self._wanted.take(kind, block, taken, self._table, unused=unused)
-            if kind == "relation" and not len(self._wanted.nested):
-                taken.relation_ids[blob] = block.ids(kind)
-        return taken, self._table.sets[known:]
+            self._filter.take(kind, block, matches, self._table, unused=unused)
+            if kind == "relation" and not len(self._filter.nested):
+                matches.relation_ids[blob] = block.ids(kind)
+        return matches, self._table.sets[known:]
 
-    def _keep(self, kind: pbf.Kind, taken: Taken, places: IntArray) -> None:
+    def _blocks(self, kind: pbf.Kind, blobs: Sequence[Blob]) -> Iterator[tuple[Blob, pbf.Block]]:
+        """Read blocks; those with relations, if they are few, are kept for `_take_nested`."""
+        if kind == "relation" and len(blobs) <= _WORTH_KEEPING:
+            missing = [blob for blob in blobs if blob not in self._kept]
+            self._kept |= zip(missing, pbf.read_blocks(self._file, missing), strict=True)
+            yield from ((blob, self._kept[blob]) for blob in blobs)
+        else:
+            yield from zip(blobs, pbf.read_blocks(self._file, blobs), strict=True)
+
+    def _keep(self, kind: pbf.Kind, matches: Matches, places: IntArray) -> None:
         every = self._all[kind]
-        every.objects += (part._replace(tags=places[part.tags]) for part in taken.objects)
-        every.lines += taken.lines
-        every.member_tags += ((ids, places[tags]) for ids, tags in taken.member_tags)
-        every.places += taken.places
-        every.ids += taken.ids
-        every.relations |= taken.relations
-        every.relation_tags |= taken.relation_tags
-        every.relation_ids |= taken.relation_ids
+        every.objects += (part._replace(tags=places[part.tags]) for part in matches.objects)
+        every.lines += matches.lines
+        every.member_tags += ((ids, places[tags]) for ids, tags in matches.member_tags)
+        every.places += matches.places
+        every.ids += matches.ids
+        every.relations |= matches.relations
+        every.relation_tags |= matches.relation_tags
+        every.relation_ids |= matches.relation_ids
 
     def _require_ascending(self, kind: pbf.Kind) -> None:
         """Make sure that the blocks' ids ascend, so that no object is in the file twice."""
@@ -224,8 +240,8 @@ class _Search:
         if any(last >= first for (_, last), (first, _) in pairwise(ends)):
             raise _NotSorted
 
-    def _want(self, kind: pbf.Kind) -> None:
-        """Work out which parts are wanted of the kind that comes now."""
+    def _request_parts(self, kind: pbf.Kind) -> None:
+        """Work out which parts are missing of the kind that comes now."""
         every = self._all["relation"]
         members, shaping = [], []
         for osm_id, relation in every.relations.items():
@@ -236,18 +252,18 @@ class _Search:
             if not _is_area(relation, every.relation_tags[osm_id]):
                 shaping += refs
         if kind == "way":
-            self._wanted.member_ways = pbf.distinct(np.array(members, dtype=np.int64))
-            self._wanted.shape_ways = pbf.distinct(np.array(shaping, dtype=np.int64))
+            self._filter.member_ways = pbf.distinct(np.array(members, dtype=np.int64))
+            self._filter.shape_ways = pbf.distinct(np.array(shaping, dtype=np.int64))
         elif kind == "node":
             of_ways = [line.refs for line in self._all["way"].lines]
-            self._wanted.want_nodes(
+            self._filter.set_nodes(
                 pbf.distinct(np.concatenate([np.array(members, dtype=np.int64), *of_ways])),
                 self._all["way"].places,
             )
 
     def result(self) -> Found:
         """Put the parts together; leave out what cannot reach any of the areas."""
-        lines = Network(self._all["way"].lines, self._wanted.refs, _degrees(self._wanted.ref_xy))
+        lines = Network(self._all["way"].lines, self._filter.refs, _degrees(self._filter.ref_xy))
         ways = _joined(self._all["way"].objects)
         offsets, xy = lines.of(ways.id)
         reaching = self._reaching(xy, offsets)
@@ -259,7 +275,7 @@ class _Search:
         near = self._may_reach(members, nested)
         nodes = _joined(self._all["node"].objects)
         every = self._all["relation"]
-        bounding = [each for each in self._wanted.boundaries.tolist() if each in every.relations]
+        bounding = [each for each in self._filter.boundaries.tolist() if each in every.relations]
         return Found(
             elements=Elements(
                 **self._columns("node", nodes),
@@ -281,7 +297,7 @@ class _Search:
         )
 
     def _columns(self, kind: pbf.Kind, objects: Objects, rows: Any = slice(None)) -> dict[str, Any]:
-        """Give the columns of `Elements` that every kind has."""
+        """Return the columns of `Elements` that every kind has."""
         return {
             f"{kind}_id": objects.id[rows],
             f"{kind}_version": objects.version[rows],
@@ -290,7 +306,7 @@ class _Search:
         }
 
     def _members(self, ids: Sequence[int], lines: Network) -> list[list[Member]]:
-        """Give the members of relations."""
+        """Return the members of relations."""
         relations = [self._all["relation"].relations[osm_id] for osm_id in ids]
         kinds, refs, roles = (
             [each for relation in relations for each in getattr(relation, column)]
@@ -313,7 +329,7 @@ class _Search:
         }
 
     def _nested(self, lines: Network) -> dict[int, Nested]:
-        """Give the relations that are members of others."""
+        """Return the relations that are members of others."""
         every = self._all["relation"]
         nested = sorted(
             {
@@ -329,7 +345,7 @@ class _Search:
         }
 
     def _reaching(self, xy: FloatArray, offsets: IntArray) -> BoolArray:
-        """Tell which lines may reach an area: by the bounds of what is known of them."""
+        """Return which lines may reach an area: by the bounds of what is known of them."""
         filled = offsets[:-1] < offsets[1:]
         unknown: BoolArray = np.asarray(np.isnan(xy).any(axis=1))
         starts = offsets[:-1][filled]
@@ -343,24 +359,26 @@ class _Search:
             np.where(unknown[:, np.newaxis], -np.inf, xy), starts, axis=0
         )
         reaching[filled] = np.isinf(low[:, 0])  # nothing is known of it
-        for area in self._wanted.areas:
+        for area in self._filter.areas:
             reaching[filled] |= reach(low, high, area.bbox, units=1)
         return reaching
 
     def _may_reach(
         self, relations: Sequence[Sequence[Member]], nested: Mapping[int, Nested]
     ) -> BoolArray:
-        """Tell which relations may reach an area, themselves or by a relation among the members."""
+        """Return which relations may reach an area, themselves or through a nested relation."""
         known, near = self._near(relations)
-        if nested:
+        if nested and not near.all():
             parts = [each.members for each in nested.values()]
+            refs = [_relations_among(members) for members in relations]
+            refs_of = {osm_id: _relations_among(each.members) for osm_id, each in nested.items()}
             for flags, of_parts in zip((known, near), self._near(parts), strict=True):
                 having = {osm_id for osm_id, has in zip(nested, of_parts, strict=True) if has}
                 for _ in range(MAX_DEPTH - 1):
                     having |= {
-                        osm_id for osm_id, each in nested.items() if _refers(each.members, having)
+                        osm_id for osm_id, inner in refs_of.items() if not having.isdisjoint(inner)
                     }
-                flags |= [_refers(members, having) for members in relations]
+                flags |= [not having.isdisjoint(inner) for inner in refs]
         return near | ~known
 
     def _near(self, relations: Sequence[Sequence[Member]]) -> tuple[BoolArray, BoolArray]:
@@ -374,18 +392,18 @@ class _Search:
         return known, known & self._reaching(xy, np.cumsum([0, *sizes]))
 
 
-def _refers(members: Sequence[Member], relations: Container[int]) -> bool:
-    """Tell whether one of some relations is among members."""
-    return any(member.type == "relation" and member.ref in relations for member in members)
+def _relations_among(members: Sequence[Member]) -> list[int]:
+    """Return the ids of the relations among members."""
+    return [member.ref for member in members if member.type == "relation"]
 
 
 def _is_area(relation: Relation, tags: Mapping[str, str]) -> bool:
-    """Tell whether a relation is the area that its ways enclose."""
+    """Return whether a relation is the area that its ways enclose."""
     return tags.get("type") in AREAL_TYPES and "way" in relation.kinds
 
 
 def _ends(ids: IntArray) -> tuple[int, int]:
-    """Give the first and the last of some ids.
+    """Return the first and the last of some ids.
 
     Raises:
         _NotSorted: They do not ascend, or there is none.
@@ -396,7 +414,7 @@ def _ends(ids: IntArray) -> tuple[int, int]:
 
 
 def _degrees(xy: npt.NDArray[np.int32]) -> FloatArray:
-    """Give positions in degrees, NaN where they are not known."""
+    """Return positions in degrees, NaN where they are not known."""
     degrees = xy / UNITS_PER_DEGREE
     degrees[xy == pbf.UNKNOWN] = np.nan
     return degrees

@@ -109,12 +109,12 @@ def as_pbf(path: Path, *, always_unpacked: int = ALWAYS_UNPACKED_BYTES) -> Itera
         UnreadFormatError: It is of another format, unpacks to far too much, or is an editor's.
         DamagedFileError: It cannot be read to its end.
     """
-    import osmium
-
     of = recognized(path)
     if of == "osm.pbf":
         yield path
         return
+    import osmium
+
     with TemporaryDirectory(dir=path.parent) as folder:
         plain, target = Path(folder) / "extract.osm", Path(folder) / "extract.osm.pbf"
         most = max(always_unpacked, MOST_UNPACKED_TIMES * path.stat().st_size)

@@ -1,7 +1,7 @@
 """A whole extract read once: whether all of it can be read, and of which time it is.
 
 Belongs here: what is to be known of a file before it is kept. Does not belong here: what is
-selected in it (`find.py`), and which day it may stand for (`honesty.py`).
+selected in it (`find.py`), and which day it may stand for (`as_of.py`).
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class Lines(NamedTuple):
     refs: IntArray
 
     def closed(self) -> BoolArray:
-        """Tell which ways end at the node at which they begin."""
+        """Return which ways end at the node at which they begin."""
         starts, ends = self.offsets[:-1], self.offsets[1:]
         closed: BoolArray = ends - starts > 1
         closed[closed] = self.refs[starts[closed]] == self.refs[ends[closed] - 1]
@@ -58,11 +58,11 @@ class Network:
         self._spans = np.column_stack([stops - sizes, stops])[self._order]
 
     def of(self, ids: IntArray) -> tuple[IntArray, FloatArray]:
-        """Give the lines of ways: the offsets, and (k, 2) degrees of all their nodes."""
+        """Return the lines of ways: the offsets, and (k, 2) degrees of all their nodes."""
         return self._lines(np.searchsorted(self._id, ids))
 
     def closed(self, ids: IntArray) -> BoolArray:
-        """Tell which ways end at the node at which they begin."""
+        """Return which ways end at the node at which they begin."""
         spans = self._spans[np.searchsorted(self._id, ids)]
         closed: BoolArray = spans[:, 1] - spans[:, 0] > 1
         several = spans[closed]
@@ -70,7 +70,7 @@ class Network:
         return closed
 
     def of_members(self, kinds: Sequence[pbf.Kind], refs: Sequence[int]) -> list[FloatArray | None]:
-        """Give the degrees of the nodes of members; None where the file has nothing of one.
+        """Return the degrees of the nodes of members; None where the file has nothing of one.
 
         Args:
             kinds: What the members are; of relations nothing is known.
@@ -96,10 +96,10 @@ class Network:
 
 
 def _among(
-    ids: IntArray, kinds: Sequence[pbf.Kind], refs: Sequence[int], wanted: pbf.Kind
+    ids: IntArray, kinds: Sequence[pbf.Kind], refs: Sequence[int], kind_of_refs: pbf.Kind
 ) -> tuple[IntArray, IntArray]:
-    """Tell which members are of a kind and known, and at which places of `ids`, ascending."""
-    of_kind = [row for row, kind in enumerate(kinds) if kind == wanted]
+    """Return which members are of a kind and known, and at which places of `ids`, ascending."""
+    of_kind = [row for row, kind in enumerate(kinds) if kind == kind_of_refs]
     rows = np.array(of_kind, dtype=np.int64)
     asked = np.array([refs[row] for row in of_kind], dtype=np.int64)
     places = np.searchsorted(ids, asked)

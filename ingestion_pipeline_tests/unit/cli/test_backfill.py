@@ -81,7 +81,7 @@ def test_where_nobody_knows_whether_it_was_taken_on_the_reader_is_sent_to_look(
 ) -> None:
     with (
         OverpassServer(reply) as server,
-        pytest.raises(DagsterUnavailable, match="may have taken this one on"),
+        pytest.raises(DagsterUnavailable, match="may have accepted this one"),
     ):
         submit_to(address_of(server))
 
@@ -96,8 +96,8 @@ def test_where_nobody_knows_whether_it_was_taken_on_the_reader_is_sent_to_look(
         (told({"__typename": "UnauthorizedError", "message": "read-only"}), "read-only"),
         (told({"__typename": "RunConflict"}), "no reason is given"),
         (Reply(body='{"errors": [{"message": "Cannot query field"}]}'), "Cannot query field"),
-        (Reply(body='{"data": null}'), "not what Dagster's webserver answers"),
-        (Reply(body="[]"), "not what Dagster's webserver answers"),
+        (Reply(body='{"data": null}'), "not an answer of Dagster's webserver"),
+        (Reply(body="[]"), "not an answer of Dagster's webserver"),
         (Reply(404, "<html>nothing here</html>", "text/html"), "HTTP 404"),
         (Reply(401, "who are you?", "text/plain"), "proxy"),
     ],

@@ -16,6 +16,15 @@ import shapely
 from click.testing import CliRunner
 
 from ingestion_pipeline.cli import main as cli
+from ingestion_pipeline.cli import run
+from ingestion_pipeline.cli.output import (
+    FAILED,
+    INTERRUPTED,
+    KEY_HELD,
+    TRY_LATER,
+    WRONG_USAGE,
+    print_table,
+)
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.slices import RejectedObject
@@ -97,8 +106,8 @@ def test_every_command_and_option_explains_itself(invoke: Invoke, command: list[
 
 
 def test_the_help_tells_the_exit_codes(invoke: Invoke) -> None:
-    words = invoke("--help").output
-    for code in (0, cli.FAILED, cli.WRONG_USAGE, cli.KEY_HELD, cli.TRY_LATER, cli.INTERRUPTED):
+    words = " ".join(invoke("--help").output.split())
+    for code in (0, FAILED, WRONG_USAGE, KEY_HELD, TRY_LATER, INTERRUPTED):
         assert f"{code} " in words
 
 
@@ -111,12 +120,12 @@ def test_migrate_makes_the_database_and_can_be_repeated(invoke: Invoke, tmp_path
         assert result.exit_code == 0, result.output
         assert result.output == f"sqlite:///{tmp_path}/staging.gpkg is at head\n"
     assert invoke("migrate", "--to", "base").exit_code == 0
-    assert invoke("runs").exit_code == cli.FAILED
+    assert invoke("runs").exit_code == FAILED
 
 
 def test_an_unknown_migration_is_named(invoke: Invoke) -> None:
     result = invoke("migrate", "--to", "9999")
-    assert result.exit_code == cli.FAILED
+    assert result.exit_code == FAILED
     assert result.output.startswith("Error (database_not_migrated): ")
     assert "known migrations: 0001" in result.output
 
@@ -132,7 +141,7 @@ def test_cities_check_says_what_a_run_would_find_and_its_code(
     invoke: Invoke, tmp_path: Path
 ) -> None:
     result = invoke("cities", "check", "--city", "town")
-    assert result.exit_code == cli.FAILED
+    assert result.exit_code == FAILED
     assert "town: Error (overpass_not_configured): town comes from Overpass" in result.output
     write_cities(
         tmp_path / "cities.toml",
@@ -153,9 +162,9 @@ def test_cities_check_says_what_may_pass_by_itself(invoke: Invoke, tmp_path: Pat
     city = TOWN | {"osm_source": "extract", "osm_extract": str(extract)}
     write_cities(tmp_path / "cities.toml", [city])
     result = invoke("cities", "check")
-    assert result.exit_code == cli.TRY_LATER
+    assert result.exit_code == TRY_LATER
     assert "town: Error (stale_upstream): " in result.output
-    assert invoke("cities", "check", "--city", "twon").exit_code == cli.WRONG_USAGE
+    assert invoke("cities", "check", "--city", "twon").exit_code == WRONG_USAGE
 
 
 def test_runs_lists_the_newest_first_and_why_they_failed(invoke: Invoke, sample: Path) -> None:
@@ -171,6 +180,79 @@ def test_runs_lists_the_newest_first_and_why_they_failed(invoke: Invoke, sample:
     assert invoke_in(sample, "runs", "--city", "elsewhere").output.count("\n") == 1
     assert invoke_in(sample, "runs", "--job", "osm_import").output.count("\n") == 3
     assert invoke_in(sample, "runs", "--job", "helpers_import").output.count("\n") == 1
+
+
+LONG_SLUG = "llanfairpwllgwyngyllgogerychwyrndrobwlll"
+LONG_NAMED = TOWN | {
+    "slug": LONG_SLUG,
+    "name": {"en": "Llanfairpwllgwyngyllgogerychwyrndrobwll-llantysiliogogogoch and Environs"},
+    "timezone": "America/Argentina/ComodRivadavia",
+}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["cities"],
+        ["cities", "check"],
+        ["runs"],
+        ["backfill", "--all-cities", *ONE_DAY, "--dry-run"],
+        ["rejections", "--city", LONG_SLUG, "--day", "2024-01-01"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_tables_fit_80_columns_and_keep_a_long_slug_whole(
+    tmp_path: Path, command: list[str]
+) -> None:
+    assert len(LONG_SLUG) == 40
+    write_cities(tmp_path / "cities.toml", [LONG_NAMED])
+    engine = create_engine(f"sqlite:///{tmp_path}/staging.gpkg")
+    migrate(engine)
+    tags = {"tags": {"shop": "no", "website": f"https://{'x' * 200}.example"}}
+    rejections = [RejectedObject("way/2", "missing_nodes", "it has none " * 9, tags)]
+    stage(engine, LONG_SLUG, date(2024, 1, 1), {"node/1": "a"}, rejections)
+    engine.dispose()
+    output = invoke_in(tmp_path, *command, env={"PARTITIONS_START": "2024-01-01"}).output
+    lines = [line for line in output.splitlines() if "Error (" not in line]
+    assert max(map(len, lines)) <= 80, output
+    assert LONG_SLUG in output or command[0] == "rejections"  # which names no city
+
+
+def table(capsys: pytest.CaptureFixture[str], *rows: tuple[str, ...]) -> list[str]:
+    print_table(rows[0], rows[1:])
+    return capsys.readouterr().out.splitlines()
+
+
+def test_a_row_that_does_not_fit_goes_on_in_a_second_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    assert table(capsys, ("slug", "name", "zone"), ("a" * 20, "A B", "Europe/Rome")) == [
+        "slug                  name",
+        "    zone",
+        "a" * 20 + "  A B",
+        "    Europe/Rome",
+    ]
+
+
+def test_only_as_much_is_wrapped_as_has_to_be(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    assert table(capsys, ("slug", "why"), ("town", "one two three four five six")) == [
+        "slug  why",
+        "town  one two three four five",
+        "      six",
+    ]
+
+
+def test_a_word_that_fits_no_line_is_broken(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    lines = table(capsys, ("slug", "tag"), ("town", "x" * 50))
+    assert "".join(lines[2:]).replace(" ", "") == "town" + "x" * 50
+    assert max(map(len, lines)) <= 30
 
 
 # diff
@@ -257,7 +339,7 @@ def test_without_a_day_rejections_are_counted_by_day_and_reason(rejected: Invoke
 
 def test_rejections_of_a_day_that_is_not_staged_are_not_none(rejected: Invoke) -> None:
     result = rejected("rejections", "--city", "town", "--day", "2024-01-03")
-    assert result.exit_code == cli.FAILED
+    assert result.exit_code == FAILED
     assert result.output.startswith("Error (day_not_staged): ")
 
 
@@ -313,13 +395,13 @@ def test_diff_tells_of_helper_places_of_one_source(two_days: Invoke, tmp_path: P
         "cause": "upstream",
     }
     result = two_days("diff", *DAYS, "--dataset", "helper", "--source", "feed:no")
-    assert result.exit_code == cli.FAILED
+    assert result.exit_code == FAILED
     assert "town helper from feed:no on 2024-06-01 is not staged" in result.output
 
 
 def test_diff_of_a_day_that_is_not_staged_names_those_that_are(two_days: Invoke) -> None:
     result = two_days("diff", "--city", "town", "--from", "2024-06-01", "--to", "2024-06-02")
-    assert result.exit_code == cli.FAILED
+    assert result.exit_code == FAILED
     assert result.output.startswith("Error (day_not_staged): ")
     assert "2024-06-01, 2024-06-09" in result.output
 
@@ -374,7 +456,7 @@ def test_a_year_of_three_cities_is_one_backfill(
     assert [line.split()[:5] for line in of_towns] == [
         [f"town-{n}", "2024-01-01", "2024-12-30", "365", "dated"] for n in (0, 1, 2)
     ]
-    assert "1,095 city-days: 1,095 to run, 0 staged already, 0 cannot be" in result.output
+    assert "1,095 city-days: 1,095 to run, 0 staged already, 0 without" in result.output
     assert f"Backfill abcdefgh of 1,095 runs: {dagster.url[:-16]}/runs/b/abcdefgh" in result.output
     parameters = submitted(dagster)
     assert len(set(parameters["partitionNames"])) == 1095
@@ -408,7 +490,7 @@ def test_what_is_staged_or_cannot_be_had_is_left_out_and_told(
     arguments = ("backfill", "--city", "town", "--from", "2023-12-31", "--to", "2024-06-02")
     result = three_towns(*arguments)
     assert result.exit_code == 0, result.output
-    assert "155 city-days: 153 to run, 1 staged already, 1 cannot be" in result.output
+    assert "155 city-days: 153 to run, 1 staged already, 1 without" in result.output
     assert "town  2024-06-01  2024-06-01  1     staged" in result.output
     assert "set PARTITIONS_START" in " ".join(result.output.split())
     asked = submitted(dagster)["partitionNames"]
@@ -421,7 +503,7 @@ def test_what_is_staged_or_cannot_be_had_is_left_out_and_told(
 
 
 @pytest.mark.parametrize(
-    ("day", "exit_code"), [("2024-06-01", 0), ("2024-06-02", cli.FAILED)], ids=["staged", "none"]
+    ("day", "exit_code"), [("2024-06-01", 0), ("2024-06-02", FAILED)], ids=["staged", "none"]
 )
 def test_where_nothing_is_left_to_submit_the_exit_code_tells_whether_that_is_good(
     three_towns: Invoke, dagster: OverpassServer, tmp_path: Path, day: str, exit_code: int
@@ -448,7 +530,7 @@ def test_a_webserver_that_is_not_there_is_told_with_the_code_for_later(
     result = three_towns(
         "backfill", "--all-cities", *DAYS_OF_2024, env={"DAGSTER_URL": refusing_url()}
     )
-    assert result.exit_code == cli.TRY_LATER
+    assert result.exit_code == TRY_LATER
     assert "Error (dagster_unavailable): " in result.output
 
 
@@ -555,7 +637,7 @@ def test_a_file_that_cannot_be_written_is_named(sample: Path, tmp_path: Path, fo
     (tmp_path / "file").write_text("")
     path = tmp_path / "file" / f"out.{form}"
     result = invoke_in(sample, "export", *SAMPLE, "--format", form, "--output", str(path))
-    assert result.exit_code == cli.FAILED
+    assert result.exit_code == FAILED
     assert result.output.startswith(f"Error (file_not_written): {path} cannot be written")
 
 
@@ -566,7 +648,7 @@ def test_a_file_that_cannot_be_written_is_named(sample: Path, tmp_path: Path, fo
     ("arguments", "env", "words"),
     [
         (["run", "--city", "nowhere", "--day", "2024-06-01"], {}, "has no city 'nowhere'"),
-        (["run", "--city", "town", "--day", "1.6.2024"], {}, "give YYYY-MM-DD"),
+        (["run", "--city", "town", "--day", "1.6.2024"], {}, "Use YYYY-MM-DD"),
         (["run", "--city", "town", "--day", "2001-01-01"], {}, "has no partition"),
         (["run", "--city", "town", "--day", "2999-01-01"], {}, "has no partition"),
         (["run", "--city", "town"], {}, "--day"),
@@ -585,7 +667,7 @@ def test_wrong_usage_is_told_in_a_sentence(
     invoke: Invoke, arguments: list[str], env: dict[str, str], words: str
 ) -> None:
     result = invoke(*arguments, env=env)
-    assert result.exit_code == cli.WRONG_USAGE
+    assert result.exit_code == WRONG_USAGE
     assert words in result.output
     assert "Traceback" not in result.output
 
@@ -593,8 +675,8 @@ def test_wrong_usage_is_told_in_a_sentence(
 @pytest.mark.parametrize(
     ("url", "code", "exit_code"),
     [
-        ("mysql://u:Unspeakable@h/db", "unsupported_database", cli.FAILED),
-        ("postgresql://u:Unspeakable@127.0.0.1:1/db", "database_unavailable", cli.TRY_LATER),
+        ("mysql://u:Unspeakable@h/db", "unsupported_database", FAILED),
+        ("postgresql://u:Unspeakable@127.0.0.1:1/db", "database_unavailable", TRY_LATER),
     ],
 )
 def test_a_database_that_cannot_be_used_is_told_without_its_password(
@@ -608,8 +690,8 @@ def test_a_database_that_cannot_be_used_is_told_without_its_password(
 
 def test_a_database_without_tables_says_to_migrate(invoke: Invoke) -> None:
     result = invoke("runs")
-    assert result.exit_code == cli.FAILED
-    assert "run 'poi-ingest migrate'" in result.output
+    assert result.exit_code == FAILED
+    assert "Run 'poi-ingest migrate'" in result.output
 
 
 # run, where it cannot begin
@@ -629,8 +711,8 @@ def test_a_run_that_does_not_start_says_why(capsys: pytest.CaptureFixture[str]) 
         work()
 
     with pytest.raises(SystemExit) as left:
-        cli._report_failure(job.execute_in_process(raise_on_error=False))
-    assert left.value.code == cli.FAILED
+        run._report_failure(job.execute_in_process(raise_on_error=False))
+    assert left.value.code == FAILED
     said = capsys.readouterr().err.splitlines()
     assert "Error: the run did not start: OSError: /proc is not mounted" in said
 
@@ -655,8 +737,8 @@ def test_a_notice_names_the_sources_of_what_is_staged(sample: Path) -> None:
 def test_a_notice_of_nothing_says_so(invoke: Invoke) -> None:
     invoke("migrate")
     result = invoke("notice", "--city", "town")
-    assert result.exit_code == cli.FAILED
-    assert result.output == "Nothing of town is staged\n"
+    assert result.exit_code == FAILED
+    assert result.output == "No data of town is staged\n"
 
 
 # run, where a check stops the day
@@ -678,12 +760,12 @@ def test_a_day_that_a_check_stops_is_staged_with_a_reason_and_shown_as_accepted(
     few = {number: name for number, name in cafes.items() if number <= 40}
     write_extract(extract, few, spread=0.0005, at=NOON + timedelta(days=1))
     stopped = invoke_in(tmp_path, *next_day)
-    assert stopped.exit_code == cli.FAILED
+    assert stopped.exit_code == FAILED
     assert "Error (stopped_by_check): town poi from osm on 2024-06-02 is not staged" in (
         stopped.output
     )
     blank = invoke_in(tmp_path, *next_day, "--accept", " ")
-    assert blank.exit_code == cli.WRONG_USAGE
+    assert blank.exit_code == WRONG_USAGE
     assert "say why the day's data is right" in blank.output
     accepted = invoke_in(tmp_path, *next_day, "--accept", "the quarter was torn down")
     assert accepted.exit_code == 0, accepted.output

@@ -7,25 +7,30 @@ import pickle
 import re
 import subprocess
 import sys
+import tomllib
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import shapely
+from jsonschema_rs import Draft202012Validator
 
 from ingestion_pipeline.config.cities import (
-    COUNTRIES,
-    KEYS,
     MISTAKES_SHOWN,
+    SHIPPED_FILE,
     Cities,
     CitiesFileError,
     City,
     UnknownCity,
     boundary_names_match,
+    country_codes,
     load_cities,
 )
+from ingestion_pipeline.config.toml_tables import Location, Mistake, written
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.osm.area import Area
+from scripts.build_cities_schema import TARGET, page, schema
 
 KAZAN = {
     "slug": '"kazan"',
@@ -43,6 +48,7 @@ TVER = KAZAN | {
     "name": '{ en = "Tver", ru = "Тверь" }',
     "bbox": "[35.7, 56.75, 36.1, 56.95]",
 }
+CITY = schema()["$defs"]["City"]
 MANUAL = Path(__file__).parents[3] / "docs" / "adding-a-city.md"
 
 
@@ -73,7 +79,7 @@ def mistakes(file: Path, *cities: dict[str, str]) -> tuple[str, ...]:
     assert caught.value.path == file
     for mistake in caught.value.mistakes:
         assert mistake in str(caught.value)
-    return caught.value.mistakes
+    return tuple(re.sub(r"^line \d+: ", "", mistake) for mistake in caught.value.mistakes)
 
 
 # What is accepted
@@ -170,9 +176,9 @@ def test_a_boundary_file_far_away_is_known_by_its_digest_and_not_asked_for(file:
         ({"boundary_file": '"broken.poly"'}, "broken.poly cannot be used: it is neither GeoJSON"),
         ({"boundary_file": '"."'}, "cannot be read: Is a directory"),
         ({"boundary_file": '"https://a.example/b"'}, "a URL names the digest of its bytes"),
-        ({"boundary_file": "5"}, "allowed: the path of a GeoJSON or .poly file"),
-        ({"boundary_ref": '"bbox"'}, 'goes with boundary_ref = "file"'),
-        ({"boundary_ref": '"relation/5"'}, 'goes with boundary_ref = "file"'),
+        ({"boundary_file": "5"}, "expected the path of a GeoJSON or .poly file"),
+        ({"boundary_ref": '"bbox"'}, 'is required by boundary_ref = "file", and by no other'),
+        ({"boundary_ref": '"relation/5"'}, 'is required by boundary_ref = "file"'),
     ],
 )
 def test_a_boundary_file_that_cannot_be_used_is_a_mistake(
@@ -194,7 +200,7 @@ def test_the_same_boundary_file_for_two_cities_is_a_mistake(file: Path) -> None:
     (file.parent / "square.poly").write_bytes(SQUARE)
     (file.parent / "copy.poly").write_bytes(SQUARE)
     (mistake,) = mistakes(file, KAZAN | FILE, TVER | FILE | {"boundary_file": '"copy.poly"'})
-    assert "boundary_file: is the same" in mistake
+    assert "boundary_file: this and that of city[1]" in mistake
     (file.parent / "copy.poly").write_bytes(SQUARE.replace(b"49.2", b"49.25"))
     assert len(load(file, KAZAN | FILE, TVER | FILE | {"boundary_file": '"copy.poly"'})) == 2
 
@@ -295,56 +301,60 @@ def test_an_unknown_city_that_resembles_none_gets_no_suggestion(file: Path) -> N
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("slug", '"Kazan"', "allowed: small letters, digits and hyphens"),
-        ("slug", '"ka|zan"', "allowed: small letters, digits and hyphens"),
-        ("slug", "5", "is 5; allowed: small letters"),
-        ("name", '"Kazan"', "allowed: at least one name by language"),
-        ("name", "{}", "allowed: at least one name by language"),
-        ("name", '{ en = " " }', "allowed: at least one name by language"),
-        ("name", '{ English = "Kazan" }', "allowed: at least one name by language"),
-        ("name", "{ en = 1 }", "allowed: at least one name by language"),
-        ("country", '"RUS"', "is 'RUS'; allowed: a code of ISO 3166-1 alpha-2"),
-        ("country", '"ru"', "allowed: a code of ISO 3166-1 alpha-2"),
-        ("country", '"UK"', "allowed: a code of ISO 3166-1 alpha-2"),
-        ("country", "7", "allowed: a code of ISO 3166-1 alpha-2"),
+        ("slug", '"Kazan"', "expected lower-case letters, digits and hyphens"),
+        ("slug", '"ka|zan"', "expected lower-case letters, digits and hyphens"),
+        ("slug", "5", "digit; found 5"),
+        ("name", '"Kazan"', "expected at least one name by language"),
+        ("name", "{}", "expected at least one name by language"),
+        ("name", '{ en = " " }', "expected at least one name by language"),
+        ("name", '{ English = "Kazan" }', "expected at least one name by language"),
+        ("name", "{ en = 1 }", "expected at least one name by language"),
+        (
+            "country",
+            '"RUS"',
+            'expected an ISO 3166-1 alpha-2 code in capitals, such as "RU"; found "RUS"',
+        ),
+        ("country", '"ru"', "expected an ISO 3166-1 alpha-2 code"),
+        ("country", '"UK"', "expected an ISO 3166-1 alpha-2 code"),
+        ("country", "7", "expected an ISO 3166-1 alpha-2 code"),
         (
             "timezone",
             '"Europe/Moskow"',
-            "IANA time zone, such as \"Europe/Moscow\"; did you mean 'Europe/Moscow'?",
+            'such as "Europe/Moscow"; found "Europe/Moskow"; did you mean \'Europe/Moscow\'?',
         ),
-        ("timezone", '"Europe"', "allowed: an IANA time zone"),
-        ("timezone", '"../Moscow"', "allowed: an IANA time zone"),
-        ("timezone", '""', "allowed: an IANA time zone"),
-        ("timezone", "3", "allowed: an IANA time zone"),
+        ("timezone", '"Europe"', "expected an IANA time zone"),
+        ("timezone", '"../Moscow"', "expected an IANA time zone"),
+        ("timezone", '""', "expected an IANA time zone"),
+        ("timezone", "3", "expected an IANA time zone"),
         ("bbox", '"24,60,25,61"', "four numbers"),
         ("bbox", "[24, 60, 25]", "four numbers"),
         ("bbox", '[24, 60, 25, "61"]', "four numbers"),
         ("bbox", "[true, 60, 2, 61]", "four numbers"),
-        ("bbox", "[nan, 60, 25, 61]", "longitudes from -180 to 180"),
-        ("bbox", "[24, 60, inf, 61]", "longitudes from -180 to 180"),
-        ("bbox", f"[24, 60, 1{'0' * 400}, 61]", "longitudes from -180 to 180"),
-        ("bbox", "[179.9, 60, 180.1, 61]", "longitudes from -180 to 180"),
+        ("bbox", "[nan, 60, 25, 61]", "longitudes are from -180 to 180"),
+        ("bbox", "[24, 60, inf, 61]", "longitudes are from -180 to 180"),
+        ("bbox", f"[24, 60, 1{'0' * 400}, 61]", "longitudes are from -180 to 180"),
+        ("bbox", "[179.9, 60, 180.1, 61]", "longitudes are from -180 to 180"),
         ("bbox", "[24, 89.9, 25, 90.1]", "latitudes from -90 to 90"),
-        ("bbox", "[25, 60, 24, 61]", "west < east"),
-        ("bbox", "[24, 61, 25, 60]", "south < north"),
-        ("bbox", "[24, 60, 24, 61]", "west < east"),
-        ("bbox", "[24, 60, 25, 60]", "south < north"),
+        ("bbox", "[25, 60, 24, 61]", "west must be less than east"),
+        ("bbox", "[24, 61, 25, 60]", "south less than north"),
+        ("bbox", "[24, 60, 24, 61]", "west must be less than east"),
+        ("bbox", "[24, 60, 25, 60]", "south less than north"),
         ("bbox", "[24, 60, 27.01, 61]", "at most 3 degrees wide and high"),
         ("bbox", "[24, 60, 25, 63.01]", "at most 3 degrees wide and high"),
-        ("boundary_ref", '"way/5"', 'allowed: "bbox", or an OSM relation'),
-        ("boundary_ref", '"relation/0"', 'allowed: "bbox", or an OSM relation'),
-        ("boundary_ref", '"relation/12x"', 'allowed: "bbox", or an OSM relation'),
-        ("boundary_ref", '"relation/1|2"', 'allowed: "bbox", or an OSM relation'),
-        ("boundary_ref", "102269", 'allowed: "bbox", or an OSM relation'),
-        ("osm_source", '"pbf"', 'allowed: "overpass" or "extract"'),
-        ("osm_source", "true", 'allowed: "overpass" or "extract"'),
-        ("osm_extract", '""', "allowed: a path, a URL, or a template"),
-        ("osm_extract", "1", "allowed: a path, a URL, or a template"),
-        ("osm_extract", '"sample:"', "allowed: a path, a URL, or a template"),
+        ("boundary_ref", '"way/5"', 'expected "bbox", an OSM relation'),
+        ("boundary_ref", '"relation/0"', 'expected "bbox", an OSM relation'),
+        ("boundary_ref", '"relation/12x"', 'expected "bbox", an OSM relation'),
+        ("boundary_ref", '"relation/1|2"', 'expected "bbox", an OSM relation'),
+        ("boundary_ref", "102269", 'expected "bbox", an OSM relation'),
+        ("osm_source", '"pbf"', 'expected "overpass" or "extract"'),
+        ("osm_source", "true", 'expected "overpass" or "extract"'),
+        ("osm_extract", '""', "expected a path, a URL, a template"),
+        ("osm_extract", "1", "expected a path, a URL, a template"),
+        ("osm_extract", '"sample:"', "expected a path, a URL, a template"),
         (
             "osm_extract",
             '"{city}.osm.pbf"',
-            'with {region} and {day}; or "sample:" and a name, and nothing else in braces',
+            "use {region} and {day}, and nothing else in braces",
         ),
         ("osm_extract", '"{}.osm.pbf"', "nothing else in braces"),
         ("osm_extract", '"{day:%H}.osm.pbf"', "nothing else in braces but a form of the day"),
@@ -354,25 +364,25 @@ def test_an_unknown_city_that_resembles_none_gets_no_suggestion(file: Path) -> N
         ("osm_region", '"../etc"', 'parts joined by "/"'),
         ("osm_region", '"/russia"', 'parts joined by "/"'),
         ("osm_region", "1", 'parts joined by "/"'),
-        ("languages", "[]", "allowed: different language tags"),
-        ("languages", '"ru"', "allowed: different language tags"),
-        ("languages", '["ru", "ru"]', "allowed: different language tags"),
-        ("languages", '["russian"]', "allowed: different language tags"),
-        ("languages", "[1]", "allowed: different language tags"),
-        ("minimum_pois", "0", "is 0; allowed: a whole number, at least 1"),
-        ("minimum_pois", "true", "is True; allowed: a whole number, at least 1"),
-        ("minimum_pois", "1000.0", "allowed: a whole number, at least 1"),
-        ("maximum_age_hours", "0", "allowed: a whole number from 1 to 48"),
-        ("maximum_age_hours", "49", "allowed: a whole number from 1 to 48"),
-        ("maximum_age_hours", '"36"', "allowed: a whole number from 1 to 48"),
+        ("languages", "[]", "expected different language codes"),
+        ("languages", '"ru"', "expected different language codes"),
+        ("languages", '["ru", "ru"]', "expected different language codes"),
+        ("languages", '["russian"]', "expected different language codes"),
+        ("languages", "[1]", "expected different language codes"),
+        ("minimum_pois", "0", "expected a whole number, at least 1; found 0"),
+        ("minimum_pois", "true", "expected a whole number, at least 1; found true"),
+        ("minimum_pois", "1000.0", "expected a whole number, at least 1"),
+        ("maximum_age_hours", "0", "expected a whole number from 1 to 48"),
+        ("maximum_age_hours", "49", "expected a whole number from 1 to 48"),
+        ("maximum_age_hours", '"36"', "expected a whole number from 1 to 48"),
         (
             "osm_extract",
             '"https://user:hush@example.org/{regoin}.pbf?key=hush"',
-            "is 'https://...example.org/{regoin}.pbf...'; allowed",
+            'found "https://...example.org/{regoin}.pbf..."; use {region}',
         ),
-        ("local_language", '"Russian"', "allowed: a language tag of two or three letters"),
-        ("enabled", "1", "is 1; allowed: true or false"),
-        ("enabled", '"yes"', "allowed: true or false"),
+        ("local_language", '"Russian"', "expected a language code of two or three letters"),
+        ("enabled", "1", "expected true or false; found 1"),
+        ("enabled", '"yes"', "expected true or false"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_place_and_what_is_allowed(
@@ -380,15 +390,16 @@ def test_a_wrong_value_is_refused_with_its_place_and_what_is_allowed(
 ) -> None:
     (mistake,) = mistakes(file, TVER, KAZAN | {key: value})
     slug = "" if value == "5" else f' "{value[1:-1]}"' if key == "slug" else ' "kazan"'
-    assert mistake.startswith(f"city[2]{slug}: {key}: is ")
+    assert mistake.startswith(f"city[2]{slug}: {key}: expected ")
     assert said in mistake
 
 
-@pytest.mark.parametrize("key", [key for key, rule in KEYS.items() if rule.required])
+@pytest.mark.parametrize("key", CITY["required"])
 def test_a_required_key_may_not_be_missing(file: Path, key: str) -> None:
     city = {name: value for name, value in KAZAN.items() if name != key}
     place = "city[1]" if key == "slug" else 'city[1] "kazan"'
-    assert mistakes(file, city) == (f"{place}: {key}: is missing",)
+    (mistake,) = mistakes(file, city)
+    assert mistake.startswith(f"{place}: {key}: is missing; expected ")
 
 
 def test_an_unknown_key_is_refused_with_the_one_that_was_meant(file: Path) -> None:
@@ -405,14 +416,14 @@ def test_all_mistakes_of_all_cities_are_named_at_once(file: Path) -> None:
         TVER | {"timezone": '"Tver"', "bbox": KAZAN["bbox"]},
         KAZAN | {"boundary_ref": '"relation/1"', "enabled": "2"},
     )
-    assert [re.sub(r":? (is|unknown|they) .*", "", mistake) for mistake in found] == [
-        'city[1] "kazan": colour',
+    assert [re.sub(r": (expected|unknown|this) .*", "", mistake) for mistake in found] == [
         'city[1] "kazan": country',
         'city[1] "kazan": minimum_pois',
+        'city[1] "kazan": colour',
         'city[2] "tver": timezone',
+        'city[2] "tver": bbox',
+        'city[3] "kazan": slug',
         'city[3] "kazan": enabled',
-        'city[1] "kazan" and city[2] "tver": bbox',
-        'city[1] "kazan" and city[3] "kazan": slug',
     ]
 
 
@@ -442,7 +453,7 @@ def test_two_cities_may_not_have_the_same_relation(file: Path) -> None:
     relation = {"boundary_ref": '"relation/102269"'}
     assert mistakes(file, KAZAN | relation, TVER | relation) == (
         (
-            'city[1] "kazan" and city[2] "tver": boundary_ref: is the same; '
+            'city[2] "tver": boundary_ref: this and that of city[1] "kazan" are the same; '
             "a feature belongs to exactly one city"
         ),
     )
@@ -451,14 +462,14 @@ def test_two_cities_may_not_have_the_same_relation(file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "there is no city; add a table [[city]]"),
-        ("city = []", "there is no city; add a table [[city]]"),
-        ("[city]\nslug = 'kazan'", "head each with [[city]], in two brackets"),
-        ("city = ['kazan']", "head each with [[city]], in two brackets"),
-        ("version = 1\n[[city]]", "version: unknown at the top of the file"),
+        ("", "expected tables; begin each with [[city]]"),
+        ("city = []", "expected tables; begin each with [[city]]"),
+        ("[city]\nslug = 'kazan'", "begin each with [[city]], in two brackets"),
+        ("city = ['kazan']", "begin each with [[city]], in two brackets"),
+        ("version = 1\n[[city]]", "line 1: version: unknown key"),
         (
             "[[cities]]\nslug = 'kazan'",
-            "cities: unknown at the top of the file; did you mean 'city'?",
+            "line 1: cities: unknown key; did you mean 'city'?",
         ),
         ("[[city]]\nslug = kazan\nenabled = true", "line 2"),
         ("[[city]]\nslug = 'a'\nslug = 'b'\nenabled = true", "line 3"),
@@ -578,8 +589,111 @@ def test_the_cities_are_read_without_geometry_libraries() -> None:
 
 
 def test_there_are_249_countries() -> None:
-    assert len(COUNTRIES) == 249
-    assert all(re.fullmatch("[A-Z]{2}", code) for code in COUNTRIES)
+    assert len(country_codes()) == 249
+    assert all(re.fullmatch("[A-Z]{2}", code) for code in country_codes())
+
+
+# Lines
+
+
+@pytest.mark.parametrize(
+    ("text", "location", "line"),
+    [
+        ("[[city]]\nslug = 'a'\n\n[[city]]\nslug = 'b'", ("city", 1, "slug"), 5),
+        ("# c\n\n[[city]] # d\nslug = 'a'", ("city", 0), 3),
+        ("[[city]]\nslug = 'a'", ("city", 0, "name"), 1),
+        ('[[city]]\nx = """\n[[city]]\nslug = 1\n"""\nslug = 2', ("city", 0, "slug"), 6),
+        ("[[city]]\nx = '''\n[[city]]'''\n[[city]]\ny = 1", ("city", 1, "y"), 5),
+        ("[[city]]\nx = [\n  1, # ]\n  2,\n]\ny = 1", ("city", 0, "y"), 6),
+        ("[[city]]\nx = [\n  1,\n  2,\n]\ny = 1", ("city", 0, "x"), 2),
+        ("[[city]]\r\nx = 1\r\ny = 1\r\n", ("city", 0, "y"), 3),
+        ("[[city]]\nx = 'a\x85b\u2028c'\ny = 1\n", ("city", 0, "y"), 3),
+        ("[[city]]\nx.en = 1\nx.ru = 1", ("city", 0, "x", "ru"), 3),
+        ("[[city]]\nx.en = 1\nx.ru = 1", ("city", 0, "x"), 2),
+        ("[[city]]\n[city.x]\nen = 1", ("city", 0, "x", "en"), 3),
+        ('[[city]]\n"x" = 1\n', ("city", 0, "x"), 2),
+        ("[[city]]\n[[city]]\n[[city.feed]]\n[[city.feed]]\na = 1", ("city", 1, "feed", 1, "a"), 5),
+        ("[[city]]\n[[city.feed]]\n[city.feed.x]\na = 1", ("city", 0, "feed", 0, "x", "a"), 4),
+        ("a = 1\ncity = [\n  { x = 1 },\n]", ("city", 0, "x"), 2),
+        ("", ("city",), 1),
+    ],
+)
+def test_a_mistake_has_the_line_of_its_key_or_of_the_table_around_it(
+    text: str, location: Location, line: int
+) -> None:
+    tomllib.loads(text)
+    (message,) = written([Mistake(location, "is wrong")], text, stub_of(location))
+    assert message.startswith(f"line {line}: ")
+    assert message.endswith("is wrong")
+
+
+def stub_of(location: Location) -> Any:
+    """A document that has a table at every number of a location."""
+    if not location:
+        return {}
+    first, *rest = location
+    inside = stub_of(tuple(rest))
+    return {first: inside} if isinstance(first, str) else [inside] * (first + 1)
+
+
+def test_the_key_of_feeds_is_feed(file: Path) -> None:
+    assert mistakes(file, KAZAN | {"feeds": "[]"}) == (
+        "city[1] \"kazan\": feeds: unknown key; did you mean 'feed'?",
+    )
+
+
+@pytest.mark.parametrize("code", ["jp", "ua", "xx"])
+def test_a_code_that_no_language_has_is_refused(file: Path, code: str) -> None:
+    (mistake,) = mistakes(file, KAZAN | {"languages": f'["{code}"]'})
+    assert f"{code!r} is not the code of a language" in mistake
+
+
+# The JSON Schema
+
+
+def test_the_schema_for_editors_is_up_to_date() -> None:
+    assert TARGET.read_text("utf-8") == page(), "run scripts/build_cities_schema.py"
+
+
+def test_the_shipped_file_names_the_schema() -> None:
+    first = SHIPPED_FILE.read_text("utf-8").partition("\n")[0]
+    assert (SHIPPED_FILE.parent / first.removeprefix("#:schema ")).resolve() == TARGET
+
+
+@pytest.mark.parametrize("table", ["City", "Feed"])
+def test_the_schema_describes_every_key_and_what_it_accepts(table: str) -> None:
+    for key in schema()["$defs"][table]["properties"].values():
+        assert re.match(r"[A-Z].*\. Expected: .+\.$", key["description"])
+
+
+def test_the_shipped_file_and_the_examples_satisfy_the_schema() -> None:
+    validator = Draft202012Validator(schema())
+    examples = re.findall(r"```toml\n(.*?)```", MANUAL.read_text("utf-8"), re.DOTALL)
+    for text in (SHIPPED_FILE.read_text("utf-8"), examples[0] + examples[-1]):
+        validator.validate(tomllib.loads(text))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("slug", "Kazan"),
+        ("country", "XX"),
+        ("bbox", [1, 2, 3]),
+        ("boundary_ref", "way/5"),
+        ("osm_source", "pbf"),
+        ("languages", ["ru", "ru"]),
+        ("minimum_pois", 0),
+        ("maximum_age_hours", 49),
+        ("enabled", "yes"),
+        ("colour", "red"),
+    ],
+)
+def test_the_schema_refuses_what_the_models_refuse(key: str, value: Any) -> None:
+    document = tomllib.loads(toml(KAZAN))
+    validator = Draft202012Validator(schema())
+    validator.validate(document)
+    document["city"][0][key] = value
+    assert not validator.is_valid(document)
 
 
 # The manual
@@ -597,12 +711,12 @@ def documented_keys() -> dict[str, str]:
 
 
 def test_the_manual_has_every_key_and_no_other() -> None:
-    assert list(documented_keys()) == list(KEYS)
+    assert [*documented_keys(), "feed"] == list(CITY["properties"])
 
 
 def test_the_manual_says_which_keys_are_required() -> None:
     assert {key for key, default in documented_keys().items() if default == "required"} == {
-        key for key, rule in KEYS.items() if rule.required
+        *CITY["required"]
     }
 
 

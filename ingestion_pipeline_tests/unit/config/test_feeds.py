@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
+import tempfile
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ingestion_pipeline.config.cities import CitiesFileError, load_cities
-from ingestion_pipeline.config.feeds import KEYS, AsOfRule, judge_feed, read_feeds
-from ingestion_pipeline.helpers.kinds import KINDS
+from ingestion_pipeline.config.feeds import AsOfRule, judge_feed
+from ingestion_pipeline.helpers.licences import LICENCES
 from ingestion_pipeline_tests.support.feed_server import FOUNTAINS, TOILETS, feed_of
+from scripts.build_cities_schema import schema
 
-if TYPE_CHECKING:
-    from pathlib import Path
+FEED = schema()["$defs"]["Feed"]
 
 CITY = """
 [[city]]
@@ -44,9 +47,17 @@ def written(value: Any) -> str:
 
 
 def mistakes_of(*tables: Any) -> list[str]:
-    mistakes: list[str] = []
-    read_feeds('city[1] "kazan"', list(tables), mistakes, kinds=KINDS)
-    return mistakes
+    return mistakes_in(CITY + "".join(map(toml, tables)))
+
+
+def mistakes_in(text: str) -> list[str]:
+    """The mistakes of a file, without their lines."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "cities.toml"
+        file.write_text(text, "utf-8")
+        with pytest.raises(CitiesFileError) as caught:
+            load_cities(file)
+    return [re.sub(r"^line \d+: ", "", mistake) for mistake in caught.value.mistakes]
 
 
 def without(table: Any, *keys: str) -> dict[str, Any]:
@@ -59,10 +70,10 @@ def test_a_city_has_the_feeds_of_its_tables(tmp_path: Path) -> None:
     toilets, fountains = load_cities(file).get("kazan").feeds
     assert toilets == feed_of(TOILETS)
     assert toilets.source == "feed:toilets"
-    assert toilets.all_kinds == {"toilets", "baby_change"}
+    assert toilets.kinds == {"WC": "toilets", "BABY": "baby_change"}
     assert toilets.maximum_age == timedelta(days=7)
     assert toilets.maximum_bytes == 50_000_000
-    assert fountains.all_kinds == {"drinking_water"}
+    assert fountains.kind == "drinking_water"
     assert fountains.as_of == AsOfRule("day_in_location")
     assert fountains.location_on(date(2026, 11, 20)).endswith("/fountains-2026-11-20.csv")
 
@@ -87,31 +98,35 @@ def test_all_mistakes_of_all_feeds_of_a_city_are_named_at_once(tmp_path: Path) -
     with pytest.raises(CitiesFileError) as caught:
         load_cities(file)
     assert str(caught.value).startswith(f"{file} cannot be used")
-    assert [mistake.partition(": is ")[0] for mistake in caught.value.mistakes] == [
-        'city[1] "kazan": country',
-        'city[1] "kazan": feed[1] "toilets": licence',
-        'city[1] "kazan": feed[1] "toilets": minimum',
-        'city[1] "kazan": feed[2] "fountains": licence',
-        'city[1] "kazan": feed[2] "fountains": lon',
+    assert [re.split(": (is|expected) ", mistake)[0] for mistake in caught.value.mistakes] == [
+        'line 5: city[1] "kazan": country',
+        'line 22: city[1] "kazan": feed[1] "toilets": licence',
+        'line 26: city[1] "kazan": feed[1] "toilets": minimum',
+        'line 27: city[1] "kazan": feed[2] "fountains": licence',
+        'line 27: city[1] "kazan": feed[2] "fountains": lon',
     ]
 
 
 def test_a_feed_without_a_licence_is_refused() -> None:
     assert mistakes_of(without(TOILETS, "licence")) == [
-        'city[1] "kazan": feed[1] "toilets": licence: is missing'
+        (
+            'city[1] "kazan": feed[1] "toilets": licence: is missing; expected '
+            f"one of {', '.join(LICENCES)}"
+        )
     ]
 
 
-@pytest.mark.parametrize("key", [key for key, rule in KEYS.items() if rule.required])
+@pytest.mark.parametrize("key", FEED["required"])
 def test_a_required_key_may_not_be_missing(key: str) -> None:
     place = 'city[1] "kazan": feed[1]' + ("" if key == "slug" else ' "toilets"')
-    assert mistakes_of(without(TOILETS, key)) == [f"{place}: {key}: is missing"]
+    (mistake,) = mistakes_of(without(TOILETS, key))
+    assert mistake.startswith(f"{place}: {key}: is missing; expected ")
 
 
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("slug", "City Toilets", "small letters"),
+        ("slug", "City Toilets", "lower-case letters"),
         ("location", "", "a path or URL"),
         ("location", 1, "a path or URL"),
         ("location", "http:///x", "http(s)://host"),
@@ -120,18 +135,18 @@ def test_a_required_key_may_not_be_missing(key: str) -> None:
         ("format", "shapefile", '"geojson" or "csv"'),
         ("record_id", " ", "a text that is not empty"),
         ("kinds", {}, "a table of values and kinds"),
-        ("kinds", {"WC": "Toilets"}, "a kind of helper place"),
+        ("kinds", {"WC": "Toilets"}, "did you mean 'toilets'?"),
         ("fields", ["name"], "a table of fields"),
         ("fields", {"name": 1}, "a table of fields"),
         ("fields", {"names": "TITLE"}, "did you mean 'name'?"),
-        ("fields", {"name:Russian": "TITLE"}, "is none of them"),
+        ("fields", {"name:Russian": "TITLE"}, "'name:Russian' is not accepted"),
         ("attributes", {"unisex": ""}, "a table of attributes"),
-        ("values", {"fee": {}}, "what its values mean"),
-        ("values", {"fee": "yes"}, "what its values mean"),
+        ("values", {"fee": {}}, "what values of a key mean"),
+        ("values", {"fee": "yes"}, "what values of a key mean"),
         ("licence", "CC-BY-SA 4.0", "did you mean 'CC-BY-SA-4.0'?"),
         ("licence", "CC-BY-NC-4.0", "one of ODbL-1.0"),
         ("attribution", "", "a text that is not empty"),
-        ("as_of", "daily", "that a feed is said to be updated every day proves nothing"),
+        ("as_of", "daily", "that a feed is said to be updated every day is no evidence"),
         ("as_of", "record:", '"record:<field>"'),
         ("as_of", 1, '"last_modified"'),
         ("maximum_age_days", 0, "from 1 to 366"),
@@ -149,7 +164,7 @@ def test_a_wrong_value_is_refused_with_its_place_and_what_is_allowed(
 ) -> None:
     (mistake,) = mistakes_of({**TOILETS, key: value})
     slug = value if key == "slug" else "toilets"
-    assert mistake.startswith(f'city[1] "kazan": feed[1] "{slug}": {key}: is ')
+    assert mistake.startswith(f'city[1] "kazan": feed[1] "{slug}": {key}: expected ')
     assert said in mistake
 
 
@@ -165,24 +180,24 @@ def test_a_wrong_value_is_refused_with_its_place_and_what_is_allowed(
 )
 def test_a_wrong_value_of_csv_is_refused(key: str, value: Any, said: str) -> None:
     (mistake,) = mistakes_of({**FOUNTAINS, key: value})
-    assert f"{key}: is " in mistake
+    assert f"{key}: expected " in mistake
     assert said in mistake
 
 
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ({**TOILETS, "kind": "toilets"}, "kind: goes without kind_field and kinds"),
+        ({**TOILETS, "kind": "toilets"}, "kind: cannot be combined with kind_field and kinds"),
         (without(TOILETS, "kinds"), "kind: is missing"),
         (without(TOILETS, "kind_field"), "kind: is missing"),
         (without(FOUNTAINS, "kind"), "kind: is missing"),
         (without(FOUNTAINS, "lat"), "lat: is missing"),
-        ({**FOUNTAINS, "record_id": "@id"}, "which only GeoJSON has"),
-        ({**FOUNTAINS, "as_of": "document:meta.made"}, "which a CSV does not have"),
+        ({**FOUNTAINS, "record_id": "@id"}, "only for GeoJSON"),
+        ({**FOUNTAINS, "as_of": "document:meta.made"}, "a CSV document has no members"),
         ({**TOILETS, "lon": "x"}, "lon: is only for CSV"),
         ({**TOILETS, "encoding": "utf-8"}, "encoding: is only for CSV"),
-        ({**TOILETS, "location": "/data/x.geojson"}, "which only an http(s) location has"),
-        ({**TOILETS, "as_of": "day_in_location"}, "the location has no {day}"),
+        ({**TOILETS, "location": "/data/x.geojson"}, "needs an http(s) location"),
+        ({**TOILETS, "as_of": "day_in_location"}, "needs {day} in the location"),
         ({**TOILETS, "values": {"fees": {"ja": "yes"}}}, "did you mean 'fee'?"),
         ({**TOILETS, "colour": "red"}, "colour: unknown key"),
         ({**TOILETS, "license": "MIT"}, "license: unknown key; did you mean 'licence'?"),
@@ -197,19 +212,16 @@ def test_keys_that_do_not_go_together_are_refused(table: dict[str, Any], said: s
 def test_two_feeds_of_a_city_may_not_have_one_slug() -> None:
     assert mistakes_of(TOILETS, {**FOUNTAINS, "slug": "toilets"}) == [
         (
-            'city[1] "kazan": feed[2] "toilets": slug: is that of city[1] "kazan": feed[1] '
-            '"toilets" too; a slug names one feed of a city'
+            'city[1] "kazan": feed[2] "toilets": slug: this and that of city[1] "kazan": feed[1] '
+            '"toilets" are the same; a slug is of one feed of a city'
         )
     ]
 
 
-@pytest.mark.parametrize("tables", [{"slug": "toilets"}, ["toilets"], "toilets"])
+@pytest.mark.parametrize("tables", ['{ slug = "toilets" }', '["toilets"]', '"toilets"'])
 def test_feeds_that_are_no_tables_are_refused(tables: Any) -> None:
-    mistakes: list[str] = []
-    assert read_feeds("city[1]", tables, mistakes, kinds=KINDS) == ()
-    assert mistakes == [
-        "city[1]: feed: is no list of tables; head each with [[city.feed]], in two brackets"
-    ]
+    (mistake,) = mistakes_in(f"{CITY}feed = {tables}\n")
+    assert "begin each with [[city.feed]], in two brackets" in mistake
 
 
 def test_a_secret_in_a_location_is_not_shown() -> None:
@@ -224,10 +236,14 @@ def test_kinds_that_the_vocabulary_does_not_have_are_refused() -> None:
         {**FOUNTAINS, "kind": "volcano"},
     ) == [
         (
-            'city[1] "kazan": feed[1] "toilets": kinds: \'toilet\' is no kind of helper place; '
-            "did you mean 'toilets'?"
+            'city[1] "kazan": feed[1] "toilets": kinds: expected a table of values and kinds of '
+            'helper places, such as { WC = "toilets" }; found {"WC": "toilet", "BABY": '
+            "\"baby_change\"}; the value of 'WC' is not accepted; did you mean 'toilets'?"
         ),
-        'city[1] "kazan": feed[2] "fountains": kind: \'volcano\' is no kind of helper place',
+        (
+            'city[1] "kazan": feed[2] "fountains": kind: expected a kind of helper place, such as '
+            '"drinking_water"; found "volcano"'
+        ),
     ]
 
 
@@ -251,3 +267,52 @@ def test_a_permission_allows_what_has_to_be_asked_for_and_no_more() -> None:
     assert judge_feed(asked, beside=["ODbL-1.0"]).may_be_combined
     never = feed_of(TOILETS, licence="CC-BY-SA-4.0", permission=letter)
     assert judge_feed(never, beside=["ODbL-1.0"]).outcome == "conflict"
+
+
+@pytest.mark.parametrize(
+    ("table", "changes", "digest", "asks"),
+    [
+        (TOILETS, {}, "795bd4a3b243409962e80748a2faab34", "620df19f225d87e265adbca76c9a80f5"),
+        (FOUNTAINS, {}, "572172aba7233bea4dcaa1535af34cb2", "13f5bf8c4f4ff3dc8c5bafb220a451f7"),
+        (
+            TOILETS,
+            {
+                "location": "https://user:hush@example.org/t.geojson?token=hush",
+                "as_of": "record:UPDATED",
+                "permission": "letter",
+                "sha256": "0" * 64,
+                "etag": '"v1"',
+                "maximum_bytes": 1000,
+            },
+            "95c55e9f4ccb548aab6791c7d1767cd7",
+            "311f509d0789fc20638bb81cdb045458",
+        ),
+        (
+            FOUNTAINS,
+            {
+                "encoding": "UTF8",
+                "delimiter": None,
+                "location": "/data/{day:%y%m%d}.csv",
+                "values": {"name": {"a": "b"}},
+                "attributes": {"x": "y"},
+            },
+            "b56f9287c7945a85eb7774e191811be5",
+            "db79e4b8c91969383f90f6c4dce2a040",
+        ),
+        (
+            TOILETS,
+            {
+                "as_of": "document:meta.updated",
+                "kind": "shelter",
+                **dict.fromkeys(["kinds", "kind_field", "values", "attributes", "fields"]),
+            },
+            "630b697b4e10fbfa80cca54e8c6e3dca",
+            "41cc2e53a2b84c72f4fa5fe792bf039a",
+        ),
+    ],
+)
+def test_the_digests_of_a_feed_are_those_of_earlier_releases(
+    table: Any, changes: dict[str, Any], digest: str, asks: str
+) -> None:
+    feed = feed_of(table, **changes)
+    assert (feed.digest, feed.asks) == (digest, asks)

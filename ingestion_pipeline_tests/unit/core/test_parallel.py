@@ -36,6 +36,24 @@ def nothing_is_left() -> Iterator[None]:
     assert gc.isenabled()
 
 
+def test_the_collector_passes_over_what_was_made() -> None:
+    made = on_each(lambda part: [[part, number] for number in range(5_000)], "ab", processes=1)
+
+    young = {id(each) for each in gc.get_objects(generation=0)}
+    assert not young & {id(each) for part in made for each in part}
+    assert gc.get_freeze_count() == 0
+
+
+def test_what_a_server_has_frozen_stays_frozen() -> None:
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        on_each(str, [1, 2], processes=1)
+        assert gc.get_freeze_count() == frozen
+    finally:
+        gc.unfreeze()
+
+
 def test_results_come_in_the_order_of_the_parts_from_all_processes() -> None:
     results = on_each(lambda part: (part, os.getpid()), list("abcdefg"), processes=3)
 
@@ -95,13 +113,13 @@ def test_an_error_comes_back_as_it_is(failing: int) -> None:
         on_each(work, [0, 1], processes=2)
 
 
-def test_a_process_that_is_killed_is_told() -> None:
+def test_a_killed_process_is_reported() -> None:
     def work(part: int) -> int:
         if part:
             os.kill(os.getpid(), signal.SIGKILL)
         return part
 
-    with pytest.raises(ProcessDied, match=r"ended with -9 .*free memory") as caught:
+    with pytest.raises(ProcessDied, match=r"exit code -9 .*Free memory") as caught:
         on_each(work, [0, 1], processes=2)
     assert caught.value.should_retry
 

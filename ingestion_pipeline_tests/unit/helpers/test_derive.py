@@ -12,7 +12,7 @@ import shapely
 from ingestion_pipeline.columns.hashing import with_content_hash
 from ingestion_pipeline.helpers import vocabulary
 from ingestion_pipeline.helpers.derive import OsmObjects, derive
-from ingestion_pipeline.helpers.vocabulary import understood
+from ingestion_pipeline.helpers.vocabulary import known_value
 from ingestion_pipeline.osm import taxonomy
 from ingestion_pipeline.staging.tables import content_columns, helper_place
 from ingestion_pipeline.text.names import Namer
@@ -208,4 +208,4 @@ def test_the_words_of_a_lifecycle_mean_the_same_of_pois_and_helpers() -> None:
 def test_a_value_is_understood_as_a_word_or_not_at_all(
     column: str, value: str | None, word: str | None
 ) -> None:
-    assert understood(column, value) == word
+    assert known_value(column, value) == word

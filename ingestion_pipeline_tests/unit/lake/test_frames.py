@@ -82,7 +82,7 @@ def test_a_frame_that_is_written_again_takes_the_old_ones_place(lake: Lake) -> N
 def test_a_frame_that_is_not_there_is_missed_with_what_makes_it(
     lake: Lake, look: Callable[[Lake, str], object]
 ) -> None:
-    with pytest.raises(SnapshotMissing, match=r"20\.parquet does not exist; materialize osm_pois"):
+    with pytest.raises(SnapshotMissing, match=r"20\.parquet does not exist\. Materialize osm_pois"):
         look(lake, KEY)
 
 
@@ -92,14 +92,14 @@ def test_a_damaged_frame_is_named_with_what_mends_it(
 ) -> None:
     with lake.written(KEY) as stream:
         stream.write(b"PAR1 and then something else")
-    with pytest.raises(SnapshotDamaged, match="materialize osm_pois of this city and day again"):
+    with pytest.raises(SnapshotDamaged, match="Materialize osm_pois of this city and day again"):
         look(lake, KEY)
 
 
 def test_a_parquet_file_that_says_nothing_of_its_rows_is_no_frame(lake: Lake) -> None:
     with lake.written(KEY) as stream:
         pq.write_table(ROWS, stream)
-    with pytest.raises(SnapshotDamaged, match="does not say where its rows come from"):
+    with pytest.raises(SnapshotDamaged, match="its metadata has no evidence"):
         describe_frame(lake, KEY)
 
 

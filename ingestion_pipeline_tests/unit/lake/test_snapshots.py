@@ -139,7 +139,7 @@ def test_bytes_that_change_between_two_readings_are_not_stored(
     path = RewrittenPath(workdir / f"x.{suffix}")
     path.write_bytes(NOISE)
     RewrittenPath.opened = 0
-    with pytest.raises(BytesChanged, match="rewrites it in place"):
+    with pytest.raises(BytesChanged, match="writes to it in place"):
         lake.store(path, query=None, requested_at=ASKED, received_at=CAME)
     assert RewrittenPath.opened == 2
     assert files(url) == []
@@ -238,7 +238,7 @@ def _damage_and_mend(
     part = store(lake, path.parent, path.name, NOISE)
     good = stored(url, part.key)
     overwrite(url, part.key, damage(good))
-    with pytest.raises(SnapshotDamaged, match=r"no longer matches its digest.*refetch") as refused:
+    with pytest.raises(SnapshotDamaged, match=r"does not match its digest.*refetch") as refused:
         lake.restore(part, folder)
     assert part.key in str(refused.value)
     assert not refused.value.should_retry
@@ -253,7 +253,7 @@ def test_bytes_that_are_gone_are_refused_and_mended_by_fetching_them_again(
     part = store(lake, workdir)
     filesystem, root = fsspec.core.url_to_fs(url)
     filesystem.rm(f"{root}/{part.key}")
-    with pytest.raises(SnapshotDamaged, match="in a snapshot's manifest and not in the lake"):
+    with pytest.raises(SnapshotDamaged, match="in a manifest but not in the lake"):
         lake.restore(part, tmp_path)
     store(lake, workdir)
     assert lake.restore(part, tmp_path).read_bytes() == TEXT
@@ -301,7 +301,7 @@ def test_a_store_that_goes_silent_is_not_mistaken_for_damage(
 
 
 def test_a_url_without_a_file_system_is_refused_without_being_shown() -> None:
-    with pytest.raises(LakeNotConfigured, match="no file system for DATA_DIR") as caught:
+    with pytest.raises(LakeNotConfigured, match="No file system for DATA_DIR") as caught:
         Lake("nowhere://user:hush@host/lake")
     assert "hush" not in str(caught.value)
 
@@ -311,7 +311,7 @@ def test_a_url_without_a_file_system_is_refused_without_being_shown() -> None:
 
 def test_a_manifest_comes_back_as_it_was(lake: Lake, workdir: Path) -> None:
     manifest = manifest_of(store(lake, workdir), store(lake, workdir, content=b"{}"))
-    where = lake.propose(manifest)
+    where = lake.propose_candidate(manifest)
     assert lake.manifest("poi", "kazan", "relation/27504067", DAY) == manifest
     assert where.endswith("/snapshots/poi/kazan/relation-27504067/2026-11-20.candidate.json")
 
@@ -320,7 +320,7 @@ def test_a_manifest_keeps_what_proves_the_history_and_an_older_one_has_nothing(
     lake: Lake, url: str, workdir: Path
 ) -> None:
     manifest = replace(manifest_of(store(lake, workdir)), history="node/1 is known in version 1")
-    lake.propose(manifest)
+    lake.propose_candidate(manifest)
     assert lake.manifest("poi", "kazan", "relation/27504067", DAY) == manifest
     key = "snapshots/poi/kazan/relation-27504067/2026-11-20.candidate.json"
     document = json.loads(stored(url, key))
@@ -332,12 +332,12 @@ def test_a_manifest_keeps_what_proves_the_history_and_an_older_one_has_nothing(
 
 def test_an_accepted_snapshot_stands_for_its_day(lake: Lake, url: str, workdir: Path) -> None:
     manifest = manifest_of(store(lake, workdir))
-    lake.propose(manifest)
+    lake.propose_candidate(manifest)
     lake.accept(manifest)
     assert lake.manifest("poi", "kazan", "relation/27504067", DAY) == manifest
     assert stored(url, "snapshots/poi/kazan/relation-27504067/2026-11-20.json")
     lake.accept(manifest)
-    assert lake.refuse(manifest) is None
+    assert lake.quarantine(manifest) is None
     assert lake.manifest("poi", "kazan", "relation/27504067", DAY) == manifest
 
 
@@ -346,11 +346,11 @@ def test_a_refused_snapshot_gives_way_to_the_one_that_stood(lake: Lake, workdir:
         manifest_of(store(lake, workdir)),
         manifest_of(store(lake, workdir, content=b"{}")),
     )
-    lake.propose(good)
+    lake.propose_candidate(good)
     lake.accept(good)
-    lake.propose(bad)
+    lake.propose_candidate(bad)
     assert lake.manifest("poi", "kazan", "relation/27504067", DAY) == bad
-    kept = lake.refuse(bad)
+    kept = lake.quarantine(bad)
     assert kept is not None
     assert kept.endswith(f"/2026-11-20.refused-{bad.digest[:12]}.json")
     assert lake.manifest("poi", "kazan", "relation/27504067", DAY) == good
@@ -361,15 +361,15 @@ def test_only_the_snapshot_that_is_on_trial_is_moved(lake: Lake, workdir: Path) 
         manifest_of(store(lake, workdir)),
         manifest_of(store(lake, workdir, content=b"{}")),
     )
-    lake.propose(old)
-    lake.propose(new)
+    lake.propose_candidate(old)
+    lake.propose_candidate(new)
     lake.accept(old)
-    assert lake.refuse(old) is None
+    assert lake.quarantine(old) is None
     assert lake.manifest("poi", "kazan", "relation/27504067", DAY) == new
 
 
 def test_a_manifest_is_text_for_people_in_utc(lake: Lake, url: str, workdir: Path) -> None:
-    lake.propose(manifest_of(store(lake, workdir)))
+    lake.propose_candidate(manifest_of(store(lake, workdir)))
     text = stored(url, "snapshots/poi/kazan/relation-27504067/2026-11-20.candidate.json").decode()
     document = json.loads(text)
     assert document["manifest_version"] == 1
@@ -380,7 +380,7 @@ def test_a_manifest_is_text_for_people_in_utc(lake: Lake, url: str, workdir: Pat
 
 def test_a_day_without_a_manifest_has_none(lake: Lake, workdir: Path) -> None:
     assert lake.manifest("poi", "kazan", "relation/27504067", DAY) is None
-    lake.propose(manifest_of(store(lake, workdir)))
+    lake.propose_candidate(manifest_of(store(lake, workdir)))
     assert lake.manifest("poi", "kazan", "relation/27504067", date(2026, 11, 21)) is None
     assert lake.manifest("poi", "kazan", "relation/1", DAY) is None
     assert lake.manifest("poi", "sochi", "relation/27504067", DAY) is None
@@ -393,11 +393,11 @@ def test_many_days_are_read_as_each_by_itself(lake: Lake, url: str, workdir: Pat
     of = {day: replace(manifest, day=day) for day in (stands, tried, both, refused, damaged)}
     old = replace(of[both], location="an older one")
     for accepted in (of[stands], old):
-        lake.propose(accepted)
+        lake.propose_candidate(accepted)
         lake.accept(accepted)
     for proposed in (of[tried], of[both], of[refused], of[damaged]):
-        lake.propose(proposed)
-    lake.refuse(of[refused])
+        lake.propose_candidate(proposed)
+    lake.quarantine(of[refused])
     where = "snapshots/poi/kazan/relation-27504067"
     overwrite(url, f"{where}/{damaged}.candidate.json", b"{")
     found = lake.manifests("poi", "kazan", manifest.boundary_ref, [*of, DAY])
@@ -411,9 +411,9 @@ def test_a_refetch_takes_the_manifests_place_and_leaves_the_old_bytes(
     lake: Lake, url: str, workdir: Path, tmp_path: Path
 ) -> None:
     old = store(lake, workdir)
-    lake.propose(manifest_of(old))
+    lake.propose_candidate(manifest_of(old))
     new = manifest_of(store(lake, workdir, content=b"{}"))
-    lake.propose(new)
+    lake.propose_candidate(new)
     assert lake.manifest("poi", "kazan", "relation/27504067", DAY) == new
     assert lake.restore(old, tmp_path).read_bytes() == TEXT
     assert len(files(url)) == 3
@@ -435,7 +435,7 @@ def test_a_refetch_takes_the_manifests_place_and_leaves_the_old_bytes(
 def test_a_manifest_that_cannot_be_understood_is_refused(
     lake: Lake, url: str, workdir: Path, spoil: Callable[[dict[str, object]], object]
 ) -> None:
-    lake.propose(manifest_of(store(lake, workdir)))
+    lake.propose_candidate(manifest_of(store(lake, workdir)))
     key = "snapshots/poi/kazan/relation-27504067/2026-11-20.candidate.json"
     overwrite(url, key, json.dumps(spoil(json.loads(stored(url, key)))).encode())
     with pytest.raises(SnapshotDamaged, match=r"2026-11-20\.candidate\.json is not a manifest"):
@@ -444,7 +444,7 @@ def test_a_manifest_that_cannot_be_understood_is_refused(
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe"])
 def test_a_manifest_that_is_not_json_is_refused(lake: Lake, url: str, content: bytes) -> None:
-    lake.propose(manifest_of())
+    lake.propose_candidate(manifest_of())
     overwrite(url, "snapshots/poi/kazan/relation-27504067/2026-11-20.candidate.json", content)
     with pytest.raises(SnapshotDamaged):
         lake.manifest("poi", "kazan", "relation/27504067", DAY)
@@ -535,13 +535,13 @@ def test_a_lake_that_cannot_be_used_is_unavailable_and_worth_a_retry(
     uses: list[Callable[[], object]] = [
         lambda: store(lake, workdir),
         lambda: lake.restore(part, tmp_path),
-        lambda: lake.propose(manifest_of(part)),
+        lambda: lake.propose_candidate(manifest_of(part)),
         lambda: lake.manifest("poi", "kazan", "relation/27504067", DAY),
         lambda: lake.written("key").__enter__(),
         lambda: lake.opened("key").__enter__(),
     ]
     for use in uses:
-        with pytest.raises(LakeUnavailable, match="check DATA_DIR") as refused:
+        with pytest.raises(LakeUnavailable, match="Check DATA_DIR") as refused:
             use()
         assert refused.value.should_retry
         assert f"{tmp_path}/file/lake/" in str(refused.value)

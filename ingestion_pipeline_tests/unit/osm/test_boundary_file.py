@@ -97,5 +97,5 @@ def test_it_is_the_boundary_if_it_lies_within_the_window(memory: MemoryFileSyste
     file = remote(memory, "d", content(2), content(2))
     found = known_boundary(Area(Bbox(0, 0, 2, 1), None, file), city="town")
     assert found == PolygonBoundary(file.polygon)
-    with pytest.raises(BoundaryOutsideBbox, match="the boundary memory://d of town spans"):
+    with pytest.raises(BoundaryOutsideBbox, match="The boundary memory://d of town spans"):
         known_boundary(Area(Bbox(0, 0, 1.9, 1), None, file), city="town")

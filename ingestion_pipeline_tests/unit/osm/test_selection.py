@@ -26,9 +26,9 @@ from ingestion_pipeline.osm.selection import (
     Selection,
     is_answered_wrongly,
     overpass_query,
-    values_of,
 )
 from ingestion_pipeline.osm.taxonomy import Taxonomy
+from ingestion_pipeline.text.value_lists import folded_values
 from ingestion_pipeline_tests.support.independent import is_selected
 from scripts.build_selection_page import TARGET, page
 
@@ -178,7 +178,7 @@ def test_what_is_selected_is_a_poi_or_is_rejected_and_nothing_else_is_a_poi(
     if not POIS.selects(tags):
         assert known.classify(tags) is None
     elif known.classify(tags) is None:
-        values = [values_of(tags[key]) for key in POIS.any_value_keys if key in tags]
+        values = [folded_values(tags[key]) for key in POIS.any_value_keys if key in tags]
         no_more_than_no = all(set(each) <= {"no"} for each in values)
         assert known.why_not(tags) == ("no_main_tag" if no_more_than_no else "not_a_place")
 
@@ -238,7 +238,7 @@ def test_a_selection_has_the_same_digest_for_ever() -> None:
 
 def test_every_listed_value_is_written_as_it_is_compared() -> None:
     for _, value in (*POIS.closed_pairs, *HELPER.selection.closed_pairs):
-        assert values_of(value) == [value]
+        assert folded_values(value) == [value]
 
 
 def test_the_schema_replaces_every_deprecated_tag_and_no_other_of_the_same_keys() -> None:

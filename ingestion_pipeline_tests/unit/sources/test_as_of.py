@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from ingestion_pipeline.osm.errors import (
-    DishonestDay,
     FutureDay,
     NoEvidenceForDay,
     StaleUpstream,
     TooFewPois,
+    WrongSnapshotDate,
 )
 from ingestion_pipeline.sources.as_of import is_current, require_enough, require_true_on
 
@@ -57,7 +57,9 @@ def test_data_of_the_day_is_taken(day: date, as_of: str) -> None:
         (date(2026, 11, 21), "2026-11-20T12:00:00Z", FutureDay),
     ],
 )
-def test_data_of_another_day_is_refused(day: date, as_of: str, error: type[DishonestDay]) -> None:
+def test_data_of_another_day_is_refused(
+    day: date, as_of: str, error: type[WrongSnapshotDate]
+) -> None:
     with pytest.raises(error):
         check(day, as_of)
 

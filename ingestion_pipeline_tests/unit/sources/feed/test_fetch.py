@@ -32,7 +32,6 @@ from ingestion_pipeline.sources.feed.errors import (
 )
 from ingestion_pipeline.sources.feed.fetch import (
     MAXIMUM_REDIRECTS,
-    NotModified,
     Patience,
     Validators,
 )
@@ -56,7 +55,7 @@ if TYPE_CHECKING:
 
     from ingestion_pipeline.config.feeds import Feed
 
-    Ask = Callable[..., FeedAcquisition | NotModified]
+    Ask = Callable[..., FeedAcquisition]
 
 DAY = date(2026, 11, 20)
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
@@ -84,7 +83,7 @@ def ask(tmp_path: Path) -> Iterator[Ask]:
     """Acquire a feed for the day."""
     with httpx.Client() as http:
 
-        def acquired(feed: Feed, day: date = DAY, **more: Any) -> FeedAcquisition | NotModified:
+        def acquired(feed: Feed, day: date = DAY, **more: Any) -> FeedAcquisition:
             tools: dict[str, Any] = {"clock": StandingClock(), "patience": QUICK} | more
             return acquire(feed, day, http=http, workdir=tmp_path, **tools)
 
@@ -95,17 +94,12 @@ def of(server: FeedServer, path: str = "toilets.geojson", **changes: Any) -> Fee
     return feed_of(TOILETS, location=server.address(path), **changes)
 
 
-def taken(acquired: FeedAcquisition | NotModified) -> FeedAcquisition:
-    assert isinstance(acquired, FeedAcquisition)
-    return acquired
-
-
 # What is taken
 
 
 def test_a_feed_comes_with_its_bytes_and_their_evidence(server: FeedServer, ask: Ask) -> None:
     server.enqueue(served(toilets()))
-    got = taken(ask(of(server, "toilets.geojson?token=hush")))
+    got = ask(of(server, "toilets.geojson?token=hush"))
     assert got.fetched.path.read_bytes() == toilets()
     assert got.fetched.path.suffix == ".geojson"
     assert got.fetched.sha256 == hashlib.sha256(toilets()).hexdigest()
@@ -119,20 +113,6 @@ def test_a_feed_comes_with_its_bytes_and_their_evidence(server: FeedServer, ask:
     assert server.requests[0].headers["accept-encoding"] == "identity"
 
 
-def test_a_feed_that_has_changed_comes_anew(server: FeedServer, ask: Ask) -> None:
-    server.enqueue(served(toilets(21), headers={"ETag": '"v2"'}))
-    got = taken(ask(of(server), known=Validators('"v1"', LAST_MODIFIED)))
-    assert got.fetched.validators.etag == '"v2"'
-    assert server.requests[0].headers["if-none-match"] == '"v1"'
-    assert server.requests[0].headers["if-modified-since"] == LAST_MODIFIED
-
-
-def test_a_feed_that_has_not_changed_is_not_sent_again(server: FeedServer, ask: Ask) -> None:
-    server.enqueue(Reply(304, headers={"ETag": '"v1"'}))
-    got = ask(of(server), known=Validators('"v1"', None))
-    assert got == NotModified(server.address("toilets.geojson"), Validators('"v1"', None), NOW, NOW)
-
-
 def test_not_modified_is_no_answer_to_a_plain_question(server: FeedServer, ask: Ask) -> None:
     server.enqueue(Reply(304))
     with pytest.raises(FeedForbidden, match="answered 304"):
@@ -142,7 +122,7 @@ def test_not_modified_is_no_answer_to_a_plain_question(server: FeedServer, ask: 
 def test_a_dated_feed_is_of_the_first_moment_of_its_day(server: FeedServer, ask: Ask) -> None:
     server.enqueue(served(fountains(), content_type="text/csv"))
     feed = feed_of(FOUNTAINS, location=server.address("fountains-{day:%Y%m%d}.csv"))
-    got = taken(ask(feed))
+    got = ask(feed)
     assert got.as_of == datetime(2026, 11, 20, tzinfo=UTC)
     assert got.as_of_source == "day_in_location"
     assert server.requests[0].path == "/fountains-20261120.csv"
@@ -157,7 +137,7 @@ def test_records_or_the_document_tell_the_time(
     features = [toilet(1, SEEN="2026-11-18"), toilet(2, SEEN="2026-11-19T12:00:00+03:00")]
     body = geojson(features, meta={"made": "2026-11-19T09:00:00"})
     server.enqueue(served(body, headers={"Last-Modified": "never"}))
-    got = taken(ask(of(server, as_of=as_of)))
+    got = ask(of(server, as_of=as_of))
     assert got.as_of == datetime(2026, 11, 19, 9, tzinfo=UTC)
     assert got.as_of_source == source
 
@@ -172,7 +152,7 @@ def test_a_redirect_is_followed_without_credentials_to_another_server(
         )
         other.enqueue(served(toilets()))
         location = server.address("toilets.geojson").replace("://", "://user:hush@")
-        got = taken(ask(feed_of(TOILETS, location=location)))
+        got = ask(feed_of(TOILETS, location=location))
         assert got.fetched.location == server.address("toilets.geojson")
         assert [request.path for request in server.requests] == [
             "/toilets.geojson",
@@ -185,7 +165,7 @@ def test_a_redirect_is_followed_without_credentials_to_another_server(
 def test_a_file_is_read_where_it_is(tmp_path: Path, ask: Ask) -> None:
     stored = tmp_path / "published-2026-11-20.csv"
     stored.write_bytes(fountains())
-    got = taken(ask(feed_of(FOUNTAINS, location=str(tmp_path / "published-{day}.csv"))))
+    got = ask(feed_of(FOUNTAINS, location=str(tmp_path / "published-{day}.csv")))
     assert got.fetched.path != stored
     assert got.fetched.path.read_bytes() == fountains()
     assert got.fetched.validators == Validators()
@@ -223,7 +203,7 @@ def test_a_redirect_away_from_the_day_proves_nothing_of_it(
     server.enqueue(Reply(302, headers={"Location": to}), served(fountains()))
     feed = feed_of(FOUNTAINS, location=server.address("fountains-{day:%Y%m%d}.csv"))
     if is_dated:
-        assert taken(ask(feed)).as_of == datetime(2026, 11, 20, tzinfo=UTC)
+        assert ask(feed).as_of == datetime(2026, 11, 20, tzinfo=UTC)
     else:
         with pytest.raises(FeedNotOfDay, match="does not name 2026-11-20"):
             ask(feed)
@@ -362,7 +342,7 @@ def test_a_compressed_body_is_refused(server: FeedServer, ask: Ask) -> None:
 def test_another_checksum_is_refused(server: FeedServer, ask: Ask) -> None:
     digest = hashlib.sha256(toilets()).hexdigest()
     server.enqueue(served(toilets()), served(toilets(21)))
-    assert taken(ask(of(server, sha256=digest))).fetched.sha256 == digest
+    assert ask(of(server, sha256=digest)).fetched.sha256 == digest
     with pytest.raises(FeedChecksumMismatch, match=f"expects {digest}"):
         ask(of(server, sha256=digest))
 
@@ -427,7 +407,7 @@ def test_a_file_that_is_rewritten_while_it_is_read_is_refused(ask: Ask, tmp_path
     with pytest.raises(FeedTruncated, match="changed while it was read") as caught:
         ask(feed, clock=RewritingClock())
     assert caught.value.should_retry
-    assert taken(ask(feed)).fetched.path.read_bytes() == fountains()
+    assert ask(feed).fetched.path.read_bytes() == fountains()
 
 
 def test_a_location_without_a_file_system_is_refused(ask: Ask) -> None:

@@ -627,6 +627,86 @@ def test_a_slot_that_is_too_far_away_is_not_waited_for(bench: Bench) -> None:
     assert bench.clock.sleeps == []
 
 
+SOON = status("Slot available after: soon, in 50 seconds.\n")
+
+
+def handed_over(bench: Bench, *replies: Reply, area: Area = BBOX) -> OsmError:
+    """Ask as a step does whose waits a retry can do; give the error."""
+    with pytest.raises(OsmError) as caught:
+        bench.acquire(
+            *replies, area=area, client=bench.client(caller_retries=True, jitter=lambda: 0.5)
+        )
+    assert caught.value.should_retry
+    return caught.value
+
+
+def test_the_wait_for_a_slot_is_left_to_a_caller_that_tries_again(bench: Bench) -> None:
+    assert handed_over(bench, NO_SLOT, SOON).retry_after_s == 50.5
+    assert bench.clock.sleeps == []
+    assert len(bench.server.queries) == 1
+
+
+def test_a_caller_that_tries_again_is_told_of_a_slot_that_is_far_away(bench: Bench) -> None:
+    far = status("Slot available after: tomorrow, in 4000 seconds.\n")
+    assert handed_over(bench, NO_SLOT, far).retry_after_s == 4000.5
+
+
+def test_only_short_waits_of_a_back_off_are_done_for_a_caller_that_tries_again(
+    bench: Bench,
+) -> None:
+    bench.server.default = Reply(502, "", "text/plain")
+    assert handed_over(bench).retry_after_s == 30
+    assert bench.clock.sleeps == [15]
+    assert len(bench.server.requests) == 2
+
+
+def test_no_wait_for_a_caller_that_tries_again_is_longer_for_its_jitter(bench: Bench) -> None:
+    bench.server.default = Reply(502, "", "text/plain")
+    client = bench.client(caller_retries=True, jitter=lambda: 0.99)
+    bench.fails(OverpassBusy, client=client)
+    assert bench.clock.sleeps == [15]
+
+
+def test_the_parts_that_have_come_are_not_given_up_for_a_wait(bench: Bench) -> None:
+    parts = [whole(node(number)) for number in range(1, 5)]
+    acquisition = bench.acquire(
+        *(remark(TIMED_OUT), remark(TIMED_OUT), parts[0]),
+        *(NO_SLOT, SOON, *parts[1:]),
+        client=bench.client(caller_retries=True, jitter=lambda: 0.5),
+    )
+    assert len(acquisition.parts) == 4
+    assert bench.clock.sleeps == [50.5]
+
+
+def test_an_error_after_all_attempts_leaves_no_wait(bench: Bench) -> None:
+    bench.server.default = Reply(502, "", "text/plain")
+    with pytest.raises(OverpassBusy) as caught:
+        bench.acquire(client=bench.client())
+    assert caught.value.retry_after_s is None
+
+
+def test_the_server_is_not_locked_during_a_wait(bench: Bench) -> None:
+    free: list[bool] = []
+    server = bench.server.url.split("/")[2]
+
+    @dataclass
+    class Watching(FakeClock):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            run = threading.Thread(target=take, daemon=True)
+            run.start()
+            run.join(timeout=10)
+            free.append(not run.is_alive())
+
+    def take() -> None:
+        with one_request_at_a_time(server, lock_dir=bench.lock_dir):
+            pass
+
+    busy = Reply(502, "", "text/plain")
+    bench.acquire(busy, NO_SLOT, SOON, busy, whole(), client=bench.client(clock=Watching()))
+    assert free == [True, True, True]
+
+
 def test_no_slot_after_all_attempts_is_told(bench: Bench) -> None:
     bench.fails(OverpassBusy, NO_SLOT, status(""), NO_SLOT, client=bench.client(attempts=2))
     assert bench.server.unused == 0

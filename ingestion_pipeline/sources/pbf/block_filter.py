@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ingestion_pipeline.core.characters import decoded, storable
-from ingestion_pipeline.osm.selection import values_of
 from ingestion_pipeline.sources.pbf import blocks as pbf
 from ingestion_pipeline.sources.pbf.network import Lines
+from ingestion_pipeline.text.value_lists import folded_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ingestion_pipeline.osm.area import Area
     from ingestion_pipeline.osm.selection import Selection
 
-    Positions = npt.NDArray[np.int32]
 
 FIRST_YEAR = 2004
 """The year in which OpenStreetMap began. Files without metadata carry timestamps of 1970."""
@@ -41,7 +40,7 @@ _ANY, _OF_A_WORD = 1, 2
 """The bits of a key that selects with any value, and of one that may, with another tag."""
 
 
-class Chooser:
+class TagMatcher:
     """A selection, ready to be asked about the tags of a block."""
 
     def __init__(self, selection: Selection) -> None:
@@ -61,7 +60,7 @@ class Chooser:
         self._bits_of: dict[bytes, int] = {}
 
     def rows(self, tags: pbf.Tags, strings: Sequence[bytes]) -> IntArray:
-        """Give the places of the objects that are selected."""
+        """Return the places of the objects that are selected."""
         if not len(tags.keys):
             return np.empty(0, np.int64)
         for numbers in (tags.keys, tags.values):
@@ -80,17 +79,17 @@ class Chooser:
         owner = tags.owner[named]
         chosen = pbf.distinct(owner[common & ~_OF_A_WORD != 0])
         with_a_word = owner[common & _OF_A_WORD != 0]
-        if not len(with_a_word):  # most blocks: the difference of sets takes longer than all above
+        if not len(with_a_word):  # most blocks
             return chosen
-        open_to = np.setdiff1d(with_a_word, chosen)
+        open_to = pbf.distinct(with_a_word[~are_in(with_a_word, chosen)])
         by_a_word = [row for row in open_to.tolist() if self._selects(row, tags, strings)]
         return pbf.distinct(np.concatenate([chosen, np.array(by_a_word, np.int64)]))
 
     def _bits(self, raw: bytes) -> int:
-        """Give the bits of a value; each is looked at once."""
+        """Return the bits of a value; each is looked at once."""
         bits = self._bits_of.get(raw)
         if bits is None:
-            values = values_of(decoded(raw))
+            values = folded_values(decoded(raw))
             bits = _ANY if values else 0
             for value in values:
                 bits |= self._value_bits.get(value, 0)
@@ -98,7 +97,7 @@ class Chooser:
         return bits
 
     def _selects(self, row: int, tags: pbf.Tags, strings: Sequence[bytes]) -> bool:
-        """Tell whether an object is selected, by all of its tags."""
+        """Return whether an object is selected, by all of its tags."""
         start, stop = np.searchsorted(tags.owner, [row, row + 1]).tolist()
         keys, values = tags.keys[start:stop].tolist(), tags.values[start:stop].tolist()
         return self._selection.selects(
@@ -170,11 +169,11 @@ class TagTable:
         self._roles = _Roles()
 
     def texts(self, raw: Iterable[bytes]) -> list[str]:
-        """Give texts; for equal bytes the very same one."""
+        """Return texts; for equal bytes the very same one."""
         return [self._texts[each] for each in raw]
 
     def roles(self, raw: Iterable[bytes]) -> list[str]:
-        """Give texts that are not staged: one that cannot be stored only means nothing."""
+        """Return texts that are not staged: one that cannot be stored only means nothing."""
         return [self._roles[each] for each in raw]
 
     def place(self, keys: Sequence[str], values: Sequence[str]) -> int:
@@ -201,8 +200,8 @@ class TagTable:
 
 
 @dataclass
-class Taken:
-    """What was taken out of some blocks.
+class Matches:
+    """What was matches out of some blocks.
 
     Attributes:
         objects: Selected objects of one kind.
@@ -225,7 +224,7 @@ class Taken:
     ids: list[tuple[int, int, int]] = field(default_factory=list)
 
 
-class Wanted:
+class BlockFilter:
     """What is wanted of a file; the parts of objects only once it is known of what they are part.
 
     Attributes:
@@ -251,9 +250,9 @@ class Wanted:
         self.shape_ways = np.empty(0, np.int64)
         self.refs = np.empty(0, np.int64)
         self.ref_xy = np.empty((0, 2), np.int32)
-        self._chooser = Chooser(selection)
+        self._matcher = TagMatcher(selection)
 
-    def want_nodes(self, refs: IntArray, places: Sequence[tuple[IntArray, IntArray]]) -> None:
+    def set_nodes(self, refs: IntArray, places: Sequence[tuple[IntArray, IntArray]]) -> None:
         """Want the places of nodes.
 
         Args:
@@ -273,7 +272,7 @@ class Wanted:
         self,
         kind: pbf.Kind,
         block: pbf.Block,
-        taken: Taken,
+        matches: Matches,
         table: TagTable,
         *,
         unused: IntArray = _NONE,
@@ -283,11 +282,11 @@ class Wanted:
         Args:
             kind: The kind.
             block: The block.
-            taken: Where objects go.
+            matches: Where objects go.
             table: Where tags go.
             unused: (u,) rows of the block's objects of the kind that are passed over.
         """
-        out = _Out(block.strings, taken, table)
+        out = _Output(block.strings, matches, table)
         take: Any = getattr(self, f"_take_{kind}s")
         start = 0
         for objects in block.of_kind(kind):
@@ -297,48 +296,46 @@ class Wanted:
             take(objects, used, out)
             start += count
 
-    def _take_relations(self, relations: pbf.Messages, used: BoolArray, out: _Out) -> None:
+    def _take_relations(self, relations: pbf.Messages, used: BoolArray, out: _Output) -> None:
         if len(self.nested):
-            wanted = np.flatnonzero(_are_in(relations.id, self.nested) & used)
+            rows = np.flatnonzero(are_in(relations.id, self.nested) & used)
         else:
-            selected = _among(self._chooser.rows(relations.tags, out.strings), used)
+            selected = _among(self._matcher.rows(relations.tags, out.strings), used)
             bounding = np.flatnonzero(np.isin(relations.id, self.boundaries) & used)
             if len(selected):
-                out.taken.objects.append(out.objects(relations, relations.id, selected))
-            wanted = pbf.distinct(np.concatenate([selected, bounding]))
-        tags_of = out.tags(relations.tags, wanted).tolist()
-        for osm_id, place in zip(relations.id[wanted].tolist(), tags_of, strict=True):
-            out.taken.relation_tags[osm_id] = out.table.sets[place]
-        (refs, kinds, roles), offsets = relations.members(wanted, len(out.strings))
-        for osm_id, (start, stop) in zip(
-            relations.id[wanted].tolist(), _spans(offsets), strict=True
-        ):
-            out.taken.relations[osm_id] = Relation(
+                out.matches.objects.append(out.objects(relations, relations.id, selected))
+            rows = pbf.distinct(np.concatenate([selected, bounding]))
+        tags_of = out.tags(relations.tags, rows).tolist()
+        for osm_id, place in zip(relations.id[rows].tolist(), tags_of, strict=True):
+            out.matches.relation_tags[osm_id] = out.table.sets[place]
+        (refs, kinds, roles), offsets = relations.members(rows, len(out.strings))
+        for osm_id, (start, stop) in zip(relations.id[rows].tolist(), _spans(offsets), strict=True):
+            out.matches.relations[osm_id] = Relation(
                 kinds=[pbf.MEMBER_KINDS[kind] for kind in kinds[start:stop].tolist()],
                 refs=refs[start:stop].tolist(),
                 roles=out.table.roles(out.strings[role] for role in roles[start:stop].tolist()),
             )
 
-    def _take_ways(self, ways: pbf.Messages, used: BoolArray, out: _Out) -> None:
-        selected = _among(self._chooser.rows(ways.tags, out.strings), used)
+    def _take_ways(self, ways: pbf.Messages, used: BoolArray, out: _Output) -> None:
+        selected = _among(self._matcher.rows(ways.tags, out.strings), used)
         if len(selected):
-            out.taken.objects.append(out.objects(ways, ways.id, selected))
-        wanted = pbf.distinct(
-            np.concatenate([selected, np.flatnonzero(_are_in(ways.id, self.member_ways) & used)])
+            out.matches.objects.append(out.objects(ways, ways.id, selected))
+        rows = pbf.distinct(
+            np.concatenate([selected, np.flatnonzero(are_in(ways.id, self.member_ways) & used)])
         )
-        if len(wanted):
-            (refs, *places), offsets = ways.way_nodes(wanted)
-            lines = Lines(ways.id[wanted], offsets, refs)
-            out.taken.lines.append(lines)
+        if len(rows):
+            (refs, *places), offsets = ways.way_nodes(rows)
+            lines = Lines(ways.id[rows], offsets, refs)
+            out.matches.lines.append(lines)
             if places:
-                out.taken.places.append((refs, np.column_stack(places)))
-            shaping = wanted[lines.closed() & _are_in(lines.id, self.shape_ways)]
+                out.matches.places.append((refs, np.column_stack(places)))
+            shaping = rows[lines.closed() & are_in(lines.id, self.shape_ways)]
             if len(shaping):
-                out.taken.member_tags.append((ways.id[shaping], out.tags(ways.tags, shaping)))
+                out.matches.member_tags.append((ways.id[shaping], out.tags(ways.tags, shaping)))
 
-    def _take_nodes(self, nodes: pbf.Dense | pbf.Messages, used: BoolArray, out: _Out) -> None:
+    def _take_nodes(self, nodes: pbf.Dense | pbf.Messages, used: BoolArray, out: _Output) -> None:
         ids = nodes.ids("node")
-        selected = _among(self._chooser.rows(nodes.tags, out.strings), used)
+        selected = _among(self._matcher.rows(nodes.tags, out.strings), used)
         if len(selected):
             near = np.zeros(len(selected), np.bool_)
             xy = nodes.xy[selected]
@@ -346,7 +343,7 @@ class Wanted:
                 near |= reach(xy, xy, area.bbox)
             selected = selected[near]
         if len(selected):
-            out.taken.objects.append(out.objects(nodes, ids, selected, nodes.xy[selected]))
+            out.matches.objects.append(out.objects(nodes, ids, selected, nodes.xy[selected]))
         xy = nodes.xy
         if not used.all():
             ids, xy = ids[used], xy[used]
@@ -362,11 +359,11 @@ class Wanted:
             self.ref_xy[low:high][known] = np.where(_on_earth(xy), xy, pbf.UNKNOWN)
 
 
-class _Out(NamedTuple):
-    """Where what is taken out of a block goes, and the block's texts."""
+class _Output(NamedTuple):
+    """Where what is matches out of a block goes, and the block's texts."""
 
     strings: Sequence[bytes]
-    taken: Taken
+    matches: Matches
     table: TagTable
 
     def objects(
@@ -384,18 +381,18 @@ class _Out(NamedTuple):
         return Objects(ids[rows], version, timestamp, places, nowhere if xy is None else xy)
 
     def texts(self, numbers: npt.NDArray[Any]) -> list[str]:
-        """Give the texts of some of the block's strings."""
+        """Return the texts of some of the block's strings."""
         return self.table.texts(self.strings[number] for number in numbers.tolist())
 
     def tags(self, tags: pbf.Tags, rows: IntArray) -> IntArray:
         """Find the tags of some objects; give their places in the table."""
         bounds = np.searchsorted(tags.owner, np.column_stack([rows, rows + 1]))
-        wanted = pbf.together(bounds)
-        said = np.column_stack([tags.keys[wanted], tags.values[wanted]]).astype(np.int32)
-        used, place = np.unique(said, return_inverse=True)
+        positions = pbf.together(bounds)
+        numbers = np.column_stack([tags.keys[positions], tags.values[positions]]).astype(np.int32)
+        used, place = np.unique(numbers, return_inverse=True)
         texts = np.array(self.texts(used), dtype=object)
         keys, values = texts[place.reshape(-1, 2)].T.tolist()
-        raw = said.tobytes()
+        raw = numbers.tobytes()
         known: dict[bytes, int] = {}
         found: list[int] = []
         start = 0
@@ -412,7 +409,7 @@ class _Out(NamedTuple):
 def reach(
     low: npt.NDArray[Any], high: npt.NDArray[Any], bbox: Bbox, *, units: int = UNITS_PER_DEGREE
 ) -> BoolArray:
-    """Tell which bounds have a point in common with a bbox, or are not on Earth."""
+    """Return which bounds have a point in common with a bbox, or are not on Earth."""
     west, south, east, north = (side * units for side in bbox)
     inside = (
         (low[:, 0] <= east) & (high[:, 0] >= west) & (low[:, 1] <= north) & (high[:, 1] >= south)
@@ -423,7 +420,7 @@ def reach(
 
 
 def _on_earth(xy: IntArray) -> BoolArray:
-    """Tell which (n, 2) positions exist, as (n, 1): a node in another place has none."""
+    """Return which (n, 2) positions exist, as (n, 1): a node in another place has none."""
     on_earth = np.abs(xy) <= _LIMITS
     both: BoolArray = on_earth[:, :1] & on_earth[:, 1:]
     return both
@@ -434,12 +431,12 @@ def _among(rows: IntArray, used: BoolArray) -> IntArray:
     return among
 
 
-def _are_in(values: IntArray, wanted: IntArray) -> BoolArray:
-    """Tell which values are among sorted ones."""
-    if not len(wanted):
+def are_in(values: IntArray, ascending: IntArray) -> BoolArray:
+    """Return which values are among sorted ones."""
+    if not len(ascending):
         return np.zeros(len(values), np.bool_)
-    place = np.minimum(np.searchsorted(wanted, values), len(wanted) - 1)
-    among: BoolArray = wanted[place] == values
+    place = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
+    among: BoolArray = ascending[place] == values
     return among
 
 

@@ -1,0 +1,87 @@
+"""Options and parameter types that several commands share, and the values that they lead to."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from ingestion_pipeline.core.identity import JobType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import sqlalchemy as sa
+
+    from ingestion_pipeline.config.cities import City
+    from ingestion_pipeline.config.settings import Settings
+    from ingestion_pipeline.staging.days import Slice
+
+CLASS_NAMES = {"poi": "categories", "helper": "kinds"}
+"""The classes by which the rows of each dataset are counted."""
+
+
+if TYPE_CHECKING:
+    _DayType = click.ParamType[date]
+else:
+    _DayType = click.ParamType  # generic since click 8.4
+
+
+class _Day(_DayType):
+    """A UTC day."""
+
+    name = "YYYY-MM-DD"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        if isinstance(value, date):
+            return value
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a day. Use YYYY-MM-DD, such as 2026-11-20.", param, ctx)
+
+
+DAY = _Day()
+
+job_option = click.option(
+    "--job",
+    "job_type",
+    type=click.Choice(get_args(JobType)),
+    default="osm_import",
+    show_default=True,
+    help="POIs, or helper places.",
+)
+
+
+def slice_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that select the dataset and its source."""
+    for option in (
+        click.option("--source", default="osm", show_default=True, help="Or 'feed:<slug>'."),
+        click.option(
+            "--dataset",
+            type=click.Choice(list(CLASS_NAMES)),
+            default="poi",
+            show_default=True,
+            help="Points of interest, or helper places.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def open_database(settings: Settings) -> sa.Engine:
+    """Return the engine of a migrated database; it is disposed when the command ends."""
+    from ingestion_pipeline.staging.database import create_engine, require_migrated
+
+    engine = create_engine(settings.database)
+    click.get_current_context().call_on_close(engine.dispose)
+    require_migrated(engine)
+    return engine
+
+
+def slice_of(city: City, day: date, *, dataset: str, source: str) -> Slice:
+    """Return a slice of a city."""
+    from ingestion_pipeline.staging.days import Slice
+
+    return Slice(city.slug, dataset, source, day)

@@ -1,0 +1,227 @@
+"""Commands that stage a day and list runs: `run`, `runs`."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, get_args
+
+import click
+
+from ingestion_pipeline.cli.instance import dagster_instance
+from ingestion_pipeline.cli.options import CLASS_NAMES, DAY, job_option, open_database, slice_of
+from ingestion_pipeline.cli.output import (
+    FAILED,
+    INTERRUPTED,
+    KEY_HELD,
+    TRY_LATER,
+    log_to_stderr,
+    print_table,
+)
+from ingestion_pipeline.config.cities import load_cities
+from ingestion_pipeline.config.settings import load_settings
+from ingestion_pipeline.core.identity import JobType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import dagster as dg
+
+    from ingestion_pipeline.config.cities import Cities, City
+    from ingestion_pipeline.config.settings import Settings
+    from ingestion_pipeline.defs.jobs import IngestionJob
+
+CLASSES_SHOWN = 5
+
+
+@click.command()
+@click.option("--city", "slug", required=True, help="Slug of the city.")
+@click.option("--day", type=DAY, required=True, help="UTC day.")
+@click.option("--refetch", is_flag=True, help="Fetch from upstream even if a snapshot is stored.")
+@click.option(
+    "--accept", "reason", help="Stage the day although a check stops it, with this reason."
+)
+@job_option
+def run(slug: str, day: date, job_type: JobType, *, refetch: bool, reason: str | None) -> None:
+    """Stage one city's POIs or helper places of one day, through Dagster, in this process."""
+    from ingestion_pipeline.defs.jobs import JOBS
+
+    if reason is not None and not reason.strip():
+        raise click.BadParameter("say why the day's data is right", param_hint="--accept")
+    settings = load_settings()
+    cities = load_cities(settings.cities_file)
+    city = cities.get(slug)
+    _require_partition(settings, day)
+    log_to_stderr("ingestion_pipeline")
+    job = JOBS[job_type]
+    result = _run_job(settings, cities, city, day, job, refetch=refetch, reason=reason)
+    if not result.success:
+        _report_failure(result)
+    _report_success(settings, city, day, job, result)
+
+
+@click.command()
+@click.option("--city", "slug", help="Only this city.")
+@click.option("--job", "job_type", type=click.Choice(get_args(JobType)), help="Only this job.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+def runs(slug: str | None, job_type: JobType | None, limit: int) -> None:
+    """List the latest runs with their status, newest first."""
+    from ingestion_pipeline.staging.runs import page
+
+    settings = load_settings()
+    found = page(open_database(settings), job_type=job_type, city_slug=slug, limit=limit)
+    rows = [
+        (
+            f"{run.requested_at:%Y-%m-%d %H:%M}",
+            run.job_type,
+            run.city_slug,
+            run.day.isoformat(),
+            run.status,
+            run.trigger,
+            str((run.counts or {}).get("rows", "")),
+        )
+        for run in found
+    ]
+    notes = [
+        run.id + (f"  {run.error_code}: {run.error_message}" if run.error_code else "")
+        for run in found
+    ]
+    print_table(("requested", "job", "city", "day", "status", "trigger", "rows"), rows, notes=notes)
+
+
+def _require_partition(settings: Settings, day: date) -> None:
+    today = datetime.now(UTC).date()
+    if not settings.partitions_start <= day <= today:
+        raise click.BadParameter(
+            f"{day} has no partition. Use a UTC day from {settings.partitions_start} "
+            f"(PARTITIONS_START) to today, {today}.",
+            param_hint="--day",
+        )
+
+
+def _run_job(
+    settings: Settings,
+    cities: Cities,
+    city: City,
+    day: date,
+    job: IngestionJob,
+    *,
+    refetch: bool,
+    reason: str | None,
+) -> dg.ExecuteInProcessResult:
+    from ingestion_pipeline.core.identity import CityDay
+    from ingestion_pipeline.definitions import build_definitions
+    from ingestion_pipeline.defs.failures import Retrying
+    from ingestion_pipeline.defs.resources import Workshop
+    from ingestion_pipeline.defs.work import TRIGGER_TAG
+
+    # No retries: exit code 75 tells the caller, a person or cron, to try again.
+    workshop = Workshop(settings, cities, retrying=Retrying(maximum=0))
+    with dagster_instance(settings.dagster_home) as instance:
+        return (
+            # Without pools: only a daemon frees the slot of a killed process. The lock of each
+            # server still serializes requests.
+            build_definitions(workshop, with_pools=False)
+            .resolve_job_def(job.job_type)
+            .execute_in_process(
+                partition_key=str(CityDay(city.slug, day)),
+                instance=instance,
+                raise_on_error=False,
+                tags={TRIGGER_TAG: "cli"},
+                run_config={
+                    **job.run_config(refetch=refetch, accepted_reason=reason),
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                },
+            )
+        )
+
+
+def _report_failure(result: dg.ExecuteInProcessResult) -> None:
+    """Print why the run failed, and exit with the matching code."""
+    from dagster._core.execution.plan.objects import ErrorSource
+
+    for event in result.all_events:
+        if not event.is_step_failure:
+            continue
+        data = event.step_failure_data
+        described = data.user_failure_data
+        if data.error_source == ErrorSource.INTERRUPT:
+            click.echo("Interrupted: nothing was staged", err=True)
+            sys.exit(INTERRUPTED)
+        if described is None:
+            cause = data.error.cause or data.error if data.error else None
+            click.echo(f"Error: {cause.message if cause else event.message}", err=True)
+            sys.exit(FAILED)
+        metadata = {name: entry.value for name, entry in described.metadata.items()}
+        click.echo(f"Error ({metadata['error_code']}): {described.description}", err=True)
+        if metadata["error_code"] == "key_held":
+            sys.exit(KEY_HELD)
+        sys.exit(TRY_LATER if metadata["may_succeed_later"] else FAILED)
+    click.echo(f"Error: the run did not start{_start_error(result)}", err=True)
+    sys.exit(FAILED)
+
+
+def _start_error(result: dg.ExecuteInProcessResult) -> str:
+    import dagster as dg
+
+    for event in result.all_events:
+        if event.event_type == dg.DagsterEventType.RUN_FAILURE:
+            error = event.job_failure_data.error
+            while error and error.cause:
+                error = error.cause
+            if error:
+                return f": {error.message.strip()}"
+    return "; see its log in DAGSTER_HOME"
+
+
+def _report_success(
+    settings: Settings, city: City, day: date, job: IngestionJob, result: dg.ExecuteInProcessResult
+) -> None:
+    from ingestion_pipeline.datasets.registry import DATASETS
+    from ingestion_pipeline.defs import report
+    from ingestion_pipeline.staging.database import describe
+    from ingestion_pipeline.staging.days import count_by_class, slices_of_day
+
+    name = city.name.get("en", city.slug)
+    if why := report.nothing_to_do(result, job.chain):
+        click.echo(f"\n{name}, {day}: nothing to do: {why}")
+        return
+    click.echo(f"\n{name}, {day}: SUCCEEDED")
+    print_table(report.HEAD, report.lines(result, job.chain, things=DATASETS[job.dataset].things))
+    engine = open_database(settings)
+    slices = slices_of_day(engine, city.slug, day, dataset=job.dataset)
+    if len(slices) > 1:
+        click.echo("\nthe sources:")
+        print_table(
+            ("source", "rows", "as of", "stale, because"),
+            [
+                (
+                    staged["source"],
+                    f"{staged['rows']:,}",
+                    f"{staged['as_of']:%Y-%m-%d %H:%M:%S}",
+                    staged["stale_reason"] or "",
+                )
+                for staged in slices
+            ],
+        )
+    target = slice_of(city, day, dataset=job.dataset, source=job.source)
+    counts = count_by_class(engine, target)[:CLASSES_SHOWN]
+    click.echo(f"\nthe biggest {CLASS_NAMES[job.dataset]}:")
+    meaning = _meaning_in(job.dataset)
+    print_table(
+        (DATASETS[job.dataset].things, "name", "meaning"),
+        [(f"{count:,}", each, meaning(each) or "") for each, count in counts],
+    )
+    click.echo(f"\nthe rows are in {describe(engine)}, table {target.table.name}")
+
+
+def _meaning_in(dataset: str) -> Callable[[str], str | None]:
+    """Return a function that gives the English meaning of a class of a dataset."""
+    if dataset == "helper":
+        from ingestion_pipeline.helpers.kinds import KINDS
+
+        return lambda kind: KINDS[kind].meaning
+    from ingestion_pipeline.osm.taxonomy import Taxonomy
+
+    taxonomy = Taxonomy.load()
+    return lambda category: taxonomy.label(category, "en")
