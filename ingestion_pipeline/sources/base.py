@@ -1,8 +1,4 @@
-"""What to acquire and what was acquired: the contract that every source of raw bytes keeps.
-
-Belongs here: plain values only. Does not belong here: how a source does it (`overpass.py`,
-`extract.py`), and storing the bytes (`lake/`).
-"""
+"""What to acquire and what was acquired: the values that all sources of raw bytes use."""
 
 from __future__ import annotations
 
@@ -18,15 +14,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RawPart:
-    """One file of raw bytes, as upstream sent them (after HTTP decompression), less user names.
+    """One file of raw bytes, as upstream sent them (after HTTP decompression), without user names.
 
     Attributes:
         path: Local file.
-        query: What was sent to get it, or None for a file.
-        requested_at: When it was asked for (UTC).
-        received_at: When its last byte had come (UTC).
-        sha256: The digest of the bytes that were checked, where another program may be writing the
-            file; None where only we can.
+        query: The query sent to get it, or None for a file.
+        requested_at: The time of the request (UTC).
+        received_at: The time when its last byte arrived (UTC).
+        sha256: The digest of the validated bytes, if another program may be writing the file; None
+            if only this process can.
     """
 
     path: Path
@@ -42,7 +38,7 @@ class Acquisition:
 
     Attributes:
         parts: One part for an extract; one for each quarter of the bbox from Overpass, in order.
-        evidence: Of what time the data is and where it is from; the same for all parts.
+        evidence: The date and the origin of the data; the same for all parts.
     """
 
     parts: tuple[RawPart, ...]

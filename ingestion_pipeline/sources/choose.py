@@ -1,9 +1,4 @@
-"""Which source a city's data comes from, and calling it.
-
-Belongs here: choosing between Overpass and extracts by the city and the settings, before anything
-is asked of the network. Does not belong here: how a source works (`sources/overpass/client.py`,
-`sources/pbf/extract.py`).
-"""
+"""The source of a city's data, chosen by the city and the settings, and calls of that source."""
 
 from __future__ import annotations
 
@@ -27,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def source_of(city: City, settings: Settings) -> OsmSource:
-    """Tell where a city's data comes from."""
+    """Return the source of a city's data."""
     return city.osm_source or settings.osm_source
 
 
@@ -41,21 +36,21 @@ def acquire(
     workdir: Path,
     histories: Mapping[str, str] | None = None,
 ) -> Acquisition:
-    """Get the raw bytes of a city-day from the city's source.
+    """Acquire the raw bytes of a city-day from the city's source.
 
     Args:
         city: The city.
         day: The UTC day.
-        selection: Which objects to ask for; an extract holds all there are.
+        selection: The objects to query; an extract contains all.
         settings: Addresses of the sources.
-        clock: The time, and the way to wait.
+        clock: The time, and waiting.
         workdir: An empty local folder for the bytes.
         histories: See `OverpassClient.acquire`.
 
     Raises:
         OverpassNotConfigured: The city needs OVERPASS_URL; nothing was sent.
         ExtractNotConfigured: The city needs an extract.
-        OsmError: The source has no acceptable data; see `osm/errors.py`.
+        OsmError: The source has no usable data; see `osm/errors.py`.
     """
     if source_of(city, settings) == "overpass":
         return _acquire_from_overpass(
@@ -78,17 +73,17 @@ def read(
     selection: Selection,
     origin: str,
 ) -> Reading:
-    """Read the selected objects out of raw bytes of either source.
+    """Read the selected objects from raw bytes of either source.
 
     Args:
         obtained: The source.
         paths: The files.
         area: The city's area.
-        selection: Which objects.
-        origin: Where an extract is from, for messages: its file in the lake is named by a digest.
+        selection: The objects to select.
+        origin: The location of an extract, for messages: its file in the lake is named by a digest.
 
     Raises:
-        OsmError: They cannot be read, or the boundary relation is not in them.
+        OsmError: They cannot be read, or lack the boundary relation.
     """
     if obtained == "overpass":
         from ingestion_pipeline.sources.overpass import client as overpass
@@ -101,41 +96,29 @@ def read(
 
 
 def overpass_url(city: City, settings: Settings) -> str:
-    """Return the address of the Overpass server that the city comes from.
-
-    Raises:
-        OverpassNotConfigured: OVERPASS_URL is not set.
-    """
+    """Return the URL of the city's Overpass server."""
     if settings.overpass_url is None:
         raise OverpassNotConfigured(
-            f"{city.slug} comes from Overpass and OVERPASS_URL is not set; set it to the "
-            "interpreter of a server that you may use (docs/operations.md), or give the city an "
-            "extract in the cities file"
+            f"{city.slug} uses Overpass, but OVERPASS_URL is not set. Set it to the interpreter of "
+            "a server that you may use (docs/operations.md), or give the city an extract in the "
+            "cities file."
         )
     return settings.overpass_url.get_secret_value()
 
 
 def extract_template(city: City, settings: Settings) -> str:
-    """Return the template of the location of the city's extracts.
-
-    Raises:
-        ExtractNotConfigured: Neither the city nor OSM_EXTRACT names one.
-    """
+    """Return the template of the location of the city's extracts."""
     template = city.osm_extract or settings.osm_extract
     if template is None:
         raise ExtractNotConfigured(
-            f"{city.slug} comes from an extract and names none, and OSM_EXTRACT is not set; give "
-            "the city an osm_extract in the cities file, or set OSM_EXTRACT"
+            f"{city.slug} uses an extract, but has no osm_extract and OSM_EXTRACT is not set. Give "
+            "the city an osm_extract in the cities file, or set OSM_EXTRACT."
         )
     return template
 
 
 def extract_location(city: City, day: date, settings: Settings) -> str:
-    """Return the location of the city's extract of a day.
-
-    Raises:
-        ExtractNotConfigured: There is no template, or it cannot be filled in.
-    """
+    """Return the location of the city's extract of a day."""
     from ingestion_pipeline.sources.pbf import extract
 
     return extract.resolve(extract_template(city, settings), region=city.osm_region, day=day)
