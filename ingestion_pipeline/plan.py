@@ -1,7 +1,7 @@
 """Which days of a city can be staged honestly, and from which evidence, before anything is begun.
 
 Belongs here: looking at what is kept and what is configured. Does not belong here: the rules that a
-run keeps (`sources/as_of.py`, `datasets/provenance.py`, `sources/choose.py`), and starting runs.
+run keeps (`sources/as_of.py`, `datasets/provenance.py`, `sources/registry.py`), and starting runs.
 
 Nothing is fetched for a plan. An extract of a day, or a server's history, may turn out not to be
 there; then the day's run fails and says so.
@@ -11,20 +11,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from ingestion_pipeline.datasets.base import SOURCE
+from ingestion_pipeline.datasets.helper import HELPER
 from ingestion_pipeline.datasets.provenance import (
     evidence_of,
     evidence_of_feed,
     holds_what_is_asked,
     judged_beside_osm,
 )
-from ingestion_pipeline.datasets.registry import HELPER
 from ingestion_pipeline.lake.errors import SnapshotDamaged
-from ingestion_pipeline.osm.errors import ExtractNotConfigured, FutureDay, OverpassNotConfigured
+from ingestion_pipeline.osm.errors import FutureDay
 from ingestion_pipeline.sources.as_of import is_current
-from ingestion_pipeline.sources.choose import extract_template, overpass_url, source_of
 from ingestion_pipeline.sources.feed.errors import may_pass
+from ingestion_pipeline.sources.registry import source_for
 from ingestion_pipeline.staging.days import staged_days
 from ingestion_pipeline.staging.slices import is_staged_from
 
@@ -37,11 +38,10 @@ if TYPE_CHECKING:
     from ingestion_pipeline.config.cities import City
     from ingestion_pipeline.config.feeds import Feed
     from ingestion_pipeline.config.settings import Settings
+    from ingestion_pipeline.core.evidence import SliceEvidence
+    from ingestion_pipeline.datasets.base import Dataset
     from ingestion_pipeline.lake.snapshots import Failure, Lake, Manifest
-    from ingestion_pipeline.staging.slices import SliceEvidence
-
-Way = Literal["staged", "snapshot", "dated extract", "history", "current data", "none"]
-"""What a day would be staged from, the cheapest first; `staged`: it is, from equal inputs."""
+    from ingestion_pipeline.sources.base import Way
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Span:
 
 
 def look(
-    lake: Lake, engine: sa.Engine, city: City, days: Collection[date], *, dataset: str, source: str
+    lake: Lake, engine: sa.Engine, city: City, days: Collection[date], *, dataset: Dataset
 ) -> Kept:
     """See what the lake and the database keep of a city's days.
 
@@ -110,12 +110,12 @@ def look(
         DatabaseUnavailable: The database cannot be reached.
     """
     return Kept(
-        manifests=lake.manifests(dataset, city.slug, city.boundary_key, days),
-        staged=staged_days(engine, city.slug, dataset=dataset, source=source),
+        manifests=lake.manifests(dataset.name, city.slug, city.boundary_key, days),
+        staged=staged_days(engine, city.slug, dataset=dataset.name, source=SOURCE),
         feeds={
             feed.slug: _look_at_feed(lake, engine, city, feed, days)
             for feed in city.feeds
-            if dataset == HELPER.name
+            if dataset.feeds_asset
         },
     )
 
@@ -179,9 +179,8 @@ def _way(
     from_stored = _from_stored(city, day, kept)
     if from_stored is not None:
         return from_stored
-    if source_of(city, settings) == "overpass":
-        return _from_overpass(city, settings, current=current)
-    return _from_extract(city, day, settings, current=current)
+    offer = source_for(city, settings).offer(day, current=current)
+    return offer.way, offer.words
 
 
 def _from_stored(city: City, day: date, kept: Kept) -> tuple[Way, str] | None:
@@ -217,36 +216,4 @@ def _is_done(city: City, feed: Feed, day: date, kept: Kept, *, beside: SliceEvid
     staged = kept.staged.get(day)
     return staged is not None and is_staged_from(
         staged, evidence_of_feed(city, feed, manifest, beside=beside)
-    )
-
-
-def _from_overpass(city: City, settings: Settings, *, current: bool) -> tuple[Way, str]:
-    from ingestion_pipeline.sources.overpass.client import endpoint_of
-
-    try:
-        server = endpoint_of(overpass_url(city, settings)).public
-    except OverpassNotConfigured as error:
-        return "none", str(error)
-    if current:
-        return "current data", f"asks {server}"
-    return "history", f"asks {server} for the day's end; it refuses if it keeps no history"
-
-
-def _from_extract(city: City, day: date, settings: Settings, *, current: bool) -> tuple[Way, str]:
-    from ingestion_pipeline.core.locations import is_dated, redacted
-    from ingestion_pipeline.sources.pbf import extract
-
-    try:
-        template = extract_template(city, settings)
-        extract.resolve(template, region=city.osm_region, day=day)
-    except ExtractNotConfigured as error:
-        return "none", str(error)
-    place = redacted(template)
-    if is_dated(template):
-        return "dated extract", f"{place}, if there is one of the day"
-    if current:
-        return "current data", f"{place}, if it is recent enough"
-    return "none", (
-        f"{place} names no {{day}}, so it is of one day at most; if it is of this one, run this "
-        "day alone with 'poi-ingest run', and otherwise give the city dated extracts"
     )

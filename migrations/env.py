@@ -6,6 +6,7 @@ migration they are created again, with the same grants.
 
 from alembic import context
 
+import ingestion_pipeline.datasets.registry  # noqa: F401 - declares the tables of all datasets
 from ingestion_pipeline.staging import views
 from ingestion_pipeline.staging.tables import metadata
 

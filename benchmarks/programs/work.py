@@ -10,37 +10,39 @@ from __future__ import annotations
 import json
 import sys
 from datetime import date
-from functools import partial
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING
 
 from ingestion_pipeline.config.cities import load_cities
 from ingestion_pipeline.config.settings import load_settings
-from ingestion_pipeline.datasets.registry import POI
-from ingestion_pipeline.defs.assets.osm import shape_pois, stage_pois
-from ingestion_pipeline.defs.resources import Workshop
-from ingestion_pipeline.defs.snapshots import take_snapshot
-from ingestion_pipeline.defs.work import Work
+from ingestion_pipeline.datasets.poi import POI
+from ingestion_pipeline.defs.frames import store_frame
+from ingestion_pipeline.defs.resources import PipelineResources
+from ingestion_pipeline.defs.snapshots import take
+from ingestion_pipeline.defs.staging import stage
+from ingestion_pipeline.defs.work import ClaimedPartition
 from ingestion_pipeline_tests.support.staged import claim_key
 
 if TYPE_CHECKING:
     from benchmarks.harness import Values
 
 
-def work(workshop: Workshop, slug: str, day: date) -> Values:
+def work(pipeline: PipelineResources, slug: str, day: date) -> Values:
     """Fetch, shape and stage a city-day; tell what that took."""
-    city = workshop.cities.get(slug)
-    now = workshop.clock.now()
-    claim = claim_key(workshop.engine, slug, day, boundary_ref=city.boundary_key, now=now)
+    city = pipeline.cities.get(slug)
+    now = pipeline.clock.now()
+    claim = claim_key(pipeline.engine, slug, day, boundary_ref=city.boundary_key, now=now)
     start, cpu = perf_counter(), process_time()
-    for do in (partial(take_snapshot, dataset=POI), shape_pois, stage_pois):
-        do(workshop, Work(city, day, claim))
+    partition = ClaimedPartition(city, day, claim)
+    take(pipeline, partition, POI)
+    store_frame(pipeline, partition, POI)
+    stage(pipeline, partition, POI)
     return {"work s": perf_counter() - start, "work's CPU s": process_time() - cpu}
 
 
 if __name__ == "__main__":
     settings = load_settings()
-    workshop = Workshop(settings, load_cities(settings.cities_file))
+    pipeline = PipelineResources(settings, load_cities(settings.cities_file))
     for each in sys.argv[2:]:
-        took = work(workshop, sys.argv[1], date.fromisoformat(each))
+        took = work(pipeline, sys.argv[1], date.fromisoformat(each))
     print(json.dumps(took))

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from ingestion_pipeline.admin_api.auth import Authorized
-from ingestion_pipeline.admin_api.models import Day, Job, JobPage, Slug
+from ingestion_pipeline.admin_api.models import Day, Job, JobPage, JobType, Slug
 from ingestion_pipeline.admin_api.problems import (
     AUTHORIZATION,
     DATABASE,
@@ -24,7 +24,6 @@ from ingestion_pipeline.admin_api.problems import (
     responses,
 )
 from ingestion_pipeline.admin_api.service import ServiceDep
-from ingestion_pipeline.core.identity import JobType
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.runs import Position, Run, Status
 

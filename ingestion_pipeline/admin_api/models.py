@@ -2,12 +2,17 @@
 
 import re
 from datetime import date, datetime
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from ingestion_pipeline.core.identity import JobType
+from ingestion_pipeline.datasets.registry import JOB_TYPES
 from ingestion_pipeline.staging.runs import ACTIVE, Run, Status, Trigger
+
+if TYPE_CHECKING:
+    JobType = str
+else:
+    JobType = Literal[JOB_TYPES]
 
 
 def _day(value: object) -> object:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from ingestion_pipeline.config.cities import City
     from ingestion_pipeline.config.settings import Settings
-    from ingestion_pipeline.core.identity import JobType
     from ingestion_pipeline.defs.jobs import IngestionJob
     from ingestion_pipeline.plan import PlannedDay
 
@@ -80,7 +79,7 @@ def backfill(
     slugs: Sequence[str],
     first: date,
     last: date,
-    job_type: JobType,
+    job_type: str,
     *,
     all_cities: bool,
     again: bool,
@@ -129,7 +128,7 @@ def _plan(
     lake, engine, now = Lake(settings.data_dir), open_database(settings), datetime.now(UTC)
     planned = []
     for city in cities:
-        kept = look(lake, engine, city, days, dataset=job.dataset, source=job.source)
+        kept = look(lake, engine, city, days, dataset=job.dataset)
         planned += plan(city, days, settings=settings, kept=kept, now=now)
     return planned
 
@@ -159,7 +158,7 @@ def _submit(
         submitted = submit(
             http,
             settings.dagster_url,
-            assets=job.chain,
+            assets=job.dataset.chain,
             partitions=partitions,
             tags={TRIGGER_TAG: "backfill"},
             title=title,

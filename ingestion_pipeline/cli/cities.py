@@ -23,7 +23,7 @@ HOUR = timedelta(hours=1)
 @click.pass_context
 def cities(ctx: click.Context) -> None:
     """List the cities and their sources, or check them."""
-    from ingestion_pipeline.sources.choose import source_of
+    from ingestion_pipeline.sources.registry import source_for
 
     if ctx.invoked_subcommand is not None:
         return
@@ -32,7 +32,7 @@ def cities(ctx: click.Context) -> None:
         (
             city.slug,
             city.name.get("en") or next(iter(city.name.values())),
-            source_of(city, settings),
+            source_for(city, settings).kind,
             city.area.boundary_name,
             city.timezone,
             "yes" if city.enabled else "no",

@@ -16,23 +16,18 @@ from typing import TYPE_CHECKING, Any
 from ingestion_pipeline.config.cities import boundary_names_match
 from ingestion_pipeline.core.errors import IngestionError
 from ingestion_pipeline.lake.scratch import scratch_folder
-from ingestion_pipeline.sources.choose import (
-    acquire,
-    extract_location,
-    overpass_url,
-    read,
-    source_of,
-)
+from ingestion_pipeline.sources.base import Asked
+from ingestion_pipeline.sources.registry import read, source_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from datetime import date, datetime
 
-    from ingestion_pipeline.config.cities import City, OsmSource
+    from ingestion_pipeline.config.cities import City
     from ingestion_pipeline.config.settings import Settings
+    from ingestion_pipeline.core.boundary import Boundary
     from ingestion_pipeline.core.clock import Clock
-    from ingestion_pipeline.osm.boundary import Boundary
-    from ingestion_pipeline.sources.base import Acquisition
+    from ingestion_pipeline.sources.base import Acquisition, Source
 
 
 @dataclass
@@ -49,7 +44,7 @@ class CheckedCity:
     """
 
     city: City
-    source: OsmSource
+    source: str
     as_of: datetime | None = None
     boundary: Boundary | None = None
     coverage: Mapping[str, Any] | None = None
@@ -84,20 +79,21 @@ class _Checking:
         self._fetched: dict[str, Acquisition] = {}
 
     def check(self, city: City) -> CheckedCity:
-        found = CheckedCity(city, source_of(city, self._settings))
+        source = source_for(city, self._settings)
+        found = CheckedCity(city, source.kind)
         with _problems(found):
-            if found.source == "extract":
-                self._check_extract(found)
+            if source.shared:
+                self._check_shared(found, source)
             else:
-                self._check_overpass(found)
+                self._check_answer(found, source)
         return found
 
-    def _check_extract(self, found: CheckedCity) -> None:
+    def _check_shared(self, found: CheckedCity, source: Source) -> None:
         from ingestion_pipeline.sources.as_of import require_true_on
         from ingestion_pipeline.sources.pbf.coverage import require_covered
 
         city = found.city
-        acquired = self._fetch(extract_location(city, self._day, self._settings))
+        acquired = self._fetch(source.location(self._day))
         origin = acquired.evidence.location
         found.as_of = acquired.evidence.as_of
         with _problems(found):
@@ -126,24 +122,16 @@ class _Checking:
             )
         return self._fetched[location]
 
-    def _check_overpass(self, found: CheckedCity) -> None:
+    def _check_answer(self, found: CheckedCity, source: Source) -> None:
         from ingestion_pipeline.osm.boundary import known_boundary
         from ingestion_pipeline.osm.selection import NOTHING
-        from ingestion_pipeline.sources.overpass.client import endpoint_of
 
         city = found.city
-        endpoint_of(overpass_url(city, self._settings))
+        source.location(self._day)  # it is configured, or this raises
         found.boundary = known_boundary(city.area, city=city.slug)
         if found.boundary is not None:
             return
-        acquired = acquire(
-            city,
-            self._day,
-            selection=NOTHING,
-            settings=self._settings,
-            clock=self._clock,
-            workdir=self._new_folder(),
-        )
+        acquired = source.acquire(self._day, Asked(NOTHING, self._clock, self._new_folder()))
         found.as_of = acquired.evidence.as_of
         found.boundary = _boundary_in(acquired, city)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ingestion_pipeline.core.identity import JobType
+from ingestion_pipeline.core.identity import DEFAULT_JOB_TYPE
+from ingestion_pipeline.datasets.base import SOURCE
+from ingestion_pipeline.datasets.registry import DATASETS, JOB_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,10 +19,6 @@ if TYPE_CHECKING:
     from ingestion_pipeline.config.cities import City
     from ingestion_pipeline.config.settings import Settings
     from ingestion_pipeline.staging.days import Slice
-
-CLASS_NAMES = {"poi": "categories", "helper": "kinds"}
-"""The classes by which the rows of each dataset are counted."""
-
 
 if TYPE_CHECKING:
     _DayType = click.ParamType[date]
@@ -47,8 +45,8 @@ DAY = _Day()
 job_option = click.option(
     "--job",
     "job_type",
-    type=click.Choice(get_args(JobType)),
-    default="osm_import",
+    type=click.Choice(JOB_TYPES),
+    default=DEFAULT_JOB_TYPE,
     show_default=True,
     help="POIs, or helper places.",
 )
@@ -57,11 +55,11 @@ job_option = click.option(
 def slice_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that select the dataset and its source."""
     for option in (
-        click.option("--source", default="osm", show_default=True, help="Or 'feed:<slug>'."),
+        click.option("--source", default=SOURCE, show_default=True, help="Or 'feed:<slug>'."),
         click.option(
             "--dataset",
-            type=click.Choice(list(CLASS_NAMES)),
-            default="poi",
+            type=click.Choice(list(DATASETS)),
+            default=next(iter(DATASETS)),
             show_default=True,
             help="Points of interest, or helper places.",
         ),

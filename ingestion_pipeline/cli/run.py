@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import click
 
 from ingestion_pipeline.cli.instance import dagster_instance
-from ingestion_pipeline.cli.options import CLASS_NAMES, DAY, job_option, open_database, slice_of
+from ingestion_pipeline.cli.options import DAY, job_option, open_database
 from ingestion_pipeline.cli.output import (
     FAILED,
     INTERRUPTED,
@@ -20,11 +20,9 @@ from ingestion_pipeline.cli.output import (
 )
 from ingestion_pipeline.config.cities import load_cities
 from ingestion_pipeline.config.settings import load_settings
-from ingestion_pipeline.core.identity import JobType
+from ingestion_pipeline.datasets.registry import JOB_TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import dagster as dg
 
     from ingestion_pipeline.config.cities import Cities, City
@@ -42,7 +40,7 @@ CLASSES_SHOWN = 5
     "--accept", "reason", help="Stage the day although a check stops it, with this reason."
 )
 @job_option
-def run(slug: str, day: date, job_type: JobType, *, refetch: bool, reason: str | None) -> None:
+def run(slug: str, day: date, job_type: str, *, refetch: bool, reason: str | None) -> None:
     """Stage one city's POIs or helper places of one day, through Dagster, in this process."""
     from ingestion_pipeline.defs.jobs import JOBS
 
@@ -62,9 +60,9 @@ def run(slug: str, day: date, job_type: JobType, *, refetch: bool, reason: str |
 
 @click.command()
 @click.option("--city", "slug", help="Only this city.")
-@click.option("--job", "job_type", type=click.Choice(get_args(JobType)), help="Only this job.")
+@click.option("--job", "job_type", type=click.Choice(JOB_TYPES), help="Only this job.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
-def runs(slug: str | None, job_type: JobType | None, limit: int) -> None:
+def runs(slug: str | None, job_type: str | None, limit: int) -> None:
     """List the latest runs with their status, newest first."""
     from ingestion_pipeline.staging.runs import page
 
@@ -112,16 +110,16 @@ def _run_job(
     from ingestion_pipeline.core.identity import CityDay
     from ingestion_pipeline.definitions import build_definitions
     from ingestion_pipeline.defs.failures import Retrying
-    from ingestion_pipeline.defs.resources import Workshop
+    from ingestion_pipeline.defs.resources import PipelineResources
     from ingestion_pipeline.defs.work import TRIGGER_TAG
 
     # No retries: exit code 75 tells the caller, a person or cron, to try again.
-    workshop = Workshop(settings, cities, retrying=Retrying(maximum=0))
+    pipeline = PipelineResources(settings, cities, retrying=Retrying(maximum=0))
     with dagster_instance(settings.dagster_home) as instance:
         return (
             # Without pools: only a daemon frees the slot of a killed process. The lock of each
             # server still serializes requests.
-            build_definitions(workshop, with_pools=False)
+            build_definitions(pipeline, with_pools=False)
             .resolve_job_def(job.job_type)
             .execute_in_process(
                 partition_key=str(CityDay(city.slug, day)),
@@ -177,19 +175,19 @@ def _start_error(result: dg.ExecuteInProcessResult) -> str:
 def _report_success(
     settings: Settings, city: City, day: date, job: IngestionJob, result: dg.ExecuteInProcessResult
 ) -> None:
-    from ingestion_pipeline.datasets.registry import DATASETS
     from ingestion_pipeline.defs import report
     from ingestion_pipeline.staging.database import describe
     from ingestion_pipeline.staging.days import count_by_class, slices_of_day
 
     name = city.name.get("en", city.slug)
-    if why := report.nothing_to_do(result, job.chain):
+    dataset = job.dataset
+    if why := report.nothing_to_do(result, dataset.chain):
         click.echo(f"\n{name}, {day}: nothing to do: {why}")
         return
     click.echo(f"\n{name}, {day}: SUCCEEDED")
-    print_table(report.HEAD, report.lines(result, job.chain, things=DATASETS[job.dataset].things))
+    print_table(report.HEAD, report.lines(result, dataset))
     engine = open_database(settings)
-    slices = slices_of_day(engine, city.slug, day, dataset=job.dataset)
+    slices = slices_of_day(engine, city.slug, day, dataset=dataset.name)
     if len(slices) > 1:
         click.echo("\nthe sources:")
         print_table(
@@ -204,24 +202,12 @@ def _report_success(
                 for staged in slices
             ],
         )
-    target = slice_of(city, day, dataset=job.dataset, source=job.source)
+    target = dataset.slice_of(city.slug, day)
     counts = count_by_class(engine, target)[:CLASSES_SHOWN]
-    click.echo(f"\nthe biggest {CLASS_NAMES[job.dataset]}:")
-    meaning = _meaning_in(job.dataset)
+    click.echo(f"\nthe biggest {dataset.classes}:")
+    meaning = dataset.meanings()
     print_table(
-        (DATASETS[job.dataset].things, "name", "meaning"),
+        (dataset.things, "name", "meaning"),
         [(f"{count:,}", each, meaning(each) or "") for each, count in counts],
     )
     click.echo(f"\nthe rows are in {describe(engine)}, table {target.table.name}")
-
-
-def _meaning_in(dataset: str) -> Callable[[str], str | None]:
-    """Return a function that gives the English meaning of a class of a dataset."""
-    if dataset == "helper":
-        from ingestion_pipeline.helpers.kinds import KINDS
-
-        return lambda kind: KINDS[kind].meaning
-    from ingestion_pipeline.osm.taxonomy import Taxonomy
-
-    taxonomy = Taxonomy.load()
-    return lambda category: taxonomy.label(category, "en")

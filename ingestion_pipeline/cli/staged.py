@@ -15,6 +15,8 @@ from ingestion_pipeline.cli.options import DAY, open_database, slice_of, slice_o
 from ingestion_pipeline.cli.output import FAILED, print_table, print_wrapped
 from ingestion_pipeline.config.cities import load_cities
 from ingestion_pipeline.config.settings import load_settings
+from ingestion_pipeline.datasets.base import SOURCE
+from ingestion_pipeline.datasets.registry import DATASETS
 
 CHANGES_SHOWN = 50
 
@@ -69,7 +71,6 @@ def diff(
 ) -> None:
     """Compare two staged days: features added, changed (with the columns) and removed."""
     from ingestion_pipeline.staging.days import difference
-    from ingestion_pipeline.staging.tables import CLASS_COLUMNS
 
     if later <= earlier:
         raise click.BadParameter(f"{later} is not later than {earlier}", param_hint="--to")
@@ -81,7 +82,7 @@ def diff(
         for change in changes:
             row = asdict(change)
             # Named as in the view: `kind` for helper places.
-            row[CLASS_COLUMNS[dataset]] = row.pop("category")
+            row[DATASETS[dataset].class_column] = row.pop("category")
             click.echo(json.dumps(row, ensure_ascii=False))
         return
     for kind in ("added", "changed", "removed"):
@@ -116,13 +117,13 @@ def export(
     slug: str, day: date, format_: Any, output: Path | None, *, dataset: str, source: str
 ) -> None:
     """Write a staged day to a file for other tools."""
-    from ingestion_pipeline.datasets.registry import DATASETS
     from ingestion_pipeline.export import export_day
 
     settings = load_settings()
     city = load_cities(settings.cities_file).get(slug)
     # File names leave out the default dataset and source, and cannot contain colons.
-    named = [name.replace(":", "-") for name in (dataset, source) if name not in ("poi", "osm")]
+    default = next(iter(DATASETS))
+    named = [name.replace(":", "-") for name in (dataset, source) if name not in (default, SOURCE)]
     path = output or Path("-".join([slug, *named, f"{day}.{format_}"]))
     target = slice_of(city, day, dataset=dataset, source=source)
     count = export_day(open_database(settings), target, path=path, format=format_)

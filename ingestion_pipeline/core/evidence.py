@@ -1,15 +1,28 @@
 """Evidence: the time that data describes, and where the data comes from.
 
-Belongs here: the values that a source returns with its bytes. Does not belong here: how a source
-obtains them (`sources/`), and where they are stored (`lake/`, `staging/`).
+Belongs here: what is known of raw bytes, and of the rows that are made of them. Does not belong
+here: how a source obtains it (`sources/`), and where it is stored (`lake/`, `staging/`).
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
 
 OSM_LICENCE = "ODbL-1.0"
 OSM_ATTRIBUTION = "© OpenStreetMap contributors"
+
+OsmAsOfSource = Literal[
+    "timestamp_osm_base", "attic_date", "replication_timestamp", "newest_object"
+]
+"""How the time of OpenStreetMap's data is known; `newest_object` is inferred."""
+
+Obtained = Literal["overpass", "extract", "feed"]
+"""The kinds of sources."""
 
 
 class Coverage(NamedTuple):
@@ -24,33 +37,65 @@ class Coverage(NamedTuple):
     wkt: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What the data itself says of when it was true, and where it came from.
+    """The time that data describes, and where the data comes from.
 
     Attributes:
         as_of: The moment (UTC, aware) whose state the data shows.
-        as_of_source: How `as_of` is known: `timestamp_osm_base`, `attic_date`,
-            `replication_timestamp`, or `newest_object` (inferred).
-        obtained: `overpass` or `extract`.
+        as_of_source: How `as_of` is known, such as `OsmAsOfSource`.
+        obtained: The kind of source, such as `Obtained`.
         location: URL or path, without credentials.
-        query: The Overpass QL text (the first part's, where the bbox was split), or None.
-        history: An object that the server still knows as it was before its last change up to
-            `as_of`: the proof that its history reaches back that far. None where no state of the
-            past was asked for.
         licence: SPDX identifier.
         attribution: The text that a product must show.
-        coverage: What the extract covers; None of Overpass, which answers for what was asked.
     """
 
     as_of: datetime
-    as_of_source: Literal[
-        "timestamp_osm_base", "attic_date", "replication_timestamp", "newest_object"
-    ]
-    obtained: Literal["overpass", "extract"]
+    as_of_source: str
+    obtained: str
     location: str
-    query: str | None
-    history: str | None = None
     licence: str = OSM_LICENCE
     attribution: str = OSM_ATTRIBUTION
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnapshotEvidence(Evidence):
+    """The evidence of raw bytes.
+
+    Attributes:
+        history: An object that an Overpass server still knows as it was before its last change up
+            to `as_of`: the proof that its history reaches back that far. None where no state of the
+            past was asked for, and in manifests of the time before it was proven.
+        coverage: What an extract covers. None for other sources, and in manifests of a version
+            that did not keep it.
+    """
+
+    history: str | None = None
     coverage: Coverage | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceEvidence(Evidence):
+    """The evidence of a slice's rows, and what was found of them.
+
+    Each attribute is a column of `staged_partition`.
+
+    Attributes:
+        boundary_ref: The city's boundary, as in the idempotency key.
+        digest: Of the raw bytes.
+        rules_version: The rules that made the rows.
+        inputs_digest: Of everything that the rows were computed from, the code included.
+        stale_reason: Why the rows are those of an earlier day: what failed on this one.
+        accepted_reason: Why an operator accepted the day although a check had stopped it.
+        warnings: The findings of checks that did not pass, by the name of the check.
+        coverage: Which `share` of the city its extract covers, and `how` that is known.
+    """
+
+    boundary_ref: str
+    digest: str
+    rules_version: str
+    inputs_digest: str
+    stale_reason: str | None = None
+    accepted_reason: str | None = None
+    warnings: Mapping[str, str] | None = None
+    coverage: Mapping[str, Any] | None = None

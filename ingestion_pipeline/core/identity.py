@@ -3,11 +3,15 @@
 import re
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal, Self
+from typing import Self
 
 from ingestion_pipeline.core.errors import IngestionError
 
-JobType = Literal["osm_import", "helpers_import"]
+JobType = str
+"""The type of a job, the first part of its idempotency keys; each dataset has one."""
+
+DEFAULT_JOB_TYPE: JobType = "osm_import"
+"""The job that commands run where none is named."""
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]*")
 """The form of a city slug; it excludes the separators of partition keys (`| , [ ]`)."""

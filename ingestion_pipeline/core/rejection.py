@@ -1,7 +1,7 @@
 """Rejections: objects that were selected and cannot be staged.
 
-Belongs here: the one type, and its reasons. Does not belong here: who rejects (`osm/`, `sources/`),
-and how rejections are stored (`staging/rejections.py`).
+Belongs here: the one type, and OpenStreetMap's reasons. Does not belong here: who rejects (`osm/`,
+`sources/`), and how rejections are stored (`staging/rejections.py`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ RejectionReason = Literal[
     "not_a_place",
     "too_much_text",
 ]
-"""Why an object that was selected is not staged (documented in docs/data-dictionary.md).
+"""Why an object of OpenStreetMap is not staged (documented in docs/data-dictionary.md).
 
 - `missing_nodes`: a way none of whose nodes the source has (Overpass: `geometry: []`).
 - `no_geometry`: a relation none of whose members, nor of theirs, has a geometry.
@@ -37,14 +37,16 @@ RejectionReason = Literal[
 class Rejection:
     """An object that was selected upstream and cannot be staged.
 
+    The attributes are columns of `ingestion_rejection`.
+
     Attributes:
-        source_ref: `node/123`, `way/123` or `relation/123`.
-        reason: See `RejectionReason`.
-        detail: The reason as a sentence.
-        raw: The object as upstream sent it (storable JSON; no user names, no uids).
+        source_ref: `node/123`, `way/123`, `relation/123`, or `record/<number>` of a feed.
+        reason: Why: a word that the source documents, such as `RejectionReason`.
+        detail: A sentence for a person.
+        raw: What upstream said of the object (storable JSON; no user names, no uids).
     """
 
     source_ref: str
-    reason: RejectionReason
+    reason: str
     detail: str
     raw: dict[str, Any]

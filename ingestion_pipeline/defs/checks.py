@@ -14,21 +14,20 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import sqlalchemy as sa
 
+from ingestion_pipeline.core.frame import Frame
+from ingestion_pipeline.datasets.base import Dataset
 from ingestion_pipeline.defs import metadata
-from ingestion_pipeline.defs.resources import Workshop
-from ingestion_pipeline.defs.work import Work
-from ingestion_pipeline.quality.catalogue import Check, checks_of
+from ingestion_pipeline.defs.resources import PipelineResources
+from ingestion_pipeline.defs.work import ClaimedPartition
+from ingestion_pipeline.quality.catalogue import Check
 from ingestion_pipeline.quality.errors import StoppedByCheck
 from ingestion_pipeline.quality.findings import Finding
 from ingestion_pipeline.staging.database import read_transaction
 from ingestion_pipeline.staging.days import Slice, read_rows, staged_day
 from ingestion_pipeline.staging.history import StoredCheckResults, past_days
-from ingestion_pipeline.staging.slices import SliceEvidence
-from ingestion_pipeline.staging.tables import CLASS_COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    import shapely
 
 
 class Acceptance(dg.Config):
@@ -46,97 +45,85 @@ class StagingConfig(dg.Config):
 
 
 def build_check_specs(
-    asset: str, partitions: dg.PartitionsDefinition, *, dataset: str
+    dataset: Dataset, partitions: dg.PartitionsDefinition
 ) -> Sequence[dg.AssetCheckSpec]:
-    """Define the checks of an asset that stages, one result for each partition."""
+    """Define the checks of the asset that stages a dataset, one result for each partition."""
     with warnings.catch_warnings():
         # Checks with partitions are a preview; the tests hold what is used of them.
         warnings.simplefilter("ignore", dg.PreviewWarning)
         return [
             dg.AssetCheckSpec(
                 check.name,
-                asset=asset,
+                asset=dataset.staging_asset,
                 blocking=check.blocking,
                 description=check.description,
                 partitions_def=partitions,
             )
-            for check in checks_of(dataset)
+            for check in dataset.checks
         ]
 
 
-def with_check_results(
-    stage: Callable[[], dg.MaterializeResult[None]],
+def results_of_stop(failure: dg.Failure) -> list[dg.AssetCheckResult]:
+    """Return the results of the checks, where one of them stopped the day.
+
+    The partition's page then shows what they found.
+    """
+    stop = failure.__context__  # not its cause, which would be shown as a second stack
+    return results_of(stop.findings, stopped=True) if isinstance(stop, StoppedByCheck) else []
+
+
+def results_of_staging(
+    staged: dg.MaterializeResult[None],
+    dataset: Dataset,
     *,
-    kept: Callable[[], StoredCheckResults],
-    dataset: str,
+    stored: Callable[[], StoredCheckResults],
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
-    """Stage, and give Dagster a result of every check, also where one of them stopped the day.
+    """Yield a materialization with a result of every check.
 
     Where the day was staged before from equal inputs, be it by another run, the results are those
-    that are kept with it.
+    that are stored with it.
 
     Args:
-        stage: Stages the day; gives the checks' results if it examined it.
-        kept: Gives what was found when the day was staged.
-        dataset: Whose checks.
+        staged: The materialization, with the results if the day was examined.
+        dataset: The dataset.
+        stored: Returns what was found when the day was staged.
     """
-    try:
-        staged = stage()
-    except dg.Failure as failure:
-        # The ledger knows; now the partition's page shows what the checks found.
-        # Not its cause, which would be shown as a second stack.
-        if isinstance(failure.__context__, StoppedByCheck):
-            yield from results_of(failure.__context__.findings, stopped=True)
-        raise
     if staged.check_results:
         yield staged
-    else:
-        found = kept()
-        yield dg.MaterializeResult(
-            metadata={**(staged.metadata or {}), **metadata.of_acceptance(found.accepted_reason)}
-        )
-        yield from results_kept(found, dataset=dataset)
+        return
+    found = stored()
+    yield dg.MaterializeResult(
+        metadata={**(staged.metadata or {}), **metadata.of_acceptance(found.accepted_reason)}
+    )
+    yield from results_stored(found, dataset)
 
 
 def examine_slice(
-    workshop: Workshop,
-    work: Work,
-    target: Slice,
-    frame: "pa.Table",
-    evidence: SliceEvidence,
-    *,
-    boundary: "shapely.Geometry",
+    pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset, frame: Frame
 ) -> list[Finding]:
-    """Run all checks on the rows that would become a slice.
-
-    Args:
-        workshop: What to work with.
-        work: The city-day.
-        target: The slice.
-        frame: Its rows.
-        evidence: Of these rows.
-        boundary: The city's area on that day (EPSG:4326).
-    """
-    from ingestion_pipeline.quality.census import Census, census_of, language_keys
+    """Run all checks on the rows that would become a slice."""
+    from ingestion_pipeline.quality.census import census_of, language_keys
     from ingestion_pipeline.quality.examine import examine
 
     city = work.city
-    class_column = CLASS_COLUMNS[target.dataset]
+    target = dataset.slice_of(city.slug, work.day)
     languages = language_keys(city.languages, city.local_language)
     today = census_of(
-        frame,
-        day=target.day,
-        rules_version=evidence.rules_version,
-        class_column=class_column,
+        frame.rows,
+        day=work.day,
+        rules_version=frame.evidence.rules_version,
+        class_column=dataset.class_column,
         languages=languages,
     )
-    past = past_days(
-        workshop.engine, target, boundary_ref=evidence.boundary_ref, languages=languages
+    history = past_days(
+        pipeline.engine,
+        target,
+        boundary_ref=frame.evidence.boundary_ref,
+        languages=languages,
     )
-    history = [Census(**vars(day)) for day in past]
     return [
-        *examine(frame, today, history, boundary=boundary, checks=checks_of(target.dataset)),
-        _parity(workshop, target, frame, evidence),
+        *examine(frame.rows, today, history, boundary=frame.boundary.area, checks=dataset.checks),
+        _parity(pipeline, target, dataset, frame),
     ]
 
 
@@ -167,11 +154,11 @@ def results_of(
     ]
 
 
-def results_kept(kept: StoredCheckResults, *, dataset: str) -> list[dg.AssetCheckResult]:
-    """Show what was found when the day was staged."""
+def results_stored(kept: StoredCheckResults, dataset: Dataset) -> list[dg.AssetCheckResult]:
+    """Return what was found when the day was staged."""
     warnings = kept.warnings or {}
     results = []
-    for check in checks_of(dataset):
+    for check in dataset.checks:
         is_good = check.name not in warnings
         accepted = kept.accepted_reason if check.acceptable else None
         results.append(
@@ -227,9 +214,7 @@ def _alignment(finding: Finding) -> tuple[str, ...]:
     )
 
 
-def _parity(
-    workshop: Workshop, target: Slice, frame: "pa.Table", evidence: SliceEvidence
-) -> Finding:
+def _parity(pipeline: PipelineResources, target: Slice, dataset: Dataset, frame: Frame) -> Finding:
     """Compare the rows with those that the day is staged from, if these are of another source."""
     from ingestion_pipeline.quality.parity import (
         check_parity,
@@ -237,18 +222,18 @@ def _parity(
         nothing_to_compare,
     )
 
-    class_column = CLASS_COLUMNS[target.dataset]
+    class_column = dataset.class_column
     columns = columns_compared(class_column)
-    with read_transaction(workshop.engine) as connection:
+    with read_transaction(pipeline.engine) as connection:
         staged = staged_day(connection, target)
-        if staged is None or staged["obtained"] == evidence.obtained:
+        if staged is None or staged["obtained"] == frame.evidence.obtained:
             return nothing_to_compare()
         rows = read_rows(connection, target, columns)
     return check_parity(
-        frame,
+        frame.rows,
         _table(rows, columns),
         class_column=class_column,
-        as_of=evidence.as_of,
+        as_of=frame.evidence.as_of,
         other_as_of=staged["as_of"],
     )
 

@@ -14,9 +14,10 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from ingestion_pipeline.datasets.base import SOURCE
 from ingestion_pipeline.defs.checks import markdown_of
 from ingestion_pipeline.defs.jobs import JOBS, IngestionJob
-from ingestion_pipeline.defs.resources import Workshop
+from ingestion_pipeline.defs.resources import PipelineResources
 from ingestion_pipeline.defs.schedules import local_time_of
 from ingestion_pipeline.quality.catalogue import COVERAGE
 from ingestion_pipeline.quality.coverage import CityCoverage, check_coverage, latest_due_day
@@ -45,7 +46,7 @@ class Coverage:
 
 
 def build_coverage(
-    workshop: Workshop, jobs: Iterable[IngestionJob] = tuple(JOBS.values())
+    pipeline: PipelineResources, jobs: Iterable[IngestionJob] = tuple(JOBS.values())
 ) -> Coverage:
     """Define a check for each job, a job that runs them all, and its schedule."""
     checks = [_check(job) for job in jobs]
@@ -65,7 +66,7 @@ def build_coverage(
             execution_timezone="UTC",
             default_status=(
                 dg.DefaultScheduleStatus.RUNNING
-                if workshop.settings.schedules == "on"
+                if pipeline.settings.schedules == "on"
                 else dg.DefaultScheduleStatus.STOPPED
             ),
             description=f"Every day at {HOUR:02}:00 UTC.",
@@ -79,8 +80,8 @@ def _check(job: IngestionJob) -> dg.AssetChecksDefinition:
         name=f"{job.job_type}_{COVERAGE.name}",
         description=f"{COVERAGE.description} By the job {job.job_type}.",
     )
-    def coverage(workshop: dg.ResourceParam[Workshop]) -> dg.AssetCheckResult:
-        finding = check_coverage(_cities(workshop, job))
+    def coverage(pipeline: dg.ResourceParam[PipelineResources]) -> dg.AssetCheckResult:
+        finding = check_coverage(_cities(pipeline, job))
         return dg.AssetCheckResult(
             passed=finding.verdict == "good",
             description=finding.message,
@@ -98,9 +99,9 @@ def _check(job: IngestionJob) -> dg.AssetChecksDefinition:
     return coverage
 
 
-def _cities(workshop: Workshop, job: IngestionJob) -> list[CityCoverage]:
-    newest = newest_days(workshop.engine, dataset=job.dataset, source=job.source)
-    now = workshop.ledger_now()
+def _cities(pipeline: PipelineResources, job: IngestionJob) -> list[CityCoverage]:
+    newest = newest_days(pipeline.engine, dataset=job.dataset.name, source=SOURCE)
+    now = pipeline.ledger_now()
     due = [
         (
             city,
@@ -108,10 +109,10 @@ def _cities(workshop: Workshop, job: IngestionJob) -> list[CityCoverage]:
                 local_time_of(job.job_type, city.slug), ZoneInfo(city.timezone), now=now
             ),
         )
-        for city in workshop.cities.enabled()
+        for city in pipeline.cities.enabled()
     ]
     return [
         CityCoverage(city.slug, due=day, newest=newest.get((city.slug, city.boundary_key)))
         for city, day in due
-        if day >= workshop.settings.partitions_start  # nothing is owed before
+        if day >= pipeline.settings.partitions_start  # nothing is owed before
     ]

@@ -29,13 +29,17 @@ import dagster as dg
 from ingestion_pipeline.config.cities import City
 from ingestion_pipeline.config.feeds import Feed
 from ingestion_pipeline.core.errors import IngestionError, described
+from ingestion_pipeline.core.evidence import SliceEvidence
+from ingestion_pipeline.core.frame import Frame
+from ingestion_pipeline.datasets.helper import HELPER
 from ingestion_pipeline.datasets.provenance import evidence_of_feed, judged_beside_osm
-from ingestion_pipeline.datasets.registry import HELPER
-from ingestion_pipeline.defs.resources import Workshop
-from ingestion_pipeline.defs.work import Work
+from ingestion_pipeline.defs.resources import PipelineResources
+from ingestion_pipeline.defs.snapshots import manifest_of, store_part
+from ingestion_pipeline.defs.work import ClaimedPartition
 from ingestion_pipeline.lake.errors import SnapshotDamaged
 from ingestion_pipeline.lake.scratch import scratch_folder
 from ingestion_pipeline.lake.snapshots import Failure, Manifest
+from ingestion_pipeline.sources.base import RawPart
 from ingestion_pipeline.sources.feed.errors import (
     FeedError,
     FeedNotTaken,
@@ -44,15 +48,12 @@ from ingestion_pipeline.sources.feed.errors import (
     may_pass,
 )
 from ingestion_pipeline.staging import runs
-from ingestion_pipeline.staging.days import Slice, staged_days
-from ingestion_pipeline.staging.slices import RejectedObject, SliceEvidence, SliceInput
+from ingestion_pipeline.staging.days import staged_days
+from ingestion_pipeline.staging.slices import SliceInput
 
 if TYPE_CHECKING:
     import httpx
-    import pyarrow as pa
 
-    from ingestion_pipeline.osm.boundary import Boundary
-    from ingestion_pipeline.sources.feed.acquire import FeedAcquisition
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class FeedOfDay:
         day: The UTC day.
         manifest: Of the bytes that its rows are made of; None where none are made.
         failure: What was wrong when it was last asked, or with its bytes.
-        is_candidate: Whether these bytes are new and not yet accepted.
+        is_candidate: Whether the bytes are new, and have not been read yet.
         last_good: Of new bytes: how many places its last good version had, if there is one.
     """
 
@@ -99,7 +100,7 @@ class FeedOfDay:
         return replace(evidence, stale_reason=self.stale_reason)
 
 
-def take_feeds(workshop: Workshop, work: Work, *, retry_number: int) -> None:
+def take_feeds(pipeline: PipelineResources, work: ClaimedPartition, *, retry_number: int) -> None:
     """Give each of the city's feeds its bytes of the day, or the word of why there are none.
 
     Those that are stored are taken, unless upstream is to be asked again. A failure is not
@@ -107,7 +108,7 @@ def take_feeds(workshop: Workshop, work: Work, *, retry_number: int) -> None:
     more, in a retry of the step: while that waits, it holds no place in the pool.
 
     Args:
-        workshop: What to work with.
+        pipeline: The resources.
         work: The city-day.
         retry_number: How many times the step was tried again already.
 
@@ -118,9 +119,9 @@ def take_feeds(workshop: Workshop, work: Work, *, retry_number: int) -> None:
     for slug, failure in barred.items():
         log.warning("feed %s is not asked for: %s", slug, failure)
     feeds = [feed for feed in work.city.feeds if feed.slug not in barred]
-    wanted = {feed: _times_asked(workshop, work, feed) for feed in feeds}
+    wanted = {feed: _times_asked(pipeline, work, feed) for feed in feeds}
     wanted = {
-        feed: times for feed, times in wanted.items() if _is_wanted(workshop, work, feed, times)
+        feed: times for feed, times in wanted.items() if _is_wanted(pipeline, work, feed, times)
     }
     if not wanted:
         return
@@ -129,11 +130,11 @@ def take_feeds(workshop: Workshop, work: Work, *, retry_number: int) -> None:
     again = []
     with httpx.Client() as http:
         for feed, times in wanted.items():
-            may_answer_later = _take(workshop, work, feed, http)
-            _keep_asked(workshop, work, feed, times + 1)
+            may_answer_later = _take(pipeline, work, feed, http)
+            _keep_asked(pipeline, work, feed, times + 1)
             if may_answer_later and not times:
                 again.append(feed.slug)
-    retrying = workshop.retrying
+    retrying = pipeline.retrying
     if again and retry_number < retrying.maximum:
         log.warning(
             "Feeds that are asked once more in %.0f s: %s", retrying.first_wait_s, ", ".join(again)
@@ -141,32 +142,34 @@ def take_feeds(workshop: Workshop, work: Work, *, retry_number: int) -> None:
         raise dg.RetryRequested(max_retries=retrying.maximum, seconds_to_wait=retrying.first_wait_s)
 
 
-def _is_wanted(workshop: Workshop, work: Work, feed: Feed, times: int) -> bool:
+def _is_wanted(pipeline: PipelineResources, work: ClaimedPartition, feed: Feed, times: int) -> bool:
     """Return whether the run still has to ask a feed, which it has asked some times."""
     if times == 0:
-        return work.claim.refetch or _stored(workshop, work, feed) is None
-    failure = workshop.lake.last_failure(*_key(work, feed))
+        return work.claim.refetch or _stored(pipeline, work, feed) is None
+    failure = pipeline.lake.last_failure(*_key(work, feed))
     return times == 1 and failure is not None and may_pass(failure.code)
 
 
-def _times_asked(workshop: Workshop, work: Work, feed: Feed) -> int:
+def _times_asked(pipeline: PipelineResources, work: ClaimedPartition, feed: Feed) -> int:
     run_id = work.claim.dagster_run_id
-    return workshop.lake.request_count(*_key(work, feed), run_id=run_id)
+    return pipeline.lake.request_count(*_key(work, feed), run_id=run_id)
 
 
-def _keep_asked(workshop: Workshop, work: Work, feed: Feed, times: int) -> None:
+def _keep_asked(
+    pipeline: PipelineResources, work: ClaimedPartition, feed: Feed, times: int
+) -> None:
     """Note that the run has asked a feed: its step may be tried again for another reason."""
     run_id = work.claim.dagster_run_id
-    workshop.lake.record_request_count(*_key(work, feed), run_id=run_id, times=times)
+    pipeline.lake.record_request_count(*_key(work, feed), run_id=run_id, times=times)
 
 
-def feeds_of_day(workshop: Workshop, work: Work) -> list[FeedOfDay]:
+def feeds_of_day(pipeline: PipelineResources, work: ClaimedPartition) -> list[FeedOfDay]:
     """Tell what each of the city's feeds gives for the day; nothing, where its licence forbids."""
     barred = _barred(work.city)
     return [
         FeedOfDay(feed, work.day, failure=barred[feed.slug])
         if feed.slug in barred
-        else _of_day(workshop, work, feed)
+        else _of_day(pipeline, work, feed)
         for feed in work.city.feeds
     ]
 
@@ -177,24 +180,22 @@ def failures_of(given: Sequence[FeedOfDay]) -> dict[str, str]:
 
 
 def slices_of_feeds(
-    workshop: Workshop,
-    work: Work,
+    pipeline: PipelineResources,
+    work: ClaimedPartition,
     given: Sequence[FeedOfDay],
     *,
-    boundary: "Boundary",
-    osm: "pa.Table",
+    frame: Frame,
     beside: SliceEvidence,
     reason: str | None,
 ) -> tuple[list[FeedOfDay], list[SliceInput]]:
     """Make the slices of those feeds that have bytes, each linked to the places of OpenStreetMap.
 
     Args:
-        workshop: What to work with.
+        pipeline: The resources.
         work: The city-day.
         given: What each feed gives, as far as is known before its bytes are read.
-        boundary: The city's.
-        osm: The day's places of OpenStreetMap.
-        beside: The evidence of these.
+        frame: The day's places of OpenStreetMap.
+        beside: Their evidence, with what was found of them.
         reason: Why an operator accepts the day, if one does: a feed with far fewer places than
             before too.
 
@@ -209,18 +210,17 @@ def slices_of_feeds(
             try:
                 slices.append(
                     _slice_of(
-                        workshop,
+                        pipeline,
                         work,
                         now,
-                        boundary=boundary,
-                        osm=osm,
+                        frame=frame,
                         beside=beside,
                         reason=reason,
                     )
                 )
                 break
             except (FeedError, SnapshotDamaged) as error:
-                now = _next_best(workshop, work, now, error)
+                now = _next_best(pipeline, work, now, error)
         outcome.append(now)
     return outcome, slices
 
@@ -239,12 +239,11 @@ def _barred(city: City) -> Mapping[str, Failure]:
 
 
 def _slice_of(
-    workshop: Workshop,
-    work: Work,
+    pipeline: PipelineResources,
+    work: ClaimedPartition,
     given: FeedOfDay,
     *,
-    boundary: "Boundary",
-    osm: "pa.Table",
+    frame: Frame,
     beside: SliceEvidence,
     reason: str | None,
 ) -> SliceInput:
@@ -255,31 +254,34 @@ def _slice_of(
     manifest, feed, city = given.manifest, given.feed, work.city
     assert manifest is not None
     with scratch_folder() as folder:
-        path = workshop.lake.restore(manifest.parts[0], folder)
+        path = pipeline.lake.restore(manifest.parts[0], folder)
         with _contained(feed):
             places = read_feed(
                 path,
                 feed,
                 bbox=city.bbox,
-                boundary=boundary,
+                boundary=frame.boundary,
                 namer=Namer(city.languages, city.local_language),
                 last_good=None if reason else given.last_good,
             )
-            rows = link(places.table, osm)
+            rows = link(places.table, frame.rows)
     if given.is_own:
-        runs.require(workshop.engine, work.claim)
-        workshop.lake.accept(manifest)
+        runs.require(pipeline.engine, work.claim)
+        pipeline.lake.accept(manifest)
     accepted = reason if has_shrunken(rows.num_rows, given.last_good) else None
     return SliceInput(
-        target=Slice(city.slug, HELPER.name, feed.source, work.day),
+        target=replace(HELPER.slice_of(city.slug, work.day), source=feed.source),
         rows=rows,
-        rejections=[RejectedObject(**vars(rejection)) for rejection in places.rejections],
+        rejections=places.rejections,
         evidence=replace(given.evidence(city, beside=beside), accepted_reason=accepted),
     )
 
 
 def _next_best(
-    workshop: Workshop, work: Work, given: FeedOfDay, error: FeedError | SnapshotDamaged
+    pipeline: PipelineResources,
+    work: ClaimedPartition,
+    given: FeedOfDay,
+    error: FeedError | SnapshotDamaged,
 ) -> FeedOfDay:
     """Give what stands for the day in the place of bytes that cannot be read."""
     assert given.manifest is not None
@@ -288,23 +290,23 @@ def _next_best(
         return replace(given, manifest=None)  # what failed on the day is still the reason
     failure = Failure(error.code, str(error))
     if given.is_candidate:
-        runs.require(workshop.engine, work.claim)
-        workshop.lake.quarantine(given.manifest)
-        workshop.lake.record_failure(*_key(work, given.feed), failure)
-        standing = _standing(workshop, work, given.feed)
+        runs.require(pipeline.engine, work.claim)
+        pipeline.lake.quarantine(given.manifest)
+        pipeline.lake.record_failure(*_key(work, given.feed), failure)
+        standing = _standing(pipeline, work, given.feed)
         if standing is not None:
             return FeedOfDay(given.feed, work.day, standing, failure)
-    return _last_good(workshop, work, given.feed, failure)
+    return _last_good(pipeline, work, given.feed, failure)
 
 
-def _of_day(workshop: Workshop, work: Work, feed: Feed) -> FeedOfDay:
-    failure = workshop.lake.last_failure(*_key(work, feed))
-    manifest = _stored(workshop, work, feed)
+def _of_day(pipeline: PipelineResources, work: ClaimedPartition, feed: Feed) -> FeedOfDay:
+    failure = pipeline.lake.last_failure(*_key(work, feed))
+    manifest = _stored(pipeline, work, feed)
     if manifest is None:
-        return _last_good(workshop, work, feed, failure or _NOT_TAKEN)
-    if manifest == _standing(workshop, work, feed):
+        return _last_good(pipeline, work, feed, failure or _NOT_TAKEN)
+    if manifest == _standing(pipeline, work, feed):
         return FeedOfDay(feed, work.day, manifest, failure)
-    good = _good_days(workshop, work, feed)
+    good = _good_days(pipeline, work, feed)
     last_good = good[max(good)] if good else None
     return FeedOfDay(feed, work.day, manifest, failure, is_candidate=True, last_good=last_good)
 
@@ -314,19 +316,21 @@ _NOT_TAKEN = Failure(
 )
 
 
-def _last_good(workshop: Workshop, work: Work, feed: Feed, failure: Failure) -> FeedOfDay:
+def _last_good(
+    pipeline: PipelineResources, work: ClaimedPartition, feed: Feed, failure: Failure
+) -> FeedOfDay:
     """Give a feed's last good version before the day, if the day has no good one of its own."""
-    good = _good_days(workshop, work, feed)
+    good = _good_days(pipeline, work, feed)
     if not good or work.day in good:
         return FeedOfDay(feed, work.day, failure=failure)
-    manifest = _standing(workshop, replace(work, day=max(good)), feed)
+    manifest = _standing(pipeline, replace(work, day=max(good)), feed)
     return FeedOfDay(feed, work.day, manifest, failure)
 
 
-def _good_days(workshop: Workshop, work: Work, feed: Feed) -> dict[date, int]:
+def _good_days(pipeline: PipelineResources, work: ClaimedPartition, feed: Feed) -> dict[date, int]:
     """Count a feed's places on the days up to this one on which it did not fail."""
     city = work.city
-    staged = staged_days(workshop.engine, city.slug, dataset=HELPER.name, source=feed.source)
+    staged = staged_days(pipeline.engine, city.slug, dataset=HELPER.name, source=feed.source)
     return {
         day: row["rows"]
         for day, row in staged.items()
@@ -336,18 +340,20 @@ def _good_days(workshop: Workshop, work: Work, feed: Feed) -> dict[date, int]:
     }
 
 
-def _stored(workshop: Workshop, work: Work, feed: Feed) -> Manifest | None:
+def _stored(pipeline: PipelineResources, work: ClaimedPartition, feed: Feed) -> Manifest | None:
     """Give what a feed has for the day: new bytes on trial, or else those that stand."""
-    return _as_asked(workshop.lake.manifest, work, feed)
+    return _as_asked(pipeline.lake.manifest, work, feed)
 
 
-def _standing(workshop: Workshop, work: Work, feed: Feed) -> Manifest | None:
+def _standing(pipeline: PipelineResources, work: ClaimedPartition, feed: Feed) -> Manifest | None:
     """Give what stands for the day: bytes that were understood once."""
-    return _as_asked(workshop.lake.accepted, work, feed)
+    return _as_asked(pipeline.lake.accepted, work, feed)
 
 
 def _as_asked(
-    manifest_of: Callable[[str, str, str, date], Manifest | None], work: Work, feed: Feed
+    manifest_of: Callable[[str, str, str, date], Manifest | None],
+    work: ClaimedPartition,
+    feed: Feed,
 ) -> Manifest | None:
     """Give a day's manifest, if it is of what the cities file asks for now."""
     try:
@@ -358,23 +364,39 @@ def _as_asked(
     return manifest if manifest is not None and manifest.selection == feed.asks else None
 
 
-def _take(workshop: Workshop, work: Work, feed: Feed, http: "httpx.Client") -> bool:
+def _take(
+    pipeline: PipelineResources, work: ClaimedPartition, feed: Feed, http: "httpx.Client"
+) -> bool:
     """Ask for a feed once; tell whether it failed in a way that may pass."""
     from ingestion_pipeline.sources.feed.acquire import acquire
 
     try:
         with scratch_folder() as folder:
             with _contained(feed):
-                acquired = acquire(feed, work.day, http=http, clock=workshop.clock, workdir=folder)
-            manifest = _manifest_of(acquired, workshop, work, feed)
+                acquired = acquire(feed, work.day, http=http, clock=pipeline.clock, workdir=folder)
+            fetched = acquired.fetched
+            part = store_part(
+                pipeline,
+                RawPart(
+                    fetched.path,
+                    query=None,
+                    requested_at=fetched.requested_at,
+                    received_at=fetched.received_at,
+                    sha256=fetched.sha256,
+                ),
+                origin=fetched.location,
+            )
     except FeedError as error:
         log.warning("%s (%s); the other sources are staged without it", error, error.code)
-        runs.require(workshop.engine, work.claim)
-        workshop.lake.record_failure(*_key(work, feed), Failure(error.code, str(error)))
+        runs.require(pipeline.engine, work.claim)
+        pipeline.lake.record_failure(*_key(work, feed), Failure(error.code, str(error)))
         return error.should_retry
-    runs.require(workshop.engine, work.claim)
-    workshop.lake.propose_candidate(manifest)
-    workshop.lake.clear_failure(*_key(work, feed))
+    runs.require(pipeline.engine, work.claim)
+    manifest = manifest_of(
+        acquired.evidence, (part,), work, dataset=feed.dataset, selection=feed.asks
+    )
+    pipeline.lake.propose_candidate(manifest)
+    pipeline.lake.clear_failure(*_key(work, feed))
     log.info("fetched %s bytes of feed %s", f"{manifest.raw_bytes:,}", feed.slug)
     return False
 
@@ -397,36 +419,6 @@ def _contained(feed: Feed) -> Iterator[None]:
         ) from None
 
 
-def _key(work: Work, feed: Feed) -> tuple[str, str, str, date]:
+def _key(work: ClaimedPartition, feed: Feed) -> tuple[str, str, str, date]:
     """Say by what the lake knows a feed's day."""
     return feed.dataset, work.city.slug, work.city.boundary_key, work.day
-
-
-def _manifest_of(
-    acquired: "FeedAcquisition", workshop: Workshop, work: Work, feed: Feed
-) -> Manifest:
-    fetched = acquired.fetched
-    return Manifest(
-        dataset=feed.dataset,
-        city_slug=work.city.slug,
-        boundary_ref=work.city.boundary_key,
-        day=work.day,
-        as_of=acquired.as_of,
-        as_of_source=acquired.as_of_source,
-        obtained="feed",
-        location=fetched.location,
-        bbox=work.city.bbox,
-        selection=feed.asks,
-        licence=acquired.licence,
-        attribution=acquired.attribution,
-        parts=(
-            workshop.lake.store(
-                fetched.path,
-                query=None,
-                requested_at=fetched.requested_at,
-                received_at=fetched.received_at,
-                sha256=fetched.sha256,
-                origin=fetched.location,
-            ),
-        ),
-    )

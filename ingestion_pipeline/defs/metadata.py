@@ -7,24 +7,26 @@ drawing (`defs/preview.py`).
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from ingestion_pipeline.core.evidence import SliceEvidence
+from ingestion_pipeline.core.frame import Frame
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.core.manual import manual_url
+from ingestion_pipeline.datasets.base import Dataset
 from ingestion_pipeline.defs.preview import png_of_points
 from ingestion_pipeline.lake.snapshots import Manifest
-from ingestion_pipeline.staging.slices import SliceEvidence, SliceResult
+from ingestion_pipeline.staging.slices import SliceResult
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from ingestion_pipeline.core.rejection import Rejection
     from ingestion_pipeline.defs.feeds import FeedOfDay
-    from ingestion_pipeline.helpers.derive import Helpers
-    from ingestion_pipeline.osm.normalize import Pois
 
-CATEGORIES_SHOWN = 25
+CLASSES_SHOWN = 50
 SAMPLES_SHOWN = 10
 
 _COLUMNS_DOC = dg.MetadataValue.path(manual_url("data-dictionary"))
@@ -62,66 +64,56 @@ def of_snapshot(manifest: Manifest, *, replayed: bool) -> dict[str, dg.MetadataV
     }
 
 
-def sentence_on_pois(pois: "Pois", *, reused: bool) -> str:
-    """Say what was normalized."""
+def sentence_on_frame(frame: Frame, dataset: Dataset, *, reused: bool) -> str:
+    """Return a sentence on what was normalized."""
     how = "nothing to normalize again:" if reused else "normalized"
     return (
-        f"{how} {pois.table.num_rows:,} POIs; {pois.outside:,} features lie outside the "
-        f"boundary, {len(pois.rejections):,} were rejected"
+        f"{how} {frame.rows.num_rows:,} {dataset.things}; {frame.counts['outside']:,} features lie "
+        f"outside the boundary, {len(frame.rejections):,} were rejected"
     )
 
 
-def of_pois(
-    pois: "Pois", *, reused: bool, boundary: Bbox, address: str
+def of_stored_frame(
+    frame: Frame, dataset: Dataset, *, reused: bool, window: Bbox, address: str
 ) -> dict[str, dg.MetadataValue]:
-    """Describe a day's POIs."""
-    from ingestion_pipeline.osm.normalize import count_by
-
-    table = pois.table
-    categories = count_by(table, "category")
-    rejections = pois.rejections
+    """Describe a frame that is stored in the lake."""
     return {
         "reused": dg.MetadataValue.bool(reused),
-        "dagster/row_count": dg.MetadataValue.int(table.num_rows),
-        "categories": dg.MetadataValue.md(
-            _table("category", dict(islice(categories.items(), CATEGORIES_SHOWN)))
+        "dagster/row_count": dg.MetadataValue.int(frame.rows.num_rows),
+        f"{dataset.class_column}_count": dg.MetadataValue.int(
+            len(set(frame.rows.column(dataset.class_column).to_pylist()))
         ),
-        "category_count": dg.MetadataValue.int(len(categories)),
-        "only_generic_category": dg.MetadataValue.int(pois.generic),
-        "geometry_quality": dg.MetadataValue.md(_table("quality", count_by(table, "geom_quality"))),
-        "point_source": dg.MetadataValue.md(_table("point from", count_by(table, "point_source"))),
-        "status": dg.MetadataValue.md(_table("status", count_by(table, "status"))),
-        "opening_hours_not_understood": dg.MetadataValue.int(pois.unparsed_opening_hours),
-        "contacts_not_understood": dg.MetadataValue.int(pois.unparsed_contacts),
-        "transliterated_names": dg.MetadataValue.int(pois.transliterated_names),
-        "outside_boundary": dg.MetadataValue.int(pois.outside),
-        "rejected": dg.MetadataValue.int(len(rejections)),
-        "rejections": dg.MetadataValue.md(_rejections(rejections)),
-        "map": dg.MetadataValue.md(
-            png_of_points(
-                table.column("lon").to_numpy(), table.column("lat").to_numpy(), window=boundary
-            )
-        ),
+        **of_frame(frame, dataset, window=window),
+        "rejected": dg.MetadataValue.int(len(frame.rejections)),
+        "rejections": dg.MetadataValue.md(_rejections(frame.rejections)),
         "frame": dg.MetadataValue.path(address),
         "columns": _COLUMNS_DOC,
     }
 
 
-def of_helpers(helpers: "Helpers", *, outside: int, window: Bbox) -> dict[str, dg.MetadataValue]:
-    """Describe a day's helper places."""
-    table = helpers.table
-    derived = table.num_rows - table.column("parent_ref").null_count
+def of_frame(frame: Frame, dataset: Dataset, *, window: Bbox) -> dict[str, dg.MetadataValue]:
+    """Describe the rows of a frame: what they are, what was counted, and where they are."""
+    rows = frame.rows
     return {
-        "kinds": dg.MetadataValue.md(_table("kind", helpers.count_by_kind(), of="helper places")),
-        "derived": dg.MetadataValue.int(derived),
-        "opening_hours_not_understood": dg.MetadataValue.int(helpers.unparsed_opening_hours),
-        "outside_boundary": dg.MetadataValue.int(outside),
+        **{
+            key: dg.MetadataValue.md(
+                _table(counted.heading, _counts_of(rows, counted.column), of=dataset.things)
+            )
+            for key, counted in dataset.counted.items()
+        },
+        **{key: dg.MetadataValue.int(frame.counts[name]) for name, key in dataset.counts.items()},
         "map": dg.MetadataValue.md(
             png_of_points(
-                table.column("lon").to_numpy(), table.column("lat").to_numpy(), window=window
+                rows.column("lon").to_numpy(), rows.column("lat").to_numpy(), window=window
             )
         ),
     }
+
+
+def _counts_of(rows: "pa.Table", column: str) -> dict[str, int]:
+    """Count the most frequent values of a column."""
+    values = map(str, rows.column(column).to_pylist())
+    return dict(Counter(values).most_common(CLASSES_SHOWN))
 
 
 def of_feeds(feeds: "Sequence[FeedOfDay]") -> dict[str, dg.MetadataValue]:
@@ -198,12 +190,14 @@ def of_acceptance(reason: str | None) -> dict[str, dg.MetadataValue]:
 def _rejections(rejections: Sequence["Rejection"]) -> str:
     if not rejections:
         return "none"
-    by_reason = _table("reason", dict(Counter(r.reason for r in rejections).most_common()))
+    by_reason = _table(
+        "reason", dict(Counter(r.reason for r in rejections).most_common()), of="objects"
+    )
     samples = "\n".join(f"- `{r.source_ref}` {r.detail}" for r in rejections[:SAMPLES_SHOWN])
     return f"{by_reason}\n\n{samples}"
 
 
-def _table(what: str, counts: dict[str, int], *, of: str = "POIs") -> str:
+def _table(what: str, counts: dict[str, int], *, of: str) -> str:
     rows = "\n".join(f"| {name} | {count:,} |" for name, count in counts.items())
     return f"| {what} | {of} |\n|---|---:|\n{rows}"
 

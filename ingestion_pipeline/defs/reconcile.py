@@ -24,7 +24,7 @@ from ingestion_pipeline.defs.requests import (
     runs_of,
     why_impossible,
 )
-from ingestion_pipeline.defs.resources import Workshop
+from ingestion_pipeline.defs.resources import PipelineResources
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.errors import DatabaseUnavailable
 from ingestion_pipeline.staging.runs import Position, Run
@@ -52,7 +52,7 @@ class Compared(NamedTuple):
 
 
 def reconcile(
-    workshop: Workshop, instance: dg.DagsterInstance, *, after: Position | None, limit: int
+    pipeline: PipelineResources, instance: dg.DagsterInstance, *, after: Position | None, limit: int
 ) -> Compared:
     """Look at all RUNNING jobs and at a batch of the PENDING ones, and end those that are over.
 
@@ -60,7 +60,7 @@ def reconcile(
     as far as a job of the ledger: it would wait for them, and they hold places in its queue.
 
     Args:
-        workshop: What to work with.
+        pipeline: The resources.
         instance: Dagster's instance.
         after: Where among the PENDING jobs to begin.
         limit: How many of them to look at.
@@ -68,28 +68,28 @@ def reconcile(
     Returns:
         The jobs that were looked at.
     """
-    sweep = _Sweep(workshop, instance)
+    sweep = _Sweep(pipeline, instance)
     sweep.declare_the_dead_over()
     running = 0
-    for job in _all_running(workshop, limit):
+    for job in _all_running(pipeline, limit):
         running += 1
         with _alone(f"Job {job.id} ({job.idempotency_key})"):
             sweep.look_at_running(job)
-    pending = runs.active(workshop.engine, "PENDING", after=after, limit=limit)
+    pending = runs.active(pipeline.engine, "PENDING", after=after, limit=limit)
     dagster_runs = runs_of(instance, pending)
     for job in pending:
         with _alone(f"Job {job.id} ({job.idempotency_key})"):
             sweep.look_at_pending(job, dagster_runs[job.id])
-    now = workshop.ledger_now()
-    runs.expire(workshop.engine, requested_before=now - sweep.start_deadline, now=now)
+    now = pipeline.ledger_now()
+    runs.expire(pipeline.engine, requested_before=now - sweep.start_deadline, now=now)
     return Compared(running, pending)
 
 
 class _Sweep:
-    def __init__(self, workshop: Workshop, instance: dg.DagsterInstance) -> None:
-        self.workshop = workshop
+    def __init__(self, pipeline: PipelineResources, instance: dg.DagsterInstance) -> None:
+        self.pipeline = pipeline
         self.instance = instance
-        self.start_deadline = timedelta(minutes=workshop.settings.start_deadline_minutes)
+        self.start_deadline = timedelta(minutes=pipeline.settings.start_deadline_minutes)
 
     def declare_the_dead_over(self) -> None:
         for dagster_run in self.instance.get_runs(filters=dg.RunsFilter(statuses=_AT_WORK)):
@@ -115,32 +115,44 @@ class _Sweep:
             return
         if dagster_run is None and not is_visible(job):
             # A run of another machine with a Dagster of its own: only time can tell.
-            if self.workshop.ledger_now() - job.started_at > LONGEST_RUN:
+            if self.pipeline.ledger_now() - job.started_at > LONGEST_RUN:
                 self._end(job, "FAILED", runs.RUN_DIED, "nothing was heard of it for a day")
             return
         if dagster_run is not None and not dagster_run.is_finished:
             return  # its process died just now; the next sweep tells Dagster
-        if dagster_run is not None and self._is_carried_on(job, dagster_run):
+        if dagster_run is not None and is_carried_on(
+            job,
+            dagster_run,
+            self.instance,
+            dagster_now=self.pipeline.clock.now(),
+            patience=self.start_deadline,
+        ):
             return
         self._end_as_dagster_says(job, dagster_run, runs.RUN_DIED)
 
     def look_at_pending(self, job: Run, dagster_runs: Sequence[dg.DagsterRun]) -> None:
-        reason = why_impossible(job, self.workshop)
+        reason = why_impossible(job, self.pipeline)
         if reason is not None:
             self._end(job, "FAILED", NO_SUCH_JOB, reason)
         elif not dagster_runs:
             self._expire(job)
         elif all(run.is_finished for run in dagster_runs):
             last = dagster_runs[0]
-            now = self.workshop.ledger_now()
-            if not self._is_carried_on(job, last) and not may_be_asked_for_again(
+            now = self.pipeline.ledger_now()
+            if not is_carried_on(
+                job,
+                last,
+                self.instance,
+                dagster_now=self.pipeline.clock.now(),
+                patience=self.start_deadline,
+            ) and not may_be_asked_for_again(
                 job, dagster_runs, now=now, patience=self.start_deadline
             ):
                 self._end_as_dagster_says(job, last, runs.NEVER_STARTED)
 
     def _expire(self, job: Run) -> None:
         """End a job that has waited too long for Dagster to make a run of it."""
-        if self.workshop.ledger_now() - job.requested_at > self.start_deadline:
+        if self.pipeline.ledger_now() - job.requested_at > self.start_deadline:
             self._end(
                 job,
                 "FAILED",
@@ -166,15 +178,6 @@ class _Sweep:
         else:
             self.instance.report_run_failed(dagster_run, message)
 
-    def _is_carried_on(self, job: Run, dagster_run: dg.DagsterRun) -> bool:
-        return is_carried_on(
-            job,
-            dagster_run,
-            self.instance,
-            dagster_now=self.workshop.clock.now(),
-            patience=self.start_deadline,
-        )
-
     def _end_as_dagster_says(self, job: Run, dagster_run: dg.DagsterRun | None, code: str) -> None:
         if dagster_run is None:
             self._end(job, "FAILED", code, "its process is gone, and Dagster does not know its run")
@@ -197,20 +200,20 @@ class _Sweep:
 
     def _end(self, job: Run, status: runs.Status, code: str, message: str) -> None:
         ended = runs.end_if_unchanged(
-            self.workshop.engine,
+            self.pipeline.engine,
             job,
             status=status,
             error_code=code,
             error_message=message,
-            now=self.workshop.ledger_now(),
+            now=self.pipeline.ledger_now(),
         )
         if ended:
             log.warning("Job %s (%s) is %s: %s", job.id, job.idempotency_key, status, message)
 
 
-def _all_running(workshop: Workshop, limit: int) -> Iterator[Run]:
+def _all_running(pipeline: PipelineResources, limit: int) -> Iterator[Run]:
     after = None
-    while batch := runs.active(workshop.engine, "RUNNING", after=after, limit=limit):
+    while batch := runs.active(pipeline.engine, "RUNNING", after=after, limit=limit):
         yield from batch
         after = Position(batch[-1].requested_at, batch[-1].id)
 

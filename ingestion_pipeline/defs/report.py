@@ -10,6 +10,8 @@ from typing import Any
 
 import dagster as dg
 
+from ingestion_pipeline.datasets.base import Dataset
+
 Line = tuple[str, str, str]
 """What happened, in a word; in a sentence; and how many seconds it took, or nothing."""
 
@@ -22,16 +24,15 @@ def nothing_to_do(result: dg.ExecuteInProcessResult, chain: Sequence[str]) -> st
     return why
 
 
-def lines(
-    result: dg.ExecuteInProcessResult, chain: Sequence[str], *, things: str
-) -> Iterator[Line]:
-    """Say what each asset of the run's chain did, and what the things are that it staged."""
+def lines(result: dg.ExecuteInProcessResult, dataset: Dataset) -> Iterator[Line]:
+    """Say what each asset of the dataset's chain did."""
     seconds = {
         event.step_key: f"{event.step_success_data.duration_ms / 1000:.1f}"
         for event in result.all_events
         if event.is_step_success
     }
-    *before, last = chain
+    *before, last = dataset.chain
+    count = f"{dataset.class_column}_count"
     for name in before:
         told = _told(result, name)
         if "replayed" in told:
@@ -41,17 +42,20 @@ def lines(
                 f"{told['raw_bytes']:,} bytes from {_short(told['location'])}, as of {as_of} UTC",
                 seconds[name],
             )
-        if "category_count" in told:
+        if count in told:
             yield (
                 "normalized",
-                f"{told['dagster/row_count']:,} POIs in {told['category_count']} categories",
+                (
+                    f"{told['dagster/row_count']:,} {dataset.things} "
+                    f"in {told[count]} {dataset.classes}"
+                ),
                 seconds[name],
             )
     staged = _told(result, last)
     yield "rejected", f"{staged['rejected']:,} objects", ""
     yield (
         "staged",
-        f"{staged['dagster/row_count']:,} {things} ({staged['written']:,} rows written"
+        f"{staged['dagster/row_count']:,} {dataset.things} ({staged['written']:,} rows written"
         + (")" if staged["written"] else ": nothing has changed)"),
         seconds[last],
     )

@@ -15,7 +15,7 @@ from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, PRIORITY_TAG, WILL
 from ingestion_pipeline.config.cities import UnknownCity
 from ingestion_pipeline.core.identity import CityDay
 from ingestion_pipeline.defs.jobs import JOBS
-from ingestion_pipeline.defs.resources import Workshop
+from ingestion_pipeline.defs.resources import PipelineResources
 from ingestion_pipeline.defs.work import RUN_ID_TAG, TRIGGER_TAG
 from ingestion_pipeline.staging.runs import Run
 
@@ -145,12 +145,12 @@ def runs_of(instance: dg.DagsterInstance, jobs: Sequence[Run]) -> Mapping[str, l
     return found
 
 
-def why_impossible(run: Run, workshop: Workshop) -> str | None:
+def why_impossible(run: Run, pipeline: PipelineResources) -> str | None:
     """Say why this code can never run a job; None where it can."""
     if run.job_type not in JOBS:
         return f"there is no job {run.job_type} in this version; there are: {', '.join(JOBS)}"
     try:
-        city = workshop.cities.get(run.city_slug)
+        city = pipeline.cities.get(run.city_slug)
     except UnknownCity as error:
         return str(error)
     if city.boundary_key != run.boundary_ref:
@@ -158,14 +158,14 @@ def why_impossible(run: Run, workshop: Workshop) -> str | None:
             f"the boundary of {run.city_slug} is {city.boundary_key} by now, and the job is of "
             f"{run.boundary_ref}; enqueue the day again"
         )
-    if run.day < workshop.settings.partitions_start:
+    if run.day < pipeline.settings.partitions_start:
         return (
-            f"{run.day} has no partition: they begin at {workshop.settings.partitions_start} "
+            f"{run.day} has no partition: they begin at {pipeline.settings.partitions_start} "
             "(PARTITIONS_START)"
         )
     return None
 
 
-def is_due(run: Run, workshop: Workshop) -> bool:
+def is_due(run: Run, pipeline: PipelineResources) -> bool:
     """Tell whether the job's day has begun; the clock of the machine that asked may be ahead."""
-    return run.day <= workshop.ledger_now().date()
+    return run.day <= pipeline.ledger_now().date()

@@ -22,7 +22,7 @@ from ingestion_pipeline.staging.database import create_engine, describe, require
 
 
 @dataclass
-class Workshop:
+class PipelineResources:
     """Everything that the work on a city-day needs, opened when it is first used.
 
     Attributes:
@@ -71,13 +71,13 @@ class Workshop:
         return Lake(self.settings.data_dir)
 
 
-def build_workshop_resource(workshop: Workshop) -> dg.ResourceDefinition:
-    """Give a workshop to whatever asks for it, and Dagster the name of each run's process."""
+def build_pipeline_resource(pipeline: PipelineResources) -> dg.ResourceDefinition:
+    """Give the resources to whatever asks for it, and Dagster the name of each run's process."""
 
     @dg.resource(description="The settings, the cities, the database and the lake.")
-    def workshop_resource(context: dg.InitResourceContext) -> Workshop:
+    def pipeline_resource(context: dg.InitResourceContext) -> PipelineResources:
         if context.run is not None and context.instance is not None:
             name_worker(context.run, context.instance)
-        return workshop
+        return pipeline
 
-    return workshop_resource
+    return pipeline_resource

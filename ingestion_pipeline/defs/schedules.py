@@ -14,7 +14,7 @@ from ingestion_pipeline.columns.hashing import digest
 from ingestion_pipeline.config.cities import City
 from ingestion_pipeline.core.identity import CityDay, JobType
 from ingestion_pipeline.defs.jobs import JOBS, IngestionJob
-from ingestion_pipeline.defs.resources import Workshop
+from ingestion_pipeline.defs.resources import PipelineResources
 from ingestion_pipeline.defs.work import TRIGGER_TAG
 from ingestion_pipeline.plan import look, plan
 from ingestion_pipeline.staging.runs import Trigger
@@ -38,15 +38,15 @@ def local_time_of(job_type: JobType, slug: str) -> time:
 
 
 def build_schedules(
-    workshop: Workshop, jobs: Iterable[IngestionJob] = tuple(JOBS.values())
+    pipeline: PipelineResources, jobs: Iterable[IngestionJob] = tuple(JOBS.values())
 ) -> Sequence[dg.ScheduleDefinition]:
     """Define a schedule for each job and enabled city; SCHEDULES tells whether they run."""
-    return [_schedule(workshop, job, city) for job in jobs for city in workshop.cities.enabled()]
+    return [_schedule(pipeline, job, city) for job in jobs for city in pipeline.cities.enabled()]
 
 
-def _schedule(workshop: Workshop, job: IngestionJob, city: City) -> dg.ScheduleDefinition:
+def _schedule(pipeline: PipelineResources, job: IngestionJob, city: City) -> dg.ScheduleDefinition:
     due = local_time_of(job.job_type, city.slug)
-    is_on = workshop.settings.schedules == "on"
+    is_on = pipeline.settings.schedules == "on"
 
     @dg.schedule(
         name=f"{job.job_type}_{city.slug.replace('-', '_')}_schedule",
@@ -60,27 +60,25 @@ def _schedule(workshop: Workshop, job: IngestionJob, city: City) -> dg.ScheduleD
         "that is current then. A tick that comes too late never fills its day with another's data.",
     )
     def schedule(
-        context: dg.ScheduleEvaluationContext, workshop: dg.ResourceParam[Workshop]
+        context: dg.ScheduleEvaluationContext, pipeline: dg.ResourceParam[PipelineResources]
     ) -> dg.RunRequest | dg.SkipReason:
-        return _asked_for(workshop, job, city, context.scheduled_execution_time)
+        return _asked_for(pipeline, job, city, context.scheduled_execution_time)
 
     return schedule
 
 
 def _asked_for(
-    workshop: Workshop, job: IngestionJob, city: City, scheduled: datetime
+    pipeline: PipelineResources, job: IngestionJob, city: City, scheduled: datetime
 ) -> dg.RunRequest | dg.SkipReason:
     """Ask for the UTC day in which the tick was due, if it can be staged still."""
     day = scheduled.astimezone(UTC).date()
-    start = workshop.settings.partitions_start
+    start = pipeline.settings.partitions_start
     if day < start:
         return dg.SkipReason(f"{day} has no partition: they begin at {start} (PARTITIONS_START)")
-    now = workshop.clock.now()
+    now = pipeline.clock.now()
     if day < now.date():
-        kept = look(
-            workshop.lake, workshop.engine, city, [day], dataset=job.dataset, source=job.source
-        )
-        (planned,) = plan(city, [day], settings=workshop.settings, kept=kept, now=now)
+        kept = look(pipeline.lake, pipeline.engine, city, [day], dataset=job.dataset)
+        (planned,) = plan(city, [day], settings=pipeline.settings, kept=kept, now=now)
         if planned.is_staged or not planned.is_possible:
             return dg.SkipReason(
                 f"this tick comes late: {day} has passed in UTC. {planned.words}. A past day is "

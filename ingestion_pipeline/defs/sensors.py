@@ -13,7 +13,7 @@ import dagster as dg
 from ingestion_pipeline.defs.jobs import JOBS
 from ingestion_pipeline.defs.reconcile import reconcile
 from ingestion_pipeline.defs.requests import is_due, next_request, runs_of, why_impossible
-from ingestion_pipeline.defs.resources import Workshop
+from ingestion_pipeline.defs.resources import PipelineResources
 from ingestion_pipeline.staging import runs, ticks
 from ingestion_pipeline.staging.runs import Position, Run
 
@@ -39,26 +39,26 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
         "that dies leaves them as they were, and a job that is seen twice gets one run.",
     )
     def admin_trigger_sensor(
-        context: dg.SensorEvaluationContext, workshop: dg.ResourceParam[Workshop]
+        context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam[PipelineResources]
     ) -> dg.SensorResult:
         pending = runs.active(
-            workshop.engine, "PENDING", after=_position(context.cursor), limit=BATCH
+            pipeline.engine, "PENDING", after=_position(context.cursor), limit=BATCH
         )
-        now = workshop.ledger_now()
-        ticks.record(workshop.engine, ticks.TRIGGER_SENSOR, now=now)
+        now = pipeline.ledger_now()
+        ticks.record(pipeline.engine, ticks.TRIGGER_SENSOR, now=now)
         dagster_runs = runs_of(context.instance, pending)
-        patience = timedelta(minutes=workshop.settings.start_deadline_minutes)
+        patience = timedelta(minutes=pipeline.settings.start_deadline_minutes)
         wanted = [
             next_request(
                 job,
                 dagster_runs[job.id],
                 context.instance,
                 now=now,
-                dagster_now=workshop.clock.now(),
+                dagster_now=pipeline.clock.now(),
                 patience=patience,
             )
             for job in pending
-            if why_impossible(job, workshop) is None and is_due(job, workshop)
+            if why_impossible(job, pipeline) is None and is_due(job, pipeline)
         ]
         return dg.SensorResult(
             run_requests=[request for request in wanted if request is not None],
@@ -73,12 +73,12 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
         "never started. Stops runs at work on a job that was canceled.",
     )
     def ledger_sweep_sensor(
-        context: dg.SensorEvaluationContext, workshop: dg.ResourceParam[Workshop]
+        context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam[PipelineResources]
     ) -> dg.SensorResult:
         compared = reconcile(
-            workshop, context.instance, after=_position(context.cursor), limit=BATCH
+            pipeline, context.instance, after=_position(context.cursor), limit=BATCH
         )
-        ticks.record(workshop.engine, ticks.SWEEP_SENSOR, now=workshop.ledger_now())
+        ticks.record(pipeline.engine, ticks.SWEEP_SENSOR, now=pipeline.ledger_now())
         return dg.SensorResult(
             skip_reason=f"compared {compared.running} RUNNING and {len(compared.pending)} PENDING "
             "jobs with Dagster",

@@ -6,36 +6,40 @@ belong here: getting them (`sources/`), keeping them (`lake/`), and what rows ar
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 
 from ingestion_pipeline.config.cities import City, boundary_names_match
+from ingestion_pipeline.core.boundary import Boundary
 from ingestion_pipeline.core.errors import IngestionError, described
 from ingestion_pipeline.core.evidence import Coverage
 from ingestion_pipeline.core.parallel import ProcessDied
+from ingestion_pipeline.datasets.base import Dataset
 from ingestion_pipeline.datasets.provenance import holds_what_is_asked
-from ingestion_pipeline.datasets.registry import DATASETS, Dataset
+from ingestion_pipeline.datasets.registry import DATASETS
 from ingestion_pipeline.defs import metadata
-from ingestion_pipeline.defs.resources import Workshop
-from ingestion_pipeline.defs.work import Work
+from ingestion_pipeline.defs.resources import PipelineResources
+from ingestion_pipeline.defs.work import ClaimedPartition
 from ingestion_pipeline.lake.errors import LakeUnavailable, SnapshotDamaged, SnapshotNotUnderstood
 from ingestion_pipeline.lake.scratch import scratch_folder
 from ingestion_pipeline.lake.snapshots import Manifest, Part
-from ingestion_pipeline.osm.boundary import Boundary, boundary_of, known_boundary
+from ingestion_pipeline.osm.boundary import boundary_of, known_boundary
 from ingestion_pipeline.osm.errors import ExtractDoesNotCover, OsmError
-from ingestion_pipeline.sources import choose as sources
+from ingestion_pipeline.sources import registry as sources
 from ingestion_pipeline.sources import shared_extracts
 from ingestion_pipeline.sources.as_of import require_enough
+from ingestion_pipeline.sources.base import Asked
 from ingestion_pipeline.staging import runs
 
 if TYPE_CHECKING:
-    from ingestion_pipeline.core.evidence import Evidence
+    from ingestion_pipeline.core.evidence import SnapshotEvidence
     from ingestion_pipeline.osm.features import Reading
+    from ingestion_pipeline.sources.base import RawPart, Source
 
 # Shown by the command line, and kept with the run by `managed_python_loggers` in dagster.yaml.
 log = logging.getLogger(__name__)
@@ -48,22 +52,19 @@ class SnapshotConfig(dg.Config):
     """Ask upstream again, even where the day has a stored snapshot."""
 
 
-def take_snapshot(
-    workshop: Workshop, work: Work, *, dataset: Dataset
-) -> dg.MaterializeResult[None]:
-    """Give the day its raw bytes: those that are stored, or else those that upstream has."""
-    manifest = None if work.claim.refetch else stored(workshop, work, dataset)
+def take(
+    pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset
+) -> tuple[Manifest, bool]:
+    """Return the day's raw bytes, and whether they were stored already."""
+    manifest = None if work.claim.refetch else stored(pipeline, work, dataset)
     replayed = manifest is not None
     if manifest is None:
-        manifest = _fetch(workshop, work, dataset)
+        manifest = _fetch(pipeline, work, dataset)
     log.info(metadata.sentence_on_snapshot(manifest, replayed=replayed))
-    return dg.MaterializeResult(
-        metadata=metadata.of_snapshot(manifest, replayed=replayed),
-        data_version=dg.DataVersion(manifest.digest),
-    )
+    return manifest, replayed
 
 
-def obtained(workshop: Workshop, work: Work, dataset: Dataset) -> Manifest:
+def obtained(pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset) -> Manifest:
     """Give the day's snapshot for a step that reads it; ask upstream where there is none.
 
     A snapshot that an earlier step of the run took may have been quarantined since. When only the
@@ -72,7 +73,7 @@ def obtained(workshop: Workshop, work: Work, dataset: Dataset) -> Manifest:
     Raises:
         IngestionError: There is none, and upstream has none either.
     """
-    manifest = stored(workshop, work, dataset)
+    manifest = stored(pipeline, work, dataset)
     if manifest is None:
         log.info(
             "No snapshot of dataset %s is stored for %s on %s; asking upstream",
@@ -80,14 +81,16 @@ def obtained(workshop: Workshop, work: Work, dataset: Dataset) -> Manifest:
             work.city.slug,
             work.day,
         )
-        manifest = _fetch(workshop, work, dataset)
+        manifest = _fetch(pipeline, work, dataset)
     return manifest
 
 
-def stored(workshop: Workshop, work: Work, dataset: Dataset) -> Manifest | None:
+def stored(
+    pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset
+) -> Manifest | None:
     """Give the day's snapshot, if it holds what is asked for now."""
     city = work.city
-    manifest = workshop.lake.manifest(dataset.name, city.slug, city.boundary_key, work.day)
+    manifest = pipeline.lake.manifest(dataset.name, city.slug, city.boundary_key, work.day)
     if manifest is not None and not holds_what_is_asked(manifest, city):
         log.warning(
             "The stored snapshot of %s on %s was asked for with another bbox or selection of tags, "
@@ -99,45 +102,50 @@ def stored(workshop: Workshop, work: Work, dataset: Dataset) -> Manifest | None:
     return manifest
 
 
-def read(workshop: Workshop, work: Work, manifest: Manifest, dataset: Dataset) -> "Reading":
+def read(
+    pipeline: PipelineResources, work: ClaimedPartition, manifest: Manifest, dataset: Dataset
+) -> "Reading":
     """Read a snapshot's selected features, and the city's boundary.
 
     Raises:
         OsmError: It cannot be read, or the boundary is not in it.
     """
-    assert manifest.obtained != "feed"  # those have a reader of their own
-    others = _sharing(workshop, work) if manifest.obtained == "extract" else []
+    others = _sharing(pipeline, work, manifest)
     if others:
         return shared_extracts.read(
-            workshop.lake,
+            pipeline.lake,
             manifest,
             dataset,
             work.city,
             others,
-            lock_dir=workshop.settings.state_dir / "locks",
-            today=workshop.clock.now().astimezone(UTC).date(),
+            lock_dir=pipeline.settings.state_dir / "locks",
+            today=pipeline.clock.now().astimezone(UTC).date(),
         )
     with scratch_folder() as folder:
-        paths = [workshop.lake.restore(part, folder) for part in manifest.parts]
         return sources.read(
             manifest.obtained,
-            paths,
+            [pipeline.lake.restore(part, folder) for part in manifest.parts],
             area=work.city.area,
             selection=dataset.selection,
             origin=manifest.location,
         )
 
 
-def _sharing(workshop: Workshop, work: Work) -> list[City]:
-    """List the cities that share the city's extract as it is configured now."""
-    if not _is_extract(workshop, work):
-        return []  # the snapshot is of the time before
+def _sharing(pipeline: PipelineResources, work: ClaimedPartition, manifest: Manifest) -> list[City]:
+    """List the cities that share the city's source as it is configured now."""
+    source = _source(pipeline, work)
+    if not source.shared or source.kind != manifest.obtained:
+        return []  # the snapshot is of another configuration
     return shared_extracts.sharing(
-        work.city, work.day, cities=workshop.cities, settings=workshop.settings
+        work.city, work.day, cities=pipeline.cities, settings=pipeline.settings
     )
 
 
-def boundary_in(reading: "Reading", work: Work) -> Boundary:
+def _source(pipeline: PipelineResources, work: ClaimedPartition) -> "Source":
+    return sources.source_for(work.city, pipeline.settings)
+
+
+def boundary_in(reading: "Reading", work: ClaimedPartition) -> Boundary:
     """Give the city's boundary, as it is in what was read.
 
     Raises:
@@ -153,22 +161,21 @@ def boundary_in(reading: "Reading", work: Work) -> Boundary:
 
 
 def require_covered(
-    workshop: Workshop, work: Work, manifest: Manifest, boundary: Boundary
+    pipeline: PipelineResources, work: ClaimedPartition, manifest: Manifest, boundary: Boundary
 ) -> "dict[str, Any] | None":
     """Return how much of the city the snapshot's extract covers; None of an answer of Overpass.
 
     Raises:
         ExtractDoesNotCover: It does not cover the city.
     """
-    if manifest.obtained != "extract":
+    coverage = manifest.coverage or _coverage_of_stored(pipeline, manifest)
+    if coverage is None:
         return None
-    kept = manifest.coverage
-    coverage = Coverage(*cast("Any", kept)) if kept else _coverage_of_stored(workshop, manifest)
     try:
         covered = _require_covered(work, boundary, coverage, manifest.location)
     except ExtractDoesNotCover as error:
         day = (manifest.dataset, manifest.city_slug, manifest.boundary_ref, manifest.day)
-        if workshop.lake.accepted(*day) != manifest:
+        if pipeline.lake.accepted(*day) != manifest:
             raise
         raise ExtractDoesNotCover(
             f"{str(error).rstrip('.')}. It is the accepted snapshot of the day: run the day with "
@@ -185,17 +192,18 @@ def require_covered(
     return covered
 
 
-def _coverage_of_stored(workshop: Workshop, manifest: Manifest) -> Coverage:
+def _coverage_of_stored(pipeline: PipelineResources, manifest: Manifest) -> Coverage | None:
     """Read what an extract covers that was fetched by a version that did not keep it."""
-    from ingestion_pipeline.sources.pbf.coverage import coverage_of
-
+    source = sources.SOURCES[manifest.obtained]
+    if not source.shared:
+        return None
     (part,) = manifest.parts
     with scratch_folder() as folder:
-        return coverage_of(workshop.lake.restore(part, folder))
+        return source.coverage_of(pipeline.lake.restore(part, folder))
 
 
 def _require_covered(
-    work: Work, boundary: Boundary, coverage: Coverage, origin: str
+    work: ClaimedPartition, boundary: Boundary, coverage: Coverage, origin: str
 ) -> dict[str, Any]:
     from ingestion_pipeline.sources.pbf.coverage import require_covered
 
@@ -203,7 +211,7 @@ def _require_covered(
     return require_covered(boundary.area, coverage, what=what, origin=origin)
 
 
-def require_enough_rows(rows: int, work: Work, dataset: Dataset) -> None:
+def require_enough_rows(rows: int, work: ClaimedPartition, dataset: Dataset) -> None:
     """Refuse a snapshot that gives fewer rows than the city's asserted minimum.
 
     Raises:
@@ -224,7 +232,9 @@ MAX_CANDIDATE_READS = 3
 
 
 @contextmanager
-def reading_candidate(workshop: Workshop, work: Work, manifest: Manifest) -> Iterator[None]:
+def reading_candidate(
+    pipeline: PipelineResources, work: ClaimedPartition, manifest: Manifest
+) -> Iterator[None]:
     """Accept the day's snapshot if it can be read as the city's, and quarantine a new one if not.
 
     Otherwise the next run would replay it, and fail again for ever. A snapshot that was accepted
@@ -232,46 +242,48 @@ def reading_candidate(workshop: Workshop, work: Work, manifest: Manifest) -> Ite
     of the machine (its database, its lake, its memory) is no fault of the snapshot.
     """
     run_id = work.claim.dagster_run_id
-    killed = workshop.lake.begin_candidate_read(manifest, run_id)
+    killed = pipeline.lake.begin_candidate_read(manifest, run_id)
     if killed >= MAX_CANDIDATE_READS:
         error = SnapshotNotUnderstood(
             f"{killed} runs ended without a word while they read the snapshot of {manifest}: "
             "they were killed, or the machine had too little memory"
         )
-        raise _quarantined(workshop, work, manifest, error) or error
+        raise _quarantined(pipeline, work, manifest, error) or error
     try:
         yield
     except (OsmError, SnapshotDamaged) as error:
-        refused = _quarantined(workshop, work, manifest, error)
+        refused = _quarantined(pipeline, work, manifest, error)
         if refused is None:
             raise
         raise refused from error
     except (IngestionError, OSError, MemoryError) as error:
         if not isinstance(error, (ProcessDied, MemoryError)):
             with suppress(LakeUnavailable):  # why the step failed counts more
-                workshop.lake.end_candidate_read(manifest, run_id)
+                pipeline.lake.end_candidate_read(manifest, run_id)
         raise
     except (DagsterExecutionInterruptedError, KeyboardInterrupt):
         with suppress(LakeUnavailable):
-            workshop.lake.end_candidate_read(manifest, run_id)
+            pipeline.lake.end_candidate_read(manifest, run_id)
         raise
     except Exception as error:
         unknown = SnapshotNotUnderstood(
             f"the snapshot of {manifest} could not be read: {described(error)}. This is an error "
-            f"in the pipeline: report it, with the run's log and {_files(workshop, manifest)}"
+            f"in the pipeline: report it, with the run's log and {_files(pipeline, manifest)}"
         )
-        raise _quarantined(workshop, work, manifest, unknown) or unknown from error
-    runs.require(workshop.engine, work.claim)
-    workshop.lake.accept(manifest)
+        raise _quarantined(pipeline, work, manifest, unknown) or unknown from error
+    runs.require(pipeline.engine, work.claim)
+    pipeline.lake.accept(manifest)
 
 
 Error = TypeVar("Error", bound=IngestionError)
 
 
-def _quarantined(workshop: Workshop, work: Work, manifest: Manifest, error: Error) -> Error | None:
+def _quarantined(
+    pipeline: PipelineResources, work: ClaimedPartition, manifest: Manifest, error: Error
+) -> Error | None:
     """Take a snapshot that is on trial off its day, and add that to the error; None if accepted."""
-    runs.require(workshop.engine, work.claim)
-    kept = workshop.lake.quarantine(manifest)
+    runs.require(pipeline.engine, work.claim)
+    kept = pipeline.lake.quarantine(manifest)
     if kept is None:
         return None
     refused = type(error)(
@@ -282,73 +294,77 @@ def _quarantined(workshop: Workshop, work: Work, manifest: Manifest, error: Erro
     return refused
 
 
-def _files(workshop: Workshop, manifest: Manifest) -> str:
-    return ", ".join(workshop.lake.address(part.key) for part in manifest.parts)
+def _files(pipeline: PipelineResources, manifest: Manifest) -> str:
+    return ", ".join(pipeline.lake.address(part.key) for part in manifest.parts)
 
 
-def _fetch(workshop: Workshop, work: Work, dataset: Dataset) -> Manifest:
+def _fetch(pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset) -> Manifest:
     """Get the raw bytes, store them, and only then put them on trial for the day."""
-    location, known = None, None
-    if _is_extract(workshop, work):
-        location = sources.extract_location(work.city, work.day, workshop.settings)
-    if location is not None and not work.claim.refetch:
+    source, known = _source(pipeline, work), None
+    if source.shared and not work.claim.refetch:
         known = shared_extracts.known(
-            workshop.lake,
-            location,
-            day=work.day,
-            clock=workshop.clock,
+            pipeline.lake,
+            source,
+            work.day,
+            clock=pipeline.clock,
             maximum_age=work.city.maximum_age,
         )
     boundary = known_boundary(work.city.area, city=work.city.slug)
-    evidence, parts = known or _acquire(workshop, work, dataset, location)
+    evidence, parts = known or _acquire(pipeline, work, dataset, source)
     if evidence.coverage is not None and boundary is not None:
         _require_covered(work, boundary, evidence.coverage, evidence.location)
-    manifest = _manifest_of(evidence, parts, work, dataset)
-    runs.require(workshop.engine, work.claim)
-    workshop.lake.propose_candidate(manifest)
+    manifest = manifest_of(
+        evidence,
+        parts,
+        work,
+        dataset=dataset.name,
+        selection=dataset.selection.digest,
+        selected=dataset.selection.as_json() if evidence.obtained == "overpass" else None,
+    )
+    runs.require(pipeline.engine, work.claim)
+    pipeline.lake.propose_candidate(manifest)
     return manifest
 
 
-def _is_extract(workshop: Workshop, work: Work) -> bool:
-    return sources.source_of(work.city, workshop.settings) == "extract"
-
-
 def _acquire(
-    workshop: Workshop, work: Work, dataset: Dataset, location: str | None
-) -> "tuple[Evidence, tuple[Part, ...]]":
-    """Get the raw bytes from upstream, and store them; of an extract, leave word for others."""
-    from ingestion_pipeline.sources.pbf import extract
-
-    state = None if location is None else extract.state_of(location)
+    pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset, source: "Source"
+) -> "tuple[SnapshotEvidence, tuple[Part, ...]]":
+    """Get the raw bytes from upstream, and store them; record those that others may share."""
+    state = source.state(work.day) if source.shared else None
     with scratch_folder() as folder:
-        acquired = sources.acquire(
-            work.city,
+        acquired = source.acquire(
             work.day,
-            selection=dataset.selection,
-            settings=workshop.settings,
-            clock=workshop.clock,
-            workdir=folder,
-            histories=_histories(workshop, work),
-            caller_retries=workshop.retrying.waits,
+            Asked(
+                dataset.selection,
+                pipeline.clock,
+                folder,
+                histories=_histories(pipeline, work),
+                caller_retries=pipeline.retrying.waits,
+            ),
         )
+        evidence = acquired.evidence
         parts = tuple(
-            workshop.lake.store(
-                part.path,
-                query=part.query,
-                requested_at=part.requested_at,
-                received_at=part.received_at,
-                sha256=part.sha256,
-                origin=acquired.evidence.location,
-            )
-            for part in acquired.parts
+            store_part(pipeline, part, origin=evidence.location) for part in acquired.parts
         )
     # A file that was replaced meanwhile may be of either state.
-    if location and state and state == extract.state_of(location):
-        shared_extracts.keep(workshop.lake, location, state, acquired.evidence, *parts)
-    return acquired.evidence, parts
+    if state and state == source.state(work.day):
+        shared_extracts.keep(pipeline.lake, source.location(work.day), state, evidence, *parts)
+    return evidence, parts
 
 
-def _histories(workshop: Workshop, work: Work) -> dict[str, str]:
+def store_part(pipeline: PipelineResources, part: "RawPart", *, origin: str) -> Part:
+    """Store one file of raw bytes in the lake."""
+    return pipeline.lake.store(
+        part.path,
+        query=part.query,
+        requested_at=part.requested_at,
+        received_at=part.received_at,
+        sha256=part.sha256,
+        origin=origin,
+    )
+
+
+def _histories(pipeline: PipelineResources, work: ClaimedPartition) -> dict[str, str]:
     """Return what proved, for another dataset of the day, that a server's history reaches it."""
     if work.claim.refetch:
         return {}
@@ -356,29 +372,39 @@ def _histories(workshop: Workshop, work: Work) -> dict[str, str]:
     histories = {}
     for dataset in DATASETS:
         with suppress(SnapshotDamaged):  # then it is proven again
-            kept = workshop.lake.manifest(dataset, city.slug, city.boundary_key, work.day)
+            kept = pipeline.lake.manifest(dataset, city.slug, city.boundary_key, work.day)
             if kept is not None and kept.history is not None:
                 histories[kept.location] = kept.history
     return histories
 
 
-def _manifest_of(
-    evidence: "Evidence", parts: tuple[Part, ...], work: Work, dataset: Dataset
+def manifest_of(
+    evidence: "SnapshotEvidence",
+    parts: tuple[Part, ...],
+    work: ClaimedPartition,
+    *,
+    dataset: str,
+    selection: str,
+    selected: Mapping[str, Any] | None = None,
 ) -> Manifest:
+    """Return the manifest of a day's raw bytes, of OpenStreetMap or of a feed.
+
+    Args:
+        evidence: Of the bytes.
+        parts: The bytes, in the lake.
+        work: The city-day.
+        dataset: The dataset's name, or that of a feed in the lake.
+        selection: The digest of what was asked for.
+        selected: The selection itself, where the bytes hold nothing else.
+    """
     return Manifest(
-        dataset=dataset.name,
+        **vars(evidence),
+        dataset=dataset,
         city_slug=work.city.slug,
         boundary_ref=work.city.boundary_key,
         day=work.day,
-        as_of=evidence.as_of,
-        as_of_source=evidence.as_of_source,
-        obtained=evidence.obtained,
-        location=evidence.location,
         bbox=work.city.bbox,
-        selection=dataset.selection.digest,
-        licence=evidence.licence,
-        attribution=evidence.attribution,
+        selection=selection,
         parts=parts,
-        history=evidence.history,
-        coverage=evidence.coverage,
+        selected=selected,
     )

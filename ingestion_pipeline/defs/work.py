@@ -1,11 +1,11 @@
-"""The frame around every asset's work: the claim before it, and the truth about its end.
+"""The claim of a city-day: taken before an asset's work, and closed in the ledger after it.
 
 Belongs here: claiming a city-day for a Dagster run, and what the ledger says when a step ends in
 any way. Does not belong here: the work itself (`assets/`), and the ledger (`staging/runs.py`).
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -17,12 +17,13 @@ from dagster._core.storage.tags import PARENT_RUN_ID_TAG, RETRY_NUMBER_TAG
 
 from ingestion_pipeline.config.cities import City
 from ingestion_pipeline.core.errors import IngestionError, described
-from ingestion_pipeline.core.identity import JobKey, JobType
+from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.dagster_runtime.liveness import is_alive, worker
 from ingestion_pipeline.dagster_runtime.planned_checks import forget_planned_checks
+from ingestion_pipeline.datasets.base import Dataset
 from ingestion_pipeline.defs.failures import failure_of
 from ingestion_pipeline.defs.partitions import city_day
-from ingestion_pipeline.defs.resources import Workshop
+from ingestion_pipeline.defs.resources import PipelineResources
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.errors import DatabaseForbidden, DatabaseUnavailable
 
@@ -45,9 +46,12 @@ _TRIGGER_BY_TAG: dict[str, runs.Trigger] = {
 }
 
 
+NothingToDo = runs.NothingToDo
+
+
 @dataclass(frozen=True)
-class Work:
-    """A claimed city-day.
+class ClaimedPartition:
+    """A city-day that the run has claimed.
 
     Attributes:
         city: The city.
@@ -60,75 +64,61 @@ class Work:
     claim: runs.Claim
 
 
-def city_day_step(
-    context: dg.AssetExecutionContext,
-    workshop: Workshop,
-    do: Callable[[Workshop, Work], dg.MaterializeResult[None]],
-    *,
-    job_type: JobType,
-    chain: Sequence[str],
-    refetch: bool = False,
-) -> dg.MaterializeResult[None]:
-    """Do an asset's work on the run's city-day under a claim, and tell the ledger how it ended.
-
-    Args:
-        context: The step's context.
-        workshop: What to work with.
-        do: The work.
-        job_type: Which job the asset belongs to.
-        chain: The job's assets in order; the last one commits the slice.
-        refetch: Whether the run was asked to ask upstream again.
-
-    Returns:
-        What the work gave; or, where another run staged the day while this one was waiting for its
-        turn, the word that there was nothing to do.
-
-    Raises:
-        dagster.Failure: The work cannot be done; says why and what to do.
-        dagster.RetryRequested: The work may succeed later.
-    """
-    with _claimed(context, workshop, job_type=job_type, chain=chain, refetch=refetch) as work:
-        if isinstance(work, runs.NothingToDo):
-            log.info(work.message)
-            return dg.MaterializeResult(metadata={"nothing_to_do": work.message})
-        return do(workshop, work)
+def nothing_to_do(work: NothingToDo) -> dg.MaterializeResult[None]:
+    """Report that another run staged the day while this one was waiting for its turn."""
+    log.info(work.message)
+    return dg.MaterializeResult(metadata={"nothing_to_do": work.message})
 
 
 @contextmanager
-def _claimed(
+def claimed(
     context: dg.AssetExecutionContext,
-    workshop: Workshop,
+    pipeline: PipelineResources,
+    dataset: Dataset,
     *,
-    job_type: JobType,
-    chain: Sequence[str],
-    refetch: bool,
-) -> Iterator[Work | runs.NothingToDo]:
+    refetch: bool = False,
+) -> Iterator[ClaimedPartition | NothingToDo]:
     """Claim the run's city-day, and write to the ledger how the step ended.
 
     A step that ends well leaves the claim to the next step; the step that commits the slice ends
     it as SUCCEEDED. A run that was asked for earlier assets only ends as CANCELED (`not_staged`),
     because nothing was staged. An error ends the run as FAILED, unless Dagster will try the step
     again; an interruption ends it as CANCELED.
+
+    Args:
+        context: The step's context.
+        pipeline: The resources.
+        dataset: The dataset whose job the asset belongs to.
+        refetch: Whether the run was asked to ask upstream again.
+
+    Yields:
+        The claimed city-day; or that there is nothing to do, where another run staged the day
+        while this one was waiting for its turn.
+
+    Raises:
+        dagster.Failure: The work cannot be done; says why and what to do.
+        dagster.RetryRequested: The work may succeed later.
     """
+    chain = dataset.chain
     claim: runs.Claim | None = None
     if ERROR_CODE_TAG in context.run.tags:
         _tag_error(context, "none")
     try:
         partition = city_day(context)
-        city = workshop.cities.get(partition.city)
-        key = JobKey(job_type, city.slug, city.boundary_key, partition.day)
-        got = _claim(context, workshop, key, chain=chain, refetch=refetch)
+        city = pipeline.cities.get(partition.city)
+        key = JobKey(dataset.job_type, city.slug, city.boundary_key, partition.day)
+        got = _claim(context, pipeline, key, chain=chain, refetch=refetch)
         if isinstance(got, runs.Claim):
             claim = got
-            yield Work(city, partition.day, claim)
+            yield ClaimedPartition(city, partition.day, claim)
         else:
             yield got
     except IngestionError as error:
-        retry = workshop.retrying.of(error, retry_number=context.retry_number)
+        retry = pipeline.retrying.of(error, retry_number=context.retry_number)
         if retry is not None:
             log.warning("%s. This step is tried again in %.0f s", error, retry.seconds_to_wait)
             raise retry from error
-        _end(workshop, claim, error.code, str(error))
+        _end(pipeline, claim, error.code, str(error))
         _tag_error(context, error.code)
         forget_planned_checks(context.instance, context.run.run_id)
         # What is foreseen says all in a sentence; the place in the code adds nothing.
@@ -137,7 +127,7 @@ def _claimed(
         raise  # the work asks for it by itself, and the claim stands
     except (DagsterExecutionInterruptedError, KeyboardInterrupt):
         _end(
-            workshop,
+            pipeline,
             claim,
             "interrupted",
             "the run was terminated before its slice was staged",
@@ -147,7 +137,7 @@ def _claimed(
     except Exception as error:
         # Not understood, so a fault of ours; the ledger still has to say that the run is over.
         _end(
-            workshop,
+            pipeline,
             claim,
             "unexpected_error",
             f"{described(error)}; the run's log has the details",
@@ -156,7 +146,7 @@ def _claimed(
         forget_planned_checks(context.instance, context.run.run_id)
         raise
     if why := _why_nothing_is_staged(context, chain):
-        _end(workshop, claim, "not_staged", why, canceled=True)
+        _end(pipeline, claim, "not_staged", why, canceled=True)
 
 
 def _tag_error(context: dg.AssetExecutionContext, code: str) -> None:
@@ -168,7 +158,7 @@ def _tag_error(context: dg.AssetExecutionContext, code: str) -> None:
 
 
 def _end(
-    workshop: Workshop,
+    pipeline: PipelineResources,
     claim: runs.Claim | None,
     error_code: str,
     error_message: str,
@@ -181,11 +171,11 @@ def _end(
     write = runs.cancel if canceled else runs.fail
     try:
         write(
-            workshop.engine,
+            pipeline.engine,
             claim,
             error_code=error_code,
             error_message=error_message,
-            now=workshop.ledger_now(),
+            now=pipeline.ledger_now(),
         )
     except (DatabaseUnavailable, DatabaseForbidden) as error:
         # The reason that the step ended for counts more; the next run finds this one dead.
@@ -194,23 +184,23 @@ def _end(
 
 def _claim(
     context: dg.AssetExecutionContext,
-    workshop: Workshop,
+    pipeline: PipelineResources,
     key: JobKey,
     *,
     chain: Sequence[str],
     refetch: bool,
 ) -> runs.Claim | runs.NothingToDo:
     run = context.run
-    now = workshop.ledger_now()
+    now = pipeline.ledger_now()
     return runs.claim(
-        workshop.engine,
+        pipeline.engine,
         key,
         dagster_run_id=run.run_id,
         worker=worker(),
         trigger=trigger_of(run.tags),
         is_alive=lambda holder: is_alive(holder, context.instance),
         now=now,
-        requested_at=_requested_at(context, workshop, now=now),
+        requested_at=_requested_at(context, pipeline, now=now),
         run_id=None if _is_started_anew(run.tags) else run.tags.get(RUN_ID_TAG),
         refetch=refetch,
         whole=len(_asked(context, chain)) == len(chain),
@@ -218,7 +208,7 @@ def _claim(
 
 
 def _requested_at(
-    context: dg.AssetExecutionContext, workshop: Workshop, *, now: datetime
+    context: dg.AssetExecutionContext, pipeline: PipelineResources, *, now: datetime
 ) -> datetime | None:
     """Return when the run was put into the queue, by the ledger's clock; None without a queue.
 
@@ -232,7 +222,7 @@ def _requested_at(
     queued = stats.enqueued_time or stats.launch_time
     if queued is None:
         return None
-    moments = [now - (workshop.clock.now() - datetime.fromtimestamp(queued, UTC))]
+    moments = [now - (pipeline.clock.now() - datetime.fromtimestamp(queued, UTC))]
     record = instance.get_run_record_by_id(run_id)
     if record is not None:
         moments.append(record.create_timestamp)

@@ -10,9 +10,15 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ingestion_pipeline.lake.errors import SnapshotDamaged, SnapshotMissing
+from ingestion_pipeline.core.boundary import PolygonBoundary
+from ingestion_pipeline.core.evidence import SliceEvidence
+from ingestion_pipeline.core.frame import Frame
+from ingestion_pipeline.core.rejection import Rejection
+from ingestion_pipeline.lake.errors import FrameOutdated, SnapshotDamaged, SnapshotMissing
 from ingestion_pipeline.lake.snapshots import boundary_folder
 
 if TYPE_CHECKING:
@@ -33,14 +39,79 @@ def frame_key(dataset: str, city_slug: str, boundary_ref: str, day: date) -> str
     return f"frames/{dataset}/{city_slug}/{boundary_folder(boundary_ref)}/{day.isoformat()}.parquet"
 
 
-def write_frame(lake: Lake, key: str, table: pa.Table, described: dict[str, Any]) -> None:
-    """Write rows and their description.
+def write_frame(lake: Lake, key: str, frame: Frame) -> None:
+    """Write a frame.
+
+    Args:
+        lake: Where to.
+        key: See `frame_key`.
+        frame: The frame.
+
+    Raises:
+        LakeUnavailable: The lake cannot be written.
+    """
+    import shapely
+
+    described = {
+        "evidence": asdict(frame.evidence) | {"as_of": frame.evidence.as_of.isoformat()},
+        "boundary": shapely.to_wkb(frame.boundary.area, hex=True, byte_order=1),
+        "rejections": [asdict(rejection) for rejection in frame.rejections],
+        "counts": dict(frame.counts),
+    }
+    write_table(lake, key, frame.rows, described)
+
+
+def read_evidence(lake: Lake, key: str) -> SliceEvidence:
+    """Return the evidence of a frame, without reading the rows.
+
+    Raises:
+        SnapshotMissing: There is no such frame.
+        SnapshotDamaged: It is no frame.
+        FrameOutdated: A version wrote it that did not keep the city's boundary.
+        LakeUnavailable: The lake cannot be read.
+    """
+    return _evidence_in(lake, key, describe_table(lake, key))
+
+
+def read_frame(lake: Lake, key: str) -> Frame:
+    """Read a frame.
+
+    Raises:
+        SnapshotMissing: There is no such frame.
+        SnapshotDamaged: It is no frame.
+        FrameOutdated: A version wrote it that did not keep the city's boundary.
+        LakeUnavailable: The lake cannot be read.
+    """
+    import shapely
+
+    described = describe_table(lake, key)
+    return Frame(
+        rows=read_table(lake, key),
+        evidence=_evidence_in(lake, key, described),
+        boundary=PolygonBoundary(shapely.from_wkb(described["boundary"])),
+        rejections=[Rejection(**rejection) for rejection in described["rejections"]],
+        counts=described["counts"],
+    )
+
+
+def _evidence_in(lake: Lake, key: str, described: dict[str, Any]) -> SliceEvidence:
+    if "boundary" not in described:
+        raise FrameOutdated(
+            f"{lake.address(key)} was written by an older version, without the boundary of the "
+            "city; materialize osm_pois of this city and day first"
+        )
+    stated = described["evidence"]
+    return SliceEvidence(**stated | {"as_of": datetime.fromisoformat(stated["as_of"])})
+
+
+def write_table(lake: Lake, key: str, table: pa.Table, described: dict[str, Any]) -> None:
+    """Write rows with a JSON object that describes them.
 
     Args:
         lake: The lake.
         key: See `frame_key`.
         table: Rows with a WKB column `geometry` (EPSG:4326).
-        described: Any JSON object, such as the rows' evidence.
+        described: Any JSON object.
 
     Raises:
         LakeUnavailable: The lake cannot be written.
@@ -66,8 +137,8 @@ def write_frame(lake: Lake, key: str, table: pa.Table, described: dict[str, Any]
         pq.write_table(with_metadata, stream, compression="zstd", row_group_size=_ROW_GROUP)
 
 
-def describe_frame(lake: Lake, key: str) -> dict[str, Any]:
-    """Return the description of a frame without reading its rows.
+def describe_table(lake: Lake, key: str) -> dict[str, Any]:
+    """Return the JSON object of a table, without reading the rows.
 
     Raises:
         SnapshotMissing: The frame does not exist.
@@ -84,8 +155,8 @@ def describe_frame(lake: Lake, key: str) -> dict[str, Any]:
     return described
 
 
-def read_frame(lake: Lake, key: str) -> pa.Table:
-    """Return a frame's rows.
+def read_table(lake: Lake, key: str) -> pa.Table:
+    """Read the rows of a table.
 
     Raises:
         SnapshotMissing: The frame does not exist.

@@ -26,12 +26,13 @@ import shutil
 import time
 import uuid
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from ingestion_pipeline.core.evidence import Coverage, SnapshotEvidence
 from ingestion_pipeline.lake.errors import (
     BytesChanged,
     LakeNotConfigured,
@@ -40,7 +41,7 @@ from ingestion_pipeline.lake.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 MANIFEST_VERSION = 1
 
@@ -73,45 +74,31 @@ class Part:
     received_at: datetime
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """The evidence of the raw bytes of one city-day.
+@dataclass(frozen=True, kw_only=True)
+class Manifest(SnapshotEvidence):
+    """What is known of the raw bytes of one city-day.
 
     Attributes:
         dataset: `poi`, `helper`, or `feed-<slug>`.
         city_slug: The city.
         boundary_ref: The city's boundary, as in the idempotency key.
-        day: The UTC day of the snapshot.
-        as_of: The moment (UTC) whose state the bytes show.
-        as_of_source: The source of `as_of`.
-        obtained: `overpass`, `extract`, or `feed`.
-        location: URL or path, without credentials.
-        bbox: The requested window: west, south, east, north in WGS84 degrees.
-        selection: Digest of the requested selection; for a feed, of its location and time rule.
-        licence: SPDX identifier.
-        attribution: The text that a product must show.
+        day: The UTC day that the bytes stand for.
+        bbox: The window that was asked for: west, south, east, north in WGS84 degrees.
+        selection: Digest of the selection that was asked for; of a feed, of its place and its rule
+            of time.
         parts: The files, in order.
-        history: The proof that Overpass's history reaches back to `as_of`; None for current data,
-            and in manifests older than the proof.
-        coverage: How the extract's coverage is known, and the covered area as well-known text; None
-            for other sources, and in manifests of versions that did not record it.
+        selected: The selection itself, as `osm.selection.Selection.as_json` returns it; None for
+            extracts and feeds, and in manifests of versions that did not record it.
     """
 
     dataset: str
     city_slug: str
     boundary_ref: str
     day: date
-    as_of: datetime
-    as_of_source: str
-    obtained: Literal["overpass", "extract", "feed"]
-    location: str
     bbox: tuple[float, float, float, float]
     selection: str
-    licence: str
-    attribution: str
     parts: tuple[Part, ...]
-    history: str | None = None
-    coverage: tuple[str, str] | None = None
+    selected: Mapping[str, Any] | None = field(default=None, hash=False)
 
     def __str__(self) -> str:
         """Return the city-day as text."""
@@ -158,23 +145,13 @@ class KnownExtract:
 
     Attributes:
         part: Its bytes.
-        state: What its server reported when it was fetched; see `extract.state_of`.
-        as_of: The moment (UTC) whose state it shows.
-        as_of_source: The source of `as_of`.
-        location: URL or path, without credentials.
-        licence: SPDX identifier.
-        attribution: The text that a product must show.
-        coverage: How its coverage is known, and the covered area as well-known text.
+        state: What its server said of it when it was fetched, as `extract.state_of` has it.
+        evidence: Of what time it is, where it is from, and what it covers.
     """
 
     part: Part
     state: str
-    as_of: datetime
-    as_of_source: str
-    location: str
-    licence: str
-    attribution: str
-    coverage: tuple[str, str]
+    evidence: SnapshotEvidence
 
 
 class Lake:
@@ -457,7 +434,11 @@ class Lake:
             LakeUnavailable: The lake cannot be written.
         """
         with self.written(_extract_key(location)) as stored:
-            stored.write(json.dumps(asdict(known), default=_json_default, indent=2).encode())
+            evidence = asdict(known.evidence)
+            for name in _NOT_OF_EXTRACTS:
+                del evidence[name]
+            document = {"part": asdict(known.part), "state": known.state, **evidence}
+            stored.write(json.dumps(document, default=_json_default, indent=2).encode())
 
     def known_extract(self, location: str) -> KnownExtract | None:
         """Return the extract last fetched from a location, if its bytes still exist.
@@ -469,13 +450,13 @@ class Lake:
         with self._reachable(key):
             try:
                 document = json.loads(self._filesystem.cat_file(self.address(key)))
-                part = _part_from(document.pop("part"))
-                as_of = datetime.fromisoformat(document.pop("as_of"))
-                how, area = document.pop("coverage")
-                known = KnownExtract(part=part, as_of=as_of, coverage=(how, area), **document)
+                part, state = _part_from(document.pop("part")), document.pop("state")
+                evidence = SnapshotEvidence(obtained="extract", **_typed(document))
             except (FileNotFoundError, ValueError, KeyError, TypeError):
                 return None  # the caller fetches it again
-            return known if self._filesystem.exists(self.address(part.key)) else None
+            if evidence.coverage is None or not self._filesystem.exists(self.address(part.key)):
+                return None
+            return KnownExtract(part, state, evidence)
 
     def names(self, folder: str) -> list[str]:
         """Return the names in a folder, sorted; empty where it does not exist.
@@ -689,15 +670,23 @@ def _manifest_from(document: dict[str, Any]) -> Manifest:
         raise ValueError(f"manifest_version {version}")
     parts = tuple(map(_part_from, document.pop("parts")))
     return Manifest(
-        **document
-        | {
-            "day": date.fromisoformat(document["day"]),
-            "as_of": datetime.fromisoformat(document["as_of"]),
-            "bbox": tuple(document["bbox"]),
-            "coverage": tuple(document["coverage"]) if document.get("coverage") else None,
-        },
+        **_typed(document)
+        | {"day": date.fromisoformat(document["day"]), "bbox": tuple(document["bbox"])},
         parts=parts,
     )
+
+
+_NOT_OF_EXTRACTS = ("obtained", "history")
+"""What is not stored of a known extract: it is the same of all."""
+
+
+def _typed(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document's fields, with those of its evidence in their types."""
+    covered = document.get("coverage")
+    return document | {
+        "as_of": datetime.fromisoformat(document["as_of"]),
+        "coverage": Coverage(*covered) if covered else None,
+    }
 
 
 def _part_from(document: dict[str, Any]) -> Part:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from ingestion_pipeline.core.boundary import BboxBoundary, PolygonBoundary
 from ingestion_pipeline.core.characters import are_storable
 from ingestion_pipeline.core.errors import quoted
 from ingestion_pipeline.osm.errors import BoundaryNameMismatch, BoundaryOutsideBbox
@@ -14,12 +14,9 @@ from ingestion_pipeline.text.value_lists import split_values
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    import numpy as np
-    import numpy.typing as npt
     import shapely
 
-    from ingestion_pipeline.core.arrays import FloatArray
-    from ingestion_pipeline.core.geo import Bbox
+    from ingestion_pipeline.core.boundary import Boundary
     from ingestion_pipeline.osm.area import Area
     from ingestion_pipeline.osm.features import Reading
 
@@ -42,59 +39,6 @@ def boundary_names(tags: Mapping[str, str]) -> frozenset[str]:
         if NAME_KEY.fullmatch(key) and are_storable([value])
         for name in split_values(value)
     )
-
-
-class Boundary(Protocol):
-    """A city's boundary: decides which points belong to the city."""
-
-    @property
-    def area(self) -> shapely.Geometry:
-        """The area with its edge (EPSG:4326): it contains every point that the boundary owns."""
-
-    def owns(self, lon: FloatArray, lat: FloatArray) -> npt.NDArray[np.bool_]:
-        """Return for each of N points (EPSG:4326) whether it belongs to the city."""
-
-
-@dataclass(frozen=True)
-class BboxBoundary:
-    """A bounding box that owns its western and southern edges, but not the other two.
-
-    So adjacent boxes share no point.
-    """
-
-    bbox: Bbox
-
-    @property
-    def area(self) -> shapely.Geometry:
-        """The box with all of its edges."""
-        import shapely
-
-        return shapely.box(*self.bbox)
-
-    def owns(self, lon: FloatArray, lat: FloatArray) -> npt.NDArray[np.bool_]:
-        """Return for each of N points (EPSG:4326) whether it belongs to the city."""
-        west, south, east, north = self.bbox
-        return (west <= lon) & (lon < east) & (south <= lat) & (lat < north)
-
-
-@dataclass(frozen=True)
-class PolygonBoundary:
-    """The area of a boundary relation or file, with its edge."""
-
-    polygon: shapely.Geometry
-
-    @property
-    def area(self) -> shapely.Geometry:
-        """The polygon."""
-        return self.polygon
-
-    def owns(self, lon: FloatArray, lat: FloatArray) -> npt.NDArray[np.bool_]:
-        """Return for each of N points (EPSG:4326) whether it belongs to the city."""
-        import shapely
-
-        shapely.prepare(self.polygon)
-        inside: npt.NDArray[np.bool_] = shapely.intersects_xy(self.polygon, lon, lat)
-        return inside
 
 
 def known_boundary(area: Area, *, city: str) -> Boundary | None:

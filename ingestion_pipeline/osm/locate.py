@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ingestion_pipeline.core.arrays import BoolArray, ObjectArray
+    from ingestion_pipeline.core.boundary import Boundary
     from ingestion_pipeline.core.rejection import Rejection, RejectionReason
-    from ingestion_pipeline.osm.boundary import Boundary
     from ingestion_pipeline.osm.features import Features
 
 

@@ -6,9 +6,7 @@ Every column is documented in docs/data-dictionary.md.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +18,6 @@ from ingestion_pipeline.core.parallel import on_spans
 from ingestion_pipeline.core.rejection import Rejection, RejectionReason
 from ingestion_pipeline.osm.assemble import areas_m2, take
 from ingestion_pipeline.osm.locate import Located, locate
-from ingestion_pipeline.osm.taxonomy import TAXONOMY_VERSION, Taxonomy
 from ingestion_pipeline.text.contacts import NOT_UNDERSTOOD, contacts
 from ingestion_pipeline.text.dates import status_on
 from ingestion_pipeline.text.hours import normalized_hours
@@ -34,14 +31,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    from ingestion_pipeline.osm.boundary import Boundary
+    from ingestion_pipeline.core.boundary import Boundary
     from ingestion_pipeline.osm.features import Features
+    from ingestion_pipeline.osm.taxonomy import Taxonomy
 
     BoolArray = npt.NDArray[np.bool_]
-
-RULES = 3
-"""The version of the rules here, in `assemble.py` and in `text/`; each change of content increments
-it."""
 
 _WORTH_FORKING = 20_000
 """The number of rows for which several processes pay off; a second of work."""
@@ -76,25 +70,6 @@ class Pois:
     unparsed_opening_hours: int
     unparsed_contacts: int
     transliterated_names: int
-
-
-@cache
-def rules_version() -> str:
-    """Return the version of the rules that make rows; recorded with every staged day.
-
-    It includes the versions of libraries that affect content: for phone numbers, Latin
-    transliteration, languages, and points on surfaces.
-    """
-    from importlib.metadata import version
-
-    import shapely
-
-    geos = ".".join(map(str, shapely.geos_version))
-    return (
-        f"rules {RULES}; {TAXONOMY_VERSION}; "
-        f"phonenumbers {version('phonenumbers')}; anyascii {version('anyascii')}; "
-        f"pypinyin {version('pypinyin')}; langcodes {version('langcodes')}; GEOS {geos}"
-    )
 
 
 def normalize(
@@ -319,11 +294,6 @@ def _tag_columns_of(
 
 def _flags(values: Iterable[bool]) -> BoolArray:
     return np.fromiter(values, dtype=np.bool_)
-
-
-def count_by(table: pa.Table, column: str) -> dict[str, int]:
-    """Return the number of POIs by the value of a text column, the most frequent first."""
-    return dict(Counter(map(str, table.column(column).to_pylist())).most_common())
 
 
 _WHY_NOT: dict[RejectionReason, str] = {

@@ -112,11 +112,6 @@ CHECKS = (
 """The checks of a city-day, in display order."""
 
 
-def checks_of(dataset: str) -> tuple[Check, ...]:
-    """Return the checks of a dataset; `unclassified` does not apply to helper places."""
-    return CHECKS if dataset == "poi" else tuple(each for each in CHECKS if each != UNCLASSIFIED)
-
-
 COVERAGE = Check(
     "coverage",
     blocking=False,

@@ -9,65 +9,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ingestion_pipeline.core.census import Census
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
     from datetime import date
 
     import pyarrow as pa
 
 NEW_LEVEL_DAYS = 3
 """The number of accepted days in a row that define a new level of the city."""
-
-
-@dataclass(frozen=True)
-class Census:
-    """A day of a slice in numbers.
-
-    Attributes:
-        day: The UTC day.
-        rules_version: The rules that its rows were made by.
-        accepted: Whether an operator accepted it against a check.
-        counts: Rows by category (`kind` of helper places).
-        with_hours: Rows with opening hours as mapped.
-        unparsed_hours: Of these, rows whose hours were not understood.
-        named: Rows with a display name.
-        in_languages: Of these, rows with a name in one of the city's languages.
-    """
-
-    day: date
-    rules_version: str
-    accepted: bool
-    counts: Mapping[str, int]
-    with_hours: int
-    unparsed_hours: int
-    named: int
-    in_languages: int
-
-    @property
-    def total(self) -> int:
-        """All rows."""
-        return sum(self.counts.values())
-
-    @property
-    def unclassified(self) -> int:
-        """Rows that have only their key's generic category, such as `shop`."""
-        return sum(count for category, count in self.counts.items() if "/" not in category)
-
-    def with_what_is_beneath(self) -> Counter[str]:
-        """Count rows by category, each with everything more special.
-
-        A pizzeria counts for `amenity/restaurant/pizza`, `amenity/restaurant` and `amenity`: a
-        restaurant that gets its cuisine mapped leaves no category.
-        """
-        counts: Counter[str] = Counter()
-        for category, count in self.counts.items():
-            parts = category.split("/")
-            for depth in range(1, len(parts) + 1):
-                counts["/".join(parts[:depth])] += count
-        return counts
 
 
 def census_of(

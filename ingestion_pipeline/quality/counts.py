@@ -18,7 +18,7 @@ from ingestion_pipeline.quality.findings import Finding
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ingestion_pipeline.quality.census import Census
+    from ingestion_pipeline.core.census import Census
 
 STRICTNESS = 4.0
 """The allowed distance of a count from the usual one, in spreads."""

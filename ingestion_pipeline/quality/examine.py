@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import shapely
 
+    from ingestion_pipeline.core.census import Census
     from ingestion_pipeline.quality.catalogue import Check
-    from ingestion_pipeline.quality.census import Census
     from ingestion_pipeline.quality.findings import Finding
 
 

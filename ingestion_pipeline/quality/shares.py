@@ -19,8 +19,8 @@ from ingestion_pipeline.quality.findings import Finding
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ingestion_pipeline.core.census import Census
     from ingestion_pipeline.quality.catalogue import Check
-    from ingestion_pipeline.quality.census import Census
 
 SMALLEST_MOVE = 0.02
 """Smaller changes of a share are ignored."""

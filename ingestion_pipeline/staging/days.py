@@ -11,10 +11,17 @@ from typing import TYPE_CHECKING, Literal
 
 import sqlalchemy as sa
 
+from ingestion_pipeline.core.identity import DEFAULT_JOB_TYPE
 from ingestion_pipeline.staging.database import read_transaction
 from ingestion_pipeline.staging.errors import DayNotStaged
-from ingestion_pipeline.staging.tables import CLASS_COLUMNS, VERSION_TABLES, staged_partition
-from ingestion_pipeline.staging.views import VIEWS, view
+from ingestion_pipeline.staging.tables import (
+    CLASS_COLUMNS,
+    JOB_TYPES,
+    VERSION_TABLES,
+    VIEWS,
+    staged_partition,
+)
+from ingestion_pipeline.staging.views import view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,7 +173,8 @@ def require_staged(connection: sa.Connection, target: Slice) -> sa.RowMapping:
     ).scalars()
     nearest = sorted(days, key=lambda day: abs(day - target.day))[:5]
     staged = ", ".join(str(day) for day in sorted(nearest)) or "none"
-    job = " --job helpers_import" if target.dataset == "helper" else ""
+    job_type = JOB_TYPES[target.dataset]
+    job = "" if job_type == DEFAULT_JOB_TYPE else f" --job {job_type}"
     raise DayNotStaged(
         f"{target} is not staged. Staged days near it: {staged}. Stage it with "
         f"'poi-ingest run --city {target.city_slug} --day {target.day}{job}'."

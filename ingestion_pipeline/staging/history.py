@@ -7,11 +7,11 @@ day are those of the day before, so a month costs about as much as one day.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
+from ingestion_pipeline.core.census import Census
 from ingestion_pipeline.staging.database import read_transaction
 from ingestion_pipeline.staging.days import in_history, in_slices, require_staged
 from ingestion_pipeline.staging.tables import CLASS_COLUMNS, staged_partition
@@ -28,31 +28,6 @@ HISTORY_DAYS = 28
 _MEASURES = ("with_hours", "unparsed_hours", "named", "in_languages")
 
 
-@dataclass
-class PastDay:
-    """A staged day in numbers.
-
-    Attributes:
-        day: The UTC day.
-        rules_version: The rules that its rows were made by.
-        accepted: Whether an operator accepted it against a check.
-        counts: Rows by class.
-        with_hours: Rows with opening hours as mapped.
-        unparsed_hours: Of these, rows whose hours were not understood.
-        named: Rows with a display name.
-        in_languages: Of these, rows with a name in one of the languages that were asked for.
-    """
-
-    day: date
-    rules_version: str
-    accepted: bool
-    counts: Counter[str] = field(default_factory=Counter)
-    with_hours: int = 0
-    unparsed_hours: int = 0
-    named: int = 0
-    in_languages: int = 0
-
-
 def past_days(
     engine: sa.Engine,
     target: Slice,
@@ -60,7 +35,7 @@ def past_days(
     boundary_ref: str,
     languages: Collection[str],
     limit: int = HISTORY_DAYS,
-) -> list[PastDay]:
+) -> list[Census]:
     """Count the last staged days before a slice's day.
 
     Args:
@@ -88,26 +63,27 @@ def past_days(
         .limit(limit)
     )
     with read_transaction(engine) as connection:
-        days = [
-            PastDay(day, rules, reason is not None)
-            for day, rules, reason in connection.execute(chosen)
-        ]
+        days = connection.execute(chosen).all()
         if not days:
             return []
         groups = connection.execute(
             _counted(target, first=days[-1].day, last=days[0].day, languages=languages)
         ).all()
-    for kind, valid_from, valid_to, rows, *measures in groups:
-        for day in days:
-            if valid_from <= day.day and (valid_to is None or valid_to > day.day):
-                day.counts[kind] += rows
-                for name, number in zip(_MEASURES, measures, strict=True):
-                    setattr(day, name, getattr(day, name) + number)
-    return days
+    past = []
+    for day, rules_version, reason in days:
+        counts: Counter[str] = Counter()
+        measures = dict.fromkeys(_MEASURES, 0)
+        for kind, valid_from, valid_to, rows, *numbers in groups:
+            if valid_from <= day and (valid_to is None or valid_to > day):
+                counts[kind] += rows
+                for name, number in zip(_MEASURES, numbers, strict=True):
+                    measures[name] += number
+        past.append(Census(day, rules_version, reason is not None, counts, **measures))
+    return past
 
 
 class StoredCheckResults(NamedTuple):
-    """Results of the checks when a day was staged; columns of `staged_partition`."""
+    """What was found of a day when it was staged; columns of `staged_partition`."""
 
     accepted_reason: str | None
     warnings: Mapping[str, str] | None
@@ -115,7 +91,7 @@ class StoredCheckResults(NamedTuple):
 
 
 def stored_check_results(engine: sa.Engine, target: Slice) -> StoredCheckResults:
-    """Return the results of the checks when a day was staged.
+    """Give what was found of a day when it was staged.
 
     Raises:
         DayNotStaged: The day is not staged.

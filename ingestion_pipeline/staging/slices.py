@@ -34,11 +34,11 @@ from ingestion_pipeline.staging.days import (
 )
 from ingestion_pipeline.staging.errors import BadRows
 from ingestion_pipeline.staging.tables import (
+    VIEWS,
     content_columns,
     ingestion_rejection,
     staged_partition,
 )
-from ingestion_pipeline.staging.views import VIEWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -46,49 +46,13 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from ingestion_pipeline.core.evidence import SliceEvidence
+    from ingestion_pipeline.core.rejection import Rejection
     from ingestion_pipeline.staging.runs import Claim
 
 
-@dataclass(frozen=True)
-class SliceEvidence:
-    """Of what time a slice's data is, where it is from, and what was found of it.
-
-    Each is a column of `staged_partition`.
-    """
-
-    boundary_ref: str
-    as_of: datetime
-    as_of_source: str
-    obtained: str
-    location: str
-    digest: str
-    rules_version: str
-    licence: str
-    attribution: str
-    inputs_digest: str
-    """Of everything that the rows were computed from, the code included."""
-    stale_reason: str | None = None
-    """Why the rows are those of an earlier day: what failed on this one."""
-    accepted_reason: str | None = None
-    """What an operator said who accepted the day although a check had stopped it."""
-    warnings: Mapping[str, str] | None = None
-    """What checks said that did not find it good, by the name of the check."""
-    coverage: Mapping[str, Any] | None = None
-    """Which `share` of the city its extract covers, and `how` that is known."""
-
-
 _CHECK_RESULT_FIELDS = frozenset({"accepted_reason", "warnings", "coverage"})
-"""What was found of the rows, from which none of them follows."""
-
-
-@dataclass(frozen=True)
-class RejectedObject:
-    """An object that was selected and could not be understood; columns of `ingestion_rejection`."""
-
-    source_ref: str
-    reason: str
-    detail: str
-    raw: dict[str, Any]
+"""Columns that record findings: no row depends on them."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +70,7 @@ class SliceInput:
 
     target: Slice
     rows: pa.Table
-    rejections: Sequence[RejectedObject]
+    rejections: Sequence[Rejection]
     evidence: SliceEvidence
 
 
@@ -234,7 +198,7 @@ def replace_slice(
     target: Slice,
     rows: pa.Table,
     *,
-    rejections: Sequence[RejectedObject],
+    rejections: Sequence[Rejection],
     evidence: SliceEvidence,
     claim: Claim,
     now: datetime,
@@ -560,7 +524,7 @@ def _as_first_versions(
 
 
 def _replace_rejections(
-    connection: sa.Connection, target: Slice, rejections: Sequence[RejectedObject]
+    connection: sa.Connection, target: Slice, rejections: Sequence[Rejection]
 ) -> None:
     table = ingestion_rejection
     here = of_slice(table, target)

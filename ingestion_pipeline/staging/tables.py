@@ -4,6 +4,8 @@
 on each database, with these declarations.
 """
 
+from typing import NamedTuple
+
 import sqlalchemy as sa
 
 from ingestion_pipeline.staging.geometry import Geometry
@@ -36,6 +38,32 @@ runs when they are 1 % of the table. With the default of 20 % that is once in fo
 changes."""
 
 
+class Views(NamedTuple):
+    """The names of a dataset's views."""
+
+    day: str
+    current: str
+    change: str
+
+    @property
+    def layers(self) -> tuple[str, str]:
+        """Those with a geometry, which a GeoPackage lists as layers."""
+        return (self.day, self.current)
+
+
+VERSION_TABLES: dict[str, sa.Table] = {}
+"""The table of versions of each dataset; `version_table` adds to it."""
+
+CLASS_COLUMNS: dict[str, str] = {}
+"""The column of each dataset that says what a thing is."""
+
+VIEWS: dict[str, Views] = {}
+"""The views of each dataset."""
+
+JOB_TYPES: dict[str, str] = {}
+"""The job that stages each dataset."""
+
+
 def _one_version_a_day() -> tuple[sa.UniqueConstraint, sa.Index]:
     """Return the constraint that no two versions of a feature begin on the same day.
 
@@ -51,17 +79,52 @@ def _one_version_a_day() -> tuple[sa.UniqueConstraint, sa.Index]:
     )
 
 
-poi_ingestion_staging = sa.Table(
+def version_table(
+    name: str,
+    *content: sa.schema.SchemaItem,
+    dataset: str,
+    class_column: str,
+    views: Views,
+    job_type: str,
+) -> sa.Table:
+    """Declare the table of a dataset's versions.
+
+    Args:
+        name: Its name.
+        content: Its columns after `VERSION_COLUMNS`, `geometry` among them, and its own indexes.
+        dataset: The dataset's name.
+        class_column: The column that says what a thing is.
+        views: The names of the dataset's views.
+        job_type: The job that stages the dataset.
+    """
+    table = sa.Table(
+        name,
+        metadata,
+        sa.Column("id", BIG_INTEGER, primary_key=True, autoincrement=True),
+        sa.Column("city_slug", sa.Text, nullable=False),
+        sa.Column("source", sa.Text, nullable=False),
+        sa.Column("source_ref", sa.Text, nullable=False),
+        sa.Column("valid_from", sa.Date, nullable=False),
+        sa.Column("valid_to", sa.Date),
+        sa.Column("content_hash", sa.Text, nullable=False),
+        sa.Column("source_hash", sa.Text, nullable=False),
+        *content,
+        *_one_version_a_day(),
+        sa.CheckConstraint("valid_to IS NULL OR valid_to > valid_from", name="validity"),
+        sa.Index(None, "city_slug", "source", "valid_from"),
+        sa.Index(None, "city_slug", "source", "valid_to"),
+        sa.Index(None, "geometry", postgresql_using="gist").ddl_if(dialect="postgresql"),
+        sqlite_autoincrement=True,
+    )
+    VERSION_TABLES[dataset] = table
+    CLASS_COLUMNS[dataset] = class_column
+    VIEWS[dataset] = views
+    JOB_TYPES[dataset] = job_type
+    return table
+
+
+poi_ingestion_staging = version_table(
     "poi_ingestion_staging",
-    metadata,
-    sa.Column("id", BIG_INTEGER, primary_key=True, autoincrement=True),
-    sa.Column("city_slug", sa.Text, nullable=False),
-    sa.Column("source", sa.Text, nullable=False),
-    sa.Column("source_ref", sa.Text, nullable=False),
-    sa.Column("valid_from", sa.Date, nullable=False),
-    sa.Column("valid_to", sa.Date),
-    sa.Column("content_hash", sa.Text, nullable=False),
-    sa.Column("source_hash", sa.Text, nullable=False),
     sa.Column("osm_type", sa.Text, nullable=False),
     sa.Column("osm_id", BIG_INTEGER, nullable=False),
     sa.Column("osm_version", sa.Integer),
@@ -85,25 +148,14 @@ poi_ingestion_staging = sa.Table(
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("licence", sa.Text, nullable=False),
     sa.Column("attribution", sa.Text, nullable=False),
-    *_one_version_a_day(),
-    sa.CheckConstraint("valid_to IS NULL OR valid_to > valid_from", name="validity"),
-    sa.Index(None, "city_slug", "source", "valid_from"),
-    sa.Index(None, "city_slug", "source", "valid_to"),
-    sa.Index(None, "geometry", postgresql_using="gist").ddl_if(dialect="postgresql"),
-    sqlite_autoincrement=True,
+    dataset="poi",
+    class_column="category",
+    views=Views("poi_staging_day", "poi_staging_current", "poi_change"),
+    job_type="osm_import",
 )
 
-helper_place = sa.Table(
+helper_place = version_table(
     "helper_place",
-    metadata,
-    sa.Column("id", BIG_INTEGER, primary_key=True, autoincrement=True),
-    sa.Column("city_slug", sa.Text, nullable=False),
-    sa.Column("source", sa.Text, nullable=False),
-    sa.Column("source_ref", sa.Text, nullable=False),
-    sa.Column("valid_from", sa.Date, nullable=False),
-    sa.Column("valid_to", sa.Date),
-    sa.Column("content_hash", sa.Text, nullable=False),
-    sa.Column("source_hash", sa.Text, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("parent_ref", sa.Text),
     sa.Column("derived_from", sa.Text),
@@ -131,13 +183,11 @@ helper_place = sa.Table(
     sa.Column("links", Json, nullable=False),
     sa.Column("licence", sa.Text, nullable=False),
     sa.Column("attribution", sa.Text, nullable=False),
-    *_one_version_a_day(),
-    sa.CheckConstraint("valid_to IS NULL OR valid_to > valid_from", name="validity"),
-    sa.Index(None, "city_slug", "source", "valid_from"),
-    sa.Index(None, "city_slug", "source", "valid_to"),
     sa.Index(None, "city_slug", "kind"),
-    sa.Index(None, "geometry", postgresql_using="gist").ddl_if(dialect="postgresql"),
-    sqlite_autoincrement=True,
+    dataset="helper",
+    class_column="kind",
+    views=Views("helper_place_day", "helper_place_current", "helper_change"),
+    job_type="helpers_import",
 )
 
 staged_partition = sa.Table(
@@ -248,12 +298,6 @@ sensor_tick = sa.Table(
     sa.Column("sensor", sa.Text, primary_key=True),
     sa.Column("ticked_at", UtcDateTime, nullable=False),
 )
-
-VERSION_TABLES = {"poi": poi_ingestion_staging, "helper": helper_place}
-"""The version table of each dataset."""
-
-CLASS_COLUMNS = {"poi": "category", "helper": "kind"}
-"""The column of each dataset that classifies its rows."""
 
 
 def content_columns(table: sa.Table) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ Filter each view by city, and by one day or two: the indexes of the tables suppo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
@@ -20,6 +20,7 @@ from ingestion_pipeline.staging.database import is_geopackage
 from ingestion_pipeline.staging.tables import (
     CLASS_COLUMNS,
     VERSION_TABLES,
+    VIEWS,
     content_columns,
     staged_partition,
 )
@@ -32,25 +33,6 @@ if TYPE_CHECKING:
 
 _DAYS_SPAN = 100_000
 """More than the days from 1970 to 2243: the factor that combines a version's id with a day."""
-
-
-class Views(NamedTuple):
-    """A dataset's views, by name."""
-
-    day: str
-    current: str
-    change: str
-
-    @property
-    def layers(self) -> tuple[str, str]:
-        """The views with a geometry, which a GeoPackage lists as layers."""
-        return (self.day, self.current)
-
-
-VIEWS = {
-    "poi": Views("poi_staging_day", "poi_staging_current", "poi_change"),
-    "helper": Views("helper_place_day", "helper_place_current", "helper_change"),
-}
 
 
 def definitions() -> dict[str, sa.Select[Any] | sa.CompoundSelect[Any]]:

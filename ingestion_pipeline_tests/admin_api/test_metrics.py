@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from ingestion_pipeline.core.rejection import Rejection
 from ingestion_pipeline.staging import ticks
-from ingestion_pipeline.staging.slices import RejectedObject
 from ingestion_pipeline_tests.support.api_server import claim, fail
 from ingestion_pipeline_tests.support.installation import NOON
 from ingestion_pipeline_tests.support.staged import stage
@@ -59,8 +59,8 @@ def test_durations_are_of_runs_that_began_and_ended(fresh_api: Api) -> None:
 
 
 def test_the_newest_slice_and_its_rejections_count(fresh_api: Api) -> None:
-    def rejected(ref: str, reason: str) -> RejectedObject:
-        return RejectedObject(ref, reason, "detail", {})
+    def rejected(ref: str, reason: str) -> Rejection:
+        return Rejection(ref, reason, "detail", {})
 
     engine = fresh_api.engine
     newest, older = date(2024, 5, 31), date(2024, 5, 1)

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from dagster._core.storage.dagster_run import DagsterRunStatus
 
 from ingestion_pipeline.dagster_runtime.retention import Pruned, StorageNotPrunable, prune
-from ingestion_pipeline.defs.assets.osm import CHAIN
+from ingestion_pipeline.datasets.poi import POI
 from ingestion_pipeline.defs.partitions import build_partitions
 from ingestion_pipeline.quality.catalogue import CHECKS
 from ingestion_pipeline_tests.support.installation import (
@@ -90,7 +90,7 @@ def what_people_see(here: Installation) -> dict[str, Any]:
             for record in instance.get_run_records()
         }
     }
-    for name in CHAIN:
+    for name in POI.chain:
         key = dg.AssetKey(name)
         instance.event_log_storage.wipe_asset_cached_status(key)
         latest = instance.get_latest_materialization_event(key)
@@ -107,7 +107,7 @@ def what_people_see(here: Installation) -> dict[str, Any]:
         )
     for check in CHECKS:
         executions = instance.event_log_storage.get_asset_check_execution_history(
-            dg.AssetCheckKey(dg.AssetKey(CHAIN[-1]), check.name), limit=100
+            dg.AssetCheckKey(dg.AssetKey(POI.chain[-1]), check.name), limit=100
         )
         assert len(executions) >= len(DAYS) - 1  # one never reached its checks
         seen[check.name] = [

@@ -408,7 +408,7 @@ def test_a_past_day_without_evidence_fails_and_says_why(
     here = install()
     code, words = failure(here.run(f"helsinki|{day}"))
     assert code == "no_evidence_for_day"
-    assert "shows the state of 2019-04-21T09:50:14Z" in words
+    assert "is dated 2019-04-21T09:50:14Z" in words
     (run,) = here.ledger()
     assert (run.status, run.error_code, run.error_message) == ("FAILED", code, words)
     assert here.manifests() == []

@@ -21,9 +21,9 @@ from dagster._core.storage.asset_check_state import (
 )
 
 from ingestion_pipeline.config.cities import load_cities
-from ingestion_pipeline.datasets.registry import POI
+from ingestion_pipeline.datasets.base import SOURCE
+from ingestion_pipeline.datasets.poi import POI
 from ingestion_pipeline.definitions import build_definitions
-from ingestion_pipeline.defs.assets.osm import SOURCE
 from ingestion_pipeline.defs.checks import markdown_of
 from ingestion_pipeline.defs.coverage import build_coverage
 from ingestion_pipeline.defs.jobs import JOBS

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import pytest
 
+from ingestion_pipeline.datasets.poi import POI
 from ingestion_pipeline.definitions import build_definitions
-from ingestion_pipeline.defs.assets.osm import CHAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ def definitions(install: Callable[..., Installation]) -> dg.Definitions:
 
 def test_every_asset_tells_what_it_is(definitions: dg.Definitions) -> None:
     specs = {spec.key.to_user_string(): spec for spec in definitions.resolve_all_asset_specs()}
-    assert set(specs) >= set(CHAIN)
+    assert set(specs) >= set(POI.chain)
     for name, spec in specs.items():
         # The list of staged days is of all cities and days; nothing materializes it.
         assert (spec.partitions_def is None) == (name == "staged_days"), name
@@ -56,7 +56,7 @@ def test_every_asset_tells_what_it_is(definitions: dg.Definitions) -> None:
 def test_the_assets_form_one_chain(definitions: dg.Definitions) -> None:
     specs = {spec.key.to_user_string(): spec for spec in definitions.resolve_all_asset_specs()}
     upstream = {
-        name: [dep.asset_key.to_user_string() for dep in specs[name].deps] for name in CHAIN
+        name: [dep.asset_key.to_user_string() for dep in specs[name].deps] for name in POI.chain
     }
     assert upstream == {
         "osm_snapshot": [],
@@ -67,7 +67,7 @@ def test_the_assets_form_one_chain(definitions: dg.Definitions) -> None:
 
 def test_the_job_runs_the_whole_chain_in_one_process(definitions: dg.Definitions) -> None:
     job = definitions.resolve_job_def("osm_import")
-    assert {key.to_user_string() for key in job.asset_layer.selected_asset_keys} == set(CHAIN)
+    assert {key.to_user_string() for key in job.asset_layer.selected_asset_keys} == set(POI.chain)
     assert job.executor_def.name == "in_process"
     assert job.description
 

@@ -17,11 +17,12 @@ import sqlalchemy as sa
 
 from ingestion_pipeline.config.cities import Cities, CitiesFileError, load_cities
 from ingestion_pipeline.core.identity import JobKey
-from ingestion_pipeline.defs.assets.helpers import FEEDS_POOL
+from ingestion_pipeline.datasets.helper import HELPER
+from ingestion_pipeline.defs.assets.city_day import FEEDS_POOL
 from ingestion_pipeline.defs.failures import Retrying
 from ingestion_pipeline.defs.feeds import take_feeds
-from ingestion_pipeline.defs.resources import Workshop
-from ingestion_pipeline.defs.work import Work
+from ingestion_pipeline.defs.resources import PipelineResources
+from ingestion_pipeline.defs.work import ClaimedPartition
 from ingestion_pipeline.plan import PlannedDay, look, plan
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice, difference, read_day
@@ -677,7 +678,7 @@ def test_a_step_that_is_tried_again_for_another_reason_asks_whom_it_has_not_aske
     assert isinstance(claim, runs.Claim)
     before = len(town.server.requests)
     for retry_number in (1, 2):  # the first try ended before it asked anybody
-        work = Work(city, SATURDAY, claim)
+        work = ClaimedPartition(city, SATURDAY, claim)
         take_feeds(town.here.workshop, work, retry_number=retry_number)
     asked = [request.path.partition("?")[0] for request in town.server.requests[before:]]
     assert [path.rpartition("/")[2] for path in asked] == [
@@ -925,7 +926,7 @@ def test_feeds_of_one_name_in_two_cities_never_mix(tmp_path: Path, database_url:
 def planned(world: World, day: date, city: City | None = None) -> PlannedDay:
     workshop = world.here.workshop
     city = city or workshop.cities.get("town")
-    kept = look(workshop.lake, workshop.engine, city, [day], dataset="helper", source="osm")
+    kept = look(workshop.lake, workshop.engine, city, [day], dataset=HELPER)
     (told,) = plan(city, [day], settings=workshop.settings, kept=kept, now=world.clock.now())
     return told
 
@@ -973,7 +974,7 @@ def test_a_feed_that_has_moved_is_asked_at_its_new_place(town: World) -> None:
     cities = Cities(workshop.cities.path, (replace(city, feeds=(moved, other)),))
     town.here = replace(
         town.here,
-        workshop=Workshop(
+        workshop=PipelineResources(
             workshop.settings, cities, clock=workshop.clock, retrying=workshop.retrying
         ),
     )

@@ -41,7 +41,7 @@ def tick(here: Installation, due: datetime = DUE) -> tuple[list[dg.RunRequest], 
     context = dg.build_schedule_context(
         instance=here.instance,
         scheduled_execution_time=due,
-        resources={"workshop": here.workshop},
+        resources={"pipeline": here.workshop},
         repository_def=definitions.get_repository_def(),
     )
     done = schedule.evaluate_tick(context)

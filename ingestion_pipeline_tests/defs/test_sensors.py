@@ -50,7 +50,7 @@ def tick(here: Installation, cursor: str | None = None) -> SensorExecutionData:
         instance=here.instance,
         repository_def=repository,
         cursor=cursor,
-        resources={"workshop": here.workshop},
+        resources={"pipeline": here.workshop},
     ) as context:
         return repository.get_sensor_def(ticks.TRIGGER_SENSOR).evaluate_tick(context)
 

@@ -12,7 +12,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.core.parallel import ProcessDied
 from ingestion_pipeline.defs.snapshots import MAX_CANDIDATE_READS, reading_candidate
-from ingestion_pipeline.defs.work import Work
+from ingestion_pipeline.defs.work import ClaimedPartition
 from ingestion_pipeline.lake.errors import LakeUnavailable, SnapshotDamaged, SnapshotNotUnderstood
 from ingestion_pipeline.lake.snapshots import Manifest
 from ingestion_pipeline.osm.errors import BoundaryBroken, OverpassTruncated
@@ -32,7 +32,7 @@ def here(install_town: Install) -> Installation:
 
 
 @pytest.fixture
-def work(here: Installation) -> Work:
+def work(here: Installation) -> ClaimedPartition:
     city = here.workshop.cities.get("town")
     claim = runs.claim(
         here.engine,
@@ -44,10 +44,10 @@ def work(here: Installation) -> Work:
         now=NOON,
     )
     assert isinstance(claim, runs.Claim)
-    return Work(city, TODAY, claim)
+    return ClaimedPartition(city, TODAY, claim)
 
 
-def proposed(here: Installation, work: Work, folder: Path, body: bytes) -> Manifest:
+def proposed(here: Installation, work: ClaimedPartition, folder: Path, body: bytes) -> Manifest:
     """Put bytes on trial for the day."""
     path = folder / "body.json"
     path.write_bytes(body)
@@ -71,7 +71,7 @@ def proposed(here: Installation, work: Work, folder: Path, body: bytes) -> Manif
     return manifest
 
 
-def of_day(here: Installation, work: Work) -> Manifest | None:
+def of_day(here: Installation, work: ClaimedPartition) -> Manifest | None:
     return here.workshop.lake.manifest("poi", "town", work.city.boundary_key, TODAY)
 
 
@@ -88,7 +88,11 @@ def of_day(here: Installation, work: Work) -> Manifest | None:
     ids=lambda each: type(each).__name__ if isinstance(each, Exception) else "",
 )
 def test_whatever_a_candidate_brings_to_light_the_one_that_stood_stands_on(
-    here: Installation, work: Work, tmp_path: Path, error: Exception, becomes: type[Exception]
+    here: Installation,
+    work: ClaimedPartition,
+    tmp_path: Path,
+    error: Exception,
+    becomes: type[Exception],
 ) -> None:
     good = proposed(here, work, tmp_path, b"good")
     with reading_candidate(here.workshop, work, good):
@@ -107,7 +111,7 @@ def test_whatever_a_candidate_brings_to_light_the_one_that_stood_stands_on(
 
 
 def test_an_accepted_snapshot_stays_whatever_reading_it_raises(
-    here: Installation, work: Work, tmp_path: Path
+    here: Installation, work: ClaimedPartition, tmp_path: Path
 ) -> None:
     good = proposed(here, work, tmp_path, b"good")
     with reading_candidate(here.workshop, work, good):
@@ -127,7 +131,7 @@ def test_an_accepted_snapshot_stays_whatever_reading_it_raises(
     ids=lambda error: type(error).__name__,
 )
 def test_a_fault_of_the_machine_leaves_the_candidate_however_often_it_comes(
-    here: Installation, work: Work, tmp_path: Path, error: Exception
+    here: Installation, work: ClaimedPartition, tmp_path: Path, error: Exception
 ) -> None:
     candidate = proposed(here, work, tmp_path, b"good")
     for _ in range(MAX_CANDIDATE_READS + 1):
@@ -139,14 +143,14 @@ def test_a_fault_of_the_machine_leaves_the_candidate_however_often_it_comes(
     assert of_day(here, work) == candidate
 
 
-def of_run(work: Work, number: int) -> Work:
+def of_run(work: ClaimedPartition, number: int) -> ClaimedPartition:
     """Give the same city-day, held by another run."""
     return replace(work, claim=replace(work.claim, dagster_run_id=f"run-{number}"))
 
 
 @pytest.mark.parametrize("end", [ProcessDied("killed"), MemoryError()])
 def test_a_candidate_that_kills_run_after_run_is_quarantined(
-    here: Installation, work: Work, tmp_path: Path, end: BaseException
+    here: Installation, work: ClaimedPartition, tmp_path: Path, end: BaseException
 ) -> None:
     good = proposed(here, work, tmp_path, b"good")
     with reading_candidate(here.workshop, work, good):
@@ -170,7 +174,7 @@ def test_a_candidate_that_kills_run_after_run_is_quarantined(
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt(), DagsterExecutionInterruptedError()])
 def test_a_run_that_is_terminated_says_nothing_of_the_candidate(
-    here: Installation, work: Work, tmp_path: Path, end: BaseException
+    here: Installation, work: ClaimedPartition, tmp_path: Path, end: BaseException
 ) -> None:
     candidate = proposed(here, work, tmp_path, b"good")
     for number in range(MAX_CANDIDATE_READS + 1):
@@ -185,7 +189,7 @@ def test_a_run_that_is_terminated_says_nothing_of_the_candidate(
 
 
 def test_a_new_candidate_begins_with_no_trials(
-    here: Installation, work: Work, tmp_path: Path
+    here: Installation, work: ClaimedPartition, tmp_path: Path
 ) -> None:
     deadly = proposed(here, work, tmp_path, b"deadly")
     for number in range(MAX_CANDIDATE_READS):

@@ -249,7 +249,7 @@ def sensor(here: Installation, name: str) -> list[str]:
     """Let a sensor tick; give the jobs for which it asks for runs."""
     repository = build_definitions(here.workshop).get_repository_def()
     with dg.build_sensor_context(
-        instance=here.instance, repository_def=repository, resources={"workshop": here.workshop}
+        instance=here.instance, repository_def=repository, resources={"pipeline": here.workshop}
     ) as context:
         result = repository.get_sensor_def(name).evaluate_tick(context)
     return [request.tags[RUN_ID_TAG] for request in result.run_requests or ()]

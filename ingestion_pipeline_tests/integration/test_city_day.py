@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from ingestion_pipeline.cli.main import main
+from ingestion_pipeline.core.boundary import BboxBoundary
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.osm.area import Area
-from ingestion_pipeline.osm.boundary import BboxBoundary
 from ingestion_pipeline.osm.normalize import normalize
 from ingestion_pipeline.osm.taxonomy import Taxonomy
 from ingestion_pipeline.sources.overpass import client as overpass

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import osmium
 
 import ingestion_pipeline
+from ingestion_pipeline.datasets.poi import POI
 from ingestion_pipeline.plan import look, plan
 from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.rejections import rejected_objects
@@ -360,7 +361,7 @@ def planned_way(here: Installation) -> str:
     """Tell what a backfill would stage the day from."""
     shop = here.workshop
     city = shop.cities.get("town")
-    kept = look(shop.lake, shop.engine, city, [TODAY], dataset="poi", source="osm")
+    kept = look(shop.lake, shop.engine, city, [TODAY], dataset=POI)
     (day,) = plan(city, [TODAY], settings=shop.settings, kept=kept, now=shop.clock.now())
     return day.way
 

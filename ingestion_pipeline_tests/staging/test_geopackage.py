@@ -14,7 +14,7 @@ import shapely
 import sqlalchemy as sa
 
 from ingestion_pipeline.staging.database import create_engine, migrate
-from ingestion_pipeline.staging.views import VIEWS
+from ingestion_pipeline.staging.tables import VIEWS
 from ingestion_pipeline_tests.support.staged import NOW, poi_rows, stage, stage_helpers
 
 if TYPE_CHECKING:

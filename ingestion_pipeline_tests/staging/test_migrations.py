@@ -35,13 +35,14 @@ from ingestion_pipeline.staging.slices import SliceInput, replace_slice, replace
 from ingestion_pipeline.staging.tables import (
     VERSION_STORAGE,
     VERSION_TABLES,
+    VIEWS,
     helper_place,
     ingestion_run,
     metadata,
     poi_ingestion_staging,
     staged_partition,
 )
-from ingestion_pipeline.staging.views import VIEWS, definitions
+from ingestion_pipeline.staging.views import definitions
 from ingestion_pipeline_tests.support.staged import (
     NOW,
     claim_key,

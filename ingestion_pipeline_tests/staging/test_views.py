@@ -24,10 +24,11 @@ from ingestion_pipeline.staging.slices import SliceInput, replace_slice, replace
 from ingestion_pipeline.staging.tables import (
     CLASS_COLUMNS,
     VERSION_TABLES,
+    VIEWS,
     content_columns,
     staged_partition,
 )
-from ingestion_pipeline.staging.views import VIEWS, view
+from ingestion_pipeline.staging.views import view
 from ingestion_pipeline_tests.support.days_model import (
     changes_between,
     expected_differences,

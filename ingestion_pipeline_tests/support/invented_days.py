@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import shapely
 
-from ingestion_pipeline.quality.census import Census
+from ingestion_pipeline.core.census import Census
 from ingestion_pipeline_tests.support.staged import poi_rows
 
 if TYPE_CHECKING:

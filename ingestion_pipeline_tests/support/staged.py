@@ -10,12 +10,11 @@ import pyarrow as pa
 import shapely
 
 from ingestion_pipeline.columns.hashing import with_content_hash
+from ingestion_pipeline.core.evidence import SliceEvidence
 from ingestion_pipeline.core.identity import JobKey, JobType
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice
 from ingestion_pipeline.staging.slices import (
-    RejectedObject,
-    SliceEvidence,
     SliceInput,
     SliceResult,
     replace_slice,
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import sqlalchemy as sa
+
+    from ingestion_pipeline.core.rejection import Rejection
 
 NOW = datetime(2026, 11, 20, 3, 4, 5, tzinfo=UTC)
 
@@ -181,7 +182,7 @@ def stage(
     city: str,
     day: date,
     pois: Mapping[str, Any],
-    rejections: Sequence[RejectedObject] = (),
+    rejections: Sequence[Rejection] = (),
     *,
     now: datetime = NOW,
 ) -> SliceResult:

@@ -30,8 +30,9 @@ from ingestion_pipeline.config.settings import Settings
 from ingestion_pipeline.core import evidence, rejection
 from ingestion_pipeline.core.errors import IngestionError
 from ingestion_pipeline.core.manual import codes
+from ingestion_pipeline.core.rejection import Rejection
+from ingestion_pipeline.datasets.base import SOURCE
 from ingestion_pipeline.defs import reconcile, work
-from ingestion_pipeline.defs.assets.helpers import SOURCE
 from ingestion_pipeline.defs.coverage import HOUR
 from ingestion_pipeline.geometry.points import representative_points
 from ingestion_pipeline.helpers import vocabulary
@@ -48,14 +49,14 @@ from ingestion_pipeline.quality.counts import (
     SIZEABLE,
     STRICTNESS,
 )
-from ingestion_pipeline.sources.feed.acquire import FeedAcquisition
 from ingestion_pipeline.sources.feed.read import FeedRejectionReason
 from ingestion_pipeline.staging import runs, tables
 from ingestion_pipeline.staging.days import Change
 from ingestion_pipeline.staging.errors import DatabaseUnavailable
 from ingestion_pipeline.staging.history import HISTORY_DAYS
-from ingestion_pipeline.staging.slices import RejectedObject, replace_slice
-from ingestion_pipeline.staging.views import VIEWS, definitions
+from ingestion_pipeline.staging.slices import replace_slice
+from ingestion_pipeline.staging.tables import VIEWS
+from ingestion_pipeline.staging.views import definitions
 from ingestion_pipeline_tests.support.feed_server import TOILETS, feed_of
 from ingestion_pipeline_tests.support.staged import (
     NOW,
@@ -320,16 +321,13 @@ class TestDataDictionary:
             (
                 "### `as_of_source`",
                 {
-                    *get_args(get_type_hints(evidence.Evidence)["as_of_source"]),
+                    *get_args(evidence.OsmAsOfSource),
                     *get_args(AsOfSource),
                 },
             ),
             (
                 "### `obtained`",
-                {
-                    *get_args(get_type_hints(evidence.Evidence)["obtained"]),
-                    FeedAcquisition.obtained,
-                },
+                get_args(evidence.Obtained),
             ),
             ("### Run status", get_args(runs.Status)),
             ("### `trigger`", get_args(runs.Trigger)),
@@ -401,7 +399,7 @@ class TestExampleQueries:
 
 def stage_two_days(engine: sa.Engine) -> None:
     """Stage the days of the example queries, with one rejection."""
-    broken = RejectedObject("way/9", "missing_nodes", "the source has none of its nodes", {})
+    broken = Rejection("way/9", "missing_nodes", "the source has none of its nodes", {})
     for day, names in {
         date(2019, 4, 21): {"node/60068035": "before", "node/7": "stays"},
         date(2019, 4, 22): {"node/60068035": "after", "node/7": "stays", "node/8": "new"},

@@ -13,9 +13,8 @@ from pydantic import SecretStr
 from ingestion_pipeline.config.cities import City, load_cities
 from ingestion_pipeline.config.settings import Settings
 from ingestion_pipeline.core.geo import Bbox
+from ingestion_pipeline.datasets.poi import POI
 from ingestion_pipeline.datasets.provenance import evidence_of
-from ingestion_pipeline.datasets.registry import POI
-from ingestion_pipeline.defs.assets.osm import SOURCE
 from ingestion_pipeline.lake.errors import SnapshotDamaged
 from ingestion_pipeline.lake.snapshots import Manifest
 from ingestion_pipeline.osm.selection import POIS
@@ -209,7 +208,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 def ways(here: Installation, city: City, *days: date) -> list[str]:
     workshop = here.workshop
-    kept = look(workshop.lake, workshop.engine, city, days, dataset=POI.name, source=SOURCE)
+    kept = look(workshop.lake, workshop.engine, city, days, dataset=POI)
     told = plan(city, days, settings=workshop.settings, kept=kept, now=NOON)
     return [day.way for day in told]
 

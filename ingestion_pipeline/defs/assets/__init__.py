@@ -1,1 +1,1 @@
-"""Assets, one module per dataset."""
+"""Assets: the same for every dataset."""

@@ -25,9 +25,9 @@ from ingestion_pipeline.cli.output import (
     WRONG_USAGE,
     print_table,
 )
+from ingestion_pipeline.core.rejection import Rejection
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.days import Slice, read_day
-from ingestion_pipeline.staging.slices import RejectedObject
 from ingestion_pipeline.staging.views import definitions
 from ingestion_pipeline_tests.support.installation import (
     NOON,
@@ -209,7 +209,7 @@ def test_tables_fit_80_columns_and_keep_a_long_slug_whole(
     engine = create_engine(f"sqlite:///{tmp_path}/staging.gpkg")
     migrate(engine)
     tags = {"tags": {"shop": "no", "website": f"https://{'x' * 200}.example"}}
-    rejections = [RejectedObject("way/2", "missing_nodes", "it has none " * 9, tags)]
+    rejections = [Rejection("way/2", "missing_nodes", "it has none " * 9, tags)]
     stage(engine, LONG_SLUG, date(2024, 1, 1), {"node/1": "a"}, rejections)
     engine.dispose()
     output = invoke_in(tmp_path, *command, env={"PARTITIONS_START": "2024-01-01"}).output
@@ -297,9 +297,9 @@ def rejected(invoke: Invoke, tmp_path: Path) -> Invoke:
         date(2024, 1, 1),
         {"node/1": "a"},
         [
-            RejectedObject("way/2", "missing_nodes", "it has none", {"tags": {}}),
-            RejectedObject("node/3", "no_main_tag", "it says no", tags),
-            RejectedObject("node/2", "no_main_tag", "it says no", tags),
+            Rejection("way/2", "missing_nodes", "it has none", {"tags": {}}),
+            Rejection("node/3", "no_main_tag", "it says no", tags),
+            Rejection("node/2", "no_main_tag", "it says no", tags),
         ],
     )
     stage(engine, "town", date(2024, 1, 2), {"node/1": "a"})
@@ -702,11 +702,11 @@ def test_a_run_that_does_not_start_says_why(capsys: pytest.CaptureFixture[str]) 
     def without_processes() -> None:
         raise OSError("/proc is not mounted")
 
-    @dg.op(required_resource_keys={"workshop"})
+    @dg.op(required_resource_keys={"pipeline"})
     def work() -> None:
         raise AssertionError
 
-    @dg.job(resource_defs={"workshop": without_processes})
+    @dg.job(resource_defs={"pipeline": without_processes})
     def job() -> None:
         work()
 

@@ -16,10 +16,10 @@ import psutil
 import pytest
 
 from ingestion_pipeline.core import parallel
+from ingestion_pipeline.core.boundary import BboxBoundary
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.core.parallel import ProcessDied, ahead, on_each, spans
 from ingestion_pipeline.osm.area import Area
-from ingestion_pipeline.osm.boundary import BboxBoundary
 from ingestion_pipeline.osm.errors import BoundaryBroken
 from ingestion_pipeline.osm.normalize import Pois, normalize
 from ingestion_pipeline.osm.taxonomy import Taxonomy

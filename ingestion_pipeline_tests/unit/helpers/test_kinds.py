@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import osmium
 import pytest
 
-from ingestion_pipeline.datasets.registry import HELPER
+from ingestion_pipeline.datasets.helper import HELPER
 from ingestion_pipeline.helpers.derive import helpers_of
 from ingestion_pipeline.helpers.kinds import CLOSED_TAGS, KINDS
 from ingestion_pipeline_tests.support.independent_helpers import kinds_of

@@ -12,7 +12,7 @@ import pytest
 import shapely
 
 from ingestion_pipeline.lake.errors import SnapshotDamaged, SnapshotMissing
-from ingestion_pipeline.lake.frames import describe_frame, frame_key, read_frame, write_frame
+from ingestion_pipeline.lake.frames import describe_table, frame_key, read_table, write_table
 from ingestion_pipeline.lake.snapshots import Lake
 from ingestion_pipeline_tests.support.staged import poi_rows
 
@@ -32,27 +32,27 @@ def lake(tmp_path: Path) -> Lake:
 
 
 def test_rows_and_their_evidence_come_back_as_they_were(lake: Lake) -> None:
-    write_frame(lake, KEY, ROWS, EVIDENCE)
-    assert read_frame(lake, KEY).to_pylist() == ROWS.to_pylist()
-    assert describe_frame(lake, KEY) == EVIDENCE
+    write_table(lake, KEY, ROWS, EVIDENCE)
+    assert read_table(lake, KEY).to_pylist() == ROWS.to_pylist()
+    assert describe_table(lake, KEY) == EVIDENCE
 
 
 def test_no_rows_come_back_with_their_columns(lake: Lake) -> None:
-    write_frame(lake, KEY, ROWS.slice(0, 0), {})
-    rows = read_frame(lake, KEY)
+    write_table(lake, KEY, ROWS.slice(0, 0), {})
+    rows = read_table(lake, KEY)
     assert rows.num_rows == 0
     assert rows.column_names == ROWS.column_names
-    assert describe_frame(lake, KEY) == {}
+    assert describe_table(lake, KEY) == {}
 
 
 def test_another_filesystem_holds_frames_too(tmp_path: Path) -> None:
     lake = Lake(f"memory://{tmp_path.name}")
-    write_frame(lake, KEY, ROWS, EVIDENCE)
-    assert read_frame(lake, KEY).to_pylist() == ROWS.to_pylist()
+    write_table(lake, KEY, ROWS, EVIDENCE)
+    assert read_table(lake, KEY).to_pylist() == ROWS.to_pylist()
 
 
 def test_geopandas_opens_a_frame_in_wgs84(lake: Lake) -> None:
-    write_frame(lake, KEY, ROWS, EVIDENCE)
+    write_table(lake, KEY, ROWS, EVIDENCE)
     frame = geopandas.read_parquet(lake.address(KEY))
     assert frame.crs == "EPSG:4326"
     assert [shapely.to_wkb(shape, byte_order=1) for shape in frame.geometry] == (
@@ -62,7 +62,7 @@ def test_geopandas_opens_a_frame_in_wgs84(lake: Lake) -> None:
 
 
 def test_a_frame_says_that_it_is_geoparquet(lake: Lake) -> None:
-    write_frame(lake, KEY, ROWS, EVIDENCE)
+    write_table(lake, KEY, ROWS, EVIDENCE)
     metadata = pq.read_metadata(lake.address(KEY)).metadata
     assert metadata is not None
     geo = json.loads(metadata[b"geo"])
@@ -73,12 +73,12 @@ def test_a_frame_says_that_it_is_geoparquet(lake: Lake) -> None:
 
 
 def test_a_frame_that_is_written_again_takes_the_old_ones_place(lake: Lake) -> None:
-    write_frame(lake, KEY, ROWS, EVIDENCE)
-    write_frame(lake, KEY, ROWS.slice(0, 1), {})
-    assert read_frame(lake, KEY).num_rows == 1
+    write_table(lake, KEY, ROWS, EVIDENCE)
+    write_table(lake, KEY, ROWS.slice(0, 1), {})
+    assert read_table(lake, KEY).num_rows == 1
 
 
-@pytest.mark.parametrize("look", [read_frame, describe_frame])
+@pytest.mark.parametrize("look", [read_table, describe_table])
 def test_a_frame_that_is_not_there_is_missed_with_what_makes_it(
     lake: Lake, look: Callable[[Lake, str], object]
 ) -> None:
@@ -86,7 +86,7 @@ def test_a_frame_that_is_not_there_is_missed_with_what_makes_it(
         look(lake, KEY)
 
 
-@pytest.mark.parametrize("look", [read_frame, describe_frame])
+@pytest.mark.parametrize("look", [read_table, describe_table])
 def test_a_damaged_frame_is_named_with_what_mends_it(
     lake: Lake, look: Callable[[Lake, str], object]
 ) -> None:
@@ -100,7 +100,7 @@ def test_a_parquet_file_that_says_nothing_of_its_rows_is_no_frame(lake: Lake) ->
     with lake.written(KEY) as stream:
         pq.write_table(ROWS, stream)
     with pytest.raises(SnapshotDamaged, match="its metadata has no evidence"):
-        describe_frame(lake, KEY)
+        describe_table(lake, KEY)
 
 
 def test_frames_of_other_boundaries_and_days_stand_beside_each_other() -> None:

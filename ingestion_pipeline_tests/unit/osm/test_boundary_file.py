@@ -14,9 +14,10 @@ import fsspec
 import pytest
 import shapely
 
+from ingestion_pipeline.core.boundary import PolygonBoundary
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.osm.area import Area
-from ingestion_pipeline.osm.boundary import PolygonBoundary, known_boundary
+from ingestion_pipeline.osm.boundary import known_boundary
 from ingestion_pipeline.osm.boundary_file import BoundaryFile, boundary_file_at
 from ingestion_pipeline.osm.errors import (
     BoundaryBroken,

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from ingestion_pipeline.core.boundary import BboxBoundary
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.osm import normalize
 from ingestion_pipeline.osm.area import Area
-from ingestion_pipeline.osm.boundary import BboxBoundary
 from ingestion_pipeline.osm.taxonomy import Taxonomy
-from ingestion_pipeline.quality.census import NEW_LEVEL_DAYS, Census, census_of
+from ingestion_pipeline.quality.census import NEW_LEVEL_DAYS, census_of
 from ingestion_pipeline.quality.counts import SIZEABLE, band_of, check_counts
 from ingestion_pipeline.sources.pbf import extract
 from ingestion_pipeline_tests.support.invented_days import TODAY, census, past
@@ -22,6 +22,8 @@ from ingestion_pipeline_tests.support.invented_days import TODAY, census, past
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from ingestion_pipeline.core.census import Census
 
 CITY = {
     "amenity/cafe": 300,

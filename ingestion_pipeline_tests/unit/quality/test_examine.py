@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ingestion_pipeline.quality.catalogue import CHECKS, COUNTS, PARITY, UNCLASSIFIED, checks_of
+from ingestion_pipeline.datasets.helper import HELPER
+from ingestion_pipeline.datasets.poi import POI
+from ingestion_pipeline.datasets.registry import DATASETS
+from ingestion_pipeline.quality.catalogue import CHECKS, COUNTS, PARITY, UNCLASSIFIED
 from ingestion_pipeline.quality.census import census_of, language_keys
 from ingestion_pipeline.quality.errors import AcceptanceWithoutReason, StoppedByCheck
 from ingestion_pipeline.quality.examine import examine, reason_of, require_accepted
@@ -16,12 +19,12 @@ BAD = [Finding(check, "stop", f"{check.name} is wrong") for check in CHECKS if c
 
 
 def test_every_check_is_run_once_in_the_order_in_which_it_is_shown() -> None:
-    for dataset in ("poi", "helper"):
-        checks = checks_of(dataset)
+    for dataset in DATASETS.values():
+        checks = dataset.checks
         counted = census({"amenity/cafe": 3})
         found = examine(frame(), counted, [], boundary=BOUNDARY, checks=checks)
         assert [each.check for each in found] == [check for check in checks if check != PARITY]
-    assert set(checks_of("poi")) - set(checks_of("helper")) == {UNCLASSIFIED}
+    assert set(POI.checks) - set(HELPER.checks) == {UNCLASSIFIED}
 
 
 def test_a_check_that_does_not_block_never_stops_a_day() -> None:

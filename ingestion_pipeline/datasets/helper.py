@@ -1,0 +1,98 @@
+"""Helper places: what a traveller needs, such as toilets, drinking water and cash.
+
+Belongs here: the dataset's entry. Does not belong here: its rules (`helpers/`) and its table
+(`staging/tables.py`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ingestion_pipeline.core.frame import Frame
+from ingestion_pipeline.datasets.base import Counted, Dataset, DayRead
+from ingestion_pipeline.helpers import kinds
+from ingestion_pipeline.osm.selection import Selection
+from ingestion_pipeline.quality.catalogue import CHECKS, UNCLASSIFIED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ingestion_pipeline.helpers.derive import OsmObjects
+    from ingestion_pipeline.osm.locate import Located
+
+
+def shape(read: DayRead) -> Frame:
+    """Return the helper places of a day."""
+    from ingestion_pipeline.helpers.derive import derive
+    from ingestion_pipeline.osm.locate import locate
+    from ingestion_pipeline.text.names import Namer
+
+    located = locate(read.reading.features, read.boundary)
+    helpers = derive(
+        _objects(located),
+        day=read.day,
+        namer=Namer(read.city.languages, read.city.local_language),
+        licence=read.evidence.licence,
+        attribution=read.evidence.attribution,
+    )
+    table = helpers.table
+    return Frame(
+        table,
+        read.evidence,
+        read.boundary,
+        read.reading.rejections + located.rejections,
+        {
+            "derived": table.num_rows - table.column("parent_ref").null_count,
+            "unparsed_opening_hours": helpers.unparsed_opening_hours,
+            "outside": located.outside,
+        },
+    )
+
+
+def _objects(located: Located) -> OsmObjects:
+    """Return features as the plain columns that helpers are derived from."""
+    import shapely
+
+    from ingestion_pipeline.helpers.derive import OsmObjects
+
+    features = located.features
+    return OsmObjects(
+        source_ref=features.source_refs(),
+        osm_type=features.osm_type.tolist(),
+        osm_id=features.osm_id.tolist(),
+        osm_version=[int(number) or None for number in features.version],
+        osm_timestamp=features.timestamp.astype("datetime64[s]").tolist(),
+        tags=list(features.tags),
+        geometry=shapely.to_wkb(features.geometry, byte_order=1).tolist(),
+        geom_quality=features.geom_quality.tolist(),
+        lon=located.lon.tolist(),
+        lat=located.lat.tolist(),
+        point_source=located.point_source.tolist(),
+    )
+
+
+def _meanings() -> Callable[[str], str | None]:
+    return lambda kind: kinds.KINDS[kind].meaning
+
+
+HELPER = Dataset(
+    name="helper",
+    things="helper places",
+    classes="kinds",
+    meanings=_meanings,
+    minimum_key="minimum_helpers",
+    selection=Selection(closed_tags=kinds.CLOSED_TAGS),
+    shape=shape,
+    # Kinds are neither generic nor special.
+    checks=tuple(check for check in CHECKS if check != UNCLASSIFIED),
+    group="helpers",
+    snapshot_asset="helper_snapshot",
+    staging_asset="helper_places",
+    feeds_asset="helper_feeds",
+    counted={"kinds": Counted("kind", "kind")},
+    counts={
+        "derived": "derived",
+        "unparsed_opening_hours": "opening_hours_not_understood",
+        "outside": "outside_boundary",
+    },
+)
