@@ -41,8 +41,8 @@ READERS = (
     "ingestion_pipeline.sources.pbf.extract:read",
     "ingestion_pipeline.sources.pbf.extract:read_each",
 )
-"""The definitions that read raw bytes, as `package.module:name`; those of a source that shape rows.
-"""
+"""The definitions that read raw bytes, as `package.module:name`. Not the whole of a source counts:
+how it fetches shapes no row."""
 
 
 class DayRead(NamedTuple):

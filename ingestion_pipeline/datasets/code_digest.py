@@ -116,8 +116,8 @@ class Code:
 
     def digest(self, entries: Iterable[str]) -> str:
         """Return the digest of all that some definitions need; see `needed`."""
-        said = ("\0".join(each) for each in sorted(self.needed(entries)))
-        return digest_of_bytes("\0\0".join(said).encode())
+        texts = ("\0".join(each) for each in sorted(self.needed(entries)))
+        return digest_of_bytes("\0\0".join(texts).encode())
 
     def needed(self, entries: Iterable[str]) -> set[tuple[str, str]]:
         """Return all that some definitions need: the text of each, with the name of its module.

@@ -5,6 +5,7 @@ errors themselves (one file per area).
 """
 
 import random
+from contextlib import suppress
 from dataclasses import dataclass
 
 import dagster as dg
@@ -82,5 +83,7 @@ def failure_of(error: IngestionError) -> dg.Failure:
 
 def _what_to_do(error: IngestionError) -> str:
     """Return the manual's advice for an error."""
-    entry = codes().get(error.code)
+    entry = None
+    with suppress(OSError):  # a run must be able to report its error without the manual
+        entry = codes().get(error.code)
     return entry.what_to_do if entry else f"See {manual_url('errors')}"

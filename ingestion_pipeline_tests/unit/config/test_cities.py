@@ -175,7 +175,7 @@ def test_a_boundary_file_far_away_is_known_by_its_digest_and_not_asked_for(file:
         ({"boundary_file": '"nowhere.poly"'}, "nowhere.poly cannot be read: No such file"),
         ({"boundary_file": '"broken.poly"'}, "broken.poly cannot be used: it is neither GeoJSON"),
         ({"boundary_file": '"."'}, "cannot be read: Is a directory"),
-        ({"boundary_file": '"https://a.example/b"'}, "a URL names the digest of its bytes"),
+        ({"boundary_file": '"https://a.example/b"'}, "a URL must include the digest of its bytes"),
         ({"boundary_file": "5"}, "expected the path of a GeoJSON or .poly file"),
         ({"boundary_ref": '"bbox"'}, 'is required by boundary_ref = "file", and by no other'),
         ({"boundary_ref": '"relation/5"'}, 'is required by boundary_ref = "file"'),
