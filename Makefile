@@ -22,6 +22,11 @@ install = { $(with_uv) && $(uv_install) --require-hashes --requirement requireme
 	$(uv_install) $(this); } || \
 	{ $(with_pip) --require-hashes --requirement requirements/$(1).txt && $(with_pip) $(this); }
 
+# The announcement of another generator is silenced; warnings of the build still fail it.
+# (--quiet would switch off warnings and with them --strict.)
+build_site = mkdir -p build && { NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict \
+	>build/site.log 2>&1 || { cat build/site.log; exit 1; }; }
+
 SHORT_TIER = ingestion_pipeline_tests/unit/osm ingestion_pipeline_tests/unit/helpers \
 	ingestion_pipeline_tests/unit/lake ingestion_pipeline_tests/unit/quality \
 	ingestion_pipeline_tests/unit/text ingestion_pipeline_tests/unit/test_cli.py \
@@ -32,7 +37,7 @@ SAMPLE_CITY = helsinki
 SAMPLE_DAY = 2019-04-21
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev test test-lowest check bench lock audit clean
+.PHONY: help run dev test test-lowest check site build release bench lock audit clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/'
@@ -70,19 +75,31 @@ lock: $(VENV)/.dev ## Choose the newest packages that pyproject.toml allows, and
 audit: $(VENV)/.dev ## Look for known vulnerabilities of the packages in requirements/
 	@scripts/audit $(BIN)
 
-check: $(VENV)/.dev ## Lint, types, the rules of the house, and documents against code
+check: $(VENV)/.dev ## Run the linter, the type checker, the manual's strict build and the tests of structure and documents
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
+	@$(build_site)
 	@$(BIN)/python -m pytest -qq -k 'not postgis' \
 		ingestion_pipeline_tests/unit/test_architecture.py ingestion_pipeline_tests/unit/test_docs.py
+
+site: $(VENV)/.dev ## Build the manual, which the admin API serves under /manual
+	@$(build_site)
+
+build: site ## Build sdist and wheel in dist/, with the manual in both
+	@rm -rf build/lib build/bdist.* dist
+	@$(BIN)/python -m build --no-isolation --outdir dist >build/build.log 2>&1 || { cat build/build.log; exit 1; }
+	@$(BIN)/twine check --strict dist/*
+
+release: build ## Check the version and the changelog, and list what would be published
+	@$(BIN)/python scripts/release.py dist
 
 bench: $(VENV)/.bench ## Measure speed and memory beside other tools (BENCH_ARGS=--full: all of it)
 	@scripts/system-packages bench || echo 'what needs them is reported as absent' >&2
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 clean: ## Remove what the other commands made, but no data
-	@rm -rf $(VENV) $(VENV)-lowest .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	@rm -rf $(VENV) $(VENV)-lowest .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info ingestion_pipeline/manual
 
 $(VENV)/.run: pyproject.toml requirements/run.txt | $(VENV)/bin/python
 	@echo 'installing packages into $(VENV) ...'

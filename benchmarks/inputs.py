@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from benchmarks import overpass_bodies, replicate, rows
 from benchmarks.harness import ROOT
 from benchmarks.programs.extract_to_frame import extract_to_frame
-from ingestion_pipeline.columns.hashing import code_digest
+from ingestion_pipeline.datasets.poi import POI
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -155,9 +155,10 @@ class Inputs:
             table = extract_to_frame(source.path).table
             pq.write_table(rows.replicated(table, number), path)
 
-        code = [code_digest(f"ingestion_pipeline.{room}") for room in ("osm", "text")]
         made = digest(Path(rows.__file__ or ""))
-        path = self.made("rows", ".parquet", [digest(source.path), number, made, *code], write)
+        path = self.made(
+            "rows", ".parquet", [digest(source.path), number, made, POI.rules.digest], write
+        )
         return Input(f"rows of {source.name}", path, number)
 
     def xml(self, extract: Input) -> Path:

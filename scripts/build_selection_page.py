@@ -1,4 +1,4 @@
-"""Write docs/selection.md out of the tables of what is selected.
+"""Write docs/selection.md from the tables of selected tags.
 
 Usage: python scripts/build_selection_page.py
 """
@@ -22,41 +22,41 @@ TARGET = Path(__file__).parents[1] / "docs" / "selection.md"
 
 PAGE = """# What is selected
 
-<!-- Written by scripts/build_selection_page.py out of ingestion_pipeline/osm/selection.py. -->
+<!-- Written by scripts/build_selection_page.py from ingestion_pipeline/osm/selection.py. -->
 
-An object of OpenStreetMap is looked at where one of its tags is on this page. A selected object
-inside the city is a row, or a [rejection](data-dictionary.md#reason) with a reason. The answer of
-an Overpass server and an extract give the same objects: the query may ask for more, and the same
-predicate decides on both (`Selection.selects`).
+An object of OpenStreetMap is selected if one of its tags is on this page. A selected object inside
+the city is a row, or a [rejection](data-dictionary.md#reason) with a reason. Overpass and extracts
+give the same objects: the query may match more, and the same predicate filters both
+(`Selection.selects`).
 
-**The rule.** A tag is selected where it names a place: something with a position of its own that
+**The rule.** A tag is selected if it describes a place: something with a position of its own that
 people go to, where something is done or offered, or a landmark that they look for. Not selected are
 
 - equipment and parts of a place: a slide, a grave, a gate, a hydrant, an entrance;
-- roads, tracks and lines, and what stands beside them: a street lamp, a signal, a mast;
-- what covers land or is done with it, and terrain: a forest, a farm, a cliff, a tree;
-- settlements, and areas of administration or protection;
-- what a building is by its form (`building=yes`, `house`, `garage`). A building's type is selected
-  where one building is one place (a church, a railway station, a hotel). Where many buildings make
-  one place (schools, universities, hospitals), the ground is the place.
+- roads, tracks and lines, and roadside objects: a street lamp, a signal, a mast;
+- land cover, land use and terrain: a forest, a farm, a cliff, a tree;
+- settlements, administrative and protected areas;
+- buildings by their form (`building=yes`, `house`, `garage`). A building's type is selected
+  if one building is one place (a church, a railway station, a hotel). If several buildings are one
+  place (schools, universities, hospitals), the ground is the place.
 
 **How a value is compared.** Each value of a list counts (`emergency=defibrillator;phone`). Letter
-case and blanks around a value make no difference (`amenity= Cafe `). An empty value selects
-nothing. A key is compared as it is written: `Amenity=cafe` is no café.
+case and blanks around a value do not matter (`amenity= Cafe `). An empty value selects nothing.
+Keys match exactly: `Amenity=cafe` is not a café.
 
 **Places that are not in use** are selected by the same tags
 
-- behind a lifecycle prefix: {prefixes}. So `disused:railway=station` is a station that is disused;
+- with a lifecycle prefix: {prefixes}. So `disused:railway=station` is a disused station;
 - as `railway=construction` with `construction=station`, and so with {words};
 - with a flag, `disused=yes`, beside the tag.
 
-[Categories](categories.md#status) tells which status each of them means.
+See [Categories](categories.md#status) for the status of each.
 
 ## POIs: keys with any value
 
 {open_keys}
 
-`no` selects as well, and is rejected as `no_main_tag`.
+`no` is selected as well, and rejected as `no_main_tag`.
 
 ## POIs: keys with some values
 
@@ -64,13 +64,13 @@ nothing. A key is compared as it is written: `Amenity=cafe` is no café.
 |---|---|---|
 {closed_tags}
 
-These make a POI only where no other tag does, since they may say only what something looks like, or
-say again what `public_transport` says: {fallbacks}.
+These make a POI only if no other tag does, because they may describe only a form, or repeat
+`public_transport`: {fallbacks}.
 
-## POIs: what is not selected
+## POIs: tags that are not selected
 
 Keys of the presets of {schema} that are not in the tables above. Of the keys that are, other values
-are left out by the same rule.
+are excluded by the same rule.
 
 | key | why |
 |---|---|
@@ -78,8 +78,8 @@ are left out by the same rule.
 
 ## Helper places
 
-Only as they are, not behind a prefix. [Kinds of helper places](helper-kinds.md) tells what each
-tag makes; some count only together with others.
+Without prefixes. See [Kinds of helper places](helper-kinds.md) for the kind of each tag; some count
+only together with others.
 
 | key | values |
 |---|---|
@@ -88,7 +88,7 @@ tag makes; some count only together with others.
 
 
 def page() -> str:
-    """Give the whole page."""
+    """Return the whole page."""
     return PAGE.format(
         prefixes=_listed(f"{prefix}:" for prefix in LIFECYCLE_PREFIXES),
         words=_listed(word for word in LIFECYCLE_WORDS if word != "construction"),

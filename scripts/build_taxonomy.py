@@ -4,13 +4,12 @@
     python scripts/build_taxonomy.py --check     # only compare; exit status 1 where it differs
     python scripts/build_taxonomy.py --tarball openstreetmap-id-tagging-schema-7.2.0.tgz
 
-Belongs here: turning iD's presets, translations and deprecations into the table that
-`ingestion_pipeline/osm/taxonomy.py` reads, and every decision about which of them we use. Does not
-belong here: matching (`osm/taxonomy.py`) and which tags make a POI (`osm/selection.py`).
+Converts iD's presets, translations and deprecations to the table of `osm/taxonomy.py`, and decides
+which of them are used.
 
-The output depends on nothing but the release, `osm/selection.py`, the languages, this file and
-`taxonomy_aliases.toml`, which has the tags that the schema does not know. It is sorted, one
-category or deprecation per line, so that a new release reads as a diff of categories. The format of
+The output depends only on the release, `osm/selection.py`, the languages, this file and
+`taxonomy_aliases.toml`, which has tags that the schema lacks. It is sorted, one
+category or deprecation per line, so the diff of a new release shows categories. The format of
 the release: SCHEMA.md in its tarball.
 """
 
@@ -55,21 +54,21 @@ ferry terminal is a ferry terminal, though its node is on the ferry's route as w
 
 
 class BuildError(Exception):
-    """The release is not the pinned one, or holds something that is not understood."""
+    """The release is not the pinned one, or has unsupported content."""
 
 
 def tags_of(text: str) -> Tags:
-    """Read tags from `key=value&key=value`."""
+    """Parse tags from `key=value&key=value`."""
     return dict(tag.split("=", 1) for tag in text.split("&"))
 
 
 def aliases() -> list[tuple[Tags, str]]:
-    """List tags that say the same as a preset which iD matches by other tags only."""
+    """Return tags equivalent to a preset that iD matches only by other tags."""
     return [(tags_of(item["tags"]), item["category"]) for item in _aliases()["alias"]]
 
 
 def own_categories() -> dict[str, tuple[Tags, Tags]]:
-    """Give the categories for which iD has no preset: their tags and labels."""
+    """Return the categories without an iD preset: their tags and labels."""
     return {item["category"]: (tags_of(item["tags"]), item["labels"]) for item in _aliases()["own"]}
 
 
@@ -83,11 +82,11 @@ def _aliases() -> dict[str, list[dict[str, Any]]]:
 
 @dataclass(frozen=True)
 class Release:
-    """What one release of the schema says.
+    """One release of the schema.
 
     Attributes:
         presets: Presets by id.
-        deprecated: Upgrades of deprecated tags: `old` and, where there is one, `replace`.
+        deprecated: Upgrades of deprecated tags: `old` and, if there is one, `replace`.
         labels: By language, the names of presets by preset id.
     """
 
@@ -100,7 +99,7 @@ class Release:
         """Read a tarball as `npm pack` writes it.
 
         Raises:
-            BuildError: It is another release than the pinned one, or lacks a language.
+            BuildError: It is not the pinned release, or lacks a language.
         """
         digest = base64.b64encode(hashlib.sha512(tarball.read_bytes()).digest()).decode()
         if digest != SHA512:
@@ -134,22 +133,22 @@ class Release:
             )
 
     def labels_of(self, preset: str) -> Tags:
-        """Give a preset's labels by language, without the languages that have none."""
+        """Return a preset's labels by language, without languages that have none."""
         return {
             language: names[preset] for language, names in self.labels.items() if preset in names
         }
 
 
 def is_main(key: str, value: str) -> bool:
-    """Tell whether a tag with this very value is what makes an object a POI."""
+    """Return whether a tag with exactly this value makes an object a POI."""
     return value != "*" and (key in OPEN_KEYS or value in CLOSED_TAGS.get(key, ()))
 
 
 def is_used(preset: str, tags: Mapping[str, str]) -> bool:
-    """Tell whether a preset can be the category of a POI.
+    """Return whether a preset can be the category of a POI.
 
-    It can where it names a main tag, or is the generic preset of a main key. `shop=yes` says no
-    more than its key does, so that the presets of `yes` are left to the generic ones.
+    It can if it has a main tag, or is the generic preset of a main key. `shop=yes` means the same
+    as its key, so the generic presets replace those of `yes`.
     """
     if preset in MAIN_KEYS:
         return tags == {preset: "*"}
@@ -290,7 +289,7 @@ def upgraded_tags() -> set[tuple[str, str]]:
 
 
 def is_needed(key: str, rules: Mapping[str, list[dict[str, Any]]]) -> bool:
-    """Tell whether one of a closed key's values has no category but the key's generic one."""
+    """Return whether one of a closed key's values has no category but the key's generic one."""
     known = lone_tags(rules) | upgraded_tags()
     return any((key, value) not in known for value in CLOSED_TAGS[key])
 

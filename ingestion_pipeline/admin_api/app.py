@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from ingestion_pipeline.admin_api import callback, contract, enqueue, health, jobs, metrics
 from ingestion_pipeline.admin_api.expiry import keep_expiring
+from ingestion_pipeline.admin_api.pages import add_pages
 from ingestion_pipeline.admin_api.problems import install_error_handlers
 from ingestion_pipeline.admin_api.service import Service
 from ingestion_pipeline.config.cities import Cities
@@ -63,5 +64,6 @@ def create_app(
     install_error_handlers(app)
     for noun in (enqueue, callback, jobs, health, metrics):
         app.include_router(noun.router)
+    add_pages(app)
     contract.complete(app)
     return app

@@ -16,8 +16,8 @@ ABOUT: dict[str, Any] = {
     "title": "Ingestion pipeline: admin API",
     "version": version("ingestion-pipeline"),
     "description": "Enqueues city-days, and reads and cancels jobs. A request writes one row and "
-    "returns; a Dagster sensor starts the run. Errors are problem details (RFC 9457). See "
-    "docs/api.md.",
+    "returns; a Dagster sensor starts the run. Errors are problem details (RFC 9457). The "
+    "manual is at /manual/api/.",
     "license_info": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
     "servers": [{"url": "http://127.0.0.1:8000", "description": "`poi-ingest serve`"}],
     "openapi_tags": [
@@ -25,7 +25,7 @@ ABOUT: dict[str, Any] = {
         {"name": "operation", "description": "Health and metrics; no token required"},
     ],
     "openapi_url": "/openapi.json",
-    # These pages load scripts from other servers.
+    # FastAPI's own pages load scripts from a CDN; `pages.py` serves one that does not.
     "docs_url": None,
     "redoc_url": None,
 }

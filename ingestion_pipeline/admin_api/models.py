@@ -58,7 +58,7 @@ class CallbackRequest(EnqueueRequest):
 class JobError(BaseModel):
     """Why a job did not succeed."""
 
-    code: str = Field(description="See docs/operations.md", examples=["stale_upstream"])
+    code: str = Field(description="An error code; see /manual/errors/", examples=["stale_upstream"])
     message: str = Field(description="What is wrong, where, and what to do")
 
 

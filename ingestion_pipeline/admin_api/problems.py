@@ -104,13 +104,13 @@ SIGNATURE_INVALID = ProblemType(
     HTTPStatus.UNAUTHORIZED,
     "Invalid signature",
     "The header Upstash-Signature must contain an unexpired JWT that is signed for this URL and "
-    "body. See docs/api.md.",
+    "body. See /manual/api/#callback.",
 )
 NOT_FOUND = ProblemType(
     "not_found",
     HTTPStatus.NOT_FOUND,
     "Not found",
-    "See docs/api.md for the endpoints.",
+    "See /docs for the endpoints.",
 )
 UNKNOWN_CITY = ProblemType(
     "unknown_city",
@@ -128,7 +128,7 @@ METHOD_NOT_ALLOWED = ProblemType(
     "method_not_allowed",
     HTTPStatus.METHOD_NOT_ALLOWED,
     "Method not allowed",
-    "See docs/api.md for the endpoints.",
+    "See /docs for the endpoints.",
 )
 JOB_ENDED = ProblemType(
     "job_ended",

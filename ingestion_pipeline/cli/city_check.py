@@ -1,11 +1,8 @@
-"""Whether a city can be staged from its source, found out without staging anything.
+"""Checks whether cities can be staged from their sources, without staging anything.
 
-Belongs here: asking what a run would ask, and keeping every answer instead of ending at the first
-that is bad. Does not belong here: the rules (`osm/`), and words for a person (`cli/main.py`).
-
-An extract is brought to this machine whole, once for all cities that share it; of its objects only
-the boundaries are read. An Overpass server is asked for the boundary relation alone, in one small
-query, and for nothing where a city has none.
+Runs the checks of a run, and collects all problems. An extract is downloaded whole, once for all
+cities that share it; only the boundaries are read from it. Overpass is queried only for the
+boundary relation, if the city has one.
 """
 
 from __future__ import annotations
@@ -35,14 +32,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class CheckedCity:
-    """What was found out of a city.
+    """The result for a city.
 
     Attributes:
         city: The city.
-        source: Where its data comes from.
-        as_of: The moment whose state the data shows; None where it is not known.
-        boundary: What bounds the city; None where it cannot be had, or is not the city's.
-        coverage: Which `share` of it the extract covers, and `how` that is known.
+        source: Its source.
+        as_of: The moment whose state the data shows, or None if unknown.
+        boundary: The city's boundary; None where it is missing or not the city's.
+        coverage: The `share` of the city that the extract covers, and `how` it is known.
         problems: Why a run of the day would fail.
     """
 
@@ -60,8 +57,8 @@ def check_cities(
     """Check cities one by one.
 
     Args:
-        cities: Which.
-        day: The UTC day for which a run would be.
+        cities: The cities.
+        day: The UTC day to check for.
         settings: Addresses of the sources.
         clock: The time.
     """
@@ -72,7 +69,7 @@ def check_cities(
 
 
 class _Checking:
-    """What the checks of several cities have in common."""
+    """The checks of several cities, with the extracts that they share."""
 
     def __init__(self, day: date, settings: Settings, clock: Clock, folder: Path) -> None:
         self._day = day
@@ -143,7 +140,7 @@ class _Checking:
 
 
 def _boundary_in(acquired: Acquisition, city: City) -> Boundary:
-    """Return the city's boundary as a run would have it.
+    """Return the city's boundary, as in a run.
 
     Raises:
         OsmError: It is not in the data, or is not the city's.
@@ -172,7 +169,7 @@ def _boundary_in(acquired: Acquisition, city: City) -> Boundary:
 
 @contextmanager
 def _problems(found: CheckedCity) -> Iterator[None]:
-    """Keep a problem, and go on behind it."""
+    """Record an error, and continue after the block."""
     try:
         yield
     except IngestionError as error:

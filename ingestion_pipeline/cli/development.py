@@ -1,8 +1,4 @@
-"""Everything at once on one machine: Dagster's UI and daemon, and the admin API.
-
-Belongs here: starting the processes together, and ending them together. Does not belong here: how
-they run in production (docs/deployment.md), and what they do.
-"""
+"""Starts and stops Dagster's UI and daemon and the admin API together, for development."""
 
 from __future__ import annotations
 
@@ -29,13 +25,12 @@ if TYPE_CHECKING:
     from ingestion_pipeline.config.settings import Settings
 
 GRACE_S = 20
-"""How long a process may take to end; Dagster's waits for the runs that it has to stop."""
+"""The time a process may take to end; Dagster's waits for the runs that it stops."""
 
-LOOK_S = 0.5
+POLL_S = 0.5
 
 SLOW_S = 90
-"""After so long somebody wants to know why nothing is ready yet."""
-
+"""The time after which a slow start is reported."""
 
 PACKAGE = "ingestion_pipeline"
 LOCATION = "ingestion_pipeline"
@@ -43,29 +38,29 @@ HOST = "127.0.0.1"
 
 
 class ProcessEnded(IngestionError):
-    """One of the processes ended by itself."""
+    """One of the processes ended unexpectedly."""
 
     code = "process_ended"
 
 
 class PortTaken(IngestionError):
-    """Something listens where one of the servers would."""
+    """A port is in use."""
 
     code = "port_taken"
 
 
 class _Terminated(Exception):
-    """Somebody asked this process to end."""
+    """This process received a signal to end."""
 
 
 def new_token() -> str:
-    """Make a token for the admin API of one session."""
+    """Return a new token for the admin API of one session."""
     return secrets.token_urlsafe(24)
 
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the servers listen, on this machine only.
+    """The ports of the servers, which listen on loopback.
 
     Attributes:
         ui: Dagster's webserver.
@@ -77,18 +72,18 @@ class Ports:
 
 
 def require_free(ports: Ports) -> None:
-    """Check that nothing listens on the ports yet.
+    """Check that the ports are free.
 
     Raises:
-        PortTaken: Something does, or both are the same.
+        PortTaken: A port is in use, or both are the same.
     """
-    wanted = {"UI_PORT": ports.ui, "API_PORT": ports.api}
     if ports.ui == ports.api:
-        raise PortTaken(f"UI_PORT and API_PORT are both {ports.ui}; choose two")
-    taken = [f"{name} {port}" for name, port in wanted.items() if not _is_free(port)]
+        raise PortTaken(f"UI_PORT and API_PORT are both {ports.ui}. Choose different ports.")
+    named = {"UI_PORT": ports.ui, "API_PORT": ports.api}
+    taken = [f"{name} {port}" for name, port in named.items() if not _is_free(port)]
     if taken:
         raise PortTaken(
-            f"another program listens on {' and '.join(taken)}; end it, or choose another port, "
+            f"Another program listens on {' and '.join(taken)}. Stop it, or choose other ports, "
             "such as: make dev UI_PORT=3001 API_PORT=8001"
         )
 
@@ -115,18 +110,18 @@ def run_all(
 
     Args:
         settings: The settings; the processes read the same environment.
-        token: What the admin API accepts.
-        ports: Where the servers listen.
+        token: The token of the admin API.
+        ports: The ports of the servers.
         when_ready: Called once, when the UI and the admin API answer.
-        when_slow: Called once, where they do not for long.
+        when_slow: Called once, if they do not answer within `SLOW_S`.
 
     Raises:
-        ProcessEnded: One of the processes ended; the others have been ended too.
+        ProcessEnded: One of the processes ended; the others were stopped.
     """
     environment = environment_with(
         settings, admin_api_token=token, dagster_url=f"http://{HOST}:{ports.ui}"
     )
-    # The path of a Unix socket has 107 characters at most, and TMPDIR may be long.
+    # The path of a Unix socket is limited to 107 characters, and TMPDIR may be long.
     short = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108 - the folder is this user's own
     with (
         TemporaryDirectory(prefix="poi-ingest-dev-", dir=short) as folder,
@@ -135,7 +130,7 @@ def run_all(
         socket_of_code = Path(folder) / "code-server.sock"
         family.start("the code server", *_code_server(socket_of_code))
         family.start("the admin API", "-m", PACKAGE, "serve", "--port", str(ports.api))
-        # Dagster's processes print a page of errors where they do not find the code server.
+        # Without the code server, Dagster's processes print long errors.
         family.wait_until(socket_of_code.exists)
         of_code = ["--workspace", str(_workspace(Path(folder), socket_of_code))]
         family.start("Dagster's UI", "-m", PACKAGE, "ui", "--port", str(ports.ui), *of_code)
@@ -169,9 +164,9 @@ def _all_answer(ports: Ports) -> bool:
         "query": "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }"
     }
     try:
-        ui = httpx.post(f"http://{HOST}:{ports.ui}/graphql", json=repositories, timeout=LOOK_S)
-        api = httpx.get(f"http://{HOST}:{ports.api}/v1/api/health", timeout=LOOK_S)
-        # Any status: the health of a session that begins is that its sensor has not run yet.
+        ui = httpx.post(f"http://{HOST}:{ports.ui}/graphql", json=repositories, timeout=POLL_S)
+        api = httpx.get(f"http://{HOST}:{ports.api}/v1/api/health", timeout=POLL_S)
+        # Any status: a new session is unhealthy until its sensor has ticked.
         return bool(ui.json()["data"]["repositoriesOrError"].get("nodes")) and api.status_code > 0
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return False
@@ -188,7 +183,7 @@ class _Family:
         self._processes[name] = subprocess.Popen(  # noqa: S603 - this interpreter
             [sys.executable, *arguments],
             env=self._environment,
-            # Ctrl-C in a terminal goes to its whole group; each process is interrupted just once.
+            # Ctrl-C goes to the terminal's process group; this way each process gets one signal.
             process_group=0,
         )
 
@@ -199,7 +194,7 @@ class _Family:
         after_s: float = float("inf"),
         then: Callable[[], None] | None = None,
     ) -> None:
-        """Wait for a condition while all processes live; call `then` once after some time.
+        """Wait for a condition while all processes run; call `then` once after some time.
 
         Raises:
             ProcessEnded: One of them ended.
@@ -211,13 +206,11 @@ class _Family:
                 then = None
             for name, process in self._processes.items():
                 if (code := process.poll()) is not None:
-                    raise ProcessEnded(
-                        f"{name} ended with code {code}; its last lines above say why"
-                    )
-            time.sleep(LOOK_S)
+                    raise ProcessEnded(f"{name} ended with code {code}. See its last lines above.")
+            time.sleep(POLL_S)
 
     def end(self) -> None:
-        """End the processes, and what they started: Dagster's servers stay a while longer."""
+        """Stop the processes and their children: Dagster's servers outlive their parents."""
         processes = list(self._processes.values())
         started = [
             child
@@ -232,7 +225,7 @@ class _Family:
                 process.wait(GRACE_S)
             except subprocess.TimeoutExpired:
                 process.kill()
-        _, left = psutil.wait_procs(started, timeout=LOOK_S)
+        _, left = psutil.wait_procs(started, timeout=POLL_S)
         for child in left:
             with suppress(psutil.NoSuchProcess):
                 child.terminate()
@@ -241,15 +234,15 @@ class _Family:
 @contextmanager
 def _family(environment: Mapping[str, str]) -> Iterator[_Family]:
     family = _Family(environment)
-    # Said for both: a shell that starts this in the background has it ignore interrupts.
-    for asked in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(asked, _terminate)
+    # Also SIGINT: a shell makes background processes ignore it.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _terminate)
     try:
         yield family
     except _Terminated:
         pass
     finally:
-        # A second Ctrl-C has nothing left to interrupt but this.
+        # A second Ctrl-C must not interrupt the shutdown.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         family.end()
 

@@ -12,6 +12,7 @@ import click
 
 from ingestion_pipeline.cli.backfill import backfill
 from ingestion_pipeline.cli.cities import cities
+from ingestion_pipeline.cli.error import error
 from ingestion_pipeline.cli.maintenance import migrate, prune
 from ingestion_pipeline.cli.output import FAILED, TRY_LATER, WRONG_USAGE
 from ingestion_pipeline.cli.run import run, runs
@@ -44,15 +45,16 @@ def _exit_code(error: IngestionError) -> int:
 def main() -> None:
     """Stage the points of interest of cities, day by day, from OpenStreetMap.
 
-    Settings are environment variables (docs/operations.md). Exit codes: 0 done; 1 failed; 2 wrong
-    usage, settings or cities file; 3 another run holds the key; 75 failed, a later retry may
-    succeed; 130 interrupted.
+    Settings are environment variables. Exit codes: 0 done; 1 failed; 2 wrong usage, settings or
+    cities file; 3 another run holds the key; 75 failed, a later retry may succeed; 130
+    interrupted. 'poi-ingest error CODE' prints what an error means and what to do. 'poi-ingest
+    serve' serves the manual under /manual.
     """
 
 
 for _command in (
     *(migrate, cities, run, backfill, runs),
     *(rejections, diff, export, notice),
-    *(dev, ui, serve, prune),
+    *(dev, ui, serve, prune, error),
 ):
     main.add_command(_command)

@@ -131,7 +131,7 @@ def ui(
 @_host_option
 @click.option("--port", type=PORT, default=8000, show_default=True, help="Port.")
 def serve(host: str, port: int) -> None:
-    """Serve the admin API (docs/api.md) until it is interrupted."""
+    """Serve the admin API, its own page (/docs) and the manual (/manual)."""
     from ingestion_pipeline.admin_api.app import create_app
     from ingestion_pipeline.admin_api.server import build_server
     from ingestion_pipeline.admin_api.service import secrets_in

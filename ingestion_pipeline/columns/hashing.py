@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 from hashlib import blake2b
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -55,16 +53,6 @@ def digest(value: Any) -> str:
 def digest_of_bytes(data: bytes) -> str:
     """Return the hexadecimal 128-bit BLAKE2b digest of bytes."""
     return blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
-
-
-@cache
-def code_digest(package: str) -> str:
-    """Return the digest of a package's own files: what was computed by other code is told apart."""
-    hashed = blake2b(digest_size=DIGEST_BYTES)
-    for file in sorted(files(package).iterdir(), key=lambda file: file.name):
-        if file.is_file() and file.name.endswith((".py", ".json")):
-            hashed.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
-    return hashed.hexdigest()
 
 
 def row_hashes(rows: pa.Table) -> list[str]:

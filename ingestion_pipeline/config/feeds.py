@@ -43,9 +43,6 @@ COLUMNS = ("access", "fee", "wheelchair", "opening_hours", "level", "operator")
 GEOJSON_ID = "@id"
 """The value of `record_id` for a GeoJSON feature's own `id`, which is not one of its properties."""
 
-FEED_RULES = 3
-"""The version of `sources/feed/`; increased with every change that changes what a reader sees."""
-
 
 class AsOfRule(NamedTuple):
     """The rule for the time of a feed's data.

@@ -194,5 +194,5 @@ def load_settings() -> Settings:
         )
         raise SettingsError(
             f"environment variables are not accepted: {mistakes}; the settings are listed in "
-            "docs/operations.md"
+            "the manual, /manual/operations/#settings"
         ) from None

@@ -112,7 +112,19 @@ def on_each(
         for fork in forks:
             fork.end()
         if collects:
+            _pass_over_what_was_made()
             gc.enable()
+
+
+def _pass_over_what_was_made() -> None:
+    """Count all objects among the old ones, which the collector seldom looks through.
+
+    Otherwise it would look through all that was made as soon as it is enabled again. Where a server
+    has frozen objects (`defs/warm.py`), nothing is done: to unfreeze these would copy their pages.
+    """
+    if not gc.get_freeze_count():
+        gc.freeze()
+        gc.unfreeze()
 
 
 def on_spans(function: Callable[[slice], Result], number: int, *, worth: int) -> list[Result]:

@@ -1,1 +1,1 @@
-"""How Dagster's processes are run here. The only package that uses private names of Dagster."""
+"""Running Dagster's processes. The only package that uses Dagster's private API."""

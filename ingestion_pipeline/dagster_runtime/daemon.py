@@ -1,8 +1,4 @@
-"""Dagster's daemon for `poi-ingest dev`, without a line for each idle tick of a sensor.
-
-Belongs here: what its console leaves out. Does not belong here: how it works, and what it logs in
-production.
-"""
+"""Dagster's daemon for `poi-ingest dev`, without log lines for idle sensor ticks."""
 
 import logging
 import re
@@ -12,14 +8,14 @@ SENSORS = "dagster.daemon.SensorDaemon"
 _IDLE = re.compile(
     r"Checking for new runs for sensor: |Sensor \S+ skipped: |No run requests returned for "
 )
-"""How the messages begin that say that a sensor had nothing to do."""
+"""Matches the messages of a sensor that had nothing to do."""
 
 
 class IdleTickFilter(logging.Filter):
-    """Leaves out what is said of ticks in which nothing happened."""
+    """Drops the messages of idle ticks."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether a record is shown."""
+        """Return whether to log a record."""
         return _IDLE.match(record.getMessage()) is None
 
 

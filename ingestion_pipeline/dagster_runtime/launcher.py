@@ -1,10 +1,7 @@
-"""How a run's process comes to be: forked from one that has imported everything already.
+"""The run launcher: forks runs from a process that has already imported everything.
 
-Belongs here: Dagster's run launcher. Does not belong here: the process that forks (`warm.py`), and
-how a process is known again (`liveness.py`).
-
-It is only configuration (`run_launcher` in `dagster.yaml`). Where runs cannot be forked, it starts
-them as Dagster's default launcher does.
+`run_launcher` in `dagster.yaml` enables it. Where runs cannot be forked, it works as Dagster's
+default launcher. `warm.py` is the process that forks.
 """
 
 import socket
@@ -30,29 +27,29 @@ from ingestion_pipeline.dagster_runtime.liveness import has_died, process_of
 MODULE = warm.__name__
 
 ANSWER_S = 120
-"""How long a run may take to begin, with the imports of a new process before it."""
+"""The time a run may take to start, including the imports of a new process."""
 
 CLOSE_S = 10
-"""How long the process that forks may take to end; it does so at once unless it still imports."""
+"""The time the warm process may take to end; it ends at once unless it is importing."""
 
-HERE = {"localhost", "127.0.0.1", "::1", None}
-"""How the address of a code server of this machine begins; a socket of one has none."""
+LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1", None}
+"""Hosts of a code server on this machine; a socket has none."""
 
 
 class WarmProcessExited(Exception):
-    """There is no process that forks runs, or it has ended before it forked this one."""
+    """The warm process ended before it forked the run."""
 
 
 class WarmRunLauncher(DefaultRunLauncher):
-    """Forks the processes of runs, on Linux, for a code server of the same machine.
+    """Forks the processes of runs, on Linux, for a code server on the same machine.
 
-    Runs are alone in their processes, outlive what launched them, and execute what is installed at
-    the moment when they are launched. They are interrupted by a signal, and looked up by the name
-    of their process, so that any process of this machine can do both.
+    Each run has its own process, outlives the launcher, and executes the code that is installed
+    when it is launched. Any process of this machine can look up a run's process and interrupt it by
+    a signal.
     """
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
-        """Make a launcher, as Dagster does for each of its processes; nothing is started yet."""
+        """Create a launcher; Dagster creates one in each of its processes."""
         super().__init__(inst_data)
         self._lock = threading.Lock()
         self._warm: _WarmProcess | None = None
@@ -61,8 +58,8 @@ class WarmRunLauncher(DefaultRunLauncher):
         """Fork a process for the run, or start one as Dagster does.
 
         Raises:
-            DagsterUserCodeUnreachableError: The code server is away; the daemon waits for it.
-            DagsterLaunchFailedError: The run's process could not begin.
+            DagsterUserCodeUnreachableError: The code server does not answer; the daemon waits.
+            DagsterLaunchFailedError: The run's process ended before the run started.
         """
         python = _python_for(context)
         if python is None:
@@ -70,7 +67,7 @@ class WarmRunLauncher(DefaultRunLauncher):
             return
         run = context.dagster_run
         order = ExecuteRunArgs(
-            job_origin=run.job_code_origin,  # type: ignore[arg-type]  # `_python_for` looked at it
+            job_origin=run.job_code_origin,  # type: ignore[arg-type]  # checked by `_python_for`
             run_id=run.run_id,
             instance_ref=self._instance.get_ref(),
         )
@@ -84,13 +81,13 @@ class WarmRunLauncher(DefaultRunLauncher):
             return
         if answer != warm.STARTED:
             raise DagsterLaunchFailedError(  # type: ignore[no-untyped-call]
-                f"The process of run {run.run_id} ended before the run began: "
+                f"The process of run {run.run_id} ended before the run started: "
                 f"{answer or 'it was killed'}"
             )
         self._run_ids.add(run.run_id)
 
     def terminate(self, run_id: str) -> bool:
-        """Interrupt a run, as Ctrl-C would; false where it is over, or cannot be reached."""
+        """Interrupt a run as Ctrl-C does; return False if it has ended or cannot be reached."""
         run = self._instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
             return False
@@ -98,34 +95,31 @@ class WarmRunLauncher(DefaultRunLauncher):
         if process is None or MODULE not in process.cmdline():
             return bool(super().terminate(run_id))  # type: ignore[no-untyped-call]
         self._instance.report_run_canceling(run)
-        with suppress(psutil.NoSuchProcess):  # it ended just now, and has said how
+        with suppress(psutil.NoSuchProcess):  # it has just ended
             process.terminate()
         return True
 
     @property
     def supports_check_run_worker_health(self) -> bool:
-        """Dagster's monitoring may ask."""
+        """Whether run monitoring may use `check_run_worker_health`."""
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Tell whether a run's process is gone; one that cannot be seen from here counts as alive.
-
-        Its parent need not live, nor what launched it.
-        """
+        """Return whether a run's process is alive; an invisible one counts as alive."""
         if has_died(run):
             return CheckRunHealthResult(WorkerStatus.FAILED, "its process is gone")
         return CheckRunHealthResult(WorkerStatus.RUNNING)
 
     def dispose(self) -> None:
-        """Let the process that forks end; what it has forked goes on."""
+        """Stop the warm process; forked runs continue."""
         with self._lock:
             self._replace(None)
 
     def _ask(self, python: str, order: str) -> str:
-        """Have a run forked; give the answer of its process, which is empty where it died.
+        """Fork a run; return the answer of its process, which is empty if it died.
 
         Raises:
-            WarmProcessExited: A new process that forks could not do so either.
+            WarmProcessExited: A new warm process could not fork it either.
         """
         while True:
             with self._lock:
@@ -136,7 +130,7 @@ class WarmRunLauncher(DefaultRunLauncher):
             assert process is not None
             try:
                 return process.ask(order)
-            except WarmProcessExited:  # killed, or of code that is no longer what is installed
+            except WarmProcessExited:  # killed, or the installed code has changed
                 if is_new:
                     raise
                 with self._lock:
@@ -150,7 +144,7 @@ class WarmRunLauncher(DefaultRunLauncher):
 
 
 class _WarmProcess:
-    """A process that forks runs, and the line to it."""
+    """A warm process and the socket to it."""
 
     def __init__(self, python: str) -> None:
         self._python = python
@@ -166,11 +160,11 @@ class _WarmProcess:
         return self._python == python and self._process.poll() is None
 
     def ask(self, order: str) -> str:
-        """Give an order, and the answer to it.
+        """Send an order; return the answer.
 
         Raises:
-            TimeoutError: There was none.
-            WarmProcessExited: It ended before it carried the order out.
+            TimeoutError: No answer arrived.
+            WarmProcessExited: The process ended before it forked the run.
         """
         conversation, theirs = socket.socketpair()
         with conversation, theirs:
@@ -184,12 +178,12 @@ class _WarmProcess:
                 while part := conversation.recv(4096):
                     answer += part
             except TimeoutError:
-                raise  # it may yet fork the run, which must not be started in another way as well
+                raise  # it may still fork the run, which must not be started twice
             except OSError:
                 pass  # it has ended
         _, accepted, answered = answer.decode().partition(warm.ACCEPTED)
         if not accepted:
-            raise WarmProcessExited("The process that forks runs has ended; its output says why")
+            raise WarmProcessExited("The process that forks runs has ended; see its output")
         return answered
 
     def close(self) -> None:
@@ -199,19 +193,19 @@ class _WarmProcess:
 
 
 def _python_for(context: LaunchRunContext) -> str | None:
-    """Give the interpreter with which a run can be forked here; None where it cannot.
+    """Return the interpreter for forking a run; None where it cannot be forked here.
 
     Raises:
-        DagsterUserCodeUnreachableError: The code server is away.
+        DagsterUserCodeUnreachableError: The code server does not answer.
     """
     origin = context.dagster_run.job_code_origin
     remote = context.dagster_run.remote_job_origin
     if sys.platform != "linux" or not context.workspace or origin is None or remote is None:
         return None
     location = context.workspace.get_code_location(remote.location_name)
-    if not isinstance(location, GrpcServerCodeLocation) or location.client.host not in HERE:
+    if not isinstance(location, GrpcServerCodeLocation) or location.client.host not in LOCAL_HOSTS:
         return None
-    # Away for a release, say: then the code is about to be another.
+    # During a release the code server is down, and the code is about to change.
     location.client.ping("")
     python = origin.repository_origin.executable_path
     return python if Path(python).exists() else None

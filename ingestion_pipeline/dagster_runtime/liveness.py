@@ -1,11 +1,8 @@
-"""Whether the run that holds a key may still be working.
+"""Liveness of the run that holds a key.
 
-Belongs here: what Dagster and the operating system know of a run. Does not belong here: what
-follows from it (`staging/runs.py`).
-
-Dagster learns of a death from whoever watches the process; a run of the command line is watched by
-nobody, and after a crash of the machine nobody is left. So the ledger keeps which process works for
-a run, and on the same machine that process is looked up.
+Dagster learns that a run died from the process that watches it. Runs of the command line have no
+such process, and after a crash of the machine none is left. So the ledger records the process of a
+run, which is looked up on the same machine.
 """
 
 import os
@@ -20,33 +17,32 @@ import psutil
 from ingestion_pipeline.staging.runs import Run
 
 WORKER_TAG = "ingestion/worker"
-"""Names the process that works for a Dagster run, from just after its start, before any step."""
+"""The tag with the process of a Dagster run; set after its start, before any step."""
 
 _SEPARATOR = " "
 
 
 def worker() -> str:
-    """Name this process so that nothing else ever has the same name."""
+    """Return a unique name of this process."""
     return _SEPARATOR.join((_machine(), str(os.getpid()), _started(psutil.Process())))
 
 
 def name_worker(dagster_run: dg.DagsterRun, instance: dg.DagsterInstance) -> None:
-    """Let Dagster know which process works for a run, so that its death can be seen.
+    """Tag a run with its process, so that its death can be detected.
 
-    Dagster's own launcher cannot tell whether a run's process lives, and a run may wait for its
-    turn at upstream before it claims its city-day, which is when the ledger learns of the process.
+    Dagster's launcher does not know the process, and the ledger records it only when the run claims
+    its city-day, for which it may have to wait.
     """
     if dagster_run.tags.get(WORKER_TAG) != (name := worker()):
         instance.add_run_tags(dagster_run.run_id, {WORKER_TAG: name})
 
 
 def is_alive(run: Run, instance: dg.DagsterInstance) -> bool:
-    """Tell whether the run may still be working.
+    """Return whether the run may still be working.
 
-    A run that Dagster knows to be finished is not. Otherwise its process decides where it was one
-    of this host, and a process from before the host was booted is gone. Where the process cannot
-    be seen, on another host or in another container, Dagster's word stands, and a run that it does
-    not know is gone.
+    A run that Dagster has finished is not. Otherwise the process decides, if it is on this host; a
+    process from before the last boot is dead. For processes on other hosts or in other containers
+    Dagster's status decides, and a run that Dagster does not know is dead.
     """
     assert run.dagster_run_id is not None
     known = instance.get_run_by_id(run.dagster_run_id)
@@ -57,17 +53,17 @@ def is_alive(run: Run, instance: dg.DagsterInstance) -> bool:
 
 
 def is_visible(run: Run) -> bool:
-    """Tell whether the run's process is or was one of this host, so that its death can be seen."""
+    """Return whether the run's process is or was on this host, where its death can be detected."""
     return _is_seen_alive(run.worker) is not None
 
 
 def has_died(dagster_run: dg.DagsterRun) -> bool:
-    """Tell whether a run that Dagster has STARTED is seen to have no process any more."""
+    """Return whether the process of a STARTED run is known to be dead."""
     return _is_seen_alive(dagster_run.tags.get(WORKER_TAG)) is False
 
 
 def process_of(dagster_run: dg.DagsterRun) -> psutil.Process | None:
-    """Give the living process that works for a run; None where it is gone or of another host."""
+    """Return the live process of a run; None where it is dead or on another host."""
     name = dagster_run.tags.get(WORKER_TAG)
     if name is None or not _is_seen_alive(name):
         return None
@@ -76,7 +72,7 @@ def process_of(dagster_run: dg.DagsterRun) -> psutil.Process | None:
 
 
 def _is_seen_alive(worker_name: str | None) -> bool | None:
-    """Look a process up by its name; None where it cannot be seen."""
+    """Return whether a process is alive; None where it is not visible from here."""
     machine, _, process = (worker_name or "").partition(_SEPARATOR)
     if machine == _machine():
         return _process_lives(process)
@@ -94,19 +90,19 @@ def _process_lives(process: str) -> bool:
 
 
 def _started(process: psutil.Process) -> str:
-    """Tell when a process was started: ids are used again, but not with the same time.
+    """Return a process's start time, because process ids are reused.
 
-    It is told in seconds since the machine was booted: no correction of the clock moves that.
+    In seconds since boot, which do not change when the clock is corrected.
     """
     if process.status() == psutil.STATUS_ZOMBIE:
         return "dead"
-    booted = psutil.boot_time()  # first: older releases of psutil count from where it was seen last
+    booted = psutil.boot_time()  # first: older releases of psutil cache it for create_time
     return f"{process.create_time() - booted:.2f}"
 
 
 @cache
 def _machine() -> str:
-    """Name this host, its boot, and the container where process ids are its own."""
+    """Return a name of this host, its boot, and its PID namespace."""
     parts = [socket.gethostname() or platform.node()]
     for source in (Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")):
         if source.is_symlink():

@@ -1,10 +1,7 @@
-"""Checks that a run planned and never reached: they say nothing of the day.
+"""Removal of planned checks that a run never reached.
 
-Belongs here: taking their plans out of Dagster's storage. Does not belong here: the results of
-checks (`checks.py`).
-
-Dagster writes down, as a run begins, which checks it will make, and counts those that a failed run
-did not come to as failed for ever, even after a later run has passed them.
+Dagster records the planned checks when a run starts. Those that a failed run did not reach count as
+failed for ever, even after a later run has passed them.
 """
 
 import logging
@@ -16,10 +13,7 @@ log = logging.getLogger(__name__)
 
 
 def forget_planned_checks(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Remove the plans of a run's checks that have no result.
-
-    Why a run failed counts more than its plans: an error here is logged.
-    """
+    """Delete a run's planned checks without a result; log an error and do not raise it."""
     from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
     from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
     from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
@@ -37,4 +31,4 @@ def forget_planned_checks(instance: dg.DagsterInstance, run_id: str) -> None:
                 )
             )
     except sa.exc.SQLAlchemyError as error:
-        log.warning("The planned checks of run %s stay planned: %s", run_id, type(error).__name__)
+        log.warning("cannot delete the planned checks of run %s: %s", run_id, type(error).__name__)

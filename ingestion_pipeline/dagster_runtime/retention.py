@@ -1,12 +1,9 @@
-"""Keeping Dagster's event log small.
+"""Retention of Dagster's event log.
 
-Belongs here: removing from Dagster's storage what nobody needs of runs that ended long ago. Does
-not belong here: the project's own tables and the lake, which keep everything.
-
-Dagster keeps every event of every run for ever, some thirty for each city-day. Deleting the runs
-instead would take their materializations along, and their partitions would look as if they had
-never been staged. So the runs stay, with the few events that tell what became of them and of their
-assets; what they said step by step goes, and with it what they wrote to their output.
+Dagster keeps every event of every run, about thirty for each city-day. Deleting the runs would
+delete their materializations, and their partitions would look unstaged. So pruning keeps the runs
+with the events of their status, assets and checks, and deletes step events and captured output. The
+project's tables and the lake keep everything.
 """
 
 from collections import Counter
@@ -33,13 +30,13 @@ if TYPE_CHECKING:
     from dagster._core.storage.event_log.base import EventLogStorage
 
 BATCH = 500
-"""Runs at a time: some ten thousand events, which PostgreSQL deletes in well under a second."""
+"""Runs per batch: about ten thousand events, which PostgreSQL deletes in well under a second."""
 
 _OF_CHECKS = ASSET_CHECK_EVENTS - {DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED}
-"""That a check was planned is told by the table of its executions too, whatever became of it."""
+"""Without planned checks, which the table of check executions has too."""
 
 KEPT = tuple(sorted(kind.value for kind in PIPELINE_EVENTS | ASSET_EVENTS | _OF_CHECKS))
-"""What tells the status of a run, of a partition and of a check."""
+"""The events that determine the status of a run, a partition and a check."""
 
 _EVENTS = SqlEventLogStorageTable
 _REMOVABLE = sa.or_(
@@ -49,18 +46,18 @@ _REMOVABLE = sa.or_(
 
 
 class StorageNotPrunable(IngestionError):
-    """Dagster keeps its events in a way that is not known here."""
+    """Dagster's event log storage is not supported."""
 
     code = "storage_not_prunable"
 
 
 @dataclass(frozen=True)
 class Pruned:
-    """What was removed, or would be.
+    """What was deleted, or would be in a dry run.
 
     Attributes:
-        runs: Runs that had something to remove.
-        events: Their events.
+        runs: The number of runs with deleted events.
+        events: The number of deleted events.
     """
 
     runs: int
@@ -70,16 +67,15 @@ class Pruned:
 def prune(
     instance: dg.DagsterInstance, *, before: datetime, dry_run: bool = False, batch: int = BATCH
 ) -> Pruned:
-    """Remove what runs said in detail that ended before a moment.
+    """Delete step events and captured output of runs that ended before a moment.
 
-    It may be interrupted at any time and run beside everything else. Only runs that have ended are
-    touched, and nobody writes to those.
+    Safe to interrupt, and to run beside other processes: it changes only ended runs.
 
     Args:
-        instance: Dagster's.
+        instance: Dagster's instance.
         before: The moment (UTC, aware).
         dry_run: Only count.
-        batch: How many runs are looked at together.
+        batch: The number of runs per batch.
 
     Raises:
         StorageNotPrunable: The events are neither in PostgreSQL nor in SQLite files of each run.
@@ -93,7 +89,7 @@ def prune(
             found = _count(connection, run_ids)
             runs, events = runs + len(found), events + found.total()
             if found and not dry_run:
-                # First what would not be found again once the events are gone.
+                # Delete the output first: without the events its run would not be found again.
                 for run_id in found:
                     instance.compute_log_manager.delete_logs(prefix=[run_id])
                 _remove(connection, list(found))
@@ -103,7 +99,7 @@ def prune(
 def _places(
     storage: "EventLogStorage", run_ids: Sequence[str]
 ) -> Iterator[tuple[sa.Connection, Sequence[str]]]:
-    """Give connections to where the events of runs are, and of which of the runs."""
+    """Yield connections to the events of runs, with the ids of those runs."""
     from dagster_postgres.event_log import PostgresEventLogStorage  # takes a second to import
 
     if isinstance(storage, PostgresEventLogStorage):

@@ -1,13 +1,10 @@
-"""The process from which runs are forked: it has imported what a run needs, and does nothing else.
-
-Belongs here: what is imported beforehand, noticing that it is no longer what is installed, and the
-life of a forked run. Does not belong here: who asks for runs (`launcher.py`), and what they do.
+"""The warm process: imports what runs need, and forks them for `launcher.py`.
 
     python -m ingestion_pipeline.dagster_runtime.warm      with a socket as its standard input
 
-A run's own work is a fraction of what its interpreter needs to start and to import Dagster and the
-libraries of geodata. Memory with all of that in it is copied by the operating system in
-milliseconds. What must not be copied is never here: threads, connections, settings, definitions.
+A run takes a fraction of the time that an interpreter needs to start and to import Dagster and the
+geodata libraries; a fork takes milliseconds. The process has no threads, connections, settings or
+definitions, which must not be copied by a fork.
 """
 
 import gc
@@ -28,17 +25,17 @@ import ingestion_pipeline
 from ingestion_pipeline.dagster_runtime.liveness import WORKER_TAG, worker
 
 ACCEPTED = "accepted "
-"""The answer to an order that is carried out. There is none where this process ends before it."""
+"""The answer to an order before the fork. Missing if this process has ended."""
 
 STARTED = "started"
-"""The second part of the answer, of a run that has begun: from here on it tells Dagster by itself
-how it goes. Whatever else a run says here is why it could not begin."""
+"""The second part of the answer, from a run that has started and now reports to Dagster itself. Any
+other text is the error that kept the run from starting."""
 
 SINGLE_THREADED = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
-"""Environment in which the libraries below start no thread when they are imported.
+"""Environment variables that keep the libraries below from starting threads on import.
 
-A fork copies one thread only, and whatever the others held locked stays locked. Neither changes
-what a run computes: no linear algebra is done, and Arrow takes its memory from mimalloc.
+A fork copies one thread, and locks of the others stay locked. The variables do not change results:
+runs use no linear algebra, and Arrow allocates from mimalloc.
 """
 
 LIBRARIES = (
@@ -91,9 +88,9 @@ LIBRARIES = (
     "upath.implementations.local",
     "watchdog.observers.polling",
 )
-"""What runs import, most of it in the middle of a function. Not all of it need be installed."""
+"""What runs import, mostly in functions. Some may not be installed."""
 
-ROOMS = (
+PACKAGES = (
     "columns",
     "config",
     "core",
@@ -112,30 +109,30 @@ ROOMS = (
     "staging",
     "text",
 )
-"""The folders of this package whose modules a run imports."""
+"""The subpackages whose modules a run imports."""
 
 CONNECTION_S = 10
-"""How long a run keeps a connection to Dagster's PostgreSQL for its next event."""
+"""The time a run keeps an idle connection to Dagster's PostgreSQL."""
 
 
 def main() -> None:
-    """Import everything, then fork a run for each order that comes, until nobody can give any."""
+    """Import everything, then fork a run for each order, until the socket is closed."""
     installed = state_of_installation()
     preload()
     require_single_thread()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the runs; this ends after them
     signal.signal(signal.SIGCHLD, _reap_children)
     gc.collect()
-    gc.freeze()  # the collector would write to, and so copy, every page of what is shared
+    gc.freeze()  # the collector would write to every shared page, and so copy it
     with socket.socket(fileno=0) as orders:
         while True:
-            said, descriptors, *_ = socket.recv_fds(orders, 1, 1)
-            if not said:
+            received, descriptors, *_ = socket.recv_fds(orders, 1, 1)
+            if not received:
                 return
             with socket.socket(fileno=descriptors[0]) as conversation:
                 if state_of_installation() != installed:
-                    return  # a run executes what is installed; another process will fork it
-                with suppress(OSError):  # whoever asked may be gone
+                    return  # the installed code has changed; a new process forks the run
+                with suppress(OSError):  # the launcher may have ended
                     conversation.sendall(ACCEPTED.encode())
                 if os.fork() == 0:
                     orders.close()
@@ -143,26 +140,24 @@ def main() -> None:
 
 
 def state_of_installation() -> Sequence[object]:
-    """Give what changes when the package is edited, or when anything is installed or removed."""
+    """Return a value that changes when the package or any installed library changes."""
     (package,) = ingestion_pipeline.__path__
     state = [
-        (str(path), told.st_mtime_ns, told.st_size)
+        (str(path), stat.st_mtime_ns, stat.st_size)
         for path in sorted(Path(package).rglob("*"))
-        if path.suffix in {".py", ".json"} and (told := path.stat())
+        if path.suffix in {".py", ".json"} and (stat := path.stat())
     ]
     libraries = (Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib"))
     return [*state, *(folder.stat().st_mtime_ns for folder in libraries)]
 
 
 def preload() -> None:
-    """Import what a run would import."""
-    (package,) = ingestion_pipeline.__path__
-    rooms = [f"{package}/{room}" for room in ROOMS]
-    ours = [f"{ingestion_pipeline.__name__}.{room.replace('/', '.')}" for room in ROOMS]
+    """Import what runs import."""
+    (root,) = ingestion_pipeline.__path__
     modules = [
-        f"{name}.{module.name}"
-        for name, path in zip(ours, rooms, strict=True)
-        for module in pkgutil.iter_modules([path])
+        f"{ingestion_pipeline.__name__}.{package.replace('/', '.')}.{module.name}"
+        for package in PACKAGES
+        for module in pkgutil.iter_modules([f"{root}/{package}"])
     ]
     importlib.import_module("ingestion_pipeline.definitions")
     for name in (*LIBRARIES, *modules):
@@ -171,21 +166,21 @@ def preload() -> None:
 
 
 def require_single_thread() -> None:
-    """End this process, where a thread runs in it that forks would lack."""
+    """Exit if this process has more than one thread, because a fork copies only one."""
     threads = len(list(Path("/proc/self/task").iterdir()))
     if threads > 1:
         sys.exit(f"Runs are not forked: an import has started {threads - 1} threads")
 
 
 def _reap_children(*_: object) -> None:
-    """Let the system forget runs that have ended; Dagster and the ledger know how they did."""
+    """Reap ended runs; Dagster and the ledger have their status."""
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
 
 
 def _run_child(conversation: socket.socket) -> None:
-    """Be a run; never return to the loop of the process that this one is a copy of."""
+    """Execute a run in the forked process, and exit."""
     code = 1
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -193,7 +188,7 @@ def _run_child(conversation: socket.socket) -> None:
         os.open(os.devnull, os.O_RDONLY)  # becomes the standard input, which was the socket
         _run(conversation)
         code = 0
-    except BaseException:  # noqa: BLE001 - nothing may reach the loop that this was copied from
+    except BaseException:  # noqa: BLE001 - must not reach the loop of the parent's code
         traceback.print_exc()
         with suppress(OSError):
             conversation.sendall(traceback.format_exc().encode())
@@ -202,11 +197,11 @@ def _run_child(conversation: socket.socket) -> None:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()
-        os._exit(code)  # taking a thousand modules apart takes longer than many a run
+        os._exit(code)  # interpreter shutdown takes longer than many runs
 
 
 def _run(conversation: socket.socket) -> None:
-    """Execute the run that the conversation names, as `dagster api execute_run` does."""
+    """Execute the requested run, as `dagster api execute_run` does."""
     from dagster._cli.api import _execute_run_command_body
     from dagster._cli.utils import get_instance_for_cli
     from dagster._grpc.types import ExecuteRunArgs
@@ -217,11 +212,11 @@ def _run(conversation: socket.socket) -> None:
         with conversation.makefile("r", encoding="utf-8") as order:
             args = deserialize_value(order.read(), ExecuteRunArgs)
         with get_instance_for_cli(instance_ref=args.instance_ref) as instance:
-            # By default each of a run's hundred statements connects anew to PostgreSQL.
+            # By default, each of a run's hundred statements opens a connection to PostgreSQL.
             instance.optimize_for_webserver(
                 statement_timeout=0, pool_recycle=CONNECTION_S, max_overflow=-1
             )
-            # First: whoever sees the run as started can see its process, and interrupt it.
+            # Before STARTED, so that the process of a started run can be interrupted.
             instance.add_run_tags(args.run_id, {WORKER_TAG: worker()})
             conversation.sendall(STARTED.encode())
             conversation.close()

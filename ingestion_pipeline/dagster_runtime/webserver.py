@@ -1,7 +1,6 @@
-"""Dagster's webserver, which changes something only when its own pages or a program ask for it.
+"""Dagster's webserver with protection against cross-origin requests.
 
-Belongs here: starting it, and refusing requests that a foreign web page or a redirect can cause.
-Does not belong here: who may use it: it has no authentication (docs/api.md, Safety).
+It has no authentication (docs/api.md, Safety).
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping
@@ -23,7 +22,7 @@ POOL_OVERFLOW = 20
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 POLL_MS = 2000
-"""How often the pages ask for news."""
+"""The polling interval of the UI."""
 
 
 def serve(
@@ -42,9 +41,9 @@ def serve(
         workspace: The `workspace.yaml` that names the code location.
         host: The address to listen on.
         port: The port.
-        read_only: Whether it refuses whatever changes something.
-        allowed_hosts: The names by which it is asked, where a proxy passes them on. A server that
-            listens on loopback is also asked by its names there, and by no other.
+        read_only: Whether it rejects mutations.
+        allowed_hosts: Host names that a proxy passes on. A server on loopback also accepts its
+            loopback names, and no others.
     """
     import uvicorn
     from dagster._core.workspace.context import WorkspaceProcessContext
@@ -77,11 +76,11 @@ async def _lifespan(_: Any) -> AsyncIterator[None]:
 
 
 class SameOriginMiddleware:
-    """ASGI middleware: refuses what a page of another origin, a link or a redirect can send.
+    """ASGI middleware that rejects requests of other origins, links and redirects.
 
-    Dagster executes mutations that come by GET, and takes bodies of any type. A browser sends both
-    to this server for any page that is open beside the UI. A page whose own name has got the
-    address of this server is of the same origin for the browser; it is known by that name.
+    Dagster executes mutations sent by GET, and accepts bodies of any type. A browser sends both for
+    any page. Against DNS rebinding, where the page's host name resolves to this server, the
+    middleware checks the host name.
     """
 
     def __init__(self, app: "ASGIApp", names: Collection[str] | None = None) -> None:
@@ -89,13 +88,13 @@ class SameOriginMiddleware:
 
         Args:
             app: The application.
-            names: The hosts, without ports, by which it may be asked; None for any.
+            names: The allowed host names, without ports; None for any.
         """
         self._app = app
         self._names = names
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Pass a request on, or answer it with the reason why not."""
+        """Pass a request on, or respond with the reason for its rejection."""
         from starlette.responses import PlainTextResponse
         from starlette.websockets import WebSocketClose
 
@@ -117,14 +116,14 @@ def _rejection(scope: "Scope", names: Collection[str] | None) -> tuple[int, str]
         name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
     }
     if names is not None and urlsplit(f"//{headers.get('host', '')}").hostname not in names:
-        return 403, "This server is not asked by this name; allow it with --allow-host."
+        return 403, "Host name not allowed. Allow it with --allow-host."
     method = scope.get("method", "GET")
     is_graphql = scope["path"].rstrip("/").endswith("/graphql")
     reads_only = scope["type"] == "http" and method in ("GET", "HEAD", "OPTIONS")
     if not reads_only and _is_foreign(headers):
-        return 403, "Requests from pages of another origin are refused."
+        return 403, "Cross-origin requests are rejected."
     if is_graphql and reads_only and "query" in parse_qs(scope["query_string"].decode("latin-1")):
-        return 405, "GraphQL is answered by POST only. Send the query as JSON in the body."
+        return 405, "GraphQL needs POST. Send the query as JSON in the body."
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if is_graphql and method == "POST" and content_type != "application/json":
         return 415, "Send GraphQL as JSON, with Content-Type: application/json."
@@ -132,10 +131,10 @@ def _rejection(scope: "Scope", names: Collection[str] | None) -> tuple[int, str]
 
 
 def _is_foreign(headers: Mapping[str, str]) -> bool:
-    """Return whether a browser says that a page of another origin sends this.
+    """Return whether the Origin header names another origin.
 
-    Programs send no Origin. A page can set neither Host nor X-Forwarded-Host without being allowed
-    to by this server first.
+    Programs send no Origin. A page cannot set Host or X-Forwarded-Host without permission of this
+    server.
     """
     origin = headers.get("origin")
     if origin is None:

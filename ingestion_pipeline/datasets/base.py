@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from ingestion_pipeline.datasets.rules import Rules, named_libraries, rules_of
 from ingestion_pipeline.quality.catalogue import CHECKS
 from ingestion_pipeline.staging.days import Slice
 from ingestion_pipeline.staging.tables import CLASS_COLUMNS, JOB_TYPES, VERSION_TABLES
@@ -31,19 +32,17 @@ if TYPE_CHECKING:
 SOURCE = "osm"
 """The source of the slices that are made of OpenStreetMap."""
 
-CODE = (
-    "ingestion_pipeline.columns",
-    "ingestion_pipeline.core",
-    "ingestion_pipeline.geometry",
-    "ingestion_pipeline.osm",
-    "ingestion_pipeline.sources",
-    "ingestion_pipeline.sources.feed",
-    "ingestion_pipeline.sources.overpass",
-    "ingestion_pipeline.sources.pbf",
-    "ingestion_pipeline.staging",
-    "ingestion_pipeline.text",
+READERS = (
+    "ingestion_pipeline.osm.boundary:boundary_of",
+    "ingestion_pipeline.osm.boundary:known_boundary",
+    "ingestion_pipeline.sources.city_clip:from_table",
+    "ingestion_pipeline.sources.city_clip:to_table",
+    "ingestion_pipeline.sources.overpass.client:read",
+    "ingestion_pipeline.sources.pbf.extract:read",
+    "ingestion_pipeline.sources.pbf.extract:read_each",
 )
-"""The packages whose code has a hand in the rows of every dataset."""
+"""The definitions that read raw bytes, as `package.module:name`; those of a source that shape rows.
+"""
 
 
 class DayRead(NamedTuple):
@@ -85,8 +84,7 @@ class Dataset:
         minimum_key: The key of the cities file that asserts how many rows there are at least.
         selection: Which objects are asked for.
         shape: Makes the rows.
-        rules_version: Names the rules by which it does.
-        code: The packages whose code has a hand in the rows.
+        tables: Names the releases of the data tables by which it does.
         checks: The checks of a day, in the order in which they are shown.
         group: The group of its assets in Dagster.
         snapshot_asset: The asset that gets the raw bytes.
@@ -106,8 +104,7 @@ class Dataset:
     minimum_key: str
     selection: Selection
     shape: Callable[[DayRead], Frame]
-    rules_version: Callable[[], str]
-    code: tuple[str, ...] = CODE
+    tables: Callable[[], tuple[str, ...]] = tuple
     checks: tuple[Check, ...] = CHECKS
     group: str
     snapshot_asset: str
@@ -116,6 +113,21 @@ class Dataset:
     feeds_asset: str | None = None
     counted: Mapping[str, Counted] = field(default_factory=lambda: MappingProxyType({}))
     counts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def code(self) -> tuple[str, ...]:
+        """The definitions that shape its rows; what they need is found from them."""
+        return (*READERS, f"{self.shape.__module__}:{self.shape.__qualname__}")
+
+    @property
+    def rules(self) -> Rules:
+        """The rules that make its rows."""
+        return rules_of(self.name, self.code, self.selection.digest)
+
+    @property
+    def rules_version(self) -> str:
+        """The name of its rules, with the releases of tables and libraries."""
+        return "; ".join((self.rules.name, *self.tables(), named_libraries()))
 
     @property
     def table(self) -> sa.Table:

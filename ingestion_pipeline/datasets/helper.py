@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ingestion_pipeline.core.frame import Frame
-from ingestion_pipeline.datasets import poi
-from ingestion_pipeline.datasets.base import CODE, Counted, Dataset, DayRead
+from ingestion_pipeline.datasets.base import Counted, Dataset, DayRead
 from ingestion_pipeline.helpers import kinds
 from ingestion_pipeline.osm.selection import Selection
 from ingestion_pipeline.quality.catalogue import CHECKS, UNCLASSIFIED
@@ -20,12 +19,6 @@ if TYPE_CHECKING:
 
     from ingestion_pipeline.helpers.derive import OsmObjects
     from ingestion_pipeline.osm.locate import Located
-
-
-def _rules_version() -> str:
-    from ingestion_pipeline.helpers import derive
-
-    return f"{derive.rules_version()}; {poi.rules_version()}"
 
 
 def shape(read: DayRead) -> Frame:
@@ -90,8 +83,6 @@ HELPER = Dataset(
     minimum_key="minimum_helpers",
     selection=Selection(closed_tags=kinds.CLOSED_TAGS),
     shape=shape,
-    rules_version=_rules_version,
-    code=(*CODE, "ingestion_pipeline.helpers"),
     # Kinds are neither generic nor special.
     checks=tuple(check for check in CHECKS if check != UNCLASSIFIED),
     group="helpers",

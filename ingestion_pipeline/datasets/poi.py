@@ -24,13 +24,6 @@ _COUNTS = {
 }
 
 
-def rules_version() -> str:
-    """Name the rules that make the rows."""
-    from ingestion_pipeline.osm import normalize
-
-    return normalize.rules_version()
-
-
 def shape(read: DayRead) -> Frame:
     """Return the POIs of a day."""
     from ingestion_pipeline.osm.normalize import normalize
@@ -54,6 +47,12 @@ def shape(read: DayRead) -> Frame:
     )
 
 
+def _tables() -> tuple[str, ...]:
+    from ingestion_pipeline.osm.taxonomy import TAXONOMY_VERSION
+
+    return (TAXONOMY_VERSION,)
+
+
 def _meanings() -> Callable[[str], str | None]:
     from ingestion_pipeline.osm.taxonomy import Taxonomy
 
@@ -69,7 +68,7 @@ POI = Dataset(
     minimum_key="minimum_pois",
     selection=POIS,
     shape=shape,
-    rules_version=rules_version,
+    tables=_tables,
     group="osm",
     snapshot_asset="osm_snapshot",
     frame_asset="osm_pois",

@@ -6,16 +6,20 @@ Does not belong here: storing snapshots (`lake/`), and making rows out of them (
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from ingestion_pipeline.columns.hashing import code_digest, digest
+from ingestion_pipeline.columns.hashing import digest
 from ingestion_pipeline.config.feeds import judge_feed
 from ingestion_pipeline.core.evidence import SliceEvidence
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.datasets.helper import HELPER
 from ingestion_pipeline.datasets.registry import DATASETS
+from ingestion_pipeline.datasets.rules import (
+    LIBRARIES,
+    LIBRARIES_OF_FEEDS,
+    rules_of_feeds,
+    versions_of,
+)
 from ingestion_pipeline.osm.selection import is_answered_wrongly
 
 if TYPE_CHECKING:
@@ -26,24 +30,12 @@ if TYPE_CHECKING:
     from ingestion_pipeline.datasets.base import Dataset
     from ingestion_pipeline.helpers.licences import Verdict
     from ingestion_pipeline.lake.snapshots import Manifest
-
-
-_LIBRARIES = (
-    *("shapely", "pyproj", "numpy", "protobuf", "msgspec", "pyarrow"),
-    *("email-validator", "idna", "ada-url", "regex", "langcodes"),
-)
-"""What has a hand in the rows; where one is another, a day is made again and compared."""
-
-
-@cache
-def _versions(code: Sequence[str], libraries: Sequence[str]) -> tuple[str, ...]:
-    """Name the code that is running: a plan of many days asks for it many times."""
-    return (*map(code_digest, code), *map(version, libraries))
+    from ingestion_pipeline.osm.selection import Selection
 
 
 def code_of(dataset: Dataset) -> tuple[str, ...]:
-    """Name the code that makes a dataset's rows: our own by its digest, libraries by release."""
-    return _versions(dataset.code, _LIBRARIES)
+    """Identify the code that makes a dataset's rows, and the releases of libraries."""
+    return (*dataset.rules.identity, *versions_of(LIBRARIES))
 
 
 def holds_what_is_asked(manifest: Manifest, city: City) -> bool:
@@ -54,9 +46,16 @@ def holds_what_is_asked(manifest: Manifest, city: City) -> bool:
     answer correctly holds something else.
     """
     return manifest.obtained != "overpass" or (
-        manifest.selection == DATASETS[manifest.dataset].selection.digest
+        _asked_for(manifest, DATASETS[manifest.dataset].selection)
         and Bbox(*manifest.bbox).holds(city.bbox)
         and not any(is_answered_wrongly(part.query or "") for part in manifest.parts)
+    )
+
+
+def _asked_for(manifest: Manifest, selection: Selection) -> bool:
+    """Return whether an answer was asked for with a selection, or with a wider one."""
+    return manifest.selection == selection.digest or (
+        manifest.selected is not None and selection.is_within(manifest.selected)
     )
 
 
@@ -66,7 +65,7 @@ def evidence_of(city: City, manifest: Manifest) -> SliceEvidence:
     Two that are equal have equal rows, so a day that is staged from it need not be staged again.
     """
     dataset = DATASETS[manifest.dataset]
-    rules = dataset.rules_version()
+    rules = dataset.rules_version
     return _evidence(
         city,
         manifest,
@@ -97,9 +96,8 @@ def evidence_of_feed(
         manifest: Of its bytes.
         beside: The evidence of the rows of OpenStreetMap, to which the feed's are linked.
     """
-    from ingestion_pipeline.config.feeds import FEED_RULES
-
-    rules = f"feed rules {FEED_RULES}; {HELPER.rules_version()}"
+    own = rules_of_feeds()
+    rules = f"{own.name}; {HELPER.rules_version}"
     return _evidence(
         city,
         manifest,
@@ -108,7 +106,7 @@ def evidence_of_feed(
         attribution=feed.attribution,
         inputs=[
             *(manifest.digest, rules, beside.inputs_digest, feed.digest),
-            *_versions(HELPER.code, ("rapidfuzz",)),
+            *(*own.identity, *versions_of(LIBRARIES_OF_FEEDS)),
         ],
     )
 

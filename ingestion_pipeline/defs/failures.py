@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from ingestion_pipeline.core.errors import IngestionError, shortened
+from ingestion_pipeline.core.manual import codes, manual_url
 
 QUESTIONS = 4
 """How many times a client asks in one step. A step that ends in order to wait has asked less."""
@@ -73,7 +74,13 @@ def failure_of(error: IngestionError) -> dg.Failure:
         metadata={
             "error_code": error.code,
             "may_succeed_later": error.should_retry,
-            "what_to_do": dg.MetadataValue.path("docs/operations.md"),
+            "what_to_do": dg.MetadataValue.text(_what_to_do(error)),
         },
         allow_retries=False,
     )
+
+
+def _what_to_do(error: IngestionError) -> str:
+    """Return the manual's advice for an error."""
+    entry = codes().get(error.code)
+    return entry.what_to_do if entry else f"See {manual_url('errors')}"

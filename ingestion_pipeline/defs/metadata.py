@@ -14,6 +14,7 @@ import dagster as dg
 from ingestion_pipeline.core.evidence import SliceEvidence
 from ingestion_pipeline.core.frame import Frame
 from ingestion_pipeline.core.geo import Bbox
+from ingestion_pipeline.core.manual import manual_url
 from ingestion_pipeline.datasets.base import Dataset
 from ingestion_pipeline.defs.preview import png_of_points
 from ingestion_pipeline.lake.snapshots import Manifest
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 CLASSES_SHOWN = 50
 SAMPLES_SHOWN = 10
 
-_COLUMNS_DOC = dg.MetadataValue.path("docs/data-dictionary.md")
-_OPERATIONS_DOC = dg.MetadataValue.path("docs/operations.md")
+_COLUMNS_DOC = dg.MetadataValue.path(manual_url("data-dictionary"))
+_OPERATIONS_DOC = dg.MetadataValue.path(manual_url("operations"))
 
 
 def sentence_on_snapshot(manifest: Manifest, *, replayed: bool) -> str:

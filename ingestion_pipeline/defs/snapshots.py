@@ -6,7 +6,7 @@ belong here: getting them (`sources/`), keeping them (`lake/`), and what rows ar
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -314,7 +314,12 @@ def _fetch(pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset
     if evidence.coverage is not None and boundary is not None:
         _require_covered(work, boundary, evidence.coverage, evidence.location)
     manifest = manifest_of(
-        evidence, parts, work, dataset=dataset.name, selection=dataset.selection.digest
+        evidence,
+        parts,
+        work,
+        dataset=dataset.name,
+        selection=dataset.selection.digest,
+        selected=dataset.selection.as_json() if evidence.obtained == "overpass" else None,
     )
     runs.require(pipeline.engine, work.claim)
     pipeline.lake.propose_candidate(manifest)
@@ -380,6 +385,7 @@ def manifest_of(
     *,
     dataset: str,
     selection: str,
+    selected: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """Return the manifest of a day's raw bytes, of OpenStreetMap or of a feed.
 
@@ -389,6 +395,7 @@ def manifest_of(
         work: The city-day.
         dataset: The dataset's name, or that of a feed in the lake.
         selection: The digest of what was asked for.
+        selected: The selection itself, where the bytes hold nothing else.
     """
     return Manifest(
         **vars(evidence),
@@ -399,4 +406,5 @@ def manifest_of(
         bbox=work.city.bbox,
         selection=selection,
         parts=parts,
+        selected=selected,
     )

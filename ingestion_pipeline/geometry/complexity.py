@@ -154,8 +154,10 @@ def _pairs(shapes: ObjectArray) -> Iterator[tuple[IntArray, IntArray]]:
     import shapely
 
     tree = shapely.STRtree(shapes)
-    order = np.random.default_rng(0).permutation(len(shapes))
     start, size = 0, max(1, _PAIRS_AT_ONCE // max(1, len(shapes)))
+    order = np.arange(len(shapes))
+    if size < len(shapes):  # NumPy takes some ms to import its random numbers
+        order = np.random.default_rng(0).permutation(order)
     while start < len(order):
         asked = order[start : start + size]
         place, second = tree.query(shapes[asked])

@@ -155,6 +155,6 @@ def _steps(count: int, *, start: IntArray, neighbours: IntArray) -> IntArray:
     reached, step = start, 1
     while len(reached):
         steps[reached] = step
-        arriving = neighbours[np.isin(neighbours, reached).any(axis=1)].reshape(-1)
-        reached, step = np.unique(arriving[steps[arriving] == 0]), step + 1
+        arriving = neighbours[(steps[neighbours] == step).any(axis=1)].reshape(-1)
+        reached, step = arriving[steps[arriving] == 0], step + 1
     return steps

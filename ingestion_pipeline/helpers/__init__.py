@@ -1,1 +1,1 @@
-"""Helper places: what a traveller needs on the way, out of OpenStreetMap and out of feeds."""
+"""Helper places, such as toilets and cash machines: kinds, rows, licences and links."""

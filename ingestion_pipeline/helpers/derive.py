@@ -1,8 +1,6 @@
-"""Helper places out of OSM objects: one row for each kind that an object is or has.
+"""Helper places derived from OSM objects: one row for each kind that an object is or has.
 
-Belongs here: which helpers an object gives, and what each column says. Does not belong here: the
-tags of each kind (`kinds.py`), reading OSM (`osm/`), and feeds (`feeds.py`). Every column is
-documented in docs/data-dictionary.md.
+Every column is documented in docs/data-dictionary.md.
 """
 
 from __future__ import annotations
@@ -37,9 +35,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Tags = dict[str, str]
 
-RULES = 3
-"""Raised with every change, here or in `kinds.py`, that changes what a reader sees."""
-
 _UNCHANGED_COLUMNS = (
     *("osm_type", "osm_id", "osm_version", "osm_timestamp"),
     *("geometry", "geom_quality", "lon", "lat", "point_source"),
@@ -50,30 +45,30 @@ _OF_THE_WHOLE = frozenset(
     {"bicycle", "capacity", "car", "charge", "emergency", "female", "gender_segregated", "male"}
     | {"material", "network", "scooter", "seats", "supervised", "unisex"}
 )
-"""Details that a place's tag says of the place as a whole, and so not of what is in it: the beds of
-a hotel are not those of its left luggage."""
+"""Details that describe a place as a whole and not what is in it: the beds of a hotel are not those
+of its left luggage."""
 
 _WITH_EVERY_KIND = ("charge", "seasonal")
 _ACCESS_IN_A_VALUE = ("customers", "permissive", "public")
-"""Values of a secondary tag that say who may use what is there."""
+"""Values of a secondary tag that restrict who may use the helper."""
 
 
 @dataclass(frozen=True)
 class OsmObjects:
-    """N objects of OSM that lie in a city, column by column.
+    """N objects of OSM in a city, column by column.
 
     Attributes:
         source_ref: `node/123`, `way/123` or `relation/123`.
-        osm_type: The first part of it.
-        osm_id: The second part.
-        osm_version: Or None where the source does not say.
-        osm_timestamp: UTC; or None.
+        osm_type: Its first part.
+        osm_id: Its second part.
+        osm_version: None where unknown.
+        osm_timestamp: UTC; None where unknown.
         tags: As in OSM.
         geometry: WKB, EPSG:4326 (lon lat), whole.
-        geom_quality: How the geometry was had.
+        geom_quality: See `osm.features.GeomQuality`.
         lon: Degrees of the representative point.
         lat: Degrees.
-        point_source: How that point was had.
+        point_source: See `geometry.points.representative_points`.
     """
 
     source_ref: Sequence[str]
@@ -90,11 +85,11 @@ class OsmObjects:
 
 
 class Found(NamedTuple):
-    """A helper that an object is, or has.
+    """A helper that an object is or has.
 
     Attributes:
         kind: Its kind.
-        tag: The secondary tag that tells of it; None where the object itself is the helper.
+        tag: The secondary tag that it is derived from; None if the object itself is the helper.
     """
 
     kind: Kind
@@ -103,25 +98,20 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Helpers:
-    """The helper rows of one city-day out of OSM.
+    """The helper rows of one city-day from OSM.
 
     Attributes:
         table: One row per object and kind, ordered by object and kind; columns of `helper_place`
             from `kind` on, and `source_ref`, `source_hash` and `content_hash`.
-        unparsed_opening_hours: How many helpers have opening hours that cannot be understood.
+        unparsed_opening_hours: The number of helpers with opening hours that cannot be parsed.
     """
 
     table: pa.Table
     unparsed_opening_hours: int
 
 
-def rules_version() -> str:
-    """Name what makes rows out of objects; recorded with every staged day."""
-    return f"helper rules {RULES}"
-
-
 def helpers_of(tags: Mapping[str, str]) -> list[Found]:
-    """Return which helpers an object with these tags is or has, in the order of the kinds."""
+    """Return the helpers that an object with these tags is or has, in the order of the kinds."""
     found = []
     for kind in _candidates(tags):
         mapped = {key: folded_values(tags[key]) for key in kind.secondary if key in tags}
@@ -146,12 +136,12 @@ def derive(
     licence: str,
     attribution: str,
 ) -> Helpers:
-    """Make the helper rows of a city.
+    """Return the helper rows of a city.
 
     Args:
-        objects: The city's objects; those that give no helper are left out.
-        day: The day (UTC) of which the rows tell; dates in tags are compared with it.
-        namer: Chooses the names that are shown to the city's readers.
+        objects: The city's objects; those without a helper are left out.
+        day: The day (UTC) of the rows; dates in tags are compared with it.
+        namer: Chooses the names for the city's readers.
         licence: SPDX identifier of the data's licence.
         attribution: The text that a product must show.
     """
@@ -208,7 +198,7 @@ def _at(column: Sequence[T], positions: Iterable[int]) -> list[T]:
 
 
 def _by_key() -> dict[str, list[Kind]]:
-    """Name the kinds that a key may tell of."""
+    """Return the kinds by the keys of their tags."""
     found: dict[str, list[Kind]] = {}
     for kind in KINDS.values():
         for key in {*kind.secondary, *(next(iter(rule)) for rule in kind.main)}:
@@ -264,7 +254,7 @@ def _opening_hours(tags: Tags, kind: Kind, derived_from: str | None) -> str | No
 
 
 def _details(tags: Tags, kind: Kind, derived_from: str | None) -> dict[str, str]:
-    """Return the attributes that matter for a kind, as they are in OSM."""
+    """Return the attributes that a kind has in addition, unchanged."""
     found: dict[str, str] = {}
     for key in (*kind.details, *_WITH_EVERY_KIND):
         if key.endswith(":"):
@@ -282,17 +272,17 @@ _MAIN_KEYS = frozenset(
     {"aerialway", "amenity", "club", "craft", "education", "emergency", "healthcare", "highway"}
     | {"historic", "leisure", "office", "public_transport", "railway", "shop", "tourism"}
 )
-"""Keys that say what a place is; while one of them does, it is in use."""
+"""Keys that describe a place; it is in use while it has one of them."""
 
 _OUT_OF_ORDER = ("broken", "closed", "needs_maintenance", "out_of_order")
 _ORDER_OF_STATUS = {status: order for order, status in enumerate(get_args(Status))}
 
 
 def _status(tags: Tags) -> Status:
-    """Return whether a helper can be used, as far as its object says without a date.
+    """Return the status of a helper by the tags of its object, without dates.
 
-    A flag says so (`disused=yes`), or that nothing of the place is left but what it was:
-    `disused:amenity=cafe` or `shop=vacant`, and no other main tag.
+    It is set by a flag (`disused=yes`), or if the only main tag left is a former one:
+    `disused:amenity=cafe` or `shop=vacant`.
     """
     flags = [status for word, status in STATUS_OF_WORD.items() if tags.get(word) == "yes"]
     if flags:
@@ -307,7 +297,7 @@ def _status(tags: Tags) -> Status:
 
 
 def _word(key: str, value: str) -> str | None:
-    """Return the word that ends a main tag, or nothing; None where the tag is no main one."""
+    """Return the lifecycle word of a main tag, or an empty text; None for other tags."""
     prefix, _, prefixed = key.partition(":")
     if prefixed in _MAIN_KEYS and prefix in STATUS_OF_PREFIX:
         return prefix

@@ -1,14 +1,11 @@
-"""The kinds of helper places: a small vocabulary, and the OSM tags that mean each.
-
-Belongs here: the table of kinds, and what is built from it. Does not belong here: making rows
-(`derive.py`) and the kinds that a feed's records have (`feeds.py`).
+"""The kinds of helper places, and the OSM tags of each.
 
 An object *is* a helper by its main tags (`amenity=toilets`). An object *has* one by a secondary tag
-(`toilets=yes` on a café): then the helper is derived, and the object is its parent. A `no` of the
-key that denies the kind wins over everything (`toilets=no`); that of any other key is silence: who
-has no toilet for wheelchairs may have one. Values of several (`atm;bank`) count one by one. Source
-of the tags: "Map features" and the pages of the keys in the OSM wiki. docs/helper-kinds.md is made
-of this table, which a test holds.
+(`toilets=yes` on a café): the helper is then derived, and the object is its parent. A `no` of the
+key that denies the kind overrides everything (`toilets=no`); a `no` of another key has no effect: a
+place without a toilet for wheelchairs may have another one. Values of a list (`atm;bank`) count one
+by one. Source of the tags: "Map features" and the pages of the keys in the OSM wiki.
+docs/helper-kinds.md is generated from this table; a test compares them.
 """
 
 from __future__ import annotations
@@ -23,7 +20,7 @@ if TYPE_CHECKING:
 Tag = tuple[str, str]
 
 PRESENT = ("yes", "customers", "designated", "limited", "permissive", "public")
-"""Values of a secondary tag that say that something is there."""
+"""Values of a secondary tag for something that is present."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +30,11 @@ class Kind:
     Attributes:
         name: Its key.
         meaning: What a traveller finds there.
-        main: The object is one, if it has all tags of one of these.
-        secondary: The object has one, if it has one of these tags.
-        denied_by: The secondary key whose `no` says that there is none, whatever else says so.
-        details: Keys of OSM whose values are kept as attributes, beside those that every kind has
-            (`derive.py`). One that ends with `:` stands for all keys that begin so.
+        main: An object is one if it has all tags of one of these.
+        secondary: An object has one if it has one of these tags.
+        denied_by: The secondary key whose `no` overrides all other tags.
+        details: Keys whose values are kept as attributes, in addition to those of every kind
+            (`derive.py`). A key that ends with `:` includes all keys with that prefix.
     """
 
     name: str
@@ -49,7 +46,7 @@ class Kind:
 
 
 def _all(*tags: str) -> tuple[Mapping[str, str], ...]:
-    """Read tags, each of which is enough; `&` joins those that are so together."""
+    """Parse tags, each of which is enough; `&` joins tags that are required together."""
     return tuple(MappingProxyType(dict(_tag(tag) for tag in text.split("&"))) for text in tags)
 
 
@@ -365,7 +362,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _KINDS
 
 
 def _closed_tags() -> dict[str, tuple[str, ...]]:
-    """Name the tags, one of which every object has that is or has a helper."""
+    """Return tags of which every object that is or has a helper has at least one."""
     found: dict[str, dict[str, None]] = {}
     for kind in _KINDS:
         for rule in kind.main:
@@ -377,4 +374,4 @@ def _closed_tags() -> dict[str, tuple[str, ...]]:
 
 
 CLOSED_TAGS: Mapping[str, tuple[str, ...]] = MappingProxyType(_closed_tags())
-"""The tags to ask OSM for."""
+"""The tags to select in OSM."""

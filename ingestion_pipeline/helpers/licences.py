@@ -1,11 +1,7 @@
-"""The licences that a feed may have, and what may be combined in one database.
+"""Licences of feeds, the rules for combining them in one database, and attribution notices.
 
-Belongs here: the fixed list, the rules of mixing, and the text that names everybody. Does not
-belong here: which feed has which licence (`feeds.py`), and reading what is staged
-(`staging/days.py`).
-
-The rules and their sources are in docs/adr/009-licences.md. They are a reading by engineers, made
-to stop a mistake in time; they are no legal advice.
+The rules and their sources are in docs/adr/009-licences.md. They are an engineering interpretation
+that prevents mistakes early, not legal advice.
 """
 
 from __future__ import annotations
@@ -21,29 +17,28 @@ BY_SA = "CC-BY-SA-4.0"
 _BOTH = frozenset({ODBL, BY_SA})
 
 Outcome = Literal["combinable", "permission_needed", "conflict", "unknown"]
-"""Whether data may go into one database.
+"""Whether data may be combined in one database.
 
-- `combinable`: it may; every attribution has to be kept.
-- `permission_needed`: only if the publisher has agreed in writing.
-- `conflict`: two licences want the result for themselves.
-- `unknown`: a licence is none of the list, so nobody has looked at it.
-"""
+- `combinable`: yes, with every attribution.
+- `permission_needed`: only with the publisher's written permission.
+- `conflict`: two licences require different licences of the result.
+- `unknown`: a licence is not in the list."""
 
 
 @dataclass(frozen=True, slots=True)
 class Licence:
-    """A public licence, or the statement that there are no rights.
+    """A public licence, or a statement that there are no rights.
 
     Attributes:
         id: SPDX identifier; `LicenseRef-...` for what SPDX's list does not have.
         name: Its name in English.
-        url: Where its text is.
+        url: The URL of its text.
         attribution: Whether the source must be named.
         share_alike: Whether a database made from the data must have this licence too.
-        database_right: Whether the text itself speaks of the right in a database (the European
-            "sui generis" right), and not only of copyright.
-        goes_into: The share-alike licences of databases that the data may become a part of without
-            asking anybody.
+        database_right: Whether the text covers the right in a database (the European "sui generis"
+            right) in addition to copyright.
+        goes_into: The share-alike licences of databases that may include the data without
+            permission.
     """
 
     id: str
@@ -181,7 +176,7 @@ LICENCES: Mapping[str, Licence] = {
 
 
 class Finding(NamedTuple):
-    """One rule that a mix breaks.
+    """A rule that a combination breaks.
 
     Attributes:
         rule: Its name; see docs/adr/009-licences.md.
@@ -200,7 +195,7 @@ class Verdict:
 
     Attributes:
         outcome: The worst of the findings, or `combinable`.
-        licence: The licence that the database must have, or None where its parts keep their own.
+        licence: The licence that the database must have, or None if its parts keep their own.
         findings: Every rule that is broken.
     """
 
@@ -215,15 +210,14 @@ class Verdict:
 
 
 def judge(licences: Iterable[str], *, permitted: Collection[str] = ()) -> Verdict:
-    """Judge a mix: the licences of all sources that have places of one kind in one city.
+    """Check the combination of the licences of all sources with places of one kind in one city.
 
-    That is the unit, because OSMF's guideline on collective databases takes data for independent
-    where all data of one type in one region is from OpenStreetMap, or none of it.
+    That is the unit because OSMF's guideline on collective databases considers data independent if
+    all data of one type in one region is from OpenStreetMap, or none of it.
 
     Args:
-        licences: Their ids; the order and repetitions make no difference.
-        permitted: The ids of those whose publishers have agreed in writing, for every source that
-            has them.
+        licences: Their ids; order and repetitions do not matter.
+        permitted: The ids for which all publishers have given written permission.
     """
     mix = sorted(set(licences))
     unknown = tuple(name for name in mix if name not in LICENCES)
@@ -231,8 +225,8 @@ def judge(licences: Iterable[str], *, permitted: Collection[str] = ()) -> Verdic
         finding = Finding(
             "unknown_licence",
             unknown,
-            f"{_listed(unknown)}: none of the licences of docs/adr/009-licences.md, so nobody has "
-            "looked at what may be done with the data",
+            f"{_listed(unknown)}: not in the list of /manual/adr/009-licences/, so it is not known "
+            "what the licence allows",
         )
         return Verdict("unknown", None, (finding,))
     share_alikes = tuple(name for name in mix if LICENCES[name].share_alike)
@@ -240,7 +234,8 @@ def judge(licences: Iterable[str], *, permitted: Collection[str] = ()) -> Verdic
         finding = Finding(
             "share_alikes_differ",
             share_alikes,
-            f"{_listed(share_alikes)}: each wants a database made from it to have that licence and "
+            f"{_listed(share_alikes)}: each requires a database made from it to have that "
+            "licence and "
             "no other",
         )
         return Verdict("conflict", None, (finding,))
@@ -277,7 +272,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 class Credit(NamedTuple):
-    """Whose data is in a dataset.
+    """The source of data in a dataset.
 
     Attributes:
         dataset: `poi`, `helper`.
@@ -293,15 +288,15 @@ class Credit(NamedTuple):
 
 
 def notice(city: str, credits_: Iterable[Credit]) -> str:
-    """Write the text that names everybody whose data of a city is used.
+    """Return the attribution notice of a city's data.
 
     Args:
         city: The city's name.
-        credits_: What is in the data; the order and repetitions make no difference.
+        credits_: The sources of the data; order and repetitions do not matter.
 
     Returns:
-        Plain text of several lines: for each licence and attribution what they are for, the
-        licence's name and where its text is, and what it asks of a database made from the data.
+        Plain text of several lines: for each licence and attribution the datasets, the licence's
+        name and URL, and its requirements for a database made from the data.
     """
     grouped: dict[tuple[str, str], set[str]] = {}
     for credit in credits_:

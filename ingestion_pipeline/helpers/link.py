@@ -1,11 +1,8 @@
-"""The same place in a feed and in OpenStreetMap: found, scored, and never merged.
+"""Links between places of a feed and the same places in OpenStreetMap; they are never merged.
 
-Belongs here: which pairs are candidates, how alike they are, and the choice of one for each. Does
-not belong here: reading places (`read_feed.py`, and what reads OpenStreetMap).
-
-Two places are candidates where they are of one kind and near each other; how near depends on the
-kind. Where both have names, these must be alike. Each place gets one partner at most: the pairs are
-taken by their score, the best first, so the same input always gives the same links.
+Two places are candidates if they have the same kind and are near each other; the distance depends
+on the kind. If both have names, these must be similar. Each place gets one partner at most: pairs
+are chosen by their score, the best first, so the same input always gives the same links.
 """
 
 from __future__ import annotations
@@ -38,31 +35,31 @@ REACH_M: Mapping[str, float] = {
     "hospital": 250.0,
     "public_transport_stop": 40.0,
 }
-"""How far apart, in metres, two records of one place may lie; `DEFAULT_REACH_M` for other kinds.
+"""The largest distance, in metres, of two records of one place; `DEFAULT_REACH_M` for other kinds.
 
-Small things stand close together, so a wide reach would join neighbours; a hospital is a whole
-ground, of which each source may take another point."""
+Small things are close together, so a large distance would link neighbours; a hospital covers a
+large area, of which each source may use another point."""
 
 LEAST_NAME_SIMILARITY = 0.75
-"""Below it, two names are those of two places. "Central Pharmacy" and "Pharmacy Central Ltd" are
-above, "Central Pharmacy" and "Old Pharmacy" below."""
+"""The smallest similarity of the names of one place. "Central Pharmacy" and "Pharmacy Central Ltd"
+are above, "Central Pharmacy" and "Old Pharmacy" below."""
 
 WORTH_WITHOUT_NAMES = 0.5
-"""What is assumed for the names where one of the two has none."""
+"""The assumed similarity if one of the two has no name."""
 
 
 _NUMBER = re.compile(r"\d+")
 
 
 class Pair(NamedTuple):
-    """Two records that are one place.
+    """Two records of one place.
 
     Attributes:
         feed_index: The row in the feed's table.
         other_index: The row in the other table.
         distance_m: Geodesic distance of their points in metres, 1 decimal.
-        name_similarity: From 0 to 1, 2 decimals; None where one of them has no name.
-        score: From 0 to 1, 3 decimals: the mean of nearness and of the likeness of names.
+        name_similarity: From 0 to 1, 2 decimals; None if one of them has no name.
+        score: From 0 to 1, 3 decimals: the mean of nearness and name similarity.
     """
 
     feed_index: int
@@ -73,17 +70,16 @@ class Pair(NamedTuple):
 
 
 def link(feed: pa.Table, osm: pa.Table, *, source: str = "osm") -> pa.Table:
-    """Fill the column `links` of a feed's places.
+    """Return a feed's places with the column `links`.
 
     Args:
         feed: Its places: the columns `source_ref`, `kind`, `name`, `names`, `lon`, `lat`, `links`.
         osm: The places of OpenStreetMap in the same city on the same day, with those columns.
-        source: What the links call the source of `osm`.
+        source: The name of `osm` in the links.
 
     Returns:
         The feed's table with `links`: canonical JSON, a list of at most one object
-        `{source, source_ref, distance_m, name_similarity, score}`; and, as it is whole now, with
-        its `content_hash`.
+        `{source, source_ref, distance_m, name_similarity, score}`; and with its `content_hash`.
     """
     import pyarrow as pa
 
@@ -105,7 +101,7 @@ def link(feed: pa.Table, osm: pa.Table, *, source: str = "osm") -> pa.Table:
 
 
 def pairs(feed: pa.Table, osm: pa.Table) -> list[Pair]:
-    """Find the pairs of records that are one place, the best first; each record is in one at most.
+    """Return the pairs of records of one place, the best first; each record is in one at most.
 
     Args:
         feed: N places; see `link`.
@@ -163,7 +159,7 @@ def _near(
 
     one, other = _positions(feed)[ours], _positions(osm)[theirs]
     # A degree of latitude has at least 110,574 m (WGS 84, at the equator), one of longitude that
-    # times the cosine: the box of the search holds the circle, and Geod tells the exact distance.
+    # times the cosine: the box contains the circle, and Geod gives the exact distance.
     degrees = reach / 110_574
     widest = np.cos(np.radians(np.minimum(np.abs(one[:, 1]) + degrees, 89.0)))
     boxes = shapely.box(
@@ -174,7 +170,7 @@ def _near(
     )
     points: Any = shapely.points(other)
     left, right = shapely.STRtree(points).query(boxes, predicate="intersects")
-    # As lists: pyproj takes an array of a single place for a number.
+    # As lists: pyproj takes an array of one place for a number.
     places = (*one[left].T.tolist(), *other[right].T.tolist())
     _, _, metres = Geod(ellps="WGS84").inv(*places)
     distances = np.round(metres, 1)
@@ -190,7 +186,7 @@ def _positions(table: pa.Table) -> FloatArray:
 
 
 def _all_names(table: pa.Table) -> list[list[str]]:
-    """Return each row's different names, in all languages."""
+    """Return each row's distinct names in all languages."""
     return [
         sorted({*([name] if name else []), *json.loads(str(names)).values()})
         for name, names in zip(
@@ -200,10 +196,10 @@ def _all_names(table: pa.Table) -> list[list[str]]:
 
 
 def _similarity(ours: Sequence[str], theirs: Sequence[str]) -> float | None:
-    """Return the likeness, from 0 to 1, of the two names that are most alike, whatever language.
+    """Return the similarity, from 0 to 1, of the two most similar names, regardless of language.
 
-    Words may come in another order, and case and punctuation make no difference. Names with
-    different numbers are not alike at all: "Pharmacy 1" is not "Pharmacy 2".
+    The order of words, case and punctuation do not matter. Names with different numbers have no
+    similarity: "Pharmacy 1" is not "Pharmacy 2".
     """
     from rapidfuzz import fuzz, utils
 

@@ -1,11 +1,7 @@
-"""The words that columns of a helper place may say, and what else is written for them.
+"""Vocabularies of helper columns: `access`, `fee`, `wheelchair` and `status`, with their synonyms.
 
-Belongs here: the vocabularies of `access`, `fee`, `wheelchair` and `status`, for OSM and feeds
-alike. Does not belong here: which tag or field says it (`derive.py`, `read_feed.py`).
-
-A value that is none of these words, and no other way to write one, is not understood: the column is
-then null, and the row's `tags` have the text. Source of the words: the pages of the keys in the
-wiki of OSM.
+A column is null if its value is neither a word nor a synonym; the row's `tags` have the text.
+Source of the words: the pages of the keys in the OSM wiki.
 """
 
 from __future__ import annotations
@@ -47,10 +43,10 @@ Status = Literal[
     "proposed",
     "demolished",
 ]
-"""Whether it is in use, from the most to the least there."""
+"""Whether it is in use, ordered by how much of it exists."""
 
 RESTRICTIONS: tuple[Access, ...] = ("customers", "members", "permit", "private", "no")
-"""Values of `access` that keep somebody out, of a place and so of everything in it."""
+"""Values of `access` that exclude people from a place, and so from everything in it."""
 
 STATUS_OF_WORD: Mapping[str, Status] = {
     "abandoned": "abandoned",
@@ -67,15 +63,14 @@ STATUS_OF_WORD: Mapping[str, Status] = {
     "vacant": "disused",
     "was": "disused",
 }
-"""The status that a word tells as a main tag's value, or as a key with `yes`."""
+"""The status of a word as a main tag's value, or as a key with `yes`."""
 
 STATUS_OF_PREFIX: Mapping[str, Status] = {
     **STATUS_OF_WORD,
     "historic": "disused",
     "ruins": "abandoned",
 }
-"""The status that a word tells as prefix of a main key. A test holds both equal to those of POIs.
-"""
+"""The status of a prefix of a main key. A test compares both with those of POIs."""
 
 _SYNONYMS: Mapping[str, Mapping[str, str]] = {
     "access": {"public": "yes", "permission": "permit", "residents": "private"},
@@ -93,11 +88,12 @@ _AMOUNT = re.compile(
 
 
 def known_value(column: str, value: str | None) -> str | None:
-    """Return the word that a value says.
+    """Return the word of a value, or None if it is not in the vocabulary.
 
     Args:
-        column: `access`, `fee`, `wheelchair`, or one without a vocabulary: then the value itself.
-        value: What upstream says; of several (`yes;permissive`) the first that is understood.
+        column: `access`, `fee`, `wheelchair`, or a column without a vocabulary, whose value is
+            returned unchanged.
+        value: The upstream value; of a list (`yes;permissive`) the first known word counts.
     """
     if value is None or column not in _WORDS:
         return value
@@ -109,7 +105,7 @@ def known_value(column: str, value: str | None) -> str | None:
 
 
 def _fee(value: str) -> str | None:
-    """Read an amount (`0.50 EUR`), or the hours in which it costs something."""
+    """Return the word of an amount (`0.50 EUR`), or of the hours in which there is a fee."""
     if value.strip().lower() == "unknown":
         return None
     if _AMOUNT.fullmatch(value.strip()):

@@ -26,7 +26,7 @@ import shutil
 import time
 import uuid
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,7 @@ from ingestion_pipeline.lake.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 MANIFEST_VERSION = 1
 
@@ -87,6 +87,8 @@ class Manifest(SnapshotEvidence):
         selection: Digest of the selection that was asked for; of a feed, of its place and its rule
             of time.
         parts: The files, in order.
+        selected: The selection itself, as `osm.selection.Selection.as_json` returns it; None for
+            extracts and feeds, and in manifests of versions that did not record it.
     """
 
     dataset: str
@@ -96,6 +98,7 @@ class Manifest(SnapshotEvidence):
     bbox: tuple[float, float, float, float]
     selection: str
     parts: tuple[Part, ...]
+    selected: Mapping[str, Any] | None = field(default=None, hash=False)
 
     def __str__(self) -> str:
         """Return the city-day as text."""

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -75,8 +76,7 @@ MAX_DEPTH = 4
 multipolygons has a depth of two."""
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """One member of a relation.
 
     Attributes:
@@ -363,11 +363,11 @@ def _without_invalid_coordinates(nested: Mapping[int, Nested]) -> dict[int, Nest
 
 
 def _have_invalid_coordinates(relations: Sequence[Sequence[Member]]) -> BoolArray:
-    known = [
-        (index, m.xy) for index, each in enumerate(relations) for m in each if m.xy is not None
-    ]
-    owner = np.repeat([index for index, _ in known], [len(xy) for _, xy in known]).astype(np.int64)
-    off = _off_earth(np.concatenate([np.empty((0, 2)), *(xy for _, xy in known)]))
+    known = [[member.xy for member in each if member.xy is not None] for each in relations]
+    off = _off_earth(np.concatenate([np.empty((0, 2)), *chain.from_iterable(known)]))
+    if not off.any():
+        return np.zeros(len(relations), np.bool_)
+    owner = np.repeat(np.arange(len(relations)), [sum(map(len, lines)) for lines in known])
     return np.bincount(owner[off], minlength=len(relations)) > 0
 
 
@@ -462,9 +462,9 @@ class _Pieces:
             if member.type == "relation":
                 self._add_relation(member.ref, depth + 1)
                 continue
-            if not _is_whole(member):
-                self.flaws.add("partial")
             xy = _known(member.xy)
+            if member.xy is None or len(xy) < len(member.xy):
+                self.flaws.add("partial")
             if not len(xy):
                 continue
             if member.type == "node":
@@ -475,7 +475,7 @@ class _Pieces:
     def _add_way(self, xy: FloatArray, *, is_ring: bool) -> None:
         self._starts.append(xy[:1])
         self.segments += len(xy) - 1
-        if not (xy != xy[:1]).any():
+        if _ends_where_it_begins(xy) and not (xy != xy[:1]).any():
             self.flaws.add("partial")
         elif is_ring:
             self.rings.append(xy)
@@ -543,11 +543,16 @@ def _is_ring(member: Member, kind: str | None) -> bool:
     closed = (
         member.xy is not None
         and len(member.xy) > 3  # noqa: PLR2004 - a triangle
-        and (member.xy[0] == member.xy[-1]).all()
+        and _ends_where_it_begins(member.xy)
     )
     if not closed:
         return False
     return kind not in LINEAR_TYPES if member.tags is None else is_area(member.tags)
+
+
+def _ends_where_it_begins(xy: FloatArray) -> bool:
+    start, end = xy[0].tolist(), xy[-1].tolist()  # faster to compare than arrays of two
+    return bool(start == end)
 
 
 def _find_areas(relations: Sequence[_Pieces], nested: Mapping[int, Nested]) -> None:
@@ -656,7 +661,7 @@ def _known(xy: FloatArray | None) -> FloatArray:
     if xy is None:
         return np.empty((0, 2))
     missing = np.isnan(xy)
-    return xy[~missing.any(axis=1)] if missing.any() else xy
+    return xy[~missing.any(axis=1)] if np.count_nonzero(missing) else xy
 
 
 def relation_area(members: Sequence[Member]) -> Any | None:
@@ -764,7 +769,8 @@ def _unwrapped(geoms: ObjectArray) -> ObjectArray:
 
     parts, owner = shapely.get_parts(geoms, return_index=True)
     west, _, east, _ = shapely.bounds(parts).T
-    crossing = np.unique(owner[east - west > HALF_WORLD])
+    crossing = np.zeros(len(geoms), np.bool_)
+    crossing[owner[east - west > HALF_WORLD]] = True
     result = geoms.copy()
     result[crossing] = shapely.transform(
         geoms[crossing], lambda xy: np.column_stack([eastward(xy[:, 0]), xy[:, 1]])

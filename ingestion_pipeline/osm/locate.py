@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ingestion_pipeline.core.characters import are_storable
-from ingestion_pipeline.geometry.complexity import has_too_much_text
+from ingestion_pipeline.geometry.complexity import MAX_TEXT
 from ingestion_pipeline.geometry.points import representative_points
 from ingestion_pipeline.osm.assemble import rejection, take
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     import numpy.typing as npt
 
+    from ingestion_pipeline.core.arrays import BoolArray, ObjectArray
     from ingestion_pipeline.core.boundary import Boundary
     from ingestion_pipeline.core.rejection import Rejection, RejectionReason
     from ingestion_pipeline.osm.features import Features
-
-    BoolArray = npt.NDArray[np.bool_]
 
 
 LARGEST_VERSION = np.iinfo(np.int32).max
@@ -53,9 +52,10 @@ def locate(features: Features, boundary: Boundary) -> Located:
     """Return the city's features, in their order."""
     lon, lat, point_source = representative_points(features.geometry)
     inside = np.asarray(boundary.owns(lon, lat), dtype=bool)
+    by_tags = _unstorable_by_tags(features)
     unstorable: dict[RejectionReason, BoolArray] = {
-        "too_much_text": _of_tags(features, has_too_much_text),
-        "invalid_text": _of_tags(features, _is_invalid_text),
+        "too_much_text": by_tags == "too_much_text",
+        "invalid_text": by_tags == "invalid_text",
         "invalid_version": features.version > LARGEST_VERSION,
     }
     kept, rejections = inside.copy(), []
@@ -73,12 +73,14 @@ def locate(features: Features, boundary: Boundary) -> Located:
     )
 
 
-def _of_tags(features: Features, applies: Callable[[Mapping[str, str]], bool]) -> BoolArray:
-    """Return for each feature whether its tags meet a condition, evaluated once for each set."""
-    of_sets = [applies(tags) for tags in features.tags.sets]
-    found: BoolArray = np.array(of_sets, dtype=np.bool_)[features.tags.set_of]
-    return found
+def _unstorable_by_tags(features: Features) -> ObjectArray:
+    """Return why the tags of each feature cannot be stored, or None; once for each set."""
+    of_sets: ObjectArray = np.array(list(map(_why_unstorable, features.tags.sets)), dtype=object)
+    return of_sets[features.tags.set_of]
 
 
-def _is_invalid_text(tags: Mapping[str, str]) -> bool:
-    return not are_storable((*tags, *tags.values()))
+def _why_unstorable(tags: Mapping[str, str]) -> RejectionReason | None:
+    together = "".join([*tags, *tags.values()])
+    if len(together) > MAX_TEXT:
+        return "too_much_text"
+    return None if are_storable([together]) else "invalid_text"

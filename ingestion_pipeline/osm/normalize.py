@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +18,6 @@ from ingestion_pipeline.core.parallel import on_spans
 from ingestion_pipeline.core.rejection import Rejection, RejectionReason
 from ingestion_pipeline.osm.assemble import areas_m2, take
 from ingestion_pipeline.osm.locate import Located, locate
-from ingestion_pipeline.osm.taxonomy import TAXONOMY_VERSION, Taxonomy
 from ingestion_pipeline.text.contacts import NOT_UNDERSTOOD, contacts
 from ingestion_pipeline.text.dates import status_on
 from ingestion_pipeline.text.hours import normalized_hours
@@ -35,12 +33,9 @@ if TYPE_CHECKING:
 
     from ingestion_pipeline.core.boundary import Boundary
     from ingestion_pipeline.osm.features import Features
+    from ingestion_pipeline.osm.taxonomy import Taxonomy
 
     BoolArray = npt.NDArray[np.bool_]
-
-RULES = 3
-"""The version of the rules here, in `assemble.py` and in `text/`; each change of content increments
-it."""
 
 _WORTH_FORKING = 20_000
 """The number of rows for which several processes pay off; a second of work."""
@@ -75,25 +70,6 @@ class Pois:
     unparsed_opening_hours: int
     unparsed_contacts: int
     transliterated_names: int
-
-
-@cache
-def rules_version() -> str:
-    """Return the version of the rules that make rows; recorded with every staged day.
-
-    It includes the versions of libraries that affect content: for phone numbers, Latin
-    transliteration, languages, and points on surfaces.
-    """
-    from importlib.metadata import version
-
-    import shapely
-
-    geos = ".".join(map(str, shapely.geos_version))
-    return (
-        f"rules {RULES}; {TAXONOMY_VERSION}; "
-        f"phonenumbers {version('phonenumbers')}; anyascii {version('anyascii')}; "
-        f"pypinyin {version('pypinyin')}; langcodes {version('langcodes')}; GEOS {geos}"
-    )
 
 
 def normalize(
@@ -336,12 +312,9 @@ def _rejected(features: Features, taxonomy: Taxonomy) -> list[Rejection]:
 
 def _address(tags: Mapping[str, str]) -> dict[str, str]:
     """Return the address: `addr:street` becomes `street`."""
-    return {part: tags[key] for key, part in _parts_of_address(frozenset(tags))}
-
-
-@lru_cache(maxsize=65_536)
-def _parts_of_address(keys: frozenset[str]) -> Sequence[tuple[str, str]]:
-    return [(key, key.removeprefix("addr:")) for key in sorted(keys) if key.startswith("addr:")]
+    return {
+        key.removeprefix("addr:"): text for key, text in tags.items() if key.startswith("addr:")
+    }
 
 
 def _wikidata(tags: Mapping[str, str]) -> str | None:

@@ -21,6 +21,7 @@ rejected with a reason (`no_main_tag`, `not_a_place`), never dropped silently.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from ingestion_pipeline.columns.hashing import digest_of_bytes
 from ingestion_pipeline.core.geo import Bbox
@@ -271,6 +272,9 @@ NOT_SELECTED: dict[str, str] = {
 here."""
 
 
+_VALUES_COMPARED = "in lists, in any case"
+
+
 @dataclass(frozen=True)
 class Selection:
     """A set of tags; a selected object has at least one of them.
@@ -313,8 +317,39 @@ class Selection:
     def digest(self) -> str:
         """The digest of the table; stored with Overpass responses to identify their query."""
         # Stored responses have this form; with another one, all would be fetched again.
-        table = (self.any_value_keys, self.closed_pairs, self.words, "in lists, in any case")
+        table = (self.any_value_keys, self.closed_pairs, self.words, _VALUES_COMPARED)
         return digest_of_bytes(ascii(table).encode())
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the table as a JSON object; see `is_within`."""
+        return {
+            "open_keys": [*self.open_keys],
+            "closed_tags": {key: [*values] for key, values in self.closed_tags.items()},
+            "prefixes": [*self.prefixes],
+            "words": [*self.words],
+            "values": _VALUES_COMPARED,
+        }
+
+    def is_within(self, recorded: Mapping[str, Any]) -> bool:
+        """Return whether a recorded selection selects every object that this one selects."""
+        if recorded["values"] != _VALUES_COMPARED:
+            return False
+        wider = Selection(
+            tuple(recorded["open_keys"]),
+            {key: tuple(values) for key, values in recorded["closed_tags"].items()},
+            tuple(recorded["prefixes"]),
+            tuple(recorded["words"]),
+        )
+        return all(self._is_key_within(key, wider) for key in self._keys)
+
+    def _is_key_within(self, key: str, wider: "Selection") -> bool:
+        ours, theirs = self._listed.get(key), wider.listed_values.get(key)
+        if theirs is None:
+            return key in wider.any_value_keys
+        if ours is None or not ours.issubset(theirs):
+            return False
+        words = self.words if key in self.closed_tags else ()
+        return not words or (key in wider.closed_tags and {*words} <= {*wider.words})
 
     def selects(self, tags: Mapping[str, str]) -> bool:
         """Return whether an object with these tags is selected."""

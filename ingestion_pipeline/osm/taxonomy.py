@@ -262,7 +262,6 @@ class Taxonomy:
             by_value = self._deprecations_of.setdefault(key, {})
             by_value.setdefault(value, []).append(deprecation)
         self._relevant = self._relevant_keys({key for rule in rules for key, _ in rule.tags})
-        self._relevant_among = lru_cache(maxsize=_MEMORY)(self._relevant.intersection)
         self._classify_relevant = lru_cache(maxsize=_MEMORY)(self._classify)
 
     @classmethod
@@ -279,7 +278,7 @@ class Taxonomy:
         Returns:
             None if it is not a POI; `why_not` returns the reason.
         """
-        relevant = self._relevant_among(frozenset(tags))
+        relevant = self._relevant.intersection(tags)
         return self._classify_relevant(frozenset([(key, tags[key]) for key in relevant]))
 
     @staticmethod
@@ -352,7 +351,7 @@ class Taxonomy:
         values = {key: split_values(text) for key, text in tags.items()}
         main_tags = list(_main_tags(values))
         best = [self._best_match(values, *tag) for tag in _primary(main_tags) or main_tags]
-        matches = sorted(best, key=lambda match: (match.rule.last, match))
+        matches = sorted(filter(None, best), key=lambda match: (match.rule.last, match))
         categories: list[str] = []
         said: set[Tag] = set()
         for match in matches:
@@ -361,9 +360,15 @@ class Taxonomy:
                 said |= match.rule.says
         return [one for one in categories if not any(_refines(other, one) for other in categories)]
 
-    def _best_match(self, values: Mapping[str, list[str]], key: str, value: str) -> _Match:
-        """Return the most specific match of one main tag; its key's generic rule always matches."""
-        return min(
+    def _best_match(self, values: Mapping[str, list[str]], key: str, value: str) -> _Match | None:
+        """Return the most specific match of one main tag.
+
+        Returns:
+            None for a value without a rule: a key with closed values has no generic category, and
+            an upgrade of a deprecated value may be skipped (`natural=waterfall` on a
+            `waterway=stream`).
+        """
+        matches = (
             _Match(
                 -rule.exact,
                 -rule.score,
@@ -376,6 +381,7 @@ class Taxonomy:
             for rule in self._rules_of.get((key, value), []) + self._rules_of.get((key, "*"), [])
             if (place := rule.place(values)) is not None
         )
+        return min(matches, default=None)
 
     def _candidates(self, tags: Mapping[str, str]) -> list[_Deprecation]:
         """Return the deprecations whose first old tag is present, in their order."""

@@ -1,1 +1,1 @@
-"""Whether a day's data can be trusted: checks on plain values, without Dagster and SQL."""
+"""Checks of a day's data, on plain values."""

@@ -1,8 +1,7 @@
-"""The checks: their names, what each one says, and which of them keep a day out of staging.
+"""The catalogue of checks: names, descriptions, and which of them block staging.
 
-Belongs here: what is to be known of a check before it has run. Does not belong here: the checks
-themselves (`counts.py`, `frames.py`, `shares.py`, `parity.py`, `coverage.py`). What an operator
-does when one fails stands in docs/checks.md; a test compares the two.
+`counts.py`, `frames.py`, `shares.py`, `parity.py` and `coverage.py` implement them. A test compares
+this catalogue with docs/checks.md.
 """
 
 from dataclasses import dataclass
@@ -13,12 +12,12 @@ class Check:
     """A check of a city-day.
 
     Attributes:
-        name: Its name, in Dagster and in the documents.
-        blocking: Whether a day that it stops is not staged.
-        description: What it says when it passes.
-        what_to_do: What an operator does when it does not.
-        acceptable: Whether an operator can stage a day that it stops: where the world may be as
-            the day says. A row with a fault is never staged.
+        name: Its name in Dagster and the documentation.
+        blocking: Whether a failure keeps the day out of staging.
+        description: The condition that it checks.
+        what_to_do: What an operator does when it fails.
+        acceptable: Whether an operator can stage a day that fails it, because the data may be right
+            all the same. An invalid row is never staged.
     """
 
     name: str
@@ -28,19 +27,18 @@ class Check:
     acceptable: bool = False
 
 
-_OURS = (
-    "If the day has a frame, delete it (its path stands on the page of osm_pois). Run the day "
-    "again. If the finding comes back, it is a fault of ours: report it."
+_BUG = (
+    "If the day has a frame, delete it (the page of osm_pois has its path). Run the day again. If "
+    "the finding occurs again, it is a bug: report it."
 )
-
 
 COUNTS = Check(
     "counts",
     blocking=True,
     description="The day has about as many features as the city's earlier days, overall and in "
-    "every sizeable category. A fall beyond the band stops the day; a rise, and a fall of a "
-    "category under other rules, warns.",
-    what_to_do="Look at the snapshot and at the map of the day. If upstream was wrong, run the day "
+    "every sizeable category. A fall below the band stops the day. A rise, and a fall of a "
+    "category after a change of rules, warns.",
+    what_to_do="Check the snapshot and the map of the day. If upstream was wrong, run the day "
     "again with refetch. If the day is right, accept it with a reason: accept.reason in the run "
     "config, or poi-ingest run --accept.",
     acceptable=True,
@@ -49,56 +47,55 @@ GEOMETRY = Check(
     "geometry",
     blocking=True,
     description="Every feature has a geometry that can be read, is not empty, and is valid.",
-    what_to_do=_OURS,
+    what_to_do=_BUG,
 )
 POSITION = Check(
     "position",
     blocking=True,
     description="The point of every feature lies inside the city's boundary and on its geometry.",
-    what_to_do=_OURS,
+    what_to_do=_BUG,
 )
 UNIQUE_REFS = Check(
     "unique_refs",
     blocking=True,
-    description="No feature occurs twice: every source_ref stands once.",
-    what_to_do=_OURS,
+    description="No feature occurs twice: every source_ref is unique.",
+    what_to_do=_BUG,
 )
 LICENCE = Check(
     "licence",
     blocking=True,
-    description="Every row names its licence and its attribution.",
-    what_to_do=_OURS,
+    description="Every row has a licence and an attribution.",
+    what_to_do=_BUG,
 )
 UNCLASSIFIED = Check(
     "unclassified",
     blocking=False,
-    description="The share of features that have only the generic category of their key is about "
-    "that of the city's earlier days, or smaller.",
-    what_to_do="Look which categories there are now, on the page of osm_pois. A new tag belongs "
-    "into the table of categories.",
+    description="The share of features with only the generic category of their key is about that "
+    "of the city's earlier days, or smaller.",
+    what_to_do="Check the categories on the page of osm_pois. Add a new tag to the table of "
+    "categories.",
 )
 OPENING_HOURS = Check(
     "opening_hours",
     blocking=False,
-    description="The share of mapped opening hours that cannot be understood is about that of the "
+    description="The share of mapped opening hours that cannot be parsed is about that of the "
     "city's earlier days, or smaller.",
-    what_to_do="Look at rows with opening_hours among their tags and null in the column.",
+    what_to_do="Check the rows with opening_hours among their tags and null in the column.",
 )
 NAMES = Check(
     "names",
     blocking=False,
     description="The share of named features with a name in one of the city's languages is about "
     "that of the city's earlier days, or greater.",
-    what_to_do="Look at what became of the names: poi-ingest diff compares with the day before.",
+    what_to_do="Compare with the day before: poi-ingest diff.",
 )
 PARITY = Check(
     "parity",
     blocking=False,
-    description="Where the day is staged from the other source (Overpass, extract) already, the "
-    "two agree: the same features, categories and positions, but for what was edited between "
-    "their moments.",
-    what_to_do="Look at the features that are named, in both sources. Other keys in the query, or "
-    "an extract that cuts objects at its border, show here.",
+    description="If the day is staged from the other source (Overpass, extract) already, both have "
+    "the same features, categories and positions, except for edits between their moments.",
+    what_to_do="Compare the listed features in both sources. Possible causes are other keys in the "
+    "query, and an extract that cuts objects at its border.",
 )
 
 CHECKS = (
@@ -112,14 +109,14 @@ CHECKS = (
     NAMES,
     PARITY,
 )
-"""The checks of a city-day, in the order in which they are shown."""
+"""The checks of a city-day, in display order."""
 
 
 COVERAGE = Check(
     "coverage",
     blocking=False,
     description="Every enabled city has its latest due day staged.",
-    what_to_do="Look at the runs of the cities that are named: poi-ingest runs --city SLUG. "
-    "poi-ingest backfill stages days that were missed.",
+    what_to_do="Check the runs of the listed cities: poi-ingest runs --city SLUG. Stage missed "
+    "days with poi-ingest backfill.",
 )
-"""The check of the whole installation; there is one for each job."""
+"""The check of the whole installation, one for each job."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 NEW_LEVEL_DAYS = 3
-"""So many accepted days in a row are the city's new level."""
+"""The number of accepted days in a row that define a new level of the city."""
 
 
 def census_of(
@@ -29,10 +29,10 @@ def census_of(
     """Count a frame.
 
     Args:
-        frame: The rows that would be staged.
+        frame: The rows to stage.
         day: Their day.
-        rules_version: The rules that they were made by.
-        class_column: What they are counted by: `category`, or `kind` of helper places.
+        rules_version: The rules version of the rows.
+        class_column: The column to count by: `category`, or `kind` of helper places.
         languages: The keys of `names` that count as the city's languages; see `language_keys`.
     """
     column = {
@@ -62,25 +62,22 @@ def census_of(
 
 
 def language_keys(languages: Sequence[str], local_language: str | None) -> tuple[str, ...]:
-    """Give the keys of `names` that are in a city's languages.
+    """Return the keys of `names` that are in a city's languages.
 
-    A plain name is `und` there; it is in the local language, where that is one of the city's.
+    A plain name has the key `und`; it counts if the local language is one of the city's.
     """
     return (*languages, "und") if local_language in languages else tuple(languages)
 
 
 def usual(history: Sequence[Census]) -> list[Census]:
-    """Choose the days that say what is usual in the city.
+    """Return the days that define what is usual in the city, the newest first.
 
-    A day that an operator accepted is none of them: one bad day must not open the door to the
-    next. Several in a row are the city's new level, and what was before them is over. Where a
-    city has no other days, they say as much as is known.
+    Leaves out accepted days, so that one bad day does not let the next one pass. Several accepted
+    days in a row are the city's new level and replace the days before them. A city with only
+    accepted days uses those.
 
     Args:
         history: Staged days, the newest first.
-
-    Returns:
-        Days, the newest first.
     """
     chosen: list[Census] = []
     accepted: list[Census] = []

@@ -1,6 +1,6 @@
-"""Whether a day has about as many features as the city's earlier days.
+"""The check that a day has about as many features as the city's earlier days.
 
-docs/adr/010-checks.md explains the numbers below and measures them on real and on simulated days.
+docs/adr/010-checks.md explains the numbers below, and measures them on real and simulated days.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ if TYPE_CHECKING:
     from ingestion_pipeline.core.census import Census
 
 STRICTNESS = 4.0
-"""How many spreads a count may lie away from what is usual."""
+"""The allowed distance of a count from the usual one, in spreads."""
 
 LARGEST_WANDER = 0.1
-"""The most by which the past may widen a band: a past that jumps about excuses no jump."""
+"""The maximum by which past variation widens a band."""
 
 CHANGE_PER_DAY = 0.001
-"""The share of POIs that change on a day; all of them may be gone after a pause."""
+"""The share of POIs that change on a day; a pause adds up."""
 
 LEAST_REACH = 0.05
-"""The narrowest band of the whole, in logarithms: three times the liveliest day ever measured, on
-which 1.6 % of a city's POIs changed. It matters to cities of more than seven thousand POIs."""
+"""The narrowest band of the total, in logarithms: three times the largest daily change ever
+measured, 1.6 % of a city's POIs. It applies to cities of more than seven thousand POIs."""
 
 LEAST_REACH_OF_CATEGORY = 0.5
-"""The narrowest band of a category: a mapper may go through a third of one on a day."""
+"""The narrowest band of a category: one mapper may edit a third of a category on a day."""
 
 SIZEABLE = 50
 """The smallest usual count of a category whose fall stops a day."""
 
 NAMED = 8
-"""How many categories a message names; the table has all."""
+"""The number of categories in a message; the table has all."""
 
 SHOWN = 25
-"""How many categories are shown beside those that stand out."""
+"""The number of categories in the table besides those outside of their band."""
 
 ALL = "all"
 
@@ -52,7 +52,7 @@ _MAD_TO_SIGMA = 1.4826  # of a normal distribution
 
 @dataclass(frozen=True)
 class Band:
-    """What is usual, and between which counts a day is expected."""
+    """The usual count, and the range of expected counts."""
 
     usual: float
     low: int
@@ -60,16 +60,16 @@ class Band:
 
 
 def band_of(past: Sequence[int], *, pause_days: int, least_reach: float = LEAST_REACH) -> Band:
-    """Work out between which counts a day is expected.
+    """Return the range of expected counts of a day.
 
-    On the scale of logarithms, the spread is the median absolute deviation of the past together
-    with the noise of a counted number, 1 over its root, which is the floor for small categories and
-    for a short past. It is doubled for a past of one day, and less so for each day more.
+    In logarithms, the spread combines the median absolute deviation of the past with the counting
+    noise, 1/sqrt(count), which is the floor for small categories and a short past. It is doubled
+    for a past of one day, and by less for each further day.
 
     Args:
         past: The counts of one or more earlier days, in any order.
-        pause_days: Days from the newest of them to the day that is judged.
-        least_reach: The narrowest that the band may be to either side, in logarithms.
+        pause_days: Days from the newest of them to the checked day.
+        least_reach: The minimum distance of the limits from the middle, in logarithms.
     """
     counts = np.maximum(np.asarray(past, dtype=float), 1.0)
     middle = float(np.median(counts))
@@ -87,7 +87,7 @@ def check_counts(today: Census, history: Sequence[Census]) -> Finding:
     """Compare a day with the city's earlier days.
 
     Args:
-        today: The day that would be staged.
+        today: The day to check.
         history: Staged days before it, the newest first, of the same boundary.
     """
     past = usual(history)
@@ -95,8 +95,7 @@ def check_counts(today: Census, history: Sequence[Census]) -> Finding:
         return Finding(
             COUNTS,
             "good",
-            f"{today.total:,} features; the city has no earlier day to compare with, only its "
-            "asserted minimum",
+            f"{today.total:,} features; the city has no earlier day to compare with",
             numbers={"features": today.total},
         )
     same_rules = [census for census in past if census.rules_version == today.rules_version]
@@ -114,20 +113,20 @@ def check_counts(today: Census, history: Sequence[Census]) -> Finding:
     risen = [line for line in lines if line.has_risen]
     standing_out = [*fallen, *risen]
     if stopping:
-        said = f"too few features: {_said(stopping)}"
+        summary = f"too few features: {_summary(stopping)}"
     elif fallen:
-        said = f"by rules that no earlier day was made by, fewer features: {_said(fallen)}"
+        summary = f"the rules are new, and there are fewer features: {_summary(fallen)}"
     elif risen:
-        said = f"more features than expected: {_said(risen)}"
+        summary = f"more features than expected: {_summary(risen)}"
     else:
-        said = (
-            f"{today.total:,} features, expected {lines[0].expected}; no category of a usual "
-            f"{SIZEABLE} or more stands out"
+        summary = (
+            f"{today.total:,} features, expected {lines[0].expected}; all categories of usually "
+            f"{SIZEABLE} or more are in their range"
         )
     return Finding(
         COUNTS,
         "stop" if stopping else "warn" if standing_out else "good",
-        f"{said} (compared with {_days(past)}, the newest {past[0].day})",
+        f"{summary} (compared with {_days(past)}, the newest {past[0].day})",
         head=("category", "usual", "expected", "seen", ""),
         rows=[line.cells() for line in _shown(lines, standing_out)],
         numbers={"features": today.total, "usual": lines[0].band.usual},
@@ -136,7 +135,7 @@ def check_counts(today: Census, history: Sequence[Census]) -> Finding:
 
 @dataclass(frozen=True)
 class _Line:
-    """A category's count beside its band."""
+    """A category's count and its band."""
 
     name: str
     seen: int
@@ -148,8 +147,8 @@ class _Line:
         return cls(name, seen, band_of(past, pause_days=pause_days, least_reach=least))
 
     @property
-    def is_judged(self) -> bool:
-        """Whether the category is big enough to mean something."""
+    def is_sizeable(self) -> bool:
+        """Whether the category is large enough to check."""
         return self.name == ALL or max(self.band.usual, self.seen) >= SIZEABLE
 
     @property
@@ -158,7 +157,7 @@ class _Line:
 
     @property
     def has_risen(self) -> bool:
-        return self.is_judged and self.seen > self.band.high
+        return self.is_sizeable and self.seen > self.band.high
 
     @property
     def expected(self) -> str:
@@ -177,8 +176,8 @@ def _pause(today: Census, past: Sequence[Census]) -> int:
     return (today.day - past[0].day).days
 
 
-def _said(lines: Sequence[_Line]) -> str:
-    """Name what stands out, the farthest from its usual count first after the whole."""
+def _summary(lines: Sequence[_Line]) -> str:
+    """Return the lines as text: the total, then by distance from the usual count."""
     ordered = sorted(lines, key=lambda line: (line.name != ALL, -abs(line.seen - line.band.usual)))
     named = [f"{line.name} {line.seen:,}, expected {line.expected}" for line in ordered[:NAMED]]
     more = len(ordered) - len(named)

@@ -1,8 +1,4 @@
-"""Whether every city has its latest due day.
-
-Belongs here: which day is due, and which cities lag. Does not belong here: the times at which
-cities are due (`defs/schedules.py`), and what is staged (`staging/history.py`).
-"""
+"""The check that every city has its latest due day staged."""
 
 from __future__ import annotations
 
@@ -18,17 +14,17 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
 GRACE = timedelta(hours=2)
-"""How long a day may take from when it is due: the queue, and retries."""
+"""The time from when a day is due until it must be staged, for the queue and retries."""
 
 
 @dataclass(frozen=True)
 class CityCoverage:
-    """How far a city has come.
+    """The newest and the due day of a city.
 
     Attributes:
         city_slug: The city.
-        due: The UTC day that it should have by now.
-        newest: The newest UTC day that it has; None where it has none.
+        due: The UTC day that should be staged by now.
+        newest: The newest staged UTC day, or None.
     """
 
     city_slug: str
@@ -37,20 +33,20 @@ class CityCoverage:
 
     @property
     def lags(self) -> bool:
-        """Whether the due day is not there."""
+        """Whether the due day is missing."""
         return self.newest is None or self.newest < self.due
 
     @property
     def since(self) -> str:
-        """Say since when the city lags."""
+        """The first missing day."""
         return "ever" if self.newest is None else str(self.newest + timedelta(days=1))
 
 
 def latest_due_day(due: time, zone: ZoneInfo, *, now: datetime) -> date:
-    """Give the UTC day that a city should have by now.
+    """Return the UTC day that a city should have by now.
 
     Args:
-        due: When it is due each day, local time.
+        due: The local time at which a day is due.
         zone: The city's time zone.
         now: The current moment.
     """
@@ -62,15 +58,15 @@ def latest_due_day(due: time, zone: ZoneInfo, *, now: datetime) -> date:
 
 
 def check_coverage(cities: Sequence[CityCoverage]) -> Finding:
-    """Tell which cities lag, and since when; those that lag longest first."""
+    """Find the cities that lag, the longest lag first."""
     lagging = sorted(
         (city for city in cities if city.lags), key=lambda city: city.newest or date.min
     )
-    said = "; ".join(f"{city.city_slug} since {city.since}" for city in lagging)
+    summary = "; ".join(f"{city.city_slug} since {city.since}" for city in lagging)
     return Finding(
         COVERAGE,
         "stop" if lagging else "good",
-        f"{len(lagging)} of {len(cities)} enabled cities lack their latest due day: {said}"
+        f"{len(lagging)} of {len(cities)} enabled cities lack their latest due day: {summary}"
         if lagging
         else f"all {len(cities)} enabled cities have their latest due day",
         head=("city", "due", "newest staged day", "lags since"),

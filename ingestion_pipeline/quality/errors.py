@@ -1,10 +1,10 @@
-"""Every way in which a check, or what an operator says to it, ends a run.
+"""Errors of the checks.
 
     QualityError
-    ├── StoppedByCheck             a blocking check failed, and nobody accepted the day     never
-    └── AcceptanceWithoutReason    the day was to be accepted, and nobody says why          never
+    ├── StoppedByCheck             a blocking check failed, and the day is not accepted     never
+    └── AcceptanceWithoutReason    the day is accepted without a reason                     never
 
-Belongs here: errors of the checks. Does not belong here: what is found (`findings.py`).
+The last column says whether a retry may succeed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class QualityError(IngestionError):
-    """Anything that keeps a day out of staging because of what it looks like."""
+    """A check keeps a day out of staging."""
 
     code = "quality_error"
 
@@ -29,18 +29,18 @@ class StoppedByCheck(QualityError):
     """A blocking check failed.
 
     Attributes:
-        findings: What all checks found, the good ones included.
+        findings: The findings of all checks, including the good ones.
     """
 
     code = "stopped_by_check"
 
     def __init__(self, message: str, findings: Sequence[Finding]) -> None:
-        """Say which checks stop the day, with names and numbers."""
+        """Create an error with a message that has the checks' names and numbers."""
         super().__init__(message)
         self.findings = findings
 
 
 class AcceptanceWithoutReason(QualityError):
-    """A day was to be accepted without a word of why."""
+    """A day is accepted without a reason."""
 
     code = "acceptance_without_reason"

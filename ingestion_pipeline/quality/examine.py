@@ -1,7 +1,4 @@
-"""All checks of a frame, before it is staged.
-
-Belongs here: their order, and the words of a day that is stopped. Does not belong here: any check.
-"""
+"""Running all checks of a frame before it is staged, and accepting a day that fails one."""
 
 from __future__ import annotations
 
@@ -39,11 +36,11 @@ def examine(
     """Run every check of a frame that needs no second frame.
 
     Args:
-        frame: The rows that would be staged.
-        today: The same, counted.
+        frame: The rows to stage.
+        today: Their counts.
         history: Staged days before it, the newest first, of the same boundary.
         boundary: The city's area (EPSG:4326).
-        checks: Those of the dataset.
+        checks: The checks of the dataset.
     """
     return [
         check_counts(today, history),
@@ -56,12 +53,12 @@ def examine(
 
 
 def stops(findings: Sequence[Finding]) -> list[Finding]:
-    """Give the findings for which a day must not be staged."""
+    """Return the findings that keep a day out of staging."""
     return [finding for finding in findings if finding.verdict == "stop"]
 
 
 def warnings_of(findings: Sequence[Finding]) -> dict[str, str] | None:
-    """Give what is kept with a day: the sentences of those checks that did not find it good."""
+    """Return the messages of failed checks, by check; None where all are good."""
     found = {
         finding.check.name: finding.message for finding in findings if finding.verdict != "good"
     }
@@ -69,7 +66,7 @@ def warnings_of(findings: Sequence[Finding]) -> dict[str, str] | None:
 
 
 def reason_of(text: str) -> str:
-    """Read an operator's reason.
+    """Return an operator's reason, with normalized spaces.
 
     Raises:
         AcceptanceWithoutReason: It is blank.
@@ -77,38 +74,38 @@ def reason_of(text: str) -> str:
     if reason := " ".join(text.split()):
         return reason
     raise AcceptanceWithoutReason(
-        "the day was to be accepted without a reason; say why its data is right, in a sentence "
-        "that whoever finds it later understands"
+        "The reason to accept the day is blank. Say in a sentence why its data is right."
     )
 
 
 def require_accepted(findings: Sequence[Finding], reason: str | None, *, what: str) -> str | None:
-    """Let a day through that no check stops, or that an operator accepts knowingly.
+    """Require that no check stops the day, or that an operator accepts it.
 
     Args:
-        findings: What the checks found.
-        reason: Why the operator accepts it; None where nobody does.
+        findings: The findings of all checks.
+        reason: The operator's reason to accept the day, or None.
         what: The day, for messages.
 
     Returns:
-        The reason, if there was something to accept.
+        The reason, if a check stops the day; otherwise None.
 
     Raises:
-        StoppedByCheck: A check stops the day, and nobody accepts it, or nobody can.
+        StoppedByCheck: A check stops the day, and it is not accepted or cannot be.
     """
     stopping = stops(findings)
-    said = ". ".join(f"{finding.check.name}: {finding.message}" for finding in stopping)
+    found = ". ".join(f"{finding.check.name}: {finding.message}" for finding in stopping)
     if not all(finding.check.acceptable for finding in stopping):
         raise StoppedByCheck(
-            f"{what} is not staged. {said}. A row with a fault is never staged, and cannot be "
-            "accepted: if the day has a frame, delete it; run the day again, and report the "
-            "finding if it comes back (docs/checks.md)",
+            f"{what} is not staged. {found}. Invalid rows are never staged and cannot be accepted. "
+            "If the day has a frame, delete it. Run the day again, and report the finding if it "
+            "occurs again. See /manual/checks/.",
             findings,
         )
     if stopping and reason is None:
         raise StoppedByCheck(
-            f"{what} is not staged. {said}. Look at what upstream sent; if it is wrong, run the "
-            "day again with refetch; if it is right, accept it with a reason (docs/checks.md)",
+            f"{what} is not staged. {found}. Check the data from upstream. If it is wrong, run the "
+            "day again with refetch. If it is right, accept it with a reason. See "
+            "/manual/checks/#a-day-that-was-stopped",
             findings,
         )
     return reason if stopping else None

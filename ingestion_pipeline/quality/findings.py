@@ -1,8 +1,4 @@
-"""What a check found, in words and numbers.
-
-Belongs here: the plain value that every check gives. Does not belong here: how it is shown in
-Dagster (`defs/checks.py`).
-"""
+"""The result of a check; `defs/checks.py` shows it in Dagster."""
 
 from __future__ import annotations
 
@@ -17,20 +13,20 @@ if TYPE_CHECKING:
 Verdict = Literal["good", "warn", "stop"]
 
 SAMPLES = 10
-"""How many features a finding names."""
+"""The number of features that a finding names."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found on one city-day.
+    """The result of one check of one city-day.
 
     Attributes:
-        check: Which check.
-        verdict: `good`; `warn`: somebody should look; `stop`: the day must not be staged.
-        message: One sentence with the names and numbers that matter.
-        head: The names of the table's columns; empty where there is no table.
+        check: The check.
+        verdict: `good`; `warn`: to be reviewed; `stop`: the day must not be staged.
+        message: One sentence with names and numbers.
+        head: The names of the table's columns; empty without a table.
         rows: The table.
-        numbers: Figures to plot over the days.
+        numbers: Metrics to plot over days.
     """
 
     check: Check
@@ -42,6 +38,6 @@ class Finding:
 
 
 def some_of(refs: Sequence[str]) -> str:
-    """Name some of the features, and say how many there are more."""
+    """Return the first features, and the number of the others, as text."""
     more = f" and {len(refs) - SAMPLES:,} more" if len(refs) > SAMPLES else ""
     return ", ".join(refs[:SAMPLES]) + more

@@ -1,8 +1,4 @@
-"""What must hold of every row before it is staged, whatever the city's past.
-
-Belongs here: geometry, position, identity, licence. Does not belong here: what is only judged
-against other days (`counts.py`, `shares.py`).
-"""
+"""The checks of single rows: geometry, position, unique references, licence."""
 
 from __future__ import annotations
 
@@ -26,11 +22,11 @@ if TYPE_CHECKING:
     Flags = npt.NDArray[np.bool_]
 
 OFF_GEOMETRY = 1e-6
-"""How far a point may lie from its geometry, in degrees (0.1 m): coordinates are rounded."""
+"""The tolerance of a point's distance from its geometry, in degrees (0.1 m)."""
 
 
 def check_geometry(frame: pa.Table) -> Finding:
-    """Look at every geometry (WKB)."""
+    """Check that every geometry (WKB) is readable, not empty and valid."""
     import shapely
 
     geometry = _geometries(frame)
@@ -48,7 +44,7 @@ def check_geometry(frame: pa.Table) -> Finding:
 
 
 def check_position(frame: pa.Table, *, boundary: shapely.Geometry) -> Finding:
-    """Look at every representative point.
+    """Check that every representative point is inside the boundary and on its geometry.
 
     Args:
         frame: Rows with `lon`, `lat` and `geometry` (EPSG:4326).
@@ -75,14 +71,14 @@ def check_position(frame: pa.Table, *, boundary: shapely.Geometry) -> Finding:
 
 
 def check_unique_refs(frame: pa.Table) -> Finding:
-    """Look for features that occur more than once."""
+    """Check that no feature occurs more than once."""
     times = Counter(frame.column("source_ref").to_pylist())
     twice = [times[ref] > 1 for ref in frame.column("source_ref").to_pylist()]
     return _finding(UNIQUE_REFS, frame, {"more than once": np.array(twice, dtype=bool)})
 
 
 def check_licence(frame: pa.Table) -> Finding:
-    """Look for rows without a licence or an attribution."""
+    """Check that every row has a licence and an attribution."""
     return _finding(
         LICENCE,
         frame,
@@ -100,11 +96,11 @@ def _finding(check: Check, frame: pa.Table, faults: Mapping[str, Flags]) -> Find
     found = {words: list(map(str, refs[rows])) for words, rows in faults.items() if rows.any()}
     if not found:
         return Finding(check, "good", f"{len(refs):,} rows, all good", numbers={"faults": 0})
-    said = "; ".join(f"{words}: {len(bad):,} ({some_of(bad)})" for words, bad in found.items())
+    summary = "; ".join(f"{words}: {len(bad):,} ({some_of(bad)})" for words, bad in found.items())
     return Finding(
         check,
         "stop",
-        f"of {len(refs):,} rows, {said}",
+        f"of {len(refs):,} rows, {summary}",
         head=("fault", "rows", "such as"),
         rows=[(words, f"{len(bad):,}", ", ".join(bad[:SAMPLES])) for words, bad in found.items()],
         numbers={"faults": sum(map(len, found.values()))},

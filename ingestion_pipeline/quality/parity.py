@@ -1,11 +1,8 @@
-"""Whether a day from Overpass and the same day from an extract are the same features.
+"""The check that Overpass and an extract give the same features for a day.
 
-Belongs here: comparing two frames of one city-day. Does not belong here: where they come from.
-
-Two answers of one moment agree byte for byte (a test holds that on real data). Those of different
-moments differ by what was edited between them. An edit shows in a feature's own timestamp; that a
-feature was deleted, or that a node of its way was moved, shows nowhere, so so many differences as
-a city has edits in that time are allowed.
+Two answers of one moment agree byte for byte (tested on real data). Answers of different moments
+differ by the edits between them. A feature's timestamp shows an edit, but not a deletion or a moved
+node of its way, so as many differences are allowed as a city has edits in that time.
 """
 
 from __future__ import annotations
@@ -26,11 +23,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SAME_PLACE = 1e-7
-"""How far two points may lie apart, in degrees: OpenStreetMap's own precision."""
+"""The tolerance between two points, in degrees: OpenStreetMap's precision."""
 
 
 def columns_compared(class_column: str) -> tuple[str, ...]:
-    """Name what is compared: `category` of POIs, `kind` of helper places, and what all have."""
+    """Return the compared columns, with `category` of POIs or `kind` of helper places."""
     return ("source_ref", class_column, "lon", "lat", "osm_timestamp")
 
 
@@ -45,11 +42,11 @@ def check_parity(
     """Compare a frame with another of the same day.
 
     Args:
-        frame: The rows that would be staged, with the columns of `columns_compared`.
-        other: The rows that are staged, from the other source; likewise.
-        class_column: What the rows are: `category`, or `kind` of helper places.
-        as_of: The moment whose state the one shows.
-        other_as_of: That of the other.
+        frame: The rows to stage, with the columns of `columns_compared`.
+        other: The staged rows from the other source, with the same columns.
+        class_column: `category`, or `kind` of helper places.
+        as_of: The moment whose state `frame` shows.
+        other_as_of: The moment whose state `other` shows.
     """
     columns = columns_compared(class_column)
     mine, theirs = _rows(frame, columns), _rows(other, columns)
@@ -77,14 +74,14 @@ def check_parity(
     differing = {ref for refs in unexplained.values() for ref in refs}
     edited = {ref for refs in found.values() for ref in refs} - differing
     allowed = math.ceil(CHANGE_PER_DAY * days * max(len(mine), len(theirs)))
-    said = "; ".join(
+    summary = "; ".join(
         f"{words}: {len(refs):,} ({some_of(refs)})" for words, refs in unexplained.items() if refs
     )
     return Finding(
         PARITY,
         "warn" if len(differing) > allowed else "good",
-        f"{len(differing):,} features differ, up to {allowed:,} may"
-        + (f": {said}" if said else "")
+        f"{len(differing):,} features differ, {allowed:,} are allowed"
+        + (f": {summary}" if summary else "")
         + f"; {len(both):,} are in both, {len(edited):,} more were edited between the two moments",
         head=("difference", "features", "such as"),
         rows=[
@@ -96,7 +93,7 @@ def check_parity(
 
 
 def nothing_to_compare() -> Finding:
-    """Say that a day has one source only, which is as it should be."""
+    """Return the finding for a day with only one source."""
     return Finding(PARITY, "good", "nothing to compare: the day is staged from no other source")
 
 

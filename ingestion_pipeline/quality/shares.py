@@ -1,7 +1,6 @@
-"""Whether a share of a day's features is about that of the city's earlier days.
+"""The checks that shares of a day's features are about those of the city's earlier days.
 
-Belongs here: the three shares, and the band of each. Does not belong here: counts (`counts.py`).
-A share that moves is worth a look and no reason to keep a day out: none of these checks blocks.
+None of them blocks staging.
 """
 
 from __future__ import annotations
@@ -24,19 +23,19 @@ if TYPE_CHECKING:
     from ingestion_pipeline.quality.catalogue import Check
 
 SMALLEST_MOVE = 0.02
-"""A share that moves by less says nothing."""
+"""Smaller changes of a share are ignored."""
 
 
 @dataclass(frozen=True)
 class Share:
-    """A share that is watched.
+    """A share of a day's features.
 
     Attributes:
-        check: The check that watches it.
-        words: What it is the share of.
-        part: What is counted.
-        whole: Of what.
-        worse_if_greater: Which way is the wrong one.
+        check: Its check.
+        words: Its description.
+        part: The numerator.
+        whole: The denominator.
+        worse_if_greater: Whether an increase fails the check, and not a decrease.
     """
 
     check: Check
@@ -72,17 +71,17 @@ SHARES = (
 
 
 def check_share(share: Share, today: Census, history: Sequence[Census]) -> Finding:
-    """Compare a share with that of earlier days that were made by the same rules.
+    """Compare a share with earlier days of the same rules.
 
-    The band is the share's median, give or take its own noise (binomial) and that of the past.
+    The band is the median, plus or minus the binomial noise and the spread of the past.
 
     Args:
-        share: Which one.
-        today: The day that would be staged.
+        share: The share.
+        today: The day to check.
         history: Staged days before it, the newest first.
     """
     part, whole = share.part(today), share.whole(today)
-    said = f"{part:,} of {whole:,} {share.words}"
+    summary = f"{part:,} of {whole:,} {share.words}"
     past = [
         share.part(census) / share.whole(census)
         for census in usual(history)
@@ -90,7 +89,7 @@ def check_share(share: Share, today: Census, history: Sequence[Census]) -> Findi
     ]
     if not whole or not past:
         why = "no earlier day of these rules has any" if whole else "there are none"
-        return Finding(share.check, "good", f"{said}; nothing to compare: {why}")
+        return Finding(share.check, "good", f"{summary}; nothing to compare: {why}")
     seen, middle = part / whole, float(np.median(past))
     likely = min(max(middle, 1 / whole), 1 - 1 / (whole + 1))
     noise = math.hypot(
@@ -106,7 +105,7 @@ def check_share(share: Share, today: Census, history: Sequence[Census]) -> Findi
     return Finding(
         share.check,
         "warn" if is_worse else "good",
-        f"{said}: {seen:.1%}, usual {middle:.1%}, expected {expected}",
+        f"{summary}: {seen:.1%}, usual {middle:.1%}, expected {expected}",
         head=("share", "usual", "expected", "seen"),
         rows=[(share.words, f"{middle:.1%}", expected, f"{seen:.1%}")],
         numbers={"share": seen, "usual": middle},

@@ -1,12 +1,9 @@
-"""Which data may stand for which day.
+"""Rules for the date of data: which snapshot can be staged for which day.
 
-Belongs here: the rules of honest days. Does not belong here: how a source learns the time of its
-data (`overpass.py`, `extract.py`).
-
-All days are UTC days. A past day D takes only data whose state lies in D: from D 00:00:00 up to
-and including D+1 00:00:00 (a dump "of the end of D" is stamped with the first moment of D+1). The
-current day takes the newest data that there is: no older than the city allows, so it may show the
-evening before, and `as_of` says so. Data from the future is taken for no day: a clock is wrong.
+All days are UTC. A past day D accepts only data whose state is in D: from D 00:00:00 up to and
+including D+1 00:00:00 (a dump "of the end of D" has the first moment of D+1). The current day
+accepts the newest data if it is not older than the city allows, so the data may show the evening
+before; `as_of` records it. Data from the future is always rejected, because a clock is wrong.
 """
 
 from datetime import UTC, date, datetime, time, timedelta
@@ -19,7 +16,7 @@ from ingestion_pipeline.osm.errors import (
 )
 
 CLOCK_TOLERANCE = timedelta(minutes=10)
-"""How far upstream's clock may be ahead of ours."""
+"""How far an upstream clock may be ahead of this machine's."""
 
 
 def is_current(day: date, now: datetime) -> bool:
@@ -31,8 +28,8 @@ def is_current(day: date, now: datetime) -> bool:
     today = now.astimezone(UTC).date()
     if day > today:
         raise FutureDay(
-            f"{day} has not begun (it is {today} UTC now); a day can be staged from its first "
-            "moment in UTC on"
+            f"{day} has not begun (the current day is {today} UTC). Stage it when it has begun in "
+            "UTC."
         )
     return day == today
 
@@ -40,65 +37,65 @@ def is_current(day: date, now: datetime) -> bool:
 def require_true_on(
     day: date, *, as_of: datetime, now: datetime, maximum_age: timedelta, origin: str
 ) -> None:
-    """Refuse data that was not true on `day`.
+    """Check that data is of a day.
 
     Args:
-        day: The UTC day that would be staged.
-        as_of: The moment (UTC, aware) whose state the data shows.
-        now: The current moment (UTC, aware).
-        maximum_age: How old current data may be.
-        origin: What the data is, for the message ("extract /data/kazan.osm.pbf").
+        day: The UTC day to stage.
+        as_of: The time (UTC, aware) of the data.
+        now: The current time (UTC, aware).
+        maximum_age: The maximum age of current data.
+        origin: The source of the data, for messages ("extract /data/kazan.osm.pbf").
 
     Raises:
         FutureDay: The day has not begun.
-        StaleUpstream: The current day, and the data is older than `maximum_age`.
-        NoEvidenceForDay: The data shows another day, or the future.
+        StaleUpstream: The day is current and the data is older than `maximum_age`.
+        NoEvidenceForDay: The data is of another day or from the future.
     """
     start = datetime.combine(day, time.min, UTC)
     end = start + timedelta(days=1)
     current = is_current(day, now)
     if as_of > now + CLOCK_TOLERANCE:
         raise NoEvidenceForDay(
-            f"{origin} says that it shows the state of {as_of:%Y-%m-%dT%H:%M:%SZ}, and it is only "
-            f"{now:%Y-%m-%dT%H:%M:%SZ}; set the clock that is wrong, here or there"
+            f"The data of {origin} is dated {as_of:%Y-%m-%dT%H:%M:%SZ}, after the current time "
+            f"{now:%Y-%m-%dT%H:%M:%SZ}. Correct the clock of this machine or of the server."
         )
     if current and as_of <= end:
         age = now - as_of
         if age > maximum_age:
             hours = maximum_age.total_seconds() / 3600
             raise StaleUpstream(
-                f"{origin} shows the state of {as_of:%Y-%m-%dT%H:%M:%SZ}, older than the "
-                f"{hours:g} hours that the city allows for the current day {day}; wait for newer "
-                "data, or raise the city's maximum_age_hours"
+                f"The data of {origin} is dated {as_of:%Y-%m-%dT%H:%M:%SZ}, older than the "
+                f"{hours:g} hours that the city allows for the current day {day}. Wait for newer "
+                "data, or raise the city's maximum_age_hours."
             )
         return
     if not start <= as_of <= end:
         raise NoEvidenceForDay(
-            f"{origin} shows the state of {as_of:%Y-%m-%dT%H:%M:%SZ}, which is not {day}; a "
-            "past day is staged only from data that was true on it: a dated extract (a template "
-            "with {day}), an Overpass server with history, or the snapshot stored on that day"
+            f"The data of {origin} is dated {as_of:%Y-%m-%dT%H:%M:%SZ}, not {day}. A past day "
+            "needs data of that day: a dated extract (a template with {day}), an Overpass server "
+            "with history, or the snapshot stored on that day."
         )
 
 
 def require_enough(rows: int, *, minimum: int, city: str, day: date, things: str, key: str) -> None:
-    """Refuse a day with fewer rows than the city's asserted minimum.
+    """Check that a day has at least the city's minimum of rows.
 
-    An upstream that lost its data answers with a small, well-formed result.
+    An upstream that lost its data returns a small, well-formed result.
 
     Args:
-        rows: How many there are.
-        minimum: How many there have to be.
+        rows: The number of rows.
+        minimum: The minimum.
         city: The city's slug.
         day: The UTC day.
-        things: What the rows are.
-        key: The key of the cities file that asserts the minimum.
+        things: What the rows are, for the message.
+        key: The key of the cities file with the minimum.
 
     Raises:
         TooFewPois: There are fewer.
     """
     if rows < minimum:
         raise TooFewPois(
-            f"{city} has {rows} {things} on {day}, fewer than its minimum of {minimum}; look at "
-            f"what upstream sent, then run the day again with refetch, or lower {key} in the "
-            "cities file if the city is that small"
+            f"{city} has {rows} {things} on {day}, fewer than its minimum of {minimum}. Check "
+            f"the upstream data, then run the day again with refetch, or lower {key} in the cities "
+            "file if the city is that small."
         )

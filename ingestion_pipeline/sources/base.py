@@ -1,8 +1,4 @@
-"""What a source of OpenStreetMap data does, whichever it is.
-
-Belongs here: the protocol, and the values that it takes and gives. Does not belong here: the
-sources (`overpass/`, `pbf/`; listed in `registry.py`), and storing their bytes (`lake/`).
-"""
+"""The protocol of a source of OpenStreetMap data, and the values that it takes and returns."""
 
 from __future__ import annotations
 
@@ -43,15 +39,15 @@ class Offer:
 
 @dataclass(frozen=True)
 class RawPart:
-    """One file of raw bytes, as upstream sent them (after HTTP decompression), less user names.
+    """One file of raw bytes, as upstream sent them (after HTTP decompression), without user names.
 
     Attributes:
         path: Local file.
-        query: What was sent to get it, or None for a file.
-        requested_at: When it was asked for (UTC).
-        received_at: When its last byte had come (UTC).
-        sha256: The digest of the bytes that were checked, where another program may be writing the
-            file; None where only we can.
+        query: The query sent to get it, or None for a file.
+        requested_at: The time of the request (UTC).
+        received_at: The time when its last byte arrived (UTC).
+        sha256: The digest of the validated bytes, if another program may be writing the file; None
+            if only this process can.
     """
 
     path: Path
@@ -67,7 +63,7 @@ class Acquisition:
 
     Attributes:
         parts: One part for an extract; one for each quarter of the bbox from Overpass, in order.
-        evidence: Of what time the data is and where it is from; the same for all parts.
+        evidence: The date and the origin of the data; the same for all parts.
     """
 
     parts: tuple[RawPart, ...]

@@ -1,8 +1,4 @@
-"""A reading as a table, so that it can be kept until somebody needs it.
-
-Belongs here: the two ways, which lose nothing. Does not belong here: where tables are kept
-(`lake/frames.py`) and which readings (`sources/shared_extracts.py`).
-"""
+"""City clips: readings of one city as tables, without loss."""
 
 from __future__ import annotations
 
@@ -21,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def to_table(reading: Reading) -> tuple[pa.Table, dict[str, Any]]:
-    """Write a reading as a row for each feature, and a JSON object for the rest."""
+    """Return a reading as a table with a row for each feature, and a JSON object for the rest."""
     import pyarrow as pa
     import shapely
 
@@ -48,7 +44,7 @@ def to_table(reading: Reading) -> tuple[pa.Table, dict[str, Any]]:
 
 
 def from_table(table: pa.Table, described: Mapping[str, Any]) -> Reading:
-    """Read what `to_table` wrote."""
+    """Return the reading of a table that `to_table` made."""
     import shapely
 
     def column(name: str) -> Any:

@@ -1,17 +1,13 @@
-"""Extracts that several cities share: fetched once, proved once, and read once for all of them.
+"""Extracts that several cities share: fetched once, validated once, and read once for all of them.
 
-Belongs here: finding out that another city's run has done the work already, and leaving it for the
-next. Does not belong here: the work itself (`pbf/extract.py`), keeping bytes (`lake/`), and
-which source a city has (`registry.py`).
+The lake holds what one run leaves for others, so it does not matter in which process or on which
+machine they run, or what started them:
 
-What is left for other runs lies in the lake, so it makes no difference which process or machine
-they are in, nor whether a schedule, a backfill or a person started them:
+    <lake>/extracts/<digest of the location>.json   the extract fetched from there, and its evidence
+    <lake>/cuts/<day of creation>/<digest>.parquet  a city clip, until the city's run uses it
 
-    <lake>/extracts/<digest of the location>.json   what was fetched from there, and its proofs
-    <lake>/cuts/<day of making>/<digest>.parquet    a city's part of an extract, until its run comes
-
-A cut is a reading like any other; whoever finds none makes the pass and leaves one for each of the
-other cities. Nothing is lost with a cut, so those that nobody has come for are removed.
+A city clip is a reading like any other. A run without one reads the whole extract and writes clips
+for the other cities. They can be rebuilt, so unused ones are removed.
 """
 
 from __future__ import annotations
@@ -48,11 +44,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DAYS_KEPT = 1
-"""How many days after its own a cut is kept for a run that is late."""
+"""How many days a city clip is kept for a late run."""
 
 
 def sharing(city: City, day: date, *, cities: Iterable[City], settings: Settings) -> list[City]:
-    """List the other cities whose extract of the day is the very same file."""
+    """Return the other cities whose extract of the day is the same file."""
     location = _location(city, day, settings)
     return [
         other
@@ -74,28 +70,28 @@ def _location(city: City, day: date, settings: Settings) -> str | None:
 
 
 def keep(lake: Lake, location: str, state: str, evidence: SnapshotEvidence, part: Part) -> None:
-    """Record that the extract of a location was fetched in this state, and checked."""
+    """Record that the extract of a location was fetched and validated in this state."""
     lake.record_extract(location, KnownExtract(part, state, evidence))
 
 
 def known(
     lake: Lake, source: Source, day: date, *, clock: Clock, maximum_age: timedelta
 ) -> tuple[SnapshotEvidence, tuple[Part, ...]] | None:
-    """Return the extract of a day, if another run has brought the same file to the lake.
+    """Return the extract of a day, if another run has stored this very file in the lake.
 
     Args:
-        lake: Where it would be.
-        source: Where it would be fetched from.
-        day: The UTC day that it would stand for.
-        clock: Tells the current moment.
-        maximum_age: How old current data may be.
+        lake: The lake.
+        source: The city's source.
+        day: The UTC day to stage.
+        clock: The current time.
+        maximum_age: The maximum age of current data.
 
     Returns:
-        Its evidence and its bytes in the lake; None where it has to be fetched.
+        Its evidence and its bytes in the lake; None if it has to be fetched.
 
     Raises:
-        WrongSnapshotDate: It shows another time than the day.
-        OsmError: Its server does not say in what state it is.
+        WrongSnapshotDate: It is of another day.
+        OsmError: Its server does not report its state.
     """
     found = lake.known_extract(source.location(day))
     if found is None or found.state != source.state(day):
@@ -108,7 +104,7 @@ def known(
         maximum_age=maximum_age,
         origin=f"extract {evidence.location}",
     )
-    log.info("Use the extract that another run fetched and checked: %s", evidence.location)
+    log.info("Using the extract that another run fetched and validated: %s", evidence.location)
     return evidence, (found.part,)
 
 
@@ -125,25 +121,25 @@ def read(
     """Read a city's part of an extract that it shares with others.
 
     Args:
-        lake: Where the extract is, and the cuts.
+        lake: The lake with the extract and the city clips.
         manifest: The city's snapshot.
-        dataset: What is read of it.
+        dataset: The dataset to read.
         city: The city.
-        others: Those that share the extract.
+        others: Cities that share the extract.
         lock_dir: The folder of lock files of this machine.
         today: The current UTC day.
 
     Raises:
-        OsmError: It cannot be read, or the boundary relation is not in it.
+        OsmError: It cannot be read, or lacks the boundary relation.
     """
-    from ingestion_pipeline.sources import city_clip as cut
+    from ingestion_pipeline.sources import city_clip
 
-    # Runs of the other cities would only do the same work beside this one.
+    # Runs of the other cities wait, because this run does their work too.
     with one_at_a_time(f"pass over extract {manifest.digest}", lock_dir=lock_dir):
         for day in (today, today - timedelta(days=DAYS_KEPT)):
-            found = _taken(lake, _key(manifest, dataset, city.area, day))
+            found = _take_clip(lake, _key(manifest, dataset, city.area, day))
             if found is not None:
-                log.info("Another city's run has cut this city out of the shared extract already")
+                log.info("Using the city clip that another city's run made from the shared extract")
                 return found
         with scratch_folder() as folder:
             (part,) = manifest.parts
@@ -155,8 +151,8 @@ def read(
             )
         _remove_old(lake, today)
         for other, reading in zip(others, rest, strict=True):
-            if not isinstance(reading, OsmError):  # else that city's own run will say so
-                table, described = cut.to_table(reading)
+            if not isinstance(reading, OsmError):  # otherwise that city's own run reports it
+                table, described = city_clip.to_table(reading)
                 write_table(lake, _key(manifest, dataset, other.area, today), table, described)
     if isinstance(own, OsmError):
         raise own
@@ -164,18 +160,18 @@ def read(
 
 
 def _key(manifest: Manifest, dataset: Dataset, area: Area, day: date) -> str:
-    # A boundary file is no part of a reading.
+    # A reading does not depend on a boundary file.
     window = [list(area.bbox), area.boundary_relation]
     of = [manifest.digest, dataset.selection.digest, list(code_of(dataset)), window]
     return f"cuts/{day.isoformat()}/{digest(of)}.parquet"
 
 
-def _taken(lake: Lake, key: str) -> Reading | None:
-    """Return a cut, and remove it: its city has come for it."""
-    from ingestion_pipeline.sources import city_clip as cut
+def _take_clip(lake: Lake, key: str) -> Reading | None:
+    """Return a city clip and remove it."""
+    from ingestion_pipeline.sources import city_clip
 
     try:
-        reading = cut.from_table(read_table(lake, key), describe_table(lake, key))
+        reading = city_clip.from_table(read_table(lake, key), describe_table(lake, key))
     except (SnapshotMissing, SnapshotDamaged):
         return None
     lake.remove(key)

@@ -366,7 +366,7 @@ def require_migrated(engine: sa.Engine) -> None:
         )
     if current != head:
         raise DatabaseNotMigrated(
-            f"Database {describe(engine)} is at migration {current or 'none'}, but this version of "
+            f"Database {describe(engine)} is at migration {current or 'none'} but this version of "
             f"ingestion_pipeline needs {head}. Run 'poi-ingest migrate'. If the database is ahead, "
             "install the newer version."
         )

@@ -562,17 +562,17 @@ def _record_day(
         **_differences(connection, target),
         "rejected": rejected,
     }
-    said = {**vars(evidence), **counts}
+    row = {**vars(evidence), **counts}
     existing = staged_day(connection, target)
     if existing is None:
         connection.execute(
-            sa.insert(staged_partition).values(**vars(target), **said, run_id=run_id, staged_at=now)
+            sa.insert(staged_partition).values(**vars(target), **row, run_id=run_id, staged_at=now)
         )
-    elif any(existing[name] != value for name, value in said.items()):
+    elif any(existing[name] != value for name, value in row.items()):
         connection.execute(
             sa.update(staged_partition)
             .where(*of_slice(staged_partition, target))
-            .values(**said, run_id=run_id, staged_at=now)
+            .values(**row, run_id=run_id, staged_at=now)
         )
     return counts
 

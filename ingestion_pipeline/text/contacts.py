@@ -29,6 +29,7 @@ Reading = tuple[Values, Values]
 """Parsed values, and text that cannot be parsed."""
 
 _PREFIX = "contact:"
+_PLAIN_KEYS = frozenset(KINDS)
 _KEYS = {kind: (kind, _PREFIX + kind) for kind in KINDS}
 _TAKEN = frozenset({"", NOT_UNDERSTOOD, *KINDS})
 _SEMICOLON = re.compile(";")
@@ -56,7 +57,10 @@ def contacts(tags: Mapping[str, str], *, country: str) -> dict[str, Any]:
         other `contact:<kind>` unchanged. `not_understood` is `{kind: [text, ...]}` of values that
         cannot be parsed.
     """
-    kinds, others = _kinds_of(frozenset(tags))
+    there = frozenset([key for key in tags if key in _PLAIN_KEYS or key.startswith(_PREFIX)])
+    if not there:  # most places
+        return {}
+    kinds, others = _kinds_of(there)
     found: dict[str, Any] = {}
     failed: dict[str, list[str]] = {}
     faxes: list[Values] = []
@@ -72,7 +76,8 @@ def contacts(tags: Mapping[str, str], *, country: str) -> dict[str, Any]:
             understood, rest = zip(*(read(tags[key]) for key in keys), strict=True)
             _put(found, kind, understood)
         _put(failed, kind, rest)
-    _put(found, FAX, [found.get(FAX, ()), *faxes])
+    if faxes:
+        _put(found, FAX, [found.get(FAX, ()), *faxes])
     for kind, key in others:
         _put(found, kind, [tuple(_parts(_SEMICOLON, tags[key]))])
     if failed:
@@ -86,7 +91,7 @@ def _kinds_of(
 ) -> tuple[Sequence[tuple[str, Sequence[str]]], Sequence[tuple[str, str]]]:
     """Return the normalized kinds of contacts with their keys, and the others with theirs.
 
-    Cached: many places have the same keys.
+    Cached: many places have the same of these keys, and each has its own contacts.
     """
     kinds = [
         (kind, there) for kind, of in _KEYS.items() if (there := [key for key in of if key in keys])

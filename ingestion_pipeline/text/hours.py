@@ -8,7 +8,6 @@ depends on the order of rules.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 from itertools import zip_longest
 
@@ -111,7 +110,7 @@ def _after(content: _Content | None, rule: Rule) -> _Content | None:
 
 
 def _without_all_days(rule: Rule) -> Rule:
-    return replace(rule, days=None) if rule.days == Days(WEEK) and not rule.dates else rule
+    return rule._replace(days=None) if rule.days == Days(WEEK) and not rule.dates else rule
 
 
 # Text

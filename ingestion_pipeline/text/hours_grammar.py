@@ -12,9 +12,8 @@ regular expressions over it: `Mo-Fr 10:00-18:00` is `W-WN:N-N:N`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ingestion_pipeline.text import hours_words as words
 
@@ -44,8 +43,7 @@ class NotUnderstood(ValueError):
     """A text that the reference implementation does not read, or that is ambiguous."""
 
 
-@dataclass(frozen=True, slots=True)
-class Symbol:
+class Symbol(NamedTuple):
     """A symbol of the grammar.
 
     Attributes:
@@ -62,8 +60,7 @@ class Symbol:
     languages: tuple[tuple[str, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A span of a day, or a point in time.
 
     Attributes:
@@ -77,7 +74,7 @@ class Span:
     @property
     def follows_sun(self) -> bool:
         """Whether it depends on the sun."""
-        return any(map(str.isalpha, self.text))
+        return self.minutes is None and any(map(str.isalpha, self.text))
 
     @property
     def has_open_end(self) -> bool:
@@ -85,8 +82,7 @@ class Span:
         return self.text.endswith("+")
 
 
-@dataclass(frozen=True, slots=True)
-class Days:
+class Days(NamedTuple):
     """The days of a rule.
 
     Attributes:
@@ -98,8 +94,7 @@ class Days:
     others: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """A rule: its days and times, and its state.
 
     Attributes:
@@ -173,7 +168,7 @@ def _rules(text: str, *, as_written: bool, is_german: bool) -> tuple[Rule, ...]:
     for part, after in _parts(text):
         if part:
             first, *others = _rules_of_part(part, as_written=as_written, is_german=is_german)
-            found += (first if before == ";" else replace(first, separator=" || "), *others)
+            found += (first if before == ";" else first._replace(separator=" || "), *others)
         elif "||" in {before, after}:
             raise NotUnderstood("|| without a rule on either side")
         before = after
@@ -219,7 +214,6 @@ _SCANNER = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _SIGNS = str.maketrans(dict.fromkeys("‐‑‒–—−ー~～→", "-") | {"：": ":", "&": ",", "␣": " "})
-_PHRASES = [(re.compile(each, re.IGNORECASE), text) for each, text in words.PHRASES.items()]
 _HAS_PHRASE = re.compile("|".join(words.PHRASES), re.IGNORECASE)
 _KIND_OF_WORD = {
     **dict.fromkeys(("sunrise", "sunset", "dawn", "dusk"), "V"),
@@ -234,8 +228,8 @@ _KIND_OF_WORD = {
 def _with_plain_signs(text: str) -> str:
     text = text.translate(_SIGNS)
     if _HAS_PHRASE.search(text):
-        for phrase, meant in _PHRASES:
-            text = phrase.sub(f" {meant} ", text)
+        for phrase, meant in words.PHRASES.items():
+            text = re.sub(phrase, f" {meant} ", text, flags=re.IGNORECASE)
     return text
 
 
@@ -362,6 +356,12 @@ _SELECTORS = {
 """The parts of a rule, in the order in which they are tried."""
 _BEFORE_ANOTHER_RULE = {"spans", "state", "comment"}
 """Symbols after which a comma begins another rule."""
+_PLAIN_DAYS = "(?:{0})(?:-(?:{0}))?".format("|".join(words.WEEKDAYS))
+_PLAIN_SPAN = "[0-9][0-9]?:[0-9][0-9]-[0-9][0-9]?:[0-9][0-9]"
+_DAYS_AND_TIMES = re.compile(
+    f"({_PLAIN_DAYS}(?:,{_PLAIN_DAYS})*) ({_PLAIN_SPAN}(?:,{_PLAIN_SPAN})*)"
+)
+"""The form of most rules. Its days and its times have the same meaning when parsed separately."""
 
 
 @lru_cache(maxsize=50_000)
@@ -375,6 +375,12 @@ def _rules_of_part(text: str, *, as_written: bool, is_german: bool) -> tuple[Rul
             keep their form.
         is_german: The whole text has a word that is only German.
     """
+    if usual := _DAYS_AND_TIMES.fullmatch(text):  # different rules share days, and times
+        (of_days,), (of_times,) = (
+            _rules_of_part(each, as_written=as_written, is_german=is_german)
+            for each in usual.groups()
+        )
+        return (of_days._replace(spans=of_times.spans),)
     separator = "; "
     part = _symbols(text)
     kinds = _kinds(part)

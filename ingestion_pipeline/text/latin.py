@@ -135,7 +135,7 @@ def _is_in(character_set: str, text: str) -> bool:
 
 
 def _pinyin(run: str) -> str:
-    """Transliterate Mandarin with tones; characters between words of the dictionary are one word."""
+    """Transliterate Mandarin with tones; characters between words of pypinyin form one word."""
     from pypinyin import Style, lazy_pinyin
     from pypinyin.seg.mmseg import seg
 

@@ -14,7 +14,6 @@ import re
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from ingestion_pipeline.text.latin import in_latin_letters
 from ingestion_pipeline.text.value_lists import split_values
 
 if TYPE_CHECKING:
@@ -79,6 +78,40 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Control characters, and those that change the direction of the following text (Unicode, UAX
 #9)."""
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+_SECOND_LETTERS = {
+    "a": "abefkmnrsvyz",
+    "b": "aeghimnors",
+    "c": "aehorsuvy",
+    "d": "aevz",
+    "e": "elnostu",
+    "f": "afijory",
+    "g": "adlnuv",
+    "h": "aeiortuyz",
+    "i": "adegiknostuw",
+    "j": "aivw",
+    "k": "agijklmnorsuvwy",
+    "l": "abginotuv",
+    "m": "ghiklnorsty",
+    "n": "abdeglnorvy",
+    "o": "cjmrs",
+    "p": "ailst",
+    "q": "u",
+    "r": "mnouw",
+    "s": "acdeghiklmnoqrstuvw",
+    "t": "aeghiklnorstwy",
+    "u": "gkrz",
+    "v": "eio",
+    "w": "ao",
+    "x": "h",
+    "y": "io",
+    "z": "ahu",
+}
+LANGUAGES_OF_TWO_LETTERS = frozenset(
+    first + second for first, letters in _SECOND_LETTERS.items() for second in letters
+)
+"""Codes of ISO 639-1, of today and of the past. Most places have names in no other languages, and
+langcodes, which knows them all, takes 20 ms to import; a test compares the two."""
+
 _BEYOND_LATIN = "\u0250"
 """The end of the block Latin Extended-B; every letter before it is Latin or of no script."""
 _SEVERAL = {
@@ -116,7 +149,7 @@ class Namer:
         self._languages = tuple(languages)
         self._local_language = local_language
         self._is_readable = lru_cache(maxsize=100_000)(self._can_be_read)
-        self._in_latin_letters = lru_cache(maxsize=100_000)(in_latin_letters)
+        self._in_latin_letters = lru_cache(maxsize=100_000)(_in_latin_letters)
         keys: list[str] = []
         for language in self._languages:
             keys.append(_PREFIX + language)
@@ -140,7 +173,8 @@ class Namer:
             status: Whether it is in use; a status of a POI or of a helper place.
         """
         unreadable: list[tuple[str, str]] = []
-        for key in self._in_order(frozenset(tags), status):
+        among = frozenset([key for key in tags if "name" in key or "brand" in key])
+        for key in self._in_order(among, status):
             name = _cleaned(_first_of(tags[key]) if key in _LISTS else tags[key])
             if name and self._is_readable(name):
                 return DisplayName(name, key)
@@ -152,7 +186,12 @@ class Namer:
         return DisplayName(*unreadable[0]) if unreadable else DisplayName(None, None)
 
     def _keys(self, among: frozenset[str], status: str) -> Sequence[str]:
-        """Return the keys of a place's own names and of its brand's, the best first."""
+        """Return the keys of a place's own names and of its brand's, the best first.
+
+        Args:
+            among: The keys of the place; at least those that contain "name" or "brand".
+            status: Whether it is in use.
+        """
         others = sorted((key for key in among if _language(key) is not None), key=self._rank)
         own = (*self._name_keys, *others)
         prefixes = _PREFIXES_OF_STATUS.get(status, ())
@@ -205,7 +244,8 @@ def scripts_of(languages: Iterable[str]) -> frozenset[str]:
 
 def names_by_language(tags: Mapping[str, str]) -> dict[str, str]:
     """Return names by language; the plain `name` has an undetermined one."""
-    names = {language: tags[key] for key, language in _languages_of(frozenset(tags))}
+    keys = frozenset([key for key in tags if key.startswith(_PREFIX)])
+    names = {language: tags[key] for key, language in _languages_of(keys)}
     if "name" in tags:
         names[UNDETERMINED] = tags["name"]
     return names
@@ -231,9 +271,17 @@ def _language(key: str) -> str | None:
 
 
 def _is_language(code: str) -> bool:
+    if code in LANGUAGES_OF_TWO_LETTERS:
+        return True
     from langcodes import tag_is_valid
 
     return code not in NO_LANGUAGES and bool(tag_is_valid(code))
+
+
+def _in_latin_letters(name: str, language: str | None) -> str | None:
+    from ingestion_pipeline.text.latin import in_latin_letters  # most cities need none of it
+
+    return in_latin_letters(name, language)
 
 
 def _first_of(names: str) -> str:

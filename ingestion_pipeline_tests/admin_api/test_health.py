@@ -114,7 +114,7 @@ def test_a_database_that_takes_no_writes_is_told_until_it_does_again(
         status, body = health(api)
         assert (status, body["status"]) == (503, "unavailable")
         assert not body["checks"]["database"]["ok"]
-        assert "takes no writes" in body["checks"]["database"]["detail"]
+        assert "Read-only" in body["checks"]["database"]["detail"]
         for refused in (
             api.enqueue(day="2024-05-31"),
             api.http.post(f"{job['links']['self']}/cancel"),

@@ -44,7 +44,7 @@ def problem(reply: httpx.Response) -> str:
     [
         ("GET", "/", "not_found"),
         ("GET", "/v1/jobs/", "not_found"),
-        ("GET", "/docs", "not_found"),
+        ("GET", "/redoc", "not_found"),
         ("GET", "/v1/../etc/passwd", "not_found"),
         ("GET", "/%00", "not_found"),
         ("POST", "/v1/api/health", "method_not_allowed"),

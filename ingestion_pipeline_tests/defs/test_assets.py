@@ -79,7 +79,7 @@ def test_the_sample_is_staged_and_every_asset_says_what_a_person_needs(
         "query": "```\nnone: a file\n```",
         "licence": "ODbL-1.0",
         "attribution": "© OpenStreetMap contributors",
-        "runbook": "docs/operations.md",
+        "runbook": "/manual/operations/",
     }
     assert snapshot["location"].endswith("Helsinki.osm.pbf")
     assert set(pois) == {
@@ -122,7 +122,7 @@ def test_the_sample_is_staged_and_every_asset_says_what_a_person_needs(
         "covered_share": 1.0,
         "covered_by": "header",
         "database": staged["database"],
-        "columns": "docs/data-dictionary.md",
+        "columns": "/manual/data-dictionary/",
     }
     assert (run.status, run.trigger, run.attempt) == ("SUCCEEDED", "ui", 1)
     assert run.dagster_run_id == result.run_id
@@ -408,7 +408,7 @@ def test_a_past_day_without_evidence_fails_and_says_why(
     here = install()
     code, words = failure(here.run(f"helsinki|{day}"))
     assert code == "no_evidence_for_day"
-    assert "shows the state of 2019-04-21T09:50:14Z" in words
+    assert "is dated 2019-04-21T09:50:14Z" in words
     (run,) = here.ledger()
     assert (run.status, run.error_code, run.error_message) == ("FAILED", code, words)
     assert here.manifests() == []

@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from ingestion_pipeline.core.manual import codes
 from ingestion_pipeline.defs.failures import Retrying, failure_of
 from ingestion_pipeline.osm.errors import OverpassBusy, OverpassRejected
 
@@ -132,5 +133,5 @@ def test_a_failure_carries_the_code_the_words_and_whether_to_wait(
     assert values == {
         "error_code": error.code,
         "may_succeed_later": later,
-        "what_to_do": "docs/operations.md",
+        "what_to_do": codes()[error.code].what_to_do,
     }

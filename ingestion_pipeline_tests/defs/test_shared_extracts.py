@@ -35,8 +35,8 @@ QUARTERS = {
     "south-west": [24.9351762, 60.164155, 24.9443, 60.1716],
     "south-east": [24.9443, 60.164155, 24.9534145, 60.1716],
 }
-CUT = "Another city's run has cut this city out"
-FETCHED = "Use the extract that another run fetched and checked"
+CUT = "Using the city clip that another city's run made"
+FETCHED = "Using the extract that another run fetched"
 
 
 def quarter(slug: str) -> dict[str, Any]:

@@ -299,7 +299,7 @@ CASES = [
         "parity",
         "town-1",
         GOOD,
-        "2 features differ, up to 1 may: only in the staged one: 2 (node/102, node/103); 17 are",
+        "2 features differ, 1 are allowed: only in the staged one: 2 (node/102, node/103); 17 are",
     ),
 ]
 """Check, city, day, and what is to be read of it."""

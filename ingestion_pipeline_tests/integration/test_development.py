@@ -196,7 +196,7 @@ def test_two_servers_do_not_get_one_port(tmp_path: Path) -> None:
     port = str(free_port())
     done = run_dev(tmp_path, env={"UI_PORT": port, "API_PORT": port})
     assert done.returncode == 1
-    assert "choose two" in done.stderr
+    assert "Choose different ports" in done.stderr
 
 
 def run_dev(

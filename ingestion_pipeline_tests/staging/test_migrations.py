@@ -566,7 +566,7 @@ def test_looking_for_a_geopackage_does_not_make_one(tmp_path: Path) -> None:
 def test_a_database_at_another_migration_is_refused_with_both_levels(engine: sa.Engine) -> None:
     set_revision(engine, "0000")
     with pytest.raises(
-        DatabaseNotMigrated, match=r"at migration 0000 .* needs 0006; run 'poi-ingest migrate'"
+        DatabaseNotMigrated, match=r"at migration 0000 .* needs 0006\. Run 'poi-ingest migrate'"
     ):
         require_migrated(engine)
 
@@ -645,7 +645,7 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(work: Any) 
         work(engine)
     assert refused.value.should_retry
     assert "127.0.0.1:1/database does not answer" in str(refused.value)
-    assert "check DATABASE_URL" in str(refused.value)
+    assert "Check DATABASE_URL" in str(refused.value)
     assert "topsecret" not in str(refused.value)
     assert "topsecret" not in describe(engine)
 

@@ -164,7 +164,7 @@ def running_api(
 
 
 def settings_of(**others: Any) -> Settings:
-    """Give settings with which the whole API is open."""
+    """Return settings with which the whole API is open."""
     given: dict[str, Any] = {
         "database_url": None,
         "admin_api_token": SecretStr(f"{TOKEN}, {NEXT_TOKEN}"),

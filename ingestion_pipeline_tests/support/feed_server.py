@@ -112,7 +112,7 @@ def fountains(
 
 
 def served(body: bytes, **changes: Any) -> Reply:
-    """Give the reply of a well-kept server of open data."""
+    """Return the reply of a well-kept server of open data."""
     headers = {"Last-Modified": LAST_MODIFIED, "ETag": '"v1"', **changes.pop("headers", {})}
     return Reply(
         body=body,
@@ -126,5 +126,5 @@ class FeedServer(OverpassServer):
     """The same server, with addresses of files."""
 
     def address(self, path: str) -> str:
-        """Give the address of a file."""
+        """Return the address of a file."""
         return f"{self.url.removesuffix('/api/interpreter')}/{path}"

@@ -62,7 +62,7 @@ SOME = {
 
 
 def is_selected(tags: Mapping[str, str]) -> bool:
-    """Tell whether an object is one that the pipeline promises to look at."""
+    """Return whether an object is one that the pipeline promises to look at."""
     for key, value in tags.items():
         first, _, second = key.partition(":")
         main = second if first in LIFECYCLE and second in {*MAIN, *SOME} else key
@@ -78,7 +78,7 @@ def is_selected(tags: Mapping[str, str]) -> bool:
 
 
 def is_one_of(words: str, value: str) -> bool:
-    """Tell whether a value, or one of several, is one of the words; `-` stands for a blank."""
+    """Return whether a value, or one of several, is one of the words; `-` stands for a blank."""
     parts = [part.strip().lower() for part in value.split(";")]
     return any(word.replace("-", " ") in parts for word in words.split())
 
@@ -100,7 +100,7 @@ class Thing:
     geometry: Any | None
 
     def lies_in(self, bbox: tuple[float, float, float, float]) -> bool:
-        """Tell whether a point on its largest part lies in a bbox (north and east are not in)."""
+        """Return whether a point on its largest part lies in a bbox (north and east are not in)."""
         point = self.point()
         if point is None:
             return False
@@ -108,7 +108,7 @@ class Thing:
         return bool(west <= round(point.x, 7) < east and south <= round(point.y, 7) < north)
 
     def point(self) -> Any | None:
-        """Give a point on its largest part."""
+        """Return a point on its largest part."""
         if self.geometry is None:
             return None
         parts = shapely.get_parts(self.geometry)
@@ -139,7 +139,7 @@ def things_of(path: Path, is_selected: Selects = is_selected) -> dict[str, Thing
 
 
 def _is_line(tags: Mapping[str, str]) -> bool:
-    """Tell whether a closed way is a line; only those that stand in the extracts of the tests."""
+    """Return whether a closed way is a line; only those that stand in the extracts of the tests."""
     if tags.get("area") == "yes":
         return False
     if tags.get("leisure") in ("track", "slipway") or tags.get("highway") not in (
@@ -164,7 +164,7 @@ class _Relation:
         return self.tags.get("type") in ("multipolygon", "boundary")
 
     def with_shape(self, reader: _Reader) -> Thing:
-        """Give all members; `things_of` puts the areas of multipolygons in their place."""
+        """Return all members; `things_of` puts the areas of multipolygons in their place."""
         areas, lines, points = self.parts(reader, {id(self)})
         if self.is_area() and lines:
             points = []

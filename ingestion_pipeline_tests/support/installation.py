@@ -168,7 +168,7 @@ class Installation:
         )
 
     def ledger(self) -> list[runs.Run]:
-        """Give all runs of the ledger in the order in which they were asked for."""
+        """Return all runs of the ledger in the order in which they were asked for."""
         with self.engine.connect() as connection:
             rows = connection.execute(
                 sa.select(ingestion_run).order_by(
@@ -329,7 +329,8 @@ def write_nodes(
 
 
 def town_boundary() -> dict[str, Any]:
-    """Give the western half of the invented town as a boundary, `relation/7`, as Overpass does."""
+    """Return the western half of the invented town as a boundary, `relation/7`, as Overpass "
+    "does."""
     corners = [(10.0, 50.0), (10.05, 50.0), (10.05, 50.1), (10.0, 50.1), (10.0, 50.0)]
     geometry = [{"lon": lon, "lat": lat} for lon, lat in corners]
     return {
@@ -343,7 +344,7 @@ def town_boundary() -> dict[str, Any]:
 
 
 def overpass_cafes(pois: Mapping[int, str]) -> list[dict[str, Any]]:
-    """Give the same cafés in Overpass's form."""
+    """Return the same cafés in Overpass's form."""
     return [
         {
             "type": "node",
@@ -363,7 +364,7 @@ def new_run_id() -> str:
 
 
 def failure(result: dg.ExecuteInProcessResult) -> tuple[str, str]:
-    """Give the error code and the words of the run's first failed step, from Dagster."""
+    """Return the error code and the words of the run's first failed step, from Dagster."""
     assert not result.success
     event = next(event for event in result.all_events if event.is_step_failure)
     described = event.step_failure_data.user_failure_data
@@ -372,7 +373,7 @@ def failure(result: dg.ExecuteInProcessResult) -> tuple[str, str]:
 
 
 def metadata(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
-    """Give what an asset's materialization says, as plain values."""
+    """Return what an asset's materialization says, as plain values."""
     (materialization,) = result.asset_materializations_for_node(asset)
     return {name: entry.value for name, entry in materialization.metadata.items()}
 
@@ -380,7 +381,7 @@ def metadata(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
 def contents(
     engine: sa.Engine, *, but: frozenset[str] = DIFFERS_BY_RUN, tables: Sequence[sa.Table] = TABLES
 ) -> dict[str, list[Any]]:
-    """Give all rows of the database, without the columns that tell of the run."""
+    """Return all rows of the database, without the columns that tell of the run."""
     with engine.connect() as connection:
         return {
             table.name: sorted(

@@ -206,7 +206,7 @@ def error_page(*lines: str) -> str:
 
 
 def refusing_url() -> str:
-    """Give an address where nobody listens."""
+    """Return an address where nobody listens."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{listener.getsockname()[1]}/api/interpreter"

@@ -217,7 +217,7 @@ def write(path: Path, *messages: Any, **options: Any) -> Path:
 
 @cache
 def classes() -> dict[str, Any]:
-    """Give protobuf's classes of the messages."""
+    """Return protobuf's classes of the messages."""
     return message_classes(_LAYOUT)
 
 

@@ -123,12 +123,12 @@ def town(number: int, **others: Any) -> dict[str, Any]:
 
 
 def cafes(number: int, *, named: str = "café") -> dict[int, str]:
-    """Give the 99 cafés of a town, for `write_extract`."""
+    """Return the 99 cafés of a town, for `write_extract`."""
     return {place: f"{named} {place}" for place in range(100 * number + 1, 100 * number + 100)}
 
 
 def tags_of_partition(city: str, day: str) -> dict[str, str]:
-    """Give the tags by which Dagster knows the partition of a run."""
+    """Return the tags by which Dagster knows the partition of a run."""
     return {
         "dagster/partition": f"{city}|{day}",
         "dagster/partition/city": city,
@@ -137,7 +137,7 @@ def tags_of_partition(city: str, day: str) -> dict[str, str]:
 
 
 def cpu_s_of(process: psutil.Process) -> float:
-    """Give the CPU time of a process and of whatever it has started, ended or not."""
+    """Return the CPU time of a process and of whatever it has started, ended or not."""
     total = 0.0
     for each in [*process.children(recursive=True), process]:
         with suppress(psutil.NoSuchProcess):  # it has ended; then its parent has its time
@@ -283,7 +283,7 @@ class Platform:
         )
 
     def logs(self) -> str:
-        """Give what every process has written."""
+        """Return what every process has written."""
         return "\n".join(
             f"--- {program.log.name}\n{program.log.read_text(errors='replace')}"
             for program in self.programs.values()
@@ -386,7 +386,7 @@ class Platform:
         return backfill_id
 
     def backfill_status(self, backfill_id: str) -> str:
-        """Tell how a backfill stands."""
+        """Return how a backfill stands."""
         told = self.graphql(
             """query($id: String!) { partitionBackfillOrError(backfillId: $id) {
               __typename ... on PartitionBackfill { status } ... on PythonError { message } } }""",
@@ -422,7 +422,7 @@ class Platform:
         return self._clients.enter_context(self.new_client())
 
     def new_client(self) -> httpx.Client:
-        """Give another client of the admin API, with connections of its own."""
+        """Return another client of the admin API, with connections of its own."""
         return httpx.Client(
             base_url=f"http://127.0.0.1:{self.ports['api']}",
             headers={"X-Admin-Token": TOKEN},
@@ -435,7 +435,7 @@ class Platform:
         return create_engine(self.database_url)
 
     def ledger(self, city: str | None = None) -> list[runs.Run]:
-        """Give the ledger's rows in the order of asking."""
+        """Return the ledger's rows in the order of asking."""
         query = sa.select(ingestion_run).order_by(ingestion_run.c.requested_at, ingestion_run.c.id)
         if city is not None:
             query = query.where(ingestion_run.c.city_slug == city)
@@ -526,7 +526,7 @@ def running_platform(
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """Give the processes' environment: the tests' own, with nothing that the project reads."""
+    """Return the processes' environment: the tests' own, with nothing that the project reads."""
     ours = {name.upper() for name in Settings.model_fields} | {"PYTHONDONTWRITEBYTECODE"}
     inherited = {name: value for name, value in os.environ.items() if name not in ours}
     return inherited | {

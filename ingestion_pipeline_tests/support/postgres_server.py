@@ -54,7 +54,7 @@ class PostgresServer:
 
     @contextmanager
     def fresh_database(self) -> Iterator[str]:
-        """Give the URL of a new database, which is dropped afterwards."""
+        """Return the URL of a new database, which is dropped afterwards."""
         name = f"ingestion_test_{uuid.uuid4().hex[:12]}"
         _administer(self.url, f"CREATE DATABASE {name} TEMPLATE {self._template}")
         try:
@@ -70,7 +70,7 @@ class PostgresServer:
 
 @contextmanager
 def running_server() -> Iterator[PostgresServer]:
-    """Give the server of TEST_DATABASE_URL, or start a private one."""
+    """Return the server of TEST_DATABASE_URL, or start a private one."""
     given = os.environ.get("TEST_DATABASE_URL")
     if given:
         server = PostgresServer(given)
@@ -239,7 +239,7 @@ def _pgbouncer() -> str:
 
 
 def _not_as_root(home: Path) -> list[str]:
-    """Give a folder to the user by whom servers run that refuse to run as root; run them so."""
+    """Return a folder to the user by whom servers run that refuse to run as root; run them so."""
     if os.geteuid() != 0:
         return []
     for path in (home, *home.iterdir()):

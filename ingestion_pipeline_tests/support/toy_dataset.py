@@ -80,7 +80,6 @@ BENCH = Dataset(
     minimum_key="minimum_benches",
     selection=POIS,
     shape=shape,
-    rules_version=lambda: "bench rules 1",
     group="benches",
     snapshot_asset="bench_snapshot",
     staging_asset="benches",

@@ -18,8 +18,10 @@ import pyarrow as pa
 import pytest
 import shapely
 import sqlalchemy as sa
+from click.testing import CliRunner
 
 import ingestion_pipeline
+from ingestion_pipeline.admin_api import problems
 from ingestion_pipeline.cli import main as cli
 from ingestion_pipeline.cli.output import FAILED, INTERRUPTED, KEY_HELD, TRY_LATER, WRONG_USAGE
 from ingestion_pipeline.columns.hashing import with_content_hash
@@ -27,6 +29,7 @@ from ingestion_pipeline.config.feeds import AsOfSource
 from ingestion_pipeline.config.settings import Settings
 from ingestion_pipeline.core import evidence, rejection
 from ingestion_pipeline.core.errors import IngestionError
+from ingestion_pipeline.core.manual import codes
 from ingestion_pipeline.core.rejection import Rejection
 from ingestion_pipeline.datasets.base import SOURCE
 from ingestion_pipeline.defs import reconcile, work
@@ -83,6 +86,7 @@ def text_of(document: Path) -> str:
 
 
 OPERATIONS = text_of(DOCS / "operations.md")
+ERRORS = text_of(DOCS / "errors.md")
 DICTIONARY = text_of(DOCS / "data-dictionary.md")
 
 
@@ -205,19 +209,42 @@ class TestCommandLine:
 
 class TestErrors:
     def test_every_code_is_in_the_table_once_and_no_other(self) -> None:
-        documented = first_words(section(OPERATIONS, "## Errors"))
+        documented = first_words(ERRORS)
         assert len(documented) == len(set(documented))
         assert set(documented) == {error.code for error in error_classes()} | ledger_codes()
 
     def test_the_table_tells_which_errors_a_later_try_may_mend(self) -> None:
         documented = {
-            row[0].strip("`"): row[1]
-            for row in rows_of(section(OPERATIONS, "## Errors"))
-            if row[1] in {"yes", "no"}
+            row[0].strip("`"): row[1] for row in rows_of(ERRORS) if row[1] in {"yes", "no"}
         }
         assert documented == {
             error.code: "yes" if error.should_retry else "no" for error in error_classes()
         }
+
+    def test_the_table_is_what_the_command_prints(self) -> None:
+        known = codes()
+        assert {error.code for error in error_classes()} | ledger_codes() <= set(known)
+        for code, entry in known.items():
+            result = CliRunner().invoke(cli.main, ["error", code])
+            assert result.exit_code == 0, code
+            printed = " ".join(result.output.split())
+            assert entry.what_happened in printed
+            assert entry.what_to_do in printed
+            assert not re.search(r"`|\]\(|\.md\b", printed), code
+
+    def test_every_code_of_the_admin_api_is_known_to_the_command(self) -> None:
+        types = (each for each in vars(problems).values() if isinstance(each, problems.ProblemType))
+        kinds = {each.code for each in types}
+        assert kinds <= set(codes())
+
+    def test_the_command_lists_every_code(self) -> None:
+        result = CliRunner().invoke(cli.main, ["error"])
+        assert [line.split()[0] for line in result.output.splitlines()] == list(codes())
+
+    def test_an_unknown_code_is_wrong_usage_and_a_similar_one_is_named(self) -> None:
+        result = CliRunner().invoke(cli.main, ["error", "key_hold"])
+        assert result.exit_code == WRONG_USAGE
+        assert "did you mean 'key_held'?" in result.output
 
     def test_each_error_has_a_code_of_its_own(self) -> None:
         codes = [error.code for error in error_classes()]

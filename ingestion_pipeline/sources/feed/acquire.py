@@ -1,11 +1,8 @@
-"""A feed's raw bytes for a day, with the evidence of when they were true.
+"""Raw bytes of a feed for a day, with the evidence of their date.
 
-Belongs here: the evidence, and which data of a feed may stand for which day. Does not belong here:
-how the bytes come (`fetch.py`) and what they say (`read_feed.py`).
-
-A day D takes a feed whose data is of a moment before the end of D (and not of the future), and at
-the end of D, or now, no older than the feed allows. Feeds change seldom, so the moment may lie
-before D; the slice's `as_of` tells it.
+A day D accepts a feed whose data is dated before the end of D (and not in the future), and which is
+at the end of D, or now, not older than the feed allows. Feeds change seldom, so the data may be
+older than D; the slice's `as_of` records its date.
 """
 
 from __future__ import annotations
@@ -31,7 +28,7 @@ if TYPE_CHECKING:
     from ingestion_pipeline.sources.feed.fetch import Fetched, Patience
 
 CLOCK_TOLERANCE = timedelta(minutes=10)
-"""How far a publisher's clock may be ahead of ours."""
+"""How far a publisher's clock may be ahead of this machine's."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +36,8 @@ class FeedAcquisition:
     """Raw bytes of a feed that passed every check, with their evidence.
 
     Attributes:
-        fetched: The bytes, their digest, where they are from, and when they came.
-        evidence: Of what time they are, and where they are from.
+        fetched: The bytes, their digest and origin, and when they were fetched.
+        evidence: The time of the data, and its origin.
     """
 
     fetched: Fetched
@@ -56,15 +53,15 @@ def acquire(
     workdir: Path,
     patience: Patience = PATIENCE,
 ) -> FeedAcquisition:
-    """Bring a feed's bytes to this machine and prove that they may stand for `day`.
+    """Fetch a feed and check that it can be staged for `day`.
 
     Args:
         feed: The feed.
-        day: The UTC day that the data would stand for.
+        day: The UTC day to stage.
         http: Sends requests.
-        clock: Tells the time.
+        clock: The current time.
         workdir: An empty folder for the bytes.
-        patience: How long to wait.
+        patience: Timeouts.
 
     Raises:
         FeedError: See `sources/feed/errors.py`.
@@ -86,37 +83,37 @@ def acquire(
 
 
 def require_usable(feed: Feed, day: date, *, as_of: datetime, now: datetime) -> None:
-    """Refuse a feed's data that may not stand for a day.
+    """Check that a feed's data can be staged for a day.
 
     Args:
         feed: The feed.
         day: The UTC day.
-        as_of: The moment (UTC, aware) whose state the data shows.
-        now: The current moment (UTC, aware).
+        as_of: The time (UTC, aware) of the data.
+        now: The current time (UTC, aware).
 
     Raises:
-        FeedNotOfDay: It is later than the day, or than now.
+        FeedNotOfDay: It is later than the day, or in the future.
         FeedStale: It is older than the feed allows.
     """
     end = datetime.combine(day, time.min, UTC) + timedelta(days=1)
     stated = f"{as_of:%Y-%m-%dT%H:%M:%SZ}"
     if as_of > now + CLOCK_TOLERANCE:
         raise FeedNotOfDay(
-            f"{feed.public_location}: feed {feed.slug} says that it is of {stated}, and it is only "
-            f"{now:%Y-%m-%dT%H:%M:%SZ}; ask the publisher, or correct the feed's as_of"
+            f"{feed.public_location}: feed {feed.slug} is dated {stated}, after the current time "
+            f"{now:%Y-%m-%dT%H:%M:%SZ}. Correct the feed's as_of, or ask the publisher."
         )
     if as_of >= end:
         raise FeedNotOfDay(
-            f"{feed.public_location}: feed {feed.slug} is of {stated}, after the end of {day}; a "
-            "past day is staged only from what was published then: a dated location (with {day}), "
-            "or the snapshot stored on that day"
+            f"{feed.public_location}: feed {feed.slug} is dated {stated}, after the end of {day}. "
+            "A past day needs data published by then: a dated location (with {day}), or the "
+            "snapshot stored on that day."
         )
     age = min(now, end) - as_of
     if age > feed.maximum_age:
         raise FeedStale(
-            f"{feed.public_location}: feed {feed.slug} is of {stated}, {age.days} days old on "
-            f"{day}, and {feed.maximum_age_days} are allowed; ask the publisher, or raise the "
-            "feed's maximum_age_days"
+            f"{feed.public_location}: feed {feed.slug} is dated {stated}, {age.days} days old on "
+            f"{day}, and {feed.maximum_age_days} are allowed. Ask the publisher, or raise the "
+            "feed's maximum_age_days."
         )
 
 
@@ -131,6 +128,6 @@ def _time_of(feed: Feed, day: date, fetched: Fetched) -> datetime:
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise FeedWithoutTime(
-            f"{fetched.location} gives feed {feed.slug} without a header Last-Modified that can be "
-            "read; let as_of be a field, a member of the document, or the day in the location"
+            f"{fetched.location}: feed {feed.slug} has no valid header Last-Modified. Set as_of "
+            "to a field, a member of the document, or the day in the location."
         ) from None

@@ -1,58 +1,57 @@
-"""Every way in which getting helper places from a feed ends without data.
+"""Errors of fetching and reading a feed of helper places.
 
     HelpersError
     └── FeedError
-        ├── FeedNotTaken          nobody has asked for it yet                     never
-        ├── LicenceConflict       its licence lets nobody combine it              never
+        ├── FeedNotTaken          it has not been fetched yet                     never
+        ├── LicenceConflict       its licence does not allow a combination        never
         ├── FeedNotConfigured     no file system for its location                 never
         ├── FeedNotFound          404, 410, no such file                          never
         ├── FeedForbidden         any other refusal of the server                 never
-        ├── FeedRedirected        redirects in a circle, too many, to no https    never
+        ├── FeedRedirected        a redirect loop, too many, or one off https     never
         ├── FeedUnreachable       no connection, 429, 5xx, silent or too slow     retry
         ├── FeedTruncated         fewer bytes than announced, or compressed       retry
         ├── FeedTooBig            more bytes than the feed allows                 never
-        ├── FeedNotData           a page for people instead of data               never
+        ├── FeedNotData           an HTML page instead of data                    never
         ├── FeedChecksumMismatch  another SHA-256 or ETag than expected           never
-        ├── FeedWithoutTime       nothing tells the time of its data              never
+        ├── FeedWithoutTime       its data has no timestamp                       never
         ├── FeedStale             its data is older than the feed allows          never
-        ├── FeedNotOfDay          later than the day, or than now, or undated     never
-        ├── FeedUnreadable        no GeoJSON or CSV, columns missing, other CRS   never
-        ├── FeedEncodingWrong     bytes or letters show another encoding          never
-        ├── FeedSwapped           latitude stands where longitude should          never
+        ├── FeedNotOfDay          later than the day, in the future, or undated   never
+        ├── FeedUnreadable        not GeoJSON or CSV, missing columns, other CRS  never
+        ├── FeedEncodingWrong     its encoding is not the configured one          never
+        ├── FeedSwapped           latitude and longitude are swapped              never
         └── FeedShrunken          fewer places than the minimum, or than half     never
 
-Belongs here: the errors of helper places, each with its `code` and whether a later try may
-succeed. Does not belong here: turning them into Dagster failures (`defs/failures.py`).
+`defs/failures.py` turns them into Dagster failures.
 """
 
 from ingestion_pipeline.core.errors import IngestionError
 
 
 class HelpersError(IngestionError):
-    """Anything that keeps helper places of a city-day away from staging."""
+    """Helper places of a city-day are not available."""
 
     code = "helpers_error"
 
 
 class FeedError(HelpersError):
-    """A feed gave nothing that may be staged for the day."""
+    """A feed has no data that can be staged for the day."""
 
     code = "feed_error"
 
 
 def may_pass(code: str) -> bool:
-    """Return whether a feed that failed with a code may answer later."""
+    """Return whether a retry can succeed for a feed that failed with this code."""
     return any(error.code == code and error.should_retry for error in FeedError.__subclasses__())
 
 
 class FeedNotTaken(FeedError):
-    """The feed was not asked for, so nobody knows what it would have given."""
+    """The feed has not been fetched."""
 
     code = "feed_not_taken"
 
 
 class LicenceConflict(FeedError):
-    """The feed's licence does not let its places stand in one database with the others."""
+    """The feed's licence does not allow its places in one database with the others."""
 
     code = "licence_conflict"
 
@@ -64,45 +63,45 @@ class FeedNotConfigured(FeedError):
 
 
 class FeedNotFound(FeedError):
-    """There is nothing at the feed's location, or not for that day."""
+    """The feed does not exist at its location, or not for that day."""
 
     code = "feed_not_found"
 
 
 class FeedForbidden(FeedError):
-    """The server refuses to give the feed to this client."""
+    """The server does not serve the feed to this client."""
 
     code = "feed_forbidden"
 
 
 class FeedRedirected(FeedError):
-    """The server sends from one address to another without an end, or to where nobody should go."""
+    """The server redirects in a loop, too often, or to a location that is not allowed."""
 
     code = "feed_redirected"
 
 
 class FeedUnreachable(FeedError):
-    """The place that holds the feed does not answer, or too slowly."""
+    """The server of the feed does not respond, or too slowly."""
 
     code = "feed_unreachable"
     should_retry = True
 
 
 class FeedTruncated(FeedError):
-    """The bytes that came are not whole."""
+    """The bytes are incomplete."""
 
     code = "feed_truncated"
     should_retry = True
 
 
 class FeedTooBig(FeedError):
-    """The feed has more bytes than it may."""
+    """The feed is larger than allowed."""
 
     code = "feed_too_big"
 
 
 class FeedNotData(FeedError):
-    """A page for people came instead of data."""
+    """The server returned an HTML page instead of data."""
 
     code = "feed_not_data"
 
@@ -114,7 +113,7 @@ class FeedChecksumMismatch(FeedError):
 
 
 class FeedWithoutTime(FeedError):
-    """Nothing tells of when the feed's data is."""
+    """The feed's data has no timestamp."""
 
     code = "feed_without_time"
 
@@ -126,30 +125,30 @@ class FeedStale(FeedError):
 
 
 class FeedNotOfDay(FeedError):
-    """The feed's data is later than the day, or than now, or of an address without the day."""
+    """The feed's data is later than the day, in the future, or from a URL without the day."""
 
     code = "feed_not_of_day"
 
 
 class FeedUnreadable(FeedError):
-    """The bytes are not what the feed's format and keys say."""
+    """The bytes do not match the feed's configured format and fields."""
 
     code = "feed_unreadable"
 
 
 class FeedEncodingWrong(FeedError):
-    """The bytes, or the letters that they give, show that the encoding is another one."""
+    """The encoding is not the configured one."""
 
     code = "feed_encoding_wrong"
 
 
 class FeedSwapped(FeedError):
-    """Latitude stands where longitude should."""
+    """Latitude and longitude are swapped."""
 
     code = "feed_swapped"
 
 
 class FeedShrunken(FeedError):
-    """Far fewer places than there should be."""
+    """Far fewer places than expected."""
 
     code = "feed_shrunken"

@@ -1,9 +1,4 @@
-"""A feed's bytes: asked for once, within limits, whole, or not at all.
-
-Belongs here: HTTP and fsspec, limits of size and time, redirects, checksums, and what makes an
-answer no data. Does not belong here: what the bytes say (`records.py`, `read_feed.py`), and keeping
-them (`lake/`).
-"""
+"""Bytes of a feed: fetched once, over HTTP or fsspec, within limits of size and time."""
 
 from __future__ import annotations
 
@@ -55,7 +50,7 @@ _SNIFFED_BYTES = 512
 
 
 class Patience(NamedTuple):
-    """How long a feed is waited for.
+    """Timeouts of a feed.
 
     Attributes:
         connect_s: For the connection.
@@ -72,11 +67,11 @@ PATIENCE = Patience()
 
 
 class Validators(NamedTuple):
-    """What an HTTP answer says of its version, to ask next time whether there is another one.
+    """The validators of an HTTP response (RFC 9110).
 
     Attributes:
-        etag: The header ETag, as it came.
-        last_modified: The header Last-Modified, as it came.
+        etag: The header ETag, unchanged.
+        last_modified: The header Last-Modified, unchanged.
     """
 
     etag: str | None = None
@@ -88,13 +83,13 @@ class Fetched:
     """A feed's bytes on this machine.
 
     Attributes:
-        path: Where they are; the suffix tells the format.
+        path: The file; its suffix is the format.
         sha256: Their digest.
         raw_bytes: Their number.
-        location: Where they are from, without credentials.
-        validators: What the server says of their version; empty for a file.
-        requested_at: When they were asked for (UTC).
-        received_at: When the last byte had come (UTC).
+        location: Their origin, without credentials.
+        validators: The validators of the response; empty for a file.
+        requested_at: The time of the request (UTC).
+        received_at: The time when the last byte arrived (UTC).
     """
 
     path: Path
@@ -115,18 +110,18 @@ def fetch(
     workdir: Path,
     patience: Patience = PATIENCE,
 ) -> Fetched:
-    """Bring a feed's bytes to this machine.
+    """Fetch a feed's bytes.
 
-    Nothing is asked for twice: an error says whether a later try may help. No message holds user,
-    password or query of an address, nor what a server wrote.
+    There are no retries: an error says whether one may succeed. Messages contain no user, password
+    or query of a URL, and no text of a server.
 
     Args:
         feed: The feed.
         day: The UTC day, for a dated location.
-        http: Sends requests; its own redirects and time limits are not used.
-        clock: Tells when the feed was asked for and came, and when it took too long.
+        http: Sends requests; its own redirects and timeouts are not used.
+        clock: The current time.
         workdir: An empty folder for the bytes.
-        patience: How long to wait.
+        patience: Timeouts.
 
     Raises:
         FeedError: See `sources/feed/errors.py`.
@@ -141,7 +136,7 @@ def fetch(
 
 
 class _Fetching:
-    """One try at one feed."""
+    """One attempt to fetch one feed."""
 
     def __init__(self, feed: Feed, day: date, clock: Clock, patience: Patience, path: Path) -> None:
         self.feed = feed
@@ -184,7 +179,7 @@ class _Fetching:
                 validators = Validators(
                     response.headers.get("ETag"), response.headers.get("Last-Modified")
                 )
-                # As they come: pieces of a size would be waited for, and a trickle not noticed.
+                # Pieces as they arrive; pieces of a fixed size would hide a slow server.
                 return self._fetched(response.iter_raw(), size, redacted(location), validators)
 
     def over_fsspec(self, location: str) -> Fetched:
@@ -195,9 +190,9 @@ class _Fetching:
             filesystem, remote = fsspec.url_to_fs(location)
         except (ImportError, ValueError) as error:
             raise FeedNotConfigured(
-                f"no file system for {safe} of feed {self.feed.slug} ({type(error).__name__}); "
-                "check the beginning of the URL, and install the package that fsspec needs for it "
-                "(s3fs for s3://, ...)"
+                f"There is no file system for {safe} of feed {self.feed.slug} "
+                f"({type(error).__name__}). Check the scheme of the URL, and install the package "
+                "that fsspec needs for it (s3fs for s3://, ...)."
             ) from None
         with self._readable(safe):
             before = filesystem.info(remote)
@@ -210,14 +205,14 @@ class _Fetching:
             if filesystem.info(remote).get("mtime") != before.get("mtime"):
                 raise FeedTruncated(
                     f"{safe}: feed {self.feed.slug} changed while it was read: another program "
-                    "rewrites it in place; try again when it is whole"
+                    "rewrites it in place. Try again when it is complete."
                 )
             return fetched
 
     def _fetched(
         self, pieces: Iterable[bytes], announced: int | None, location: str, validators: Validators
     ) -> Fetched:
-        """Write the bytes to the file as they come, and stop where they pass a limit."""
+        """Write the bytes to the file as they arrive, and stop when they exceed a limit."""
         digest = hashlib.sha256()
         count = 0
         beginning = b""
@@ -228,8 +223,8 @@ class _Fetching:
                 waited = (self.clock.now() - self.requested_at).total_seconds()
                 if waited > self.patience.whole_s:
                     raise FeedUnreachable(
-                        f"{location}: feed {self.feed.slug} was still coming after {waited:.0f} s, "
-                        f"at {count:,} bytes; try again later"
+                        f"{location}: feed {self.feed.slug} was not complete after {waited:.0f} s, "
+                        f"at {count:,} bytes. Try again later."
                     )
                 if len(beginning) < _SNIFFED_BYTES:
                     beginning += piece[:_SNIFFED_BYTES]
@@ -237,8 +232,8 @@ class _Fetching:
                 file.write(piece)
         if announced is not None and count != announced:
             raise FeedTruncated(
-                f"{location}: {announced:,} bytes of feed {self.feed.slug} were announced and "
-                f"{count:,} came; try again"
+                f"{location}: received {count:,} of {announced:,} announced bytes of feed "
+                f"{self.feed.slug}. Try again."
             )
         if beginning.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(_PAGE_BEGINNINGS):
             raise self._page(location, "its body is HTML")
@@ -259,62 +254,62 @@ class _Fetching:
             there = Endpoint.parse(urljoin(here.target, to))
         except ValueError:
             raise FeedRedirected(
-                f"{here.public} sends feed {self.feed.slug} to an address that is not http(s); "
-                "correct the feed's location"
+                f"{here.public} redirects feed {self.feed.slug} to a URL that is not http(s). "
+                "Correct the feed's location."
             ) from None
         guard.require(there.target)
         if there.target in seen:
             raise FeedRedirected(
-                f"{here.public} sends feed {self.feed.slug} in a circle, back to {there.public}; "
-                "look at it in a browser and correct the feed's location"
+                f"{here.public} redirects feed {self.feed.slug} in a loop, back to {there.public}. "
+                "Open it in a browser and correct the feed's location."
             )
         if len(seen) > MAXIMUM_REDIRECTS:
             raise FeedRedirected(
-                f"feed {self.feed.slug} was redirected more than {MAXIMUM_REDIRECTS} times, lastly "
-                f"to {there.public}; correct the feed's location"
+                f"Feed {self.feed.slug} was redirected more than {MAXIMUM_REDIRECTS} times, lastly "
+                f"to {there.public}. Correct the feed's location."
             )
         seen.add(there.target)
         return there
 
     def _require_dated(self, there: Endpoint) -> None:
-        """Refuse what an undated address gives for a day that only a dated one proves."""
+        """Reject an undated URL for a day that only a dated one proves."""
         if self.feed.as_of.source != "day_in_location":
             return
         forms = days_in(self.feed.location, self.day)
         if not all(form in unquote(there.target) for form in forms):
             raise FeedNotOfDay(
-                f"feed {self.feed.slug} was redirected to {there.public}, which does not name "
-                f"{self.day}, so nothing proves that it is of that day; correct the feed's "
-                "location, or let as_of be something that the data itself tells"
+                f"Feed {self.feed.slug} was redirected to {there.public}, which does not name "
+                f"{self.day}, so nothing proves that it is of that day. Correct the feed's "
+                "location, or set as_of to a date in the data."
             )
 
     def _require_data(self, response: httpx.Response, public: str) -> None:
-        """Refuse an answer whose head says that no data follows."""
+        """Reject a response whose headers show that it is not data."""
         status = response.status_code
         what = f"{public} answered {status} for feed {self.feed.slug}"
         if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-            raise FeedNotFound(f"{what}; check its location, and whether it exists for that day")
+            raise FeedNotFound(f"{what}. Check its location, and whether it exists for that day.")
         if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT) or (
             status >= HTTPStatus.INTERNAL_SERVER_ERROR
         ):
-            raise FeedUnreachable(f"{what}; try again later")
+            raise FeedUnreachable(f"{what}. Try again later.")
         if status != HTTPStatus.OK:
-            raise FeedForbidden(f"{what}; check its location, credentials and terms of use")
+            raise FeedForbidden(f"{what}. Check its location, credentials and terms of use.")
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type in _PAGES:
             raise self._page(public, f"it is of type {media_type}")
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in ("identity", ""):
             raise FeedTruncated(
-                f"{public} sends feed {self.feed.slug} compressed by {encoding[:20]!r}, which was "
-                "not asked for; try again, or ask the publisher for plain bytes"
+                f"{public} sends feed {self.feed.slug} compressed by {encoding[:20]!r}, which "
+                "was not requested. Try again, or ask the publisher for plain bytes."
             )
 
     def _page(self, public: str, why: str) -> FeedNotData:
         return FeedNotData(
-            f"{public} sends an HTML page instead of feed {self.feed.slug} ({why}): a login, a "
-            "notice of maintenance, or the wrong address; open it in a browser and correct the "
-            "feed's location"
+            f"{public} returned an HTML page instead of feed {self.feed.slug} ({why}): a login, a "
+            "notice of maintenance, or a wrong URL. Open it in a browser and correct the feed's "
+            "location."
         )
 
     def _announced(self, length: str | None, public: str) -> int | None:
@@ -327,49 +322,48 @@ class _Fetching:
         if count > self.feed.maximum_bytes:
             raise FeedTooBig(
                 f"{public} {verb} {count:,} bytes for feed {self.feed.slug}, more than its "
-                f"{self.feed.maximum_bytes:,}; look at what it is, or raise the feed's "
-                "maximum_bytes"
+                f"{self.feed.maximum_bytes:,}. Check the feed, or raise its maximum_bytes."
             )
 
     @contextmanager
     def _reachable(self, public: str) -> Iterator[None]:
-        """Say what happened to a connection, without the library's text."""
+        """Convert errors of a connection, without the library's text."""
         import httpx
 
         try:
             yield
         except RedirectRefused as error:
             raise FeedRedirected(
-                f"{public} sends feed {self.feed.slug} to {error}; ask the publisher, or correct "
-                "the feed's location"
+                f"{public} redirects feed {self.feed.slug} to {error}. Correct the feed's "
+                "location, or ask the publisher."
             ) from None
         except (httpx.RemoteProtocolError, httpx.ReadError) as error:
             raise FeedTruncated(
-                f"{public} broke off in the middle of feed {self.feed.slug} "
-                f"({type(error).__name__}); try again"
+                f"{public} closed the connection within feed {self.feed.slug} "
+                f"({type(error).__name__}). Try again."
             ) from None
         except httpx.TransportError as error:
             raise FeedUnreachable(
-                f"{public} does not give feed {self.feed.slug} ({type(error).__name__}); check "
-                "the address and the network, or try again later"
+                f"{public} does not return feed {self.feed.slug} ({type(error).__name__}). Check "
+                "the URL and the network, or try again later."
             ) from None
 
     @contextmanager
     def _readable(self, safe: str) -> Iterator[None]:
-        """Say what happened to a file, without the library's text, which may quote credentials."""
+        """Convert errors of a file system without their text, which may contain credentials."""
         try:
             yield
         except FeedError:
             raise
         except FileNotFoundError:
             raise FeedNotFound(
-                f"there is no {safe} for feed {self.feed.slug}; check its location, and whether it "
-                "exists for that day"
+                f"There is no {safe} for feed {self.feed.slug}. Check its location, and whether it "
+                "exists for that day."
             ) from None
         except Exception as error:  # noqa: BLE001 - every file system of fsspec has errors of its own
             raise FeedUnreachable(
-                f"{safe} of feed {self.feed.slug} cannot be read ({type(error).__name__}); check "
-                "the location and its credentials, or try again later"
+                f"{safe} of feed {self.feed.slug} cannot be read ({type(error).__name__}). Check "
+                "the location and its credentials, or try again later."
             ) from None
 
 
@@ -380,7 +374,7 @@ def _require_expected(feed: Feed, fetched: Fetched) -> None:
     ):
         if expected is not None and actual != expected:
             raise FeedChecksumMismatch(
-                f"{fetched.location}: the {what} of feed {feed.slug} is {actual}, and the cities "
-                f"file expects {expected}; look at what has changed, and then at "
-                f"{'sha256' if what == 'SHA-256' else 'etag'} in the cities file"
+                f"{fetched.location}: the {what} of feed {feed.slug} is {actual}, but the cities "
+                f"file expects {expected}. Check what changed, then update "
+                f"{'sha256' if what == 'SHA-256' else 'etag'} in the cities file."
             )

@@ -1,8 +1,6 @@
-"""A feed's records as helper places: the columns that staging keeps, for one city.
+"""Helper places of a city, from a feed's records: the columns that staging stores.
 
-Belongs here: which records are the city's, what each column says, and when a feed is not to be
-believed. Does not belong here: formats and encodings (`records.py`), and links to OpenStreetMap
-(`link.py`). Every column is documented in docs/data-dictionary.md.
+Every column is documented in docs/data-dictionary.md.
 """
 
 from __future__ import annotations
@@ -45,7 +43,7 @@ if TYPE_CHECKING:
 
 
 SHRUNKEN_SHARE = 0.5
-"""Of the places of the last good version, how many must still be there."""
+"""The minimum share of the places of the last good version."""
 
 FeedRejectionReason = Literal[
     "invalid_text",
@@ -58,16 +56,15 @@ FeedRejectionReason = Literal[
 ]
 """Why a record of a feed is not staged (documented in docs/data-dictionary.md).
 
-- `invalid_text`: it has a text that no database stores (`core/characters.py`).
-- `no_id`: nothing names it, so it could not be told apart from the others on another day.
-- `duplicate_id`: another record before it has its id and its kind.
+- `invalid_text`: it contains text that no database stores (`core/characters.py`).
+- `no_id`: it has no id, so it could not be recognized on another day.
+- `duplicate_id`: an earlier record has its id and its kind.
 - `unknown_kind`: the table of kinds does not have its value.
-- `no_geometry`: it has none, or a collection of several sorts.
+- `no_geometry`: it has none, or a collection of several types.
 - `invalid_coordinates`: outside -180..180 / -90..90, or not a number.
-- `too_much_text`: its properties, or what names it, exceed the limits of `geometry/complexity.py`.
-"""
+- `too_much_text`: its properties or its id exceed the limits of `geometry/complexity.py`."""
 
-_MAIN_GEOMETRIES = 6  # GEOS numbers points, lines and areas and their Multi forms from 0 to 6
+_MAIN_GEOMETRIES = 6  # GEOS type ids of points, lines, areas and their Multi forms
 
 
 @dataclass(frozen=True)
@@ -78,9 +75,9 @@ class FeedPlaces:
         table: One row per place, ordered by `source_ref`; columns of `helper_place` from `kind`
             on, and `source_ref` and `source_hash`. Geometry is WKB (EPSG:4326, lon lat). JSON
             columns are canonical text.
-        rejections: What is not staged, and why.
-        outside: How many records lie outside the city's boundary.
-        unparsed_opening_hours: How many places have opening hours that cannot be understood.
+        rejections: Records that are not staged, and why.
+        outside: The number of records outside the city's boundary.
+        unparsed_opening_hours: The number of places with opening hours that cannot be parsed.
     """
 
     table: pa.Table
@@ -98,24 +95,23 @@ def read_feed(
     namer: Namer,
     last_good: int | None = None,
 ) -> FeedPlaces:
-    """Make the helper places of a city from a feed's bytes.
+    """Read the helper places of a city from a feed's bytes.
 
     Args:
         path: The bytes.
-        feed: What they are.
+        feed: The feed.
         bbox: The city's window: west, south, east, north in WGS 84 degrees.
-        boundary: The city's boundary; a record is the city's when its representative point is.
-        namer: Chooses the names that the city's readers are shown.
-        last_good: How many places the last good version of the feed had in the city, if there is
-            one.
+        boundary: The city's boundary; it owns the representative points of the city's records.
+        namer: Chooses the names for the city's readers.
+        last_good: The number of places in the last good version of the feed, if there is one.
 
     Returns:
         The places; every record inside the boundary is either a row or a rejection.
 
     Raises:
-        FeedUnreadable: The bytes are not what the feed's keys say.
-        FeedEncodingWrong: They are not of the feed's encoding.
-        FeedSwapped: Latitude stands where longitude should.
+        FeedUnreadable: The bytes do not match the feed's configuration.
+        FeedEncodingWrong: They do not have the feed's encoding.
+        FeedSwapped: Latitude and longitude are swapped.
         FeedShrunken: Too few places are in the city.
     """
     records = read_records(path, feed)
@@ -124,7 +120,7 @@ def read_feed(
     reasons.add(
         "invalid_text",
         records.have_invalid_text(),
-        lambda _: f"a text is not {feed.encoding}, or has U+0000 or half of a surrogate pair",
+        lambda _: f"a text is not {feed.encoding}, or contains U+0000 or an unpaired surrogate",
     )
     reasons.add(
         "too_much_text",
@@ -144,7 +140,7 @@ def read_feed(
     reasons.add(
         "no_geometry",
         [shape is None for shape in geometry],
-        lambda _: "no point, line or area can be made of its geometry",
+        lambda _: "its geometry is not a point, line or area",
     )
     _require_not_swapped(geometry, bbox, feed)
     reasons.add("invalid_coordinates", _off_earth(geometry), lambda i: str(geometry[i])[:100])
@@ -158,7 +154,7 @@ def read_feed(
     reasons.add(
         "duplicate_id",
         _repeated(refs, among=inside & np.array(reasons.none_yet(), dtype=bool)),
-        lambda i: f"{refs[i]} names a record before it too",
+        lambda i: f"an earlier record is {refs[i]} too",
     )
     keep = np.flatnonzero(inside & np.array(reasons.none_yet(), dtype=bool))
     keep = keep[np.argsort(np.array(refs, dtype=object)[keep], kind="stable")]
@@ -192,7 +188,7 @@ def read_feed(
 
 
 class _Reasons:
-    """Why records are not staged: the first reason of each counts."""
+    """Reasons for rejection; the first reason of each record counts."""
 
     def __init__(self, records: Records) -> None:
         self._records = records
@@ -224,7 +220,7 @@ class _Reasons:
 
 
 class _Values:
-    """What one record says of the columns, after its values have been translated."""
+    """The values of one record's columns, translated by the feed's tables."""
 
     def __init__(self, properties: dict[str, Any], feed: Feed) -> None:
         self.properties = properties
@@ -234,7 +230,7 @@ class _Values:
         return self._translated(target, self._feed.fields.get(target))
 
     def names(self) -> dict[str, str]:
-        """Return the names as OpenStreetMap's tags would have them."""
+        """Return the names by the keys of OpenStreetMap."""
         found = {
             target: self.of(target)
             for target in self._feed.fields
@@ -249,7 +245,7 @@ class _Values:
         return {target: value for target, value in found.items() if value is not None}
 
     def _translated(self, target: str, name: str | None) -> str | None:
-        """Return a field's text; where a table of meanings has not its value, nothing is known."""
+        """Return a field's text; None if the feed's table of values lacks it."""
         text = _as_text(self.properties.get(name)) if name is not None else None
         meanings = self._feed.values.get(target)
         return text if meanings is None or text is None else meanings.get(text)
@@ -267,7 +263,7 @@ def _as_text(value: object) -> str | None:
     if isinstance(value, str):
         return value.strip() or None
     if isinstance(value, int | float):
-        # 15 digits: all that a number in decimal is sure to keep, and 2.0 is 2.
+        # A double keeps 15 decimal digits; 2.0 becomes 2.
         return format(value, ".15g") if isinstance(value, float) else str(value)
     return None if value is None else canonical_json(value)
 
@@ -284,7 +280,7 @@ def _kinds(records: Records, feed: Feed) -> list[str | None]:
 def _sound(
     given: npt.NDArray[np.object_],
 ) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
-    """Return (N,) valid flat geometries of one sort each, or None, and how each was had."""
+    """Return (N,) valid 2D geometries of one type each, or None, and their quality."""
     import shapely
 
     flat = shapely.force_2d(given)
@@ -321,7 +317,7 @@ def _off_earth(geometry: npt.NDArray[np.object_]) -> list[bool]:
 def _require_not_swapped(
     geometry: npt.NDArray[np.object_], bbox: Sequence[float], feed: Feed
 ) -> None:
-    """Refuse places most of which lie in the city only when their numbers change places."""
+    """Reject places most of which are in the city only if longitude and latitude are swapped."""
     import shapely
 
     bounds = shapely.bounds(geometry[~shapely.is_missing(geometry)])
@@ -332,11 +328,11 @@ def _require_not_swapped(
     if swapped.sum() * 2 > len(lon):
         raise FeedSwapped(
             f"{feed.public_location}: {swapped.sum()} of the {len(lon)} places of feed {feed.slug} "
-            "lie in the city only when longitude and latitude change places; "
+            "are in the city only if longitude and latitude are swapped. "
             + (
-                "exchange lon and lat in the cities file"
+                "Swap lon and lat in the cities file."
                 if feed.format == "csv"
-                else "GeoJSON has longitude first (RFC 7946), so ask the publisher to correct it"
+                else "GeoJSON has longitude first (RFC 7946). Ask the publisher to correct it."
             )
         )
 
@@ -356,17 +352,17 @@ def _require_enough(
 ) -> None:
     what = (
         f"{feed.public_location}: feed {feed.slug} has {count} places in the city ({rejected} "
-        f"records were rejected, and {outside} lie outside), fewer than"
+        f"records were rejected, {outside} are outside), fewer than"
     )
     if count < feed.minimum:
         raise FeedShrunken(
-            f"{what} its minimum of {feed.minimum}; look at what the publisher sent, or lower "
-            "minimum in the cities file"
+            f"{what} its minimum of {feed.minimum}. Check the publisher's data, or lower minimum "
+            "in the cities file."
         )
     if has_shrunken(count, last_good):
         raise FeedShrunken(
-            f"{what} half of the {last_good} of its last good version; look at what the publisher "
-            "sent; if it is right, accept the day with a reason"
+            f"{what} half of the {last_good} of its last good version. Check the publisher's data. "
+            "If it is correct, accept the day with a reason."
         )
 
 

@@ -1,8 +1,4 @@
-"""A feed's bytes as records: what each says, and where it is, column by column.
-
-Belongs here: GeoJSON and CSV, encodings, and the time that a document states. Does not belong here:
-which records are the city's and what they mean (`read_feed.py`).
-"""
+"""Records of a feed, parsed from GeoJSON or CSV, column by column."""
 
 from __future__ import annotations
 
@@ -42,18 +38,18 @@ WGS84 = frozenset(
         "EPSG:4326",
     }
 )
-"""Names of the one coordinate system that a GeoJSON document may have (RFC 7946, section 4)."""
+"""Names of the only coordinate system of GeoJSON (RFC 7946, section 4)."""
 
 BROKEN_TEXT_SHARE = 0.1
-"""Of the texts that are not plain ASCII, how many may look decoded by the wrong table; and of the
-letters, how many may be bytes that cannot be decoded at all."""
+"""The largest share of non-ASCII texts that may look decoded by the wrong table, and of letters
+that may be bytes which cannot be decoded."""
 
-FIELDS_TOLD = 50
-"""How many of a feed's own fields a message names."""
+FIELDS_IN_MESSAGE = 50
+"""How many of a feed's fields a message lists."""
 
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
-_NO_LETTER = re.compile("[\udc80-\udcff]")
-"""What a byte that cannot be decoded is read as (Python's `surrogateescape`)."""
+_UNDECODED = re.compile("[\udc80-\udcff]")
+"""Bytes that cannot be decoded (Python's `surrogateescape`)."""
 _WRONG_TABLES = ("cp1252", "latin-1", "cp1251")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -63,9 +59,9 @@ class Records:
     """N records, column by column, in the order of the document.
 
     Attributes:
-        properties: What each says; a CSV's cells are texts, without those that are empty.
-        ids: What names each, or None where it has no such field.
-        geometry: (N,) shapely geometries as they stand there, x then y, or None.
+        properties: The properties of each; a CSV's cells are texts, empty ones are omitted.
+        ids: The id of each, or None if it lacks that field.
+        geometry: (N,) shapely geometries, unchanged, x then y, or None.
         document: The members of a GeoJSON document beside its features; empty for a CSV.
     """
 
@@ -79,7 +75,7 @@ class Records:
         return len(self.properties)
 
     def have_invalid_text(self) -> list[bool]:
-        """Return which records have a text that no database stores (`core/characters.py`)."""
+        """Return which records contain text that no database stores (`core/characters.py`)."""
         return [
             not are_storable(text for text in _inner([properties, id_]) if isinstance(text, str))
             for properties, id_ in zip(self.properties, self.ids, strict=True)
@@ -90,9 +86,9 @@ def read_records(path: Path, feed: Feed) -> Records:
     """Read a feed's bytes.
 
     Raises:
-        FeedUnreadable: They are not of the feed's format, or do not have its fields, or are of
-            another coordinate system.
-        FeedEncodingWrong: They are not of the feed's encoding.
+        FeedUnreadable: They are not of the feed's format, lack its fields, or have another
+            coordinate system.
+        FeedEncodingWrong: They do not have the feed's encoding.
     """
     text = _decoded(path.read_bytes(), feed)
     records = _geojson(text, feed) if feed.format == "geojson" else _csv(text, feed)
@@ -102,12 +98,12 @@ def read_records(path: Path, feed: Feed) -> Records:
 
 
 def time_of_records(records: Records, feed: Feed) -> datetime:
-    """Return the moment (UTC) that the records, or their document, state.
+    """Return the time (UTC) that the records or their document state.
 
     A date without a time is its first moment in UTC; a time without an offset is UTC.
 
     Raises:
-        FeedWithoutTime: They state none that can be read (ISO 8601).
+        FeedWithoutTime: They state none that is valid (ISO 8601).
     """
     name = feed.as_of.name
     if feed.as_of.source == "document":
@@ -120,8 +116,8 @@ def time_of_records(records: Records, feed: Feed) -> datetime:
     known = [moment for moment in moments if moment is not None]
     if not known:
         raise FeedWithoutTime(
-            f"{feed.public_location}: {name!r} of feed {feed.slug} tells no time (ISO 8601, such "
-            "as 2026-11-20 or 2026-11-20T09:30:00Z); correct the feed's as_of"
+            f"{feed.public_location}: {name!r} of feed {feed.slug} is not a time (ISO 8601, such "
+            "as 2026-11-20 or 2026-11-20T09:30:00Z). Correct the feed's as_of."
         )
     return max(known)
 
@@ -137,10 +133,10 @@ def _moment(stated: object) -> datetime | None:
 
 
 def _decoded(raw: bytes, feed: Feed) -> str:
-    """Decode a feed; of bytes that cannot be, a few cost their records only.
+    """Decode a feed; a few bytes that cannot be decoded reject only their records.
 
     Raises:
-        FeedEncodingWrong: They are not few beside the letters that are not plain ASCII.
+        FeedEncodingWrong: They are more than a few of the letters that are not ASCII.
     """
     try:
         return raw.decode(feed.encoding).removeprefix("\N{BYTE ORDER MARK}")
@@ -148,16 +144,16 @@ def _decoded(raw: bytes, feed: Feed) -> str:
         with suppress(UnicodeDecodeError):
             text = raw.decode(feed.encoding, "surrogateescape")
             letters = len(_BEYOND_ASCII.findall(text))
-            if len(_NO_LETTER.findall(text)) < BROKEN_TEXT_SHARE * letters:
+            if len(_UNDECODED.findall(text)) < BROKEN_TEXT_SHARE * letters:
                 return text.removeprefix("\N{BYTE ORDER MARK}")
         line = raw.count(b"\n", 0, error.start) + 1
         raise FeedEncodingWrong(
             f"{feed.public_location}: feed {feed.slug} is not {feed.encoding}: byte "
-            f"{error.start} (0x{raw[error.start]:02x}, line {line}) cannot be decoded; "
+            f"{error.start} (0x{raw[error.start]:02x}, line {line}) cannot be decoded. "
             + (
-                "set the feed's encoding, such as cp1251 or cp1252"
+                "Set the feed's encoding, such as cp1251 or cp1252."
                 if feed.format == "csv"
-                else "GeoJSON is always UTF-8, so ask the publisher to correct it"
+                else "GeoJSON is always UTF-8. Ask the publisher to correct it."
             )
         ) from None
 
@@ -167,14 +163,14 @@ def _geojson(text: str, feed: Feed) -> Records:
 
     try:
         document = json.loads(text)
-    # What is nested without an end is a RecursionError.
+    # Too deep nesting raises RecursionError.
     except (ValueError, RecursionError) as error:
-        raise _unreadable(feed, f"no whole JSON ({error})") from None
+        raise _unreadable(feed, f"not complete JSON ({error})") from None
     features = document.get("features") if isinstance(document, dict) else None
     if document is None or not isinstance(features, list):
         raise _unreadable(feed, "no GeoJSON FeatureCollection")
     if not all(isinstance(feature, dict) for feature in features):
-        raise _unreadable(feed, "no GeoJSON: one of its features is no object")
+        raise _unreadable(feed, "not GeoJSON: one of its features is not an object")
     _require_wgs84(document.get("crs"), feed)
     properties = [_object(feature.get("properties")) for feature in features]
     ids = [
@@ -201,15 +197,15 @@ def _csv(text: str, feed: Feed) -> Records:
         head = next(reader, [])
         rows = [row for row in reader if row]
     except csv.Error as error:
-        raise _unreadable(feed, f"no CSV: line {reader.line_num}: {error}") from None
+        raise _unreadable(feed, f"not CSV: line {reader.line_num}: {error}") from None
     if len(set(head)) != len(head):
-        raise _unreadable(feed, "a CSV with two columns of one name")
+        raise _unreadable(feed, "a CSV with two columns of the same name")
     _require_fields(feed, head, len(rows) + 1)
     for number, row in enumerate(rows, start=1):
         if len(row) != len(head):
             raise _unreadable(
                 feed,
-                f"a CSV of {len(head)} columns whose record {number} has {len(row)}, cut off or "
+                f"a CSV of {len(head)} columns whose record {number} has {len(row)}, truncated or "
                 f"with another delimiter than {feed.delimiter!r}",
             )
     columns = dict(zip(head, zip(*rows, strict=True), strict=True)) if rows else {}
@@ -243,7 +239,7 @@ def _require_wgs84(crs: object, feed: Feed) -> None:
 
 
 def _require_fields(feed: Feed, there: Iterable[str], count: int) -> None:
-    """Refuse a feed none of whose records has a field that the cities file names."""
+    """Check that at least one record has each field that the cities file names."""
     named = {feed.record_id, *feed.fields.values(), *feed.attributes.values()} - {GEOJSON_ID}
     named.update(name for name in (feed.kind_field, feed.lon, feed.lat) if name)
     if feed.as_of.source == "newest_record":
@@ -251,7 +247,7 @@ def _require_fields(feed: Feed, there: Iterable[str], count: int) -> None:
     there = set(there)
     missing = sorted(named - there)
     if count and missing:
-        has = [repr(name[:80]) for name in sorted(there)[:FIELDS_TOLD]]
+        has = [repr(name[:80]) for name in sorted(there)[:FIELDS_IN_MESSAGE]]
         more = f" and {len(there) - len(has):,} more" if len(there) > len(has) else ""
         raise _unreadable(
             feed,
@@ -261,15 +257,15 @@ def _require_fields(feed: Feed, there: Iterable[str], count: int) -> None:
 
 
 def _require_finite(records: Records, feed: Feed) -> None:
-    """Refuse numbers that JSON does not have, though Python reads them."""
+    """Reject numbers that JSON does not have, though Python reads them."""
     for number, properties in enumerate(records.properties, start=1):
         for value in _inner(properties):
             if isinstance(value, float) and not math.isfinite(value):
-                raise _unreadable(feed, f"no JSON: record {number} has a number that is {value}")
+                raise _unreadable(feed, f"not JSON: record {number} has a number that is {value}")
 
 
 def _inner(value: Any) -> Iterator[Any]:
-    """Return every number and text in a JSON value, the names of members included."""
+    """Yield every number and text in a JSON value, including the names of members."""
     waiting = [value]
     while waiting:
         each = waiting.pop()
@@ -282,15 +278,15 @@ def _inner(value: Any) -> Iterator[Any]:
 
 
 def _require_sound_text(records: Records, feed: Feed) -> None:
-    """Refuse texts that were decoded by the wrong table, here or by the publisher."""
+    """Reject texts that were decoded by the wrong table, here or by the publisher."""
     texts = [text for text in _texts(records) if not text.isascii()]
     broken = [text for text in texts if _looks_broken(text)]
     if broken and len(broken) >= BROKEN_TEXT_SHARE * len(texts):
         raise FeedEncodingWrong(
             f"{feed.public_location}: {len(broken)} of the {len(texts)} texts of feed "
             f"{feed.slug} that are not plain ASCII look decoded by the wrong table, such as "
-            f"{broken[0][:40]!r}; correct the feed's encoding ({feed.encoding}), or ask the "
-            "publisher to correct the feed"
+            f"{broken[0][:40]!r}. Correct the feed's encoding ({feed.encoding}), or ask the "
+            "publisher to correct the feed."
         )
 
 
@@ -300,7 +296,7 @@ def _texts(records: Records) -> Iterator[str]:
 
 
 def _looks_broken(text: str) -> bool:
-    """Return whether a text is UTF-8 that was read by the table of one language's letters."""
+    """Return whether a text is UTF-8 that was decoded by the table of one language's letters."""
     if _REPLACEMENT in text:
         return True
     for table in _WRONG_TABLES:
@@ -317,7 +313,7 @@ def _object(value: object) -> dict[str, Any]:
 
 
 def _id(value: object) -> str | None:
-    """Write a record's name as text; numbers name too, and truth values do not."""
+    """Return a record's id as text; numbers are ids too, truth values are not."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         return None
     return str(value).strip() or None
@@ -332,6 +328,6 @@ def _number(cell: str) -> float:
 
 def _unreadable(feed: Feed, what: str) -> FeedUnreadable:
     return FeedUnreadable(
-        f"{feed.public_location}: feed {feed.slug} is {what}; look at what it is now, and correct "
-        "the feed's keys in the cities file"
+        f"{feed.public_location}: feed {feed.slug} is {what}. Check the feed, and correct its "
+        "keys in the cities file."
     )

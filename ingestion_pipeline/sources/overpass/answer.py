@@ -1,16 +1,13 @@
-"""The JSON of an Overpass answer: its types, the proof that it is whole, and its columns.
+"""The JSON of an Overpass response: its types, checks that it is complete, and its columns.
 
-Belongs here: what can be told from the bytes alone. Does not belong here: getting the bytes
-(`overpass.py`) and building geometries (`assemble.py`).
+The response to `selection.overpass_query` begins with an element `asked` that repeats the query's
+parameters; older stored responses have none. Sections follow. A `count` element begins each of them
+and gives the number of elements in it: the first section has the selected elements, the second, if
+requested, the boundary relation. Nothing else distinguishes a complete 200 response from one that
+is truncated between two elements.
 
-The answer to `selection.overpass_query` begins with an element `asked`, which repeats the
-question; older stored answers have none. A row of sections follows. A `count` element opens each of
-them and says how many elements follow: the first section holds the selected elements, the second,
-where it was asked for, the boundary relation. Nothing else in a 200 answer tells a body that
-was cut at a lucky place from a whole one.
-
-User names, uids and changesets are personal data. `without_users` takes them out of the bytes
-before anything keeps them, and `names_users` proves it; no other function looks at them.
+User names, uids and changesets are personal data. `without_users` removes them from the bytes
+before these are stored, and `names_users` checks it; no other function reads them.
 """
 
 from __future__ import annotations
@@ -42,10 +39,10 @@ Kind = Literal["node", "way", "relation"]
 
 
 Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-"""A number that a column holds (64 bits)."""
+"""An integer that fits a column (64 bits)."""
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
-"""A time with its zone; one without would be read in the zone of this machine."""
+"""A time with its zone; one without would be read in this machine's zone."""
 
 
 class Position(msgspec.Struct, gc=False, eq=False):
@@ -56,9 +53,9 @@ class Position(msgspec.Struct, gc=False, eq=False):
 
 
 class Element(msgspec.Struct, kw_only=True, tag_field="type", gc=False):
-    """What nodes, ways and relations have in common.
+    """Common fields of nodes, ways and relations.
 
-    The tags stay as they were written; most are those of other elements too (see `Section`).
+    The tags stay encoded; most sets occur several times (see `Section`).
     """
 
     id: Integer
@@ -77,7 +74,7 @@ class Node(Element, kw_only=True, tag="node", gc=False):
 
 
 class Way(Element, kw_only=True, tag="way", gc=False):
-    """A way; `geometry` is empty, or null in places, where the server lacks its nodes."""
+    """A way; `geometry` is empty, or contains null, where the server lacks its nodes."""
 
     nodes: list[Integer] = []
     geometry: list[Position | None] = []
@@ -101,13 +98,13 @@ class Relation(Element, kw_only=True, tag="relation", gc=False):
 
 
 class Count(msgspec.Struct, tag_field="type", tag="count"):
-    """What `out count` prints: numbers as text, by kind."""
+    """The output of `out count`: numbers as text, by kind."""
 
     tags: dict[str, str]
 
 
 class Asked(msgspec.Struct, tag_field="type", tag="asked"):
-    """What `make asked` prints: the question that this is the answer to."""
+    """The output of `make asked`: the parameters of the query of this response."""
 
     tags: dict[str, str]
 
@@ -130,12 +127,12 @@ _NO_TAGS: Mapping[int, Mapping[str, str]] = {}
 
 
 class NotWholeError(Exception):
-    """The bytes are not a whole answer; the message says what is wrong with them."""
+    """The bytes are not a complete response; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """The elements that one `count` announced, and their tags."""
+    """The elements of one `count`, and their tags."""
 
     nodes: list[Node]
     ways: list[Way]
@@ -154,25 +151,25 @@ class Section:
 
 _NAME = rb'"user":\s*"(?:[^"\\]|\\.)*"'
 _USER = re.compile(rb',\s*"changeset":\s*\d+,\s*%b,\s*"uid":\s*\d+' % _NAME, re.DOTALL)
-"""Who changed an element, as `out meta` says it. A tag cannot look so: its values are in quotes."""
+"""The user of an element in `out meta`. A tag cannot look like this: its values are quoted."""
 
 _PART_OF_USER = re.compile(
     rb',\s*"changeset":\s*\d+(?:,\s*%b)?|(?:,\s*%b)?,\s*"uid":\s*\d+' % (_NAME, _NAME), re.DOTALL
 )
-"""What is left where a server lacks a part of it, as the name
+"""A part of it, where a server lacks the rest, such as the name
 (https://github.com/drolbr/Overpass-API/issues/148). A name counts only beside a number."""
 
 
 def without_users(raw: bytes) -> bytes:
-    """Take the user, the uid and the changeset of every element out of a body."""
+    """Return a body without the user, the uid and the changeset of every element."""
     rest = _USER.sub(b"", raw)
-    if b'"uid"' in rest or b'"changeset"' in rest:  # seldom, and ten times slower
+    if b'"uid"' in rest or b'"changeset"' in rest:  # rare, and ten times slower
         rest = _PART_OF_USER.sub(b"", rest)
     return rest
 
 
 def names_users(body: Body) -> bool:
-    """Return whether a body says who changed an element."""
+    """Return whether a body contains users or uids."""
     return any(
         isinstance(element, Element) and (element.user is not None or element.uid is not None)
         for element in body.elements
@@ -180,16 +177,16 @@ def names_users(body: Body) -> bool:
 
 
 def decode(raw: bytes) -> Body:
-    """Decode a whole body.
+    """Decode a complete body.
 
     Raises:
-        NotWholeError: It is not JSON to its end, or not of Overpass's form.
+        NotWholeError: It is not complete JSON, or not of Overpass's form.
     """
     try:
         return _decoded(msgspec.json.Decoder(Body).decode, raw)
     except msgspec.DecodeError as error:
         raise NotWholeError(
-            f"the body of {len(raw)} bytes is not a whole Overpass document ({quoted(error)})"
+            f"the body of {len(raw)} bytes is not a complete Overpass document ({quoted(error)})"
         ) from error
 
 
@@ -206,10 +203,10 @@ _MARK = "\\u0000"
 
 
 def _decoded(decode: Callable[[bytes], _Value], raw: bytes) -> _Value:
-    """Decode JSON; in a text that is none, what cannot be kept is marked (`core/characters.py`).
+    """Decode JSON; bytes and surrogates that cannot be kept are marked (`core/characters.py`).
 
     Raises:
-        DecodeError: It is no JSON, or of another form.
+        DecodeError: It is not JSON, or has another form.
     """
     try:
         return decode(raw)
@@ -221,7 +218,7 @@ def _decoded(decode: Callable[[bytes], _Value], raw: bytes) -> _Value:
 
 
 def _marked(raw: bytes) -> bytes:
-    """Write a mark before each byte that is no UTF-8, and before each half of a surrogate pair."""
+    """Return the bytes with a mark before each invalid byte and each unpaired surrogate."""
     text = _ESCAPES.sub(
         lambda found: f"{_MARK}u{found['half'].lower()}" if found["half"] else found[0],
         decoded(raw),
@@ -230,7 +227,7 @@ def _marked(raw: bytes) -> bytes:
 
 
 def asked(body: Body) -> dict[str, str] | None:
-    """Return the question that a body repeats, or None where it repeats none."""
+    """Return the parameters that a body repeats, or None if it repeats none."""
     first = body.elements[0] if body.elements else None
     return first.tags if isinstance(first, Asked) else None
 
@@ -239,22 +236,22 @@ def sections(body: Body) -> list[Section]:
     """Split a body at its counts.
 
     Raises:
-        NotWholeError: It has a remark, an element stands before the first count, the numbers
-            differ, or tags are not texts by keys.
+        NotWholeError: It has a remark, an element is before the first count, the numbers differ, or
+            tags are not texts by keys.
     """
     if body.remark is not None:
-        raise NotWholeError(f"the answer ends with the remark {quoted(body.remark)!r}")
+        raise NotWholeError(f"the response ends with the remark {quoted(body.remark)!r}")
     starts = [index for index, element in enumerate(body.elements) if type(element) is Count]
     if not starts:
-        raise NotWholeError("the answer has no count of its elements")
+        raise NotWholeError("the response has no count of its elements")
     if starts[0] != (asked(body) is not None):
-        raise NotWholeError("the answer has elements before its first count")
+        raise NotWholeError("the response has elements before its first count")
     ends = [*starts[1:], len(body.elements)]
     return [_section(body, start, end) for start, end in zip(starts, ends, strict=True)]
 
 
 def _section(body: Body, start: int, end: int) -> Section:
-    """Collect what follows one count, and compare it with the count."""
+    """Return the elements after one count, and compare their numbers with the count."""
     count = body.elements[start]
     assert isinstance(count, Count)
     following = cast("list[Element]", body.elements[start + 1 : end])
@@ -263,7 +260,7 @@ def _section(body: Body, start: int, end: int) -> Section:
         by_kind[type(element)].append(element)
     nodes, ways, relations, repeated = by_kind.values()
     if repeated:
-        raise NotWholeError("the answer repeats a question in its middle")
+        raise NotWholeError("the response repeats a query between its elements")
     came = {
         "nodes": str(len(nodes)),
         "ways": str(len(ways)),
@@ -281,19 +278,19 @@ def _section(body: Body, start: int, end: int) -> Section:
 
 
 def _tags(elements: Sequence[Element]) -> TagSets:
-    """Decode the tags of elements, those that are written alike once."""
+    """Decode the tags of elements, equally encoded ones once."""
     place: dict[bytes, int] = {}
     written = [place.setdefault(bytes(element.tags), len(place)) for element in elements]
     decode = partial(_decoded, msgspec.json.Decoder(dict[str, str]).decode)
     try:
         distinct = TagSets.of(map(decode, place))
     except msgspec.DecodeError as error:
-        raise NotWholeError(f"the tags of an element are not those of OSM ({error})") from error
+        raise NotWholeError(f"the tags of an element are not texts by keys ({error})") from error
     return TagSets(distinct.sets, distinct.set_of[np.array(written, dtype=np.int64)])
 
 
 def elements_of(section: Section) -> Iterator[tuple[Kind, Node | Way | Relation]]:
-    """Return the elements of a section, each with its kind."""
+    """Yield the elements of a section, each with its kind."""
     for kind, elements in (
         ("node", section.nodes),
         ("way", section.ways),
@@ -304,12 +301,12 @@ def elements_of(section: Section) -> Iterator[tuple[Kind, Node | Way | Relation]
 
 
 def timestamp_osm_base(body: Body) -> datetime | None:
-    """Return the moment (UTC, aware) whose state the server had, or None where it does not say."""
+    """Return the time (UTC, aware) of the server's data, or None if it is not given."""
     return moment_in(body.osm3s.timestamp_osm_base)
 
 
 def moment_in(text: str) -> datetime | None:
-    """Return the moment (UTC, aware) that a text is, or None where it is none."""
+    """Return the time (UTC, aware) that a text is, or None if it is none."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -318,13 +315,13 @@ def moment_in(text: str) -> datetime | None:
 
 
 def to_elements(merged: Iterable[Section]) -> Elements:
-    """Bring sections into columns: by kind, in ascending order of id, each object once.
+    """Return sections as columns: by kind, in ascending order of id, each object once.
 
-    Sections may overlap, since an object on the border of two quarters of a bbox comes with both;
-    as all are of one snapshot, any of its copies will do.
+    Sections may overlap, because an object on the border of two quarters of a bbox is in both; all
+    are of one snapshot, so its copies are equal.
 
-    Of the members of relations an answer has the places of nodes and ways, and no tags. So a
-    member's tags are known where it is itself selected, and a relation's members likewise.
+    A response has the positions of the members of relations, and no tags. So a member's tags are
+    known only if it is itself selected, and likewise a nested relation's members.
     """
     parts = list(merged)
     nodes, node_tags = _unique((part.nodes, part.node_tags) for part in parts)
@@ -390,9 +387,9 @@ def _member_xy(member: RelationMember, line: FloatArray) -> FloatArray | None:
 
 
 def _lines(geometries: Sequence[list[Position | None]]) -> tuple[FloatArray, IntArray]:
-    """Return all vertices, NaN where the server lacks one, and where each geometry begins and ends.
+    """Return all vertices, NaN where the server lacks one, and the offsets of each geometry.
 
-    The i-th has the rows `offsets[i]:offsets[i + 1]`.
+    Geometry i has the rows `offsets[i]:offsets[i + 1]`.
     """
     offsets = np.cumsum([0, *map(len, geometries)], dtype=np.int64)
     vertices = list(chain.from_iterable(geometries))
@@ -416,7 +413,7 @@ def _integers(values: Iterable[int]) -> IntArray:
 
 
 def _timestamps(objects: Sequence[Node | Way | Relation]) -> TimeArray:
-    """Return datetime64[s] in UTC, NaT where there is none (numpy has no time zones)."""
+    """Return datetime64[s] in UTC, NaT where there is none (NumPy has no time zones)."""
     seconds = (np.nan if item.timestamp is None else item.timestamp.timestamp() for item in objects)
     moments: TimeArray = np.fromiter(seconds, np.float64, len(objects)).astype("datetime64[s]")
     return moments
@@ -428,7 +425,7 @@ _Object = TypeVar("_Object", Node, Way, Relation)
 def _only(
     objects: list[_Object], tags: TagSets, selects: Callable[[Mapping[str, str]], bool]
 ) -> tuple[list[_Object], TagSets]:
-    """Return the objects whose tags are selected, and their tags; each set is looked at once."""
+    """Return the objects whose tags are selected, and their tags; each set is checked once."""
     is_selected = np.fromiter(map(selects, tags.sets), np.bool_, len(tags.sets))
     rows = np.flatnonzero(is_selected[tags.set_of])
     if len(rows) == len(objects):

@@ -1,49 +1,43 @@
-"""Overpass: asking a server for a city-day, and reading what it answered.
+"""Client of an Overpass server: fetches a city-day and reads the stored responses.
 
-Belongs here: the client and its patience; which answers are data. Does not belong here: the query
-(`selection.py`), the form of an answer (`overpass_json.py`), geometries (`assemble.py`), and
-storing the bytes (`lake/`).
+A response is data only if its status is 200, its type is JSON, it decodes to its end, it has no
+`remark`, it repeats the query's parameters, every section has as many elements as the server
+counted, no object is newer than the requested time, and it gives the time of the server's data.
+Otherwise it becomes one of the errors in `osm/errors.py`.
 
-An answer is data only if its status is 200, its type is JSON, it decodes to its end, it has no
-`remark`, it repeats the question, every section has as many elements as the server counted, no
-object is newer than the moment that was asked for, and it says of what time the server's data is.
-Anything else becomes one of the errors in `core/errors.py`.
-
-What the client mends by itself, up to `attempts` questions for each part:
+The client handles these by itself, in up to `attempts` attempts for each part:
 
 - No free slot (429): it reads `/api/status` and waits for the slot, at least 30 s.
-- Overload (504, 5xx, `protocol_error`), dispatcher down, server unreachable: it waits, longer each
-  time and with jitter. After a 504 it also declares half the time and memory, because a server
-  refuses what it cannot reserve; not where its dispatcher is turned off.
-- The same text once too often (`duplicate_query`): every attempt declares one second more, which
-  makes it another text; comments and spaces do not.
-- A body that is not whole: it asks again.
+- Overload (504, 5xx, `protocol_error`), dispatcher down, server unreachable: it waits with
+  exponential back-off and jitter. After a 504 it also declares half the time and memory, because a
+  server refuses what it cannot reserve; not if its dispatcher is turned off.
+- The same text again (`duplicate_query`): every attempt declares one second more, which makes
+  another text; comments and spaces do not.
+- An incomplete body: it sends the query again.
 
-A caller that tries again by itself (`caller_retries`) gets the error at once, with `retry_after_s`,
-instead of a wait longer than `SHORT_WAIT_S`: a step of Dagster holds a slot of the pool of all runs
-that ask upstream, and frees it between its retries. As soon as an answer of the city was accepted,
-the client waits itself. Another try starts with the first part, so a city of many parts would never
+A caller that retries (`caller_retries`) gets the error at once, with `retry_after_s`, instead of a
+wait longer than `SHORT_WAIT_S`: a Dagster step holds a slot of the pool of all runs that query
+upstream, and releases it between its retries. After the first accepted response of the city the
+client waits itself, because a retry starts with the first part, so a city of many parts would never
 be complete on a server that has a slot for one part at a time.
 
-Too big (timed out, out of memory, a body larger than the declared memory): it doubles the declared
-time and memory once for the city, then splits the bbox in four, and each quarter again where
-needed, down to `MAXIMUM_DEPTH`. Overpass 0.7.62 says of some dated queries that they timed out
-after a time that no query has run (https://github.com/drolbr/Overpass-API/issues/718); these are
-split at once.
+If a query is too big (timed out, out of memory, a body larger than the declared memory), it doubles
+the declared time and memory once for the city, then splits the bbox in four, and each quarter again
+if needed, down to `MAXIMUM_DEPTH`. Overpass 0.7.62 reports for some dated queries that they timed
+out after a time longer than any query has run (https://github.com/drolbr/Overpass-API/issues/718);
+these are split at once.
 
-Before the first question it reads `/api/timestamp`, which needs no slot: a server whose data is not
-of the day is not asked for a city in vain. A server that does not have it is asked all the same.
+Before the first query the client reads `/api/timestamp`, which needs no slot, so it sends no query
+to a server whose data is not of the day. A server without that resource is queried all the same.
 
-All parts of a city are of one snapshot. For a past day each part asks for the state of the same
-moment, and one more question proves that the server's history reaches back to it
-(`overpass_history.py`). A day that ends while it is asked for is taken as a past day. For the
-current day the parts must have the same `timestamp_osm_base`. Where the server's data moves on in
-between, the client asks for the remaining parts as of the first one's time; a server without
-history cannot answer that, so there it starts again from the first part, up to `MAXIMUM_ROUNDS`
-rounds.
+All parts of a city are of one snapshot. For a past day each part queries the state of the same
+time, and one more query proves that the server's history covers it (`history.py`). A day that ends
+in the meantime becomes a past day. For the current day the parts must have the same
+`timestamp_osm_base`. If the server's data changes in between, the client queries the remaining
+parts as of the first one's time; a server without history cannot answer, so the client then starts
+again from the first part, up to `MAXIMUM_ROUNDS` rounds.
 
-Source of the server's behaviour: recorded exchanges with Overpass 0.7.62, and "Overpass API" of
-the OSM wiki.
+Sources: recorded exchanges with Overpass 0.7.62, and "Overpass API" of the OSM wiki.
 """
 
 from __future__ import annotations
@@ -110,65 +104,65 @@ MAXIMUM_DEPTH = 4
 """How often a bbox is split in four: at most 4^4 = 256 parts."""
 
 MAXIMUM_ROUNDS = 3
-"""How often the parts of a city are asked for until they are of one snapshot."""
+"""How often the parts of a city are fetched until they are of one snapshot."""
 
 NO_SLOT_WAIT_S = 30.0
 """The shortest wait after a 429 (usage policy of the public servers)."""
 
 LONGEST_WAIT_S = 90.0
-"""The longest wait between two questions; where a slot is further away, the error is raised."""
+"""The longest wait between two attempts. If a slot is further away, the error is raised."""
 
 SHORT_WAIT_S = 15.0
-"""The same for a caller that tries again by itself, until an answer of the city was accepted."""
+"""The same for a caller that retries, until a response of the city was accepted."""
 
 FIRST_WAIT_S = 10.0
-"""The first wait of a back-off; each next one is twice as long, and jitter adds up to as much."""
+"""The first wait of a back-off; each next one doubles, and jitter adds up to as much again."""
 
 ADVICE: dict[type[OverpassError], str] = {
-    OverpassBusy: "run the partition again later, or set OVERPASS_URL to another server",
-    OverpassDuplicateQuery: "run the partition again in a few minutes",
-    OverpassForbidden: "check OVERPASS_URL and that the User-Agent names a contact",
-    OverpassNoMetadata: "use a server whose database was made with metadata (--meta)",
-    OverpassNoAttic: "use a server with history that reaches back to that day, a dated extract, "
-    "or the snapshot stored on that day",
-    OverpassOtherQuestion: "take the cache or proxy in front of the server away, or use another",
-    OverpassRejected: "correct the query; asking again cannot help",
-    OverpassTooBig: "narrow the city's bbox, or take the city from an extract",
-    OverpassTruncated: "run the partition again; if it stays so, use another server",
-    OverpassUnreachable: "check OVERPASS_URL and the network, then run the partition again",
+    OverpassBusy: "Run the partition again later, or set OVERPASS_URL to another server.",
+    OverpassDuplicateQuery: "Run the partition again in a few minutes.",
+    OverpassForbidden: "Check OVERPASS_URL, and set OVERPASS_CONTACT.",
+    OverpassNoMetadata: "Use a server whose database has metadata (--meta).",
+    OverpassNoAttic: "Use a server whose history covers that day, a dated extract, or the snapshot "
+    "stored on that day.",
+    OverpassOtherQuestion: "Bypass the cache or proxy before the server, or use another server.",
+    OverpassRejected: "Correct the query; a retry cannot succeed.",
+    OverpassTooBig: "Narrow the city's bbox, or use an extract for the city.",
+    OverpassTruncated: "Run the partition again. If the error persists, use another server.",
+    OverpassUnreachable: "Check OVERPASS_URL and the network, then run the partition again.",
 }
-"""What a reader of the error can do."""
+"""What the reader of an error can do."""
 
 
 class Limits(NamedTuple):
-    """What a query declares that it may need; the server ends it there.
+    """The resources that a query declares; the server ends a query that exceeds them.
 
-    A body may have as many bytes as the query may need memory: the server holds less of an element
-    than it writes.
+    A body may have as many bytes as the declared memory: the server holds less of an element than
+    it writes.
     """
 
     timeout_s: int
     maxsize_bytes: int
 
     def doubled(self) -> Limits:
-        """Return twice as much."""
+        """Return twice the resources."""
         return Limits(self.timeout_s * 2, self.maxsize_bytes * 2)
 
     def halved(self) -> Limits:
-        """Return half as much."""
+        """Return half the resources."""
         return Limits(max(1, self.timeout_s // 2), self.maxsize_bytes // 2)
 
 
 DEFAULT_LIMITS = Limits(timeout_s=180, maxsize_bytes=268_435_456)
 HISTORY_LIMITS = Limits(timeout_s=60, maxsize_bytes=67_108_864)
-"""What the question about a few objects declares."""
+"""The limits of a query for a few objects."""
 
 DEFAULT_PATIENCE = Patience()
 
 
 @dataclass(frozen=True)
 class _Box:
-    """A part of the city's bbox, and how many times it was split to get there."""
+    """A part of the city's bbox, and how many times it was split."""
 
     bbox: Bbox
     depth: int = 0
@@ -187,7 +181,7 @@ class _Box:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What an accepted answer says: of what time (UTC) the server's data is, and its elements."""
+    """The content of an accepted response: the time (UTC) of the data, and the elements."""
 
     base: datetime
     sections: list[Section]
@@ -195,7 +189,7 @@ class _Answer:
 
 @dataclass(frozen=True)
 class _Part:
-    """An accepted answer."""
+    """An accepted response."""
 
     box: _Box
     raw: RawPart
@@ -203,7 +197,7 @@ class _Part:
 
 
 def endpoint_of(url: str) -> Endpoint:
-    """Take the interpreter's URL apart.
+    """Parse the URL of the interpreter.
 
     Raises:
         OverpassNotConfigured: It is not an http(s) URL.
@@ -212,8 +206,8 @@ def endpoint_of(url: str) -> Endpoint:
         return Endpoint.parse(url)
     except ValueError as error:
         raise OverpassNotConfigured(
-            f"OVERPASS_URL cannot be used: {error}; set it to the interpreter of a server, "
-            "such as https://overpass.example/api/interpreter"
+            f"OVERPASS_URL cannot be used: {error}. Set it to the interpreter of a server, "
+            "such as https://overpass.example/api/interpreter."
         ) from None
 
 
@@ -234,21 +228,20 @@ class OverpassClient:
         jitter: Callable[[], float] = random.random,
         caller_retries: bool = False,
     ) -> None:
-        """Prepare; nothing is sent yet.
+        """Store the configuration; nothing is sent yet.
 
         Args:
-            url: Address of the interpreter (`https://host/api/interpreter`); may hold a user and
+            url: URL of the interpreter (`https://host/api/interpreter`); may contain a user and
                 password or a key, which are never shown.
-            http: The client to send with; its own timeouts and redirects are not used.
-            clock: The time, and the way to wait.
-            lock_dir: See `server_lock.one_request_at_a_time`.
-            user_agent: Product and contact. Public servers answer a stock one with 406.
-            attempts: How many times a part is asked for.
-            limits: What a query declares at first.
-            patience: How long to wait for an answer.
-            jitter: Gives numbers in [0, 1).
-            caller_retries: Whether the caller waits as long as an error's `retry_after_s` says,
-                and then tries again.
+            http: The client for requests; its own timeouts and redirects are not used.
+            clock: The time, and waiting.
+            lock_dir: See `core.file_lock.one_request_at_a_time`.
+            user_agent: Product and contact. Public servers answer a default one with 406.
+            attempts: How many times a part is queried.
+            limits: The limits that a query declares at first.
+            patience: Timeouts.
+            jitter: Returns numbers in [0, 1).
+            caller_retries: Whether the caller waits for an error's `retry_after_s` and retries.
 
         Raises:
             OverpassNotConfigured: `url` is not an http(s) URL.
@@ -279,25 +272,25 @@ class OverpassClient:
         selection: Selection = POIS,
         histories: Mapping[str, str] | None = None,
     ) -> Acquisition:
-        """Get the raw bytes of a city-day.
+        """Acquire the raw bytes of a city-day.
 
         Args:
             area: What to fetch.
-            day: The UTC day. The current one gets the server's newest state; a past one gets the
-                state of its last second, from a server with history.
-            maximum_age: How old the newest state may be.
-            workdir: The folder for `overpass-000.json` and so on; nothing stays in it on failure.
-            selection: Which objects to ask for.
-            histories: By the location of a server, what proved before (`history` of its evidence)
-                that its history reaches back to the end of this day.
+            day: The UTC day. For the current day the server's newest state is fetched; for a past
+                day the state of its last second, from a server with history.
+            maximum_age: The maximum age of the newest state.
+            workdir: The folder for `overpass-000.json` and so on; empty again on failure.
+            selection: The objects to query.
+            histories: By the location of a server, an earlier proof (`history` of its evidence)
+                that its history covers the end of this day.
 
         Raises:
             FutureDay: The day has not begun; nothing was sent.
-            StaleUpstream: The server's data is older than `maximum_age`, or does not reach the
-                end of the past day yet.
-            NoEvidenceForDay: The server does not say of what time its data is.
+            StaleUpstream: The server's data is older than `maximum_age`, or does not reach the end
+                of the past day yet.
+            NoEvidenceForDay: The server does not give the time of its data.
             BoundaryNotFound: The boundary relation is not in the server's data.
-            OverpassError: The server gave no data; see the subclasses.
+            OverpassError: The server returned no data; see the subclasses.
         """
         current = is_current(day, self._clock.now())
         workdir.mkdir(parents=True, exist_ok=True)
@@ -335,7 +328,7 @@ class OverpassClient:
 
 
 class _CityFetch:
-    """One acquisition: what is asked next, and what was learned of the server on the way."""
+    """One acquisition: its queries, and what is known about the server."""
 
     def __init__(
         self,
@@ -355,9 +348,9 @@ class _CityFetch:
         history: str | None,
     ) -> None:
         self.moment = None if current else _last_second(day)
-        """The moment whose state is asked for; None for the newest state."""
+        """The time whose state is queried; None for the newest state."""
         self.history = history
-        """What proves that the server's history reaches back to the moment."""
+        """The proof that the server's history covers that time."""
         self._area = area
         self._selection = selection
         self._day = day
@@ -377,7 +370,7 @@ class _CityFetch:
         self._files = count()
 
     def run(self) -> list[_Part]:
-        """Return the parts of one snapshot, in order; the first one holds the boundary."""
+        """Return the parts of one snapshot, in order; the first one contains the boundary."""
         self._look_at_the_time()
         parts = self._parts()
         if self.moment is not None and self.history is None:
@@ -385,36 +378,40 @@ class _CityFetch:
         return parts
 
     def _look_at_the_time(self) -> None:
-        """Refuse a server whose data is not of the day, where it says so without a query.
+        """Check the time of the server's data, if it gives one without a query.
 
         Raises:
-            OsmError: As `_require_true`.
+            OsmError: See `_require_true`.
         """
         from ingestion_pipeline.sources.overpass.answer import moment_in
 
         try:
             reply = self._wire.resource("timestamp", to=self._folder / "timestamp.txt")
         except Refusal as refusal:
-            log.info("%s does not say its time: %s", self._wire.endpoint.server, refusal.what)
+            log.info(
+                "%s gives no time of its data: %s",
+                self._wire.endpoint.server,
+                refusal.what,
+            )
             return
         base = moment_in(reply.text().strip()) if reply.status == HTTPStatus.OK else None
         if base is not None:
             self._require_true(base)
 
     def _require_true(self, base: datetime) -> None:
-        """Refuse data that was not true on the day; of a day that is over, ask for its end.
+        """Check that the data is of the day; if the day has ended, query its end.
 
         Args:
-            base: Of what time (UTC) the server's newest data is.
+            base: The time (UTC) of the server's newest data.
 
         Raises:
-            WrongSnapshotDate: See `require_true_on`; or the server has not got to the end of
+            WrongSnapshotDate: See `as_of.require_true_on`; or the server has not reached the end of
                 the past day.
         """
         now = self._clock.now()
         over = _last_second(self._day) + timedelta(seconds=1)
         if self.moment is None and over < base <= now + CLOCK_TOLERANCE:
-            log.info("%s ended while it was asked for; asking for its last second", self._day)
+            log.info("%s ended during the acquisition; querying its last second", self._day)
             self.moment = _last_second(self._day)
         if self.moment is None:
             require_true_on(
@@ -428,22 +425,22 @@ class _CityFetch:
             self._require_reached(base, self.moment)
 
     def _parts(self) -> list[_Part]:
-        """Ask for all parts until they are of one snapshot."""
+        """Fetch all parts until they are of one snapshot."""
         for rounds_left in reversed(range(MAXIMUM_ROUNDS)):
             try:
                 return self._round()
             except OverpassSnapshotMoved as error:
                 if not rounds_left:
                     raise
-                log.warning("%s; asking for all parts again", error)
+                log.warning("%s Fetching all parts again.", error)
         raise AssertionError  # pragma: no cover (the last round returns or raises)
 
     def _round(self) -> list[_Part]:
-        """Ask for all parts.
+        """Fetch all parts.
 
         Raises:
-            OverpassSnapshotMoved: They would be of more than one snapshot. The next round starts
-                with the boxes that were found to be small enough.
+            OverpassSnapshotMoved: They would be of several snapshots. The next round starts with
+                the boxes that were small enough.
         """
         parts: list[_Part] = []
         boxes = deque(self._boxes)
@@ -462,7 +459,7 @@ class _CityFetch:
         return parts
 
     def _first(self, box: _Box) -> _Part:
-        """Ask for the part that decides which snapshot the city is of."""
+        """Fetch the part that determines the snapshot."""
         moment = self.moment
         part = self._ask(box, with_boundary=True, moment=moment)
         if moment is None:
@@ -470,10 +467,10 @@ class _CityFetch:
         return part if moment == self.moment else self._first(box)  # the day ended meanwhile
 
     def _another(self, box: _Box, snapshot: datetime) -> _Part:
-        """Ask for a further part of the same snapshot.
+        """Fetch a further part of the same snapshot.
 
         Raises:
-            OverpassSnapshotMoved: The server cannot give it any more.
+            OverpassSnapshotMoved: The server no longer has it.
         """
         if self.moment is not None:
             return self._ask(box, with_boundary=False, moment=self.moment)
@@ -488,21 +485,21 @@ class _CityFetch:
             except OverpassNoAttic:
                 self._server_has_history = False
             except StaleUpstream as error:
-                # Several machines answer under this name, and this one has not got so far.
+                # Several machines share this name, and this one has older data.
                 log.info("%s", error)
         raise OverpassSnapshotMoved(
-            f"the data of Overpass server {self._wire.endpoint.server} moved between the parts of "
-            f"{_name(self._area)}, and the server does not give its state of {_text(snapshot)} "
-            "any more; run the partition again, narrow the city's bbox, or use a server with "
-            "history, or an extract"
+            f"The data of Overpass server {self._wire.endpoint.server} changed between the parts "
+            f"of {_name(self._area)}, and the server no longer has its state of {_text(snapshot)}. "
+            "Run the partition again, narrow the city's bbox, or use a server with history, or an "
+            "extract."
         )
 
     def _with_more_room(self, box: _Box, error: OverpassTooBig) -> list[_Box]:
-        """Return the boxes to ask for instead of one that was too big.
+        """Return the boxes that replace one that was too big.
 
         Raises:
             OverpassTooBig: It cannot be split any further.
-            OverpassNoAttic: The same, and size cannot be the reason.
+            OverpassNoAttic: The same, and its size cannot be the reason.
         """
         refusal = error.__cause__
         assert isinstance(refusal, Refusal)
@@ -518,10 +515,10 @@ class _CityFetch:
         return box.quarters()
 
     def _ask(self, box: _Box, *, with_boundary: bool, moment: datetime | None) -> _Part:
-        """Ask for one part until it comes.
+        """Fetch one part, with retries.
 
         Raises:
-            OverpassError: It does not come, or waiting cannot help.
+            OverpassError: All attempts failed, or a retry cannot succeed.
         """
         asked = self._question(moment, box.bbox, tags=self._selection.digest)
 
@@ -545,7 +542,7 @@ class _CityFetch:
             reply.path.unlink()
             raise BoundaryNotFound(
                 f"Overpass server {self._wire.endpoint.server} has no "
-                f"relation/{self._area.boundary_relation}; check the city's boundary"
+                f"relation/{self._area.boundary_relation}. Correct the city's boundary_ref."
             )
         if moment is not None:
             from ingestion_pipeline.sources.overpass.history import last_edits
@@ -555,16 +552,16 @@ class _CityFetch:
         return _Part(box=box, raw=raw, base=answer.base)
 
     def _question(self, moment: datetime | None, bbox: Bbox, **more: str) -> dict[str, str]:
-        """Return what an answer repeats, so that it is known to be that to this question."""
+        """Return the parameters that a response repeats, so that it is matched with this query."""
         at = "now" if moment is None else _text(moment)
         return {"day": str(self._day), "at": at, "box": overpass_box(bbox), **more}
 
     def _proof_of_history(self, moment: datetime) -> str:
-        """Return what proves that the server's history reaches back to a moment.
+        """Return the proof that the server's history covers a time.
 
         Raises:
-            OverpassNoAttic: Nothing does.
-            OverpassError: The server does not answer.
+            OverpassNoAttic: There is none.
+            OverpassError: The server does not respond.
         """
         from ingestion_pipeline.sources.overpass import history as overpass_history
 
@@ -586,14 +583,13 @@ class _CityFetch:
             proof = overpass_history.proof_of_history(edits, answer.sections[0])
         if proof is None:
             raise OverpassNoAttic(
-                f"Overpass server {self._wire.endpoint.server} gave a state of "
-                f"{_name(self._area)} for {self._day}, and nothing proves that its history "
-                f"reaches back to {_text(moment)}: of the {len(edits)} objects whose last change "
-                "up to then was not their first, it knows none as it was before; without that "
-                "history, all that was changed since then is missing; "
-                f"{ADVICE[OverpassNoAttic]}"
+                f"Overpass server {self._wire.endpoint.server} returned a state of "
+                f"{_name(self._area)} for {self._day}, but nothing proves that its history "
+                f"covers {_text(moment)}: it has no earlier version of any of the {len(edits)} "
+                "objects that were last edited before then. Without that history, all objects "
+                f"changed since then would be missing. {ADVICE[OverpassNoAttic]}"
             )
-        log.info("The server's history reaches back to %s: %s", _text(moment), proof)
+        log.info("The server's history covers %s: %s", _text(moment), proof)
         return proof
 
     def _until_it_comes(
@@ -606,22 +602,22 @@ class _CityFetch:
         box: _Box,
         limits: Limits | None = None,
     ) -> tuple[str, Reply, _Answer]:
-        """Ask until there is an answer.
+        """Send a query until it is answered.
 
         Args:
-            query: Writes the query with what it declares.
-            asked: What the answer has to repeat.
-            sections: How many counts it has to have.
-            moment: The moment whose state is asked for, or None for the newest.
-            box: What it is asked for, for messages.
-            limits: What the query declares at first, if not what a city's does.
+            query: Returns the query for given limits.
+            asked: The parameters that the response must repeat.
+            sections: The number of counts that it must have.
+            moment: The time whose state is queried, or None for the newest.
+            box: The part, for messages.
+            limits: The limits to declare at first, if not those of a city's query.
 
         Returns:
-            The query that was answered, the reply, and what it holds.
+            The query that was answered, the response, and its content.
 
         Raises:
-            OverpassError: None comes, or waiting cannot help.
-            OsmError: The answer is not of this city-day.
+            OverpassError: All attempts failed, or a retry cannot succeed.
+            OsmError: The response is not of this city-day.
         """
         limits = limits or self._limits
         most_bytes = limits.maxsize_bytes
@@ -650,9 +646,9 @@ class _CityFetch:
     def _accept(
         self, reply: Reply, *, asked: Mapping[str, str], sections: int, moment: datetime | None
     ) -> _Answer:
-        """Check that a reply is data, and the answer to what was asked.
+        """Check that a response is data, and the response to this query.
 
-        The file is left without what it said of users.
+        Users are removed from the file.
 
         Raises:
             Refusal: It is not.
@@ -672,13 +668,13 @@ class _CityFetch:
         if len(found) != sections:
             raise Refusal(
                 OverpassTruncated,
-                f"the answer has {len(found)} counts where {sections} were asked for",
+                f"the response has {len(found)} counts instead of {sections}",
                 reply.status,
             )
         if overpass_json.names_users(body):
             raise Refusal(
                 OverpassForbidden,
-                "the answer names users in a form that is not known, so they cannot be taken out",
+                "the response names users in an unknown form, so they cannot be removed",
                 reply.status,
             )
         refuse_wrong_times(found, moment=moment)
@@ -687,64 +683,64 @@ class _CityFetch:
         return _Answer(base, found)
 
     def _refuse_remark(self, remark: str | None) -> None:
-        """Refuse a body with a remark, which always tells that something went wrong.
+        """Reject a body with a remark, which always reports a problem.
 
         Raises:
             Refusal: There is one.
         """
         if remark is None:
             return
-        said = quoted(self._wire.endpoint.redact(remark))
-        what = f"the answer ends with the remark {said!r}"
+        text = quoted(self._wire.endpoint.redact(remark))
+        what = f"the response ends with the remark {text!r}"
         claimed = re.search(r"timed out .{,200} after (\d{1,18}) seconds", remark)
         impossible = claimed is not None and int(claimed[1]) > self._longest_s()
         if impossible:
             what += (
-                ", longer than any query has run; Overpass 0.7.62 says so of a dated query that is "
-                "too big for it, or of a moment before its history"
+                ", longer than any query has run; Overpass 0.7.62 reports this for a dated query "
+                "that is too big, or of a time before its history"
             )
         raise Refusal(kind_by_words(remark), what, HTTPStatus.OK, more_helps=not impossible)
 
     def _longest_s(self) -> float:
-        """Return the longest time that any query of this acquisition can have run."""
+        """Return the longest time that a query of this acquisition can have run."""
         return self._wire.longest_s(self._limits.timeout_s + self._attempts)
 
     def _base(self, base: datetime | None, *, moment: datetime | None) -> datetime:
-        """Refuse a server that does not know its data's time, or has not got to `moment` yet."""
+        """Return the time of the server's data, after checking it."""
         if base is None:
             raise NoEvidenceForDay(
-                f"Overpass server {self._wire.endpoint.server} does not say of what time its data "
-                f"is (timestamp_osm_base), so it cannot be staged for {self._day}; use another "
-                "server"
+                f"Overpass server {self._wire.endpoint.server} does not give the time of its data "
+                f"(timestamp_osm_base), so the data cannot be staged for {self._day}. Use another "
+                "server."
             )
         if moment is not None:
             self._require_reached(base, moment)
         return base
 
     def _require_reached(self, base: datetime, moment: datetime) -> None:
-        """Refuse a server whose newest state is of a time before the moment that is asked for."""
+        """Check that a server's newest state is not older than the requested time."""
         if base < moment:
-            # Asked for a later state than its newest one, a server gives its newest one.
+            # A server returns its newest state for a later time.
             raise StaleUpstream(
-                f"Overpass server {self._wire.endpoint.server} has the state of {_text(base)} and "
-                f"cannot give that of {_text(moment)} yet; run the partition of {self._day} again "
-                "when the server has caught up"
+                f"The data of Overpass server {self._wire.endpoint.server} is of {_text(base)}, "
+                f"before {_text(moment)}. Run the partition of {self._day} again when the server "
+                "has caught up."
             )
 
     def _error(self, refusal: Refusal, *, box: _Box, attempt: int) -> OverpassError:
-        """Say what happened, to what, and what to do."""
+        """Return the public error of a refusal."""
         part = f", part {_numbers(box.bbox)} (split {box.depth} times)" if box.depth else ""
         return refusal.kind(
-            f"Overpass server {self._wire.endpoint.server} gave no data of {_name(self._area)}"
-            f"{part} for {self._day}: {refusal.what} (attempt {attempt} of {self._attempts}); "
+            f"Overpass server {self._wire.endpoint.server} returned no data of {_name(self._area)}"
+            f"{part} for {self._day}: {refusal.what} (attempt {attempt} of {self._attempts}). "
             f"{ADVICE[refusal.kind]}"
         )
 
     def _wait(self, refusal: Refusal, error: OverpassError, *, attempt: int) -> None:
-        """Wait until another attempt makes sense.
+        """Wait before the next attempt.
 
         Raises:
-            OverpassError: That is longer than the client waits; says for how long.
+            OverpassError: The wait is longer than the client waits; has `retry_after_s`.
         """
         least = FIRST_WAIT_S * 2 ** (attempt - 1)
         seconds = least * (1 + self._jitter())
@@ -759,7 +755,7 @@ class _CityFetch:
         self._clock.sleep(seconds)
 
     def _seconds_to_slot(self) -> int:
-        """Ask the server when it will have a slot; 0 where it does not say."""
+        """Return the seconds until the server has a slot; 0 if unknown."""
         path = self._folder / "status.txt"
         try:
             reply = self._wire.resource("status", to=path)
@@ -769,9 +765,9 @@ class _CityFetch:
 
 
 def seconds_to_slot(status: str) -> int:
-    """Read from the text of `/api/status` in how many seconds there is a slot.
+    """Return the seconds until there is a slot, from the text of `/api/status`.
 
-    The lines that tell it may be absent, and the number may be negative.
+    The lines about slots may be missing, and the number may be negative.
     """
     if re.search(r"^[1-9]\d* slots? available now", status, re.MULTILINE):
         return 0
@@ -780,11 +776,11 @@ def seconds_to_slot(status: str) -> int:
 
 
 def refuse_other_than_json(reply: Reply, *, redact: Callable[[str], str]) -> None:
-    """Let only a 200 answer of type JSON pass.
+    """Check that a response has status 200 and is JSON.
 
     Args:
-        reply: The reply.
-        redact: Hides secrets in what the server says.
+        reply: The response.
+        redact: Hides secrets in the server's text.
 
     Raises:
         Refusal: It is something else.
@@ -793,13 +789,13 @@ def refuse_other_than_json(reply: Reply, *, redact: Callable[[str], str]) -> Non
         return
     page = reply.text()
     lines = [html.unescape(line).strip() for line in ERROR_LINE.findall(page)]
-    said = "; ".join(lines) or re.sub(r"<[^>]*>", " ", page)
+    text = "; ".join(lines) or re.sub(r"<[^>]*>", " ", page)
     content_type = quoted(reply.content_type, most=100) or "no type"
-    what = f"it answered with status {reply.status} and {content_type}"
+    what = f"it responded with status {reply.status} and {content_type}"
     if reply.redirect:
         what += f", a redirect to {quoted(redact(reply.redirect))}"
-    if said.strip():
-        what += f": {quoted(redact(said))}"
+    if text.strip():
+        what += f": {quoted(redact(text))}"
     stopped = any(words in page for words in STOPPED)
     raise Refusal(
         kind_by_status(reply.status, "; ".join(lines)),
@@ -810,14 +806,14 @@ def refuse_other_than_json(reply: Reply, *, redact: Callable[[str], str]) -> Non
 
 
 STOPPED = ("turned off", "server is down")
-"""What Overpass says with status 504 where its dispatcher does not run."""
+"""Overpass's text with status 504 if its dispatcher does not run."""
 
 
 def refuse_other_question(body: Body, asked: Mapping[str, str]) -> None:
-    """Let only an answer pass that repeats what was asked.
+    """Check that a response repeats the parameters of the query.
 
     Raises:
-        Refusal: It repeats something else, or nothing.
+        Refusal: It repeats others, or none.
     """
     from ingestion_pipeline.sources.overpass import answer as overpass_json
 
@@ -825,19 +821,19 @@ def refuse_other_question(body: Body, asked: Mapping[str, str]) -> None:
     if repeated == asked:
         return
     if repeated is None:
-        what = "the answer does not repeat the question, so it may be that to another one"
+        what = "the response does not repeat the query, so it may belong to another one"
     else:
         differing = [key for key in {**asked, **repeated} if asked.get(key) != repeated.get(key)]
-        what = "the answer is that to another question: " + ", ".join(
-            f"{quoted(key, most=20)} is {quoted(repeated.get(key), most=100)!r} where "
-            f"{quoted(asked.get(key), most=100)!r} was asked for"
+        what = "the response belongs to another query: " + ", ".join(
+            f"{quoted(key, most=20)} is {quoted(repeated.get(key), most=100)!r} instead of "
+            f"{quoted(asked.get(key), most=100)!r}"
             for key in differing[:4]
         )
     raise Refusal(OverpassOtherQuestion, what, HTTPStatus.OK)
 
 
 def refuse_wrong_times(sections: Sequence[Section], *, moment: datetime | None) -> None:
-    """Let only objects pass that have metadata, and that are no newer than the moment asked for.
+    """Check that objects have metadata and are not newer than the requested time.
 
     Raises:
         Refusal: None has a version or a timestamp, or one is newer.
@@ -848,7 +844,7 @@ def refuse_wrong_times(sections: Sequence[Section], *, moment: datetime | None) 
     if elements and not any(each.version or each.timestamp for _, each in elements):
         raise Refusal(
             OverpassNoMetadata,
-            "the answer has no version and no timestamp of any object",
+            "no object in the response has a version or a timestamp",
             HTTPStatus.OK,
         )
     if moment is None:
@@ -857,25 +853,25 @@ def refuse_wrong_times(sections: Sequence[Section], *, moment: datetime | None) 
         if each.timestamp is not None and each.timestamp > moment:
             raise Refusal(
                 OverpassOtherQuestion,
-                f"the answer holds {kind}/{each.id} of {_text(each.timestamp)}, which is newer "
-                f"than the moment that was asked for, {_text(moment)}",
+                f"the response contains {kind}/{each.id} of {_text(each.timestamp)}, newer than "
+                f"the requested time, {_text(moment)}",
                 HTTPStatus.OK,
             )
 
 
 ERROR_LINE = re.compile(r"<strong[^>]*>Error</strong>:(.*?)</p>", re.DOTALL)
-"""What Overpass says in its HTML pages."""
+"""Errors in Overpass's HTML pages."""
 
 
-def kind_by_status(status: int, said: str) -> type[OverpassError]:
-    """Tell what a reply means that is not JSON with status 200.
+def kind_by_status(status: int, text: str) -> type[OverpassError]:
+    """Return the error of a response that is not JSON with status 200.
 
     Args:
         status: The HTTP status.
-        said: What Overpass says in the page; empty where another program wrote it.
+        text: Overpass's text in the page; empty if another program wrote it.
     """
-    if status == HTTPStatus.OK or "duplicate_query" in said:
-        return kind_by_words(said)
+    if status == HTTPStatus.OK or "duplicate_query" in text:
+        return kind_by_words(text)
     if status == HTTPStatus.BAD_REQUEST:
         return OverpassRejected
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -883,10 +879,10 @@ def kind_by_status(status: int, said: str) -> type[OverpassError]:
     return OverpassForbidden
 
 
-def kind_by_words(said: str) -> type[OverpassError]:
-    """Tell what Overpass means with what it says in a page or a remark of status 200."""
+def kind_by_words(text: str) -> type[OverpassError]:
+    """Return the error of Overpass's text in a page or a remark of status 200."""
     for words, kind in KINDS_BY_WORDS.items():
-        if words in said:
+        if words in text:
             return kind
     return OverpassTruncated
 
@@ -901,21 +897,21 @@ KINDS_BY_WORDS: dict[str, type[OverpassError]] = {
     "Dispatcher_Client": OverpassBusy,
     "dispatcher": OverpassBusy,
 }
-"""Words of Overpass, looked for in this order."""
+"""Overpass's words, searched in this order."""
 
 
 def read(parts: Sequence[Path], *, area: Area, selection: Selection = POIS) -> Reading:
-    """Read the features and the boundary out of the bodies of one city-day.
+    """Read the features and the boundary from the bodies of one city-day.
 
     Args:
         parts: Files that `OverpassClient.acquire` accepted, or their stored copies.
-        area: What they were acquired for.
-        selection: Which objects; the query may have asked for others too.
+        area: The area that they were acquired for.
+        selection: The objects to select; the query may have been for others too.
 
     Raises:
-        OverpassTruncated: A file is not what was accepted once.
+        OverpassTruncated: A file is not the accepted one any more.
         BoundaryNotFound: The boundary relation is not in the files.
-        BoundaryBroken: The boundary relation does not close to an area.
+        BoundaryBroken: The boundary relation does not form an area.
     """
     from ingestion_pipeline.osm.assemble import assemble
 
@@ -929,7 +925,7 @@ def read(parts: Sequence[Path], *, area: Area, selection: Selection = POIS) -> R
 def _decoded(
     parts: Sequence[Path], area: Area, selection: Selection
 ) -> tuple[Elements, Polygon | MultiPolygon | None, frozenset[str]]:
-    """Return the selected elements, and the boundary's area and names; the bodies are let go."""
+    """Return the selected elements, and the boundary's area and names; the bodies are released."""
     from ingestion_pipeline.sources.overpass import answer as overpass_json
 
     selected: list[Section] = []
@@ -939,7 +935,7 @@ def _decoded(
             first, *others = overpass_json.sections(overpass_json.decode(path.read_bytes()))
         except overpass_json.NotWholeError as error:
             raise OverpassTruncated(
-                f"{path} cannot be read: {error}; fetch the city-day from the server again"
+                f"{path} cannot be read: {error}. Fetch the city-day from the server again."
             ) from error
         selected.append(first.only(selection.selects))
         boundaries.extend(others)
@@ -964,25 +960,25 @@ def _boundary(
     relation, tags = next((each for each in relations if each[0].id == relation_id), (None, None))
     if relation is None or tags is None:
         raise BoundaryNotFound(
-            f"relation/{relation_id} is not in the Overpass data; check the city's boundary"
+            f"relation/{relation_id} is not in the Overpass data. Correct the city's boundary_ref."
         )
     (members,) = members_of([relation])
     area = relation_area(members)
     if area is None:
         raise BoundaryBroken(
-            f"relation/{relation_id} does not close to an area in the Overpass data; repair it in "
-            "OpenStreetMap, take an earlier day, or bound the city by a bbox"
+            f"relation/{relation_id} does not form an area in the Overpass data. Repair it in "
+            "OpenStreetMap, use an earlier day, or bound the city by a bbox."
         )
     return area, boundary_names(tags)
 
 
 def _last_second(day: date) -> datetime:
-    """Return the moment (UTC) whose state is that of a day that is over."""
+    """Return the last second (UTC) of a past day."""
     return datetime.combine(day, time(23, 59, 59), UTC)
 
 
 def _text(moment: datetime) -> str:
-    """Write a moment as Overpass does."""
+    """Return a time in Overpass's form."""
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
@@ -991,7 +987,7 @@ def _numbers(bbox: Bbox) -> str:
 
 
 def _name(area: Area) -> str:
-    """Name an area for a message."""
+    """Return the name of an area for messages."""
     box = f"bbox {_numbers(area.bbox)}"
     if area.boundary_relation is None:
         return box

@@ -1,15 +1,12 @@
-"""Whether an Overpass server's history reaches back to a moment, and what proves it.
+"""Proof that an Overpass server's history covers a time.
 
-Belongs here: which objects are asked about, the query, and what its answer proves. Does not belong
-here: sending it (`overpass.py`).
+A server whose history begins after a time does not reject a query for its state at that time: it
+omits everything that changed between the time and that beginning. Its database began with the
+newest versions of that beginning and has kept replaced versions since. So one version that was
+replaced before the time, and that the server still has, proves that its history began earlier.
 
-A server whose history begins after a moment does not refuse to give its state: it leaves out all
-that was changed between the moment and that beginning. Its database began with the newest versions
-of that time, and it has kept replaced versions since then only. So one version that was replaced
-before the moment, and that the server still knows, proves that its history began before.
-
-The answer for the moment itself names the objects to ask about: those that have an earlier version,
-the last changed ones. They are asked for as they were just before the first of these changes.
+The response for the time itself contains the objects to query: the last changed ones that have an
+earlier version. They are queried as they were just before the first of these changes.
 """
 
 from __future__ import annotations
@@ -28,15 +25,15 @@ if TYPE_CHECKING:
     from ingestion_pipeline.sources.overpass.client import Limits
 
 MOST_EDITS = 25
-"""How many objects are asked about: few enough to be cheap, and not all can be new ones."""
+"""The number of objects to query: few enough to be cheap, and too many to be all new."""
 
 
 class Edit(NamedTuple):
-    """A change of an object that existed before; the newest sorts last.
+    """A change of an existing object; the newest sorts last.
 
     Attributes:
-        at: When it was changed (UTC).
-        version: What version that made.
+        at: The time of the change (UTC).
+        version: The version that it created.
         kind: The object's kind.
         id: Its id.
     """
@@ -48,7 +45,7 @@ class Edit(NamedTuple):
 
 
 def last_edits(earlier: Iterable[Edit], sections: Iterable[Section]) -> list[Edit]:
-    """Return the last edits of those that are known and those of further elements."""
+    """Return the last edits among the given ones and those of further elements."""
     edits = {
         Edit(element.timestamp, element.version, kind, element.id)
         for section in sections
@@ -59,17 +56,17 @@ def last_edits(earlier: Iterable[Edit], sections: Iterable[Section]) -> list[Edi
 
 
 def moment_before(edits: Sequence[Edit]) -> datetime:
-    """Return the moment before the first of some edits."""
+    """Return the second before the first of the edits."""
     return min(edit.at for edit in edits) - timedelta(seconds=1)
 
 
 def history_query(edits: Sequence[Edit], *, asked: Mapping[str, str], limits: Limits) -> str:
-    """Build the Overpass QL that asks for objects as they were before some edits.
+    """Return the Overpass QL for objects as they were before some edits.
 
     Args:
-        edits: The edits, one at least.
-        asked: What the answer repeats.
-        limits: What the query declares.
+        edits: The edits, at least one.
+        asked: Texts that the response repeats.
+        limits: The limits that the query declares.
     """
     ids: dict[str, list[str]] = {}
     for edit in edits:
@@ -83,11 +80,11 @@ def history_query(edits: Sequence[Edit], *, asked: Mapping[str, str], limits: Li
 
 
 def proof_of_history(edits: Sequence[Edit], before: Section) -> str | None:
-    """Return the earlier version that proves the history, in words, or None where there is none.
+    """Return a sentence about the version that proves the history, or None if there is none.
 
     Args:
-        edits: What was asked about.
-        before: The objects as they were before, as far as the server knows them.
+        edits: The edits that were queried.
+        before: The objects before these edits, as far as the server has them.
     """
     moment = moment_before(edits)
     edit_of = {(edit.kind, edit.id): edit for edit in edits}

@@ -1,8 +1,4 @@
-"""One request to an Overpass server and its reply, whatever the reply says.
-
-Belongs here: sending, streaming to a file, limits of time and size, broken connections, the lock.
-Does not belong here: what a reply means and when to ask again (`overpass.py`).
-"""
+"""One request to an Overpass server and its response: transport, timeouts and size limits."""
 
 from __future__ import annotations
 
@@ -30,22 +26,22 @@ if TYPE_CHECKING:
     from ingestion_pipeline.core.locations import Endpoint
 
 STATUS_TIMEOUT_S = 10
-"""How long `/api/status` and `/api/timestamp`, which answer at once, are waited for."""
+"""The timeout of `/api/status` and `/api/timestamp`, which respond at once."""
 
 TEXT_BYTES = 65_536
-"""How much is read of a body that is for people."""
+"""How much is read of a body for people."""
 
 _PIECE_BYTES = 1 << 20
-"""How much is decompressed at once."""
+"""How much is decompressed at a time."""
 
 
 class Refusal(Exception):
-    """The server's reply, or its silence, is not data.
+    """A response, or a missing response, that is not data.
 
     Attributes:
-        kind: The public error that says so.
+        kind: The public error.
         what: What happened.
-        status: The HTTP status, or None where there was no reply.
+        status: The HTTP status, or None without a response.
         less_helps: Whether the server may have room for a query that declares less.
         more_helps: Whether the server may answer a query that declares more.
     """
@@ -59,7 +55,7 @@ class Refusal(Exception):
         less_helps: bool = False,
         more_helps: bool = True,
     ) -> None:
-        """Keep what is needed to decide on another try and to write the public error."""
+        """Store the data for the decision on a retry and for the public error."""
         super().__init__(what)
         self.kind = kind
         self.what = what
@@ -69,15 +65,15 @@ class Refusal(Exception):
 
 
 class Patience(NamedTuple):
-    """How long the client waits for an answer.
+    """Timeouts of the client.
 
-    A client that hangs up leaves its query running and its slot taken, so it has to wait longer
+    A client that disconnects leaves its query running and its slot occupied, so it waits longer
     than the server does.
 
     Attributes:
         connect_s: For the connection.
-        beyond_timeout_s: For the next byte, on top of the time that the query declares.
-        transfer_s: For the whole body, on top of both.
+        beyond_timeout_s: For the next byte, in addition to the time that the query declares.
+        transfer_s: For the whole body, in addition to both.
     """
 
     connect_s: float = 30.0
@@ -87,15 +83,15 @@ class Patience(NamedTuple):
 
 @dataclass(frozen=True)
 class Reply:
-    """What came over the wire; the body is in a file, without its HTTP compression.
+    """A response; its body is in a file, without HTTP compression.
 
     Attributes:
         status: The HTTP status.
         content_type: The media type without parameters, in lower case.
-        redirect: Where a redirect points to, or an empty text.
+        redirect: The target of a redirect, or an empty text.
         path: The file with the body.
-        requested_at: When the request was sent (UTC).
-        received_at: When the last byte had come (UTC).
+        requested_at: The time of the request (UTC).
+        received_at: The time when the last byte arrived (UTC).
     """
 
     status: int
@@ -106,13 +102,13 @@ class Reply:
     received_at: datetime
 
     def text(self) -> str:
-        """Return the beginning of a body that is for people."""
+        """Return the beginning of a body for people."""
         with self.path.open("rb") as file:
             return file.read(TEXT_BYTES).decode("utf-8", "replace")
 
 
 class Wire:
-    """The way to one server: one request at a time over all processes of the machine."""
+    """The connection to one server: one request at a time across all processes of the machine."""
 
     def __init__(
         self,
@@ -124,7 +120,7 @@ class Wire:
         user_agent: str,
         patience: Patience,
     ) -> None:
-        """Keep the tools; see `OverpassClient`."""
+        """Store the arguments; see `OverpassClient`."""
         self.endpoint = endpoint
         self._http = http
         self._clock = clock
@@ -133,14 +129,14 @@ class Wire:
         self._patience = patience
 
     def longest_s(self, timeout_s: int) -> float:
-        """Return the time after which a query that declares `timeout_s` is given up."""
+        """Return the time after which the client gives up a query that declares `timeout_s`."""
         return timeout_s + self._patience.beyond_timeout_s + self._patience.transfer_s
 
     def query(self, text: str, *, timeout_s: int, most_bytes: int, to: Path) -> Reply:
-        """Send a query by POST (a long GET is answered with 414), and its answer to a file.
+        """Send a query by POST (a long GET is answered with 414), and write the body to a file.
 
         Raises:
-            Refusal: There was no reply, it broke off, or it has more than `most_bytes`.
+            Refusal: There is no response, or it is incomplete or larger than `most_bytes`.
         """
         return self._exchange(
             "POST",
@@ -155,7 +151,7 @@ class Wire:
         """Read `/api/status` or `/api/timestamp`, which need no slot.
 
         Raises:
-            Refusal: There was no reply, it broke off, or it is too long.
+            Refusal: There is no response, or it is incomplete or too long.
         """
         return self._exchange(
             "GET",
@@ -188,7 +184,7 @@ class Wire:
                     headers={
                         "User-Agent": self._user_agent,
                         "Accept-Encoding": "gzip",
-                        "Cache-Control": "no-cache",  # for proxies: the newest state is asked for
+                        "Cache-Control": "no-cache",  # so that proxies return no older data
                     },
                     timeout=httpx.Timeout(
                         self._patience.connect_s,
@@ -229,7 +225,7 @@ class Wire:
         """Write the body to a file.
 
         Raises:
-            Refusal: It broke off, came too slowly, or is too long.
+            Refusal: It is incomplete, too slow or too long.
         """
         import httpx
 
@@ -249,27 +245,27 @@ class Wire:
                     if waited > self.longest_s(timeout_s):
                         raise Refusal(
                             OverpassUnreachable,
-                            f"the body was still coming after {waited:.0f} s",
+                            f"the body was not complete after {waited:.0f} s",
                             status,
                         )
         except httpx.TimeoutException as error:
             raise Refusal(
-                OverpassUnreachable, f"the body stopped coming ({_named(error)})", status
+                OverpassUnreachable, f"the body timed out ({_named(error)})", status
             ) from error
         except (httpx.TransportError, zlib.error) as error:
             raise Refusal(
-                OverpassTruncated, f"the body broke off ({_named(error)})", status
+                OverpassTruncated, f"the body was cut off ({_named(error)})", status
             ) from error
 
 
 def _decompressed(response: httpx.Response) -> Iterator[bytes]:
-    """Return the body piece by piece as it comes, also a piece that decompresses to nothing.
+    """Yield the body piece by piece as it arrives, also a piece that decompresses to nothing.
 
-    httpx would decompress too, but holds empty pieces back, so that a trickle could not be
-    noticed, and takes a gzip stream that breaks off for whole.
+    httpx can decompress too, but it holds back empty pieces, so a slow stream would not be noticed,
+    and it accepts a truncated gzip stream.
 
     Raises:
-        Refusal: The body is compressed in a way that was not asked for, or its end is missing.
+        Refusal: The body has a compression that was not requested, or is truncated.
     """
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding == "identity":
@@ -278,7 +274,7 @@ def _decompressed(response: httpx.Response) -> Iterator[bytes]:
     if encoding != "gzip":
         raise Refusal(
             OverpassTruncated,
-            f"the body is compressed by {quoted(encoding, most=20)!r}, which was not asked for",
+            f"the body is compressed by {quoted(encoding, most=20)!r}, which was not requested",
             response.status_code,
         )
     gzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
@@ -290,9 +286,7 @@ def _decompressed(response: httpx.Response) -> Iterator[bytes]:
             plain = gzip.decompress(gzip.unconsumed_tail, _PIECE_BYTES)
             yield plain
     if not gzip.eof:
-        raise Refusal(
-            OverpassTruncated, "the compressed body ends before its end", response.status_code
-        )
+        raise Refusal(OverpassTruncated, "the compressed body is truncated", response.status_code)
 
 
 def _media_type(response: httpx.Response) -> str:
@@ -301,6 +295,6 @@ def _media_type(response: httpx.Response) -> str:
 
 
 def _named(error: Exception) -> str:
-    """Name a library's error; several of httpx's have no text."""
-    said = quoted(error)  # of a header that cannot be read, h11 repeats all
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+    """Return the type and the text of a library's error; several of httpx's have no text."""
+    text = quoted(error)  # h11 repeats the whole of an invalid header
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,8 +1,4 @@
-"""What is wanted of the objects of an extract, and taking it out of a block.
-
-Belongs here: everything between a block's columns and lists of objects. Does not belong here: the
-format (`pbf.py`), and in which order and by whom blocks are read (`find.py`).
-"""
+"""Filters of blocks: find selected objects and their parts, and collect them as columns."""
 
 from __future__ import annotations
 
@@ -30,21 +26,21 @@ if TYPE_CHECKING:
 
 
 FIRST_YEAR = 2004
-"""The year in which OpenStreetMap began. Files without metadata carry timestamps of 1970."""
+"""The year in which OpenStreetMap began. Files without metadata have timestamps of 1970."""
 
 UNITS_PER_DEGREE = 10_000_000
 _LIMITS = np.array([180, 90]) * UNITS_PER_DEGREE
 _PAIR_BYTES = 8
 _NONE = np.empty(0, np.int64)
 _ANY, _OF_A_WORD = 1, 2
-"""The bits of a key that selects with any value, and of one that may, with another tag."""
+"""The bits of a key that selects with any value, and of one that may select with another tag."""
 
 
 class TagMatcher:
-    """A selection, ready to be asked about the tags of a block."""
+    """A selection compiled for the tags of a block."""
 
     def __init__(self, selection: Selection) -> None:
-        """Give every key of the selection the bits of the values with which it selects."""
+        """Assign to each key of the selection the bits of the values with which it selects."""
         self._selection = selection
         # One bit for any value, one for the value of a lifecycle word, one for each closed key.
         self._key_bits: dict[bytes, int] = {
@@ -60,12 +56,12 @@ class TagMatcher:
         self._bits_of: dict[bytes, int] = {}
 
     def rows(self, tags: pbf.Tags, strings: Sequence[bytes]) -> IntArray:
-        """Return the places of the objects that are selected."""
+        """Return the rows of the selected objects."""
         if not len(tags.keys):
             return np.empty(0, np.int64)
         for numbers in (tags.keys, tags.values):
             pbf.require_below(numbers, len(strings), what="texts")
-        # 0 for the many strings that no selection names
+        # 0 for the many strings that are in no selection
         key_bits = np.fromiter(map(self._key_bits.get, strings, repeat(0)), np.int64, len(strings))
         asked = key_bits[tags.keys]
         named = np.flatnonzero(asked)
@@ -79,14 +75,14 @@ class TagMatcher:
         owner = tags.owner[named]
         chosen = pbf.distinct(owner[common & ~_OF_A_WORD != 0])
         with_a_word = owner[common & _OF_A_WORD != 0]
-        if not len(with_a_word):  # most blocks: the difference of sets takes longer than all above
+        if not len(with_a_word):  # most blocks
             return chosen
-        open_to = np.setdiff1d(with_a_word, chosen)
+        open_to = pbf.distinct(with_a_word[~are_in(with_a_word, chosen)])
         by_a_word = [row for row in open_to.tolist() if self._selects(row, tags, strings)]
         return pbf.distinct(np.concatenate([chosen, np.array(by_a_word, np.int64)]))
 
     def _bits(self, raw: bytes) -> int:
-        """Return the bits of a value; each is looked at once."""
+        """Return the bits of a value, cached."""
         bits = self._bits_of.get(raw)
         if bits is None:
             values = folded_values(decoded(raw))
@@ -97,7 +93,7 @@ class TagMatcher:
         return bits
 
     def _selects(self, row: int, tags: pbf.Tags, strings: Sequence[bytes]) -> bool:
-        """Return whether an object is selected, by all of its tags."""
+        """Return whether an object is selected by all of its tags."""
         start, stop = np.searchsorted(tags.owner, [row, row + 1]).tolist()
         keys, values = tags.keys[start:stop].tolist(), tags.values[start:stop].tolist()
         return self._selection.selects(
@@ -113,9 +109,9 @@ class Objects(NamedTuple):
 
     Attributes:
         id: (n,).
-        version: (n,) 0 where the file does not say.
-        timestamp: (n,) UTC; NaT where the file does not say.
-        tags: (n,) the places of their tags in a table.
+        version: (n,) 0 where unknown.
+        timestamp: (n,) UTC; NaT where unknown.
+        tags: (n,) positions of their tags in a table.
         xy: (n, 2) lon and lat of nodes in 1e-7 degrees; (n, 0) for others.
     """
 
@@ -128,7 +124,7 @@ class Objects(NamedTuple):
 
 @dataclass
 class Relation:
-    """A relation's members, before anything is known of their places."""
+    """A relation's members, without positions."""
 
     kinds: list[pbf.Kind]
     refs: list[int]
@@ -136,62 +132,62 @@ class Relation:
 
 
 class _Texts(dict[bytes, str]):
-    """Texts by their bytes; what is no UTF-8 is read as `text.characters` has it."""
+    """Texts by their bytes; invalid UTF-8 is read as by `core.characters.decoded`."""
 
     def __missing__(self, raw: bytes) -> str:
-        """Read one that has not been met before."""
+        """Decode new bytes."""
         text = self[raw] = decoded(raw)
         return text
 
 
 class _Roles(_Texts):
-    """Texts by their bytes, as they can be stored."""
+    """Texts by their bytes, in a form that can be stored."""
 
     def __missing__(self, raw: bytes) -> str:
-        """Read one that has not been met before."""
+        """Decode new bytes."""
         text: str = storable(super().__missing__(raw))
         self[raw] = text
         return text
 
 
 class TagTable:
-    """Collects sets of tags, each once.
+    """Distinct sets of tags.
 
     Attributes:
-        sets: Those that it has.
+        sets: The sets.
     """
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Begin without sets."""
         self.sets: list[dict[str, str]] = []
         self._place: dict[tuple[str, ...], int] = {}
         self._texts = _Texts()
         self._roles = _Roles()
 
     def texts(self, raw: Iterable[bytes]) -> list[str]:
-        """Return texts; for equal bytes the very same one."""
+        """Return texts; equal bytes give the same object."""
         return [self._texts[each] for each in raw]
 
     def roles(self, raw: Iterable[bytes]) -> list[str]:
-        """Return texts that are not staged: one that cannot be stored only means nothing."""
+        """Return texts that are not staged, in a form that can be stored."""
         return [self._roles[each] for each in raw]
 
     def place(self, keys: Sequence[str], values: Sequence[str]) -> int:
-        """Have a set; give its place."""
+        """Return the position of a set, which is added if it is new."""
         place = self._place.setdefault((*keys, *values), len(self.sets))
         if place == len(self.sets):
             self.sets.append(dict(zip(keys, values, strict=True)))
         return place
 
     def places_of(self, known: int, sets: Sequence[dict[str, str]]) -> IntArray:
-        """Have the sets that another table got since it was copied.
+        """Add the sets that a copy of this table has collected.
 
         Args:
-            known: How many there were when it was copied.
-            sets: Those that came then.
+            known: The number of sets when the table was copied.
+            sets: The sets added to the copy since.
 
         Returns:
-            (known + n,) Where this table has what has that place in the other.
+            (known + n,) The position in this table of each position in the copy.
         """
         places = np.arange(known + len(sets))
         if self.sets[known : known + len(sets)] != sets:
@@ -201,17 +197,17 @@ class TagTable:
 
 @dataclass
 class Matches:
-    """What was matches out of some blocks.
+    """Objects collected from blocks.
 
     Attributes:
         objects: Selected objects of one kind.
-        lines: Ways, those that are selected and those that are parts.
-        places: The ids and the (k, 2) lon and lat, in 1e-7 degrees, of nodes, as ways have them.
-        member_tags: Ids of closed ways that are members, and the places of their tags in a table.
+        lines: Ways, selected ones and parts of relations.
+        places: The ids and the (k, 2) lon and lat, in 1e-7 degrees, of nodes stored in ways.
+        member_tags: Ids of closed ways that are members, and positions of their tags in a table.
         relations: By id.
         relation_tags: The tags of these relations, by id.
         relation_ids: The ids of the relations in each block.
-        ids: Where each block lies, and its first and last id.
+        ids: The offset of each block, and its first and last id.
     """
 
     objects: list[Objects] = field(default_factory=list)
@@ -225,21 +221,21 @@ class Matches:
 
 
 class BlockFilter:
-    """What is wanted of a file; the parts of objects only once it is known of what they are part.
+    """Which objects of a file are collected; parts are set once their parents are known.
 
     Attributes:
         areas: The windows.
         boundaries: (b,) ids of boundary relations.
-        nested: (k,) ids of relations that are members, ascending; where it is not empty, these
-            alone are wanted of the relations.
+        nested: (k,) ids of relations that are members, ascending; if not empty, only these
+            relations are collected.
         member_ways: (w,) ids of ways that are members, ascending.
-        shape_ways: (s,) of these, the ways whose own tags tell their shape.
+        shape_ways: (s,) of these, the ways whose own tags determine their shape.
         refs: (n,) ids of nodes that are parts, ascending.
-        ref_xy: (n, 2) where they are; `pbf.UNKNOWN` until they are met. All forks share it.
+        ref_xy: (n, 2) their positions; `blocks.UNKNOWN` until they are found. Shared by all forks.
     """
 
     def __init__(self, areas: Sequence[Area], selection: Selection) -> None:
-        """Begin with no part of anything."""
+        """Begin without parts."""
         self.areas = areas
         self.boundaries = np.array(
             [area.boundary_relation for area in areas if area.boundary_relation is not None],
@@ -253,11 +249,11 @@ class BlockFilter:
         self._matcher = TagMatcher(selection)
 
     def set_nodes(self, refs: IntArray, places: Sequence[tuple[IntArray, IntArray]]) -> None:
-        """Want the places of nodes.
+        """Set the nodes whose positions are collected.
 
         Args:
             refs: (n,) their ids, ascending.
-            places: Where ways have some of them; the nodes of the file, read later, count more.
+            places: Positions stored in ways; the nodes of the file, read later, take precedence.
         """
         self.refs = refs
         self.ref_xy = np.frombuffer(
@@ -277,14 +273,14 @@ class BlockFilter:
         *,
         unused: IntArray = _NONE,
     ) -> None:
-        """Take what is wanted of one kind out of a block; tags go to the table.
+        """Collect the objects of one kind in a block.
 
         Args:
             kind: The kind.
             block: The block.
-            matches: Where objects go.
-            table: Where tags go.
-            unused: (u,) rows of the block's objects of the kind that are passed over.
+            matches: Collects objects.
+            table: Collects tags.
+            unused: (u,) rows of the block's objects of the kind that are skipped.
         """
         out = _Output(block.strings, matches, table)
         take: Any = getattr(self, f"_take_{kind}s")
@@ -298,7 +294,7 @@ class BlockFilter:
 
     def _take_relations(self, relations: pbf.Messages, used: BoolArray, out: _Output) -> None:
         if len(self.nested):
-            rows = np.flatnonzero(_are_in(relations.id, self.nested) & used)
+            rows = np.flatnonzero(are_in(relations.id, self.nested) & used)
         else:
             selected = _among(self._matcher.rows(relations.tags, out.strings), used)
             bounding = np.flatnonzero(np.isin(relations.id, self.boundaries) & used)
@@ -321,7 +317,7 @@ class BlockFilter:
         if len(selected):
             out.matches.objects.append(out.objects(ways, ways.id, selected))
         rows = pbf.distinct(
-            np.concatenate([selected, np.flatnonzero(_are_in(ways.id, self.member_ways) & used)])
+            np.concatenate([selected, np.flatnonzero(are_in(ways.id, self.member_ways) & used)])
         )
         if len(rows):
             (refs, *places), offsets = ways.way_nodes(rows)
@@ -329,7 +325,7 @@ class BlockFilter:
             out.matches.lines.append(lines)
             if places:
                 out.matches.places.append((refs, np.column_stack(places)))
-            shaping = rows[lines.closed() & _are_in(lines.id, self.shape_ways)]
+            shaping = rows[lines.closed() & are_in(lines.id, self.shape_ways)]
             if len(shaping):
                 out.matches.member_tags.append((ways.id[shaping], out.tags(ways.tags, shaping)))
 
@@ -360,7 +356,7 @@ class BlockFilter:
 
 
 class _Output(NamedTuple):
-    """Where what is matches out of a block goes, and the block's texts."""
+    """The collections that objects of a block are added to, and the block's texts."""
 
     strings: Sequence[bytes]
     matches: Matches
@@ -373,7 +369,7 @@ class _Output(NamedTuple):
         rows: IntArray,
         xy: IntArray | None = None,
     ) -> Objects:
-        """Take objects at some rows."""
+        """Return the objects at some rows."""
         version, timestamp = stored.versions(rows)
         timestamp[timestamp < np.datetime64(f"{FIRST_YEAR}-01-01")] = np.datetime64("NaT")
         places = self.tags(stored.tags, rows)
@@ -381,11 +377,11 @@ class _Output(NamedTuple):
         return Objects(ids[rows], version, timestamp, places, nowhere if xy is None else xy)
 
     def texts(self, numbers: npt.NDArray[Any]) -> list[str]:
-        """Return the texts of some of the block's strings."""
+        """Return texts by their numbers in the block."""
         return self.table.texts(self.strings[number] for number in numbers.tolist())
 
     def tags(self, tags: pbf.Tags, rows: IntArray) -> IntArray:
-        """Find the tags of some objects; give their places in the table."""
+        """Return the positions in the table of the tags of some objects."""
         bounds = np.searchsorted(tags.owner, np.column_stack([rows, rows + 1]))
         positions = pbf.together(bounds)
         numbers = np.column_stack([tags.keys[positions], tags.values[positions]]).astype(np.int32)
@@ -409,7 +405,7 @@ class _Output(NamedTuple):
 def reach(
     low: npt.NDArray[Any], high: npt.NDArray[Any], bbox: Bbox, *, units: int = UNITS_PER_DEGREE
 ) -> BoolArray:
-    """Return which bounds have a point in common with a bbox, or are not on Earth."""
+    """Return which bounds intersect a bbox or are not on Earth."""
     west, south, east, north = (side * units for side in bbox)
     inside = (
         (low[:, 0] <= east) & (high[:, 0] >= west) & (low[:, 1] <= north) & (high[:, 1] >= south)
@@ -420,7 +416,7 @@ def reach(
 
 
 def _on_earth(xy: IntArray) -> BoolArray:
-    """Return which (n, 2) positions exist, as (n, 1): a node in another place has none."""
+    """Return which (n, 2) positions exist, as (n, 1)."""
     on_earth = np.abs(xy) <= _LIMITS
     both: BoolArray = on_earth[:, :1] & on_earth[:, 1:]
     return both
@@ -431,7 +427,7 @@ def _among(rows: IntArray, used: BoolArray) -> IntArray:
     return among
 
 
-def _are_in(values: IntArray, ascending: IntArray) -> BoolArray:
+def are_in(values: IntArray, ascending: IntArray) -> BoolArray:
     """Return which values are among sorted ones."""
     if not len(ascending):
         return np.zeros(len(values), np.bool_)

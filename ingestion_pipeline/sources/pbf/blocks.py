@@ -1,13 +1,9 @@
-"""The blocks of a `.osm.pbf` file, taken apart in columns.
+"""Blocks of a `.osm.pbf` file as columns: the format only.
 
-Belongs here: the format alone, from the file's frames to arrays of numbers. Does not belong here:
-which objects are wanted (`extract.py`), and the proof that a file is whole and of its day
-(`extract.acquire`, by libosmium).
-
-A block holds some thousand objects and a table of their strings. protobuf takes its messages apart,
-NumPy its lists of numbers, all of a block's at once; so an object that nobody asks for costs some
-nanoseconds and never becomes an object of Python. docs/adr/012-columnar-extracts.md tells why this
-is not left to libosmium's Python bindings.
+A block holds some thousand objects and a table of their strings. protobuf parses its messages,
+NumPy the lists of numbers of a whole block at once, so an unused object costs some nanoseconds and
+never becomes a Python object. docs/adr/012-columnar-extracts.md explains why libosmium's Python
+bindings are not used for this.
 """
 
 from __future__ import annotations
@@ -38,7 +34,7 @@ MEMBER_KINDS: tuple[Kind, ...] = ("node", "way", "relation")
 """The kinds of members, by their number in a relation."""
 
 HISTORY = "HistoricalInformation"
-"""The required feature of a file that holds many versions of an object."""
+"""The required feature of a file with several versions of an object."""
 
 _MESSAGES: Mapping[str, Mapping[str, tuple[int, str]]] = {
     "BlobHeader": {"type": (1, "string"), "datasize": (3, "int32")},
@@ -85,9 +81,9 @@ _MESSAGES: Mapping[str, Mapping[str, tuple[int, str]]] = {
     },
     "DenseInfo": {"version": (1, "bytes*"), "timestamp": (2, "bytes*"), "visible": (6, "bytes*")},
 }
-"""The messages of the format: their fields' numbers and types, `*` for many. What is a message or a
-packed list of numbers in the format is `bytes` where NumPy takes it apart, `bytes*` because
-protobuf lets a list come in several pieces. Users have no field.
+"""The messages of the format: their fields' numbers and types, `*` for repeated ones. A message or
+a packed list of numbers is `bytes` where NumPy parses it, `bytes*` because protobuf allows a list
+in several pieces. Users have no field.
 
 Source: "PBF Format" of the OSM wiki."""
 
@@ -126,23 +122,23 @@ _WHOLE_MESSAGES: Mapping[str, Mapping[str, tuple[int, str]]] = {
         "types": (10, "int32*"),
     },
 }
-"""The messages of a block down to its numbers, for protobuf to write them anew (`_usual`)."""
+"""The messages of a block down to its numbers, with which protobuf rewrites them (`_usual`)."""
 
 _UNDERSTOOD = frozenset({"OsmSchema-V0.6", "DenseNodes", "LocationsOnWays", HISTORY})
-"""Required features whose data is read. Of the optional ones that are known, only `LocationsOnWays`
-changes what an object is, and its fields are read wherever they are; `Sort.Type_then_ID`,
-`Sort.Geographic`, `Has_Metadata` and `timestamp=` do not."""
+"""Required features that are supported. Of the optional ones, only `LocationsOnWays` adds data, and
+its fields are read wherever they occur; `Sort.Type_then_ID`, `Sort.Geographic`, `Has_Metadata` and
+`timestamp=` do not."""
 _LARGEST_HEADER = 64 * 1024
 _LARGEST_BLOB = 32 * 1024 * 1024
 _AHEAD = 4
-"""How many blocks are decompressed before they are asked for; that runs beside the reading."""
+"""How many blocks are decompressed in advance, in parallel with the reading."""
 
 UNKNOWN = np.iinfo(np.int32).max
-"""Instead of a coordinate in 1e-7 degrees; more than any on Earth. libosmium writes it, too."""
+"""A missing coordinate, in 1e-7 degrees; larger than any on Earth. libosmium uses it too."""
 
 _NANODEGREES = 1_000_000_000
 _USUAL_GRANULARITY = 100
-"""Nanodegrees of a unit of a coordinate; those of `Units.positions`."""
+"""Nanodegrees of a unit of a coordinate, as in `Units.positions`."""
 
 _ID, _KEYS, _VALUES, _INFO = 1, 2, 3, 4  # fields of ways, relations and single nodes
 _NODE_LAT, _NODE_LON = 8, 9
@@ -165,24 +161,24 @@ _NOTHING = np.empty(0, dtype=np.uint8)
 
 
 class NotPbfError(Exception):
-    """The bytes are no OSM PBF, or are cut off or damaged."""
+    """The bytes are not OSM PBF, or are truncated or damaged."""
 
 
 class UnsupportedPbfError(Exception):
-    """The file may be sound, but has something that is not read here."""
+    """The file may be valid, but has an unsupported feature."""
 
 
 class _UnusualError(Exception):
-    """A message is written in a way that protobuf allows and that is not taken apart in columns."""
+    """A message has a valid protobuf encoding that is not parsed in columns."""
 
 
 class Header(NamedTuple):
-    """What a header says of the blocks that follow.
+    """The header of the following blocks.
 
     Attributes:
-        required: Features that a reader has to know.
-        replication_timestamp: Seconds since 1970, UTC; 0 where it does not say.
-        box: What the blocks cover, as it is written; None where it does not say.
+        required: Features that a reader must support.
+        replication_timestamp: Seconds since 1970, UTC; 0 if unknown.
+        box: The bounding box of the blocks, unchanged; None if unknown.
     """
 
     required: frozenset[str]
@@ -191,7 +187,7 @@ class Header(NamedTuple):
 
 
 class Blob(NamedTuple):
-    """Where a block lies in its file."""
+    """The position of a block in its file."""
 
     offset: int
     size: int
@@ -208,11 +204,11 @@ def _classes() -> Mapping[str, Any]:
 
 
 def message_classes(layout: Mapping[str, Mapping[str, tuple[int, str]]]) -> dict[str, Any]:
-    """Make protobuf's classes of messages.
+    """Return protobuf's classes of messages.
 
     Args:
         layout: For each message, and each of its fields, the number and the type: one of protobuf's
-            or a message of the layout, with `*` for many; many numbers are packed.
+            or a message of the layout, with `*` for repeated fields; repeated numbers are packed.
     """
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
@@ -242,13 +238,13 @@ def message_classes(layout: Mapping[str, Mapping[str, tuple[int, str]]]) -> dict
 
 
 def headers(file: int) -> list[Header]:
-    """Read the headers of an open file: one, or several in a file of several put together.
+    """Return the headers of an open file: one, or several in a concatenated file.
 
     Args:
         file: A descriptor.
 
     Raises:
-        NotPbfError: The file is none, or is cut off.
+        NotPbfError: The file is not PBF, or is truncated.
     """
     found: list[Header] = []
     for kind, blob in _blobs(file):
@@ -269,7 +265,7 @@ def headers(file: int) -> list[Header]:
 
 
 def _utf8(text: str | bytes) -> str:
-    """Return a text of protobuf, which gives the bytes of what is no UTF-8."""
+    """Return a protobuf text; protobuf returns invalid UTF-8 as bytes."""
     return text if isinstance(text, str) else text.decode()
 
 
@@ -279,29 +275,29 @@ def _box(written: Any) -> Bbox:
 
 
 def data_blobs(file: int) -> list[Blob]:
-    """List the data blocks of an open file, in their order, without reading them.
+    """Return the data blocks of an open file, in their order, without reading them.
 
-    Blocks of other types are passed over, as the format demands.
+    Blocks of other types are skipped, as the format requires.
 
     Args:
         file: A descriptor.
 
     Raises:
-        NotPbfError: The file is none, or is cut off.
-        UnsupportedPbfError: It requires a feature that is not read here.
+        NotPbfError: The file is not PBF, or is truncated.
+        UnsupportedPbfError: It requires an unsupported feature.
     """
     unknown = sorted(
         {feature for header in headers(file) for feature in header.required} - _UNDERSTOOD
     )
     if unknown:
         raise UnsupportedPbfError(
-            f"it requires the feature {', '.join(unknown)}, which this release does not read"
+            f"it requires the feature {', '.join(unknown)}, which this release does not support"
         )
     return [blob for kind, blob in _blobs(file) if kind == "OSMData"]
 
 
 def _blobs(file: int) -> Iterator[tuple[str, Blob]]:
-    """Return the types of all blocks, and where they lie."""
+    """Yield the types of all blocks, and their positions."""
     position, end = 0, os.fstat(file).st_size
     while position < end:
         size = int.from_bytes(os.pread(file, 4, position), "big")
@@ -313,7 +309,7 @@ def _blobs(file: int) -> Iterator[tuple[str, Blob]]:
         blob = Blob(position + 4 + size, header.datasize)
         position = blob.offset + blob.size
         if not 0 <= blob.size <= _LARGEST_BLOB or position > end:
-            raise NotPbfError(f"the block at byte {blob.offset} is cut off")
+            raise NotPbfError(f"the block at byte {blob.offset} is truncated")
         yield kind, blob
 
 
@@ -322,7 +318,7 @@ def unpacked(file: int, blob: Blob) -> bytes:
 
     Raises:
         NotPbfError: It is damaged.
-        UnsupportedPbfError: It is compressed in a way that is not read here.
+        UnsupportedPbfError: Its compression is not supported.
     """
     with _as_damage(blob.offset):
         packed = message("Blob").FromString(os.pread(file, blob.size, blob.offset))
@@ -331,7 +327,7 @@ def unpacked(file: int, blob: Blob) -> bytes:
             return raw
         size = packed.raw_size if packed.HasField("raw_size") else None
         if size is not None and not 0 <= size <= _LARGEST_BLOB:
-            raise ValueError(f"{size} bytes are more than a block may have")
+            raise ValueError(f"{size} bytes exceed the limit of a block")
         for field, decompress in _CODECS.items():
             if packed.HasField(field):
                 data = decompress(getattr(packed, field), size)
@@ -339,18 +335,18 @@ def unpacked(file: int, blob: Blob) -> bytes:
                     raise ValueError(f"{len(data)} bytes instead of {size or _LARGEST_BLOB}")
                 return data
     raise UnsupportedPbfError(
-        f"the block at byte {blob.offset} has a compression that this release does not read"
+        f"the block at byte {blob.offset} has a compression that this release does not support"
     )
 
 
 def _streamed(decompressor: Callable[[], Any]) -> Callable[[bytes, int | None], bytes]:
-    """Make a function that decompresses no more than a block may have."""
+    """Return a function that decompresses at most the limit of a block."""
 
     def decompress(packed: bytes, size: int | None) -> bytes:
         stream = decompressor()
         data: bytes = stream.decompress(packed, (_LARGEST_BLOB if size is None else size) + 1)
         if not stream.eof:
-            raise ValueError("it is cut off, or has more bytes than it says")
+            raise ValueError("it is truncated, or larger than declared")
         return data
 
     return decompress
@@ -385,8 +381,8 @@ def read_blocks(file: int, blobs: Sequence[Blob]) -> Iterator[Block]:
 
     Raises:
         NotPbfError: One is damaged.
-        UnsupportedPbfError: One has something that is not read here, or an object that was deleted:
-            the file is no state of the map but changes of it.
+        UnsupportedPbfError: One has an unsupported feature or a deleted object: the file contains
+            changes, not a state of the map.
     """
     decompressed = ahead(partial(unpacked, file), blobs, most=_AHEAD)
     for blob, raw in zip(blobs, decompressed, strict=True):
@@ -395,18 +391,18 @@ def read_blocks(file: int, blobs: Sequence[Blob]) -> Iterator[Block]:
             deleted = block.first_deleted()
         if deleted is not None:
             raise UnsupportedPbfError(
-                f"{deleted} is in it as deleted (visible=false), so it holds changes or a history "
-                "and not the state of one moment"
+                f"{deleted} is deleted (visible=false), so the file contains changes or a history, "
+                "not a snapshot"
             )
         yield block
 
 
 def kinds_in(file: int, blob: Blob) -> set[Kind]:
-    """Tell of which kinds a block has objects, without reading these.
+    """Return the kinds of a block's objects, without reading these.
 
     Raises:
         NotPbfError: It is damaged.
-        UnsupportedPbfError: It is compressed in a way that is not read here.
+        UnsupportedPbfError: Its compression is not supported.
     """
     raw = unpacked(file, blob)
     with _as_damage(blob.offset):
@@ -440,7 +436,7 @@ class Block:
 
     @property
     def kinds(self) -> set[Kind]:
-        """Tell of which kinds it has objects."""
+        """Return the kinds of its objects."""
         return {kind for kind in MEMBER_KINDS if self.of_kind(kind)}
 
     def of_kind(self, kind: Kind) -> Sequence[Dense | Messages]:
@@ -463,7 +459,7 @@ class Block:
 
     @classmethod
     def of(cls, raw: bytes) -> Block:
-        """Find what is in a block, without taking it apart."""
+        """Index the content of a block, without parsing the objects."""
         try:
             return cls._of(raw)
         except _UnusualError:
@@ -490,7 +486,7 @@ class Block:
         return block
 
     def first_deleted(self) -> str | None:
-        """Name an object that the block has as deleted, such as `node/1`."""
+        """Return a deleted object of the block, such as `node/1`, or None."""
         for kind in MEMBER_KINDS:
             for objects in self.of_kind(kind):
                 rows = objects.deleted()
@@ -500,7 +496,7 @@ class Block:
 
 
 def _usual(raw: bytes) -> bytes:
-    """Write a block anew: fields in ascending order, lists packed and in one piece."""
+    """Rewrite a block: fields in ascending order, lists packed and in one piece."""
     block = _whole_classes()["PrimitiveBlock"].FromString(raw)
     block.DiscardUnknownFields()
     written: bytes = block.SerializeToString()
@@ -516,18 +512,18 @@ def _is_unpacked(message: Any) -> bool:
     """Return whether a message of packed lists has one that is not."""
     from google.protobuf.unknown_fields import UnknownFieldSet
 
-    unknown: Any = UnknownFieldSet(message)  # the stubs do not know that it is a sequence
+    unknown: Any = UnknownFieldSet(message)  # a sequence, which the stubs lack
     return any(field.wire_type == _VARINT for field in unknown)
 
 
 class Units(NamedTuple):
-    """What the numbers of a block mean.
+    """The units of the numbers of a block.
 
     Attributes:
         degrees: Nanodegrees of one unit of a coordinate.
-        time: Milliseconds of one unit of a moment.
-        lat: Nanodegrees to be added to every latitude.
-        lon: Nanodegrees to be added to every longitude.
+        time: Milliseconds of one unit of a timestamp.
+        lat: Nanodegrees to add to every latitude.
+        lon: Nanodegrees to add to every longitude.
     """
 
     degrees: int
@@ -547,7 +543,7 @@ class Units(NamedTuple):
         return both
 
     def seconds(self, moments: Integers) -> npt.NDArray[np.datetime64]:
-        """Return moments as datetime64[s], UTC; the year 1970 where the file does not say."""
+        """Return timestamps as datetime64[s], UTC; the year 1970 where unknown."""
         return (moments * self.time // 1000).astype("datetime64[s]")
 
 
@@ -557,7 +553,7 @@ class Tags(NamedTuple):
     Attributes:
         keys: (t,) of all tags of all objects.
         values: (t,).
-        owner: (t,) to which object each belongs, ascending.
+        owner: (t,) the object of each tag, ascending.
     """
 
     keys: Integers
@@ -566,14 +562,14 @@ class Tags(NamedTuple):
 
 
 class Dense:
-    """Nodes that are stored column by column.
+    """Nodes stored column by column.
 
     Attributes:
         id: (n,) their ids.
     """
 
     def __init__(self, message: Any, units: Units) -> None:
-        """Begin with a message `DenseNodes`; only the ids are read at once."""
+        """Parse the ids of a message `DenseNodes`; other columns are parsed on use."""
         if _is_unpacked(message) or _is_unpacked(message.denseinfo):
             raise _UnusualError
         self._message = message
@@ -596,23 +592,23 @@ class Dense:
     @cached_property
     def tags(self) -> Tags:
         """The tags of all nodes."""
-        # k v k v 0, node by node; in a block without tags there is nothing at all
+        # k v k v 0, node by node; empty in a block without tags
         numbers = _varints(_bytes(self._message.keys_vals))
-        if len(numbers) and numbers[-1]:  # some writers leave the last 0 out
+        if len(numbers) and numbers[-1]:  # some writers omit the last 0
             numbers = np.append(numbers, 0)
         ends = numbers == 0
-        said = np.flatnonzero(~ends)
-        if len(numbers) and (ends.sum() != len(self.id) or len(said) % 2):
-            raise NotPbfError("the tags of a block's nodes cannot be told apart")
-        owner = np.cumsum(ends)[said]
-        return Tags(numbers[said[::2]], numbers[said[1::2]], owner[::2])
+        in_tags = np.flatnonzero(~ends)
+        if len(numbers) and (ends.sum() != len(self.id) or len(in_tags) % 2):
+            raise NotPbfError("the tags of a block's nodes cannot be separated")
+        owner = np.cumsum(ends)[in_tags]
+        return Tags(numbers[in_tags[::2]], numbers[in_tags[1::2]], owner[::2])
 
     def deleted(self) -> Integers:
-        """Return the rows of the nodes that the file has as deleted."""
+        """Return the rows of deleted nodes."""
         return np.flatnonzero(_bytes(self._message.denseinfo.visible) == 0)
 
     def versions(self, rows: Integers) -> tuple[Integers, Moments]:
-        """Return the versions and the moments of some nodes; 0 and 1970 where there are none."""
+        """Return the versions and timestamps of some nodes; 0 and 1970 where unknown."""
         info = self._message.denseinfo
         version, moment = (
             self._column(column) if column else np.zeros(len(self.id), np.int64)
@@ -628,16 +624,16 @@ class Dense:
 
 
 class Messages:
-    """Objects that are stored one after the other: ways, relations, and nodes of old files."""
+    """Objects stored one after the other: ways, relations, and nodes of old files."""
 
     def __init__(
         self, messages: Sequence[bytes], units: Units, *, lists: frozenset[int] = frozenset()
     ) -> None:
-        """Find the fields in all of n messages at once.
+        """Index the fields of n messages at once.
 
         Args:
             messages: n messages.
-            units: What their numbers mean.
+            units: The units of their numbers.
             lists: Which fields are lists of numbers.
         """
         self._count = len(messages)
@@ -657,7 +653,7 @@ class Messages:
         return self._number(_ID)
 
     def ids(self, kind: Kind) -> Integers:
-        """Return the (n,) ids; those of nodes are written with a sign."""
+        """Return the (n,) ids; those of nodes are signed."""
         return _zigzag(self.id) if kind == "node" else self.id
 
     @property
@@ -677,7 +673,7 @@ class Messages:
         return Tags(keys, values, np.repeat(np.arange(self._count), np.diff(offsets)))
 
     def deleted(self) -> Integers:
-        """Return the rows of the objects that the file has as deleted."""
+        """Return the rows of deleted objects."""
         spans = self._spans(_INFO)
         rows = np.flatnonzero(spans[:, 1] - spans[:, 0] >= len(_NOT_VISIBLE))
         stops = spans[rows, 1]
@@ -687,7 +683,7 @@ class Messages:
         return deleted
 
     def versions(self, rows: Integers) -> tuple[Integers, Moments]:
-        """Return the versions and the moments of some objects; 0 and 1970 where there are none."""
+        """Return the versions and timestamps of some objects; 0 and 1970 where unknown."""
         numbers, _ = _take_apart(self._data, self._spans(_INFO)[rows])
         nothing = np.zeros(len(rows), np.int64)
         return (
@@ -696,10 +692,10 @@ class Messages:
         )
 
     def packed(self, field: int, rows: Integers | None = None) -> tuple[Integers, Integers]:
-        """Return a field of some messages (of all by default) that is a list of unsigned numbers.
+        """Return a field of some messages (by default all) that is a list of unsigned numbers.
 
         Returns:
-            The numbers of r messages, and the (r + 1,) offsets at which each message's begin.
+            The numbers of r messages, and the (r + 1,) offsets of each message.
         """
         spans = self._spans(field)
         spans = spans if rows is None else spans[rows]
@@ -709,7 +705,7 @@ class Messages:
         return _varints(data), before[bounds]
 
     def deltas(self, field: int, rows: Integers) -> tuple[Integers, Integers]:
-        """Return a list of signed numbers that are stored as differences; as `packed` does."""
+        """Return a list of signed numbers stored as differences; like `packed`."""
         values, offsets = self.packed(field, rows)
         sums = np.concatenate([[0], np.cumsum(_zigzag(values))])
         return sums[1:] - np.repeat(sums[offsets[:-1]], np.diff(offsets)), offsets
@@ -719,7 +715,7 @@ class Messages:
 
         Returns:
             Their ids and, with `LocationsOnWays`, longitudes and latitudes in 1e-7 degrees; and the
-            (r + 1,) offsets at which those of each way begin.
+            (r + 1,) offsets of each way.
         """
         refs, offsets = self.deltas(_WAY_REFS, rows)
         if _WAY_LAT not in self._parts and _WAY_LON not in self._parts:
@@ -729,7 +725,7 @@ class Messages:
         located = np.diff(of_lat) > 0
         sizes = np.where(located, np.diff(offsets), 0)
         if not (np.array_equal(np.diff(of_lat), sizes) and np.array_equal(of_lat, of_lon)):
-            raise NotPbfError("a way has places for some of its nodes only")
+            raise NotPbfError("a way has positions of only some of its nodes")
         places = np.full((len(refs), 2), UNKNOWN)
         places[np.repeat(located, np.diff(offsets))] = self._units.positions(lon, lat)
         return [refs, *places.T], offsets
@@ -738,11 +734,11 @@ class Messages:
         """Return the members of some relations.
 
         Args:
-            rows: Which.
-            texts: How many texts the block has.
+            rows: The relations.
+            texts: The number of texts in the block.
 
         Returns:
-            Their ids, kinds and roles, and the (r + 1,) offsets at which each relation's begin.
+            Their ids, kinds and roles, and the (r + 1,) offsets of each relation.
         """
         roles, offsets = self.packed(_ROLES, rows)
         refs, of_refs = self.deltas(_MEMBERS, rows)
@@ -765,10 +761,10 @@ def _bytes(pieces: Sequence[bytes]) -> Bytes:
 
 
 def _varints(data: Bytes) -> Integers:
-    """Read numbers of 7 bits a byte, the lowest first; bit 8 says that more follow."""
+    """Parse numbers of 7 bits a byte, the lowest first; bit 8 marks a continuation."""
     last = np.flatnonzero(data < _MORE)
     if len(data) and (not len(last) or last[-1] != len(data) - 1):
-        raise NotPbfError("a list of numbers is cut off")
+        raise NotPbfError("a list of numbers is truncated")
     if len(last) == len(data):
         return data.astype(np.int64)
     first = np.empty_like(last)
@@ -787,7 +783,7 @@ def _varints(data: Bytes) -> Integers:
 
 
 def _zigzag(values: Integers) -> Integers:
-    """Return the signs back: 0, -1, 1, -2 are written as 0, 1, 2, 3."""
+    """Return signed numbers: 0, -1, 1, -2 are written as 0, 1, 2, 3."""
     return (values >> 1) ^ -(values & 1)
 
 
@@ -799,18 +795,18 @@ def together(spans: Integers) -> Integers:
 
 
 def require_below(numbers: Integers, count: int, *, what: str) -> None:
-    """Refuse numbers that refer to nothing; negative ones, too, which Python counts from behind.
+    """Check numbers that refer to things; negative ones are invalid too.
 
     Args:
-        numbers: What refers to one of `count` things.
-        count: How many there are.
+        numbers: Numbers that refer to one of `count` things.
+        count: The number of things.
         what: What they are, for the message.
 
     Raises:
         NotPbfError: One of the numbers is not in 0..count - 1.
     """
     if len(numbers) and numbers.view(np.uint64).max() >= count:
-        raise NotPbfError(f"a block refers to one of its {count} {what} that is not there")
+        raise NotPbfError(f"a block refers to a missing one of its {count} {what}")
 
 
 def distinct(values: Integers) -> Integers:
@@ -823,12 +819,12 @@ def distinct(values: Integers) -> Integers:
 def _take_apart(
     data: Bytes, spans: Integers, *, once: bool = False
 ) -> tuple[dict[int, Integers], dict[int, Integers]]:
-    """Read the fields of many messages at once.
+    """Parse the fields of many messages at once.
 
     Args:
         data: The bytes.
         spans: (n, 2) where the messages begin and end.
-        once: Whether a field may come only once in a message. If not, the last one counts.
+        once: Whether a field may occur only once in a message. If not, the last one counts.
 
     Returns:
         The fields that are numbers, (n,) with 0 where a message has none; and the fields that are
@@ -875,9 +871,9 @@ def _are_repeated(fields: Sequence[tuple[Integers, Integers]], count: int) -> bo
     """Return whether one of `count` messages has a field twice.
 
     Args:
-        fields: Messages, each once, and a field of each; all fields of high numbers, which are not
-            known here, count as one.
-        count: How many messages there are.
+        fields: Messages, each once, and a field of each; all unknown fields with high numbers count
+            as one.
+        count: The number of messages.
     """
     met = np.zeros(count, np.uint32)
     for rows, numbers in fields:
@@ -890,7 +886,7 @@ def _are_repeated(fields: Sequence[tuple[Integers, Integers]], count: int) -> bo
 
 
 def _varints_at(data: Bytes, position: Integers) -> tuple[Integers, Integers]:
-    """Read a number at each of some positions; also give the positions behind them."""
+    """Return the number at each of some positions, and the positions after them."""
     byte = data[position]
     values = (byte & 127).astype(np.int64)
     after = position + 1
@@ -908,7 +904,7 @@ def _varints_at(data: Bytes, position: Integers) -> tuple[Integers, Integers]:
 
 @contextmanager
 def _as_damage(offset: int) -> Iterator[None]:
-    """Say of whatever bytes of another form lead to that they are damaged."""
+    """Report any error of parsing as damage."""
     from google.protobuf.message import DecodeError
 
     try:

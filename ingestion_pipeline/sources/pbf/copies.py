@@ -1,15 +1,11 @@
 """Objects that an extract holds more than once, and which copy of each is used.
 
-Belongs here: finding them, and choosing. Does not belong here: leaving the other copies out of what
-is read (`find.py`), and what is said of them (`extract.py`).
+Merged extracts (`cat`, or a merge of neighbours) hold the objects of their common border twice.
+Equal copies count once. Of different copies the one with the highest version counts, and with equal
+versions the one with the latest timestamp. A file whose copies differ only in content is rejected.
 
-Extracts that were put together (`cat`, a merge of neighbours) hold the objects of their common
-border twice. Equal copies count once. Of copies that differ the one of the highest version counts,
-and with equal versions that of the latest timestamp. Copies that differ in content alone leave it
-open which is true, so such a file is refused.
-
-Memory: 8 bytes for each object of the file. Files whose ids ascend hold no object twice and are
-never looked at here.
+Memory: 8 bytes for each object of the file. Files with ascending ids have no copies and are not
+searched.
 """
 
 from __future__ import annotations
@@ -31,17 +27,17 @@ if TYPE_CHECKING:
     Digests = npt.NDArray[np.uint64]
 
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
-"""Spreads what a number says over 64 bits: odd, and the golden ratio's."""
+"""Spreads a number over 64 bits: odd, and derived from the golden ratio."""
 _HALF = np.uint64(32)
 
 
 @dataclass(frozen=True)
 class Copies:
-    """What a file holds more than once.
+    """The copies in a file.
 
     Attributes:
         unused: The rows of the copies that do not count, by kind and block.
-        outdated: Objects of which an older version is in the file too, such as `node/1`.
+        outdated: Objects of which the file also holds an older version, such as `node/1`.
     """
 
     unused: Mapping[tuple[pbf.Kind, pbf.Blob], IntArray] = field(default_factory=dict)
@@ -57,8 +53,8 @@ def find_copies(file: int, blobs: Sequence[pbf.Blob]) -> Copies:
 
     Raises:
         NotPbfError: A block is damaged.
-        UnsupportedPbfError: Two copies of an object have one version, one timestamp, and different
-            contents.
+        UnsupportedPbfError: Two copies of an object have the same version and timestamp, and
+            different contents.
     """
     ids: dict[pbf.Kind, list[IntArray]] = {kind: [] for kind in pbf.MEMBER_KINDS}
     for block in pbf.read_blocks(file, blobs):
@@ -90,7 +86,7 @@ def find_copies(file: int, blobs: Sequence[pbf.Blob]) -> Copies:
 
 
 def _repeated(ids: IntArray) -> IntArray:
-    """Return the places of ids that occur more than once, ascending."""
+    """Return the positions of ids that occur more than once, ascending."""
     order = np.argsort(ids, kind="stable")
     equal = np.flatnonzero(np.diff(ids[order]) == 0)
     return pbf.distinct(np.concatenate([order[equal], order[equal + 1]]))
@@ -100,18 +96,18 @@ def _compared(kind: pbf.Kind, copies: npt.NDArray[Any]) -> tuple[BoolArray, Bool
     """Return which copies do not count, and which of these are older than the one that does.
 
     Raises:
-        UnsupportedPbfError: Nothing tells which of two copies is the newer one.
+        UnsupportedPbfError: Nothing determines the newer of two copies.
     """
     age = [-copies["moment"].astype(np.int64), -copies["version"]]
-    order = np.lexsort((*age, copies["id"]))  # stable, and by the last key first
+    order = np.lexsort((*age, copies["id"]))  # stable; the last key is the primary one
     found = copies[order]
     is_first = np.diff(found["id"], prepend=found["id"][0] - 1) != 0
     newest = found[np.maximum.accumulate(np.where(is_first, np.arange(len(found)), 0))]
     is_older = (found["version"] != newest["version"]) | (found["moment"] != newest["moment"])
     for copy in found[~is_older & (found["content"] != newest["content"])][:1]:
         raise pbf.UnsupportedPbfError(
-            f"{kind}/{copy['id']} is in it more than once, with version {copy['version']} each "
-            "time and different contents, so nothing tells which is true"
+            f"it contains {kind}/{copy['id']} more than once, with version {copy['version']} each "
+            "time and different contents"
         )
     loses, older = np.empty((2, len(order)), np.bool_)
     loses[order], older[order] = ~is_first, is_older
@@ -127,7 +123,7 @@ _DESCRIBED = [
 
 
 def _described(kind: pbf.Kind, block: pbf.Block, rows: IntArray) -> npt.NDArray[Any]:
-    """Describe the objects at some rows of a block."""
+    """Return a description of the objects at some rows of a block."""
     texts = np.array([hash(text) for text in block.strings], np.int64)
     described: list[npt.NDArray[Any]] = []
     start = 0
@@ -149,14 +145,14 @@ def _described(kind: pbf.Kind, block: pbf.Block, rows: IntArray) -> npt.NDArray[
 
 
 def _of_tags(tags: pbf.Tags, texts: IntArray, count: int) -> Digests:
-    """Digest the tags of all objects; their order does not matter."""
+    """Return digests of the tags of all objects; their order does not matter."""
     for numbers in (tags.keys, tags.values):
         pbf.require_below(numbers, len(texts), what="texts")
     return _summed(_mixed(texts[tags.keys], texts[tags.values]), tags.owner, count)
 
 
 def _of_parts(objects: pbf.Messages, rows: IntArray, texts: IntArray | None) -> Digests:
-    """Digest the nodes of ways, with their places; or the members of relations."""
+    """Return digests of the nodes of ways, with their positions; or of the members of relations."""
     columns, offsets = (
         objects.way_nodes(rows) if texts is None else objects.members(rows, len(texts))
     )
@@ -168,7 +164,7 @@ def _of_parts(objects: pbf.Messages, rows: IntArray, texts: IntArray | None) -> 
 
 
 def _mixed(*columns: IntArray) -> Digests:
-    """Digest rows of numbers."""
+    """Return digests of rows of numbers."""
     digests = np.zeros(len(columns[0]), np.uint64)
     for column in columns:
         digests = (digests ^ column.astype(np.uint64)) * _FACTOR

@@ -1,19 +1,14 @@
-"""What an extract covers, and whether a city lies in it.
+"""The area that an extract covers, and whether it covers a city.
 
-Belongs here: reading what a file covers, and comparing that with an area. Does not belong here: the
-form of `.poly` files (`polygon_file.py`), where they are (`extract.py`), and boundaries
-(`boundary.py`).
+The best of these is used:
 
-Three things tell what an extract covers, the best first:
+- `poly`: the provider's polygon of the extract, reduced to the header's bounding box.
+- `header`: the bounding box in the file's header.
+- `nodes`: the bounding box of its nodes, an estimate: it ends at the outermost node, and ways that
+  leave the extract enlarge it. So it need not contain all of a city, and the caller warns.
 
-- `poly`: the polygon by which its provider cut it, where the header's box does not say less.
-- `header`: the box in the file's header.
-- `nodes`: the box around its nodes, where there is neither. It is an estimate: it ends where the
-  last node is, and ways that reach out of the cut make it too large. So it need not hold all of a
-  city, and whoever uses it warns.
-
-A box whose edges are all multiples of 90 degrees is what programs write that know of none, such as
-`0,0,180,90`; it says nothing.
+A box whose edges are all multiples of 90 degrees, such as `0,0,180,90`, is a placeholder of
+programs and is ignored.
 """
 
 from __future__ import annotations
@@ -39,26 +34,26 @@ if TYPE_CHECKING:
     import shapely
 
 TOLERANCE_DEGREES = 1e-4
-"""How far a city may reach beyond a header's box or a polygon, which are rounded: about 11 m."""
+"""How far a city may extend beyond a header's box or a polygon, which are rounded: about 11 m."""
 
 ENOUGH_OF_NODES = 0.9
-"""The share of a city that has to lie in the box around the nodes, which is an estimate."""
+"""The share of a city that the box of the nodes, an estimate, has to cover."""
 
 _SILENT_STEP = 90
 _WORLD = Bbox(-180.0, -90.0, 180.0, 90.0)
 
 
 def coverage_of(path: Path, *, poly: bytes | None = None) -> Coverage:
-    """Return what an extract covers.
+    """Return the area that an extract covers.
 
     Args:
         path: The file.
         poly: The `.poly` file beside it, if there is one.
 
     Raises:
-        NotPbfError: The file is no whole PBF.
-        UnsupportedPbfError: It has something that is not read.
-        DamagedFileError: It is XML, and not whole.
+        NotPbfError: The file is not a complete PBF.
+        UnsupportedPbfError: It has an unsupported feature.
+        DamagedFileError: It is incomplete XML.
         ValueError: `poly` cannot be read.
     """
     import shapely
@@ -80,7 +75,7 @@ def coverage_of(path: Path, *, poly: bytes | None = None) -> Coverage:
 
 
 def _area_in_headers(file: int) -> shapely.Geometry | None:
-    """Return the area of the headers' boxes together; None where one says nothing."""
+    """Return the union of the headers' boxes; None if one is missing."""
     import shapely
 
     areas = [_area_in(header.box) for header in pbf.headers(file)]
@@ -90,20 +85,20 @@ def _area_in_headers(file: int) -> shapely.Geometry | None:
 def require_covered(
     requested: shapely.Geometry, coverage: Coverage, *, what: str, origin: str
 ) -> dict[str, Any]:
-    """Refuse an extract that does not cover an area.
+    """Check that an extract covers an area.
 
     Args:
         requested: The area (EPSG:4326).
-        coverage: What the extract covers.
+        coverage: The area that the extract covers.
         what: What the area is, for messages: "the bbox of kazan".
-        origin: Where the extract is from.
+        origin: The location of the extract.
 
     Returns:
-        `how` it is known what the extract covers, and the `share` of the area that it covers, of
-        its square degrees; 1 where all of it lies inside but for the tolerance.
+        `how` the coverage is known, and the covered `share` of the area's square degrees; 1 if all
+        of it is inside within the tolerance.
 
     Raises:
-        ExtractDoesNotCover: It does not; with the share and both boxes.
+        ExtractDoesNotCover: It does not; the message has the share and both boxes.
     """
     import shapely
 
@@ -111,9 +106,9 @@ def require_covered(
     share = _share(requested, covered)
     if share < (ENOUGH_OF_NODES if coverage.how == "nodes" else 1):
         raise ExtractDoesNotCover(
-            f"the extract {origin} covers {_percent(share)} of {what}: that spans "
-            f"{_span(requested)}, and {_MEANING[coverage.how]} spans {_span(covered)}; take an "
-            "extract that holds the whole city, or correct the city's bbox or boundary"
+            f"The extract {origin} covers {_percent(share)} of {what}, which spans "
+            f"{_span(requested)}; {_MEANING[coverage.how]} spans {_span(covered)}. Use an extract "
+            "of the whole city, or correct the city's bbox or boundary."
         )
     return {"how": coverage.how, "share": share}
 
@@ -126,7 +121,7 @@ _MEANING = {
 
 
 def _share(requested: shapely.Geometry, covered: shapely.Geometry) -> float:
-    """Return which share of an area is covered, with 4 decimals; 1 for all of it alone."""
+    """Return the covered share of an area, with 4 decimals; 1 only if all of it is covered."""
     import shapely
 
     with_tolerance = shapely.buffer(covered, TOLERANCE_DEGREES, join_style="mitre")
@@ -149,9 +144,9 @@ def _span(area: shapely.Geometry) -> str:
 
 
 def _area_in(box: Bbox | None) -> shapely.Geometry | None:
-    """Return the area of a header's box; None where it says nothing.
+    """Return the area of a header's box; None if it is missing.
 
-    One whose west lies east of its east crosses the antimeridian.
+    A box whose west is east of its east crosses the antimeridian.
     """
     import shapely
 
@@ -170,7 +165,7 @@ def _area_in(box: Bbox | None) -> shapely.Geometry | None:
 
 
 def _around_nodes(file: int) -> shapely.Geometry:
-    """Return the box around the nodes that are on Earth; an empty polygon where there is none."""
+    """Return the bounding box of the nodes on Earth; an empty polygon if there are none."""
     import shapely
 
     limits = np.array([_WORLD.east, _WORLD.north]) * UNITS_PER_DEGREE
@@ -186,7 +181,7 @@ def _around_nodes(file: int) -> shapely.Geometry:
 
 
 def _places(block: pbf.Block) -> Iterator[npt.NDArray[Any]]:
-    """Yield where nodes are: (n, 2), by themselves or as ways have them (`LocationsOnWays`)."""
+    """Yield (n, 2) positions of nodes, their own or those stored in ways (`LocationsOnWays`)."""
     yield from (nodes.xy for nodes in block.nodes)
     for ways in block.ways:
         (_, *places), _ = ways.way_nodes(np.arange(len(ways.id)))

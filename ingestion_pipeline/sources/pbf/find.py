@@ -1,9 +1,4 @@
-"""Finding selected objects, and what they are made of, in the blocks of an extract.
-
-Belongs here: which blocks are read, in which order and by whom, and what is found in the end. Does
-not belong here: the format (`pbf.py`), what is missing of a block (`block_filter.py`), geometry
-(`assemble.py`), and areas' boundaries (`extract.py`).
-"""
+"""Find the selected objects, and their parts, in the blocks of an extract."""
 
 from __future__ import annotations
 
@@ -28,13 +23,14 @@ from ingestion_pipeline.sources.pbf.block_filter import (
     Objects,
     Relation,
     TagTable,
+    are_in,
     reach,
 )
 from ingestion_pipeline.sources.pbf.copies import Copies, find_copies
 from ingestion_pipeline.sources.pbf.network import Network
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -49,13 +45,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Found:
-    """What was found in a file.
+    """The objects found in a file.
 
     Attributes:
-        elements: The selected objects that may reach one of the areas, or of which nothing is
-            known that could tell.
-        boundaries: The members and the tags of each boundary relation, by its id; without those
-            that the file lacks.
+        elements: The selected objects that may reach one of the areas, or whose position is
+            unknown.
+        boundaries: The members and the tags of each boundary relation in the file, by its id.
     """
 
     elements: Elements
@@ -63,13 +58,12 @@ class Found:
 
 
 def find(path: Path, *, areas: Sequence[Area], selection: Selection) -> Found:
-    """Pass over a file as told in `extract.read_each`.
+    """Find the objects that `extract.read_each` reads.
 
     Raises:
-        NotPbfError: The file is no whole PBF.
-        UnsupportedPbfError: It has something that is not read here, or objects that contradict
-            each other.
-        IndexError: A number in it refers to nothing.
+        NotPbfError: The file is not a complete PBF.
+        UnsupportedPbfError: It has an unsupported feature, or contradictory objects.
+        IndexError: A number in it has an invalid reference.
         ProcessDied: A process that read a part of it was killed.
     """
     file = os.open(path, os.O_RDONLY)
@@ -87,22 +81,26 @@ def find(path: Path, *, areas: Sequence[Area], selection: Selection) -> Found:
 
 
 _ORDER: tuple[pbf.Kind, ...] = ("relation", "way", "node")
-"""An object's parts are asked for only when all that is made of them is known."""
+"""An object's parts are read after all objects that consist of them."""
 
 _NONE = np.empty(0, np.int64)
 _WORTH_FORKING = 64
-"""From so many blocks of a kind on, several processes read them; half a million objects."""
+"""The number of blocks of a kind for which several processes pay off; half a million objects."""
+
+
+_WORTH_KEEPING = 4
+"""Up to so many blocks are kept, some MB each; as many as are decompressed ahead."""
 
 
 class _NotSorted(Exception):
-    """An object is not where the order of kinds and ids would have it, or is there twice."""
+    """An object is not in the order of kinds and ids, or is a copy."""
 
 
 def _blobs_by_kind(file: int, blobs: Sequence[Blob]) -> BlobsByKind:
-    """Return which blocks have which kind, by looking into a few.
+    """Return the blocks of each kind, found by reading only some of them.
 
     Raises:
-        _NotSorted: The kinds do not follow each other.
+        _NotSorted: The kinds are not in order.
     """
 
     @cache
@@ -125,7 +123,7 @@ def _blobs_by_kind(file: int, blobs: Sequence[Blob]) -> BlobsByKind:
 
 
 class _Search:
-    """What the passes over a file collect."""
+    """The state of the passes over a file."""
 
     def __init__(
         self,
@@ -134,19 +132,19 @@ class _Search:
         selection: Selection,
         copies: Copies | None = None,
     ) -> None:
-        """Begin with nothing; without `copies` the file has to be sorted by kind and id."""
+        """Begin a search; without `copies` the file must be sorted by kind and id."""
         self._file = file
         self._copies = copies
         self._filter = BlockFilter(areas, selection)
         self._table = TagTable()
         self._all: dict[pbf.Kind, Matches] = {kind: Matches() for kind in pbf.MEMBER_KINDS}
+        self._kept: dict[Blob, pbf.Block] = {}
 
     def run(self, blobs: BlobsByKind) -> None:
-        """Take everything that is missing.
+        """Collect all objects.
 
         Raises:
-            _NotSorted: A block has a kind of which it is not said to have it, or ids that do not
-                ascend.
+            _NotSorted: A block has an unexpected kind, or ids that do not ascend.
         """
         kinds_of: dict[Blob, set[pbf.Kind]] = defaultdict(set)
         for kind, having in blobs.items():
@@ -157,6 +155,7 @@ class _Search:
             self._pass(kind, blobs[kind], kinds_of)
             if kind == "relation":
                 self._take_nested(blobs[kind], kinds_of)
+                self._kept.clear()
             self._require_ascending(kind)
 
     def _pass(
@@ -170,7 +169,7 @@ class _Search:
             self._keep(kind, matches, self._table.places_of(known, sets))
 
     def _take_nested(self, blobs: Sequence[Blob], kinds_of: Mapping[Blob, set[pbf.Kind]]) -> None:
-        """Take the relations that are members, and the members of these, out of their blocks."""
+        """Collect nested relations, and the relations nested in these."""
         every = self._all["relation"]
         asked = set(every.relations)
         for _ in range(MAX_DEPTH):
@@ -186,15 +185,15 @@ class _Search:
                 return
             asked |= members
             self._filter.nested = missing
-            holding = [blob for blob in blobs if np.isin(missing, every.relation_ids[blob]).any()]
+            holding = [blob for blob in blobs if are_in(every.relation_ids[blob], missing).any()]
             self._pass("relation", holding, kinds_of)
 
     def _matches_in(
         self, kind: pbf.Kind, kinds_of: Mapping[Blob, set[pbf.Kind]], blobs: Sequence[Blob]
     ) -> tuple[Matches, list[dict[str, str]]]:
-        """Take one kind out of some blocks; also give the sets of tags that were not known."""
+        """Return the objects of one kind in some blocks, and the new sets of tags."""
         matches, known = Matches(), len(self._table.sets)
-        for blob, block in zip(blobs, pbf.read_blocks(self._file, blobs), strict=True):
+        for blob, block in self._blocks(kind, blobs):
             if not block.kinds <= kinds_of[blob]:
                 raise _NotSorted
             if self._copies is None:
@@ -206,6 +205,15 @@ class _Search:
             if kind == "relation" and not len(self._filter.nested):
                 matches.relation_ids[blob] = block.ids(kind)
         return matches, self._table.sets[known:]
+
+    def _blocks(self, kind: pbf.Kind, blobs: Sequence[Blob]) -> Iterator[tuple[Blob, pbf.Block]]:
+        """Read blocks; those with relations, if they are few, are kept for `_take_nested`."""
+        if kind == "relation" and len(blobs) <= _WORTH_KEEPING:
+            missing = [blob for blob in blobs if blob not in self._kept]
+            self._kept |= zip(missing, pbf.read_blocks(self._file, missing), strict=True)
+            yield from ((blob, self._kept[blob]) for blob in blobs)
+        else:
+            yield from zip(blobs, pbf.read_blocks(self._file, blobs), strict=True)
 
     def _keep(self, kind: pbf.Kind, matches: Matches, places: IntArray) -> None:
         every = self._all[kind]
@@ -219,13 +227,13 @@ class _Search:
         every.relation_ids |= matches.relation_ids
 
     def _require_ascending(self, kind: pbf.Kind) -> None:
-        """Make sure that the blocks' ids ascend, so that no object is in the file twice."""
+        """Check that the blocks' ids ascend, so that the file has no copies."""
         ends = [(first, last) for _, first, last in sorted(set(self._all[kind].ids))]
         if any(last >= first for (_, last), (first, _) in pairwise(ends)):
             raise _NotSorted
 
     def _request_parts(self, kind: pbf.Kind) -> None:
-        """Work out which parts are missing of the kind that comes now."""
+        """Set the parts of the next kind to collect."""
         every = self._all["relation"]
         members, shaping = [], []
         for osm_id, relation in every.relations.items():
@@ -246,7 +254,7 @@ class _Search:
             )
 
     def result(self) -> Found:
-        """Put the parts together; leave out what cannot reach any of the areas."""
+        """Return the objects with their parts, without those that cannot reach any of the areas."""
         lines = Network(self._all["way"].lines, self._filter.refs, _degrees(self._filter.ref_xy))
         ways = _joined(self._all["way"].objects)
         offsets, xy = lines.of(ways.id)
@@ -305,7 +313,7 @@ class _Search:
 
     @cached_property
     def _tags_of_ways(self) -> dict[int, dict[str, str]]:
-        """The tags of the closed ways whose own tags tell their shape, by id."""
+        """The tags of closed ways whose own tags determine their shape, by id."""
         return {
             osm_id: self._table.sets[place]
             for ids, places in self._all["way"].member_tags
@@ -313,7 +321,7 @@ class _Search:
         }
 
     def _nested(self, lines: Network) -> dict[int, Nested]:
-        """Return the relations that are members of others."""
+        """Return the nested relations."""
         every = self._all["relation"]
         nested = sorted(
             {
@@ -329,7 +337,7 @@ class _Search:
         }
 
     def _reaching(self, xy: FloatArray, offsets: IntArray) -> BoolArray:
-        """Return which lines may reach an area: by the bounds of what is known of them."""
+        """Return which lines may reach an area, by the bounds of their known nodes."""
         filled = offsets[:-1] < offsets[1:]
         unknown: BoolArray = np.asarray(np.isnan(xy).any(axis=1))
         starts = offsets[:-1][filled]
@@ -342,7 +350,7 @@ class _Search:
         high: FloatArray = np.maximum.reduceat(
             np.where(unknown[:, np.newaxis], -np.inf, xy), starts, axis=0
         )
-        reaching[filled] = np.isinf(low[:, 0])  # nothing is known of it
+        reaching[filled] = np.isinf(low[:, 0])  # no known node
         for area in self._filter.areas:
             reaching[filled] |= reach(low, high, area.bbox, units=1)
         return reaching
@@ -352,19 +360,21 @@ class _Search:
     ) -> BoolArray:
         """Return which relations may reach an area, themselves or through a nested relation."""
         known, near = self._near(relations)
-        if nested:
+        if nested and not near.all():
             parts = [each.members for each in nested.values()]
+            refs = [_relations_among(members) for members in relations]
+            refs_of = {osm_id: _relations_among(each.members) for osm_id, each in nested.items()}
             for flags, of_parts in zip((known, near), self._near(parts), strict=True):
                 having = {osm_id for osm_id, has in zip(nested, of_parts, strict=True) if has}
                 for _ in range(MAX_DEPTH - 1):
                     having |= {
-                        osm_id for osm_id, each in nested.items() if _refers(each.members, having)
+                        osm_id for osm_id, inner in refs_of.items() if not having.isdisjoint(inner)
                     }
-                flags |= [_refers(members, having) for members in relations]
+                flags |= [not having.isdisjoint(inner) for inner in refs]
         return near | ~known
 
     def _near(self, relations: Sequence[Sequence[Member]]) -> tuple[BoolArray, BoolArray]:
-        """Tell of which relations a member's place is known, and which of these reach an area."""
+        """Return which relations have a member of known position, and which reach an area."""
         places = [
             [member.xy for member in members if member.xy is not None] for members in relations
         ]
@@ -374,9 +384,9 @@ class _Search:
         return known, known & self._reaching(xy, np.cumsum([0, *sizes]))
 
 
-def _refers(members: Sequence[Member], relations: Container[int]) -> bool:
-    """Return whether one of some relations is among members."""
-    return any(member.type == "relation" and member.ref in relations for member in members)
+def _relations_among(members: Sequence[Member]) -> list[int]:
+    """Return the ids of the relations among members."""
+    return [member.ref for member in members if member.type == "relation"]
 
 
 def _is_area(relation: Relation, tags: Mapping[str, str]) -> bool:
@@ -385,10 +395,10 @@ def _is_area(relation: Relation, tags: Mapping[str, str]) -> bool:
 
 
 def _ends(ids: IntArray) -> tuple[int, int]:
-    """Return the first and the last of some ids.
+    """Return the first and the last id.
 
     Raises:
-        _NotSorted: They do not ascend, or there is none.
+        _NotSorted: They do not ascend, or there are none.
     """
     if not len(ids) or (np.diff(ids) <= 0).any():
         raise _NotSorted
@@ -396,14 +406,14 @@ def _ends(ids: IntArray) -> tuple[int, int]:
 
 
 def _degrees(xy: npt.NDArray[np.int32]) -> FloatArray:
-    """Return positions in degrees, NaN where they are not known."""
+    """Return positions in degrees, NaN where unknown."""
     degrees = xy / UNITS_PER_DEGREE
     degrees[xy == pbf.UNKNOWN] = np.nan
     return degrees
 
 
 def _joined(parts: Sequence[Objects]) -> Objects:
-    """Put objects of one kind together, in ascending order of id."""
+    """Return objects of one kind together, in ascending order of id."""
     if not parts:
         nothing = np.empty(0, np.int64)
         moments = np.empty(0, "datetime64[s]")

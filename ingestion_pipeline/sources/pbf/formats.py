@@ -1,11 +1,8 @@
-"""The formats in which extracts come, and a PBF of each.
+"""Formats of extracts, and their conversion to PBF.
 
-Belongs here: recognizing a file by its first bytes, and having it as PBF. Does not belong here: the
-PBF format itself (`pbf.py`), and what is read of a file.
-
-`.osm.pbf` is read as it is. OSM XML, plain or compressed by gzip or bzip2, is written as PBF by
-libosmium first, without the users. What is neither, and can be recognized, is named and refused.
-So is what an editor such as JOSM saved with changes that nobody uploaded: no map has been so.
+`.osm.pbf` is read directly. libosmium first converts OSM XML, plain or compressed by gzip or bzip2,
+to PBF without the users. Other recognized formats are rejected by name. So is a file that an editor
+such as JOSM saved with changes that are not uploaded, because it is no state of the map.
 """
 
 from __future__ import annotations
@@ -46,33 +43,33 @@ _XML = re.compile(
     rb"<(\w+)",
     re.DOTALL,
 )
-"""The beginning of XML up to its first element; nothing is tried twice, so it takes linear time."""
+"""The beginning of XML up to its first element; without backtracking, so in linear time."""
 
 _ACTION = re.compile(rb"\saction\s*=")
 _OBJECTS = frozenset({"node", "way", "relation"})
 
 ALWAYS_UNPACKED_BYTES = 1 << 30
-"""What a compressed file may unpack to however small it is."""
+"""The decompressed size that is allowed for even the smallest compressed file."""
 
 MOST_UNPACKED_TIMES = 100
-"""How many times its size a larger one may unpack to. OSM XML has 10 to 25 times; a file that is
-made to fill a disk has more than 1,000."""
+"""The allowed ratio of decompressed to compressed size for larger files. OSM XML has a ratio of 10
+to 25; a decompression bomb has more than 1,000."""
 
 
 class UnreadFormatError(Exception):
-    """The file is of a format that is not read here."""
+    """The format of the file is not supported."""
 
 
 class DamagedFileError(Exception):
-    """The file is cut off or damaged."""
+    """The file is truncated or damaged."""
 
 
 def recognized(path: Path) -> Format:
-    """Tell the format of a file, whatever its name is; of what is unknown, PBF.
+    """Return the format of a file, by its content; PBF for unknown content.
 
     Raises:
-        UnreadFormatError: It is of another format.
-        DamagedFileError: What it is compressed by cannot be undone.
+        UnreadFormatError: Its format is not supported.
+        DamagedFileError: It cannot be decompressed.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
@@ -84,7 +81,7 @@ def recognized(path: Path) -> Format:
             with _opened(path, compressed) as file:
                 inner = file.read(_HEAD_BYTES)
             if not _is_osm_xml(inner):
-                raise UnreadFormatError(f"a file compressed as .{compressed} that is no OSM XML")
+                raise UnreadFormatError(f"a file compressed as .{compressed} that is not OSM XML")
             return compressed
     return "osm" if _is_osm_xml(head) else "osm.pbf"
 
@@ -99,22 +96,23 @@ def _is_osm_xml(head: bytes) -> bool:
 
 @contextmanager
 def as_pbf(path: Path, *, always_unpacked: int = ALWAYS_UNPACKED_BYTES) -> Iterator[Path]:
-    """Have a file as PBF: itself, or a temporary one beside it.
+    """Yield a file as PBF: itself, or a temporary one beside it.
 
     Args:
         path: The file.
-        always_unpacked: How many bytes it may unpack to however small it is.
+        always_unpacked: The decompressed size that is allowed for even the smallest file.
 
     Raises:
-        UnreadFormatError: It is of another format, unpacks to far too much, or is an editor's.
+        UnreadFormatError: Its format is not supported, it decompresses to too much, or it has
+            changes that are not uploaded.
         DamagedFileError: It cannot be read to its end.
     """
-    import osmium
-
     of = recognized(path)
     if of == "osm.pbf":
         yield path
         return
+    import osmium
+
     with TemporaryDirectory(dir=path.parent) as folder:
         plain, target = Path(folder) / "extract.osm", Path(folder) / "extract.osm.pbf"
         most = max(always_unpacked, MOST_UNPACKED_TIMES * path.stat().st_size)
@@ -122,8 +120,10 @@ def as_pbf(path: Path, *, always_unpacked: int = ALWAYS_UNPACKED_BYTES) -> Itera
             while chunk := compressed.read(_CHUNK_BYTES):
                 file.write(chunk)
                 if file.tell() > most:
-                    raise UnreadFormatError(f"a .{of} file that unpacks to more than {most} bytes")
-        # With history, because only then libosmium writes which objects are deleted.
+                    raise UnreadFormatError(
+                        f"a .{of} file that decompresses to more than {most} bytes"
+                    )
+        # Only with history does libosmium write which objects are deleted.
         options = "pbf,history=true,add_metadata=version+timestamp,pbf_compression=none"
         try:
             with osmium.SimpleWriter(osmium.io.File(str(target), options)) as writer:
@@ -136,9 +136,9 @@ def as_pbf(path: Path, *, always_unpacked: int = ALWAYS_UNPACKED_BYTES) -> Itera
 
 
 def _refuse_unsaved(plain: Path) -> None:
-    """Refuse XML with objects that an editor changed, made or deleted and did not upload.
+    """Reject XML with objects that an editor changed, created or deleted and did not upload.
 
-    libosmium passes over what marks them. The file is well-formed: libosmium has read it.
+    libosmium ignores the attribute that marks them. The file is well-formed: libosmium has read it.
     """
     with plain.open("rb") as file:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -148,7 +148,7 @@ def _refuse_unsaved(plain: Path) -> None:
         def begin(name: str, attributes: dict[str, str]) -> None:
             if name in _OBJECTS and "action" in attributes:
                 raise UnreadFormatError(
-                    "a file of an editor with changes that are not uploaded: "
+                    "a file with changes that are not uploaded: "
                     f"{name}/{attributes.get('id')} has action={attributes['action']!r}"
                 )
 
@@ -166,6 +166,6 @@ def _opened(path: Path, of: Format) -> Iterator[Any]:
     except (EOFError, zlib.error) as error:
         raise DamagedFileError(str(error)) from error
     except OSError as error:
-        if error.errno is not None:  # the disk's, not the compression's
+        if error.errno is not None:  # an error of the disk, not of the compression
             raise
         raise DamagedFileError(str(error)) from error

@@ -1,8 +1,4 @@
-"""A whole extract read once: whether all of it can be read, and of which time it is.
-
-Belongs here: what is to be known of a file before it is kept. Does not belong here: what is
-selected in it (`find.py`), and which day it may stand for (`as_of.py`).
-"""
+"""A complete pass over an extract: whether all of it can be read, and its time."""
 
 from __future__ import annotations
 
@@ -20,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class Inspection(NamedTuple):
-    """What a file says of itself.
+    """The result of a pass over a file.
 
     Attributes:
-        replication_timestamp: Of its header, seconds since 1970 in UTC; None where one of its
-            headers has none.
-        newest: The newest timestamp of its objects, seconds too; None where it has no objects, and
-            where its header has a timestamp.
-        outdated: Objects of which it holds an older version too, such as `node/1`.
+        replication_timestamp: Of its header, in seconds since 1970, UTC; None if one of its headers
+            has none.
+        newest: The newest timestamp of its objects, in seconds; None without objects, and if its
+            header has a timestamp.
+        outdated: Objects of which it also holds an older version, such as `node/1`.
     """
 
     replication_timestamp: int | None
@@ -39,9 +35,8 @@ def inspect(path: Path) -> Inspection:
     """Read all blocks of a PBF file.
 
     Raises:
-        NotPbfError: It is none, or is cut off or damaged.
-        UnsupportedPbfError: It has something that is not read here, or objects that contradict each
-            other.
+        NotPbfError: It is not PBF, or is truncated or damaged.
+        UnsupportedPbfError: It has an unsupported feature, or contradictory objects.
     """
     file = os.open(path, os.O_RDONLY)
     try:
@@ -50,7 +45,7 @@ def inspect(path: Path) -> Inspection:
         moments = stated - {None}
         if len(moments) > 1:
             raise pbf.UnsupportedPbfError(
-                "it is put together of extracts of different moments, as its headers say"
+                "it is merged from extracts of different times, by its headers"
             )
         newest: list[int] = []
         ascends = True

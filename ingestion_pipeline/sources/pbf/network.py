@@ -1,8 +1,4 @@
-"""Where the ways and the nodes of an extract are.
-
-Belongs here: looking lines and positions up by id. Does not belong here: which of them are wanted
-(`find.py`), and geometry (`assemble.py`).
-"""
+"""Positions of ways and nodes of an extract, by id."""
 
 from __future__ import annotations
 
@@ -34,18 +30,15 @@ class Lines(NamedTuple):
 
 
 class Network:
-    """The lines of ways and the positions of nodes that are wanted.
-
-    Attributes are private; asked by id.
-    """
+    """The lines of ways and the positions of nodes that are collected."""
 
     def __init__(self, lines: Sequence[Lines], refs: IntArray, xy: FloatArray) -> None:
-        """Join what blocks had.
+        """Join the parts of blocks.
 
         Args:
             lines: Ways, in any order.
             refs: (n,) ids of nodes, ascending.
-            xy: (n, 2) their degrees; NaN where they are not known.
+            xy: (n, 2) their degrees; NaN where unknown.
         """
         self._refs = refs
         self._xy = xy
@@ -70,10 +63,10 @@ class Network:
         return closed
 
     def of_members(self, kinds: Sequence[pbf.Kind], refs: Sequence[int]) -> list[FloatArray | None]:
-        """Return the degrees of the nodes of members; None where the file has nothing of one.
+        """Return the degrees of the nodes of members; None where the file has none of them.
 
         Args:
-            kinds: What the members are; of relations nothing is known.
+            kinds: The kinds of the members; relations have no positions.
             refs: Their ids.
         """
         found: list[FloatArray | None] = [None] * len(kinds)
@@ -98,7 +91,7 @@ class Network:
 def _among(
     ids: IntArray, kinds: Sequence[pbf.Kind], refs: Sequence[int], kind_of_refs: pbf.Kind
 ) -> tuple[IntArray, IntArray]:
-    """Return which members are of a kind and known, and at which places of `ids`, ascending."""
+    """Return the rows of known members of a kind, and their positions in `ids`, ascending."""
     of_kind = [row for row, kind in enumerate(kinds) if kind == kind_of_refs]
     rows = np.array(of_kind, dtype=np.int64)
     asked = np.array([refs[row] for row in of_kind], dtype=np.int64)

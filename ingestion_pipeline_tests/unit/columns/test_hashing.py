@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import struct
 from hashlib import blake2b
@@ -16,7 +15,6 @@ from hypothesis import strategies as st
 from ingestion_pipeline.columns.hashing import (
     canonical_json,
     canonical_texts,
-    code_digest,
     row_hashes,
     with_content_hash,
     with_source_hash,
@@ -24,9 +22,6 @@ from ingestion_pipeline.columns.hashing import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
-
-NUMBERS = itertools.count()
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -201,37 +196,3 @@ def test_a_row_says_what_upstream_said_and_what_a_reader_sees() -> None:
     )
     again = with_content_hash(hashed)
     assert again.equals(hashed)
-
-
-PACKAGE = {"__init__.py": "", "one.py": "1", "table.json": "{}"}
-
-
-@pytest.mark.parametrize(
-    ("files", "is_same"),
-    [
-        (PACKAGE, True),
-        (PACKAGE | {"notes.txt": "not computed with", "__pycache__": None}, True),
-        (PACKAGE | {"one.py": "2"}, False),
-        (PACKAGE | {"table.json": "[]"}, False),
-        (PACKAGE | {"two.py": ""}, False),
-        ({"__init__.py": "", "other.py": "1", "table.json": "{}"}, False),
-        ({"__init__.py": "", "one.py": "1{}", "table.json": ""}, False),
-    ],
-    ids=["equal", "other files", "code", "data", "more code", "renamed", "moved"],
-)
-def test_a_packages_code_has_another_digest_when_any_of_it_is_another(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str | None], is_same: bool
-) -> None:
-    monkeypatch.syspath_prepend(str(tmp_path))
-    digests = []
-    for contents in (PACKAGE, files):
-        # A digest is kept by the package's name, so that each gets a name of its own.
-        package = tmp_path / f"package_{next(NUMBERS)}"
-        for name, text in contents.items():
-            (package / name).parent.mkdir(exist_ok=True)
-            if text is None:
-                (package / name).mkdir()
-            else:
-                (package / name).write_text(text)
-        digests.append(code_digest(package.name))
-    assert (digests[0] == digests[1]) == is_same

@@ -92,7 +92,7 @@ def test_all_mistakes_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None
     assert "PARTITIONS_START: Input should be a valid date" in message
     assert "STATE_DIR: " in message
     assert "give an absolute path" in message
-    assert "docs/operations.md" in message
+    assert "/manual/operations/#settings" in message
 
 
 @pytest.mark.parametrize("name", ["OVERPASS_URL", "CALLBACK_URL", "DAGSTER_URL"])

@@ -36,6 +36,24 @@ def nothing_is_left() -> Iterator[None]:
     assert gc.isenabled()
 
 
+def test_the_collector_passes_over_what_was_made() -> None:
+    made = on_each(lambda part: [[part, number] for number in range(5_000)], "ab", processes=1)
+
+    young = {id(each) for each in gc.get_objects(generation=0)}
+    assert not young & {id(each) for part in made for each in part}
+    assert gc.get_freeze_count() == 0
+
+
+def test_what_a_server_has_frozen_stays_frozen() -> None:
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        on_each(str, [1, 2], processes=1)
+        assert gc.get_freeze_count() == frozen
+    finally:
+        gc.unfreeze()
+
+
 def test_results_come_in_the_order_of_the_parts_from_all_processes() -> None:
     results = on_each(lambda part: (part, os.getpid()), list("abcdefg"), processes=3)
 

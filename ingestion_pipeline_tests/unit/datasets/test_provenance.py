@@ -12,7 +12,7 @@ from ingestion_pipeline.config.cities import load_cities
 from ingestion_pipeline.datasets.provenance import holds_what_is_asked
 from ingestion_pipeline.datasets.registry import DATASETS
 from ingestion_pipeline.lake.snapshots import Manifest, Part
-from ingestion_pipeline.osm.selection import overpass_query
+from ingestion_pipeline.osm.selection import POIS, Selection, overpass_query
 
 if TYPE_CHECKING:
     from ingestion_pipeline.config.cities import City
@@ -90,3 +90,29 @@ def test_an_answer_for_another_bbox_or_selection_is_not_used(city: City) -> None
     west, south, east, north = city.bbox
     assert not holds_what_is_asked(replace(manifest, bbox=(west, south, east - 0.1, north)), city)
     assert not holds_what_is_asked(replace(manifest, selection="another"), city)
+
+
+def asked_with(city: City, selection: Selection, *, is_old: bool = False) -> Manifest:
+    """The snapshot of POIs that were asked for with a selection; an old one keeps its digest."""
+    manifest = snapshot(city, "poi", question(city, "poi", date=None))
+    selected = None if is_old else selection.as_json()
+    return replace(manifest, selection=selection.digest, selected=selected)
+
+
+WIDER = replace(POIS, open_keys=(*POIS.open_keys, "emergency_service"))
+NARROWER = replace(POIS, open_keys=POIS.open_keys[:-1])
+
+
+@pytest.mark.parametrize(("selection", "is_used"), [(POIS, True), (WIDER, True), (NARROWER, False)])
+def test_an_answer_is_used_if_it_was_asked_for_with_all_that_is_selected_now(
+    city: City, selection: Selection, is_used: bool
+) -> None:
+    assert holds_what_is_asked(asked_with(city, selection), city) is is_used
+
+
+@pytest.mark.parametrize("selection", [WIDER, NARROWER])
+def test_of_an_older_manifest_the_selection_has_to_be_equal(
+    city: City, selection: Selection
+) -> None:
+    assert not holds_what_is_asked(asked_with(city, selection, is_old=True), city)
+    assert holds_what_is_asked(asked_with(city, POIS, is_old=True), city)

@@ -111,6 +111,8 @@ def manifest_of(*parts: Part) -> Manifest:
     )
 
 
+SELECTED = {"open_keys": ["shop"], "closed_tags": {"power": ["plant"]}, "values": "as written"}
+
 # Blobs
 
 
@@ -366,6 +368,29 @@ def test_only_the_snapshot_that_is_on_trial_is_moved(lake: Lake, workdir: Path) 
     lake.accept(old)
     assert lake.quarantine(old) is None
     assert lake.manifest("poi", "kazan", "relation/27504067", DAY) == new
+
+
+@pytest.mark.parametrize("selected", [None, SELECTED])
+def test_a_manifest_keeps_the_selection(
+    lake: Lake, workdir: Path, selected: dict[str, object] | None
+) -> None:
+    manifest = replace(manifest_of(store(lake, workdir)), selected=selected)
+    lake.propose_candidate(manifest)
+    lake.accept(manifest)
+    assert lake.accepted("poi", "kazan", "relation/27504067", DAY) == manifest
+
+
+def test_a_manifest_of_the_time_before_selections_were_kept_is_read(
+    lake: Lake, url: str, workdir: Path
+) -> None:
+    manifest = manifest_of(store(lake, workdir))
+    lake.propose_candidate(manifest)
+    key = "snapshots/poi/kazan/relation-27504067/2026-11-20.candidate.json"
+    document = json.loads(stored(url, key))
+    del document["selected"]
+    with lake.written(key) as file:
+        file.write(json.dumps(document).encode())
+    assert lake.manifest("poi", "kazan", "relation/27504067", DAY) == manifest
 
 
 def test_a_manifest_is_text_for_people_in_utc(lake: Lake, url: str, workdir: Path) -> None:

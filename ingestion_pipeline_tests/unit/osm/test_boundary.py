@@ -59,9 +59,7 @@ def test_a_relation_owns_what_its_polygon_holds_and_not_its_holes() -> None:
 
 
 def test_a_relation_of_another_name_is_refused_with_both_names() -> None:
-    with pytest.raises(
-        BoundaryNameMismatch, match=r"relation/7 of kazan is named Samara, which is not"
-    ):
+    with pytest.raises(BoundaryNameMismatch, match=r"relation/7 of kazan is named Samara"):
         boundary(shapely.box(0, 0, 1, 1), frozenset({"Samara"}))
 
 

@@ -63,7 +63,7 @@ CASES: dict[str, Staged | Refused] = {
     "c_dup": Staged(CAFE | {"node/7": point(13.44), "node/8": point(13.45)}),
     # of a key that is there twice the last value counts, as in a JSON object
     "c_dupkey": Staged(CAFE),
-    "c_dupver": Refused(ExtractUnsupported, "node/1 is in it more than once, with version 3 each"),
+    "c_dupver": Refused(ExtractUnsupported, "node/1 more than once, with version 3 each"),
     "c_empty": Staged({}),
     "c_emptyblocks": Staged(CAFE | {"node/5": point(13.45)}),
     "c_gran": Staged(CAFE),
@@ -96,7 +96,7 @@ CASES: dict[str, Staged | Refused] = {
     "c_unknownreq": Refused(ExtractUnsupported, "it requires the feature Foo-V2"),
     "c_unpacked": TOWN,
     "c_unsorted": TOWN,
-    "c_visible": Refused(ExtractUnsupported, r"is in it as deleted \(visible=false\)"),
+    "c_visible": Refused(ExtractUnsupported, r"is deleted \(visible=false\)"),
     "c_zlib": TOWN,
     "c_zstd": TOWN,
     # osmium has written a deletion of a change file as an object; nothing in the file tells

@@ -15,7 +15,7 @@ from ingestion_pipeline.columns.tag_sets import TagSets
 from ingestion_pipeline.core.boundary import BboxBoundary
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.osm.features import Features
-from ingestion_pipeline.osm.normalize import Pois, normalize, rules_version
+from ingestion_pipeline.osm.normalize import Pois, normalize
 from ingestion_pipeline.osm.taxonomy import Taxonomy
 from ingestion_pipeline.staging.tables import content_columns, poi_ingestion_staging
 
@@ -276,19 +276,6 @@ def test_every_row_carries_licence_and_attribution() -> None:
     poi = row({})
     assert poi["licence"] == "ODbL-1.0"
     assert poi["attribution"] == "© OpenStreetMap contributors"
-
-
-def test_the_rules_version_names_everything_that_decides_what_a_row_says() -> None:
-    for part in (
-        "rules ",
-        "id-tagging-schema",
-        "phonenumbers",
-        "anyascii",
-        "pypinyin",
-        "langcodes",
-        "GEOS",
-    ):
-        assert part in rules_version()
 
 
 def test_rows_are_made_without_pandas() -> None:

@@ -236,6 +236,60 @@ def test_a_selection_has_the_same_digest_for_ever() -> None:
     assert replace(of_one, words=("was",)).digest == "5c268d4801efc1863050aec77ea5d6e4"
 
 
+SELECTIONS = st.builds(
+    Selection,
+    open_keys=st.lists(st.sampled_from("abc"), unique=True).map(tuple),
+    closed_tags=st.dictionaries(
+        st.sampled_from(["c", "d", "x:a", "was"]),
+        st.lists(st.sampled_from("123"), min_size=1, unique=True).map(tuple),
+    ),
+    prefixes=st.lists(st.sampled_from("xy"), unique=True).map(tuple),
+    words=st.lists(st.sampled_from(["was", "1"]), unique=True).map(tuple),
+)
+ANY_TAGS = st.dictionaries(
+    st.sampled_from(["a", "b", "c", "d", "x:a", "x:d", "y:c", "was", "1"]),
+    st.sampled_from(["", "1", "2", "3; 1", "was", "other"]),
+)
+
+
+@given(narrower=SELECTIONS, wider=SELECTIONS, tags=ANY_TAGS)
+def test_a_selection_is_within_another_only_if_that_selects_every_object_too(
+    narrower: Selection, wider: Selection, tags: dict[str, str]
+) -> None:
+    if narrower.is_within(wider.as_json()) and narrower.selects(tags):
+        assert wider.selects(tags)
+
+
+@given(selection=SELECTIONS)
+def test_a_selection_is_within_itself(selection: Selection) -> None:
+    stated = selection.as_json()
+    assert selection.is_within(stated)
+    assert selection.is_within(json.loads(json.dumps(stated)))
+    assert Selection().is_within(stated)
+
+
+@pytest.mark.parametrize(
+    ("wider", "is_within"),
+    [
+        (POIS, True),
+        (replace(POIS, open_keys=(*OPEN_KEYS, "power")), True),
+        (replace(POIS, open_keys=OPEN_KEYS[:-1]), False),
+        (replace(POIS, closed_tags={**CLOSED_TAGS, "power": ("plant", "generator")}), True),
+        (replace(POIS, closed_tags={**CLOSED_TAGS, "power": ("generator",)}), False),
+        (replace(POIS, prefixes=(*LIFECYCLE_PREFIXES, "gone")), True),
+        (replace(POIS, prefixes=LIFECYCLE_PREFIXES[:-1]), False),
+        (replace(POIS, words=()), False),
+        (HELPER.selection, False),
+    ],
+)
+def test_the_pois_are_within_what_was_asked_for(wider: Selection, is_within: bool) -> None:
+    assert POIS.is_within(wider.as_json()) is is_within
+
+
+def test_a_selection_by_another_rule_of_values_holds_nothing() -> None:
+    assert not POIS.is_within({**POIS.as_json(), "values": "as they are written"})
+
+
 def test_every_listed_value_is_written_as_it_is_compared() -> None:
     for _, value in (*POIS.closed_pairs, *HELPER.selection.closed_pairs):
         assert folded_values(value) == [value]

@@ -467,3 +467,20 @@ def test_nearly_all_pois_of_every_extract_have_a_specific_category(osm_test_data
     shares = {path.name: _specific_share(path) for path in osm_test_data.glob("extracts/*.pbf")}
     assert shares
     assert min(shares.values()) > 0.97, shares
+
+
+def test_a_deprecated_tag_without_a_category_of_its_own_rejects_only_its_object() -> None:
+    taxonomy = Taxonomy.load()
+    tags = {"natural": "waterfall", "waterway": "stream"}
+    assert taxonomy.upgrade(tags) == tags
+    assert taxonomy.classify(tags) is None
+    assert taxonomy.why_not(tags) == "not_a_place"
+
+
+def test_every_selected_value_is_classified_or_refused_whatever_its_upgrade_meets() -> None:
+    taxonomy = Taxonomy.load()
+    table = json.loads(Path(module.__file__).with_name("taxonomy.json").read_text("utf-8"))
+    for deprecation in table["deprecations"]:
+        for key in deprecation["replace"]:
+            for value in ("yes", "stream"):
+                taxonomy.classify({**deprecation["old"], key: value})

@@ -90,7 +90,7 @@ def test_an_empty_day_is_stopped() -> None:
 def test_the_first_day_has_nothing_to_be_compared_with_and_says_so() -> None:
     found = check_counts(census(CITY), [])
     assert found.verdict == "good"
-    assert "no earlier day to compare with, only its asserted minimum" in found.message
+    assert "no earlier day to compare with" in found.message
 
 
 def test_one_day_of_history_is_enough_to_stop_a_day_with_two_fifths() -> None:
@@ -122,7 +122,7 @@ def test_by_new_rules_a_category_that_falls_warns_and_the_whole_still_stops() ->
     renamed = CITY | {"amenity/cafe": 0, "amenity/coffee": 300}
     found = check_counts(census(renamed, rules="rules 2"), past(CITY))
     assert found.verdict == "warn"
-    assert found.message.startswith("by rules that no earlier day was made by, fewer features: ")
+    assert found.message.startswith("the rules are new, and there are fewer features: ")
     lost = check_counts(census(scaled(CITY, 0.4), rules="rules 2"), past(CITY))
     assert lost.verdict == "stop"
     assert lost.message.startswith("too few features: all 417, expected 915 to 1,186 (")

@@ -99,7 +99,7 @@ def test_a_reason_that_was_not_needed_is_not_kept() -> None:
 
 @pytest.mark.parametrize("nothing", ["", "  ", "\n\t"])
 def test_a_blank_reason_is_refused(nothing: str) -> None:
-    with pytest.raises(AcceptanceWithoutReason, match="say why its data is right"):
+    with pytest.raises(AcceptanceWithoutReason, match="why its data is right"):
         reason_of(nothing)
 
 

@@ -194,6 +194,12 @@ def test_rules_of_weekdays_keep_their_opening_times(mapped: str) -> None:
     assert normalized_hours(published) == published
 
 
+@given(st.lists(RULE, min_size=1, max_size=3).map("; ".join))
+def test_days_and_times_are_read_alike_together_and_apart(mapped: str) -> None:
+    """Two blanks between them are none of the usual form, whose days and times are read apart."""
+    assert normalized_hours(mapped) == normalized_hours(mapped.replace(" ", "  "))
+
+
 @given(st.text('MoTuFrSuPH0123456789:-,;+ "|[]()offam', max_size=40))
 def test_no_text_is_beyond_refusal(text: str) -> None:
     published = normalized_hours(text)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from string import ascii_lowercase
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from langcodes import tag_is_valid
 
-from ingestion_pipeline.text.names import OPERATING, Namer, names_by_language, scripts_of
+from ingestion_pipeline.text.names import (
+    LANGUAGES_OF_TWO_LETTERS,
+    OPERATING,
+    Namer,
+    names_by_language,
+    scripts_of,
+)
 
 
 def shown(
@@ -252,6 +261,11 @@ def test_what_is_said_of_a_name_is_no_language(suffix: str) -> None:
 )
 def test_languages_are_in_bcp_47(suffix: str, language: str) -> None:
     assert names_by_language({f"name:{suffix}": "x"}) == {language: "x"}
+
+
+def test_the_languages_of_two_letters_are_those_of_the_registry() -> None:
+    codes = {first + second for first in ascii_lowercase for second in ascii_lowercase}
+    assert {code for code in codes if tag_is_valid(code)} == LANGUAGES_OF_TWO_LETTERS
 
 
 def test_of_two_keys_of_one_language_that_in_bcp_47_counts() -> None:

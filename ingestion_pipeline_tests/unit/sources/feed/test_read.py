@@ -148,7 +148,7 @@ def test_of_thousands_of_fields_a_message_names_some(read: Read) -> None:
             b'"PAID"', b",".join(b'"F%d": 1' % number for number in range(5000)) + b', "PAID"', 1
         )
     )
-    with pytest.raises(FeedUnreadable, match=r"'F0'.* and 4,9\d\d more; look at") as caught:
+    with pytest.raises(FeedUnreadable, match=r"'F0'.* and 4,9\d\d more. Check") as caught:
         read(body)
     assert len(str(caught.value)) < 1000
 
@@ -336,7 +336,7 @@ def test_of_records_with_one_id_the_first_is_kept(read: Read) -> None:
         Rejection(
             "record/12",
             "duplicate_id",
-            "11#toilets names a record before it too",
+            "an earlier record is 11#toilets too",
             toilet(11, PAID="ja")["properties"],
         )
     ]
@@ -406,7 +406,7 @@ def test_a_feed_shrunken_to_a_tenth_is_refused_with_the_numbers(read: Read) -> N
 def test_a_feed_below_its_minimum_is_refused_with_the_numbers(read: Read) -> None:
     features = [toilet(1), toilet(2, TYPE="?"), toilet(60)]
     said = (
-        r"has 1 places in the city \(1 records were rejected, and 1 lie outside\), "
+        r"has 1 places in the city \(1 records were rejected, 1 are outside\), "
         "fewer than its minimum of 5"
     )
     with pytest.raises(FeedShrunken, match=said):
@@ -421,7 +421,7 @@ def test_an_empty_feed_is_refused(read: Read, body: bytes) -> None:
 
 
 def test_exchanged_coordinates_of_csv_are_recognized(read: Read) -> None:
-    with pytest.raises(FeedSwapped, match=r"20 of the 20 .* exchange lon and lat"):
+    with pytest.raises(FeedSwapped, match=r"20 of the 20 .* Swap lon and lat"):
         read(fountains(), FOUNTAINS, lon="y", lat="x")
 
 
@@ -435,19 +435,19 @@ def test_exchanged_coordinates_of_geojson_are_recognized(
         point = [bbox[1] + 0.01, bbox[0] + number / 1000]
         return toilet(number) | {"geometry": {"type": "Point", "coordinates": point}}
 
-    with pytest.raises(FeedSwapped, match=r"20 of the 20 .* ask the publisher"):
+    with pytest.raises(FeedSwapped, match=r"20 of the 20 .* Ask the publisher"):
         read(geojson(map(exchanged, range(1, 21))), bbox=bbox)
 
 
 def test_bytes_of_another_encoding_are_refused_at_their_position(read: Read) -> None:
     body = fountains(encoding="cp1251")
     position = body.index("название".encode("cp1251"))
-    with pytest.raises(FeedEncodingWrong, match=f"byte {position} .* line 1.* set the feed's"):
+    with pytest.raises(FeedEncodingWrong, match=f"byte {position} .* line 1.* Set the feed's"):
         read(body, FOUNTAINS, encoding="utf-8")
 
 
 def test_geojson_is_always_utf_8(read: Read) -> None:
-    with pytest.raises(FeedEncodingWrong, match=r"is not utf-8: byte .* ask the publisher"):
+    with pytest.raises(FeedEncodingWrong, match=r"is not utf-8: byte .* Ask the publisher"):
         read(toilets().decode().encode("cp1251"))
 
 
@@ -494,12 +494,12 @@ def test_wgs_84_may_be_said(read: Read, name: str) -> None:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b"{", "no whole JSON"),
-        (b"[" * 100_000, "no whole JSON"),
+        (b"{", "not complete JSON"),
+        (b"[" * 100_000, "not complete JSON"),
         (b"[]", "no GeoJSON FeatureCollection"),
         (b"null", "no GeoJSON FeatureCollection"),
         (b'{"features": {}}', "no GeoJSON FeatureCollection"),
-        (b'{"features": [1]}', "one of its features is no object"),
+        (b'{"features": [1]}', "one of its features is not an object"),
     ],
     ids=lambda value: str(value)[:20],
 )
@@ -520,9 +520,9 @@ def test_a_renamed_field_refuses_the_feed(read: Read) -> None:
     ("body", "said"),
     [
         (fountains(columns=("nr", "name", "x", "y")), "without the field 'название'"),
-        (fountains(columns=("nr", "nr", "x", "y")), "two columns of one name"),
+        (fountains(columns=("nr", "nr", "x", "y")), "two columns of the same name"),
         (fountains().replace(b";", b","), "without the field"),
-        (fountains()[:-10], "cut off or with another delimiter"),
+        (fountains()[:-10], "truncated or with another delimiter"),
         (fountains() + b'21;"open', "line"),
     ],
 )

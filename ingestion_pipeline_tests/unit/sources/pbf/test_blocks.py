@@ -112,7 +112,7 @@ def test_a_place_that_the_writer_did_not_know_is_missing(tmp_path: Path) -> None
 
 def test_places_for_some_nodes_of_a_way_only_are_damage(tmp_path: Path) -> None:
     way = Way(10, {"amenity": "school"}, [2, 3, 4, 2], CORNERS[:3])
-    with pytest.raises(ExtractCorrupt, match="places for some of its nodes"):
+    with pytest.raises(ExtractCorrupt, match="positions of only some of its nodes"):
         read(write(tmp_path / "x", block(way)), area=WORLD)
 
 
@@ -131,7 +131,7 @@ def test_places_for_some_nodes_of_a_way_only_are_damage(tmp_path: Path) -> None:
 def test_a_file_with_deleted_objects_is_refused(gone: Any, tmp_path: Path) -> None:
     path = write(tmp_path / "x", block(CAFE), block(gone))
     kind = type(gone).__name__.lower()
-    with pytest.raises(ExtractUnsupported, match=f"{kind}/7 is in it as deleted"):
+    with pytest.raises(ExtractUnsupported, match=f"{kind}/7 is deleted"):
         read(path, area=WORLD)
 
 

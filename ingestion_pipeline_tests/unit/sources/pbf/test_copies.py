@@ -96,7 +96,7 @@ def test_the_newest_copy_counts_wherever_it_is(
     with caplog.at_level(logging.WARNING):
         acquired(path, tmp_path)
     (warning,) = caplog.messages
-    assert "twice.osm.pbf holds node/1 in more than one version (1 objects)" in warning
+    assert "twice.osm.pbf contains node/1 in several versions (1 objects in all)" in warning
 
 
 def libosmium_newest(path: Path) -> dict[str, tuple[int, str]]:
@@ -176,7 +176,7 @@ def test_copies_of_which_none_is_newer_refuse_the_file(
 ) -> None:
     path = write(tmp_path / "twice.osm.pbf", block(one), block(other))
     ref = f"{type(one).__name__.lower()}/{one.id}"
-    said = rf"twice\.osm\.pbf cannot be used: {ref} is in it more than once, with version 1"
+    said = rf"twice\.osm\.pbf cannot be used: it contains {ref} more than once, with version 1"
     with pytest.raises(ExtractUnsupported, match=said):
         acquired(path, tmp_path)
     with pytest.raises(ExtractUnsupported, match=said):

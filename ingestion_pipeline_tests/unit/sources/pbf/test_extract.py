@@ -212,7 +212,7 @@ def test_the_newest_object_is_the_evidence_where_the_header_has_none(
 
 @pytest.mark.parametrize("opl", ["", "n1 Tamenity=cafe x1 y2"], ids=["empty", "no metadata"])
 def test_a_file_that_tells_no_time_is_refused(opl: str, tmp_path: Path, workdir: Path) -> None:
-    with pytest.raises(ExtractWithoutTime, match="no day can be staged"):
+    with pytest.raises(ExtractWithoutTime, match="cannot be staged"):
         acquired(pbf(tmp_path / "x", opl), workdir)
 
 
@@ -239,7 +239,7 @@ def test_a_file_that_is_not_there_is_not_found(
 @pytest.mark.parametrize("kept", [0, 3, 60, -1])
 def test_a_truncated_file_is_refused(kept: int, dated: Path, workdir: Path) -> None:
     dated.write_bytes(dated.read_bytes()[:kept])
-    with pytest.raises(ExtractCorrupt, match="no whole OSM PBF"):
+    with pytest.raises(ExtractCorrupt, match="not a complete OSM PBF"):
         acquired(dated, workdir)
 
 
@@ -247,14 +247,14 @@ def test_a_damaged_file_is_refused(dated: Path, workdir: Path) -> None:
     raw = bytearray(dated.read_bytes())
     raw[-20] ^= 0xFF
     dated.write_bytes(raw)
-    with pytest.raises(ExtractCorrupt, match="no whole OSM PBF"):
+    with pytest.raises(ExtractCorrupt, match="not a complete OSM PBF"):
         acquired(dated, workdir)
 
 
 def test_a_web_page_in_the_place_of_a_file_is_refused(tmp_path: Path, workdir: Path) -> None:
     page = tmp_path / "town.osm.pbf"
     page.write_text("<html><body>This region has moved.</body></html>" * 20)
-    with pytest.raises(ExtractCorrupt, match="no whole OSM PBF"):
+    with pytest.raises(ExtractCorrupt, match="not a complete OSM PBF"):
         acquired(page, workdir)
 
 
@@ -571,7 +571,7 @@ def test_a_boundary_that_is_cut_off_is_broken(tmp_path: Path) -> None:
 
 def test_a_file_that_is_cut_off_after_it_was_acquired_is_refused(dated: Path) -> None:
     dated.write_bytes(dated.read_bytes()[:-5])
-    with pytest.raises(ExtractCorrupt, match="no whole OSM PBF"):
+    with pytest.raises(ExtractCorrupt, match="not a complete OSM PBF"):
         read(dated, area=WORLD)
 
 

@@ -243,7 +243,7 @@ def test_a_damaged_block_is_refused(place: int, tmp_path: Path) -> None:
     damaged[place] ^= 0xFF
     file.write_bytes(damaged)
 
-    with pytest.raises(ExtractCorrupt, match="no whole OSM PBF"):
+    with pytest.raises(ExtractCorrupt, match="not a complete OSM PBF"):
         read(file, area=WORLD)
 
 

@@ -157,7 +157,7 @@ REFUSED: dict[str, tuple[bytes, type[ExtractError], str]] = {
         ExtractUnsupported,
         r"is a change file \(osmChange\)",
     ),
-    "deleted objects": (DELETED, ExtractUnsupported, "node/1 is in it as deleted"),
+    "deleted objects": (DELETED, ExtractUnsupported, "node/1 is deleted"),
     "an object that an editor deleted": (
         RAW.replace(b'<node id="1" ', b'<node id="1" action="delete" '),
         ExtractUnsupported,
@@ -174,21 +174,37 @@ REFUSED: dict[str, tuple[bytes, type[ExtractError], str]] = {
     "packed PBF": (
         gzip.compress(b"\0\0\0\x0d\n\tOSMHeader"),
         ExtractUnsupported,
-        "compressed as .osm.gz that is no OSM XML",
+        "compressed as .osm.gz that is not OSM XML",
     ),
-    "cut XML": (RAW[:-30], ExtractCorrupt, "no whole OSM PBF or OSM XML file"),
-    "cut gzip": (gzip.compress(RAW)[:-20], ExtractCorrupt, "no whole OSM PBF or OSM XML file"),
-    "cut bzip2": (bz2.compress(RAW)[:-20], ExtractCorrupt, "no whole OSM PBF or OSM XML file"),
-    "cut at once": (gzip.compress(RAW)[:12], ExtractCorrupt, "no whole OSM PBF or OSM XML file"),
+    "cut XML": (RAW[:-30], ExtractCorrupt, "not a complete OSM PBF or OSM XML"),
+    "cut gzip": (
+        gzip.compress(RAW)[:-20],
+        ExtractCorrupt,
+        "not a complete OSM PBF or OSM XML",
+    ),
+    "cut bzip2": (
+        bz2.compress(RAW)[:-20],
+        ExtractCorrupt,
+        "not a complete OSM PBF or OSM XML",
+    ),
+    "cut at once": (
+        gzip.compress(RAW)[:12],
+        ExtractCorrupt,
+        "not a complete OSM PBF or OSM XML",
+    ),
     "damaged gzip": (
         gzip.compress(RAW)[:-8] + bytes(8),
         ExtractCorrupt,
-        "no whole OSM PBF or OSM XML file",
+        "not a complete OSM PBF or OSM XML",
     ),
-    "a page": (b"<html><osm></html>", ExtractCorrupt, "no whole OSM PBF or OSM XML file"),
-    "nothing": (b"", ExtractCorrupt, "no whole OSM PBF or OSM XML file"),
+    "a page": (b"<html><osm></html>", ExtractCorrupt, "not a complete OSM PBF or OSM XML"),
+    "nothing": (b"", ExtractCorrupt, "not a complete OSM PBF or OSM XML"),
 } | {
-    fault: (RAW.replace(written, wrong, 1), ExtractCorrupt, "no whole OSM PBF or OSM XML file")
+    fault: (
+        RAW.replace(written, wrong, 1),
+        ExtractCorrupt,
+        "not a complete OSM PBF or OSM XML",
+    )
     for fault, (written, wrong) in WRONG_VALUES.items()
 }
 
@@ -236,7 +252,7 @@ def test_a_small_file_that_unpacks_to_a_large_one_is_refused(
     path = tmp_path / "town.osm"
     path.write_bytes(compress(RAW + b" " * (1 << 23)))
     with (
-        pytest.raises(UnreadFormatError, match=r"that unpacks to more than \d+ bytes"),
+        pytest.raises(UnreadFormatError, match=r"that decompresses to more than \d+ bytes"),
         as_pbf(path, always_unpacked=1 << 20),
     ):
         pass
