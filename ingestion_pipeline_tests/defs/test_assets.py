@@ -445,7 +445,7 @@ def test_the_assets_can_be_materialized_one_run_each(town: Installation) -> None
 def test_staging_without_a_frame_says_what_to_materialize_first(town: Installation) -> None:
     code, words = failure(town.run(TOWN_KEY, only=["poi_staging"]))
     assert code == "snapshot_missing"
-    assert "materialize" in words
+    assert "Materialize" in words
     assert town.ledger()[0].status == "FAILED"
 
 
