@@ -349,7 +349,7 @@ def test_the_sample_is_staged_from_the_empty_folder_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "code", "words"),
     [
-        ({}, cli.FAILED, "Error (overpass_not_configured): town comes from Overpass"),
+        ({}, cli.FAILED, "Error (overpass_not_configured): town uses Overpass"),
         ({"OVERPASS_URL": "stale"}, cli.TRY_LATER, "Error (stale_upstream): "),
         ({"OSM_SOURCE": "extract", "OSM_EXTRACT": refusing_url()}, cli.TRY_LATER, "unreachable"),
         ({"OSM_SOURCE": "extract", "OSM_EXTRACT": "gone.osm.pbf"}, cli.FAILED, "not_found"),
