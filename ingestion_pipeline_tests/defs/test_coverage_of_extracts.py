@@ -135,7 +135,7 @@ def test_a_polygon_that_cannot_be_read_is_not_used_and_said(
     (tmp_path / "town.poly").write_text("town\n1\n 9.9 49.9\n")
     assert here.run(KEY).success
     assert coverage(here) == [{"how": "header", "share": 1}]
-    assert "town.osm.pbf is not used: it is neither GeoJSON nor a whole .poly file" in caplog.text
+    assert "town.osm.pbf: it is neither GeoJSON nor a complete .poly file" in caplog.text
 
 
 def relation(path: Path, covers: tuple[float, float, float, float]) -> Path:
@@ -268,7 +268,7 @@ def test_a_boundary_that_is_not_whole_is_told_by_the_users_file(
     here = town(install_town, extract, boundary_ref="relation/7")
     code, words = failure(here.run(KEY))
     assert code == "boundary_not_found"
-    assert f"relation/7 is not in {extract}; " in words
+    assert f"relation/7 is not in {extract}. " in words
     assert "boundary_file" in words
 
 
@@ -285,7 +285,7 @@ def test_a_country_that_is_cut_at_its_border_is_staged_by_a_boundary_file(
     here = town(install_town, extract, **monaco)
     code, words = failure(here.run("town|2023-12-26"))
     assert code == "boundary_broken"
-    assert f"6 of them are not in {extract}; an extract is cut at its edge" in words
+    assert f"6 of them are not in {extract}. An extract lacks ways beyond" in words
     assert "boundary_file" in words
     corners = [[7.4095, 43.7235], [7.448, 43.7235], [7.448, 43.7515], [7.4095, 43.7515]]
     polygon = {"type": "Polygon", "coordinates": [[*corners, corners[0]]]}
