@@ -349,7 +349,7 @@ def test_the_sample_is_staged_from_the_empty_folder_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "code", "words"),
     [
-        ({}, FAILED, "Error (overpass_not_configured): town comes from Overpass"),
+        ({}, FAILED, "Error (overpass_not_configured): town uses Overpass"),
         ({"OVERPASS_URL": "stale"}, TRY_LATER, "Error (stale_upstream): "),
         ({"OSM_SOURCE": "extract", "OSM_EXTRACT": refusing_url()}, TRY_LATER, "unreachable"),
         ({"OSM_SOURCE": "extract", "OSM_EXTRACT": "gone.osm.pbf"}, FAILED, "not_found"),

@@ -93,8 +93,8 @@ class OverpassSource(Source):
     def _url(self) -> str:
         if self._settings.overpass_url is None:
             raise OverpassNotConfigured(
-                f"{self._city.slug} comes from Overpass and OVERPASS_URL is not set; set it to the "
-                "interpreter of a server that you may use (docs/operations.md), or give the city "
-                "an extract in the cities file"
+                f"{self._city.slug} uses Overpass, and OVERPASS_URL is not set. Set it to the "
+                "interpreter of a server that you may use, or give the city an extract in the "
+                "cities file."
             )
         return self._settings.overpass_url.get_secret_value()

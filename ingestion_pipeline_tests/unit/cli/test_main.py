@@ -142,7 +142,7 @@ def test_cities_check_says_what_a_run_would_find_and_its_code(
 ) -> None:
     result = invoke("cities", "check", "--city", "town")
     assert result.exit_code == FAILED
-    assert "town: Error (overpass_not_configured): town comes from Overpass" in result.output
+    assert "town: Error (overpass_not_configured): town uses Overpass" in result.output
     write_cities(
         tmp_path / "cities.toml",
         [TOWN | {"osm_source": "extract", "osm_extract": str(tmp_path / "x-{day}.osm.pbf")}],
