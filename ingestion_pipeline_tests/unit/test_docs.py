@@ -144,7 +144,7 @@ def is_ours(error: type[IngestionError]) -> bool:
 
 def ledger_codes() -> set[str]:
     """Give the codes that are written to the ledger without an error that has them."""
-    written = re.findall(r'\b_end\(\s*pipeline,\s*claim,\s*"(\w+)"', inspect.getsource(work))
+    written = re.findall(r'\b_end\(\s*\w+,\s*claim,\s*"(\w+)"', inspect.getsource(work))
     named = [
         code
         for module in (runs, reconcile)
