@@ -319,7 +319,7 @@ def _fetch(pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset
         work,
         dataset=dataset.name,
         selection=dataset.selection.digest,
-        selected=dataset.selection.as_json() if evidence.obtained == "overpass" else None,
+        selected=None if source.shared else dataset.selection.as_json(),
     )
     runs.require(pipeline.engine, work.claim)
     pipeline.lake.propose_candidate(manifest)

@@ -265,14 +265,6 @@ def replace_slices(
     return results
 
 
-def confirm_slice(
-    engine: sa.Engine, target: Slice, *, evidence: SliceEvidence, claim: Claim, now: datetime
-) -> SliceResult | None:
-    """Confirm a day's only slice; see `confirm_slices`."""
-    results = confirm_slices(engine, {target: evidence}, claim=claim, now=now)
-    return None if results is None else results[target]
-
-
 def confirm_slices(
     engine: sa.Engine,
     slices: Mapping[Slice, SliceEvidence],

@@ -27,7 +27,6 @@ from ingestion_pipeline.staging.slices import (
     Plan,
     SliceResult,
     Version,
-    confirm_slice,
     confirm_slices,
     plan,
     replace_slice,
@@ -683,13 +682,9 @@ def _confirm(
 ) -> SliceResult | None:
     """Confirm a day with a claim; one of a run of its own, which ends with it, if none is given."""
     own = claim_key(engine, city, day) if claim is None else claim
-    result = confirm_slice(
-        engine,
-        slice_of(city, day),
-        evidence=evidence or evidence_of(day),
-        claim=own,
-        now=NOW,
-    )
+    target = slice_of(city, day)
+    results = confirm_slices(engine, {target: evidence or evidence_of(day)}, claim=own, now=NOW)
+    result = None if results is None else results[target]
     if claim is None and result is None:
         runs.cancel(engine, own, error_code="not_staged", error_message="only asked", now=NOW)
     return result
