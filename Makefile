@@ -29,15 +29,18 @@ build_site = mkdir -p build && { NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --str
 
 SHORT_TIER = ingestion_pipeline_tests/unit/osm ingestion_pipeline_tests/unit/helpers \
 	ingestion_pipeline_tests/unit/lake ingestion_pipeline_tests/unit/quality \
-	ingestion_pipeline_tests/unit/text ingestion_pipeline_tests/unit/test_cli.py \
-	ingestion_pipeline_tests/staging ingestion_pipeline_tests/defs \
-	ingestion_pipeline_tests/integration/test_city_day.py
+	ingestion_pipeline_tests/unit/text ingestion_pipeline_tests/unit/sources \
+	ingestion_pipeline_tests/unit/cli ingestion_pipeline_tests/staging ingestion_pipeline_tests/defs \
+	ingestion_pipeline_tests/dagster_runtime ingestion_pipeline_tests/integration/test_city_day.py
+
+pytest = -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 SAMPLE_CITY = helsinki
 SAMPLE_DAY = 2019-04-21
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev test test-lowest check site build release bench lock audit clean
+.PHONY: help run dev test test-fast test-lowest test-python coverage check site build release \
+	bench lock audit clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/'
@@ -62,7 +65,18 @@ dev: $(VENV)/.run ## Start the Dagster UI, its daemon and the admin API (UI_PORT
 
 test: $(VENV)/.dev ## Run all tests, with a private PostgreSQL + PostGIS
 	@scripts/system-packages test
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	@$(BIN)/python $(pytest) $(PYTEST_ARGS)
+
+test-fast: $(VENV)/.dev ## Run the fast tier of tests: no server, no process, under two minutes
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m 'not slow' $(PYTEST_ARGS)
+
+test-python: $(VENV)/.dev ## Run the fast tier with each supported Python that is installed
+	@scripts/test-python $(BIN)/uv $(PYTEST_ARGS)
+
+coverage: $(VENV)/.dev ## Run all tests, and report which lines they reach: build/coverage/index.html
+	@scripts/system-packages test
+	@mkdir -p build
+	@$(BIN)/python $(pytest) --cov --cov-report=term:skip-covered --cov-report=html $(PYTEST_ARGS)
 
 test-lowest: $(VENV)-lowest/.done ## Run a short tier of tests with the oldest packages that are allowed
 	@scripts/system-packages test
@@ -80,7 +94,7 @@ check: $(VENV)/.dev ## Run the linter, the type checker, the manual's strict bui
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
 	@$(build_site)
-	@$(BIN)/python -m pytest -qq -k 'not postgis' \
+	@$(BIN)/python -m pytest -qq -m 'not postgis' \
 		ingestion_pipeline_tests/unit/test_architecture.py ingestion_pipeline_tests/unit/test_docs.py
 
 site: $(VENV)/.dev ## Build the manual, which the admin API serves under /manual
@@ -99,7 +113,7 @@ bench: $(VENV)/.bench ## Measure speed and memory beside other tools (BENCH_ARGS
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 clean: ## Remove what the other commands made, but no data
-	@rm -rf $(VENV) $(VENV)-lowest .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info ingestion_pipeline/manual
+	@rm -rf $(VENV) $(VENV)-* .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info ingestion_pipeline/manual
 
 $(VENV)/.run: pyproject.toml requirements/run.txt | $(VENV)/bin/python
 	@echo 'installing packages into $(VENV) ...'

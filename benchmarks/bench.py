@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import psutil
 import sqlalchemy as sa
 
-from ingestion_pipeline_tests.support.platform_processes import cpu_s_of
-from ingestion_pipeline_tests.support.postgres_server import private_cluster
+from testbed.platform_processes import cpu_s_of
+from testbed.postgres_server import private_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from benchmarks.harness import Values
     from benchmarks.inputs import Inputs
-from ingestion_pipeline_tests.support.postgres_server import Cluster
+    from testbed.postgres_server import Cluster
 
 
 @dataclass

@@ -1,10 +1,16 @@
-"""Fixtures that every test may use: real data where it is, and nothing that hides a skip."""
+"""Fixtures that every test may use, the tiers of tests, and nothing that hides a skip.
+
+A test that starts a server or a process has a marker that says so, and with it the marker `slow`;
+`pytest -m "not slow"` is the fast tier. Fixtures and folders give markers by themselves. An audit
+hook fails a test that starts something without a marker.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import signal
+import sys
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +19,7 @@ import pytest
 import sqlalchemy as sa
 
 from ingestion_pipeline.staging.database import create_engine, migrate
-from ingestion_pipeline_tests.support.postgres_server import (
+from testbed.postgres_server import (
     OWNER,
     PostgresServer,
     as_role,
@@ -28,7 +34,7 @@ from ingestion_pipeline_tests.support.postgres_server import (
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from contextlib import AbstractContextManager
 
     EmptyDatabase = Callable[[], AbstractContextManager[str]]
@@ -37,22 +43,94 @@ if TYPE_CHECKING:
 pytest_plugins = ["ingestion_pipeline_tests.support.installations"]
 
 
+MARKERS_OF_FIXTURES = {
+    "postgres_server": "postgis",
+    "platform": "platform",
+    "browser": "browser",
+    "api": "server",
+    "fresh_api": "server",
+    "site": "process",
+    "osm_test_data": "real_data",
+}
+"""What a test needs that uses a fixture, directly or through another one."""
+
+SLOW = frozenset({"postgis", "platform", "browser", "server", "process", "real_data"})
+"""The markers with which a test is not in the fast tier."""
+
+SLOW_FOLDERS = frozenset({"dagster_runtime", "defs", "integration"})
+"""The folders whose tests are all not in the fast tier."""
+
+STARTS = {
+    "subprocess.Popen": "process",
+    "os.fork": "process",
+    "os.forkpty": "process",
+    "os.posix_spawn": "process",
+    "os.system": "process",
+    "socket.bind": "server",
+}
+"""Audit events of the interpreter, and the marker of a test that raises one."""
+
+_started: set[str] = set()
+"""The markers that what runs now would need."""
+
+
 def pytest_configure() -> None:
     """Let whoever terminates the tests do as Ctrl-C does: servers that they started are ended."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.addaudithook(_note_start)
+
+
+def _note_start(event: str, _: object) -> None:
+    if event in STARTS:
+        _started.add(STARTS[event])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the extra tests on real data out where OSM_TEST_DATA does not name a folder.
+    """Give tests their markers, and leave those on real data out without OSM_TEST_DATA.
 
     They are deselected and not skipped: a skip is always a fault in this project.
     """
+    for item in items:
+        _mark(item)
     if os.environ.get("OSM_TEST_DATA"):
         return
     extra = [item for item in items if item.get_closest_marker("real_data")]
     if extra:
         config.hook.pytest_deselected(items=extra)
         items[:] = [item for item in items if not item.get_closest_marker("real_data")]
+
+
+def _mark(item: pytest.Item) -> None:
+    """Add the markers that follow from a test's fixtures, parameters and folder."""
+    fixtures: list[str] = getattr(item, "fixturenames", [])
+    markers = {marker for name, marker in MARKERS_OF_FIXTURES.items() if name in fixtures}
+    callspec = getattr(item, "callspec", None)
+    if callspec is not None and callspec.params.get("database_url") == "postgis":
+        markers.add("postgis")
+    markers |= {mark.name for mark in item.iter_markers()}
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    if folder in SLOW_FOLDERS or markers & SLOW:
+        markers.add("slow")
+    for name in sorted(markers):
+        if item.get_closest_marker(name) is None:
+            item.add_marker(name)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    """Forget what was started before this test."""
+    del item
+    _started.clear()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Fail a test of the fast tier that started a server or a process."""
+    result = yield
+    if _started and item.get_closest_marker("slow") is None:
+        pytest.fail(f"give this test the marker {' and '.join(sorted(_started))}", pytrace=False)
+    return result
 
 
 @pytest.fixture(scope="session")

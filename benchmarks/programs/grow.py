@@ -27,7 +27,7 @@ from benchmarks.programs.stage import FIRST_DAY, MEGABYTE, tidy, wal_bytes
 from benchmarks.rows import changed
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.slices import SliceInput, replace_slices
-from ingestion_pipeline_tests.support.staged import NOW, claim_key, evidence_of, slice_of
+from testbed.claims import NOW, claim_key, evidence_of, slice_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,7 +21,7 @@ from ingestion_pipeline.defs.resources import PipelineResources
 from ingestion_pipeline.defs.snapshots import take
 from ingestion_pipeline.defs.staging import stage
 from ingestion_pipeline.defs.work import ClaimedPartition
-from ingestion_pipeline_tests.support.staged import claim_key
+from testbed.claims import claim_key
 
 if TYPE_CHECKING:
     from benchmarks.harness import Values

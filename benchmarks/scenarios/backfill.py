@@ -15,22 +15,15 @@ from typing import TYPE_CHECKING
 
 from benchmarks import peers
 from benchmarks.harness import ROOT, Comparison, Contender, Values, Words, measure, program
-from ingestion_pipeline_tests.support.installation import write_extract
-from ingestion_pipeline_tests.support.platform_processes import (
-    DEPLOY,
-    SCRIPTS,
-    cafes,
-    running_platform,
-    town,
-    wait_until,
-)
+from testbed.platform_processes import DEPLOY, SCRIPTS, running_platform, wait_until
+from testbed.towns import cafes, town, write_extract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from benchmarks.bench import Bench
-    from ingestion_pipeline_tests.support.platform_processes import Platform
+    from testbed.platform_processes import Platform
 
 TITLE = "A backfill, per partition"
 TOWN = 1

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import peers
 from benchmarks.harness import Comparison, Contender, Values, Words
-from ingestion_pipeline_tests.support.postgres_server import free_port
+from testbed.postgres_server import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

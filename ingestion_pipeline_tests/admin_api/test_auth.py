@@ -83,6 +83,7 @@ def test_the_header_of_our_own_goes_before_what_a_proxy_may_have_added(api: Api)
         assert api.ask("GET", "/v1/jobs", own, headers=headers).status_code == status
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("unset", [None, "", " , "])
 def test_without_a_configured_token_it_is_closed(
     tmp_path: Path, embedded: sa.Engine, unset: str | None
@@ -95,6 +96,7 @@ def test_without_a_configured_token_it_is_closed(
                 assert reply.json()["code"] == "not_configured"
 
 
+@pytest.mark.server
 def test_a_closed_api_still_takes_signed_deliveries_and_tells_its_health(
     tmp_path: Path, embedded: sa.Engine
 ) -> None:

@@ -123,6 +123,7 @@ def test_the_current_and_the_next_key_sign(api: Api, key: str) -> None:
     assert api.deliver(RAW, token=token).status_code in (200, 202)
 
 
+@pytest.mark.server
 def test_after_the_rotation_the_old_key_does_not_sign_any_more(
     tmp_path: Path, embedded: sa.Engine
 ) -> None:
@@ -236,6 +237,7 @@ def test_a_message_id_without_end_is_422(api: Api) -> None:
     assert reply.json()["errors"][0]["field"] == "Upstash-Message-Id"
 
 
+@pytest.mark.server
 def test_the_url_that_a_proxy_hides_is_configured(tmp_path: Path, embedded: sa.Engine) -> None:
     public = "https://jobs.example.org/v1/jobs/callback"
     with running_api(tmp_path, embedded, callback_url=public) as api:
@@ -243,6 +245,7 @@ def test_the_url_that_a_proxy_hides_is_configured(tmp_path: Path, embedded: sa.E
         assert api.deliver(RAW).status_code == 401
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("unset", [None, "", " , "])
 def test_without_keys_the_callback_is_closed(
     tmp_path: Path, embedded: sa.Engine, unset: str | None

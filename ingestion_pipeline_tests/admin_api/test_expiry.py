@@ -15,8 +15,9 @@ from ingestion_pipeline.config.cities import load_cities
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline_tests.support.api_server import KEY, claim, running_api, settings_of
-from ingestion_pipeline_tests.support.installation import NOON, ScriptedClock
-from ingestion_pipeline_tests.support.platform_processes import wait_until
+from ingestion_pipeline_tests.support.installation import ScriptedClock
+from testbed.platform_processes import wait_until
+from testbed.towns import NOON
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +56,7 @@ def test_a_running_job_has_no_deadline(fresh_api: Api) -> None:
     assert expire(service) == 0
 
 
+@pytest.mark.server
 def test_the_api_does_so_from_its_start(tmp_path: Path, embedded: sa.Engine) -> None:
     tomorrow = ScriptedClock(NOON + timedelta(days=1))
     run, _ = runs.enqueue(embedded, KEY, trigger="admin", now=NOON)

@@ -16,8 +16,8 @@ from ingestion_pipeline.staging import ticks
 from ingestion_pipeline.staging.clock import DatabaseClock
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline_tests.support.api_server import Api, running_api, settings_of
-from ingestion_pipeline_tests.support.installation import NOON, ScriptedClock
-from ingestion_pipeline_tests.support.postgres_server import (
+from ingestion_pipeline_tests.support.installation import ScriptedClock
+from testbed.postgres_server import (
     READER,
     as_role,
     as_worker,
@@ -26,11 +26,12 @@ from ingestion_pipeline_tests.support.postgres_server import (
     make_roles,
     set_for_all,
 )
+from testbed.towns import NOON
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ingestion_pipeline_tests.support.postgres_server import PostgresServer
+    from testbed.postgres_server import PostgresServer
 
 
 SENSORS = (ticks.TRIGGER_SENSOR, ticks.SWEEP_SENSOR)
@@ -161,6 +162,7 @@ def test_the_api_is_on_the_databases_clock(tmp_path: Path, postgis_url: str) -> 
     assert job["day"] in {str(asked.date()), str(datetime.now(UTC).date())}
 
 
+@pytest.mark.server
 def test_an_embedded_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path}/missing.gpkg")
     with running_api(tmp_path, engine) as api:
@@ -170,6 +172,7 @@ def test_an_embedded_database_that_is_not_there_is_not_made(tmp_path: Path) -> N
     assert not (tmp_path / "missing.gpkg").exists()
 
 
+@pytest.mark.server
 def test_the_api_starts_without_its_database_and_says_so(tmp_path: Path) -> None:
     port = free_port()
     engine = create_engine(f"postgresql://somebody:hidden@127.0.0.1:{port}/nowhere")
@@ -187,6 +190,7 @@ def test_the_api_starts_without_its_database_and_says_so(tmp_path: Path) -> None
             assert not any(word in text for word in ("hidden", "somebody", "nowhere", str(port)))
 
 
+@pytest.mark.server
 def test_a_database_that_comes_later_is_used(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path}/later.gpkg")
     with running_api(tmp_path, engine) as api:
@@ -195,6 +199,7 @@ def test_a_database_that_comes_later_is_used(tmp_path: Path) -> None:
         assert api.enqueue().status_code == 202
 
 
+@pytest.mark.server
 def test_a_database_that_never_answers_does_not_hold_a_caller_for_ever(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         url = f"postgresql://somebody@127.0.0.1:{deaf.getsockname()[1]}/nowhere"

@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from ingestion_pipeline.core.rejection import Rejection
 from ingestion_pipeline.staging import ticks
 from ingestion_pipeline_tests.support.api_server import claim, fail
-from ingestion_pipeline_tests.support.installation import NOON
 from ingestion_pipeline_tests.support.staged import stage
+from testbed.towns import NOON
 
 if TYPE_CHECKING:
     from ingestion_pipeline_tests.support.api_server import Api

@@ -98,6 +98,7 @@ def broken(tmp_path: Path) -> Iterator[str]:
         yield url
 
 
+@pytest.mark.server
 def test_a_fault_of_ours_is_500_without_its_cause_and_one_line_in_the_log(
     broken: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -115,6 +116,7 @@ def test_a_fault_of_ours_is_500_without_its_cause_and_one_line_in_the_log(
         assert not re.search(rf"{SECRET}|SELECT|Traceback|no_such_table", text)
 
 
+@pytest.mark.server
 def test_after_a_fault_the_api_serves_on(broken: str) -> None:
     token = {"X-Admin-Token": "a-token-of-the-tests"}
     with httpx.Client(base_url=broken, headers=token, verify=False) as http:

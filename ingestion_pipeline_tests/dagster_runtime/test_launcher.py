@@ -28,20 +28,10 @@ from ingestion_pipeline.dagster_runtime.launcher import WarmRunLauncher
 from ingestion_pipeline.dagster_runtime.liveness import WORKER_TAG
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.tables import ingestion_run, poi_ingestion_staging
-from ingestion_pipeline_tests.support.installation import (
-    overpass_cafes,
-    write_cities,
-    write_extract,
-)
+from ingestion_pipeline_tests.support.installation import overpass_cafes
 from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, overpass_json
-from ingestion_pipeline_tests.support.platform_processes import (
-    LAUNCH,
-    LOCATION,
-    cafes,
-    tags_of_partition,
-    town,
-    wait_until,
-)
+from testbed.platform_processes import LAUNCH, LOCATION, tags_of_partition, wait_until
+from testbed.towns import cafes, town, write_cities, write_extract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

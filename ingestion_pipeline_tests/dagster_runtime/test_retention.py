@@ -17,13 +17,8 @@ from ingestion_pipeline.dagster_runtime.retention import Pruned, StorageNotPruna
 from ingestion_pipeline.datasets.poi import POI
 from ingestion_pipeline.defs.partitions import build_partitions
 from ingestion_pipeline.quality.catalogue import CHECKS
-from ingestion_pipeline_tests.support.installation import (
-    NOON,
-    TODAY,
-    ScriptedClock,
-    why,
-    write_extract,
-)
+from ingestion_pipeline_tests.support.installation import TODAY, ScriptedClock, why
+from testbed.towns import NOON, write_extract
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

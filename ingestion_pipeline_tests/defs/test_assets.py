@@ -27,9 +27,7 @@ from ingestion_pipeline.staging.tables import (
     staged_partition,
 )
 from ingestion_pipeline_tests.support.installation import (
-    NOON,
     TODAY,
-    TOWN,
     ScriptedClock,
     contents,
     failure,
@@ -38,10 +36,9 @@ from ingestion_pipeline_tests.support.installation import (
     overpass_cafes,
     town_boundary,
     why,
-    write_extract,
-    write_nodes,
 )
 from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, overpass_json
+from testbed.towns import NOON, TOWN, write_extract, write_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -33,18 +33,16 @@ from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.tables import poi_ingestion_staging, staged_partition
 from ingestion_pipeline_tests.support.independent import things_of
 from ingestion_pipeline_tests.support.installation import (
-    NOON,
     TODAY,
-    TOWN,
     ScriptedClock,
     failure,
     metadata,
     overpass_cafes,
     town_boundary,
     why,
-    write_extract,
 )
 from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, overpass_json
+from testbed.towns import NOON, TOWN, write_extract
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,17 +12,14 @@ import sqlalchemy as sa
 
 from ingestion_pipeline.staging.tables import poi_ingestion_staging, staged_partition
 from ingestion_pipeline_tests.support.installation import (
-    NOON,
     TODAY,
-    TOWN,
     ScriptedClock,
     failure,
     installed,
     metadata,
     why,
-    write_extract,
-    write_nodes,
 )
+from testbed.towns import NOON, TOWN, write_extract, write_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

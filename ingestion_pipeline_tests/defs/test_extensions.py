@@ -24,15 +24,10 @@ from ingestion_pipeline.staging.tables import (
     poi_ingestion_staging,
 )
 from ingestion_pipeline_tests.support import toy_dataset
-from ingestion_pipeline_tests.support.installation import (
-    NOON,
-    TODAY,
-    ScriptedClock,
-    in_a_row,
-    write_nodes,
-)
+from ingestion_pipeline_tests.support.installation import TODAY, ScriptedClock
 from ingestion_pipeline_tests.support.toy_dataset import BENCH
 from ingestion_pipeline_tests.support.toy_source import ToySource
+from testbed.towns import NOON, in_a_row, write_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -44,18 +44,15 @@ from ingestion_pipeline_tests.support.feed_server import (
     toilets,
 )
 from ingestion_pipeline_tests.support.installation import (
-    NOON,
     TODAY,
-    TOWN,
     ScriptedClock,
     contents,
     installed,
     metadata,
     why,
-    write_cities,
-    write_nodes,
 )
 from ingestion_pipeline_tests.support.overpass_server import Reply
+from testbed.towns import NOON, TOWN, write_cities, write_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -15,7 +15,8 @@ from ingestion_pipeline.dagster_runtime.liveness import WORKER_TAG, worker
 from ingestion_pipeline.defs.reconcile import LONGEST_RUN, reconcile
 from ingestion_pipeline.defs.work import RUN_ID_TAG
 from ingestion_pipeline.staging import runs
-from ingestion_pipeline_tests.support.installation import NOON, TODAY, Installation, ScriptedClock
+from ingestion_pipeline_tests.support.installation import TODAY, Installation, ScriptedClock
+from testbed.towns import NOON
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

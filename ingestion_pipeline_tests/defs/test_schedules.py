@@ -15,7 +15,8 @@ from pydantic import SecretStr
 from ingestion_pipeline.definitions import build_definitions
 from ingestion_pipeline.defs.schedules import build_schedules, local_time_of
 from ingestion_pipeline.defs.work import trigger_of
-from ingestion_pipeline_tests.support.installation import TOWN, ScriptedClock, why, write_extract
+from ingestion_pipeline_tests.support.installation import ScriptedClock, why
+from testbed.towns import TOWN, write_extract
 
 if TYPE_CHECKING:
     from collections.abc import Callable

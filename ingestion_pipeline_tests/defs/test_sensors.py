@@ -12,7 +12,8 @@ from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.definitions import build_definitions
 from ingestion_pipeline.defs.sensors import BATCH
 from ingestion_pipeline.staging import runs, ticks
-from ingestion_pipeline_tests.support.installation import NOON, TODAY, Installation, ScriptedClock
+from ingestion_pipeline_tests.support.installation import TODAY, Installation, ScriptedClock
+from testbed.towns import NOON
 
 if TYPE_CHECKING:
     from dagster._core.definitions.sensor_definition import SensorExecutionData

@@ -12,15 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ingestion_pipeline.staging.tables import helper_place, poi_ingestion_staging, staged_partition
-from ingestion_pipeline_tests.support.installation import (
-    NOON,
-    TODAY,
-    TOWN,
-    ScriptedClock,
-    contents,
-    installed,
-    write_extract,
-)
+from ingestion_pipeline_tests.support.installation import TODAY, ScriptedClock, contents, installed
+from testbed.towns import NOON, TOWN, write_extract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

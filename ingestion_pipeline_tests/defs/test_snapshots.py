@@ -18,7 +18,8 @@ from ingestion_pipeline.lake.snapshots import Manifest
 from ingestion_pipeline.osm.errors import BoundaryBroken, OverpassTruncated
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.errors import DatabaseUnavailable
-from ingestion_pipeline_tests.support.installation import NOON, TODAY, Installation, ScriptedClock
+from ingestion_pipeline_tests.support.installation import TODAY, Installation, ScriptedClock
+from testbed.towns import NOON
 
 if TYPE_CHECKING:
     from pathlib import Path

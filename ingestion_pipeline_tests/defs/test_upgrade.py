@@ -35,7 +35,6 @@ from ingestion_pipeline.staging.tables import (
     staged_partition,
 )
 from ingestion_pipeline_tests.support.installation import (
-    TOWN,
     Installation,
     ScriptedClock,
     contents,
@@ -45,6 +44,7 @@ from ingestion_pipeline_tests.support.installation import (
     why,
 )
 from ingestion_pipeline_tests.support.overpass_server import overpass_json
+from testbed.towns import TOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

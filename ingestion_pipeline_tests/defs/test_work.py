@@ -32,9 +32,7 @@ from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.slices import replace_slice
 from ingestion_pipeline.staging.tables import staged_partition
 from ingestion_pipeline_tests.support.installation import (
-    NOON,
     TODAY,
-    TOWN,
     Hurried,
     ScriptedClock,
     WrongClock,
@@ -44,7 +42,6 @@ from ingestion_pipeline_tests.support.installation import (
     new_run_id,
     overpass_cafes,
     why,
-    write_extract,
 )
 from ingestion_pipeline_tests.support.overpass_server import (
     OverpassServer,
@@ -52,7 +49,9 @@ from ingestion_pipeline_tests.support.overpass_server import (
     error_page,
     overpass_json,
 )
-from ingestion_pipeline_tests.support.staged import evidence_of, poi_rows
+from ingestion_pipeline_tests.support.staged import poi_rows
+from testbed.claims import evidence_of
+from testbed.towns import NOON, TOWN, write_extract
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ingestion_pipeline_tests.support.platform_processes import Platform
+from testbed.platform_processes import Platform
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -21,9 +21,9 @@ import sqlalchemy as sa
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.tables import ingestion_run
 from ingestion_pipeline_tests.support.api_server import CITIES, OSM, TOKEN
-from ingestion_pipeline_tests.support.installation import write_cities
-from ingestion_pipeline_tests.support.platform_processes import wait_until
-from ingestion_pipeline_tests.support.postgres_server import free_port, private_cluster
+from testbed.platform_processes import wait_until
+from testbed.postgres_server import free_port, private_cluster
+from testbed.towns import write_cities
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -35,19 +35,17 @@ from ingestion_pipeline.staging.errors import (
 from ingestion_pipeline.staging.tables import VERSION_TABLES, metadata, poi_ingestion_staging
 from ingestion_pipeline_tests.support.api_server import running_api
 from ingestion_pipeline_tests.support.installation import (
-    NOON,
     TODAY,
-    TOWN,
     Installation,
     ScriptedClock,
     contents,
     failure,
     installed,
     why,
-    write_extract,
 )
-from ingestion_pipeline_tests.support.platform_processes import wait_until
-from ingestion_pipeline_tests.support.postgres_server import (
+from ingestion_pipeline_tests.support.staged import stage
+from testbed.platform_processes import wait_until
+from testbed.postgres_server import (
     ADMINISTRATOR,
     OWNER,
     READER,
@@ -61,13 +59,13 @@ from ingestion_pipeline_tests.support.postgres_server import (
     set_for_all,
     with_port,
 )
-from ingestion_pipeline_tests.support.staged import stage
+from testbed.towns import NOON, TOWN, write_extract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ingestion_pipeline_tests.support.postgres_server import Cluster
+    from testbed.postgres_server import Cluster
 
 KEY = f"town|{TODAY}"
 NEXT_KEY = f"town|{TODAY + timedelta(days=1)}"

@@ -19,16 +19,16 @@ import pytest
 from playwright.sync_api import ViewportSize, expect, sync_playwright
 
 from ingestion_pipeline.quality.catalogue import CHECKS
-from ingestion_pipeline_tests.support.installation import in_a_row, overpass_cafes, write_nodes
+from ingestion_pipeline_tests.support.installation import overpass_cafes
 from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, overpass_json
-from ingestion_pipeline_tests.support.platform_processes import (
+from testbed.platform_processes import (
     LONG_ENOUGH_S,
     Platform,
     running_platform,
     tags_of_partition,
-    town,
     wait_until,
 )
+from testbed.towns import in_a_row, town, write_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

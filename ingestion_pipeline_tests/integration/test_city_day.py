@@ -29,9 +29,7 @@ from ingestion_pipeline.staging.tables import (
 )
 from ingestion_pipeline_tests.support.independent import things_of
 from ingestion_pipeline_tests.support.installation import (
-    NOON,
     TODAY,
-    TOWN,
     Hurried,
     ScriptedClock,
     contents,
@@ -48,6 +46,7 @@ from ingestion_pipeline_tests.support.overpass_server import (
     overpass_json,
     refusing_url,
 )
+from testbed.towns import NOON, TOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

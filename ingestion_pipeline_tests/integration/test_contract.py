@@ -36,13 +36,14 @@ from ingestion_pipeline_tests.support.api_server import (
     sign,
     succeed,
 )
-from ingestion_pipeline_tests.support.installation import TOWN, ScriptedClock
+from ingestion_pipeline_tests.support.installation import ScriptedClock
+from testbed.towns import TOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
-    from ingestion_pipeline_tests.support.postgres_server import PostgresServer
+    from testbed.postgres_server import PostgresServer
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "openapi.yaml"

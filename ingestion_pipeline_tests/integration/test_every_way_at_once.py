@@ -22,13 +22,8 @@ from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.tables import poi_ingestion_staging, staged_partition
 from ingestion_pipeline_tests.support.installation import overpass_cafes
 from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, overpass_json
-from ingestion_pipeline_tests.support.platform_processes import (
-    Platform,
-    cafes,
-    running_platform,
-    town,
-    wait_until,
-)
+from testbed.platform_processes import Platform, running_platform, wait_until
+from testbed.towns import cafes, town
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,15 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ingestion_pipeline_tests.support.installation import overpass_cafes, write_extract
+from ingestion_pipeline_tests.support.installation import overpass_cafes
 from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, overpass_json
-from ingestion_pipeline_tests.support.platform_processes import (
-    Platform,
-    cafes,
-    running_platform,
-    town,
-    wait_until,
-)
+from testbed.platform_processes import Platform, running_platform, wait_until
+from testbed.towns import cafes, town, write_extract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,8 @@ from ingestion_pipeline.staging.tables import (
 from ingestion_pipeline_tests.support import independent
 from ingestion_pipeline_tests.support.independent import things_of
 from ingestion_pipeline_tests.support.independent_helpers import kinds_of
-from ingestion_pipeline_tests.support.installation import TOWN, contents, installed, metadata, why
+from ingestion_pipeline_tests.support.installation import contents, installed, metadata, why
+from testbed.towns import TOWN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -28,23 +28,17 @@ from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.dagster_runtime.liveness import WORKER_TAG
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.tables import poi_ingestion_staging, staged_partition
-from ingestion_pipeline_tests.support.installation import overpass_cafes, write_extract
+from ingestion_pipeline_tests.support.installation import overpass_cafes
 from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, overpass_json
-from ingestion_pipeline_tests.support.platform_processes import (
-    DagsterRun,
-    Platform,
-    cafes,
-    running_platform,
-    town,
-    wait_until,
-)
+from testbed.platform_processes import DagsterRun, Platform, running_platform, wait_until
+from testbed.towns import cafes, town, write_extract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from ingestion_pipeline_tests.support.overpass_server import Request
-    from ingestion_pipeline_tests.support.platform_processes import Name
+    from testbed.platform_processes import Name
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -16,19 +16,13 @@ import pytest
 import sqlalchemy as sa
 
 from ingestion_pipeline.staging.tables import poi_ingestion_staging, staged_partition
-from ingestion_pipeline_tests.support.installation import write_extract
-from ingestion_pipeline_tests.support.platform_processes import (
-    Platform,
-    cafes,
-    running_platform,
-    town,
-    wait_until,
-)
+from testbed.platform_processes import Platform, running_platform, wait_until
+from testbed.towns import cafes, town, write_extract
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ingestion_pipeline_tests.support.platform_processes import DagsterRun
+    from testbed.platform_processes import DagsterRun
 
 TOWNS = (1, 2, 3)
 DAYS = [

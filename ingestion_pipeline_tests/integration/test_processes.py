@@ -27,22 +27,16 @@ from ingestion_pipeline.staging.tables import (
     poi_ingestion_staging,
     staged_partition,
 )
-from ingestion_pipeline_tests.support.installation import (
-    NOON,
-    TODAY,
-    TOWN,
-    contents,
-    overpass_cafes,
-    write_cities,
-    write_extract,
-)
+from ingestion_pipeline_tests.support.installation import TODAY, contents, overpass_cafes
 from ingestion_pipeline_tests.support.overpass_server import (
     OverpassServer,
     Reply,
     overpass_json,
     refusing_url,
 )
-from ingestion_pipeline_tests.support.staged import claim_key, evidence_of, poi_rows, slice_of
+from ingestion_pipeline_tests.support.staged import poi_rows
+from testbed.claims import claim_key, evidence_of, slice_of
+from testbed.towns import NOON, TOWN, write_cities, write_extract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

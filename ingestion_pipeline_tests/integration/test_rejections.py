@@ -19,16 +19,14 @@ from ingestion_pipeline.plan import look, plan
 from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.rejections import rejected_objects
 from ingestion_pipeline_tests.support.installation import (
-    AROUND_TOWNS,
-    NOON,
     TODAY,
-    TOWN,
     ScriptedClock,
     installed,
     metadata,
     why,
 )
 from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, overpass_json
+from testbed.towns import AROUND_TOWNS, NOON, TOWN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

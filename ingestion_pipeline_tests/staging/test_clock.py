@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ingestion_pipeline.staging.clock import DatabaseClock
-from ingestion_pipeline_tests.support.installation import NOON, ScriptedClock
+from ingestion_pipeline_tests.support.installation import ScriptedClock
+from testbed.towns import NOON
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

@@ -34,26 +34,15 @@ from ingestion_pipeline.staging.errors import (
 from ingestion_pipeline.staging.slices import replace_slice
 from ingestion_pipeline.staging.statistics import collect
 from ingestion_pipeline.staging.tables import poi_ingestion_staging
-from ingestion_pipeline_tests.support.postgres_server import (
-    READER,
-    as_role,
-    make_roles,
-    set_for_all,
-)
-from ingestion_pipeline_tests.support.staged import (
-    NOW,
-    claim_key,
-    evidence_of,
-    poi_rows,
-    slice_of,
-    stage,
-)
+from ingestion_pipeline_tests.support.staged import poi_rows, stage
+from testbed.claims import NOW, claim_key, evidence_of, slice_of
+from testbed.postgres_server import READER, as_role, make_roles, set_for_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ingestion_pipeline.staging.days import Slice
-    from ingestion_pipeline_tests.support.postgres_server import PostgresServer
+    from testbed.postgres_server import PostgresServer
 
 DAY = date(2026, 11, 20)
 NEXT_DAY = date(2026, 11, 21)

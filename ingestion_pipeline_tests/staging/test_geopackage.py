@@ -15,7 +15,8 @@ import sqlalchemy as sa
 
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.tables import VIEWS
-from ingestion_pipeline_tests.support.staged import NOW, poi_rows, stage, stage_helpers
+from ingestion_pipeline_tests.support.staged import poi_rows, stage, stage_helpers
+from testbed.claims import NOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,6 +104,7 @@ def test_pyogrio_finds_the_layers_and_what_they_are(path: Path) -> None:
     assert info["total_bounds"] == (0.001, 0.5, 3.0, 0.5)
 
 
+@pytest.mark.process
 def test_ogrinfo_reads_every_layer_without_a_warning(path: Path) -> None:
     done = subprocess.run(
         ["ogrinfo", "-ro", "-so", "-al", str(path)], capture_output=True, text=True, check=True
@@ -132,6 +134,7 @@ def test_ogrinfo_reads_every_layer_without_a_warning(path: Path) -> None:
     assert "Extent: (0.001000, 0.500000) - (3.000000, 0.500000)" in done.stdout
 
 
+@pytest.mark.process
 def test_ogrinfo_reads_every_row_without_a_warning(path: Path) -> None:
     done = subprocess.run(
         ["ogrinfo", "-ro", "-al", str(path)], capture_output=True, text=True, check=True

@@ -43,16 +43,8 @@ from ingestion_pipeline.staging.tables import (
     staged_partition,
 )
 from ingestion_pipeline.staging.views import definitions
-from ingestion_pipeline_tests.support.staged import (
-    NOW,
-    claim_key,
-    evidence_of,
-    helper_rows,
-    poi_rows,
-    slice_of,
-    stage,
-    stage_helpers,
-)
+from ingestion_pipeline_tests.support.staged import helper_rows, poi_rows, stage, stage_helpers
+from testbed.claims import NOW, claim_key, evidence_of, slice_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

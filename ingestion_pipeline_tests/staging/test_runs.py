@@ -1587,6 +1587,7 @@ class Ledger(RuleBasedStateMachine):
                 assert self.ended.setdefault(run.id, run) == run
 
 
+@pytest.mark.slow
 def test_any_history_of_the_ledger_keeps_its_promises(engine: sa.Engine) -> None:
     class HereLedger(Ledger):
         pass

@@ -44,17 +44,9 @@ from ingestion_pipeline_tests.support.days_model import (
     following_day,
     maximal_versions,
 )
-from ingestion_pipeline_tests.support.postgres_server import set_for_all
-from ingestion_pipeline_tests.support.staged import (
-    NOW,
-    claim_key,
-    evidence_of,
-    helper_inputs,
-    poi_rows,
-    slice_of,
-    stage,
-    stage_helpers,
-)
+from ingestion_pipeline_tests.support.staged import helper_inputs, poi_rows, stage, stage_helpers
+from testbed.claims import NOW, claim_key, evidence_of, slice_of
+from testbed.postgres_server import set_for_all
 
 DAY = date(2026, 11, 1)
 CITIES = (f"city{number}" for number in itertools.count())
@@ -98,6 +90,7 @@ def names_on(engine: sa.Engine, city: str, day: date) -> dict[str, str] | None:
     return None if rows is None else {row["source_ref"]: row["name"] for row in rows}
 
 
+@pytest.mark.slow
 @settings(
     max_examples=int(os.environ.get("HISTORIES", "200")),
     deadline=None,
@@ -128,6 +121,7 @@ def test_every_history_reads_back_as_a_plain_dictionary_of_days_would(
     assert versions(engine, city) == maximal_versions(model)
 
 
+@pytest.mark.slow
 @settings(max_examples=2000, deadline=None)
 @given(history=histories(days=7, steps=9))
 def test_the_plan_alone_keeps_versions_maximal_and_other_days_untouched(

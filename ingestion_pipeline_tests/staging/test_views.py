@@ -34,15 +34,8 @@ from ingestion_pipeline_tests.support.days_model import (
     expected_differences,
     maximal_versions,
 )
-from ingestion_pipeline_tests.support.staged import (
-    NOW,
-    claim_key,
-    evidence_of,
-    helper_rows,
-    poi_rows,
-    stage,
-    stage_helpers,
-)
+from ingestion_pipeline_tests.support.staged import helper_rows, poi_rows, stage, stage_helpers
+from testbed.claims import NOW, claim_key, evidence_of
 
 if TYPE_CHECKING:
     from ingestion_pipeline.core.identity import JobType
@@ -112,6 +105,7 @@ def counted(
         return {row.day: (row.rows, row.added, row.changed, row.removed) for row in rows}
 
 
+@pytest.mark.slow
 @DATASETS
 @settings(
     max_examples=30,

@@ -30,13 +30,8 @@ from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.database import write_transaction
 from ingestion_pipeline.staging.slices import SliceResult
-from ingestion_pipeline_tests.support.installation import (
-    NOON,
-    TODAY,
-    TOWN,
-    ScriptedClock,
-    write_cities,
-)
+from ingestion_pipeline_tests.support.installation import TODAY, ScriptedClock
+from testbed.towns import NOON, TOWN, write_cities
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

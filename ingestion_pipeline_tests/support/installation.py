@@ -10,7 +10,6 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -18,7 +17,6 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import osmium
 import sqlalchemy as sa
 from pydantic import SecretStr
 
@@ -37,10 +35,11 @@ from ingestion_pipeline.staging.tables import (
     poi_ingestion_staging,
     staged_partition,
 )
-from ingestion_pipeline_tests.support.postgres_server import as_worker
+from testbed.postgres_server import as_worker
+from testbed.towns import NOON, write_cities
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from ingestion_pipeline.core.clock import Clock
@@ -51,24 +50,6 @@ SAMPLE_KEY = "helsinki|2019-04-21"
 
 TODAY = date(2024, 6, 1)
 """What the clock of tests takes for the current day; a past one, so that it has a partition."""
-
-NOON = datetime(2024, 6, 1, 12, tzinfo=UTC)
-
-TOWN: dict[str, Any] = {
-    "slug": "town",
-    "name": {"en": "Town"},
-    "country": "FI",
-    "timezone": "Europe/Helsinki",
-    "bbox": [10.0, 50.0, 10.1, 50.1],
-    "boundary_ref": "bbox",
-    "languages": ["en"],
-    "minimum_pois": 1,
-    "enabled": True,
-}
-"""An invented city, as it stands in the cities file."""
-
-AROUND_TOWNS = (5.0, 40.0, 30.0, 65.0)
-"""A box that holds every invented town: what the header of an invented extract says it covers."""
 
 TABLES = (poi_ingestion_staging, staged_partition, ingestion_rejection, ingestion_run)
 
@@ -244,88 +225,6 @@ def _stored_instance(home: Path) -> dg.DagsterInstance:
     shipped = str(files("ingestion_pipeline").joinpath("dagster.yaml"))
     shutil.copyfile(shipped, home / "dagster.yaml")
     return dg.DagsterInstance.from_config(str(home))
-
-
-def write_cities(path: Path, cities: Sequence[Mapping[str, Any]]) -> Path:
-    """Write a cities file; the key `feed` of a city is a list of its feeds' tables."""
-    lines: list[str] = []
-    for city in cities:
-        lines.append("[[city]]")
-        lines += [f"{key} = {_toml(value)}" for key, value in city.items() if key != "feed"]
-        for feed in city.get("feed", ()):
-            lines.append("[[city.feed]]")
-            lines += [f"{key} = {_toml(value)}" for key, value in feed.items()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
-
-
-def _toml(value: Any) -> str:
-    """Write a value in one line."""
-    if isinstance(value, Mapping):
-        inner = (f"{json.dumps(name)} = {_toml(each)}" for name, each in value.items())
-        return f"{{ {', '.join(inner)} }}"
-    return json.dumps(value, ensure_ascii=False)
-
-
-def write_extract(
-    path: Path, pois: Mapping[int, str], *, at: datetime = NOON, spread: float = 0.001
-) -> Path:
-    """Write a small `.osm.pbf` of cafés in the invented town: `{node id: name}`.
-
-    Args:
-        path: Where to; a file that is there is replaced.
-        pois: The cafés.
-        at: The replication timestamp.
-        spread: How far east of the one before each stands, in degrees.
-    """
-    cafes = {number: {"amenity": "cafe", "name": name} for number, name in pois.items()}
-    return write_nodes(path, in_a_row(cafes, spread=spread), at=at)
-
-
-def in_a_row(
-    nodes: Mapping[int, Mapping[str, str]], *, spread: float = 0.001
-) -> dict[int, tuple[float, float, Mapping[str, str]]]:
-    """Place nodes in the invented town, each so far east of the one before, in degrees."""
-    return {number: (10.0 + number * spread, 50.05, tags) for number, tags in nodes.items()}
-
-
-def write_nodes(
-    path: Path,
-    nodes: Mapping[int, tuple[float, float, Mapping[str, str]]],
-    *,
-    at: datetime = NOON,
-    edited: datetime | None = None,
-    covers: tuple[float, float, float, float] | None = AROUND_TOWNS,
-) -> Path:
-    """Write a small `.osm.pbf`.
-
-    Args:
-        path: Where to; a file that is there is replaced.
-        nodes: `{id: (longitude, latitude, tags)}`.
-        at: The replication timestamp.
-        edited: When the nodes were edited; a day before, if nothing else is said.
-        covers: The box in the header (west, south, east, north), or None for none.
-    """
-    header = osmium.io.Header()
-    if covers is not None:
-        header.add_box(osmium.osm.Box(*covers))
-    header.set("osmosis_replication_timestamp", at.strftime("%Y-%m-%dT%H:%M:%SZ"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    writer = osmium.SimpleWriter(str(path), header=header)
-    for number, (lon, lat, tags) in nodes.items():
-        writer.add_node(
-            osmium.osm.mutable.Node(
-                id=number,
-                version=1,
-                timestamp=edited or at - timedelta(days=1),
-                location=(lon, lat),
-                tags=dict(tags),
-            )
-        )
-    writer.close()
-    return path
 
 
 def town_boundary() -> dict[str, Any]:

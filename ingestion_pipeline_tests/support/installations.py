@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ingestion_pipeline_tests.support.installation import TOWN, Installation, installed
+from ingestion_pipeline_tests.support.installation import Installation, installed
+from testbed.towns import TOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
-from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import shapely
 
 from ingestion_pipeline.columns.hashing import with_content_hash
-from ingestion_pipeline.core.evidence import SliceEvidence
-from ingestion_pipeline.core.identity import JobKey, JobType
-from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice
 from ingestion_pipeline.staging.slices import (
     SliceInput,
@@ -20,40 +15,23 @@ from ingestion_pipeline.staging.slices import (
     replace_slice,
     replace_slices,
 )
+from ingestion_pipeline.staging.tables import content_columns, poi_ingestion_staging
+from testbed.claims import NOW, claim_key, evidence_of, slice_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import date, datetime
 
     import sqlalchemy as sa
 
     from ingestion_pipeline.core.rejection import Rejection
 
-NOW = datetime(2026, 11, 20, 3, 4, 5, tzinfo=UTC)
-
-
-def slice_of(city: str, day: date) -> Slice:
-    """Name the slice of a city's POIs from OpenStreetMap."""
-    return Slice(city, "poi", "osm", day)
-
-
-def evidence_of(day: date, *, digest: str = "0" * 64, inputs: str = "0" * 32) -> SliceEvidence:
-    """Evidence that depends on the day alone."""
-    return SliceEvidence(
-        boundary_ref="bbox:0,0,1,1",
-        as_of=datetime(day.year, day.month, day.day, 21, tzinfo=UTC),
-        as_of_source="replication_timestamp",
-        obtained="extract",
-        location="invented.osm.pbf",
-        digest=digest,
-        rules_version="test",
-        licence="ODbL-1.0",
-        attribution="© OpenStreetMap contributors",
-        inputs_digest=inputs,
-    )
-
 
 def poi_rows(pois: Mapping[str, Any]) -> pa.Table:
-    """Make rows for features `{source_ref: content}`; the content becomes the POI's name."""
+    """Make rows for features `{source_ref: content}`; the content becomes the POI's name.
+
+    Columns that are not named here are null.
+    """
     count = len(pois)
     kinds = [ref.split("/")[0] for ref in pois]
     ids = [int(ref.split("/")[1]) for ref in pois]
@@ -95,6 +73,8 @@ def poi_rows(pois: Mapping[str, Any]) -> pa.Table:
         "licence": pa.array(["ODbL-1.0"] * count, text),
         "attribution": pa.array(["© OpenStreetMap contributors"] * count, text),
     }
+    others = set(content_columns(poi_ingestion_staging)) - set(columns)
+    columns |= {name: pa.array([None] * count, text) for name in sorted(others)}
     return with_content_hash(pa.table(columns))
 
 
@@ -152,29 +132,6 @@ def helper_rows(places: Mapping[str, Any]) -> pa.Table:
         "attribution": pa.array(["© OpenStreetMap contributors"] * count, text),
     }
     return with_content_hash(pa.table(columns))
-
-
-def claim_key(
-    engine: sa.Engine,
-    city: str,
-    day: date,
-    *,
-    job_type: JobType = "osm_import",
-    boundary_ref: str = "bbox:0,0,1,1",
-    now: datetime = NOW,
-) -> runs.Claim:
-    """Claim a city-day for a run of its own."""
-    claimed = runs.claim(
-        engine,
-        JobKey(job_type, city, boundary_ref, day),
-        dagster_run_id=str(uuid.uuid4()),
-        worker="test",
-        trigger="cli",
-        is_alive=lambda _: True,
-        now=now,
-    )
-    assert isinstance(claimed, runs.Claim)
-    return claimed
 
 
 def stage(

@@ -119,6 +119,21 @@ def dagster_imports(path: Path) -> list[Import]:
     return [found for found in imports(path) if found.module.startswith("dagster")]
 
 
+@pytest.mark.parametrize(
+    ("folder", "not_imported"),
+    [
+        ("ingestion_pipeline", {"testbed", "benchmarks", "ingestion_pipeline_tests"}),
+        ("migrations", {"testbed", "benchmarks", "ingestion_pipeline_tests"}),
+        ("testbed", {"benchmarks", "ingestion_pipeline_tests"}),
+        ("benchmarks", {"ingestion_pipeline_tests"}),
+        ("scripts", {"testbed", "benchmarks", "ingestion_pipeline_tests"}),
+    ],
+)
+def test_what_tests_import_does_not_import_them(folder: str, not_imported: set[str]) -> None:
+    for path in sorted((PACKAGE.parent / folder).rglob("*.py")):
+        assert not {found.module.split(".")[0] for found in imports(path)} & not_imported, path
+
+
 def test_every_package_has_its_layer() -> None:
     layers = [room for layer in LAYERS for room in layer]
     assert sorted(layers) == sorted({room_of(path) for path in MODULES} - {"__init__"})
@@ -203,23 +218,27 @@ def test_annotations_that_dagster_reads_are_not_put_off(path: Path) -> None:
     assert "__future__" not in {found.module for found in imports(path)}
 
 
+@pytest.mark.process
 def test_the_definitions_load_nothing_that_only_a_run_needs() -> None:
     loaded = _loaded_by("import ingestion_pipeline.definitions")
     assert "dagster" in loaded
     assert sorted(HEAVY & loaded) == []
 
 
+@pytest.mark.process
 def test_dagster_itself_loads_none_of_it_either() -> None:
     # Otherwise the test above would ask the impossible of the definitions.
     assert sorted(HEAVY & _loaded_by("import dagster")) == []
 
 
+@pytest.mark.process
 def test_the_admin_api_starts_without_dagster_and_without_what_only_a_run_needs() -> None:
     loaded = _loaded_by("import ingestion_pipeline.admin_api.app")
     assert "fastapi" in loaded
     assert sorted((HEAVY | {"dagster"}) & loaded) == []
 
 
+@pytest.mark.process
 def test_the_command_line_starts_without_dagster() -> None:
     loaded = _loaded_by("import ingestion_pipeline.cli.main")
     assert sorted((HEAVY | {"dagster"}) & loaded) == []

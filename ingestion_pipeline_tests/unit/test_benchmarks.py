@@ -110,6 +110,7 @@ def test_what_is_also_no_name_keeps_its_words_in_a_copy(merged: Path, tmp_path: 
     assert "{'name': 'cafe'}" in third
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("target", "installed"),
     [
@@ -207,6 +208,7 @@ def test_contenders_take_turns_and_are_told_beside_the_first() -> None:
     assert len(compare(replace(comparison, runs=1), runs=3)[0].values) == 1
 
 
+@pytest.mark.process
 def test_a_process_is_measured_by_itself_and_tells_figures_of_its_own() -> None:
     big, small = (
         process("p", [sys.executable, "-c", f"x = b'x' * {size}; print('{{\"rows\": 3}}')"]).run()
@@ -219,11 +221,13 @@ def test_a_process_is_measured_by_itself_and_tells_figures_of_its_own() -> None:
     assert big["peak MB"] - small["peak MB"] == pytest.approx(100_000_000 / 2**20, rel=0.1)
 
 
+@pytest.mark.process
 def test_a_process_that_fails_says_why() -> None:
     with pytest.raises(RuntimeError, match="broken on purpose"):
         process("p", [sys.executable, "-c", "raise SystemExit('broken on purpose')"]).run()
 
 
+@pytest.mark.process
 def test_a_peer_that_is_not_installed_is_told_as_absent(tmp_path: Path) -> None:
     missing = missing_package("no-such-peer")
     contenders = [

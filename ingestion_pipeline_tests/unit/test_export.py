@@ -19,7 +19,8 @@ import shapely
 from ingestion_pipeline.export import Format, export_day, schema_of
 from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.tables import VERSION_TABLES
-from ingestion_pipeline_tests.support.staged import slice_of, stage, stage_helpers
+from ingestion_pipeline_tests.support.staged import stage, stage_helpers
+from testbed.claims import slice_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,6 +109,7 @@ def test_geoparquet_has_a_box_for_each_row_and_counterclockwise_shells(
     assert list(gpd.read_parquet(path, bbox=(0, 0, 0.0015, 1))["source_ref"]) == ["node/1"]
 
 
+@pytest.mark.process
 def test_a_geopackage_has_the_types_of_the_table(two_days: sa.Engine, tmp_path: Path) -> None:
     path = exported(two_days, tmp_path, slice_of("town", FIRST), "gpkg")
     told = subprocess.run(

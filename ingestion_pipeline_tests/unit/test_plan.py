@@ -19,16 +19,8 @@ from ingestion_pipeline.lake.errors import SnapshotDamaged
 from ingestion_pipeline.lake.snapshots import Manifest
 from ingestion_pipeline.osm.selection import POIS
 from ingestion_pipeline.plan import Kept, PlannedDay, look, plan, spans
-from ingestion_pipeline_tests.support.installation import (
-    NOON,
-    TODAY,
-    TOWN,
-    ScriptedClock,
-    installed,
-    metadata,
-    write_cities,
-    write_extract,
-)
+from ingestion_pipeline_tests.support.installation import TODAY, ScriptedClock, installed, metadata
+from testbed.towns import NOON, TOWN, write_cities, write_extract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,6 +8,8 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -20,6 +22,7 @@ def released(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.process
 def test_a_folder_without_packages_is_no_release(tmp_path: Path) -> None:
     result = released(tmp_path)
     assert result.returncode == 1
@@ -27,6 +30,7 @@ def test_a_folder_without_packages_is_no_release(tmp_path: Path) -> None:
     assert "Would publish" not in result.stdout
 
 
+@pytest.mark.process
 def test_a_wheel_without_the_manual_is_no_release(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "ingestion_pipeline-0.0.0-py3-none-any.whl", "w"):
         pass

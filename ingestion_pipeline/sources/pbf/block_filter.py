@@ -371,7 +371,7 @@ class _Output(NamedTuple):
     ) -> Objects:
         """Return the objects at some rows."""
         version, timestamp = stored.versions(rows)
-        timestamp[timestamp < np.datetime64(f"{FIRST_YEAR}-01-01")] = np.datetime64("NaT")
+        timestamp[timestamp < np.datetime64(f"{FIRST_YEAR}-01-01")] = np.datetime64("NaT", "s")
         places = self.tags(stored.tags, rows)
         nowhere = np.empty((len(rows), 0), np.int64)
         return Objects(ids[rows], version, timestamp, places, nowhere if xy is None else xy)

@@ -35,6 +35,7 @@ def address_of(server: OverpassServer, user: str = "") -> str:
     return server.url.replace("/api/interpreter", "").replace("://", f"://{user}")
 
 
+@pytest.mark.server
 def test_all_days_go_in_one_request_and_the_page_of_the_backfill_is_told() -> None:
     with OverpassServer(told(TAKEN)) as server:
         submitted = submit_to(address_of(server) + "/")
@@ -51,6 +52,7 @@ def test_all_days_go_in_one_request_and_the_page_of_the_backfill_is_told() -> No
     }
 
 
+@pytest.mark.server
 def test_a_password_is_used_and_never_shown() -> None:
     with OverpassServer(told(TAKEN)) as server:
         submitted = submit_to(address_of(server, "me:Unspeakable@"))
@@ -61,12 +63,14 @@ def test_a_password_is_used_and_never_shown() -> None:
     assert "Unspeakable" not in submitted.address + str(caught.value)
 
 
+@pytest.mark.server
 def test_a_webserver_that_is_not_there_is_worth_another_try() -> None:
     with pytest.raises(DagsterUnavailable, match="DAGSTER_URL") as caught:
         submit_to(refusing_url())
     assert caught.value.should_retry
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(
     "reply",
     [
@@ -86,6 +90,7 @@ def test_where_nobody_knows_whether_it_was_taken_on_the_reader_is_sent_to_look(
         submit_to(address_of(server))
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(
     ("reply", "words"),
     [

@@ -9,16 +9,14 @@ import pytest
 
 from ingestion_pipeline.cli.city_check import CheckedCity, check_cities
 from ingestion_pipeline_tests.support.installation import (
-    NOON,
     TODAY,
-    TOWN,
     ScriptedClock,
     installed,
     overpass_cafes,
     town_boundary,
-    write_extract,
 )
 from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, overpass_json
+from testbed.towns import NOON, TOWN, write_extract
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,6 +91,7 @@ def test_each_city_has_problems_of_its_own(check: Check, tmp_path: Path) -> None
     assert codes(good) == []
 
 
+@pytest.mark.server
 def test_an_overpass_server_is_asked_for_the_boundary_alone(check: Check) -> None:
     base = f"{NOON:%Y-%m-%dT%H:%M:%SZ}"
     body = overpass_json([], boundary=[town_boundary()], base=base)
@@ -109,6 +108,7 @@ def test_an_overpass_server_is_asked_for_the_boundary_alone(check: Check) -> Non
         assert codes(renamed) == ["boundary_name_mismatch"]
 
 
+@pytest.mark.server
 def test_an_overpass_server_is_asked_for_nothing_without_a_relation(check: Check) -> None:
     with OverpassServer(Reply(body=overpass_json(overpass_cafes({1: "A"})))) as server:
         (found,) = check(TOWN, overpass_url=server.url)

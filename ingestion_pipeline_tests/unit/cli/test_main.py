@@ -29,16 +29,10 @@ from ingestion_pipeline.core.rejection import Rejection
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.views import definitions
-from ingestion_pipeline_tests.support.installation import (
-    NOON,
-    SAMPLE_KEY,
-    TOWN,
-    installed,
-    write_cities,
-    write_extract,
-)
+from ingestion_pipeline_tests.support.installation import SAMPLE_KEY, installed
 from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, refusing_url
 from ingestion_pipeline_tests.support.staged import stage, stage_helpers
+from testbed.towns import NOON, TOWN, write_cities, write_extract
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -447,6 +441,7 @@ def submitted(dagster: OverpassServer) -> dict[str, Any]:
     return parameters
 
 
+@pytest.mark.server
 def test_a_year_of_three_cities_is_one_backfill(
     three_towns: Invoke, dagster: OverpassServer
 ) -> None:
@@ -469,6 +464,7 @@ def test_a_year_of_three_cities_is_one_backfill(
     assert parameters["tags"] == [{"key": "ingestion/trigger", "value": "backfill"}]
 
 
+@pytest.mark.server
 def test_a_dry_run_submits_nothing(three_towns: Invoke, dagster: OverpassServer) -> None:
     result = three_towns("backfill", "--city", "town-1", *DAYS_OF_2024, "--dry-run")
     assert result.exit_code == 0
@@ -476,6 +472,7 @@ def test_a_dry_run_submits_nothing(three_towns: Invoke, dagster: OverpassServer)
     assert dagster.requests == []
 
 
+@pytest.mark.server
 def test_what_is_staged_or_cannot_be_had_is_left_out_and_told(
     three_towns: Invoke, dagster: OverpassServer, tmp_path: Path
 ) -> None:
@@ -502,6 +499,7 @@ def test_what_is_staged_or_cannot_be_had_is_left_out_and_told(
     assert "town|2024-06-01" in submitted(dagster)["partitionNames"]
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(
     ("day", "exit_code"), [("2024-06-01", 0), ("2024-06-02", FAILED)], ids=["staged", "none"]
 )
@@ -524,6 +522,7 @@ def test_where_nothing_is_left_to_submit_the_exit_code_tells_whether_that_is_goo
     assert dagster.requests == []
 
 
+@pytest.mark.server
 def test_a_webserver_that_is_not_there_is_told_with_the_code_for_later(
     three_towns: Invoke,
 ) -> None:
@@ -744,6 +743,7 @@ def test_a_notice_of_nothing_says_so(invoke: Invoke) -> None:
 # run, where a check stops the day
 
 
+@pytest.mark.server
 def test_a_day_that_a_check_stops_is_staged_with_a_reason_and_shown_as_accepted(
     tmp_path: Path,
 ) -> None:

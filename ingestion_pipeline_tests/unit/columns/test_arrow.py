@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,6 +40,7 @@ def test_numbers_are_those_of_pyarrow(values: list[int | None]) -> None:
     assert array.equals(pa.array(values, pa.int32()))
 
 
+@pytest.mark.process
 def test_no_array_imports_pandas() -> None:
     code = (
         "import sys, numpy, pyarrow\n"

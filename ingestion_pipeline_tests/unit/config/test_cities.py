@@ -580,6 +580,7 @@ def test_a_shipped_bbox_encloses_the_known_limits_of_its_boundary(slug: str, lim
     assert bbox.south < limits.south < limits.north < bbox.north
 
 
+@pytest.mark.process
 def test_the_cities_are_read_without_geometry_libraries() -> None:
     code = (
         "import sys; from ingestion_pipeline.config.cities import load_cities; load_cities(None); "

@@ -121,6 +121,7 @@ def test_names_are_resolved_by_the_system_and_one_that_is_not_known_has_no_addre
     assert addresses_of("no-such-host.invalid") == set()
 
 
+@pytest.mark.server
 def test_a_host_that_got_another_address_meanwhile_is_noticed_before_the_request_is_sent(
     server: FeedServer,
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_host_that_got_another_address_meanwhile_is_noticed_before_the_request
     assert server.requests == []
 
 
+@pytest.mark.server
 def test_a_connection_to_a_proxy_is_the_operators_choice(server: FeedServer) -> None:
     server.enqueue(Reply(200, "{}"))
     extensions = RedirectGuard("https://8.8.8.8/feed").extensions("other.example")
@@ -137,6 +139,7 @@ def test_a_connection_to_a_proxy_is_the_operators_choice(server: FeedServer) -> 
         assert http.get(server.address("feed"), extensions=extensions).status_code == 200
 
 
+@pytest.mark.server
 def test_fsspec_follows_no_redirect_into_an_inner_network(server: FeedServer) -> None:
     with FeedServer() as inner:
         inner.default = Reply(200, b"secret", "application/octet-stream")
@@ -150,6 +153,7 @@ def test_fsspec_follows_no_redirect_into_an_inner_network(server: FeedServer) ->
         assert filesystem.cat_file(location) == b"secret"
 
 
+@pytest.mark.server
 def test_fsspec_connects_to_no_host_that_got_an_inner_address(server: FeedServer) -> None:
     address = server.address("secret").replace("127.0.0.1", "localhost")
     filesystem = fsspec.filesystem("http", get_client=client_of_fsspec("https://8.8.8.8/x"))

@@ -195,6 +195,7 @@ def test_a_change_reaches_the_datasets_whose_rows_it_shapes(
     assert differing == ({*CODE} if which == "all" else {*which.split()})
 
 
+@pytest.mark.process
 def test_code_is_found_in_a_zip_file(tmp_path: Path) -> None:
     archive = tmp_path / "packages.zip"
     with ZipFile(archive, "w") as packed:

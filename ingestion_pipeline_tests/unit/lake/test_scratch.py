@@ -8,6 +8,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
 from ingestion_pipeline.lake.scratch import PREFIX, remove_abandoned, scratch_folder
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ def test_a_folder_is_empty_and_gone_afterwards() -> None:
     assert not folder.parent.exists()
 
 
+@pytest.mark.process
 def test_the_folder_of_a_killed_process_is_removed_and_that_of_a_living_one_is_not(
     tmp_path: Path,
 ) -> None:

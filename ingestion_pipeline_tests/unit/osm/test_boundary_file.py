@@ -62,6 +62,7 @@ def test_a_file_far_away_is_fetched_and_compared(memory: MemoryFileSystem) -> No
     assert not caught.value.should_retry
 
 
+@pytest.mark.server
 def test_a_file_is_fetched_over_http(tmp_path: Path) -> None:
     (tmp_path / "a.geojson").write_bytes(content(2))
     handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))

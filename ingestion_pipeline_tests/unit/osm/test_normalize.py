@@ -9,6 +9,7 @@ from datetime import date
 from typing import Any
 
 import numpy as np
+import pytest
 import shapely
 
 from ingestion_pipeline.columns.tag_sets import TagSets
@@ -243,7 +244,7 @@ def test_a_node_has_no_area_and_an_area_has_square_metres() -> None:
 def test_unknown_versions_and_times_are_null() -> None:
     features = features_of(({"amenity": "cafe"}, shapely.Point(1, 2)))
     features.version[:] = 0
-    features.timestamp[:] = np.datetime64("NaT")
+    features.timestamp[:] = np.datetime64("NaT", "s")
     pois = normalize(
         features,
         boundary=BboxBoundary(WINDOW),
@@ -278,6 +279,7 @@ def test_every_row_carries_licence_and_attribution() -> None:
     assert poi["attribution"] == "© OpenStreetMap contributors"
 
 
+@pytest.mark.process
 def test_rows_are_made_without_pandas() -> None:
     code = (
         "import sys\n"

@@ -427,6 +427,7 @@ def test_the_notice_holds_the_copyright_of_the_table() -> None:
     assert TABLE["header"]["copyright"] in (ROOT / "NOTICE").read_text(encoding="utf-8")
 
 
+@pytest.mark.process
 def test_the_table_is_not_built_from_another_release(tmp_path: Path) -> None:
     tarball = tmp_path / "other.tgz"
     tarball.write_bytes(b"another release")

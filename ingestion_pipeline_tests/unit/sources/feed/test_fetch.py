@@ -57,6 +57,8 @@ if TYPE_CHECKING:
 
     Ask = Callable[..., FeedAcquisition]
 
+pytestmark = pytest.mark.server
+
 DAY = date(2026, 11, 20)
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 QUICK = Patience(connect_s=2, silence_s=0.3, whole_s=60)

@@ -70,6 +70,8 @@ if TYPE_CHECKING:
     from ingestion_pipeline.osm.features import Reading
     from ingestion_pipeline.sources.base import Acquisition, RawPart
 
+pytestmark = pytest.mark.server
+
 TODAY = date(2026, 11, 20)
 YESTERDAY = date(2026, 11, 19)
 NOW = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)

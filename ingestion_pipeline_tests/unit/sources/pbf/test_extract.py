@@ -333,6 +333,7 @@ def server() -> Iterator[Server]:
     server.http.server_close()
 
 
+@pytest.mark.server
 def test_a_file_is_downloaded_over_http(dated: Path, workdir: Path, server: Server) -> None:
     raw = dated.read_bytes()
     server.answers["/town.osm.pbf"] = (200, raw, len(raw))
@@ -341,6 +342,7 @@ def test_a_file_is_downloaded_over_http(dated: Path, workdir: Path, server: Serv
     assert acquisition.evidence.location == f"{server.url}/town.osm.pbf"
 
 
+@pytest.mark.server
 def test_a_redirect_of_the_provider_is_followed(dated: Path, workdir: Path, server: Server) -> None:
     raw = dated.read_bytes()
     server.answers |= {"/latest.osm.pbf": (302, b"", 0), "/town.osm.pbf": (200, raw, len(raw))}
@@ -349,6 +351,7 @@ def test_a_redirect_of_the_provider_is_followed(dated: Path, workdir: Path, serv
     assert acquisition.parts[0].path.read_bytes() == raw
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("asked", ["/town.osm.pbf", "/town.osm.pbf.md5", "/town.poly"])
 def test_no_redirect_leads_into_another_inner_network(
     dated: Path, workdir: Path, server: Server, asked: str
@@ -362,6 +365,7 @@ def test_no_redirect_leads_into_another_inner_network(
     assert "mutation" not in str(caught.value)
 
 
+@pytest.mark.server
 def test_fewer_bytes_than_the_server_announced_are_refused(
     dated: Path, workdir: Path, server: Server
 ) -> None:
@@ -371,11 +375,13 @@ def test_fewer_bytes_than_the_server_announced_are_refused(
         acquired(f"{server.url}/town.osm.pbf", workdir)
 
 
+@pytest.mark.server
 def test_a_file_that_the_server_does_not_have_is_not_found(workdir: Path, server: Server) -> None:
     with pytest.raises(ExtractNotFound, match=r"town\.osm\.pbf"):
         acquired(f"{server.url}/town.osm.pbf", workdir)
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("status", [403, 500, 503])
 def test_a_server_that_refuses_is_named_without_credentials(
     status: int, workdir: Path, server: Server
@@ -386,6 +392,7 @@ def test_a_server_that_refuses_is_named_without_credentials(
     assert SECRET not in "".join(traceback.format_exception(caught.value, chain=True))
 
 
+@pytest.mark.server
 def test_a_server_that_is_not_there_is_unreachable(workdir: Path, server: Server) -> None:
     url = f"http://127.0.0.1:{server.http.server_port}"
     server.http.server_close()

@@ -32,8 +32,8 @@ from ingestion_pipeline.config.settings import Settings
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.tables import ingestion_run
-from ingestion_pipeline_tests.support.installation import TOWN, write_cities
-from ingestion_pipeline_tests.support.postgres_server import Cluster, free_port, private_cluster
+from testbed.postgres_server import Cluster, free_port, private_cluster
+from testbed.towns import write_cities
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,7 +47,7 @@ SCRIPTS = Path(sys.executable).parent
 LONG_ENOUGH_S = 120
 """For whatever takes seconds on a machine that has nothing else to do."""
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+DEPLOY = Path(__file__).parents[1] / "deploy"
 """The files of a production set-up."""
 
 DAEMONS = """{
@@ -110,21 +110,6 @@ def wait_until(
         assert time.monotonic() < deadline, f"after {timeout:g} s still waiting until {what}"
         time.sleep(every)
     return answer
-
-
-def town(number: int, **others: Any) -> dict[str, Any]:
-    """Invent a city, one of a row of them from west to east that touch and do not overlap.
-
-    Of the cafés of `write_extract` the numbers `100 * number + 1` to `+ 99` are in it; those on
-    its edges are of nobody that a test should count on.
-    """
-    west, east = round(10 + number / 10, 1), round(10.1 + number / 10, 1)
-    return TOWN | {"slug": f"town-{number}", "bbox": [west, 50.0, east, 50.1]} | others
-
-
-def cafes(number: int, *, named: str = "café") -> dict[int, str]:
-    """Return the 99 cafés of a town, for `write_extract`."""
-    return {place: f"{named} {place}" for place in range(100 * number + 1, 100 * number + 100)}
 
 
 def tags_of_partition(city: str, day: str) -> dict[str, str]:

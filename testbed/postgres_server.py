@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 TEMPLATE = "ingestion_test_template"
 
-ROLES_SCRIPT = Path(__file__).parents[2] / "deploy" / "roles.sql"
+ROLES_SCRIPT = Path(__file__).parents[1] / "deploy" / "roles.sql"
 
 ADMINISTRATOR = "tester"
 OWNER, WORKER, READER = "test_owner", "test_worker", "test_reader"

@@ -1,0 +1,1 @@
+"""What tests and benchmarks share: PostgreSQL, the platform's processes, invented towns."""

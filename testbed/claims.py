@@ -1,0 +1,64 @@
+"""A city-day to stage invented rows for: its slice, its evidence, and its claim.
+
+Belongs here: what must be there before rows can be staged. Does not belong here: the rows.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+
+from ingestion_pipeline.core.evidence import SliceEvidence
+from ingestion_pipeline.core.identity import JobKey, JobType
+from ingestion_pipeline.staging import runs
+from ingestion_pipeline.staging.days import Slice
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+NOW = datetime(2026, 11, 20, 3, 4, 5, tzinfo=UTC)
+
+
+def slice_of(city: str, day: date) -> Slice:
+    """Name the slice of a city's POIs from OpenStreetMap."""
+    return Slice(city, "poi", "osm", day)
+
+
+def evidence_of(day: date, *, digest: str = "0" * 64, inputs: str = "0" * 32) -> SliceEvidence:
+    """Evidence that depends on the day alone."""
+    return SliceEvidence(
+        boundary_ref="bbox:0,0,1,1",
+        as_of=datetime(day.year, day.month, day.day, 21, tzinfo=UTC),
+        as_of_source="replication_timestamp",
+        obtained="extract",
+        location="invented.osm.pbf",
+        digest=digest,
+        rules_version="test",
+        licence="ODbL-1.0",
+        attribution="© OpenStreetMap contributors",
+        inputs_digest=inputs,
+    )
+
+
+def claim_key(
+    engine: sa.Engine,
+    city: str,
+    day: date,
+    *,
+    job_type: JobType = "osm_import",
+    boundary_ref: str = "bbox:0,0,1,1",
+    now: datetime = NOW,
+) -> runs.Claim:
+    """Claim a city-day for a run of its own."""
+    claimed = runs.claim(
+        engine,
+        JobKey(job_type, city, boundary_ref, day),
+        dagster_run_id=str(uuid.uuid4()),
+        worker="test",
+        trigger="cli",
+        is_alive=lambda _: True,
+        now=now,
+    )
+    assert isinstance(claimed, runs.Claim)
+    return claimed
