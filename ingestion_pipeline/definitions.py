@@ -1,7 +1,6 @@
-"""The one place where Dagster's definitions are assembled; a stable address for its processes.
+"""Assembly of the Dagster definitions; the module that Dagster's processes load.
 
-Belongs here: assembly. Does not belong here: anything that does work (`defs/`). Every process of
-Dagster imports this module, so what it imports is kept small; a test watches it.
+Every Dagster process imports this module, so its imports are kept small. A test enforces that.
 """
 
 import dagster as dg
@@ -23,9 +22,9 @@ def build_definitions(pipeline: PipelineResources, *, with_pools: bool = True) -
     """Assemble the definitions.
 
     Args:
-        pipeline: What the assets work with.
-        with_pools: Whether runs wait in concurrency pools for their turn at upstream; not for a run
-            that no daemon looks after.
+        pipeline: The resources of the assets.
+        with_pools: Whether assets that fetch use concurrency pools. Set it to False for runs
+            without a daemon.
     """
     print_expected_errors_in_one_line()
     upstream_pool, feeds_pool = (UPSTREAM_POOL, FEEDS_POOL) if with_pools else (None, None)
@@ -47,7 +46,7 @@ def build_definitions(pipeline: PipelineResources, *, with_pools: bool = True) -
         schedules=[*build_schedules(pipeline), coverage.schedule],
         sensors=build_sensors(),
         resources={"pipeline": build_pipeline_resource(pipeline)},
-        # A process for each step costs twenty times what the steps' own work does.
+        # One process per step costs twenty times as much as the work of the steps.
         executor=dg.in_process_executor,
     )
 
@@ -57,8 +56,8 @@ def definitions() -> dg.Definitions:
     """Assemble the definitions from the environment.
 
     Raises:
-        SettingsError: The environment is not accepted.
-        CitiesFileError: The cities file has mistakes.
+        SettingsError: The environment is invalid.
+        CitiesFileError: The cities file is invalid.
     """
     settings = load_settings()
     return build_definitions(PipelineResources(settings, load_cities(settings.cities_file)))

@@ -1,7 +1,7 @@
-"""A staged day as a file for other tools.
+"""Export of a staged day as a file for other tools.
 
-Belongs here: the formats. Does not belong here: reading the day (`staging/days.py`), and which
-columns there are (`staging/tables.py`), whose types all formats share through one Arrow schema.
+All formats except GeoJSON get their column types from one Arrow schema, which is derived from the
+table (`staging/tables.py`).
 """
 
 from __future__ import annotations
@@ -38,42 +38,42 @@ _BBOX = "bbox"
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _SRID = 4326
 _GEOPACKAGE_VERSION = "1.3"
-"""Releases of GDAL before 3.7.1 warn of a newer one."""
+"""GDAL before 3.7.1 warns about newer versions."""
 _ROW_GROUP = 65_536
 _LEFT_OUT = "id"
-"""A number of the database, which is another one when the day is staged again."""
+"""A key of the database that changes when the day is staged again."""
 
 _EXECUTED = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
-"""How text begins that a spreadsheet may execute, or from which marked text could not be told."""
+"""The beginning of text that a spreadsheet may execute, or that looks like marked text."""
 
 
 class FileNotWritten(IngestionError):
-    """The place for an exported file cannot be written."""
+    """The exported file cannot be written."""
 
     code = "file_not_written"
 
 
 def export_day(engine: sa.Engine, target: Slice, *, path: Path, format: Format) -> int:  # noqa: A002
-    """Write a staged day to a file, which is replaced as a whole if it exists.
+    """Write a staged day to a file; an existing file is replaced as a whole.
 
-    Every row has the columns of the table, the day, and `as_of`. Their types depend on the table
-    alone, and not on the day's values. Coordinates are EPSG:4326, lon before lat, with every digit.
-    GeoJSON (RFC 7946) keeps JSON columns as objects; the other formats have them as text.
-    GeoParquet (1.1) has a bounding box for each row. CSV has the geometry as WKT, and an apostrophe
-    before text that a spreadsheet may execute.
+    Every row has the columns of the table, the day, and `as_of`. Their types depend on the table,
+    not on the day's values. Coordinates are EPSG:4326, lon before lat, with full precision. GeoJSON
+    (RFC 7946) keeps JSON columns as objects; the other formats have them as text. GeoParquet (1.1)
+    has a bounding box for each row. CSV has the geometry as WKT, and an apostrophe before text that
+    a spreadsheet may execute.
 
     Args:
         engine: The database.
         target: The day's slice.
         path: The file.
-        format: How to write it.
+        format: The format of the file.
 
     Returns:
-        How many rows were written.
+        The number of rows.
 
     Raises:
         DayNotStaged: The day is not staged.
-        FileNotWritten: The place for the file cannot be written.
+        FileNotWritten: The file cannot be written.
     """
     import shapely
 
@@ -81,7 +81,7 @@ def export_day(engine: sa.Engine, target: Slice, *, path: Path, format: Format) 
         partition = require_staged(connection, target)
         of_day = {"day": target.day, "as_of": partition["as_of"]}
         rows = [of_day | dict(row) for row in read_rows(connection, target)]
-    # Areas are stored with clockwise shells; RFC 7946 and GeoParquet's readers want the other way.
+    # Stored shells are clockwise; RFC 7946 and the GeoParquet metadata need counterclockwise ones.
     geometry = shapely.orient_polygons(shapely.from_wkb([row[_GEOMETRY] for row in rows]))
     with _replacing(path) as beside:
         if format == "geojson":
@@ -96,7 +96,7 @@ def export_day(engine: sa.Engine, target: Slice, *, path: Path, format: Format) 
 
 
 def schema_of(table: sa.Table) -> pa.Schema:
-    """Return the columns of an exported day, the geometry last, as WKB."""
+    """Return the Arrow schema of an exported day; the geometry is last, as WKB."""
     import pyarrow as pa
 
     fields: list[pa.Field[Any]] = [
@@ -146,7 +146,7 @@ def _table(target: Slice, rows: Sequence[dict[str, Any]], geometry: npt.NDArray[
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """Yield a place beside a file, which replaces the file in the end."""
+    """Yield a temporary path in the same folder; on success it replaces the file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".exporting-", dir=path.parent) as folder:
@@ -224,7 +224,7 @@ def _write_geoparquet(path: Path, table: pa.Table, geometry: npt.NDArray[Any]) -
 
 
 def _write_csv(path: Path, table: pa.Table, geometry: npt.NDArray[Any]) -> None:
-    """Write CSV (RFC 4180): text in quotes, null as nothing."""
+    """Write CSV (RFC 4180): text in quotes, null as an empty field."""
     import shapely
 
     columns = [table.column(name).to_pylist() for name in table.column_names[:-1]]
@@ -235,7 +235,7 @@ def _write_csv(path: Path, table: pa.Table, geometry: npt.NDArray[Any]) -> None:
 
 
 def _cell(value: Any) -> str:
-    """Write a value. Text that a spreadsheet may execute gets an apostrophe before it."""
+    """Return a value as a CSV field; text that a spreadsheet may execute gets an apostrophe."""
     if value is None:
         return ""
     if isinstance(value, str):

@@ -1,10 +1,10 @@
-"""Which days of a city can be staged honestly, and from which evidence, before anything is begun.
+"""Plans: which days of a city can be staged, and from which evidence, before a run starts.
 
-Belongs here: looking at what is kept and what is configured. Does not belong here: the rules that a
-run keeps (`sources/as_of.py`, `datasets/provenance.py`, `sources/registry.py`), and starting runs.
+A plan uses the stored data, the configuration and the same rules as a run (`sources/as_of.py`,
+`datasets/provenance.py`, `sources/registry.py`).
 
-Nothing is fetched for a plan. An extract of a day, or a server's history, may turn out not to be
-there; then the day's run fails and says so.
+Nothing is fetched for a plan. If a day's extract or a server's history turns out to be missing, the
+day's run fails with that error.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Kept:
-    """What is kept of a city's days.
+    """The stored data of a city's days.
 
     Attributes:
         manifests: The stored snapshots, or why one cannot be read.
         staged: The rows of `staged_partition`.
-        failures: Of a feed: why the days have no snapshot.
-        feeds: Of helper places: what is kept of each of the city's feeds, by its slug.
+        failures: For a feed: why days have no snapshot.
+        feeds: For helper places: the stored data of each of the city's feeds, by slug.
     """
 
     manifests: Mapping[date, Manifest | SnapshotDamaged]
@@ -63,13 +63,13 @@ class Kept:
 
 @dataclass(frozen=True)
 class PlannedDay:
-    """A city-day, and what it can be staged from.
+    """A city-day, and the evidence from which it can be staged.
 
     Attributes:
         city_slug: The city.
         day: The UTC day.
-        way: From what.
-        words: From where; for `none`, why not and what to do. The same for all days of one kind.
+        way: The kind of evidence.
+        words: Its origin; for `none`, the reason and what to do. Equal for all days of one kind.
     """
 
     city_slug: str
@@ -84,13 +84,13 @@ class PlannedDay:
 
     @property
     def is_possible(self) -> bool:
-        """Whether the day can be staged, as far as is known without asking upstream."""
+        """Whether the day can be staged, as far as is known without a request to upstream."""
         return self.way != "none"
 
 
 @dataclass(frozen=True)
 class Span:
-    """Days of a city that follow each other in a plan and are alike."""
+    """Consecutive entries of a plan for one city with equal way and words."""
 
     city_slug: str
     first: date
@@ -103,7 +103,7 @@ class Span:
 def look(
     lake: Lake, engine: sa.Engine, city: City, days: Collection[date], *, dataset: Dataset
 ) -> Kept:
-    """See what the lake and the database keep of a city's days.
+    """Return the data of a city's days that the lake and the database store.
 
     Raises:
         LakeUnavailable: The lake cannot be read.
@@ -135,13 +135,13 @@ def _look_at_feed(
 def plan(
     city: City, days: Iterable[date], *, settings: Settings, kept: Kept, now: datetime
 ) -> list[PlannedDay]:
-    """Tell for each day from which evidence it can be staged.
+    """Return for each day the evidence from which it can be staged.
 
     Args:
         city: The city.
         days: UTC days, in any order.
-        settings: Where data comes from, and where partitions begin.
-        kept: What is kept of these days.
+        settings: The settings, with the sources and the start of partitions.
+        kept: The stored data of these days.
         now: The current moment (UTC, aware).
 
     Returns:
@@ -154,7 +154,7 @@ def plan(
 
 
 def spans(planned: Iterable[PlannedDay]) -> list[Span]:
-    """Put days together that follow each other and are alike, for a person to read."""
+    """Group consecutive entries with equal city, way and words, for display."""
     found = []
     for (slug, way, words), alike in groupby(
         planned, lambda entry: (entry.city_slug, entry.way, entry.words)
@@ -206,7 +206,7 @@ def _from_stored(city: City, day: date, kept: Kept) -> tuple[Way, str] | None:
 
 
 def _is_done(city: City, feed: Feed, day: date, kept: Kept, *, beside: SliceEvidence) -> bool:
-    """Tell whether a run of the day would find nothing to do for a feed."""
+    """Return whether a run of the day would have nothing to do for a feed."""
     manifest = kept.manifests.get(day)
     if not judged_beside_osm(feed).may_be_combined:
         return True

@@ -1,7 +1,6 @@
-"""The boundary of a city: which points are its own.
+"""The boundary of a city, which decides which points belong to it.
 
-Belongs here: the protocol, and the two kinds of boundaries. Does not belong here: finding and
-checking a city's boundary (`osm/boundary.py`).
+`osm/boundary.py` finds and checks the boundary of a city.
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ if TYPE_CHECKING:
 
 
 class Boundary(Protocol):
-    """What tells which points are the city's."""
+    """The interface of boundaries."""
 
     @property
     def area(self) -> shapely.Geometry:
-        """Its area with its edge (EPSG:4326): every point that it owns lies in it."""
+        """The area with its edge (EPSG:4326). It contains every point that the boundary owns."""
 
     def owns(self, lon: FloatArray, lat: FloatArray) -> npt.NDArray[np.bool_]:
-        """Return for each of N points (EPSG:4326) whether it is the city's."""
+        """Return for each of N points (EPSG:4326) whether the boundary owns it."""
 
 
 @dataclass(frozen=True)
 class BboxBoundary:
-    """A bounding box: the western and southern edges are its own, the others a neighbour's.
+    """A bounding box that includes its western and southern edges and excludes the others.
 
-    So two boxes that touch share no point.
+    So adjacent boxes share no point.
     """
 
     bbox: Bbox
@@ -46,7 +45,7 @@ class BboxBoundary:
         return shapely.box(*self.bbox)
 
     def owns(self, lon: FloatArray, lat: FloatArray) -> npt.NDArray[np.bool_]:
-        """Return for each of N points (EPSG:4326) whether it is the city's."""
+        """Return for each of N points (EPSG:4326) whether the boundary owns it."""
         west, south, east, north = self.bbox
         return (west <= lon) & (lon < east) & (south <= lat) & (lat < north)
 
@@ -63,7 +62,7 @@ class PolygonBoundary:
         return self.polygon
 
     def owns(self, lon: FloatArray, lat: FloatArray) -> npt.NDArray[np.bool_]:
-        """Return for each of N points (EPSG:4326) whether it is the city's."""
+        """Return for each of N points (EPSG:4326) whether the boundary owns it."""
         import shapely
 
         shapely.prepare(self.polygon)

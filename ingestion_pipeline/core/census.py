@@ -1,8 +1,6 @@
-"""The census: a day of a slice in numbers.
+"""The census: the row counts of a slice.
 
-Belongs here: the one type, for days that are staged and for those that would be. Does not belong
-here: counting rows (`quality/census.py`), reading staged days (`staging/history.py`), and what
-follows from the numbers (`quality/`).
+`quality/census.py` counts rows before they are staged, and `staging/history.py` counts staged rows.
 """
 
 from __future__ import annotations
@@ -18,15 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Census:
-    """A day of a slice in numbers.
+    """The row counts of a slice.
 
     Attributes:
         day: The UTC day.
-        rules_version: The rules that its rows were made by.
-        accepted: Whether an operator accepted it against a check.
-        counts: Rows by class: category, or `kind` of helper places.
+        rules_version: The rules that shaped its rows.
+        accepted: Whether an operator accepted the day although a check stopped it.
+        counts: Rows by class: category of POIs, or kind of helper places.
         with_hours: Rows with opening hours as mapped.
-        unparsed_hours: Of these, rows whose hours were not understood.
+        unparsed_hours: Of these, rows whose opening hours could not be parsed.
         named: Rows with a display name.
         in_languages: Of these, rows with a name in one of the city's languages.
     """
@@ -42,19 +40,19 @@ class Census:
 
     @property
     def total(self) -> int:
-        """All rows."""
+        """The number of rows."""
         return sum(self.counts.values())
 
     @property
     def unclassified(self) -> int:
-        """Rows that have only their key's generic category, such as `shop`."""
+        """The number of rows with only the generic category of their key, such as `shop`."""
         return sum(count for category, count in self.counts.items() if "/" not in category)
 
     def with_what_is_beneath(self) -> Counter[str]:
-        """Count rows by category, each with everything more special.
+        """Return the counts by category, each including its subcategories.
 
-        A pizzeria counts for `amenity/restaurant/pizza`, `amenity/restaurant` and `amenity`: a
-        restaurant that gets its cuisine mapped leaves no category.
+        A pizzeria counts for `amenity/restaurant/pizza`, `amenity/restaurant` and `amenity`. So a
+        restaurant whose cuisine is added still counts for the categories that it had.
         """
         counts: Counter[str] = Counter()
         for category, count in self.counts.items():

@@ -1,8 +1,4 @@
-"""Evidence: the time that data describes, and where the data comes from.
-
-Belongs here: what is known of raw bytes, and of the rows that are made of them. Does not belong
-here: how a source obtains it (`sources/`), and where it is stored (`lake/`, `staging/`).
-"""
+"""Evidence of raw bytes and of rows: the time that data describes, and where it comes from."""
 
 from __future__ import annotations
 
@@ -63,11 +59,11 @@ class SnapshotEvidence(Evidence):
     """The evidence of raw bytes.
 
     Attributes:
-        history: An object that an Overpass server still knows as it was before its last change up
-            to `as_of`: the proof that its history reaches back that far. None where no state of the
-            past was asked for, and in manifests of the time before it was proven.
-        coverage: What an extract covers. None for other sources, and in manifests of a version
-            that did not keep it.
+        history: An object whose version before its last change up to `as_of` the Overpass server
+            still has: the proof that its history reaches back that far. None if no past state was
+            requested, and in manifests of versions without this proof.
+        coverage: The area that an extract covers. None for other sources, and in manifests of
+            versions that did not store it.
     """
 
     history: str | None = None
@@ -76,19 +72,19 @@ class SnapshotEvidence(Evidence):
 
 @dataclass(frozen=True, kw_only=True)
 class SliceEvidence(Evidence):
-    """The evidence of a slice's rows, and what was found of them.
+    """The evidence of a slice's rows, and the findings of its checks.
 
     Each attribute is a column of `staged_partition`.
 
     Attributes:
         boundary_ref: The city's boundary, as in the idempotency key.
-        digest: Of the raw bytes.
-        rules_version: The rules that made the rows.
-        inputs_digest: Of everything that the rows were computed from, the code included.
-        stale_reason: Why the rows are those of an earlier day: what failed on this one.
-        accepted_reason: Why an operator accepted the day although a check had stopped it.
+        digest: The digest of the raw bytes.
+        rules_version: The rules that shaped the rows.
+        inputs_digest: The digest of everything that the rows depend on, including the code.
+        stale_reason: The failure of this day, if the rows are those of an earlier day.
+        accepted_reason: Why an operator accepted the day although a check stopped it.
         warnings: The findings of checks that did not pass, by the name of the check.
-        coverage: Which `share` of the city its extract covers, and `how` that is known.
+        coverage: The `share` of the city that its extract covers, and `how` that is known.
     """
 
     boundary_ref: str

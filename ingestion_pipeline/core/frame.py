@@ -1,7 +1,6 @@
-"""The frame: a day's rows with everything that staging needs to know of them.
+"""The frame: the rows of a city-day with everything that staging needs.
 
-Belongs here: the one type that goes from shaping to staging. Does not belong here: making one
-(`datasets/`), and how it is stored between two assets (`lake/frames.py`).
+`datasets/` shapes frames, and `lake/frames.py` stores them.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ class Frame:
     Attributes:
         rows: `source_ref`, `source_hash`, `content_hash` and the content columns of the dataset's
             table; WKB for geometries (EPSG:4326), canonical JSON text for JSON columns.
-        evidence: Of what time the rows are, and what they were made of.
-        boundary: The city's boundary on that day. One that is read from the lake owns its edge.
-        rejections: What was selected and cannot be staged.
-        counts: What was counted while the rows were made, such as `outside`.
+        evidence: The evidence of the rows.
+        boundary: The city's boundary on that day. A boundary read from the lake owns its edge.
+        rejections: The selected objects that cannot be staged.
+        counts: Counts of the shaping, such as `outside`.
     """
 
     rows: pa.Table

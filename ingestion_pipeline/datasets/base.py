@@ -1,7 +1,6 @@
-"""What a dataset is: one entry says everything in which it differs from the others.
+"""The type of a dataset, which declares everything in which it differs from other datasets.
 
-Belongs here: the type of an entry. Does not belong here: the entries (one module for each, listed
-in `registry.py`).
+Each dataset has its own module and is listed in `registry.py`.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from ingestion_pipeline.quality.catalogue import Check
 
 SOURCE = "osm"
-"""The source of the slices that are made of OpenStreetMap."""
+"""The source of slices from OpenStreetMap."""
 
 READERS = (
     "ingestion_pipeline.osm.boundary:boundary_of",
@@ -41,19 +40,19 @@ READERS = (
     "ingestion_pipeline.sources.pbf.extract:read",
     "ingestion_pipeline.sources.pbf.extract:read_each",
 )
-"""The definitions that read raw bytes, as `package.module:name`. Not the whole of a source counts:
-how it fetches shapes no row."""
+"""The definitions that read raw bytes, as `package.module:name`. Code that fetches is not included,
+because it does not shape rows."""
 
 
 class DayRead(NamedTuple):
-    """What the rows of a city-day are made of.
+    """The input from which the rows of a city-day are shaped.
 
     Attributes:
-        reading: What was read of the raw bytes.
+        reading: The features that were read from the raw bytes.
         city: The city.
         day: The UTC day; dates in tags are compared with it.
         boundary: The city's boundary.
-        evidence: Of the rows.
+        evidence: The evidence of the rows.
     """
 
     reading: Reading
@@ -64,7 +63,7 @@ class DayRead(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """A column that is counted by value on the page of a materialization."""
+    """A column whose values are counted in the metadata of a materialization."""
 
     column: str
     heading: str
@@ -72,29 +71,28 @@ class Counted(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A dataset out of OpenStreetMap.
+    """A dataset from OpenStreetMap.
 
     Its table, class column, views and job type are declared with `staging.tables.version_table`.
 
     Attributes:
-        name: Its name in keys, slices and manifests.
-        things: What its rows are called.
-        classes: What its classes are called.
-        meanings: Returns what says in English what a class means.
-        minimum_key: The key of the cities file that asserts how many rows there are at least.
-        selection: Which objects are asked for.
-        shape: Makes the rows.
-        tables: Names the releases of the data tables by which it does.
-        checks: The checks of a day, in the order in which they are shown.
-        group: The group of its assets in Dagster.
-        snapshot_asset: The asset that gets the raw bytes.
-        frame_asset: The asset that makes the rows and stores them in the lake; None where the
-            asset that stages makes them.
+        name: The name in keys, slices and manifests.
+        things: The name of its rows in texts.
+        classes: The name of its classes in texts.
+        meanings: Returns a function that returns the English meaning of a class.
+        minimum_key: The key of the cities file that asserts the minimum number of rows.
+        selection: The selection of objects.
+        shape: Returns the frame of a city-day.
+        tables: Returns the names and releases of the data tables that `shape` uses.
+        checks: The checks of a day, in display order.
+        group: The Dagster group of its assets.
+        snapshot_asset: The asset that fetches the raw bytes.
+        frame_asset: The asset that shapes the rows and stores them in the lake; None if the
+            staging asset shapes them.
         staging_asset: The asset that stages.
-        feeds_asset: The asset that gets the bytes of the city's feeds; None where the dataset has
-            none.
-        counted: Of which columns the values are counted, by the key of the metadata.
-        counts: Under which key of the metadata each count of the frame is shown.
+        feeds_asset: The asset that fetches the city's feeds; None if the dataset has no feeds.
+        counted: The columns whose values are counted, by metadata key.
+        counts: The metadata key of each count of the frame.
     """
 
     name: str
@@ -116,12 +114,12 @@ class Dataset:
 
     @property
     def code(self) -> tuple[str, ...]:
-        """The definitions that shape its rows; what they need is found from them."""
+        """The definitions that shape its rows; their dependencies are found from them."""
         return (*READERS, f"{self.shape.__module__}:{self.shape.__qualname__}")
 
     @property
     def rules(self) -> Rules:
-        """The rules that make its rows."""
+        """The rules that shape its rows."""
         return rules_of(self.name, self.code, self.selection.digest)
 
     @property
@@ -136,7 +134,7 @@ class Dataset:
 
     @property
     def class_column(self) -> str:
-        """The column that says what a thing is."""
+        """The column with the class of a row."""
         return CLASS_COLUMNS[self.name]
 
     @property
@@ -146,15 +144,15 @@ class Dataset:
 
     @property
     def chain(self) -> tuple[str, ...]:
-        """The assets of its job, in order; the first one fetches, the last one stages."""
+        """The assets of its job, in order; the first fetches, the last stages."""
         assets = (self.feeds_asset, self.snapshot_asset, self.frame_asset, self.staging_asset)
         return tuple(asset for asset in assets if asset is not None)
 
     def minimum_of(self, city: City) -> int:
-        """Return the asserted minimum of a city; 0 where the cities file has no such key."""
+        """Return the asserted minimum of a city; 0 if the cities file has none."""
         minimum: int = getattr(city, self.minimum_key, 0)
         return minimum
 
     def slice_of(self, city_slug: str, day: date) -> Slice:
-        """Return the slice of a city-day out of OpenStreetMap."""
+        """Return the OpenStreetMap slice of a city-day."""
         return Slice(city_slug, self.name, SOURCE, day)

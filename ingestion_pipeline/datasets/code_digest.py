@@ -1,18 +1,17 @@
 """The digest of the code and data that shape rows, and of nothing else.
 
-Belongs here: finding all definitions that a function needs, in the package's own source, and
-hashing them. Does not belong here: which functions shape a dataset's rows (`registry.py`), and what
-the digest is compared with (`provenance.py`).
+It covers all definitions of the package that the given functions need. Datasets list these
+functions (`Dataset.code`).
 
 The source is read as text. Comments, docstrings and blank lines are dropped, and a module is split
-into its top-level statements. A definition needs every definition whose name it contains. A name
-that is imported from the package, at the top or in a function, is looked up there; imports for the
-type checker are not, so that methods of arguments need an entry of their own. A data file beside
-the module counts where a definition contains its name. Text, unlike a syntax tree, is the same
-under every version of Python, and takes milliseconds to read.
+into its top-level statements. A definition needs every definition whose name it contains. Names
+that are imported from the package, at the top or in a function, are followed. Imports for the type
+checker are not, so methods of arguments need their own entry. A data file beside the module counts
+if a definition contains its name. Unlike a syntax tree, text is the same under every version of
+Python, and takes milliseconds to read.
 
-A line that is only wrapped in another way changes the digest. Then rows are made again and
-compared, and none is written.
+Wrapping a line differently changes the digest. Then rows are shaped again and compared, and none is
+written.
 """
 
 from __future__ import annotations
@@ -30,17 +29,17 @@ if TYPE_CHECKING:
 
 NOT_SHAPING = frozenset(
     {
-        # An error stages nothing, whatever it says.
+        # Nothing is staged after an error, so its text does not matter.
         "ingestion_pipeline.core.errors",
         "ingestion_pipeline.osm.errors",
         "ingestion_pipeline.sources.feed.errors",
-        # Results come in the order of the spans, on any number of cores.
+        # Results have the order of the spans on any number of cores.
         "ingestion_pipeline.core.parallel",
-        # Only the default of an argument, which every dataset gives.
+        # Only the default of an argument that every dataset passes.
         "ingestion_pipeline.osm.selection:POIS",
     }
 )
-"""Modules and definitions that have no effect on rows: there the search ends."""
+"""Modules and definitions that have no effect on rows; the search does not enter them."""
 
 _TRIPLE = r'\"{3}[^"\\]*(?:(?:\\.|"{1,2}(?!"))[^"\\]*)*\"{3}'
 _LEXED = re.compile(
@@ -73,8 +72,8 @@ class Module(NamedTuple):
 
     Attributes:
         definitions: Statements by the name that they define.
-        others: Statements that define no name; they count with any definition of the module.
-        imported: What a name may be imported as: a module, and a name in it ("" for the module).
+        others: Statements that define no name; every definition of the module needs them.
+        imported: The origins of each imported name: a module, and a name in it ("" for the module).
     """
 
     definitions: Mapping[str, Sequence[str]]
@@ -95,17 +94,17 @@ def without_comments(source: str) -> str:
 
 
 class Code:
-    """The source of packages, in which definitions are looked up."""
+    """The source code of packages, to look up definitions."""
 
     def __init__(
         self,
         packages: Collection[str] = ("ingestion_pipeline",),
         read: Callable[[str], str | None] = text_of,
     ) -> None:
-        """Look nothing up yet.
+        """Set the packages; nothing is read yet.
 
         Args:
-            packages: Those whose modules are followed.
+            packages: The packages whose modules are followed.
             read: Returns the text of a file by its path below the folder of packages, or None.
         """
         self._packages = packages
@@ -115,18 +114,18 @@ class Code:
         self._data_in = cache(self._find_data)
 
     def digest(self, entries: Iterable[str]) -> str:
-        """Return the digest of all that some definitions need; see `needed`."""
+        """Return the digest of everything that the given definitions need; see `needed`."""
         texts = ("\0".join(each) for each in sorted(self.needed(entries)))
         return digest_of_bytes("\0\0".join(texts).encode())
 
     def needed(self, entries: Iterable[str]) -> set[tuple[str, str]]:
-        """Return all that some definitions need: the text of each, with the name of its module.
+        """Return the modules and texts of everything that the given definitions need.
 
         Args:
-            entries: The definitions: `package.module:name`.
+            entries: The definitions, as `package.module:name`.
 
         Raises:
-            LookupError: One of them, or of those that they need, is not in the source.
+            LookupError: A definition, or one that it needs, is not in the source.
         """
         places = [(module, name) for module, _, name in (each.partition(":") for each in entries)]
         seen: set[tuple[str, str]] = set()
@@ -154,7 +153,7 @@ class Code:
     def _find_mentioned(self, home: str, text: str) -> Collection[tuple[str, str]]:
         """Return the definitions and imports of a module whose names a text contains."""
         module = self._module(home)
-        assert module is not None  # the text is out of it
+        assert module is not None  # the text comes from this module
         found = set()
         for name in {*_NAME.findall(text)}:
             if name in module.definitions or name in module.imported:
@@ -165,7 +164,7 @@ class Code:
         return found
 
     def _whole(self, module: str, name: str) -> str:
-        """Return the module that is imported as a whole; an empty text where a name in one is."""
+        """Return the module that is imported as a whole; "" if a name in a module is imported."""
         if not self._follows(module):
             return ""
         imported = self._module(module)
@@ -175,7 +174,7 @@ class Code:
         return whole if self._module(whole) else ""
 
     def _find_data(self, home: str, text: str) -> Collection[str]:
-        """Return the data files that lie beside a module and are named in a text."""
+        """Return the data files beside a module that a text names."""
         folder = home.rpartition(".")[0].replace(".", "/")
         found = (self._read(f"{folder}/{name}") for name in _DATA.findall(text))
         return {data for data in found if data is not None}
@@ -184,7 +183,7 @@ class Code:
         return module.partition(".")[0] in self._packages
 
     def _split(self, name: str) -> Module | None:
-        """Split a module; None where the packages have no such module."""
+        """Return a module, split into statements; None if the packages have no such module."""
         if not self._follows(name):
             return None
         path = name.replace(".", "/")
@@ -208,7 +207,7 @@ class Code:
 
 
 def _statements(source: str) -> Iterator[str]:
-    """Yield a module's top-level statements, but for what only the type checker sees."""
+    """Yield a module's top-level statements, except those for the type checker only."""
     decorators = ""
     for text in _STATEMENT.split(without_comments(source)):
         if text.startswith("@"):
@@ -219,7 +218,7 @@ def _statements(source: str) -> Iterator[str]:
 
 
 def _imports(text: str) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Yield what a text imports: the local name, and the module and the name that it stands for."""
+    """Yield the imports of a text: the local name, and the module and name of its origin."""
     for module, in_brackets, on_line, modules in _IMPORTED.findall(text):
         for each in (in_brackets or on_line or modules).split(","):
             what, _, local = each.strip().partition(" as ")

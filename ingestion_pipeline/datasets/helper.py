@@ -1,7 +1,6 @@
-"""Helper places: what a traveller needs, such as toilets, drinking water and cash.
+"""The dataset of helper places, such as toilets, drinking water and cash machines.
 
-Belongs here: the dataset's entry. Does not belong here: its rules (`helpers/`) and its table
-(`staging/tables.py`).
+Its rules are in `helpers/`, its table in `staging/tables.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def shape(read: DayRead) -> Frame:
-    """Return the helper places of a day."""
+    """Return the frame of a day's helper places."""
     from ingestion_pipeline.helpers.derive import derive
     from ingestion_pipeline.osm.locate import locate
     from ingestion_pipeline.text.names import Namer
@@ -50,7 +49,7 @@ def shape(read: DayRead) -> Frame:
 
 
 def _objects(located: Located) -> OsmObjects:
-    """Return features as the plain columns that helpers are derived from."""
+    """Return features as the plain columns from which helper places are derived."""
     import shapely
 
     from ingestion_pipeline.helpers.derive import OsmObjects
@@ -83,7 +82,7 @@ HELPER = Dataset(
     minimum_key="minimum_helpers",
     selection=Selection(closed_tags=kinds.CLOSED_TAGS),
     shape=shape,
-    # Kinds are neither generic nor special.
+    # Kinds have no hierarchy, so none is unclassified.
     checks=tuple(check for check in CHECKS if check != UNCLASSIFIED),
     group="helpers",
     snapshot_asset="helper_snapshot",

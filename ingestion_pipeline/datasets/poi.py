@@ -1,7 +1,6 @@
-"""Points of interest, the first dataset.
+"""The dataset of points of interest.
 
-Belongs here: its entry. Does not belong here: its rules (`osm/`) and its table
-(`staging/tables.py`).
+Its rules are in `osm/`, its table in `staging/tables.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _COUNTS = {
 
 
 def shape(read: DayRead) -> Frame:
-    """Return the POIs of a day."""
+    """Return the frame of a day's POIs."""
     from ingestion_pipeline.osm.normalize import normalize
     from ingestion_pipeline.osm.taxonomy import Taxonomy
 

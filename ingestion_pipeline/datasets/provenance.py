@@ -1,7 +1,6 @@
-"""What a city-day's rows are made of: which stored snapshot will do, and the evidence of its rows.
+"""The provenance of a city-day's rows: which snapshots can be reused, and the evidence of rows.
 
-Belongs here: the two rules by which a run, and whoever plans one, tell that nothing is left to do.
-Does not belong here: storing snapshots (`lake/`), and making rows out of them (`osm/`).
+Runs and plans use these two rules to find out that a day needs no work.
 """
 
 from __future__ import annotations
@@ -34,16 +33,16 @@ if TYPE_CHECKING:
 
 
 def code_of(dataset: Dataset) -> tuple[str, ...]:
-    """Identify the code that makes a dataset's rows, and the releases of libraries."""
+    """Return the identity of the code that shapes a dataset's rows, with releases of libraries."""
     return (*dataset.rules.identity, *versions_of(LIBRARIES))
 
 
 def holds_what_is_asked(manifest: Manifest, city: City) -> bool:
-    """Tell whether a stored snapshot holds all that would be asked for now.
+    """Return whether a stored snapshot contains everything that would be requested now.
 
-    An extract holds everything that it covers, which is compared with the city when it is read; an
-    answer of Overpass holds only what its query named. An answer to a query that Overpass does not
-    answer correctly holds something else.
+    An extract contains everything in the area that it covers, and that area is compared with the
+    city when the extract is read. An Overpass answer contains only what its query selected. Answers
+    to queries that Overpass answers incorrectly are not reused.
     """
     return manifest.obtained != "overpass" or (
         _asked_for(manifest, DATASETS[manifest.dataset].selection)
@@ -53,16 +52,16 @@ def holds_what_is_asked(manifest: Manifest, city: City) -> bool:
 
 
 def _asked_for(manifest: Manifest, selection: Selection) -> bool:
-    """Return whether an answer was asked for with a selection, or with a wider one."""
+    """Return whether an answer was requested with this selection or a wider one."""
     return manifest.selection == selection.digest or (
         manifest.selected is not None and selection.is_within(manifest.selected)
     )
 
 
 def evidence_of(city: City, manifest: Manifest) -> SliceEvidence:
-    """Give the evidence of the rows that this code makes of a snapshot.
+    """Return the evidence of the rows that this code shapes from a snapshot.
 
-    Two that are equal have equal rows, so a day that is staged from it need not be staged again.
+    Equal evidence means equal rows, so a day that was staged with it is not staged again.
     """
     dataset = DATASETS[manifest.dataset]
     rules = dataset.rules_version
@@ -76,10 +75,10 @@ def evidence_of(city: City, manifest: Manifest) -> SliceEvidence:
             manifest.digest,
             rules,
             *code_of(dataset),
-            # Of the city, what its rows and the acceptance of its day depend on.
+            # The settings of the city on which its rows and their acceptance depend.
             *(city.boundary_key, list(city.bbox), dict(city.name), list(city.languages)),
             *(city.local_language, city.country, dataset.minimum_of(city)),
-            # A place that opens tomorrow has another status then.
+            # The status of a place may depend on the day, such as its opening date.
             manifest.day.isoformat(),
         ],
     )
@@ -88,13 +87,13 @@ def evidence_of(city: City, manifest: Manifest) -> SliceEvidence:
 def evidence_of_feed(
     city: City, feed: Feed, manifest: Manifest, *, beside: SliceEvidence
 ) -> SliceEvidence:
-    """Give the evidence of the rows that this code makes of a feed's bytes.
+    """Return the evidence of the rows that this code shapes from a feed's bytes.
 
     Args:
         city: The city.
-        feed: The feed, as it stands in the cities file now.
-        manifest: Of its bytes.
-        beside: The evidence of the rows of OpenStreetMap, to which the feed's are linked.
+        feed: The feed's current entry in the cities file.
+        manifest: The manifest of its bytes.
+        beside: The evidence of the OpenStreetMap rows to which the feed's rows are linked.
     """
     own = rules_of_feeds()
     rules = f"{own.name}; {HELPER.rules_version}"
@@ -135,7 +134,7 @@ def _evidence(
 
 
 def judged_beside_osm(feed: Feed) -> Verdict:
-    """Judge whether a feed's places may stand in one database with those of OpenStreetMap."""
+    """Return whether a feed's licence permits combining its places with OpenStreetMap's."""
     from ingestion_pipeline.core.evidence import OSM_LICENCE
 
     return judge_feed(feed, beside=(OSM_LICENCE,))

@@ -1,8 +1,4 @@
-"""The registry of datasets.
-
-Belongs here: the list. Does not belong here: what a dataset is (`base.py`), and the entries (one
-module for each).
-"""
+"""The registry of datasets."""
 
 from __future__ import annotations
 
@@ -23,7 +19,7 @@ DATASETS: Mapping[str, Dataset] = {
         HELPER,
     )
 }
-"""All of them, by name; commands use the first one where none is named."""
+"""All datasets by name. Commands use the first one by default."""
 
 JOB_TYPES = tuple(dataset.job_type for dataset in DATASETS.values())
-"""The types of jobs."""
+"""All job types."""

@@ -1,12 +1,10 @@
-"""The rules that make a dataset's rows: their name for people, and their identity.
+"""The rules that shape a dataset's rows: their readable name and their identity.
 
-Belongs here: which code and which releases of libraries make rows. Does not belong here: finding
-the code (`code_digest.py`), and the evidence of a day (`provenance.py`).
-
-Code is identified by its digest. `proven_rules.json` names a digest whose code was proven to make
-the rows of an earlier release: then the name and the identity are those of that release, and days
-that it staged stay staged. A change of the code ends that by itself. `scripts/prove_rules.py`
-renews the file, and CONTRIBUTING.md tells when.
+Code is identified by its digest (`code_digest.py`). `proven_rules.json` lists digests of code that
+was proven to shape the same rows as an earlier release. Such rules have the name and the identity
+of that release, so days that it staged stay staged. Any change of the code changes its digest, and
+the entry no longer applies. `scripts/prove_rules.py` renews the file; CONTRIBUTING.md explains when
+to run it.
 """
 
 from __future__ import annotations
@@ -29,7 +27,7 @@ LIBRARIES = (
     *("shapely", "pyproj", "numpy", "protobuf", "msgspec", "pyarrow"),
     *("email-validator", "idna", "ada-url", "regex", "langcodes"),
 )
-"""What has a hand in the rows; where one is another, a day is made again and compared."""
+"""Libraries that affect rows. If a release changes, a day is shaped again and compared."""
 
 LIBRARIES_OF_FEEDS = ("rapidfuzz",)
 
@@ -38,20 +36,20 @@ FEED_CODE = (
     "ingestion_pipeline.sources.feed.read:read_feed",
     "ingestion_pipeline.text.names:Namer",
 )
-"""The definitions that shape the rows of feeds, beside those of helper places."""
+"""The definitions that shape the rows of feeds, in addition to those of helper places."""
 
 NAMED_LIBRARIES = ("phonenumbers", "anyascii", "pypinyin", "langcodes", "GEOS")
-"""Libraries that decide what a reader sees: those that write telephone numbers and Latin letters,
-the one that knows languages, and the one that finds points on surfaces."""
+"""Libraries whose output is visible in rows: phone numbers, transliteration, languages, and
+representative points."""
 
 
 class Rules(NamedTuple):
-    """What makes a dataset's rows out of raw bytes.
+    """The rules that shape a dataset's rows from raw bytes.
 
     Attributes:
-        name: For people; kept with every staged day.
-        identity: Equal for rules that are known to make equal rows.
-        digest: Of the installed code and data.
+        name: A readable name, which is stored with every staged day.
+        identity: Equal for rules that are known to shape equal rows.
+        digest: The digest of the installed code and data.
     """
 
     name: str
@@ -64,9 +62,9 @@ def rules_of(dataset: str, code: Sequence[str], *data: str) -> Rules:
     """Return the rules of a dataset.
 
     Args:
-        dataset: Its name; `feed` for all feeds.
+        dataset: The dataset's name; `feed` for all feeds.
         code: The definitions that shape its rows; see `code_digest.Code.needed`.
-        data: Digests of what else shapes them.
+        data: Digests of other data that shapes them.
     """
     packages = {"ingestion_pipeline", *(entry.partition(".")[0] for entry in code)}
     found = digest([_installed(frozenset(packages)).digest(code), *data])
@@ -77,12 +75,12 @@ def rules_of(dataset: str, code: Sequence[str], *data: str) -> Rules:
 
 
 def rules_of_feeds() -> Rules:
-    """Return the rules that make the rows of feeds."""
+    """Return the rules that shape the rows of feeds."""
     return rules_of("feed", FEED_CODE)
 
 
 def proven_rules() -> dict[str, dict[str, Any]]:
-    """Return by dataset which digest is proven, and the name and the identity that it has."""
+    """Return the proven digest of each dataset, with its name and identity."""
     file = files("ingestion_pipeline.datasets").joinpath(PROVEN_FILE)
     proven: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
     return proven
@@ -108,6 +106,6 @@ def _version_of(library: str) -> str:
 
 
 def named_libraries() -> str:
-    """Name the libraries that decide what a reader sees, with their releases."""
+    """Return the names and releases of `NAMED_LIBRARIES`."""
     releases = versions_of(NAMED_LIBRARIES)
     return "; ".join(map(" ".join, zip(NAMED_LIBRARIES, releases, strict=True)))

@@ -1,1 +1,1 @@
-"""The only Dagster code: partitions, resources, assets, jobs, and how errors become failures."""
+"""The Dagster code: partitions, resources, assets, checks, jobs, schedules and sensors."""

@@ -1,10 +1,10 @@
-"""Checks of a city-day in Dagster: their specs, what they look at, and how they are shown.
+"""Dagster asset checks of a city-day: their specs, their inputs and their results.
 
-Belongs here: the way between the plain checks of `quality/` and Dagster's asset checks. Does not
-belong here: any verdict (`quality/`), and the check of the whole installation (`coverage.py`).
+The checks themselves are plain functions in `quality/`. The check of all cities is in
+`coverage.py`.
 
-The checks run inside the asset that stages, before its transaction. Why they are no steps of their
-own is told in docs/adr/010-checks.md.
+The checks run inside the staging asset, before its transaction. docs/adr/010-checks.md explains why
+they are not separate steps.
 """
 
 import warnings
@@ -31,25 +31,25 @@ if TYPE_CHECKING:
 
 
 class Acceptance(dg.Config):
-    """An operator's word that a day is right though a check stops it."""
+    """An operator's decision to stage a day that a check stops."""
 
     reason: str
-    """Why; it is kept with the day."""
+    """The reason, which is stored with the day."""
 
 
 class StagingConfig(dg.Config):
-    """How a day is staged."""
+    """Run config of the staging asset."""
 
     accept: Acceptance | None = None
-    """Stage the day though a check stops it."""
+    """Stage the day even if a check stops it."""
 
 
 def build_check_specs(
     dataset: Dataset, partitions: dg.PartitionsDefinition
 ) -> Sequence[dg.AssetCheckSpec]:
-    """Define the checks of the asset that stages a dataset, one result for each partition."""
+    """Return the check specs of a dataset's staging asset, with one result for each partition."""
     with warnings.catch_warnings():
-        # Checks with partitions are a preview; the tests hold what is used of them.
+        # Partitioned checks are a preview feature; tests cover the parts in use.
         warnings.simplefilter("ignore", dg.PreviewWarning)
         return [
             dg.AssetCheckSpec(
@@ -64,11 +64,11 @@ def build_check_specs(
 
 
 def results_of_stop(failure: dg.Failure) -> list[dg.AssetCheckResult]:
-    """Return the results of the checks, where one of them stopped the day.
+    """Return the results of all checks if a check stopped the day, and otherwise none.
 
-    The partition's page then shows what they found.
+    The partition's page then shows the findings.
     """
-    stop = failure.__context__  # not its cause, which would be shown as a second stack
+    stop = failure.__context__  # not the cause, which Dagster shows as a second stack trace
     return results_of(stop.findings, stopped=True) if isinstance(stop, StoppedByCheck) else []
 
 
@@ -80,13 +80,13 @@ def results_of_staging(
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
     """Yield a materialization with a result of every check.
 
-    Where the day was staged before from equal inputs, be it by another run, the results are those
-    that are stored with it.
+    If this or another run already staged the day from equal inputs, the results are the stored
+    ones.
 
     Args:
-        staged: The materialization, with the results if the day was examined.
+        staged: The materialization, with results if the checks ran.
         dataset: The dataset.
-        stored: Returns what was found when the day was staged.
+        stored: Returns the results that were stored when the day was staged.
     """
     if staged.check_results:
         yield staged
@@ -101,7 +101,7 @@ def results_of_staging(
 def examine_slice(
     pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset, frame: Frame
 ) -> list[Finding]:
-    """Run all checks on the rows that would become a slice."""
+    """Run all checks on the rows of a slice before it is staged."""
     from ingestion_pipeline.quality.census import census_of, language_keys
     from ingestion_pipeline.quality.examine import examine
 
@@ -130,13 +130,12 @@ def examine_slice(
 def results_of(
     findings: Iterable[Finding], *, stopped: bool, accepted_reason: str | None = None
 ) -> list[dg.AssetCheckResult]:
-    """Show findings on the pages of the partition.
+    """Return findings as Dagster check results.
 
     Args:
-        findings: What the checks found.
-        stopped: Whether the day was stopped. Otherwise it is staged whatever they found, and they
-            only warn.
-        accepted_reason: Why an operator accepted it, if one did.
+        findings: The findings of the checks.
+        stopped: Whether a check stopped the day. If not, failed checks are warnings.
+        accepted_reason: The reason of an operator who accepted the day, if any.
     """
     return [
         dg.AssetCheckResult(
@@ -155,7 +154,7 @@ def results_of(
 
 
 def results_stored(kept: StoredCheckResults, dataset: Dataset) -> list[dg.AssetCheckResult]:
-    """Return what was found when the day was staged."""
+    """Return the stored check results of a staged day."""
     warnings = kept.warnings or {}
     results = []
     for check in dataset.checks:
@@ -177,7 +176,7 @@ def results_stored(kept: StoredCheckResults, dataset: Dataset) -> list[dg.AssetC
 
 
 def _severity(*, is_error: bool) -> dg.AssetCheckSeverity:
-    """Give a result its colour; Dagster's list of checks takes it from the newest, good or not."""
+    """Return the severity, which sets the colour in Dagster's list of checks even after a pass."""
     return dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN
 
 
@@ -191,14 +190,14 @@ def _metadata(finding: Finding, accepted_reason: str | None) -> dict[str, dg.Met
 
 
 def _advice(check: Check, accepted_reason: str | None) -> dict[str, dg.MetadataValue]:
-    """Say what to do about a finding, or why nothing is to be done any more."""
+    """Return what to do about a finding, or the reason if an operator accepted it."""
     if accepted_reason:
         return metadata.of_acceptance(accepted_reason)
     return {"what_to_do": dg.MetadataValue.text(check.what_to_do)}
 
 
 def markdown_of(finding: Finding) -> str:
-    """Write a finding as Markdown: its sentence, and its table where it has one."""
+    """Return a finding as Markdown: its message, and its table if it has one."""
     if not finding.rows:
         return finding.message
     lines = [finding.head, _alignment(finding), *finding.rows]
@@ -207,7 +206,7 @@ def markdown_of(finding: Finding) -> str:
 
 
 def _alignment(finding: Finding) -> tuple[str, ...]:
-    """Set columns of figures to the right, so that they can be compared."""
+    """Return the Markdown alignment of each column; columns of numbers are aligned right."""
     columns = zip(*finding.rows, strict=True)
     return tuple(
         "---:" if all(cell[:1].isdigit() for cell in column) else "---" for column in columns
@@ -215,7 +214,7 @@ def _alignment(finding: Finding) -> tuple[str, ...]:
 
 
 def _parity(pipeline: PipelineResources, target: Slice, dataset: Dataset, frame: Frame) -> Finding:
-    """Compare the rows with those that the day is staged from, if these are of another source."""
+    """Compare the rows with the staged rows of the day if these come from another source."""
     from ingestion_pipeline.quality.parity import (
         check_parity,
         columns_compared,

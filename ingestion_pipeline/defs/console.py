@@ -1,12 +1,11 @@
-"""What a run prints: an expected error is one line, without a stack.
+"""Console output of a run: a filter that prints an expected error as one line, without a stack.
 
-Belongs here: the filter of Dagster's console logger, and how that comes to use it. Does not belong
-here: the event log, which keeps all of an error, and what errors say (`failures.py`).
+The event log has the whole error.
 
-Dagster makes the console loggers of a run, one for its plan and one for its steps, out of one
-definition and under no name by which they could be configured. `Definitions(loggers=...)` replaces
-them only in runs whose config lists loggers, which launches from the UI, schedules and backfills do
-not. So the definition itself makes loggers with the filter.
+Dagster creates the console loggers of a run, one for its plan and one for its steps, from one
+definition and without a name by which they could be configured. `Definitions(loggers=...)` replaces
+them only in runs whose config lists loggers, which is not the case for launches from the UI,
+schedules and backfills. So this module patches the definition to add the filter.
 """
 
 import logging
@@ -17,12 +16,12 @@ import dagster as dg
 from dagster._core.log_manager import LOG_RECORD_EVENT_ATTR
 
 NOT_EXECUTED = re.compile(r"Dependencies for step \S+ .*Not executing\.$")
-"""What Dagster says of each step after one that failed."""
+"""Dagster's message for each step after a failed one."""
 
 
-@cache  # once in a process
+@cache  # once per process
 def print_expected_errors_in_one_line() -> None:
-    """Have all console loggers that Dagster makes from now on leave out what is said elsewhere."""
+    """Add the filter to all console loggers that Dagster creates after this call."""
     definition = dg.colored_console_logger
     make = definition.logger_fn
 
@@ -31,13 +30,13 @@ def print_expected_errors_in_one_line() -> None:
         logger.addFilter(shorten)
         return logger
 
-    definition._logger_fn = make_with_filter  # noqa: SLF001 - there is no other way in
+    definition._logger_fn = make_with_filter  # noqa: SLF001 - Dagster has no public API for this
 
 
 def shorten(record: logging.LogRecord) -> bool:
-    """Shorten a console's record of an expected error; return whether to print the record.
+    """Shorten a record of an expected error in place; return whether to print the record.
 
-    What follows from it is not printed: that the run failed, and that later steps are left out.
+    Its consequences are not printed: that the run failed, and that later steps are skipped.
     """
     if NOT_EXECUTED.search(str(record.msg)):
         return False
@@ -55,9 +54,9 @@ def shorten(record: logging.LogRecord) -> bool:
 
 
 def _words_of(event: dg.DagsterEvent) -> str | None:
-    """Return what an expected error says; None of any other event."""
+    """Return the message of an expected error; None for any other event."""
     if event.is_step_up_for_retry:
-        return ""  # the step's own log says why, and for how long it waits
+        return ""  # the step's own log has the reason and the wait
     if not event.is_step_failure:
         return None
     failure = event.step_failure_data.user_failure_data

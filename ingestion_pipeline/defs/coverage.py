@@ -1,10 +1,10 @@
-"""The operator's view in the morning: which enabled cities lack their latest due day.
+"""Daily checks that report which enabled cities lack their latest due day.
 
-Belongs here: the check for each job, and when it runs. Does not belong here: which day is due
-(`quality/coverage.py`), and checks of a single city-day (`checks.py`).
+There is one check for each job. `quality/coverage.py` determines which day is due. Checks of a
+single city-day are in `checks.py`.
 
-The checks hang on an asset of their own that stands for the list of staged days: on the assets of
-the chain they would run along with every city-day that is launched by selecting assets.
+The checks belong to a separate asset that represents the list of staged days. If they belonged to
+the assets of the chain, they would run with every city-day that is launched by selecting assets.
 """
 
 from collections.abc import Iterable
@@ -32,12 +32,12 @@ STAGED_DAYS = dg.AssetSpec(
 )
 
 HOUR = 7
-"""In UTC. The check may be run at any time: it asks for what is due by then."""
+"""The hour (UTC) of the schedule. The check can run at any time: it uses what is due by then."""
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """What Dagster is told of it."""
+    """The Dagster definitions of the coverage checks."""
 
     asset: dg.AssetSpec
     checks: list[dg.AssetChecksDefinition]
@@ -48,7 +48,7 @@ class Coverage:
 def build_coverage(
     pipeline: PipelineResources, jobs: Iterable[IngestionJob] = tuple(JOBS.values())
 ) -> Coverage:
-    """Define a check for each job, a job that runs them all, and its schedule."""
+    """Return a check for each ingestion job, a job that runs all checks, and its schedule."""
     checks = [_check(job) for job in jobs]
     job = dg.define_asset_job(
         COVERAGE.name,
@@ -114,5 +114,5 @@ def _cities(pipeline: PipelineResources, job: IngestionJob) -> list[CityCoverage
     return [
         CityCoverage(city.slug, due=day, newest=newest.get((city.slug, city.boundary_key)))
         for city, day in due
-        if day >= pipeline.settings.partitions_start  # nothing is owed before
+        if day >= pipeline.settings.partitions_start  # no day is due before
     ]

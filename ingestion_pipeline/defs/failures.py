@@ -1,7 +1,7 @@
-"""The one place where a domain error becomes what Dagster acts on.
+"""Conversion of domain errors to Dagster retries and failures.
 
-Belongs here: retry or failure, and what the reader of the run page sees. Does not belong here: the
-errors themselves (one file per area).
+This is the only place that decides between retry and failure, and what the run page shows. The
+errors themselves are defined in one file per area.
 """
 
 import random
@@ -14,21 +14,21 @@ from ingestion_pipeline.core.errors import IngestionError, shortened
 from ingestion_pipeline.core.manual import codes, manual_url
 
 QUESTIONS = 4
-"""How many times a client asks in one step. A step that ends in order to wait has asked less."""
+"""Requests of a client in one step. A step that ends in order to wait has made fewer."""
 
 
 @dataclass(frozen=True)
 class Retrying:
-    """How a step is tried again whose error may pass by itself.
+    """The retry policy for steps that failed with a transient error.
 
-    It is raised and not set as a policy of the asset, because a blanket policy also retries what
-    cannot succeed, and a run that a person has terminated.
+    The retry is raised and not set as a policy of the asset, because an asset's policy also retries
+    errors that cannot succeed later, and runs that a person terminated.
 
     Attributes:
-        maximum: How many times; `QUESTIONS` times as many tries where each of them ends before its
-            first long wait.
-        first_wait_s: How long Dagster waits before the first time; each next wait is twice as long.
-        longest_s: How long all waits that were left to the step may be together.
+        maximum: The maximum number of retries. Steps that end before their first long wait get
+            `QUESTIONS` times as many attempts.
+        first_wait_s: The wait before the first retry in seconds; it doubles with each retry.
+        longest_s: The maximum total of the waits that steps leave to retries, in seconds.
     """
 
     maximum: int = 3
@@ -37,29 +37,31 @@ class Retrying:
 
     @property
     def waits(self) -> bool:
-        """Whether a step may leave its waits to a retry, which has no place in a pool meanwhile."""
+        """Whether a step may wait by a retry, which holds no slot of a pool while it waits."""
         return self.maximum > 0
 
     def of(self, error: IngestionError, *, retry_number: int) -> dg.RetryRequested | None:
-        """Ask Dagster to try the step again, later each time, not all cities at the same moment.
+        """Return the retry for an error, with exponential backoff and jitter.
+
+        Jitter keeps cities from retrying at the same moment.
 
         Args:
-            error: Why the step failed.
-            retry_number: How many times it was tried again already.
+            error: The error of the step.
+            retry_number: The number of retries so far.
 
         Returns:
-            What to raise; None where trying again does not help, or has not helped often enough.
+            The retry to raise; None if the error is permanent or the retries are used up.
         """
         if error.should_retry and error.retry_after_s is not None:
             return self._after(error.retry_after_s, retry_number=retry_number)
         if not error.should_retry or retry_number >= self.maximum:
             return None
         wait = self.first_wait_s * 2**retry_number
-        jitter = random.uniform(0.5, 1.5)  # noqa: S311 - spreads load, keeps no secret
+        jitter = random.uniform(0.5, 1.5)  # noqa: S311 - spreads load, no cryptography
         return dg.RetryRequested(max_retries=self.maximum, seconds_to_wait=wait * jitter)
 
     def _after(self, seconds: float, *, retry_number: int) -> dg.RetryRequested | None:
-        """Ask Dagster to do the wait that ended the step, or a longer one."""
+        """Return a retry after the wait that the error asks for, or a longer one."""
         least = self.first_wait_s * (2 if retry_number else 1)
         wait = max(seconds, least) * random.uniform(1.0, 1.25)  # noqa: S311 - as above
         most = (self.maximum + 1) * QUESTIONS - 1 if self.waits else 0
@@ -69,7 +71,7 @@ class Retrying:
 
 
 def failure_of(error: IngestionError) -> dg.Failure:
-    """Describe the error for the run's page."""
+    """Return the failure that shows an error on the run page."""
     return dg.Failure(
         description=shortened(str(error)),
         metadata={
@@ -84,6 +86,6 @@ def failure_of(error: IngestionError) -> dg.Failure:
 def _what_to_do(error: IngestionError) -> str:
     """Return the manual's advice for an error."""
     entry = None
-    with suppress(OSError):  # a run must be able to report its error without the manual
+    with suppress(OSError):  # a run reports its error even if the manual is missing
         entry = codes().get(error.code)
     return entry.what_to_do if entry else f"See {manual_url('errors')}"

@@ -1,20 +1,19 @@
-"""A city's feeds on a day: their bytes, and the slices that are made of them.
+"""A city's feeds on a day: their bytes, and the slices that are shaped from them.
 
-Belongs here: that a feed which fails leaves the others alone, and how its last good version stands
-for the day. Does not belong here: what a feed is, and everything that can be wrong with one
-(`helpers/`).
+A feed that fails does not affect the other feeds. What a feed is, and its errors, are defined in
+`sources/feed/` and `config/feeds.py`.
 
-What a feed gives for a day is in the lake: its bytes with a manifest, and the word of why it gave
-none when it was last asked. So the step that stages needs nothing of the step that fetched.
+The lake stores a feed's bytes of a day with a manifest, and the reason of its last failure. So the
+staging step needs nothing from the step that fetched.
 
-The rows of a feed's day are made of the first of these that can be read:
+The rows of a feed's day are shaped from the first of these that can be read:
 
-1. its new bytes, which also have to be as many places as its last good version let expect;
-2. the bytes that stood for the day already;
-3. those of its last good day before; then the slice is stale, and says why.
+1. the candidate, which must not have far fewer places than the last good version;
+2. the accepted bytes of the day;
+3. the bytes of the last good day before it. The slice is then stale and has a `stale_reason`.
 
-Where the day is staged from bytes of its own and none of these can be read any more, its slice
-stays as it is. Nothing later than the day ever stands for it.
+If the day is staged from its own bytes and none of these can be read, its slice stays as it is.
+Bytes of a later day are never used.
 """
 
 import logging
@@ -60,15 +59,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FeedOfDay:
-    """What a feed gives for a day.
+    """The state of a feed on a day.
 
     Attributes:
         feed: The feed.
         day: The UTC day.
-        manifest: Of the bytes that its rows are made of; None where none are made.
-        failure: What was wrong when it was last asked, or with its bytes.
-        is_candidate: Whether the bytes are new, and have not been read yet.
-        last_good: Of new bytes: how many places its last good version had, if there is one.
+        manifest: The manifest of the bytes from which rows are shaped; None if there are no bytes.
+        failure: The failure of the last request, or of its bytes.
+        is_candidate: Whether the bytes are new and not yet read.
+        last_good: For a candidate: the number of places of the last good version, if there is one.
     """
 
     feed: Feed
@@ -80,20 +79,20 @@ class FeedOfDay:
 
     @property
     def is_own(self) -> bool:
-        """Whether the bytes are the day's own."""
+        """Whether the bytes were fetched for this day."""
         return self.manifest is not None and self.manifest.day == self.day
 
     @property
     def stale_reason(self) -> str | None:
-        """Why the bytes are those of an earlier day; None where they are the day's own."""
+        """Why the bytes are those of an earlier day; None if they were fetched for this day."""
         return None if self.is_own else str(self.failure)
 
     def evidence(self, city: City, *, beside: SliceEvidence) -> SliceEvidence:
-        """Give the evidence of the rows that are made of the bytes, which are there.
+        """Return the evidence of the feed's rows. The feed must have a manifest.
 
         Args:
             city: The city.
-            beside: The evidence of the rows of OpenStreetMap, to which the feed's are linked.
+            beside: The evidence of the OpenStreetMap rows to which the feed's rows are linked.
         """
         assert self.manifest is not None
         evidence = evidence_of_feed(city, self.feed, self.manifest, beside=beside)
@@ -101,19 +100,19 @@ class FeedOfDay:
 
 
 def take_feeds(pipeline: PipelineResources, work: ClaimedPartition, *, retry_number: int) -> None:
-    """Give each of the city's feeds its bytes of the day, or the word of why there are none.
+    """Fetch and store the bytes of the city's feeds, or record why a feed has none.
 
-    Those that are stored are taken, unless upstream is to be asked again. A failure is not
-    remembered: a feed without bytes is asked in every run. One that may answer later is asked once
-    more, in a retry of the step: while that waits, it holds no place in the pool.
+    Stored bytes are reused unless the run refetches. A feed without bytes is requested in every
+    run. After a transient failure it is requested once more in a retry of the step, which holds no
+    slot of the pool while it waits.
 
     Args:
         pipeline: The resources.
         work: The city-day.
-        retry_number: How many times the step was tried again already.
+        retry_number: The number of retries of the step so far.
 
     Raises:
-        dagster.RetryRequested: A feed is to be asked once more.
+        dagster.RetryRequested: A feed needs a second request.
     """
     barred = _barred(work.city)
     for slug, failure in barred.items():
@@ -143,7 +142,7 @@ def take_feeds(pipeline: PipelineResources, work: ClaimedPartition, *, retry_num
 
 
 def _is_wanted(pipeline: PipelineResources, work: ClaimedPartition, feed: Feed, times: int) -> bool:
-    """Return whether the run still has to ask a feed, which it has asked some times."""
+    """Return whether the run still has to request a feed, after `times` requests."""
     if times == 0:
         return work.claim.refetch or _stored(pipeline, work, feed) is None
     failure = pipeline.lake.last_failure(*_key(work, feed))
@@ -158,13 +157,13 @@ def _times_asked(pipeline: PipelineResources, work: ClaimedPartition, feed: Feed
 def _keep_asked(
     pipeline: PipelineResources, work: ClaimedPartition, feed: Feed, times: int
 ) -> None:
-    """Note that the run has asked a feed: its step may be tried again for another reason."""
+    """Record the run's requests of a feed, because the step may be retried for another reason."""
     run_id = work.claim.dagster_run_id
     pipeline.lake.record_request_count(*_key(work, feed), run_id=run_id, times=times)
 
 
 def feeds_of_day(pipeline: PipelineResources, work: ClaimedPartition) -> list[FeedOfDay]:
-    """Tell what each of the city's feeds gives for the day; nothing, where its licence forbids."""
+    """Return the state of each of the city's feeds; a barred licence counts as a failure."""
     barred = _barred(work.city)
     return [
         FeedOfDay(feed, work.day, failure=barred[feed.slug])
@@ -175,7 +174,7 @@ def feeds_of_day(pipeline: PipelineResources, work: ClaimedPartition) -> list[Fe
 
 
 def failures_of(given: Sequence[FeedOfDay]) -> dict[str, str]:
-    """Tell for the ledger which sources failed, and why."""
+    """Return the failed sources with their reasons, for the ledger."""
     return {each.feed.source: str(each.failure) for each in given if each.failure is not None}
 
 
@@ -188,20 +187,19 @@ def slices_of_feeds(
     beside: SliceEvidence,
     reason: str | None,
 ) -> tuple[list[FeedOfDay], list[SliceInput]]:
-    """Make the slices of those feeds that have bytes, each linked to the places of OpenStreetMap.
+    """Read the feeds that have bytes, and return their slices linked to OpenStreetMap places.
 
     Args:
         pipeline: The resources.
         work: The city-day.
-        given: What each feed gives, as far as is known before its bytes are read.
+        given: The state of each feed before its bytes are read.
         frame: The day's places of OpenStreetMap.
-        beside: Their evidence, with what was found of them.
-        reason: Why an operator accepts the day, if one does: a feed with far fewer places than
-            before too.
+        beside: Their evidence, with the findings of the checks.
+        reason: The reason of an operator who accepts the day, if any. It also accepts feeds with
+            far fewer places than before.
 
     Returns:
-        What each feed gives now that its bytes were read; and the slices, of which a feed has one
-        or none.
+        The state of each feed after its bytes were read; and the slices, at most one per feed.
     """
     outcome, slices = [], []
     for each in given:
@@ -226,7 +224,7 @@ def slices_of_feeds(
 
 
 def _barred(city: City) -> Mapping[str, Failure]:
-    """Say which feeds may not stand beside OpenStreetMap in one database, and by which rule."""
+    """Return the feeds whose licence forbids combining them with OpenStreetMap, and the rule."""
     verdicts = {feed.slug: judged_beside_osm(feed) for feed in city.feeds}
     return {
         slug: Failure(
@@ -283,11 +281,11 @@ def _next_best(
     given: FeedOfDay,
     error: FeedError | SnapshotDamaged,
 ) -> FeedOfDay:
-    """Give what stands for the day in the place of bytes that cannot be read."""
+    """Return the state of a feed with the next best bytes, after the current ones failed."""
     assert given.manifest is not None
     log.warning("%s (%s); the other sources are staged without it", error, error.code)
     if not given.is_own:
-        return replace(given, manifest=None)  # what failed on the day is still the reason
+        return replace(given, manifest=None)  # keep the failure of the day as the reason
     failure = Failure(error.code, str(error))
     if given.is_candidate:
         runs.require(pipeline.engine, work.claim)
@@ -319,7 +317,7 @@ _NOT_TAKEN = Failure(
 def _last_good(
     pipeline: PipelineResources, work: ClaimedPartition, feed: Feed, failure: Failure
 ) -> FeedOfDay:
-    """Give a feed's last good version before the day, if the day has no good one of its own."""
+    """Return a feed with its last good version before the day, unless the day has a good one."""
     good = _good_days(pipeline, work, feed)
     if not good or work.day in good:
         return FeedOfDay(feed, work.day, failure=failure)
@@ -328,7 +326,7 @@ def _last_good(
 
 
 def _good_days(pipeline: PipelineResources, work: ClaimedPartition, feed: Feed) -> dict[date, int]:
-    """Count a feed's places on the days up to this one on which it did not fail."""
+    """Return a feed's number of rows by day, for good days up to and including this one."""
     city = work.city
     staged = staged_days(pipeline.engine, city.slug, dataset=HELPER.name, source=feed.source)
     return {
@@ -341,12 +339,12 @@ def _good_days(pipeline: PipelineResources, work: ClaimedPartition, feed: Feed) 
 
 
 def _stored(pipeline: PipelineResources, work: ClaimedPartition, feed: Feed) -> Manifest | None:
-    """Give what a feed has for the day: new bytes on trial, or else those that stand."""
+    """Return the manifest of the day's candidate, or else of its accepted bytes."""
     return _as_asked(pipeline.lake.manifest, work, feed)
 
 
 def _standing(pipeline: PipelineResources, work: ClaimedPartition, feed: Feed) -> Manifest | None:
-    """Give what stands for the day: bytes that were understood once."""
+    """Return the manifest of the day's accepted bytes."""
     return _as_asked(pipeline.lake.accepted, work, feed)
 
 
@@ -355,7 +353,7 @@ def _as_asked(
     work: ClaimedPartition,
     feed: Feed,
 ) -> Manifest | None:
-    """Give a day's manifest, if it is of what the cities file asks for now."""
+    """Return a day's manifest if it matches the feed's current entry in the cities file."""
     try:
         manifest = manifest_of(*_key(work, feed))
     except SnapshotDamaged as error:
@@ -367,7 +365,7 @@ def _as_asked(
 def _take(
     pipeline: PipelineResources, work: ClaimedPartition, feed: Feed, http: "httpx.Client"
 ) -> bool:
-    """Ask for a feed once; tell whether it failed in a way that may pass."""
+    """Request a feed once; return whether it failed with a transient error."""
     from ingestion_pipeline.sources.feed.acquire import acquire
 
     try:
@@ -403,16 +401,16 @@ def _take(
 
 @contextmanager
 def _contained(feed: Feed) -> Iterator[None]:
-    """Let bytes that bring a fault of ours to light be the failure of that feed alone.
+    """Convert unexpected errors to `FeedUnreadable`, so that a bug affects only this feed.
 
     Raises:
-        FeedUnreadable: It was no error that we know.
+        FeedUnreadable: An unexpected error occurred.
     """
     try:
         yield
     except IngestionError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever a feed brings to light is its own failure
+    except Exception as error:  # noqa: BLE001 - a bug must not stop the other feeds
         raise FeedUnreadable(
             f"{feed.public_location}: feed {feed.slug} was not understood, by a fault of ours "
             f"({described(error)}); report it, with the feed's bytes"
@@ -420,5 +418,5 @@ def _contained(feed: Feed) -> Iterator[None]:
 
 
 def _key(work: ClaimedPartition, feed: Feed) -> tuple[str, str, str, date]:
-    """Say by what the lake knows a feed's day."""
+    """Return the key of a feed's day in the lake."""
     return feed.dataset, work.city.slug, work.city.boundary_key, work.day

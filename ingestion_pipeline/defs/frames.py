@@ -1,7 +1,7 @@
-"""A day's frame: made of its snapshot, and kept in the lake where the dataset has an asset for it.
+"""The frame of a city-day: shaped from its snapshot, and stored if the dataset has a frame asset.
 
-Belongs here: making frames, and whether a stored one is still right. Does not belong here: what the
-rows are (`datasets/`), and the file (`lake/frames.py`).
+This module also decides whether a stored frame is still current. The rows are defined in
+`datasets/`, the file format in `lake/frames.py`.
 """
 
 import logging
@@ -19,17 +19,17 @@ from ingestion_pipeline.lake.frames import frame_key, read_evidence, read_frame,
 from ingestion_pipeline.lake.snapshots import Manifest
 from ingestion_pipeline.staging import runs
 
-# Shown by the command line, and kept with the run by `managed_python_loggers` in dagster.yaml.
+# The command line prints it; `managed_python_loggers` in dagster.yaml adds it to the run's log.
 log = logging.getLogger(__name__)
 
 
 def store_frame(
     pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset
 ) -> tuple[Frame, bool]:
-    """Make the day's frame out of its snapshot, unless it has been made from the very same.
+    """Shape and store the day's frame, unless the stored one is current.
 
     Returns:
-        The frame, and whether it was there already.
+        The frame, and whether the stored one was reused.
     """
     manifest = snapshots.obtained(pipeline, work, dataset)
     evidence = evidence_of(work.city, manifest)
@@ -47,11 +47,11 @@ def store_frame(
 def current_evidence(
     pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset
 ) -> SliceEvidence:
-    """Return the evidence of the day's rows, before they are read or made.
+    """Return the evidence of the day's rows without reading or shaping them.
 
     Raises:
         SnapshotMissing: The day has no frame.
-        FrameOutdated: It was made from another snapshot, by other code, or for another city.
+        FrameOutdated: The snapshot, the rules, or the settings of the city differ from the frame's.
     """
     if dataset.frame_asset is None:
         return evidence_of(work.city, snapshots.obtained(pipeline, work, dataset))
@@ -70,7 +70,7 @@ def current_evidence(
 
 
 def current_frame(pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset) -> Frame:
-    """Return the day's frame: the stored one, or a new one where the dataset stores none."""
+    """Return the day's frame: the stored one, or a new one if the dataset stores no frames."""
     if dataset.frame_asset is not None:
         return read_frame(pipeline.lake, _key(work, dataset))
     manifest = snapshots.obtained(pipeline, work, dataset)
@@ -79,7 +79,7 @@ def current_frame(pipeline: PipelineResources, work: ClaimedPartition, dataset: 
 
 
 def address_of(pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset) -> str:
-    """Return where the day's frame is in the lake."""
+    """Return the address of the day's frame in the lake."""
     return pipeline.lake.address(_key(work, dataset))
 
 
@@ -90,11 +90,11 @@ def _shaped(
     manifest: Manifest,
     evidence: SliceEvidence,
 ) -> Frame:
-    """Make the rows of a snapshot.
+    """Return the frame of a snapshot.
 
     Raises:
-        OsmError: It cannot be read, is not the city's, or does not cover it.
-        TooFewPois: It gives fewer rows than the city's asserted minimum.
+        OsmError: The snapshot cannot be read, belongs to another city, or does not cover the city.
+        TooFewPois: The rows are fewer than the city's asserted minimum.
     """
     reading = snapshots.read(pipeline, work, manifest, dataset)
     boundary = snapshots.boundary_in(reading, work)
@@ -108,10 +108,10 @@ def _shaped(
 def _stored(
     pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset, evidence: SliceEvidence
 ) -> Frame | None:
-    """Return the day's frame, if it is what would be made again."""
+    """Return the stored frame of the day if its evidence is current."""
     try:
         stored = read_evidence(pipeline.lake, _key(work, dataset))
-        # What covers the city is found out with its rows.
+        # The coverage is not known before the rows are shaped.
         if stored != replace(evidence, coverage=stored.coverage):
             return None
         return read_frame(pipeline.lake, _key(work, dataset))

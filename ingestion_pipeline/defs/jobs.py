@@ -1,8 +1,4 @@
-"""Jobs: what is run for a partition, one for each dataset.
-
-Belongs here: selections of assets with a name, and the run config that starts one. Does not belong
-here: assets, and what starts jobs (`sensors.py`, `schedules.py`).
-"""
+"""Jobs, one for each dataset, and their run config."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +17,7 @@ class IngestionJob:
 
     Attributes:
         dataset: The dataset.
-        definition: Dagster's job; its name is the first part of the job's idempotency keys.
+        definition: The Dagster job. Its name is the first part of the idempotency keys.
     """
 
     dataset: Dataset
@@ -29,7 +25,7 @@ class IngestionJob:
 
     @property
     def job_type(self) -> str:
-        """Its name."""
+        """The name of the job."""
         return self.dataset.job_type
 
     def run_config(self, *, refetch: bool, accepted_reason: str | None = None) -> dict[str, Any]:
@@ -37,8 +33,8 @@ class IngestionJob:
 
         Args:
             refetch: Whether to ask upstream again.
-            accepted_reason: Why to stage the day although a check stops it; None where it has not
-                been accepted.
+            accepted_reason: The reason to stage the day even if a check stops it; None if no
+                operator accepted it.
         """
         first, *_, last = self.dataset.chain
         config: dict[str, Any] = {first: {"refetch": refetch}}

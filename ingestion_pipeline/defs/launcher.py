@@ -1,7 +1,4 @@
-"""The run launcher under its former address, which `dagster.yaml` files of users name.
-
-Belongs here: the import. Does not belong here: the launcher (`dagster_runtime/launcher.py`).
-"""
+"""The run launcher under its former import path, which users' `dagster.yaml` files may name."""
 
 from ingestion_pipeline.dagster_runtime.launcher import WarmRunLauncher
 

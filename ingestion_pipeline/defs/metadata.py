@@ -1,7 +1,6 @@
-"""What a materialization tells a person: metadata, and one sentence for the log.
+"""Metadata of materializations, and one sentence for the log.
 
-Belongs here: choosing and wording. Does not belong here: counting (each area counts its own), and
-drawing (`defs/preview.py`).
+This module selects and words them. Each area counts its own rows, and `defs/preview.py` draws maps.
 """
 
 from collections import Counter
@@ -34,7 +33,7 @@ _OPERATIONS_DOC = dg.MetadataValue.path(manual_url("operations"))
 
 
 def sentence_on_snapshot(manifest: Manifest, *, replayed: bool) -> str:
-    """Say what a snapshot is."""
+    """Return a sentence on a snapshot."""
     how = "replayed" if replayed else "fetched"
     return (
         f"{how} {manifest.raw_bytes:,} raw bytes from {manifest.obtained} {manifest.location}, "
@@ -43,7 +42,7 @@ def sentence_on_snapshot(manifest: Manifest, *, replayed: bool) -> str:
 
 
 def of_snapshot(manifest: Manifest, *, replayed: bool) -> dict[str, dg.MetadataValue]:
-    """Describe a snapshot."""
+    """Return the metadata of a snapshot."""
     history = manifest.history
     return {
         "as_of": dg.MetadataValue.timestamp(manifest.as_of),
@@ -65,7 +64,7 @@ def of_snapshot(manifest: Manifest, *, replayed: bool) -> dict[str, dg.MetadataV
 
 
 def sentence_on_frame(frame: Frame, dataset: Dataset, *, reused: bool) -> str:
-    """Return a sentence on what was normalized."""
+    """Return a sentence on a frame."""
     how = "nothing to normalize again:" if reused else "normalized"
     return (
         f"{how} {frame.rows.num_rows:,} {dataset.things}; {frame.counts['outside']:,} features lie "
@@ -76,7 +75,7 @@ def sentence_on_frame(frame: Frame, dataset: Dataset, *, reused: bool) -> str:
 def of_stored_frame(
     frame: Frame, dataset: Dataset, *, reused: bool, window: Bbox, address: str
 ) -> dict[str, dg.MetadataValue]:
-    """Describe a frame that is stored in the lake."""
+    """Return the metadata of a frame that is stored in the lake."""
     return {
         "reused": dg.MetadataValue.bool(reused),
         "dagster/row_count": dg.MetadataValue.int(frame.rows.num_rows),
@@ -92,7 +91,7 @@ def of_stored_frame(
 
 
 def of_frame(frame: Frame, dataset: Dataset, *, window: Bbox) -> dict[str, dg.MetadataValue]:
-    """Describe the rows of a frame: what they are, what was counted, and where they are."""
+    """Return the metadata of a frame's rows: values, counts and a map."""
     rows = frame.rows
     return {
         **{
@@ -111,13 +110,13 @@ def of_frame(frame: Frame, dataset: Dataset, *, window: Bbox) -> dict[str, dg.Me
 
 
 def _counts_of(rows: "pa.Table", column: str) -> dict[str, int]:
-    """Count the most frequent values of a column."""
+    """Return the most frequent values of a column with their counts."""
     values = map(str, rows.column(column).to_pylist())
     return dict(Counter(values).most_common(CLASSES_SHOWN))
 
 
 def of_feeds(feeds: "Sequence[FeedOfDay]") -> dict[str, dg.MetadataValue]:
-    """Tell what each feed gives for a day."""
+    """Return the metadata of a day's feeds."""
     if not feeds:
         return {}
     lines = [
@@ -142,7 +141,7 @@ def _standing_of(given: "FeedOfDay") -> str:
 
 
 def sentence_on_slice(result: SliceResult, *, what: str) -> str:
-    """Say what was staged."""
+    """Return a sentence on a staged slice."""
     return (
         f"staged {result.rows:,} {what} ({result.written:,} rows written); against the staged day "
         f"before: {result.added:,} added, {result.changed:,} changed, "
@@ -153,7 +152,7 @@ def sentence_on_slice(result: SliceResult, *, what: str) -> str:
 def of_slice(
     result: SliceResult, evidence: SliceEvidence, *, database: str
 ) -> dict[str, dg.MetadataValue]:
-    """Describe a staged slice."""
+    """Return the metadata of a staged slice."""
     return {
         "dagster/row_count": dg.MetadataValue.int(result.rows),
         **{
@@ -173,7 +172,7 @@ def of_slice(
 
 
 def _of_coverage(coverage: Mapping[str, Any] | None) -> dict[str, dg.MetadataValue]:
-    """Describe how much of the city the extract covers; nothing for another source."""
+    """Return the share of the city that the extract covers; nothing for other sources."""
     if coverage is None:
         return {}
     return {
@@ -183,7 +182,7 @@ def _of_coverage(coverage: Mapping[str, Any] | None) -> dict[str, dg.MetadataVal
 
 
 def of_acceptance(reason: str | None) -> dict[str, dg.MetadataValue]:
-    """Tell why an operator accepted a day; nothing, where nobody had to."""
+    """Return the reason of an acceptance; nothing if the day was not accepted."""
     return {"accepted_reason": dg.MetadataValue.text(reason)} if reason else {}
 
 

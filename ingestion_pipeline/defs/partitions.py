@@ -1,8 +1,4 @@
-"""Partitions: one city on one UTC day.
-
-Belongs here: Dagster's definition of them, and reading a run's key. Does not belong here: what a
-city-day is (`core/identity.py`).
-"""
+"""Dagster partitions: one city on one UTC day."""
 
 from datetime import date
 
@@ -13,11 +9,11 @@ from ingestion_pipeline.core.identity import CityDay, PartitionKeyError
 
 CITY = "city"
 DAY = "day"
-"""Names of the dimensions. Dagster sorts them, so that a key is `<city>|<day>`."""
+"""Names of the dimensions. Dagster sorts them, so a key is `<city>|<day>`."""
 
 
 def build_partitions(cities: Cities, start: date) -> dg.MultiPartitionsDefinition:
-    """Define city x day, from `start` up to and including the current UTC day."""
+    """Return the partitions city x day, from `start` up to and including the current UTC day."""
     return dg.MultiPartitionsDefinition(
         {
             CITY: dg.StaticPartitionsDefinition([city.slug for city in cities]),
@@ -29,10 +25,10 @@ def build_partitions(cities: Cities, start: date) -> dg.MultiPartitionsDefinitio
 
 
 def city_day(context: dg.AssetExecutionContext) -> CityDay:
-    """Read the run's partition; it may be anything, because GraphQL does not validate it.
+    """Return the city-day of the run. GraphQL does not validate partition keys, so this does.
 
     Raises:
-        PartitionKeyError: It is not a city and a day, or the run has none or a range of them.
+        PartitionKeyError: The key is not a city and a day, or the run has no single partition.
     """
     if not context.has_partition_key:
         raise PartitionKeyError(

@@ -1,9 +1,7 @@
-"""A small picture of a day's POIs, for the page of a run.
+"""A small map of a day's points, for the page of a run.
 
-Belongs here: drawing. Does not belong here: what is drawn.
-
-Pillow and not a plotting library: importing one costs more than everything else a small city-day
-does.
+It is drawn with Pillow, because importing a plotting library takes longer than all other work on a
+small city-day.
 """
 
 import base64
@@ -26,16 +24,16 @@ BACKGROUND, GRID, INK, DOT = "#ffffff", "#dddddd", "#555555", "#1f5fa8"
 def png_of_points(
     lon: "npt.NDArray[np.float64]", lat: "npt.NDArray[np.float64]", *, window: Bbox
 ) -> str:
-    """Draw points in their window, with a grid in degrees, as an image for Markdown.
+    """Return a map of points with a grid in degrees, as a Markdown image.
 
     Args:
         lon: N longitudes in degrees (EPSG:4326).
         lat: N latitudes in degrees.
-        window: What the picture shows; a metre north is as long as a metre east in its middle.
+        window: The area of the map. In its middle, metres have the same length in both directions.
 
     Returns:
-        `![...](data:image/png;base64,...)`, a few tens of kilobytes at most: pictures stay in
-        Dagster's event log for ever.
+        `![...](data:image/png;base64,...)`, a few tens of kilobytes at most, because Dagster's
+        event log keeps images forever.
     """
     from PIL import Image, ImageDraw
 
@@ -56,11 +54,11 @@ def png_of_points(
         at = (north - number * step) / (north - south) * height
         draw.line([(0, at), (WIDTH, at)], fill=GRID)
         draw.text((2, at + 1), f"{number * step:g}", fill=INK)
-    radius = 1.5 if len(lon) < 10_000 else 0.5  # noqa: PLR2004 - more dots would make one blot
+    radius = 1.5 if len(lon) < 10_000 else 0.5  # noqa: PLR2004 - larger dots would overlap
     for dot_x, dot_y in zip(x.tolist(), y.tolist(), strict=True):
         draw.ellipse([dot_x - radius, dot_y - radius, dot_x + radius, dot_y + radius], fill=DOT)
     png = io.BytesIO()
-    # A palette of a few colours: dots need no more, and the file is a third of the size.
+    # A palette of 8 colours is enough, and the file is a third of the size.
     image.quantize(8).save(png, "png", optimize=True)
     encoded = base64.b64encode(png.getvalue()).decode()
     return f"![{len(lon)} POIs](data:image/png;base64,{encoded})"

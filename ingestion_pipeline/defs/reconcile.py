@@ -1,11 +1,10 @@
-"""Bringing the ledger to the truth about runs that could not tell it themselves.
+"""Reconciliation of the ledger with Dagster and with the processes of runs.
 
-Belongs here: comparing active jobs with what Dagster and the machine know of their runs. Does not
-belong here: what a run tells by itself (`work.py`), and the ledger's own rules (`staging/runs.py`).
+It updates jobs whose runs were killed, canceled or never started. `work.py` records the end of all
+other runs; `staging/runs.py` has the rules of the ledger.
 
-A poll over the few active rows sees every end of every run, whatever started it and whatever became
-of it, also the one that no event tells of: that there is nobody left. So there are no sensors on
-events beside it.
+It polls the few active rows, because that detects every end of a run, however it was started. No
+event reports that a process has died, so sensors on events would not be enough.
 """
 
 import logging
@@ -36,15 +35,15 @@ NO_SUCH_JOB = "no_such_job"
 _AT_WORK = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 
 LONGEST_RUN = timedelta(days=1)
-"""After this a run that nobody here can see counts as dead; none takes nearly as long."""
+"""A run that is not visible from this machine counts as dead after this. Runs take far less."""
 
 
 class Compared(NamedTuple):
     """The jobs that were compared with Dagster.
 
     Attributes:
-        running: How many RUNNING ones.
-        pending: The PENDING ones.
+        running: The number of RUNNING jobs.
+        pending: The PENDING jobs.
     """
 
     running: int
@@ -54,19 +53,19 @@ class Compared(NamedTuple):
 def reconcile(
     pipeline: PipelineResources, instance: dg.DagsterInstance, *, after: Position | None, limit: int
 ) -> Compared:
-    """Look at all RUNNING jobs and at a batch of the PENDING ones, and end those that are over.
+    """Compare all RUNNING jobs and a batch of PENDING jobs with Dagster, and end those that ended.
 
-    Dagster is told first of its runs that have lost their process, whether or not they have come
-    as far as a job of the ledger: it would wait for them, and they hold places in its queue.
+    First, Dagster runs whose process is gone are reported to Dagster as ended, even if they have no
+    job in the ledger. Otherwise Dagster would wait for them, and they would occupy its queue.
 
     Args:
         pipeline: The resources.
-        instance: Dagster's instance.
-        after: Where among the PENDING jobs to begin.
-        limit: How many of them to look at.
+        instance: The Dagster instance.
+        after: The position among the PENDING jobs at which to begin.
+        limit: The maximum number of PENDING jobs.
 
     Returns:
-        The jobs that were looked at.
+        The compared jobs.
     """
     sweep = _Sweep(pipeline, instance)
     sweep.declare_the_dead_over()
@@ -98,7 +97,7 @@ class _Sweep:
 
     def _look_at_process(self, dagster_run: dg.DagsterRun) -> None:
         if has_died(dagster_run):
-            # Asked after it: a run that ends between the two is seen to have ended.
+            # Read the status after the process: a run that ends in between is seen as finished.
             now = self.instance.get_run_by_id(dagster_run.run_id)
             if now is not None and not now.is_finished:
                 self._declare_over(now)
@@ -107,19 +106,19 @@ class _Sweep:
         assert job.dagster_run_id is not None
         assert job.started_at is not None
         lives = is_alive(job, self.instance)
-        # Asked after it: a run that ends between the two is seen to have ended.
+        # Read the status after the process: a run that ends in between is seen as finished.
         dagster_run = self.instance.get_run_by_id(job.dagster_run_id)
         if lives:
             if job.cancel_requested_at is not None and dagster_run is not None:
                 self._stop(dagster_run)
             return
         if dagster_run is None and not is_visible(job):
-            # A run of another machine with a Dagster of its own: only time can tell.
+            # A run of another machine with its own Dagster can only time out.
             if self.pipeline.ledger_now() - job.started_at > LONGEST_RUN:
                 self._end(job, "FAILED", runs.RUN_DIED, "nothing was heard of it for a day")
             return
         if dagster_run is not None and not dagster_run.is_finished:
-            return  # its process died just now; the next sweep tells Dagster
+            return  # its process died just now; the next sweep reports it to Dagster
         if dagster_run is not None and is_carried_on(
             job,
             dagster_run,
@@ -151,7 +150,7 @@ class _Sweep:
                 self._end_as_dagster_says(job, last, runs.NEVER_STARTED)
 
     def _expire(self, job: Run) -> None:
-        """End a job that has waited too long for Dagster to make a run of it."""
+        """End a job for which Dagster has created no run within the start deadline."""
         if self.pipeline.ledger_now() - job.requested_at > self.start_deadline:
             self._end(
                 job,
@@ -166,8 +165,8 @@ class _Sweep:
             return
         try:
             self.instance.run_coordinator.cancel_run(dagster_run.run_id)
-        except Exception as error:  # noqa: BLE001 - whoever launched it may be gone
-            # Its claim cannot write any more; the run ends when it next looks at it.
+        except Exception as error:  # noqa: BLE001 - its launcher may be gone
+            # Its claim can no longer write; the run ends when it next checks the claim.
             log.warning("Dagster cannot stop run %s: %s", dagster_run.run_id, error)
 
     def _declare_over(self, dagster_run: dg.DagsterRun) -> None:
@@ -220,7 +219,7 @@ def _all_running(pipeline: PipelineResources, limit: int) -> Iterator[Run]:
 
 @contextmanager
 def _alone(what: str) -> Iterator[None]:
-    """Let what goes wrong with one of them not keep the others from being looked at."""
+    """Log an error of one item, so that the others are still compared."""
     try:
         yield
     except DatabaseUnavailable:

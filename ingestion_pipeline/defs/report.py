@@ -1,8 +1,4 @@
-"""What a run that ended well tells at a terminal, out of what its assets told Dagster.
-
-Belongs here: choosing and wording. Does not belong here: printing (`cli/main.py`), and what the
-assets report (`metadata.py`).
-"""
+"""The terminal report of a successful run, from the metadata of its materializations."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -13,19 +9,19 @@ import dagster as dg
 from ingestion_pipeline.datasets.base import Dataset
 
 Line = tuple[str, str, str]
-"""What happened, in a word; in a sentence; and how many seconds it took, or nothing."""
+"""The step in a word, what happened in a sentence, and the seconds it took, or nothing."""
 
 HEAD: Line = ("step", "what happened", "seconds")
 
 
 def nothing_to_do(result: dg.ExecuteInProcessResult, chain: Sequence[str]) -> str | None:
-    """Say why the run had nothing to do; None where it had."""
+    """Return why the run had nothing to do; None if it did work."""
     why: str | None = _told(result, chain[0]).get("nothing_to_do")
     return why
 
 
 def lines(result: dg.ExecuteInProcessResult, dataset: Dataset) -> Iterator[Line]:
-    """Say what each asset of the dataset's chain did."""
+    """Yield the lines of the report, in the order of the dataset's chain."""
     seconds = {
         event.step_key: f"{event.step_success_data.duration_ms / 1000:.1f}"
         for event in result.all_events
@@ -74,5 +70,5 @@ def _told(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
 
 
 def _short(location: str) -> str:
-    """Return an address as it is, and of a path the name: the log has all of it."""
+    """Return a URL unchanged, and only the file name of a path; the log has the full path."""
     return location if "://" in location else location.rpartition("/")[2]

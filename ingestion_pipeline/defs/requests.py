@@ -1,8 +1,6 @@
-"""From a job of the ledger to a Dagster run.
+"""Run requests for jobs of the ledger.
 
-Belongs here: what a run for a job is asked to do, which runs it has had, and why there can be none.
-Does not belong here: the ticks in which runs are asked for (`sensors.py`), and what becomes of them
-(`reconcile.py`).
+`sensors.py` has the ticks that submit them, and `reconcile.py` updates the ledger when runs end.
 """
 
 from collections import defaultdict
@@ -20,25 +18,25 @@ from ingestion_pipeline.defs.work import RUN_ID_TAG, TRIGGER_TAG
 from ingestion_pipeline.staging.runs import Run
 
 ASKED_FOR = "10"
-"""The priority of what somebody asked for by name, before schedules and backfills with their 0."""
+"""The priority of jobs of the ledger. Schedules and backfills have priority 0 and run later."""
 
 
 FIRST_WAIT = timedelta(seconds=15)
-"""How long after a run that could not be started the next one is asked for; then twice as long."""
+"""The wait after the first run that failed to start. It doubles with each failure."""
 
 LONGEST_WAIT = timedelta(minutes=10)
 
 
 def request_of(run: Run, *, failed: int = 0) -> dg.RunRequest:
-    """Ask Dagster for the run of a PENDING job.
+    """Return the run request of a PENDING job.
 
     Args:
         run: The job.
-        failed: How many Dagster runs of the job have ended before they began to work on it.
+        failed: The number of Dagster runs of the job that ended before they began to work on it.
     """
     job = JOBS[run.job_type]
     return dg.RunRequest(
-        # Not the job's id alone: Dagster never starts a second run with a key that it has seen.
+        # Not only the job's id: Dagster never starts a second run with the same key.
         run_key=f"{run.id}:{run.attempt}" + (f":{failed}" if failed else ""),
         job_name=job.job_type,
         partition_key=str(CityDay(run.city_slug, run.day)),
@@ -56,21 +54,21 @@ def next_request(
     dagster_now: datetime,
     patience: timedelta,
 ) -> dg.RunRequest | None:
-    """Ask Dagster for the run that a PENDING job needs now.
+    """Return the run request that a PENDING job needs now.
 
-    A run may fail before it begins: the machine is slow, the database is away. Then another one is
-    asked for, later each time, until the job has waited for too long.
+    A run may fail before it begins, for example on a slow machine or without the database. Then
+    another run is requested, with exponential backoff, until the job has waited too long.
 
     Args:
         job: The job.
         dagster_runs: Its runs so far, the newest first.
-        instance: Dagster's instance.
+        instance: The Dagster instance.
         now: The current moment by the ledger's clock.
-        dagster_now: The same by the clock of Dagster's processes, which is this machine's.
-        patience: How long a job may wait for its run to begin.
+        dagster_now: The current moment by the clock of Dagster's processes: this machine's.
+        patience: The maximum time that a job waits for its run to begin.
 
     Returns:
-        None while a run is on its way, until the next one is due, or where there will be none.
+        None while a run is queued or starting, until the next one is due, or if there will be none.
     """
     if not dagster_runs:
         return request_of(job)
@@ -104,7 +102,7 @@ def is_carried_on(
     dagster_now: datetime,
     patience: timedelta,
 ) -> bool:
-    """Tell whether Dagster will yet start the job's run again, after its process died."""
+    """Return whether Dagster retries, or will retry, the job's run after its process died."""
     tags = dagster_run.tags
     if tags.get(RUN_ID_TAG) != job.id or not _will_be_retried(dagster_run, instance):
         return False
@@ -116,9 +114,9 @@ def is_carried_on(
 
 
 def _will_be_retried(dagster_run: dg.DagsterRun, instance: dg.DagsterInstance) -> bool:
-    """Tell whether Dagster has decided to start a run again, or has yet to decide."""
+    """Return whether Dagster has decided to retry a run, or has not decided yet."""
     decided = dagster_run.tags.get(WILL_RETRY_TAG)
-    if decided is None:  # it writes that a run failed first, and what follows from it second
+    if decided is None:  # Dagster writes the failure first, and its decision afterwards
         return instance.run_retries_enabled and dagster_run.status == dg.DagsterRunStatus.FAILURE
     return decided == "true"
 
@@ -126,9 +124,9 @@ def _will_be_retried(dagster_run: dg.DagsterRun, instance: dg.DagsterInstance) -
 def _ended_within(
     span: timedelta, dagster_run: dg.DagsterRun, instance: dg.DagsterInstance, now: datetime
 ) -> bool:
-    """Return whether a run ended so recently, where Dagster knows its end.
+    """Return whether a run ended within a span of now; False if Dagster does not know its end.
 
-    An end in the future is of a clock that was ahead. A little of it is recent, more says nothing.
+    An end in the future comes from a clock that was ahead. It counts only within the same span.
     """
     record = instance.get_run_record_by_id(dagster_run.run_id)
     ended = None if record is None else record.end_time
@@ -136,7 +134,7 @@ def _ended_within(
 
 
 def runs_of(instance: dg.DagsterInstance, jobs: Sequence[Run]) -> Mapping[str, list[dg.DagsterRun]]:
-    """Find the Dagster runs that were started for jobs, the newest first."""
+    """Return the Dagster runs of each job by its id, the newest first."""
     found: dict[str, list[dg.DagsterRun]] = defaultdict(list)
     if jobs:
         of_jobs = dg.RunsFilter(tags={RUN_ID_TAG: [job.id for job in jobs]})
@@ -146,7 +144,7 @@ def runs_of(instance: dg.DagsterInstance, jobs: Sequence[Run]) -> Mapping[str, l
 
 
 def why_impossible(run: Run, pipeline: PipelineResources) -> str | None:
-    """Say why this code can never run a job; None where it can."""
+    """Return why this code can never run a job; None if it can."""
     if run.job_type not in JOBS:
         return f"there is no job {run.job_type} in this version; there are: {', '.join(JOBS)}"
     try:
@@ -167,5 +165,5 @@ def why_impossible(run: Run, pipeline: PipelineResources) -> str | None:
 
 
 def is_due(run: Run, pipeline: PipelineResources) -> bool:
-    """Tell whether the job's day has begun; the clock of the machine that asked may be ahead."""
+    """Return whether the job's day has begun; the requesting machine's clock may be ahead."""
     return run.day <= pipeline.ledger_now().date()

@@ -1,8 +1,4 @@
-"""Resources: what assets are given to work with.
-
-Belongs here: lazily opened connections that a run shares, and how a run comes by them. Does not
-belong here: settings (`config/settings.py`) and the work itself (`assets/`).
-"""
+"""Dagster resources: settings, cities, and lazily opened connections that a run shares."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,15 +19,14 @@ from ingestion_pipeline.staging.database import create_engine, describe, require
 
 @dataclass
 class PipelineResources:
-    """Everything that the work on a city-day needs, opened when it is first used.
+    """Settings, cities, clock, database and lake; connections are opened on first use.
 
     Attributes:
         settings: The settings.
         cities: The cities.
-        clock: The time of this machine, and the way to wait.
-        retrying: How a step is tried again whose error may pass by itself.
-        ledger_clock: The clock of what is stored in the database; the database's own, if there is
-            no other.
+        clock: This machine's clock, which also waits.
+        retrying: The retry policy for transient errors.
+        ledger_clock: The clock for times in the database; by default the database's own.
     """
 
     settings: Settings
@@ -45,15 +40,15 @@ class PipelineResources:
         """The database, at the migration that this code needs.
 
         Raises:
-            DatabaseUnavailable: It cannot be reached.
-            DatabaseNotMigrated: Its schema is another one.
+            DatabaseUnavailable: The database cannot be reached.
+            DatabaseNotMigrated: Its schema has another version.
         """
         engine = create_engine(self.settings.database)
         require_migrated(engine)
         return engine
 
     def ledger_now(self) -> datetime:
-        """Return the current moment for what is stored in the database, or compared with it.
+        """Return the current moment for times that are stored in or compared with the database.
 
         Raises:
             DatabaseUnavailable: The database cannot be reached.
@@ -62,7 +57,7 @@ class PipelineResources:
 
     @property
     def database_address(self) -> str:
-        """Where the database is, without its password."""
+        """The address of the database, without its password."""
         return describe(self.engine)
 
     @cached_property
@@ -72,7 +67,7 @@ class PipelineResources:
 
 
 def build_pipeline_resource(pipeline: PipelineResources) -> dg.ResourceDefinition:
-    """Give the resources to whatever asks for it, and Dagster the name of each run's process."""
+    """Return the resource definition. It also records the process of each run in Dagster."""
 
     @dg.resource(description="The settings, the cities, the database and the lake.")
     def pipeline_resource(context: dg.InitResourceContext) -> PipelineResources:

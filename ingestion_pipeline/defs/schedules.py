@@ -1,7 +1,6 @@
 """Schedules: each enabled city once a day, in the early morning of its own time zone.
 
-Belongs here: when a city is due, and what a tick asks for that comes late. Does not belong here:
-which days can be staged honestly (`plan.py`), and which cities there are (`cities.toml`).
+`plan.py` determines whether a late tick can still stage its day.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,11 +26,11 @@ TRIGGER: Final[Trigger] = "schedule"
 
 
 def local_time_of(job_type: JobType, slug: str) -> time:
-    """Give the local time at which a city is due: the same on every day and every machine.
+    """Return the local time at which a city is due: the same on every day and every machine.
 
-    Times are spread over the early morning by a hash, so that cities do not come to one server
-    together. Where clocks are put forward over that time, Dagster ticks at the end of the gap;
-    where they are put back, it ticks once.
+    A hash spreads the times over the early morning, so that cities do not query one server at the
+    same time. If clocks are put forward over that time, Dagster ticks at the end of the gap; if
+    they are put back, it ticks once.
     """
     minute = int(digest([job_type, slug]), 16) % WINDOW_MINUTES
     return time(FIRST_HOUR + minute // 60, minute % 60)
@@ -40,7 +39,7 @@ def local_time_of(job_type: JobType, slug: str) -> time:
 def build_schedules(
     pipeline: PipelineResources, jobs: Iterable[IngestionJob] = tuple(JOBS.values())
 ) -> Sequence[dg.ScheduleDefinition]:
-    """Define a schedule for each job and enabled city; SCHEDULES tells whether they run."""
+    """Return a schedule for each job and enabled city; the setting SCHEDULES starts them."""
     return [_schedule(pipeline, job, city) for job in jobs for city in pipeline.cities.enabled()]
 
 
@@ -70,7 +69,7 @@ def _schedule(pipeline: PipelineResources, job: IngestionJob, city: City) -> dg.
 def _asked_for(
     pipeline: PipelineResources, job: IngestionJob, city: City, scheduled: datetime
 ) -> dg.RunRequest | dg.SkipReason:
-    """Ask for the UTC day in which the tick was due, if it can be staged still."""
+    """Return a run request for the UTC day of the tick, or why it can no longer be staged."""
     day = scheduled.astimezone(UTC).date()
     start = pipeline.settings.partitions_start
     if day < start:
@@ -86,7 +85,7 @@ def _asked_for(
             )
     partition = str(CityDay(city.slug, day))
     return dg.RunRequest(
-        run_key=partition,  # Dagster compares it within this tick only
+        run_key=partition,  # Dagster deduplicates it only within this tick
         partition_key=partition,
         tags={TRIGGER_TAG: TRIGGER},
     )

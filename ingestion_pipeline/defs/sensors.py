@@ -1,7 +1,6 @@
-"""Sensors: from the ledger to Dagster, and from Dagster back to the ledger.
+"""Sensors: one starts runs for jobs of the ledger, one reconciles the ledger with Dagster.
 
-Belongs here: the two sensors, their batches and cursors. Does not belong here: what a run is asked
-to do (`requests.py`), and how a run's end becomes the ledger's (`reconcile.py`).
+`requests.py` builds the run requests, and `reconcile.py` updates the ledger.
 """
 
 import json
@@ -18,17 +17,17 @@ from ingestion_pipeline.staging import runs, ticks
 from ingestion_pipeline.staging.runs import Position, Run
 
 BATCH = 50
-"""Jobs per tick: Dagster needs up to half a second for each run that it makes."""
+"""Jobs per tick: Dagster takes up to half a second to create a run."""
 
 FROM_THE_START = "from the start"
-"""A cursor; Dagster takes an empty one for none, and keeps the old."""
+"""The cursor of the beginning. Dagster ignores an empty cursor and keeps the old one."""
 
 INTERVAL_S = 5
-"""Dagster's own loop over sensors takes as long."""
+"""As long as Dagster's own loop over sensors."""
 
 
 def build_sensors() -> Sequence[dg.SensorDefinition]:
-    """Define both sensors; they run from the start, because without them no job of the API does."""
+    """Return both sensors. They are on by default, because jobs of the admin API need them."""
 
     @dg.sensor(
         name=ticks.TRIGGER_SENSOR,
@@ -96,10 +95,10 @@ def _position(cursor: str | None) -> Position | None:
 
 
 def _cursor(jobs: Sequence[Run]) -> str:
-    """Say where the next tick goes on: after a full batch, or from the beginning.
+    """Return the cursor of the next tick: after a full batch, or else from the beginning.
 
-    Jobs are passed again and again until they are no longer PENDING, so that none is lost that was
-    committed behind the cursor, or whose run was never made.
+    Jobs are read repeatedly until they are no longer PENDING. So no job is lost that was committed
+    behind the cursor, or whose run was never created.
     """
     if len(jobs) < BATCH:
         return FROM_THE_START

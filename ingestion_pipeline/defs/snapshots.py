@@ -1,8 +1,7 @@
-"""A day's snapshot of a dataset: got, stored, read, and on trial until it has been understood.
+"""The snapshot of a city-day: fetched, stored and read; a candidate until it has been validated.
 
-Belongs here: what the assets of every dataset out of OpenStreetMap do with raw bytes. Does not
-belong here: getting them (`sources/`), keeping them (`lake/`), and what rows are made of them
-(`assets/`).
+The assets of all OpenStreetMap datasets share this module. `sources/` fetches raw bytes, `lake/`
+stores them, and `datasets/` shapes rows from them.
 """
 
 import logging
@@ -41,21 +40,21 @@ if TYPE_CHECKING:
     from ingestion_pipeline.osm.features import Reading
     from ingestion_pipeline.sources.base import RawPart, Source
 
-# Shown by the command line, and kept with the run by `managed_python_loggers` in dagster.yaml.
+# The command line prints it; `managed_python_loggers` in dagster.yaml adds it to the run's log.
 log = logging.getLogger(__name__)
 
 
 class SnapshotConfig(dg.Config):
-    """How raw bytes are got."""
+    """Run config of the assets that fetch."""
 
     refetch: bool = False
-    """Ask upstream again, even where the day has a stored snapshot."""
+    """Ask upstream again, even if the day has a stored snapshot."""
 
 
 def take(
     pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset
 ) -> tuple[Manifest, bool]:
-    """Return the day's raw bytes, and whether they were stored already."""
+    """Return the day's snapshot, and whether it was already stored."""
     manifest = None if work.claim.refetch else stored(pipeline, work, dataset)
     replayed = manifest is not None
     if manifest is None:
@@ -65,13 +64,13 @@ def take(
 
 
 def obtained(pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset) -> Manifest:
-    """Give the day's snapshot for a step that reads it; ask upstream where there is none.
+    """Return the day's snapshot for a step that reads it; fetch it if none is stored.
 
-    A snapshot that an earlier step of the run took may have been quarantined since. When only the
-    later steps are executed again, Dagster counts the asset that took it as done.
+    The snapshot of an earlier step may have been quarantined since. If a person executes only the
+    later steps again, Dagster does not run the snapshot asset again.
 
     Raises:
-        IngestionError: There is none, and upstream has none either.
+        IngestionError: No snapshot is stored, and upstream has none either.
     """
     manifest = stored(pipeline, work, dataset)
     if manifest is None:
@@ -88,7 +87,7 @@ def obtained(pipeline: PipelineResources, work: ClaimedPartition, dataset: Datas
 def stored(
     pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset
 ) -> Manifest | None:
-    """Give the day's snapshot, if it holds what is asked for now."""
+    """Return the day's stored snapshot if it covers the current query of the city."""
     city = work.city
     manifest = pipeline.lake.manifest(dataset.name, city.slug, city.boundary_key, work.day)
     if manifest is not None and not holds_what_is_asked(manifest, city):
@@ -108,7 +107,7 @@ def read(
     """Read a snapshot's selected features, and the city's boundary.
 
     Raises:
-        OsmError: It cannot be read, or the boundary is not in it.
+        OsmError: The snapshot cannot be read, or does not contain the boundary.
     """
     others = _sharing(pipeline, work, manifest)
     if others:
@@ -132,10 +131,10 @@ def read(
 
 
 def _sharing(pipeline: PipelineResources, work: ClaimedPartition, manifest: Manifest) -> list[City]:
-    """List the cities that share the city's source as it is configured now."""
+    """Return the cities that share the city's currently configured source."""
     source = _source(pipeline, work)
     if not source.shared or source.kind != manifest.obtained:
-        return []  # the snapshot is of another configuration
+        return []  # the snapshot comes from another configuration
     return shared_extracts.sharing(
         work.city, work.day, cities=pipeline.cities, settings=pipeline.settings
     )
@@ -146,10 +145,10 @@ def _source(pipeline: PipelineResources, work: ClaimedPartition) -> "Source":
 
 
 def boundary_in(reading: "Reading", work: ClaimedPartition) -> Boundary:
-    """Give the city's boundary, as it is in what was read.
+    """Return the city's boundary from a reading.
 
     Raises:
-        OsmError: It is another place's.
+        OsmError: The boundary belongs to another place.
     """
     city = work.city
     return boundary_of(
@@ -163,10 +162,10 @@ def boundary_in(reading: "Reading", work: ClaimedPartition) -> Boundary:
 def require_covered(
     pipeline: PipelineResources, work: ClaimedPartition, manifest: Manifest, boundary: Boundary
 ) -> "dict[str, Any] | None":
-    """Return how much of the city the snapshot's extract covers; None of an answer of Overpass.
+    """Return how much of the city the snapshot's extract covers; None for Overpass.
 
     Raises:
-        ExtractDoesNotCover: It does not cover the city.
+        ExtractDoesNotCover: The extract does not cover the city.
     """
     coverage = manifest.coverage or _coverage_of_stored(pipeline, manifest)
     if coverage is None:
@@ -193,7 +192,7 @@ def require_covered(
 
 
 def _coverage_of_stored(pipeline: PipelineResources, manifest: Manifest) -> Coverage | None:
-    """Read what an extract covers that was fetched by a version that did not keep it."""
+    """Return the coverage of an extract that was fetched by a version that did not store it."""
     source = sources.SOURCES[manifest.obtained]
     if not source.shared:
         return None
@@ -212,10 +211,10 @@ def _require_covered(
 
 
 def require_enough_rows(rows: int, work: ClaimedPartition, dataset: Dataset) -> None:
-    """Refuse a snapshot that gives fewer rows than the city's asserted minimum.
+    """Require at least the city's asserted minimum of rows.
 
     Raises:
-        TooFewPois: There are fewer.
+        TooFewPois: There are fewer rows.
     """
     require_enough(
         rows,
@@ -228,18 +227,18 @@ def require_enough_rows(rows: int, work: ClaimedPartition, dataset: Dataset) -> 
 
 
 MAX_CANDIDATE_READS = 3
-"""How many runs may be killed while they read a candidate before it is quarantined."""
+"""The number of killed runs after which the candidate that they read is quarantined."""
 
 
 @contextmanager
 def reading_candidate(
     pipeline: PipelineResources, work: ClaimedPartition, manifest: Manifest
 ) -> Iterator[None]:
-    """Accept the day's snapshot if it can be read as the city's, and quarantine a new one if not.
+    """Accept the day's candidate if its reading succeeds, and quarantine it if it fails validation.
 
-    Otherwise the next run would replay it, and fail again for ever. A snapshot that was accepted
-    once stays: then it is the city's settings, or this code, that have changed. What is the fault
-    of the machine (its database, its lake, its memory) is no fault of the snapshot.
+    Without quarantine the next run would replay it and fail again. An accepted snapshot is never
+    quarantined, because then the city's settings or this code have changed. Errors of the machine
+    (database, lake, memory) do not quarantine a candidate either.
     """
     run_id = work.claim.dagster_run_id
     killed = pipeline.lake.begin_candidate_read(manifest, run_id)
@@ -258,7 +257,7 @@ def reading_candidate(
         raise refused from error
     except (IngestionError, OSError, MemoryError) as error:
         if not isinstance(error, (ProcessDied, MemoryError)):
-            with suppress(LakeUnavailable):  # why the step failed counts more
+            with suppress(LakeUnavailable):  # the step's own error matters more
                 pipeline.lake.end_candidate_read(manifest, run_id)
         raise
     except (DagsterExecutionInterruptedError, KeyboardInterrupt):
@@ -281,7 +280,7 @@ Error = TypeVar("Error", bound=IngestionError)
 def _quarantined(
     pipeline: PipelineResources, work: ClaimedPartition, manifest: Manifest, error: Error
 ) -> Error | None:
-    """Take a snapshot that is on trial off its day, and add that to the error; None if accepted."""
+    """Quarantine a candidate, and return the error with that fact; None if it was accepted."""
     runs.require(pipeline.engine, work.claim)
     kept = pipeline.lake.quarantine(manifest)
     if kept is None:
@@ -299,7 +298,7 @@ def _files(pipeline: PipelineResources, manifest: Manifest) -> str:
 
 
 def _fetch(pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset) -> Manifest:
-    """Get the raw bytes, store them, and only then put them on trial for the day."""
+    """Fetch the raw bytes and store them; propose them as the day's candidate only afterwards."""
     source, known = _source(pipeline, work), None
     if source.shared and not work.claim.refetch:
         known = shared_extracts.known(
@@ -329,7 +328,7 @@ def _fetch(pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset
 def _acquire(
     pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset, source: "Source"
 ) -> "tuple[SnapshotEvidence, tuple[Part, ...]]":
-    """Get the raw bytes from upstream, and store them; record those that others may share."""
+    """Fetch the raw bytes from upstream and store them; record those that other cities share."""
     state = source.state(work.day) if source.shared else None
     with scratch_folder() as folder:
         acquired = source.acquire(
@@ -346,7 +345,7 @@ def _acquire(
         parts = tuple(
             store_part(pipeline, part, origin=evidence.location) for part in acquired.parts
         )
-    # A file that was replaced meanwhile may be of either state.
+    # A file that was replaced during the download may have either state.
     if state and state == source.state(work.day):
         shared_extracts.keep(pipeline.lake, source.location(work.day), state, evidence, *parts)
     return evidence, parts
@@ -365,13 +364,13 @@ def store_part(pipeline: PipelineResources, part: "RawPart", *, origin: str) -> 
 
 
 def _histories(pipeline: PipelineResources, work: ClaimedPartition) -> dict[str, str]:
-    """Return what proved, for another dataset of the day, that a server's history reaches it."""
+    """Return, by server, the proof of history that another dataset's snapshot of the day has."""
     if work.claim.refetch:
         return {}
     city = work.city
     histories = {}
     for dataset in DATASETS:
-        with suppress(SnapshotDamaged):  # then it is proven again
+        with suppress(SnapshotDamaged):  # then the source proves it again
             kept = pipeline.lake.manifest(dataset, city.slug, city.boundary_key, work.day)
             if kept is not None and kept.history is not None:
                 histories[kept.location] = kept.history
@@ -390,12 +389,12 @@ def manifest_of(
     """Return the manifest of a day's raw bytes, of OpenStreetMap or of a feed.
 
     Args:
-        evidence: Of the bytes.
+        evidence: The evidence of the bytes.
         parts: The bytes, in the lake.
         work: The city-day.
-        dataset: The dataset's name, or that of a feed in the lake.
-        selection: The digest of what was asked for.
-        selected: The selection itself, where the bytes hold nothing else.
+        dataset: The dataset's name, or a feed's name in the lake.
+        selection: The digest of what was requested.
+        selected: The selection itself, if the bytes contain nothing else.
     """
     return Manifest(
         **vars(evidence),

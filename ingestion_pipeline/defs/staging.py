@@ -1,7 +1,7 @@
-"""Staging a day: its frame and its feeds become slices, if the checks or an operator pass it.
+"""Stage a city-day: its frame and its feeds become slices if the checks or an operator pass it.
 
-Belongs here: the order of the steps. Does not belong here: the steps themselves (`frames.py`,
-`feeds.py`, `checks.py`, `staging/slices.py`).
+This module has the order of the steps. The steps are in `frames.py`, `feeds.py`, `checks.py` and
+`staging/slices.py`.
 """
 
 import logging
@@ -25,7 +25,7 @@ from ingestion_pipeline.staging.slices import (
     replace_slices,
 )
 
-# Shown by the command line, and kept with the run by `managed_python_loggers` in dagster.yaml.
+# The command line prints it; `managed_python_loggers` in dagster.yaml adds it to the run's log.
 log = logging.getLogger(__name__)
 
 
@@ -36,7 +36,7 @@ def stage(
     *,
     accept: Acceptance | None = None,
 ) -> dg.MaterializeResult[None]:
-    """Make the day's slices equal to its frame and its feeds."""
+    """Stage the day's frame and feeds as slices; compare nothing if their inputs are unchanged."""
     from ingestion_pipeline.quality.examine import reason_of, require_accepted, warnings_of
 
     reason = reason_of(accept.reason) if accept else None
@@ -87,7 +87,7 @@ def _reported(
     *,
     feeds: Sequence[FeedOfDay],
 ) -> dict[str, dg.MetadataValue]:
-    """Return the metadata of what is staged, and log a sentence for each slice."""
+    """Return the metadata of the staged slices, and log a sentence for each."""
     for each, result in results.items():
         what = f"{dataset.things} of {each.source}" if dataset.feeds_asset else dataset.things
         log.info(metadata.sentence_on_slice(result, what=what))

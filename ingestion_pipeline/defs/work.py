@@ -1,7 +1,6 @@
-"""The claim of a city-day: taken before an asset's work, and closed in the ledger after it.
+"""The claim of a city-day by a Dagster run, and the end of a step in the ledger.
 
-Belongs here: claiming a city-day for a Dagster run, and what the ledger says when a step ends in
-any way. Does not belong here: the work itself (`assets/`), and the ledger (`staging/runs.py`).
+The work itself is in `assets/`, the ledger in `staging/runs.py`.
 """
 
 import logging
@@ -30,14 +29,14 @@ from ingestion_pipeline.staging.errors import DatabaseForbidden, DatabaseUnavail
 log = logging.getLogger(__name__)
 
 RUN_ID_TAG = "ingestion/run_id"
-"""Names the row of the ledger that a Dagster run was started for."""
+"""The tag with the id of the job for which a Dagster run was started."""
 
 TRIGGER_TAG = "ingestion/trigger"
-"""Names what started a Dagster run, where Dagster's own tags do not tell."""
+"""The tag with what started a Dagster run, if Dagster's own tags do not show it."""
 
 ERROR_CODE_TAG = "ingestion/error_code"
-"""Says in Dagster's list of runs why a run failed, or `none` where an earlier one failed whose tags
-were copied."""
+"""The tag that shows in Dagster's list of runs why a run failed. It is `none` if it was copied from
+an earlier, failed run."""
 
 _TRIGGER_BY_TAG: dict[str, runs.Trigger] = {
     "dagster/backfill": "backfill",
@@ -56,7 +55,7 @@ class ClaimedPartition:
     Attributes:
         city: The city.
         day: The UTC day.
-        claim: The right to write its slice.
+        claim: The claim on its key.
     """
 
     city: City
@@ -65,7 +64,7 @@ class ClaimedPartition:
 
 
 def nothing_to_do(work: NothingToDo) -> dg.MaterializeResult[None]:
-    """Report that another run staged the day while this one was waiting for its turn."""
+    """Return a materialization with the note that another run staged the day in the meantime."""
     log.info(work.message)
     return dg.MaterializeResult(metadata={"nothing_to_do": work.message})
 
@@ -78,25 +77,25 @@ def claimed(
     *,
     refetch: bool = False,
 ) -> Iterator[ClaimedPartition | NothingToDo]:
-    """Claim the run's city-day, and write to the ledger how the step ended.
+    """Claim the run's city-day, and record in the ledger how the step ended.
 
-    A step that ends well leaves the claim to the next step; the step that commits the slice ends
-    it as SUCCEEDED. A run that was asked for earlier assets only ends as CANCELED (`not_staged`),
-    because nothing was staged. An error ends the run as FAILED, unless Dagster will try the step
-    again; an interruption ends it as CANCELED.
+    A successful step leaves the claim to the next step; the step that commits the slice ends the
+    run as SUCCEEDED. A run of earlier assets only ends as CANCELED (`not_staged`), because nothing
+    was staged. An error ends the run as FAILED, unless Dagster retries the step; an interruption
+    ends it as CANCELED.
 
     Args:
         context: The step's context.
         pipeline: The resources.
         dataset: The dataset whose job the asset belongs to.
-        refetch: Whether the run was asked to ask upstream again.
+        refetch: Whether the run refetches.
 
     Yields:
-        The claimed city-day; or that there is nothing to do, where another run staged the day
-        while this one was waiting for its turn.
+        The claimed city-day; or `NothingToDo` if another run staged the day while this one was
+        queued.
 
     Raises:
-        dagster.Failure: The work cannot be done; says why and what to do.
+        dagster.Failure: The work failed; it has the reason and what to do.
         dagster.RetryRequested: The work may succeed later.
     """
     chain = dataset.chain
@@ -121,10 +120,10 @@ def claimed(
         _end(pipeline, claim, error.code, str(error))
         _tag_error(context, error.code)
         forget_planned_checks(context.instance, context.run.run_id)
-        # What is foreseen says all in a sentence; the place in the code adds nothing.
+        # An expected error has a complete message; a stack trace adds nothing.
         raise failure_of(error) from None
     except dg.RetryRequested:
-        raise  # the work asks for it by itself, and the claim stands
+        raise  # the work requested the retry, and the run keeps its claim
     except (DagsterExecutionInterruptedError, KeyboardInterrupt):
         _end(
             pipeline,
@@ -135,7 +134,7 @@ def claimed(
         )
         raise
     except Exception as error:
-        # Not understood, so a fault of ours; the ledger still has to say that the run is over.
+        # An unexpected error is a bug; the ledger must still record the end of the run.
         _end(
             pipeline,
             claim,
@@ -150,10 +149,10 @@ def claimed(
 
 
 def _tag_error(context: dg.AssetExecutionContext, code: str) -> None:
-    """Let Dagster's list of runs show why a run failed; what keeps it from that is logged."""
+    """Tag the run with its error code; log a failure to do so."""
     try:
         context.instance.add_run_tags(context.run.run_id, {ERROR_CODE_TAG: code})
-    except Exception as error:  # noqa: BLE001 - why the run failed counts more, whatever this is
+    except Exception as error:  # noqa: BLE001 - the run's own error matters more
         log.warning("The run has no tag %s: %s", ERROR_CODE_TAG, type(error).__name__)
 
 
@@ -165,7 +164,7 @@ def _end(
     *,
     canceled: bool = False,
 ) -> None:
-    """Write to the ledger how a run ended, where it holds a claim."""
+    """Record the end of a run in the ledger if it holds a claim."""
     if claim is None:
         return
     write = runs.cancel if canceled else runs.fail
@@ -178,7 +177,7 @@ def _end(
             now=pipeline.ledger_now(),
         )
     except (DatabaseUnavailable, DatabaseForbidden) as error:
-        # The reason that the step ended for counts more; the next run finds this one dead.
+        # The step's own error matters more; the next run detects that this one is dead.
         log.warning("The ledger was not told that the run ended (%s): %s", error_code, error)
 
 
@@ -210,12 +209,12 @@ def _claim(
 def _requested_at(
     context: dg.AssetExecutionContext, pipeline: PipelineResources, *, now: datetime
 ) -> datetime | None:
-    """Return when the run was put into the queue, by the ledger's clock; None without a queue.
+    """Return when the run was enqueued, by the ledger's clock; None without a queue.
 
-    Dagster writes that moment down by the clock of the machine that asked, and when it made the run
-    by the clock of its own database. Neither need agree with the ledger's. The later one counts
-    that is not in the future: a run that is believed to be asked for too late does its work once
-    more, and one that is believed to be asked for too early would leave it out.
+    Dagster records that moment by the clock of the requesting machine, and the creation of the run
+    by the clock of its own database. Neither need agree with the ledger's clock. The result is the
+    later of the two that is not in the future: if it is too late, the run repeats work; if it were
+    too early, the run would skip work.
     """
     instance, run_id = context.instance, context.run.run_id
     stats = instance.get_run_stats(run_id)
@@ -230,7 +229,7 @@ def _requested_at(
 
 
 def trigger_of(tags: Mapping[str, str]) -> runs.Trigger:
-    """Tell what started a run; a run without a sign was started in the UI."""
+    """Return what started a run; by default the UI."""
     if _is_started_anew(tags):
         return "ui"
     named = tags.get(TRIGGER_TAG)
@@ -242,12 +241,12 @@ def trigger_of(tags: Mapping[str, str]) -> runs.Trigger:
 
 
 def _is_started_anew(tags: Mapping[str, str]) -> bool:
-    """Tell whether a person executed an earlier run again: its tags, copied, are of that one."""
+    """Return whether a person re-executed an earlier run; its tags are copies of that run's."""
     return PARENT_RUN_ID_TAG in tags and RETRY_NUMBER_TAG not in tags
 
 
 def _why_nothing_is_staged(context: dg.AssetExecutionContext, chain: Sequence[str]) -> str | None:
-    """Return why the run ends with this asset without staging; None where it goes on or stages."""
+    """Return why the run ends with this asset without staging; None if it continues or stages."""
     asset = context.asset_key.to_user_string()
     if asset == chain[-1] or _asked(context, chain)[-1:] != [asset]:
         return None
@@ -258,7 +257,7 @@ def _why_nothing_is_staged(context: dg.AssetExecutionContext, chain: Sequence[st
 
 
 def _asked(context: dg.AssetExecutionContext, chain: Sequence[str]) -> list[str]:
-    """Give the assets of the chain that the run was asked for."""
+    """Return the assets of the chain that the run executes."""
     selected = context.job_def.asset_layer.selected_asset_keys
-    steps = context.run.step_keys_to_execute or chain  # of a run that executes another again
+    steps = context.run.step_keys_to_execute or chain  # set for a re-execution
     return [name for name in chain if dg.AssetKey(name) in selected and name in steps]

@@ -1,9 +1,9 @@
-"""Frames between assets: GeoParquet files with the evidence of their rows.
+"""Frames as GeoParquet files in the lake.
 
     <lake>/frames/<dataset>/<city>/<boundary>/<day>.parquet
 
-A file follows GeoParquet 1.1 (WKB, EPSG:4326), so that GeoPandas, DuckDB and QGIS open it. Its
-metadata has the evidence of its rows and the rejected objects, which staging needs too.
+Files follow GeoParquet 1.1 (WKB, EPSG:4326), so GeoPandas, DuckDB and QGIS can open them. Their
+metadata has the evidence, the boundary, the rejections and the counts.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def write_frame(lake: Lake, key: str, frame: Frame) -> None:
     """Write a frame.
 
     Args:
-        lake: Where to.
+        lake: The lake.
         key: See `frame_key`.
         frame: The frame.
 
@@ -65,21 +65,21 @@ def read_evidence(lake: Lake, key: str) -> SliceEvidence:
     """Return the evidence of a frame, without reading the rows.
 
     Raises:
-        SnapshotMissing: There is no such frame.
-        SnapshotDamaged: It is no frame.
-        FrameOutdated: A version wrote it that did not keep the city's boundary.
+        SnapshotMissing: The frame does not exist.
+        SnapshotDamaged: The file is not a frame.
+        FrameOutdated: An older version wrote the frame, without the city's boundary.
         LakeUnavailable: The lake cannot be read.
     """
     return _evidence_in(lake, key, describe_table(lake, key))
 
 
 def read_frame(lake: Lake, key: str) -> Frame:
-    """Read a frame.
+    """Return a frame.
 
     Raises:
-        SnapshotMissing: There is no such frame.
-        SnapshotDamaged: It is no frame.
-        FrameOutdated: A version wrote it that did not keep the city's boundary.
+        SnapshotMissing: The frame does not exist.
+        SnapshotDamaged: The file is not a frame.
+        FrameOutdated: An older version wrote the frame, without the city's boundary.
         LakeUnavailable: The lake cannot be read.
     """
     import shapely
@@ -105,7 +105,7 @@ def _evidence_in(lake: Lake, key: str, described: dict[str, Any]) -> SliceEviden
 
 
 def write_table(lake: Lake, key: str, table: pa.Table, described: dict[str, Any]) -> None:
-    """Write rows with a JSON object that describes them.
+    """Write rows, with a JSON object in the metadata.
 
     Args:
         lake: The lake.
@@ -156,7 +156,7 @@ def describe_table(lake: Lake, key: str) -> dict[str, Any]:
 
 
 def read_table(lake: Lake, key: str) -> pa.Table:
-    """Read the rows of a table.
+    """Return the rows of a table.
 
     Raises:
         SnapshotMissing: The frame does not exist.

@@ -1,4 +1,4 @@
-"""The protocol of a source of OpenStreetMap data, and the values that it takes and returns."""
+"""The interface of a source of OpenStreetMap data, and the values that it takes and returns."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ if TYPE_CHECKING:
     from ingestion_pipeline.osm.selection import Selection
 
 Way = Literal["staged", "snapshot", "dated extract", "history", "current data", "none"]
-"""What a day would be staged from, the cheapest first; `staged`: it is, from equal inputs."""
+"""The evidence for staging a day, the cheapest first. `staged`: already staged from equal inputs.
+"""
 
 
 @dataclass(frozen=True)
 class Offer:
-    """What a source can give for a day, as far as is known without asking it.
+    """The data that a source has for a day, as far as is known without a request.
 
     Attributes:
-        way: From which evidence.
-        words: From where; for `none`, why not and what to do.
+        way: The kind of evidence.
+        words: Its origin; for `none`, the reason and what to do.
     """
 
     way: Way
@@ -72,15 +73,15 @@ class Acquisition:
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked of a source, and what it works with.
+    """The request to a source, and its dependencies.
 
     Attributes:
-        selection: Which objects; a shared file holds all there are.
-        clock: The time, and the way to wait.
+        selection: The selection of objects; a shared file contains all objects.
+        clock: The clock, which also waits.
         workdir: An empty local folder for the bytes.
-        histories: By the location of a server, what proved before that its history reaches back to
+        histories: By the location of a server, an earlier proof that its history reaches back to
             the end of the day.
-        caller_retries: Whether the caller waits and tries again where a server is busy.
+        caller_retries: Whether the caller waits and retries if a server is busy.
     """
 
     selection: Selection
@@ -91,25 +92,25 @@ class Asked:
 
 
 class Source(ABC):
-    """The source of a city's data; nothing is asked of the network before it is told to.
+    """The source of a city's data. Its constructor sends no request.
 
     Attributes:
-        kind: Its name in the cities file, in settings and in evidence (`obtained`).
-        shared: Whether what it gives covers an area of its own: several cities may share it, and
-            whether it covers a city has to be checked.
+        kind: The name in the cities file, in settings and in evidence (`obtained`).
+        shared: Whether its data covers an area that is independent of the city. Several cities may
+            share such data, and its coverage of a city must be checked.
     """
 
     kind: ClassVar[str]
     shared: ClassVar[bool] = False
 
     def __init__(self, city: City, settings: Settings) -> None:
-        """Take the city whose data is asked for, and where sources are."""
+        """Create the source of a city; the settings have the locations of sources."""
         self._city = city
         self._settings = settings
 
     @abstractmethod
     def offer(self, day: date, *, current: bool) -> Offer:
-        """Return what can be had for a UTC day, without asking upstream.
+        """Return the data that is available for a UTC day, without a request to upstream.
 
         Args:
             day: The day.
@@ -118,26 +119,26 @@ class Source(ABC):
 
     @abstractmethod
     def location(self, day: date) -> str:
-        """Return where a day's data is; the address may hold credentials.
+        """Return the location of a day's data; it may contain credentials.
 
         Raises:
-            OsmError: It is not configured.
+            OsmError: The source is not configured.
         """
 
-    def state(self, day: date) -> str | None:  # noqa: ARG002 - of those that are shared
-        """Return what identifies the current state of a shared file, without fetching it.
+    def state(self, day: date) -> str | None:  # noqa: ARG002 - used by shared sources
+        """Return an identifier of the current state of a shared file, without fetching it.
 
         Returns:
-            None where that is not known.
+            None if it is not known.
 
         Raises:
-            OsmError: There is no such file, or its server does not answer.
+            OsmError: The file does not exist, or its server does not answer.
         """
         return None
 
     @abstractmethod
     def acquire(self, day: date, asked: Asked) -> Acquisition:
-        """Get the raw bytes of a UTC day.
+        """Fetch the raw bytes of a UTC day.
 
         Raises:
             OsmError: The source is not configured, or has no acceptable data.
@@ -148,22 +149,22 @@ class Source(ABC):
     def read(
         paths: Sequence[Path], *, areas: Sequence[Area], selection: Selection, origin: str
     ) -> Iterable[Reading | OsmError]:
-        """Read the selected objects out of raw bytes of this kind of source.
+        """Read the selected objects from raw bytes of this kind of source.
 
         Args:
             paths: The files.
-            areas: The areas of cities; several only where the source is shared.
-            selection: Which objects.
-            origin: Where a file is from, for messages: in the lake it is named by a digest.
+            areas: The areas of cities; only shared sources accept several.
+            selection: The selection of objects.
+            origin: The origin of the files, for messages; in the lake, files are named by digest.
 
         Returns:
-            For each area, in order, its reading, or why its boundary cannot be had.
+            For each area, in order, its reading, or the error of its boundary.
 
         Raises:
             OsmError: The files cannot be read.
         """
 
     @staticmethod
-    def coverage_of(path: Path) -> Coverage | None:  # noqa: ARG004 - of those that are shared
-        """Return what a stored file covers; None where the source answers for what was asked."""
+    def coverage_of(path: Path) -> Coverage | None:  # noqa: ARG004 - used by shared sources
+        """Return the coverage of a stored file; None if the source is not shared."""
         return None

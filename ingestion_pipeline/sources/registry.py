@@ -1,8 +1,4 @@
-"""The registry of sources, and which one a city has.
-
-Belongs here: the list, and choosing by the city and the settings. Does not belong here: what a
-source does (`base.py`, `overpass/source.py`, `pbf/source.py`).
-"""
+"""The registry of sources, and the choice of a city's source."""
 
 from __future__ import annotations
 
@@ -30,7 +26,7 @@ SOURCES: Mapping[str, type[Source]] = {
         ExtractSource,
     )
 }
-"""All of them, by kind."""
+"""All sources by kind."""
 
 
 def source_for(city: City, settings: Settings) -> Source:
@@ -41,10 +37,10 @@ def source_for(city: City, settings: Settings) -> Source:
 def read(
     kind: str, paths: Sequence[Path], *, area: Area, selection: Selection, origin: str
 ) -> Reading:
-    """Read the selected objects of one area out of raw bytes; see `Source.read`.
+    """Read the selected objects of one area from raw bytes; see `Source.read`.
 
     Raises:
-        OsmError: They cannot be read, or the boundary relation is not in them.
+        OsmError: The files cannot be read, or do not contain the boundary relation.
     """
     (reading,) = SOURCES[kind].read(paths, areas=[area], selection=selection, origin=origin)
     if isinstance(reading, OsmError):

@@ -1,7 +1,7 @@
 """Row counts of a slice's last staged days, for the checks (`quality/`).
 
 A version is counted once, with its range of days, and not once for each day. Nearly all rows of a
-day are those of the day before, so a month costs about as much as one day.
+day equal those of the day before, so counting a month takes about as long as counting one day.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def past_days(
 
 
 class StoredCheckResults(NamedTuple):
-    """What was found of a day when it was staged; columns of `staged_partition`."""
+    """The check results of a staged day; columns of `staged_partition`."""
 
     accepted_reason: str | None
     warnings: Mapping[str, str] | None
@@ -91,7 +91,7 @@ class StoredCheckResults(NamedTuple):
 
 
 def stored_check_results(engine: sa.Engine, target: Slice) -> StoredCheckResults:
-    """Give what was found of a day when it was staged.
+    """Return the check results that were stored when a day was staged.
 
     Raises:
         DayNotStaged: The day is not staged.
@@ -143,5 +143,5 @@ def _counted(
 
 
 def _text_at(column: sa.Column[Any], key: str) -> sa.ColumnElement[Any]:
-    """Return the value of a key of a JSON object; both databases have the operator `->>`."""
+    """Return the value of a key of a JSON object; both databases support the operator `->>`."""
     return column.op("->>", return_type=sa.Text())(sa.literal(key, sa.Text()))

@@ -1,12 +1,12 @@
-"""`replace_slices`, the only writer of staged rows, makes a staged day equal to its new rows.
+"""Replacement of slices. `replace_slices` is the only writer of staged rows.
 
 A row is one version of one feature, valid in [valid_from, valid_to).
-docs/adr/007-versioned-staging.md explains the algorithm and its invariants. In short, for the day
-D, with F the next later staged day of the same city, dataset and source: for every feature whose
-content at D changes, the version that covers D is cut out of [D, F), and the new content is put
-there, joined with an equal version that ends at D and with an equal one that begins at F. So
-versions stay maximal, and all other staged days keep their rows. `plan` is that algorithm on plain
-values; the rest of the module applies it to the database.
+docs/adr/007-versioned-staging.md explains the algorithm and its invariants. In short, let D be the
+day, and F the next later staged day of the same city, dataset and source. For every feature whose
+content at D changes, [D, F) is removed from the version that covers D, and the new content is
+inserted there. It is merged with an equal version that ends at D, and with an equal one that begins
+at F. So versions stay maximal, and all other staged days keep their rows. `plan` implements the
+algorithm on plain values; the rest of the module applies it to the database.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 
 _CHECK_RESULT_FIELDS = frozenset({"accepted_reason", "warnings", "coverage"})
-"""Columns that record findings: no row depends on them."""
+"""Columns with the results of checks; no row depends on them."""
 
 
 @dataclass(frozen=True)
@@ -113,11 +113,11 @@ class Version:
 
 @dataclass
 class Plan:
-    """The changes of rows, to be applied in the order of the fields."""
+    """Changes of rows, to apply in the order of the fields."""
 
     delete: list[int] = field(default_factory=list)
     copy_from: list[int] = field(default_factory=list)
-    """Versions whose remainder, from F on, becomes a row of its own."""
+    """Versions whose remainder, from F on, becomes a separate row."""
     move_start: dict[date, list[int]] = field(default_factory=lambda: defaultdict(list))
     move_end: dict[date | None, list[int]] = field(default_factory=lambda: defaultdict(list))
     insert: list[int] = field(default_factory=list)
@@ -161,10 +161,10 @@ def plan(
         new: (source_ref, content_hash) of every new row.
         covering: The versions that are valid on D.
         ending: The versions that end at D.
-        beginning: The versions that begin at F; none where F is None.
+        beginning: The versions that begin at F; none if F is None.
 
     Returns:
-        The plan; empty where nothing changes.
+        The plan; empty if nothing changes.
     """
     result = Plan()
     old = {version.source_ref: version for version in covering}
@@ -203,7 +203,7 @@ def replace_slice(
     claim: Claim,
     now: datetime,
 ) -> SliceResult:
-    """Make a day's only slice equal to `rows`; see `replace_slices`."""
+    """Stage the only slice of a day; see `replace_slices`."""
     slices = [SliceInput(target, rows, rejections, evidence)]
     return replace_slices(engine, slices, claim=claim, now=now)[target]
 
@@ -216,7 +216,7 @@ def replace_slices(
     now: datetime,
     failed: Mapping[str, str] = MappingProxyType({}),
 ) -> Mapping[Slice, SliceResult]:
-    """Make a day's slices equal to their rows and its run SUCCEEDED, in one transaction.
+    """Replace a day's slices with their new rows and set its run to SUCCEEDED, in one transaction.
 
     Days may be staged in any order and repeatedly; equal rows write nothing to the version table.
     The ledger gets the total counts, the oldest `as_of`, and for several slices the counts by
@@ -273,7 +273,7 @@ def confirm_slices(
     now: datetime,
     failed: Mapping[str, str] = MappingProxyType({}),
 ) -> Mapping[Slice, SliceResult] | None:
-    """Make the run SUCCEEDED without comparing rows, if all slices were staged from equal inputs.
+    """Set the run to SUCCEEDED without comparing rows if all slices were staged from equal inputs.
 
     Args:
         engine: The database.
@@ -284,7 +284,7 @@ def confirm_slices(
         failed: As for `replace_slices`.
 
     Returns:
-        Counts by slice; None where the rows have to be compared.
+        Counts by slice; None if the rows must be compared.
 
     Raises:
         BadRows: The slices are not different sources of one city, dataset and day.
@@ -353,7 +353,7 @@ def _succeed(
 def _replace(
     connection: sa.Connection, slice_: SliceInput, *, run_id: str, now: datetime
 ) -> SliceResult:
-    """Make one slice equal to its rows, and record it in `staged_partition`."""
+    """Replace one slice with its new rows, and record it in `staged_partition`."""
     target = slice_.target
     following = _following_day(connection, target)
     work = _plan(connection, target, slice_.rows, following)
@@ -369,7 +369,7 @@ def _replace(
         now=now,
     )
     if following is not None:
-        # The counts of the following day are relative to this day now.
+        # The counts of the following day are now relative to this day.
         _recount(connection, replace(target, day=following))
     return SliceResult(**counts, written=work.written())
 

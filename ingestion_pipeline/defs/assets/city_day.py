@@ -1,9 +1,8 @@
-"""The assets of a dataset, from raw bytes to staged rows.
+"""The assets of a dataset: `[feeds ->] snapshot -> [frame ->] staging`.
 
-Belongs here: `[feeds ->] snapshot -> [frame ->] staging`, each of which gets, shapes, stores and
-reports. Does not belong here: in what datasets differ (`datasets/`), how the steps are done
-(`defs/snapshots.py`, `defs/frames.py`, `defs/feeds.py`, `staging/`), and the wording of what is
-reported (`defs/metadata.py`).
+The steps are implemented in `defs/feeds.py`, `defs/snapshots.py`, `defs/frames.py` and
+`defs/staging.py`, the reported metadata in `defs/metadata.py`. `datasets/` declares how datasets
+differ.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,11 +25,11 @@ from ingestion_pipeline.defs.work import NothingToDo, claimed, nothing_to_do
 from ingestion_pipeline.staging.history import stored_check_results
 
 UPSTREAM_POOL = "osm_upstream"
-"""Dagster's concurrency pool of what asks an upstream server; `dagster.yaml` has its limit."""
+"""The concurrency pool of assets that fetch OpenStreetMap data; `dagster.yaml` sets its limit."""
 
 FEEDS_POOL = "feed_upstream"
-"""Dagster's concurrency pool of what asks feeds: a feed that is down keeps no other source waiting.
-"""
+"""The concurrency pool of assets that fetch feeds. It is separate, so that a feed that is down does
+not block other sources."""
 
 
 def build_assets(
@@ -40,9 +39,9 @@ def build_assets(
     upstream_pool: str | None,
     feeds_pool: str | None,
 ) -> Sequence[dg.AssetsDefinition]:
-    """Define a dataset's assets for the given partitions, and for the pools of those that fetch."""
-    # The feeds come first: where OpenStreetMap has to be asked again on a later day, what a feed
-    # said on this one could not be had any more.
+    """Return a dataset's assets for the given partitions and concurrency pools."""
+    # Feeds come first. OpenStreetMap can be queried again on a later day, but the bytes that a feed
+    # has today cannot be fetched then.
     feeds_asset = [_feeds(dataset, partitions, feeds_pool)] if dataset.feeds_asset else []
     frame_asset = [_frame(dataset, partitions)] if dataset.frame_asset else []
     snapshot_asset = _snapshot(dataset, partitions, upstream_pool)
@@ -182,6 +181,6 @@ def _staging(dataset: Dataset, partitions: dg.PartitionsDefinition) -> dg.Assets
 
 
 def _before(dataset: Dataset, asset: str | None) -> list[dg.AssetKey]:
-    """Return the asset that comes before another in the chain, if there is one."""
+    """Return the asset that precedes another in the chain, if any."""
     before = dict(zip(dataset.chain[1:], dataset.chain, strict=False))
     return [dg.AssetKey(before[asset])] if asset in before else []
