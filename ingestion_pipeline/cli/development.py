@@ -134,7 +134,7 @@ def run_all(
         family.wait_until(socket_of_code.exists)
         of_code = ["--workspace", str(_workspace(Path(folder), socket_of_code))]
         family.start("Dagster's UI", "-m", PACKAGE, "ui", "--port", str(ports.ui), *of_code)
-        family.start("Dagster's daemon", "-m", f"{PACKAGE}.defs.daemon", "run", *of_code)
+        family.start("Dagster's daemon", "-m", f"{PACKAGE}.dagster_runtime.daemon", "run", *of_code)
         family.wait_until(lambda: _all_answer(ports), after_s=SLOW_S, then=when_slow)
         when_ready()
         family.wait_until(lambda: False)

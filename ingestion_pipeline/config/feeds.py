@@ -88,7 +88,7 @@ _AS_OF = r"^(last_modified|day_in_location|(record|document):.*\S.*)$"
 def _as_of(value: object) -> AsOfRule:
     if isinstance(value, AsOfRule):
         return value
-    found = re.search(_AS_OF, value) if isinstance(value, str) else None
+    found = re.fullmatch(_AS_OF, value) if isinstance(value, str) else None
     if found is None:
         raise ValueError("that a feed is said to be updated every day is no evidence for a day")
     source, _, name = found[0].partition(":")

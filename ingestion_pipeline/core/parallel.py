@@ -120,7 +120,8 @@ def _pass_over_what_was_made() -> None:
     """Count all objects among the old ones, which the collector seldom looks through.
 
     Otherwise it would look through all that was made as soon as it is enabled again. Where a server
-    has frozen objects (`defs/warm.py`), nothing is done: to unfreeze these would copy their pages.
+    has frozen objects (`dagster_runtime/warm.py`), nothing is done: to unfreeze these would copy
+    their pages.
     """
     if not gc.get_freeze_count():
         gc.freeze()

@@ -5,6 +5,7 @@ Runs and plans use these two rules to find out that a day needs no work.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ingestion_pipeline.columns.hashing import digest
@@ -53,9 +54,11 @@ def holds_what_is_asked(manifest: Manifest, city: City) -> bool:
 
 def _asked_for(manifest: Manifest, selection: Selection) -> bool:
     """Return whether an answer was requested with this selection or a wider one."""
-    return manifest.selection == selection.digest or (
-        manifest.selected is not None and selection.is_within(manifest.selected)
-    )
+    if manifest.selection == selection.digest:
+        return True
+    with suppress(KeyError, TypeError, AttributeError):  # a damaged record proves nothing
+        return manifest.selected is not None and selection.is_within(manifest.selected)
+    return False
 
 
 def evidence_of(city: City, manifest: Manifest) -> SliceEvidence:

@@ -3,8 +3,8 @@
 Code is identified by its digest (`code_digest.py`). `proven_rules.json` lists digests of code that
 was proven to shape the same rows as an earlier release. Such rules have the name and the identity
 of that release, so days that it staged stay staged. Any change of the code changes its digest, and
-the entry no longer applies. `scripts/prove_rules.py` renews the file; CONTRIBUTING.md explains when
-to run it.
+the entry no longer applies. `scripts/previous_release.py` renews the file; CONTRIBUTING.md explains
+when to run it.
 """
 
 from __future__ import annotations

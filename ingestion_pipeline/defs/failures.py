@@ -86,6 +86,6 @@ def failure_of(error: IngestionError) -> dg.Failure:
 def _what_to_do(error: IngestionError) -> str:
     """Return the manual's advice for an error."""
     entry = None
-    with suppress(OSError):  # a run reports its error even if the manual is missing
+    with suppress(OSError, ValueError):  # a run reports its error even if the manual is missing
         entry = codes().get(error.code)
     return entry.what_to_do if entry else f"See {manual_url('errors')}"

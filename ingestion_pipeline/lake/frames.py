@@ -85,23 +85,31 @@ def read_frame(lake: Lake, key: str) -> Frame:
     import shapely
 
     described = describe_table(lake, key)
-    return Frame(
-        rows=read_table(lake, key),
-        evidence=_evidence_in(lake, key, described),
-        boundary=PolygonBoundary(shapely.from_wkb(described["boundary"])),
-        rejections=[Rejection(**rejection) for rejection in described["rejections"]],
-        counts=described["counts"],
-    )
+    evidence = _evidence_in(lake, key, described)
+    try:
+        boundary = PolygonBoundary(shapely.from_wkb(described["boundary"]))
+        rejections = [Rejection(**rejection) for rejection in described["rejections"]]
+        counts = described["counts"]
+    except (KeyError, TypeError) as error:
+        raise _outdated(lake, key) from error
+    return Frame(read_table(lake, key), evidence, boundary, rejections, counts)
 
 
 def _evidence_in(lake: Lake, key: str, described: dict[str, Any]) -> SliceEvidence:
     if "boundary" not in described:
-        raise FrameOutdated(
-            f"{lake.address(key)} was written by an older version, without the boundary of the "
-            "city; materialize osm_pois of this city and day first"
-        )
-    stated = described["evidence"]
-    return SliceEvidence(**stated | {"as_of": datetime.fromisoformat(stated["as_of"])})
+        raise _outdated(lake, key)
+    try:
+        stated = described["evidence"]
+        return SliceEvidence(**stated | {"as_of": datetime.fromisoformat(stated["as_of"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise _outdated(lake, key) from error
+
+
+def _outdated(lake: Lake, key: str) -> FrameOutdated:
+    return FrameOutdated(
+        f"{lake.address(key)} was written by another version. Materialize osm_pois of this city "
+        "and day again."
+    )
 
 
 def write_table(lake: Lake, key: str, table: pa.Table, described: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@
     <lake>/raw/<2 hex>/<sha256>.pbf             bytes that are already compressed, as they are
                                                 (.gz and .bz2, too)
     <lake>/extracts/<sha256 of the location>.json   the last extract fetched from the location
+    <lake>/selections/<digest>.json             what an Overpass query selected, by its digest
     <lake>/snapshots/<dataset>/<city>/<boundary>/<day>.json     the accepted manifest of the day
                                                 <day>.candidate.json            a candidate
                                                 <day>.refused-<12 hex>.json     quarantined
@@ -26,7 +27,7 @@ import shutil
 import time
 import uuid
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -88,7 +89,8 @@ class Manifest(SnapshotEvidence):
             of time.
         parts: The files, in order.
         selected: The selection itself, as `osm.selection.Selection.as_json` returns it; None for
-            extracts and feeds, and in manifests of versions that did not record it.
+            extracts and feeds, and where a version that did not record it wrote the manifest. It
+            is stored beside the manifests, so that earlier versions read these.
     """
 
     dataset: str
@@ -98,7 +100,7 @@ class Manifest(SnapshotEvidence):
     bbox: tuple[float, float, float, float]
     selection: str
     parts: tuple[Part, ...]
-    selected: Mapping[str, Any] | None = field(default=None, hash=False)
+    selected: Mapping[str, Any] | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         """Return the city-day as text."""
@@ -168,6 +170,7 @@ class Lake:
         """
         import fsspec
 
+        self._selections: dict[str, Mapping[str, Any]] = {}
         try:
             self._filesystem, root = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError) as error:
@@ -258,15 +261,25 @@ class Lake:
             LakeUnavailable: The lake cannot be written.
         """
         key = _manifest_key(*_day_of(manifest), state=".candidate")
-        text = json.dumps(
-            {"manifest_version": MANIFEST_VERSION, **asdict(manifest)},
-            default=_json_default,
-            ensure_ascii=False,
-            indent=2,
-        )
+        document = {"manifest_version": MANIFEST_VERSION, **asdict(manifest)}
+        selected = document.pop("selected")
+        if selected is not None and self._selection(manifest.selection) is None:
+            self._write_json(_selection_key(manifest.selection), selected)
+        self._write_json(key, document)
+        return self.address(key)
+
+    def _write_json(self, key: str, document: Mapping[str, Any]) -> None:
+        text = json.dumps(document, default=_json_default, ensure_ascii=False, indent=2)
         with self.written(key) as stored:
             stored.write(text.encode())
-        return self.address(key)
+
+    def _selection(self, digest: str) -> Mapping[str, Any] | None:
+        """Return a recorded selection; None where it is missing or damaged."""
+        if digest not in self._selections:
+            key = _selection_key(digest)
+            with self._reachable(key), suppress(FileNotFoundError, ValueError):
+                self._selections[digest] = json.loads(self._filesystem.cat_file(self.address(key)))
+        return self._selections.get(digest)
 
     def begin_candidate_read(self, manifest: Manifest, run_id: str) -> int:
         """Record that a run begins to read a candidate.
@@ -424,8 +437,7 @@ class Lake:
         content: dict[str, Any],
     ) -> None:
         key = _manifest_key(dataset, city_slug, boundary_ref, day, state=f".{name}")
-        with self.written(key) as stored:
-            stored.write(json.dumps(content, ensure_ascii=False, indent=2).encode())
+        self._write_json(key, content)
 
     def record_extract(self, location: str, known: KnownExtract) -> None:
         """Record the extract that was last fetched from a location.
@@ -534,12 +546,15 @@ class Lake:
 
     def _read_manifest(self, key: str, text: bytes) -> Manifest:
         try:
-            return _manifest_from(json.loads(text))
+            manifest = _manifest_from(json.loads(text))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise SnapshotDamaged(
                 f"{self.address(key)} is not a manifest that this version reads ({error!r}). "
                 "Restore it from a backup, or fetch the day again (refetch)."
             ) from error
+        if manifest.obtained != "overpass":
+            return manifest
+        return replace(manifest, selected=self._selection(manifest.selection))
 
     def _move_candidate(self, manifest: Manifest, *, state: str) -> str | None:
         candidate = _manifest_key(*_day_of(manifest), state=".candidate")
@@ -648,6 +663,10 @@ class Lake:
                 f"The lake cannot read or write {self.address(key)}: {error}. Check DATA_DIR, its "
                 "permissions and its free space."
             ) from error
+
+
+def _selection_key(digest: str) -> str:
+    return f"selections/{digest}.json"
 
 
 def _manifest_key(dataset: str, city_slug: str, boundary_ref: str, day: date, *, state: str) -> str:

@@ -22,7 +22,6 @@ from ingestion_pipeline.text.contacts import NOT_UNDERSTOOD, contacts
 from ingestion_pipeline.text.dates import status_on
 from ingestion_pipeline.text.hours import normalized_hours
 from ingestion_pipeline.text.names import OPERATING, Namer, names_by_language
-from ingestion_pipeline.text.value_lists import split_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -320,5 +319,5 @@ def _address(tags: Mapping[str, str]) -> dict[str, str]:
 def _wikidata(tags: Mapping[str, str]) -> str | None:
     if "wikidata" not in tags:
         return None
-    first = next(iter(split_values(tags["wikidata"])), "")
+    first = tags["wikidata"].split(";")[0].strip()
     return first if _WIKIDATA.fullmatch(first) else None

@@ -462,7 +462,7 @@ def test_a_blank_reason_is_refused_and_the_ledger_says_so(town: Town, nothing: s
     result = town.next_day(CAFES, accept=nothing)
     code, words = failure(result)
     assert code == "acceptance_without_reason"
-    assert "say why" in words
+    assert "Say in a sentence why" in words
     assert town.ledger_of(result).error_code == code
     assert read_day(town.here.engine, town.slice) is None
 

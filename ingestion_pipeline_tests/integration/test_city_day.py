@@ -552,7 +552,7 @@ def test_without_a_server_nothing_is_sent_and_the_message_says_what_to_set(
 ) -> None:
     with installed(tmp_path, geopackage, cities=[TOWN], clock=ScriptedClock(NOON)) as here:
         assert_nothing_is_staged(here, str(TODAY), code="overpass_not_configured", again=False)
-        assert "set it to the interpreter of a server" in (here.ledger()[0].error_message or "")
+        assert "Set it to the interpreter of a server" in (here.ledger()[0].error_message or "")
         assert not here.workshop.settings.state_dir.exists()  # not even a lock was taken
 
 
