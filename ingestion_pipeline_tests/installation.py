@@ -231,7 +231,7 @@ def installed(
         Settings(**given | settings),
         load_cities(path),
         clock=clock or SystemClock(),
-        retrying=retrying or Hurried(),
+        retrying=retrying or Hurried(first_wait_s=0.01),
         ledger_clock=clock,
     )
     with _stored_instance(home) if stored else dg.DagsterInstance.ephemeral() as instance:
