@@ -77,7 +77,7 @@ CASES: dict[str, Staged | Refused] = {
     "c_lzma": TOWN,
     "c_mixed": TOWN,
     "c_nometa": Staged(CAFE | {"way/10": point(13.4)}),
-    "c_nometa_nots": Refused(ExtractWithoutTime, "neither in its header nor with any object"),
+    "c_nometa_nots": Refused(ExtractWithoutTime, "neither in its header nor of any object"),
     "c_norawsize": TOWN,
     "c_nozero": Staged(CAFE),
     "c_nul": BROKEN_TEXT,
@@ -90,7 +90,7 @@ CASES: dict[str, Staged | Refused] = {
     "c_raw": TOWN,
     "c_trunc255": BROKEN_TEXT,
     "c_ts0": TOWN._replace(as_of=NEWEST),
-    "c_tsms": Refused(ExtractWithoutTime, "1709208000000, which is no time in seconds"),
+    "c_tsms": Refused(ExtractWithoutTime, "1709208000000, which is not a time in seconds"),
     "c_twoheaders": Staged(CAFE | {"node/5": point(13.45)}),
     "c_unknownblob": Staged(CAFE),
     "c_unknownreq": Refused(ExtractUnsupported, "it requires the feature Foo-V2"),
@@ -259,5 +259,5 @@ def test_an_older_extract_put_together_with_a_newer_one_changes_nothing_of_it(
     both.write_bytes(older.read_bytes() + newer.read_bytes())
 
     assert rows_of(both) == rows_of(merged)
-    with pytest.raises(ExtractUnsupported, match="extracts of different moments"):
+    with pytest.raises(ExtractUnsupported, match="extracts of different times"):
         acquired(both, tmp_path)
