@@ -27,7 +27,7 @@ LAYERS = (
     {"osm", "helpers", "quality", "lake", "staging"},
     {"config"},
     {"datasets"},
-    {"sources"},
+    {"promotion", "sources"},
     {"plan", "export"},
     {"dagster_runtime"},
     {"defs", "admin_api"},
@@ -56,6 +56,7 @@ HEAVY = {
     "pyproj",
     "rapidfuzz",
     "regex",
+    "scipy",
     "shapely",
 }
 """What takes long to import and is needed by a run only; Dagster itself loads none of it."""

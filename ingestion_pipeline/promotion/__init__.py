@@ -1,0 +1,1 @@
+"""Promotion: staged days become public places with stable ids."""
