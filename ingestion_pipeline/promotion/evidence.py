@@ -11,6 +11,7 @@ Each piece of evidence has a weight in bits (Fellegi and Sunter, "A Theory for R
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from ingestion_pipeline.promotion import likeness
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ingestion_pipeline.core.arrays import FloatArray
+    from ingestion_pipeline.core.arrays import BoolArray, FloatArray, IntArray
     from ingestion_pipeline.promotion.nearness import Near
 
 THRESHOLD_BITS = 4.0
@@ -31,37 +32,59 @@ MARGIN_BITS = 2.0
 
 CATEGORY_BITS: Mapping[likeness.Relation, float] = {
     "equal": 2.0,
-    "sibling": 0.0,
+    "sibling": -1.0,
     "contradicting": -8.0,
 }
 
-NAME_BITS = ((0.0, -8.0), (0.5, -8.0), (0.6, -3.0), (0.75, 2.0), (0.9, 6.0), (1.0, 8.0))
+NAME_BITS = ((0.0, -8.0), (0.5, -8.0), (0.6, -3.0), (0.75, 1.5), (0.9, 5.0), (1.0, 8.0))
 """Similarity of the names and bits, with straight lines between."""
 
-ONE_UNNAMED_BITS = -1.0
-BOTH_UNNAMED_BITS = -1.0
+COMMON_NAME_BITS = -1.5
+"""For a name that two features of one day have; twice as much for four, and so on."""
+
+SHARED_NAMES = "public_transport"
+MOST_SHARED_NAME_BITS = 3.0
+"""The most bits for names of stops, because every stop and platform of a place has its name."""
+
+ONE_UNNAMED_BITS = -0.5
+BOTH_UNNAMED_BITS = 0.0
 
 NEAREST_BITS = 3.0
-NEAR_M = 5.0
+NEAR_M = 10.0
 """Geometries that touch have `NEAREST_BITS`, one bit less at this distance in metres, and two bits
 less for each doubling of a larger one."""
 
+CROWDED = frozenset(
+    {
+        *("amenity/bench", "amenity/bicycle_parking", "amenity/parking_space"),
+        *("amenity/vending_machine", "amenity/waste_basket", "leisure/picnic_table"),
+    }
+)
+CROWDED_NEAR_M = 4.0
+"""`NEAR_M` of things that are in rows: the next one is as near."""
+
 INSIDE_BITS = 1.0
-OVERLAP_BITS = 3.0
-"""For areas that overlap completely; a part counts as its share."""
+OVERLAP_BITS = ((0.0, -2.0), (0.1, -1.0), (0.6, 3.0), (1.0, 3.0))
+"""Overlap of two areas and bits, with straight lines between."""
+
+DETAIL_BITS = 1.0
+"""For each detail that agrees, up to `likeness.MOST_DETAILS`."""
 
 SAME_BITS: Mapping[str, float] = {
     "wikidata": 10.0,
     "wikipedia": 8.0,
     "operator+ref": 6.0,
-    "phone": 5.0,
-    "email": 4.0,
-    "website": 4.0,
+    "phone": 8.0,
+    "email": 8.0,
+    "website": 8.0,
     "ref": 2.0,
     "address": 2.0,
 }
 OTHER_SAME_BITS = 6.0
 """For `ref:*` and the like."""
+
+CONTACTS = ("phone", "email", "website")
+"""What identifies a place only if no other feature of its side has the same."""
 
 DIFFERENT_BITS: Mapping[str, float] = {
     "wikidata": -6.0,
@@ -85,6 +108,7 @@ class Known(NamedTuple):
     categories: tuple[str, ...]
     names: tuple[str, ...]
     identifiers: Mapping[str, frozenset[str]]
+    details: frozenset[tuple[str, str]]
 
 
 class Compared(NamedTuple):
@@ -96,17 +120,26 @@ class Compared(NamedTuple):
         unnamed: (P,) How many of the two have no name.
         same: (P,) Kinds of identifiers that agree.
         different: (P,) Kinds that both have, and that do not agree.
+        details: (P,) How many details agree.
+        crowded: (P,) Whether they are things that are in rows.
+        shares_name: (P,) Whether they are things that have the name of what is around.
+        bearers: (P,) How many features of one side have the rarest name of one of the two.
     """
 
     relation: list[likeness.Relation]
     similarity: FloatArray
-    unnamed: Any
+    unnamed: IntArray
     same: list[tuple[str, ...]]
     different: list[tuple[str, ...]]
+    details: IntArray
+    crowded: BoolArray
+    shares_name: BoolArray
+    bearers: IntArray
 
 
 def compare(left: Sequence[Known], right: Sequence[Known], near: Near) -> Compared:
     """Return what each pair has in common."""
+    left, right = _with_own_contacts(left), _with_own_contacts(right)
     pairs = [
         (left[i], right[j]) for i, j in zip(near.left.tolist(), near.right.tolist(), strict=True)
     ]
@@ -118,21 +151,27 @@ def compare(left: Sequence[Known], right: Sequence[Known], near: Near) -> Compar
         np.array([(not one.names) + (not other.names) for one, other in pairs], dtype=np.int64),
         [same for same, _ in marks],
         [different for _, different in marks],
+        np.array([len(one.details & other.details) for one, other in pairs], dtype=np.int64),
+        np.array([_is_crowded(one) for one, _ in pairs], dtype=bool),
+        np.array([one.categories[0].startswith(SHARED_NAMES) for one, _ in pairs], dtype=bool),
+        np.maximum(_bearers(left)[near.left], _bearers(right)[near.right]),
     )
 
 
 def bits_of(near: Near, compared: Compared) -> FloatArray:
     """Return the bits of evidence that each pair is one place, 2 decimals."""
-    known, worth = zip(*NAME_BITS, strict=True)
-    named = np.interp(np.nan_to_num(compared.similarity), known, worth)
+    named = _interpolated(np.nan_to_num(compared.similarity), NAME_BITS)
+    named = named + np.where(named > 0, COMMON_NAME_BITS * np.log2(compared.bearers), 0.0)
+    named = np.where(compared.shares_name, np.minimum(named, MOST_SHARED_NAME_BITS), named)
     unnamed = np.where(compared.unnamed == 1, ONE_UNNAMED_BITS, BOTH_UNNAMED_BITS)
     total: FloatArray = (
         np.array([CATEGORY_BITS[each] for each in compared.relation], dtype=np.float64)
         + np.where(compared.unnamed > 0, unnamed, named)
         + NEAREST_BITS
-        - np.log2(1 + (near.metres / NEAR_M) ** 2)
+        - np.log2(1 + (near.metres / np.where(compared.crowded, CROWDED_NEAR_M, NEAR_M)) ** 2)
         + INSIDE_BITS * near.inside
-        + OVERLAP_BITS * np.nan_to_num(near.overlap)
+        + np.where(np.isnan(near.overlap), 0.0, _interpolated(near.overlap, OVERLAP_BITS))
+        + DETAIL_BITS * np.minimum(compared.details, likeness.MOST_DETAILS)
         + _bits_of_identifiers(compared)
     )
     return np.round(total, 2)
@@ -158,6 +197,8 @@ def told(near: Near, compared: Compared, bits: FloatArray, pair: int) -> dict[st
         facts["inside"] = True
     if near.overlap[pair] > 0:
         facts["overlap"] = float(near.overlap[pair])
+    if compared.details[pair]:
+        facts["same_details"] = int(compared.details[pair])
     for word, kinds in (("same", compared.same[pair]), ("different", compared.different[pair])):
         if kinds:
             facts[word] = list(kinds)
@@ -171,6 +212,44 @@ def identified(
     kinds = sorted(one.keys() & other.keys())
     same = tuple(kind for kind in kinds if not one[kind].isdisjoint(other[kind]))
     return same, tuple(kind for kind in kinds if kind not in same)
+
+
+def _interpolated(values: FloatArray, line: Sequence[tuple[float, float]]) -> FloatArray:
+    known, worth = zip(*line, strict=True)
+    bits: FloatArray = np.interp(values, known, worth)
+    return bits
+
+
+def _bearers(places: Sequence[Known]) -> IntArray:
+    """Return how many places have the rarest name of each; 1 for a place without a name."""
+    count = Counter(name for place in places for name in place.names)
+    rarest = (min((count[name] for name in place.names), default=1) for place in places)
+    return np.fromiter(rarest, dtype=np.int64, count=len(places))
+
+
+def _with_own_contacts(places: Sequence[Known]) -> list[Known]:
+    """Return the places without contacts that several of them have, as those of a chain."""
+    count = Counter(
+        (kind, value)
+        for place in places
+        for kind in CONTACTS
+        for value in place.identifiers.get(kind, ())
+    )
+
+    def own(place: Known) -> Known:
+        kept = {
+            kind: values
+            if kind not in CONTACTS
+            else frozenset(value for value in values if count[kind, value] == 1)
+            for kind, values in place.identifiers.items()
+        }
+        return place._replace(identifiers={kind: values for kind, values in kept.items() if values})
+
+    return [own(place) for place in places]
+
+
+def _is_crowded(place: Known) -> bool:
+    return any("/".join(each.split("/")[:2]) in CROWDED for each in place.categories)
 
 
 def _bits_of_identifiers(compared: Compared) -> FloatArray:

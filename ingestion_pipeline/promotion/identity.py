@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ingestion_pipeline.promotion.evidence import Compared, Known
     from ingestion_pipeline.promotion.nearness import Map, Near
 
-REACH_M = 250.0
+REACH_M = 200.0
 """The largest distance in metres between two features of one place."""
 
 MOVED_M = 50.0
@@ -271,9 +271,10 @@ def _known(place: Place) -> Known:
     from ingestion_pipeline.promotion.evidence import Known
 
     return Known(
-        tuple(dict.fromkeys((place.category, *place.categories))),
+        likeness.specific((place.category, *place.categories), place.tags),
         likeness.names_of(place.name, place.names, place.tags),
         likeness.identifiers(place.tags, place.contact, place.wikidata),
+        likeness.details(place.tags),
     )
 
 
