@@ -19,9 +19,9 @@ import numpy as np
 from ingestion_pipeline.promotion import likeness
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from ingestion_pipeline.core.arrays import BoolArray, FloatArray, IntArray
+    from ingestion_pipeline.core.arrays import BoolArray, FloatArray, IntArray, ObjectArray
     from ingestion_pipeline.promotion.nearness import Near
 
 THRESHOLD_BITS = 4.0
@@ -102,35 +102,41 @@ MOST_SAME_BITS = 12.0
 """The most that identifiers count together, because several are often copied together."""
 
 
+Identifiers = tuple[tuple[str, frozenset[str]], ...]
+"""Kinds of identifiers and their values, by kind."""
+
+
 class Known(NamedTuple):
     """What is compared of a place."""
 
     categories: tuple[str, ...]
     names: tuple[str, ...]
-    identifiers: Mapping[str, frozenset[str]]
+    identifiers: Identifiers
     details: frozenset[tuple[str, str]]
 
 
 class Compared(NamedTuple):
-    """What the pairs of places have in common.
+    """What P pairs of places have in common.
 
     Attributes:
+        near: The pairs, and how they lie.
         relation: (P,) How their categories go together.
-        similarity: (P,) Of their names, from 0 to 1; NaN if one of them has none.
+        similarity: (P,) Of their names, from 0 to 1; None if one of them has none.
         unnamed: (P,) How many of the two have no name.
         same: (P,) Kinds of identifiers that agree.
         different: (P,) Kinds that both have, and that do not agree.
         details: (P,) How many details agree.
-        crowded: (P,) Whether they are things that are in rows.
-        shares_name: (P,) Whether they are things that have the name of what is around.
+        crowded: (P,) Whether one of them is a thing of which many are in a row.
+        shares_name: (P,) Whether one of them has the name of what is around it.
         bearers: (P,) How many features of one side have the rarest name of one of the two.
     """
 
-    relation: list[likeness.Relation]
-    similarity: FloatArray
+    near: Near
+    relation: ObjectArray
+    similarity: ObjectArray
     unnamed: IntArray
-    same: list[tuple[str, ...]]
-    different: list[tuple[str, ...]]
+    same: ObjectArray
+    different: ObjectArray
     details: IntArray
     crowded: BoolArray
     shares_name: BoolArray
@@ -138,41 +144,41 @@ class Compared(NamedTuple):
 
 
 def compare(left: Sequence[Known], right: Sequence[Known], near: Near) -> Compared:
-    """Return what each pair has in common."""
+    """Return what pairs have in common, without those that cannot reach the threshold."""
     left, right = _with_own_contacts(left), _with_own_contacts(right)
-    pairs = [
-        (left[i], right[j]) for i, j in zip(near.left.tolist(), near.right.tolist(), strict=True)
-    ]
-    best = [likeness.best_similarity(one.names, other.names) for one, other in pairs]
-    marks = [identified(one.identifiers, other.identifiers) for one, other in pairs]
+    relation = _of_pairs(likeness.relation, near, left, right, "categories")
+    identified = _of_pairs(identified_by, near, left, right, "identifiers")
+    same, different = (_parts(identified, part) for part in (0, 1))
+    (hopeful,) = np.nonzero(_most_bits(near, relation, same, different) > THRESHOLD_BITS)
+    near = near.at(hopeful)
     return Compared(
-        [likeness.relation(one.categories, other.categories) for one, other in pairs],
-        np.array([np.nan if each is None else each for each in best], dtype=np.float64),
-        np.array([(not one.names) + (not other.names) for one, other in pairs], dtype=np.int64),
-        [same for same, _ in marks],
-        [different for _, different in marks],
-        np.array([len(one.details & other.details) for one, other in pairs], dtype=np.int64),
-        np.array([_is_crowded(one) for one, _ in pairs], dtype=bool),
-        np.array([one.categories[0].startswith(SHARED_NAMES) for one, _ in pairs], dtype=bool),
+        near,
+        relation[hopeful],
+        _of_pairs(likeness.best_similarity, near, left, right, "names"),
+        _of_either(lambda place: not place.names, near, left, right, np.add),
+        same[hopeful],
+        different[hopeful],
+        _of_pairs(_shared, near, left, right, "details").astype(np.int64),
+        _of_either(_is_crowded, near, left, right, np.maximum).astype(np.bool_),
+        _of_either(_has_shared_name, near, left, right, np.maximum).astype(np.bool_),
         np.maximum(_bearers(left)[near.left], _bearers(right)[near.right]),
     )
 
 
-def bits_of(near: Near, compared: Compared) -> FloatArray:
+def bits_of(compared: Compared) -> FloatArray:
     """Return the bits of evidence that each pair is one place, 2 decimals."""
-    named = _interpolated(np.nan_to_num(compared.similarity), NAME_BITS)
-    named = named + np.where(named > 0, COMMON_NAME_BITS * np.log2(compared.bearers), 0.0)
-    named = np.where(compared.shares_name, np.minimum(named, MOST_SHARED_NAME_BITS), named)
+    near = compared.near
     unnamed = np.where(compared.unnamed == 1, ONE_UNNAMED_BITS, BOTH_UNNAMED_BITS)
+    metres = near.metres / np.where(compared.crowded, CROWDED_NEAR_M, NEAR_M)
     total: FloatArray = (
-        np.array([CATEGORY_BITS[each] for each in compared.relation], dtype=np.float64)
-        + np.where(compared.unnamed > 0, unnamed, named)
+        _bits_of_relation(compared.relation)
+        + np.where(compared.unnamed > 0, unnamed, _bits_of_names(compared))
         + NEAREST_BITS
-        - np.log2(1 + (near.metres / np.where(compared.crowded, CROWDED_NEAR_M, NEAR_M)) ** 2)
+        - np.log2(1 + metres**2)
         + INSIDE_BITS * near.inside
         + np.where(np.isnan(near.overlap), 0.0, _interpolated(near.overlap, OVERLAP_BITS))
         + DETAIL_BITS * np.minimum(compared.details, likeness.MOST_DETAILS)
-        + _bits_of_identifiers(compared)
+        + _bits_of_identifiers(compared.same, compared.different)
     )
     return np.round(total, 2)
 
@@ -183,14 +189,20 @@ def score_of(bits: FloatArray) -> FloatArray:
     return score
 
 
-def told(near: Near, compared: Compared, bits: FloatArray, pair: int) -> dict[str, Any]:
-    """Return the evidence of a pair, as JSON has it."""
+def told(compared: Compared, bits: FloatArray, pair: int) -> dict[str, Any]:
+    """Return the evidence of a pair, as JSON has it.
+
+    Returns:
+        `metres` between the geometries, `category` (see `likeness.Relation`), `name_similarity`
+        from 0 to 1 (null if one of the two has no name) and `bits`; and, where there are any,
+        `inside` (one has the point of the other in it), `overlap` of two areas from 0 to 1,
+        `same_details` (how many), `same` and `different` (kinds of identifiers).
+    """
+    near = compared.near
     facts: dict[str, Any] = {
         "metres": float(near.metres[pair]),
         "category": compared.relation[pair],
-        "name_similarity": None
-        if compared.unnamed[pair]
-        else round(float(compared.similarity[pair]), 2),
+        "name_similarity": compared.similarity[pair],
         "bits": float(bits[pair]),
     }
     if near.inside[pair]:
@@ -205,13 +217,90 @@ def told(near: Near, compared: Compared, bits: FloatArray, pair: int) -> dict[st
     return facts
 
 
-def identified(
-    one: Mapping[str, frozenset[str]], other: Mapping[str, frozenset[str]]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def identified_by(one: Identifiers, other: Identifiers) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the kinds of identifiers that agree, and those that both have and that do not."""
-    kinds = sorted(one.keys() & other.keys())
-    same = tuple(kind for kind in kinds if not one[kind].isdisjoint(other[kind]))
+    ones, others = dict(one), dict(other)
+    kinds = [kind for kind in ones if kind in others]
+    same = tuple(kind for kind in kinds if not ones[kind].isdisjoint(others[kind]))
     return same, tuple(kind for kind in kinds if kind not in same)
+
+
+def _of_pairs(
+    compare_two: Callable[[Any, Any], Any],
+    near: Near,
+    left: Sequence[Known],
+    right: Sequence[Known],
+    what: str,
+) -> ObjectArray:
+    """Return the comparison of one attribute for each pair; equal values are compared once."""
+    ones, one = _coded([getattr(place, what) for place in left])
+    others, other = _coded([getattr(place, what) for place in right])
+    distinct, inverse = np.unique(
+        one[near.left] * len(others) + other[near.right], return_inverse=True
+    )
+    results = np.empty(len(distinct), dtype=object)
+    for index, code in enumerate(distinct.tolist()):
+        results[index] = compare_two(ones[code // len(others)], others[code % len(others)])
+    return results[inverse]
+
+
+def _coded(values: Sequence[Any]) -> tuple[list[Any], IntArray]:
+    """Return the distinct values, and the index of each value among them."""
+    code: dict[Any, int] = {}
+    codes = np.array([code.setdefault(value, len(code)) for value in values], dtype=np.int64)
+    return list(code), codes
+
+
+def _of_either(
+    test: Callable[[Known], bool],
+    near: Near,
+    left: Sequence[Known],
+    right: Sequence[Known],
+    joined: np.ufunc,
+) -> IntArray:
+    """Return what is joined from a test of both places of each pair, 0 or 1 each."""
+    ones, others = (np.array([*map(test, side)], dtype=np.int64) for side in (left, right))
+    both: IntArray = joined(ones[near.left], others[near.right])
+    return both
+
+
+def _parts(pairs: ObjectArray, part: int) -> ObjectArray:
+    parts = np.empty(len(pairs), dtype=object)
+    parts[:] = [each[part] for each in pairs]
+    return parts
+
+
+def _shared(one: frozenset[Any], other: frozenset[Any]) -> int:
+    return len(one & other)
+
+
+def _most_bits(
+    near: Near, relation: ObjectArray, same: ObjectArray, different: ObjectArray
+) -> FloatArray:
+    """Return the bits of pairs if names, details and overlap agreed as well as they can."""
+    touching = INSIDE_BITS + max(bits for _, bits in OVERLAP_BITS)
+    most: FloatArray = (
+        _bits_of_relation(relation)
+        + _bits_of_identifiers(same, different)
+        + max(bits for _, bits in NAME_BITS)
+        + NEAREST_BITS
+        - np.log2(1 + (near.metres / NEAR_M) ** 2)
+        + np.where(near.metres == 0, touching, 0.0)
+        + DETAIL_BITS * likeness.MOST_DETAILS
+    )
+    return most
+
+
+def _bits_of_relation(relation: ObjectArray) -> FloatArray:
+    return np.array([CATEGORY_BITS[each] for each in relation], dtype=np.float64)
+
+
+def _bits_of_names(compared: Compared) -> FloatArray:
+    similarity = np.array([each or 0.0 for each in compared.similarity], dtype=np.float64)
+    bits = _interpolated(similarity, NAME_BITS)
+    rare = np.maximum(bits + COMMON_NAME_BITS * np.log2(compared.bearers), BOTH_UNNAMED_BITS)
+    bits = np.where(bits > 0, rare, bits)
+    return np.where(compared.shares_name, np.minimum(bits, MOST_SHARED_NAME_BITS), bits)
 
 
 def _interpolated(values: FloatArray, line: Sequence[tuple[float, float]]) -> FloatArray:
@@ -230,20 +319,17 @@ def _bearers(places: Sequence[Known]) -> IntArray:
 def _with_own_contacts(places: Sequence[Known]) -> list[Known]:
     """Return the places without contacts that several of them have, as those of a chain."""
     count = Counter(
-        (kind, value)
-        for place in places
-        for kind in CONTACTS
-        for value in place.identifiers.get(kind, ())
+        (kind, value) for place in places for kind, values in place.identifiers for value in values
     )
 
     def own(place: Known) -> Known:
-        kept = {
-            kind: values
+        kept = [
+            (kind, values)
             if kind not in CONTACTS
-            else frozenset(value for value in values if count[kind, value] == 1)
-            for kind, values in place.identifiers.items()
-        }
-        return place._replace(identifiers={kind: values for kind, values in kept.items() if values})
+            else (kind, frozenset(value for value in values if count[kind, value] == 1))
+            for kind, values in place.identifiers
+        ]
+        return place._replace(identifiers=tuple((kind, values) for kind, values in kept if values))
 
     return [own(place) for place in places]
 
@@ -252,11 +338,14 @@ def _is_crowded(place: Known) -> bool:
     return any("/".join(each.split("/")[:2]) in CROWDED for each in place.categories)
 
 
-def _bits_of_identifiers(compared: Compared) -> FloatArray:
-    same = [sum(SAME_BITS.get(kind, OTHER_SAME_BITS) for kind in each) for each in compared.same]
-    different = [
-        sum(DIFFERENT_BITS.get(kind, OTHER_DIFFERENT_BITS) for kind in each)
-        for each in compared.different
+def _has_shared_name(place: Known) -> bool:
+    return place.categories[0].startswith(SHARED_NAMES)
+
+
+def _bits_of_identifiers(same: ObjectArray, different: ObjectArray) -> FloatArray:
+    agreed = [sum(SAME_BITS.get(kind, OTHER_SAME_BITS) for kind in each) for each in same]
+    contradicted = [
+        sum(DIFFERENT_BITS.get(kind, OTHER_DIFFERENT_BITS) for kind in each) for each in different
     ]
-    bits: FloatArray = np.minimum(same, MOST_SAME_BITS) + np.array(different, dtype=np.float64)
+    bits: FloatArray = np.minimum(agreed, MOST_SAME_BITS) + np.array(contradicted, dtype=np.float64)
     return bits

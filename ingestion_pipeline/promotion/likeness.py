@@ -54,11 +54,11 @@ amenity/bureau_de_change amenity/car_rental amenity/car_wash amenity/driving_sch
 amenity/pharmacy amenity/veterinary craft shop
 
 amenity/bank amenity/bureau_de_change amenity/coworking_space amenity/post_office amenity/studio
-craft office shop/copyshop shop/estate_agent shop/travel_agency
+craft office shop/copyshop shop/travel_agency
 
 aeroway/helipad aeroway/heliport
 
-amenity/ferry_terminal building/train_station public_transport/station
+building/train_station public_transport/station
 
 amenity/grave_yard landuse/cemetery
 
@@ -82,15 +82,25 @@ BELOW: Mapping[str, str] = {
     "amenity/parking_surface": "amenity/parking/surface",
     "amenity/recycling_centre": "amenity/recycling/centre",
     "amenity/recycling_container": "amenity/recycling/container",
+    "amenity/waste/dog_excrement": "amenity/waste_basket/dog_excrement",
+    "healthcare/dentist/orthodontics": "amenity/dentist/orthodontics",
     "leisure/slipway_drivable": "leisure/slipway/drivable",
+    "man_made/geoglyph_multilinestring": "man_made/geoglyph/multilinestring",
     "public_transport/platform_point": "public_transport/platform",
+    "public_transport/station_train": "public_transport/station/train",
+    "public_transport/station_train_halt": "public_transport/station/train/halt",
+    "type/site/climbing/crag": "climbing/crag/site",
+    **{
+        f"public_transport/station_{of}": f"public_transport/station/train/{of}"
+        for of in ("light_rail", "monorail", "subway")
+    },
     **{
         f"public_transport/{kind}_{of}": f"public_transport/{kind}/{of}"
-        for kind in ("station", "stop_position")
-        for of in (
-            *("aerialway", "bus", "ferry", "light_rail", "monorail", "subway", "train"),
-            *("train_halt", "tram", "trolleybus"),
-        )
+        for kind, several in {
+            "station": "aerialway bus ferry tram trolleybus",
+            "stop_position": "aerialway bus ferry light_rail monorail subway train tram trolleybus",
+        }.items()
+        for of in several.split()
     },
 }
 """Categories that are below another one in the tree, which their ids do not show."""
@@ -248,8 +258,8 @@ def best_similarity(ones: Iterable[str], others: Sequence[str]) -> float | None:
 
 def identifiers(
     tags: Mapping[str, str], contact: Mapping[str, Any], wikidata: str | None
-) -> dict[str, frozenset[str]]:
-    """Return what identifies a place, by kind: values that can be compared as they are."""
+) -> tuple[tuple[str, frozenset[str]], ...]:
+    """Return what identifies a place: kinds, sorted, with values that are compared as they are."""
     found: dict[str, Iterable[str]] = {
         key: split_values(tags[key]) for key in tags if key in IDENTIFIERS or key.startswith("ref:")
     }
@@ -268,7 +278,7 @@ def identifiers(
     ]
     if "addr:housenumber" in tags and (street := tags.get("addr:street") or tags.get("addr:place")):
         found["address"] = [f"{fold(street)} {tags['addr:housenumber'].casefold()}"]
-    return {kind: frozenset(values) for kind, values in found.items() if values}
+    return tuple((kind, frozenset(found[kind])) for kind in sorted(found) if found[kind])
 
 
 def details(tags: Mapping[str, str]) -> frozenset[tuple[str, str]]:

@@ -47,6 +47,17 @@ class Near(NamedTuple):
     overlap: FloatArray
     inside: BoolArray
 
+    def at(self, indexes: IntArray) -> Near:
+        """Return some of the pairs."""
+        return Near(
+            self.left[indexes],
+            self.right[indexes],
+            self.metres[indexes],
+            self.apart[indexes],
+            self.overlap[indexes],
+            self.inside[indexes],
+        )
+
 
 class Map(NamedTuple):
     """Places in Mercator's projection.
@@ -133,17 +144,20 @@ def _candidates(left: Map, right: Map, reach_m: float) -> tuple[IntArray, IntArr
     tree = shapely.STRtree(right.geometry)
     # At the far end of the reach the scale is a little smaller.
     farther = 1.01 * reach_m / left.scale
-    west, _, east, _ = shapely.bounds(left.geometry).T
+    west, south, east, north = shapely.bounds(left.geometry).T
+    west, south, east, north = west - farther, south - farther, east + farther, north + farther
     shifts = (
         (np.ones(len(west), dtype=bool), 0.0),
-        (west - farther < -_TURN / 2, _TURN),
-        (east + farther > _TURN / 2, -_TURN),
+        (west < -_TURN / 2, _TURN),
+        (east > _TURN / 2, -_TURN),
     )
     found = []
     for mask, shift in shifts:
         (chosen,) = np.nonzero(mask)
-        moved = _shifted(left.geometry[chosen], np.full(len(chosen), shift))
-        one, other = tree.query(moved, predicate="dwithin", distance=farther[chosen])
+        boxes = shapely.box(
+            west[chosen] + shift, south[chosen], east[chosen] + shift, north[chosen]
+        )
+        one, other = tree.query(boxes)
         found.append((chosen[one], other, np.full(len(one), shift)))
     one, other, shift_of = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return one, other, shift_of

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Geod
 
@@ -366,6 +366,7 @@ def some_places(draw: st.DrawFn, kind: str) -> list[Place]:
     ]
 
 
+@settings(deadline=None)  # the first example imports SciPy
 @given(some_places("node"), some_places("way"), st.randoms(use_true_random=False))
 def test_the_result_does_not_depend_on_the_order_of_the_places(
     gone: list[Place], new: list[Place], chance: Random
@@ -378,6 +379,7 @@ def test_the_result_does_not_depend_on_the_order_of_the_places(
     assert twins(new + gone) == both
 
 
+@settings(deadline=None)  # the first example imports SciPy
 @given(some_places("node"), some_places("way"))
 def test_each_place_is_in_one_link_or_ambiguity_at_most(
     gone: list[Place], new: list[Place]
@@ -393,6 +395,7 @@ def test_each_place_is_in_one_link_or_ambiguity_at_most(
     )
 
 
+@settings(deadline=None)  # the first example imports SciPy
 @given(some_places("node"), some_places("way"))
 def test_time_backwards_gives_the_same_links(gone: list[Place], new: list[Place]) -> None:
     forth, back = match(gone, new), match(new, gone)

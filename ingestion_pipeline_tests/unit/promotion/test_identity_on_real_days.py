@@ -8,7 +8,7 @@ import random
 from collections import defaultdict
 from datetime import UTC, date, datetime, time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import osmium
 import pytest
@@ -23,7 +23,7 @@ from ingestion_pipeline.promotion.identity import Matching, Place, match, twins
 from ingestion_pipeline.sources.pbf import extract
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 pytestmark = pytest.mark.real_data
 
@@ -75,19 +75,23 @@ def files_of_days(history: Path, days: Sequence[date], folder: Path) -> dict[dat
     """Write what a history says of the first moment of each day."""
     versions: dict[date, dict[tuple[str, int], int]] = {day: {} for day in days}
     moments = {day: datetime.combine(day, time(), UTC) for day in days}
-    for item in osmium.FileProcessor(str(history)):
+    for item in _objects(history):
         for day, moment in moments.items():
             if item.timestamp <= moment:
                 versions[day][item.type_str(), item.id] = item.version
     paths = {day: folder / f"{history.name}-{day}.osm.pbf" for day in days}
     writers = {day: osmium.SimpleWriter(str(path)) for day, path in paths.items()}
-    for item in osmium.FileProcessor(str(history)):
+    for item in _objects(history):
         for day, writer in writers.items():
             if item.visible and versions[day].get((item.type_str(), item.id)) == item.version:
                 writer.add(item)
     for writer in writers.values():
         writer.close()
     return paths
+
+
+def _objects(path: Path) -> Iterator[Any]:
+    yield from osmium.FileProcessor(str(path))
 
 
 def places_of(path: Path, day: date, country: str) -> dict[str, Place]:
