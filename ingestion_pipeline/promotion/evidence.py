@@ -115,6 +115,20 @@ class Known(NamedTuple):
     details: frozenset[tuple[str, str]]
 
 
+class Identified(NamedTuple):
+    """How the identifiers of two places go together.
+
+    Attributes:
+        same: Kinds that agree.
+        different: Kinds that both have, and that do not agree.
+        bits: What that is worth.
+    """
+
+    same: tuple[str, ...]
+    different: tuple[str, ...]
+    bits: float
+
+
 class Compared(NamedTuple):
     """What P pairs of places have in common.
 
@@ -123,8 +137,7 @@ class Compared(NamedTuple):
         relation: (P,) How their categories go together.
         similarity: (P,) Of their names, from 0 to 1; None if one of them has none.
         unnamed: (P,) How many of the two have no name.
-        same: (P,) Kinds of identifiers that agree.
-        different: (P,) Kinds that both have, and that do not agree.
+        identified: (P,) How their identifiers go together.
         details: (P,) How many details agree.
         crowded: (P,) Whether one of them is a thing of which many are in a row.
         shares_name: (P,) Whether one of them has the name of what is around it.
@@ -135,8 +148,7 @@ class Compared(NamedTuple):
     relation: ObjectArray
     similarity: ObjectArray
     unnamed: IntArray
-    same: ObjectArray
-    different: ObjectArray
+    identified: ObjectArray
     details: IntArray
     crowded: BoolArray
     shares_name: BoolArray
@@ -148,16 +160,14 @@ def compare(left: Sequence[Known], right: Sequence[Known], near: Near) -> Compar
     left, right = _with_own_contacts(left), _with_own_contacts(right)
     relation = _of_pairs(likeness.relation, near, left, right, "categories")
     identified = _of_pairs(identified_by, near, left, right, "identifiers")
-    same, different = (_parts(identified, part) for part in (0, 1))
-    (hopeful,) = np.nonzero(_most_bits(near, relation, same, different) > THRESHOLD_BITS)
+    (hopeful,) = np.nonzero(_most_bits(near, relation, identified) > THRESHOLD_BITS)
     near = near.at(hopeful)
     return Compared(
         near,
         relation[hopeful],
         _of_pairs(likeness.best_similarity, near, left, right, "names"),
         _of_either(lambda place: not place.names, near, left, right, np.add),
-        same[hopeful],
-        different[hopeful],
+        identified[hopeful],
         _of_pairs(_shared, near, left, right, "details").astype(np.int64),
         _of_either(_is_crowded, near, left, right, np.maximum).astype(np.bool_),
         _of_either(_has_shared_name, near, left, right, np.maximum).astype(np.bool_),
@@ -178,7 +188,7 @@ def bits_of(compared: Compared) -> FloatArray:
         + INSIDE_BITS * near.inside
         + np.where(np.isnan(near.overlap), 0.0, _interpolated(near.overlap, OVERLAP_BITS))
         + DETAIL_BITS * np.minimum(compared.details, likeness.MOST_DETAILS)
-        + _bits_of_identifiers(compared.same, compared.different)
+        + _bits_of_identifiers(compared.identified)
     )
     return np.round(total, 2)
 
@@ -211,18 +221,22 @@ def told(compared: Compared, bits: FloatArray, pair: int) -> dict[str, Any]:
         facts["overlap"] = float(near.overlap[pair])
     if compared.details[pair]:
         facts["same_details"] = int(compared.details[pair])
-    for word, kinds in (("same", compared.same[pair]), ("different", compared.different[pair])):
+    identified = compared.identified[pair]
+    for word, kinds in (("same", identified.same), ("different", identified.different)):
         if kinds:
             facts[word] = list(kinds)
     return facts
 
 
-def identified_by(one: Identifiers, other: Identifiers) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the kinds of identifiers that agree, and those that both have and that do not."""
+def identified_by(one: Identifiers, other: Identifiers) -> Identified:
+    """Return how the identifiers of two places go together."""
     ones, others = dict(one), dict(other)
     kinds = [kind for kind in ones if kind in others]
     same = tuple(kind for kind in kinds if not ones[kind].isdisjoint(others[kind]))
-    return same, tuple(kind for kind in kinds if kind not in same)
+    different = tuple(kind for kind in kinds if kind not in same)
+    agreed = sum(SAME_BITS.get(kind, OTHER_SAME_BITS) for kind in same)
+    contradicted = sum(DIFFERENT_BITS.get(kind, OTHER_DIFFERENT_BITS) for kind in different)
+    return Identified(same, different, min(agreed, MOST_SAME_BITS) + contradicted)
 
 
 def _of_pairs(
@@ -264,24 +278,16 @@ def _of_either(
     return both
 
 
-def _parts(pairs: ObjectArray, part: int) -> ObjectArray:
-    parts = np.empty(len(pairs), dtype=object)
-    parts[:] = [each[part] for each in pairs]
-    return parts
-
-
 def _shared(one: frozenset[Any], other: frozenset[Any]) -> int:
     return len(one & other)
 
 
-def _most_bits(
-    near: Near, relation: ObjectArray, same: ObjectArray, different: ObjectArray
-) -> FloatArray:
+def _most_bits(near: Near, relation: ObjectArray, identified: ObjectArray) -> FloatArray:
     """Return the bits of pairs if names, details and overlap agreed as well as they can."""
     touching = INSIDE_BITS + max(bits for _, bits in OVERLAP_BITS)
     most: FloatArray = (
         _bits_of_relation(relation)
-        + _bits_of_identifiers(same, different)
+        + _bits_of_identifiers(identified)
         + max(bits for _, bits in NAME_BITS)
         + NEAREST_BITS
         - np.log2(1 + (near.metres / NEAR_M) ** 2)
@@ -342,10 +348,5 @@ def _has_shared_name(place: Known) -> bool:
     return place.categories[0].startswith(SHARED_NAMES)
 
 
-def _bits_of_identifiers(same: ObjectArray, different: ObjectArray) -> FloatArray:
-    agreed = [sum(SAME_BITS.get(kind, OTHER_SAME_BITS) for kind in each) for each in same]
-    contradicted = [
-        sum(DIFFERENT_BITS.get(kind, OTHER_DIFFERENT_BITS) for kind in each) for each in different
-    ]
-    bits: FloatArray = np.minimum(agreed, MOST_SAME_BITS) + np.array(contradicted, dtype=np.float64)
-    return bits
+def _bits_of_identifiers(identified: ObjectArray) -> FloatArray:
+    return np.array([each.bits for each in identified], dtype=np.float64)

@@ -226,7 +226,7 @@ def is_reused(before: Place, after: Place) -> Mapping[str, Any] | None:
     one, other = _known(before), _known(after)
     relation = likeness.relation(one.categories, other.categories)
     similarity = likeness.best_similarity(one.names, other.names)
-    same, _ = evidence.identified_by(one.identifiers, other.identifiers)
+    same = evidence.identified_by(one.identifiers, other.identifiers).same
     renamed = (similarity or 0.0) < COMPATIBLE if one.names or other.names else False
     if relation != "contradicting" or not renamed or same:
         return None
@@ -297,7 +297,7 @@ def _is_twin(area: Place, node: Place, compared: Compared, pair: int) -> bool:
     return bool(
         compared.near.inside[pair]
         and compared.relation[pair] == "equal"
-        and not compared.different[pair]
+        and not compared.identified[pair].different
         and area.tags.get("level") == node.tags.get("level")
         and (compared.unnamed[pair] or compared.similarity[pair] >= COMPATIBLE)
     )
