@@ -34,6 +34,8 @@ MOVED_M = 50.0
 COMPATIBLE = 0.75
 """The smallest similarity of compatible names."""
 
+_NODE, _AREA = 0, 2  # dimensions
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -177,14 +179,11 @@ def twins(places: Sequence[Place]) -> tuple[Twin, ...]:
         Twins, sorted by refs. Each ref is in one twin at most.
     """
     import numpy as np
-    import shapely
 
     from ingestion_pipeline.promotion import evidence
 
-    ordered = _sorted(places)
-    areas = [each for each in ordered if shapely.get_dimensions(each.geometry) == 2]  # noqa: PLR2004
-    nodes = [each for each in ordered if shapely.get_dimensions(each.geometry) == 0]
-    if not areas or not nodes:
+    areas, nodes = _nodes_in_areas(_sorted(places))
+    if not areas:
         return ()
     compared = _compared(areas, nodes, 0.0)
     pairs, bits = compared.near, evidence.bits_of(compared)
@@ -276,6 +275,28 @@ def _known(place: Place) -> Known:
         likeness.identifiers(place.tags, place.contact, place.wikidata),
         likeness.details(place.tags),
     )
+
+
+def _nodes_in_areas(places: Sequence[Place]) -> tuple[list[Place], list[Place]]:
+    """Return the areas and the nodes of an equal category of which one is in the other."""
+    import numpy as np
+    import shapely
+
+    from ingestion_pipeline.promotion import likeness
+
+    areas = [each for each in places if shapely.get_dimensions(each.geometry) == _AREA]
+    nodes = [each for each in places if shapely.get_dimensions(each.geometry) == _NODE]
+    shapes, points = (
+        np.array([each.geometry for each in side], dtype=object) for side in (areas, nodes)
+    )
+    around, within = shapely.STRtree(points).query(shapes, predicate="intersects")
+    pairs = [
+        (area, node)
+        for area, node in zip(around.tolist(), within.tolist(), strict=True)
+        if likeness.relation(areas[area].categories, nodes[node].categories) == "equal"
+    ]
+    chosen, inside = ({pair[side] for pair in pairs} for side in (0, 1))
+    return [areas[area] for area in sorted(chosen)], [nodes[node] for node in sorted(inside)]
 
 
 def _ambiguity(pairs: Sequence[Link]) -> Ambiguity:

@@ -34,7 +34,6 @@ class Near(NamedTuple):
         left: (P,) Index of the place of the left side.
         right: (P,) Index of the place of the right side.
         metres: (P,) Distance of their geometries in metres, 0 if they touch; 1 decimal.
-        apart: (P,) Distance of their representative points in metres, 1 decimal.
         overlap: (P,) Of two areas, the shared part of what both cover together, from 0 to 1, 2
             decimals. NaN if one of them is no area.
         inside: (P,) Whether one is an area and has the representative point of the other in it.
@@ -43,7 +42,6 @@ class Near(NamedTuple):
     left: IntArray
     right: IntArray
     metres: FloatArray
-    apart: FloatArray
     overlap: FloatArray
     inside: BoolArray
 
@@ -53,7 +51,6 @@ class Near(NamedTuple):
             self.left[indexes],
             self.right[indexes],
             self.metres[indexes],
-            self.apart[indexes],
             self.overlap[indexes],
             self.inside[indexes],
         )
@@ -118,7 +115,6 @@ def near(left: Map, right: Map, reach_m: float) -> Near:
         one[kept],
         other[kept],
         metres[kept],
-        _metres(*ends, scale[kept]),
         _overlap(*chosen),
         _inside(*chosen, *ends),
     )

@@ -413,6 +413,11 @@ def test_a_node_in_an_area_with_the_same_name_is_its_twin() -> None:
     assert twin.evidence["inside"]
 
 
+def test_areas_alone_and_nodes_alone_have_no_twins() -> None:
+    areas = [place(f"way/{n}", "amenity=school", size=50) for n in (1, 2)]
+    assert twins([]) == twins(areas) == twins([place("node/1", "amenity=school")]) == ()
+
+
 @pytest.mark.parametrize(
     ("area", "node"),
     [
