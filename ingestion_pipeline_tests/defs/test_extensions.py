@@ -107,6 +107,11 @@ def test_the_pois_of_a_new_source_are_planned_fetched_and_staged(
     (planned,) = plan(city, [TODAY], settings=settings, kept=nothing, now=NOON)
     assert (planned.way, planned.words) == ("current data", "memory")
     assert here.run(KEY).success
+    stored = poi_ingestion_staging.c
+    columns = (stored.source_ref, stored.name, stored.osm_type, stored.osm_id, stored.licence)
     with here.engine.connect() as connection:
-        names = connection.execute(sa.select(poi_ingestion_staging.c.name)).scalars().all()
-    assert sorted(names) == ["North", "South"]
+        rows = connection.execute(sa.select(*columns).order_by(stored.source_ref)).all()
+    assert rows == [
+        ("places/0", "North", None, None, "CC0-1.0"),
+        ("places/1", "South", None, None, "CC0-1.0"),
+    ]
