@@ -1,6 +1,6 @@
-"""A city-day to stage invented rows for: its slice, its evidence, and its claim.
+"""A city-day to stage invented rows for: its slice, its evidence, its claim, and staging itself.
 
-Belongs here: what must be there before rows can be staged. Does not belong here: the rows.
+Does not belong here: the rows.
 """
 
 from __future__ import annotations
@@ -13,9 +13,15 @@ from ingestion_pipeline.core.evidence import SliceEvidence
 from ingestion_pipeline.core.identity import JobKey, JobType
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.days import Slice
+from ingestion_pipeline.staging.slices import SliceInput, SliceResult, replace_slices
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
     import sqlalchemy as sa
+
+    from ingestion_pipeline.core.rejection import Rejection
 
 NOW = datetime(2026, 11, 20, 3, 4, 5, tzinfo=UTC)
 
@@ -62,3 +68,18 @@ def claim_key(
     )
     assert isinstance(claimed, runs.Claim)
     return claimed
+
+
+def replace_slice(
+    engine: sa.Engine,
+    target: Slice,
+    rows: pa.Table,
+    *,
+    rejections: Sequence[Rejection],
+    evidence: SliceEvidence,
+    claim: runs.Claim,
+    now: datetime,
+) -> SliceResult:
+    """Stage the only slice of a day; see `replace_slices`."""
+    slices = [SliceInput(target, rows, rejections, evidence)]
+    return replace_slices(engine, slices, claim=claim, now=now)[target]

@@ -193,21 +193,6 @@ def plan(
     return result
 
 
-def replace_slice(
-    engine: sa.Engine,
-    target: Slice,
-    rows: pa.Table,
-    *,
-    rejections: Sequence[Rejection],
-    evidence: SliceEvidence,
-    claim: Claim,
-    now: datetime,
-) -> SliceResult:
-    """Stage the only slice of a day; see `replace_slices`."""
-    slices = [SliceInput(target, rows, rejections, evidence)]
-    return replace_slices(engine, slices, claim=claim, now=now)[target]
-
-
 def replace_slices(
     engine: sa.Engine,
     slices: Sequence[SliceInput],

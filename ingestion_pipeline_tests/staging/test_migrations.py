@@ -31,7 +31,7 @@ from ingestion_pipeline.staging.errors import (
     UnsupportedDatabase,
 )
 from ingestion_pipeline.staging.geometry import Geometry
-from ingestion_pipeline.staging.slices import SliceInput, replace_slice, replace_slices
+from ingestion_pipeline.staging.slices import SliceInput, replace_slices
 from ingestion_pipeline.staging.tables import (
     VERSION_STORAGE,
     VERSION_TABLES,
@@ -44,7 +44,7 @@ from ingestion_pipeline.staging.tables import (
 )
 from ingestion_pipeline.staging.views import definitions
 from ingestion_pipeline_tests.support.staged import helper_rows, poi_rows, stage, stage_helpers
-from testbed.claims import NOW, claim_key, evidence_of, slice_of
+from testbed.claims import NOW, claim_key, evidence_of, replace_slice, slice_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,14 +9,9 @@ import shapely
 
 from ingestion_pipeline.columns.hashing import with_content_hash
 from ingestion_pipeline.staging.days import Slice
-from ingestion_pipeline.staging.slices import (
-    SliceInput,
-    SliceResult,
-    replace_slice,
-    replace_slices,
-)
+from ingestion_pipeline.staging.slices import SliceInput, SliceResult, replace_slices
 from ingestion_pipeline.staging.tables import content_columns, poi_ingestion_staging
-from testbed.claims import NOW, claim_key, evidence_of, slice_of
+from testbed.claims import NOW, claim_key, evidence_of, replace_slice, slice_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
