@@ -35,12 +35,12 @@ def _array(name: str, values: Any, count: int) -> Any:
     if isinstance(values, pa.Array):
         return values
     if values is None:
-        no_text = {
+        types: Any = {
             "osm_id": pa.int64(),
             "osm_version": pa.int32(),
             "osm_timestamp": pa.timestamp("s", "UTC"),
         }
-        return pa.nulls(count, no_text.get(name, pa.string()))
+        return pa.nulls(count, types.get(name, pa.string()))
     if isinstance(values, str):
         return texts([values] * count)
     if name == "geometry":

@@ -21,6 +21,9 @@ DATASETS: Mapping[str, Dataset] = {
 }
 """All datasets by name; the first one is `DEFAULT_DATASET`."""
 
+WITH_FEEDS = next(dataset for dataset in DATASETS.values() if dataset.feeds_asset)
+"""The dataset whose rows also come from feeds."""
+
 
 def job_types() -> tuple[str, ...]:
     """Return all job types, in the order of the datasets."""

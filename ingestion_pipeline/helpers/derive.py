@@ -6,7 +6,7 @@ Every column is documented in docs/data-dictionary.md.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import numpy as np
 
@@ -93,7 +93,7 @@ def helpers_of(tags: Mapping[str, str]) -> list[Found]:
 
 
 def derive(
-    objects: Mapping[str, pa.Array],
+    objects: Mapping[str, pa.Array[Any]],
     tags: Sequence[Tags],
     *,
     day: date,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -49,7 +49,7 @@ class Located:
     outside: int
     rejections: list[Rejection]
 
-    def columns(self, rows: npt.NDArray[np.int64]) -> dict[str, pa.Array]:
+    def columns(self, rows: npt.NDArray[np.int64]) -> dict[str, pa.Array[Any]]:
         """Return the columns of rows that every dataset takes from the features at `rows`."""
         import pyarrow as pa
         import shapely

@@ -50,6 +50,7 @@ from ingestion_pipeline.quality.counts import (
     STRICTNESS,
 )
 from ingestion_pipeline.sources.feed.read import FeedRejectionReason
+from ingestion_pipeline.sources.registry import SOURCES
 from ingestion_pipeline.staging import runs, tables
 from ingestion_pipeline.staging.days import Change
 from ingestion_pipeline.staging.errors import DatabaseUnavailable
@@ -313,15 +314,9 @@ class TestDataDictionary:
             ),
             (
                 "### `as_of_source`",
-                {
-                    *get_args(evidence.OsmAsOfSource),
-                    *get_args(AsOfSource),
-                },
+                {*get_args(evidence.OsmAsOfSource), *get_args(AsOfSource)},
             ),
-            (
-                "### `obtained`",
-                get_args(evidence.Obtained),
-            ),
+            ("### `obtained`", {*SOURCES, "feed"}),
             ("### Run status", get_args(runs.Status)),
             ("### `trigger`", get_args(runs.Trigger)),
             ("### `cause`", get_args(get_type_hints(Change)["cause"])),

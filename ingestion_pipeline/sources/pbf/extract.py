@@ -10,7 +10,7 @@ import shutil
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from datetime import date, timedelta
 
     from ingestion_pipeline.core.clock import Clock
-    from ingestion_pipeline.core.evidence import Coverage
+    from ingestion_pipeline.core.evidence import Coverage, OsmAsOfSource
     from ingestion_pipeline.core.geo import Bbox
     from ingestion_pipeline.osm.area import Area
     from ingestion_pipeline.osm.assemble import Member
@@ -385,9 +385,7 @@ def _published_poly(filesystem: Any, remote: str) -> bytes | None:
     return None
 
 
-def _time_of(
-    path: Path, safe: str
-) -> tuple[datetime, Literal["replication_timestamp", "newest_object"]]:
+def _time_of(path: Path, safe: str) -> tuple[datetime, OsmAsOfSource]:
     """Return the time of a file, and its source, after reading the whole file."""
     try:
         with as_pbf(path) as file:

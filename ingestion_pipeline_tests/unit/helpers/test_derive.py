@@ -29,7 +29,7 @@ def derived(**tags: str) -> pa.Table:
 
 def derived_on(day: date, **tags: str) -> pa.Table:
     """Give those of a day."""
-    objects = {
+    objects: dict[str, pa.Array[Any]] = {
         "source_ref": pa.array(["node/1"]),
         "osm_type": pa.array(["node"]),
         "osm_id": pa.array([1]),
