@@ -111,12 +111,15 @@ def normalize(
     """
     located = locate(features, boundary)
     tags = located.features.tags
-    by_set = _tag_columns(
-        tags.sets,
-        day=day,
-        namer=Namer(languages, local_language),
-        country=country,
-        taxonomy=taxonomy,
+    namer = Namer(languages, local_language)
+    by_set = _TagColumns.joined(
+        on_spans(
+            lambda span: _tag_columns(
+                tags.sets[span], day=day, namer=namer, country=country, taxonomy=taxonomy
+            ),
+            len(tags.sets),
+            worth=_SETS_WORTH_FORKING,
+        )
     )
     is_poi = by_set.is_poi[tags.set_of]
     set_of = tags.set_of[is_poi]
@@ -211,25 +214,6 @@ class _TagColumns:
 
 
 def _tag_columns(
-    sets: Sequence[Mapping[str, str]],
-    *,
-    day: date,
-    namer: Namer,
-    country: str,
-    taxonomy: Taxonomy,
-) -> _TagColumns:
-    """Compute the columns of sets of tags, on several cores where there are many."""
-    parts = on_spans(
-        lambda span: _tag_columns_of(
-            sets[span], day=day, namer=namer, country=country, taxonomy=taxonomy
-        ),
-        len(sets),
-        worth=_SETS_WORTH_FORKING,
-    )
-    return _TagColumns.joined(parts)
-
-
-def _tag_columns_of(
     sets: Sequence[Mapping[str, str]],
     *,
     day: date,
