@@ -21,7 +21,7 @@ from ingestion_pipeline.staging.tables import (
     VIEWS,
     staged_partition,
 )
-from ingestion_pipeline.staging.views import view
+from ingestion_pipeline.staging.views import valid_on, view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -231,14 +231,6 @@ def in_history(
     """Select the versions of the slice's city and source, in its table or an alias of it."""
     table = target.table if table is None else table
     return (table.c.city_slug == target.city_slug, table.c.source == target.source)
-
-
-def valid_on(table: sa.Table, day: date) -> tuple[sa.ColumnElement[bool], ...]:
-    """Select the versions that are valid on a day."""
-    return (
-        table.c.valid_from <= day,
-        sa.or_(table.c.valid_to.is_(None), table.c.valid_to > day),
-    )
 
 
 def in_slices(table: sa.Table, target: Slice) -> tuple[sa.ColumnElement[bool], ...]:

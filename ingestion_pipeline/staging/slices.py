@@ -30,7 +30,6 @@ from ingestion_pipeline.staging.days import (
     in_slices,
     of_slice,
     staged_day,
-    valid_on,
 )
 from ingestion_pipeline.staging.errors import BadRows
 from ingestion_pipeline.staging.tables import (
@@ -39,6 +38,7 @@ from ingestion_pipeline.staging.tables import (
     ingestion_rejection,
     staged_partition,
 )
+from ingestion_pipeline.staging.views import valid_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
