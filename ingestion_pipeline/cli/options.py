@@ -53,7 +53,7 @@ class _Registered(_Choice):
         self.case_sensitive = True
 
     @cached_property
-    def choices(self) -> tuple[str, ...]:  # type: ignore[override] - click sets it at once
+    def choices(self) -> tuple[str, ...]:  # type: ignore[override]
         """The names."""
         from ingestion_pipeline.datasets import registry
 
