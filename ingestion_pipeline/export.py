@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
 
+from ingestion_pipeline.columns.geoparquet import geo_metadata
 from ingestion_pipeline.columns.hashing import canonical_json
 from ingestion_pipeline.core.errors import IngestionError
 from ingestion_pipeline.staging.database import read_transaction
@@ -197,26 +198,15 @@ def _write_geoparquet(path: Path, table: pa.Table, geometry: npt.NDArray[Any]) -
     import pyarrow as pa
     import pyarrow.parquet as pq
     import shapely
-    from pyproj import CRS
 
     bounds = shapely.bounds(geometry).reshape(-1, len(_CORNERS)).T
     boxes = pa.StructArray.from_arrays([pa.array(each) for each in bounds], list(_CORNERS))
-    geo = {
-        "version": "1.1.0",
-        "primary_column": _GEOMETRY,
-        "columns": {
-            _GEOMETRY: {
-                "encoding": "WKB",
-                "geometry_types": [],
-                "crs": CRS.from_epsg(_SRID).to_json_dict(),
-                "orientation": "counterclockwise",
-                "covering": {_BBOX: {corner: [_BBOX, corner] for corner in _CORNERS}},
-            }
-        },
-    }
-    with_boxes = table.append_column(_BBOX, boxes)
+    geo = geo_metadata(
+        orientation="counterclockwise",
+        covering={_BBOX: {corner: [_BBOX, corner] for corner in _CORNERS}},
+    )
     pq.write_table(
-        with_boxes.replace_schema_metadata({b"geo": json.dumps(geo).encode()}),
+        table.append_column(_BBOX, boxes).replace_schema_metadata(geo),
         path,
         compression="zstd",
         row_group_size=_ROW_GROUP,

@@ -14,18 +14,16 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from ingestion_pipeline.datasets.base import SOURCE
-from ingestion_pipeline.datasets.helper import HELPER
 from ingestion_pipeline.datasets.provenance import (
     evidence_of,
     evidence_of_feed,
-    holds_what_is_asked,
     judged_beside_osm,
 )
 from ingestion_pipeline.lake.errors import SnapshotDamaged
 from ingestion_pipeline.osm.errors import FutureDay
 from ingestion_pipeline.sources.as_of import is_current
 from ingestion_pipeline.sources.feed.errors import may_pass
-from ingestion_pipeline.sources.registry import source_for
+from ingestion_pipeline.sources.registry import holds_what_is_asked, source_for
 from ingestion_pipeline.staging.days import staged_days
 from ingestion_pipeline.staging.slices import is_staged_from
 
@@ -113,7 +111,7 @@ def look(
         manifests=lake.manifests(dataset.name, city.slug, city.boundary_key, days),
         staged=staged_days(engine, city.slug, dataset=dataset.name, source=SOURCE),
         feeds={
-            feed.slug: _look_at_feed(lake, engine, city, feed, days)
+            feed.slug: _look_at_feed(lake, engine, city, feed, days, dataset=dataset)
             for feed in city.feeds
             if dataset.feeds_asset
         },
@@ -121,13 +119,19 @@ def look(
 
 
 def _look_at_feed(
-    lake: Lake, engine: sa.Engine, city: City, feed: Feed, days: Collection[date]
+    lake: Lake,
+    engine: sa.Engine,
+    city: City,
+    feed: Feed,
+    days: Collection[date],
+    *,
+    dataset: Dataset,
 ) -> Kept:
     place = (feed.dataset, city.slug, city.boundary_key)
     manifests = lake.manifests(*place, days)
     return Kept(
         manifests=manifests,
-        staged=staged_days(engine, city.slug, dataset=HELPER.name, source=feed.source),
+        staged=staged_days(engine, city.slug, dataset=dataset.name, source=feed.source),
         failures={day: lake.last_failure(*place, day) for day in days if day not in manifests},
     )
 

@@ -3,6 +3,7 @@
 Usage: python scripts/build_selection_page.py
 """
 
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,12 +14,15 @@ from ingestion_pipeline.osm.selection import (
     FALLBACK_TAGS,
     LIFECYCLE_PREFIXES,
     LIFECYCLE_WORDS,
-    NOT_SELECTED,
     OPEN_KEYS,
 )
 from ingestion_pipeline.osm.taxonomy import TAXONOMY_VERSION
 
 TARGET = Path(__file__).parents[1] / "docs" / "selection.md"
+
+NOT_SELECTED: dict[str, str] = tomllib.loads(
+    Path(__file__).with_name("not_selected.toml").read_text(encoding="utf-8")
+)
 
 PAGE = """# What is selected
 

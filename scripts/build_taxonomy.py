@@ -7,10 +7,10 @@
 Converts iD's presets, translations and deprecations to the table of `osm/taxonomy.py`, and decides
 which of them are used.
 
-The output depends only on the release, `osm/selection.py`, the languages, this file and
-`taxonomy_aliases.toml`, which has tags that the schema lacks. It is sorted, one
-category or deprecation per line, so the diff of a new release shows categories. The format of
-the release: SCHEMA.md in its tarball.
+The output depends only on the release, `osm/selection.py`, the languages, this file,
+`not_selected.toml`, and `taxonomy_aliases.toml`, which has tags that the schema lacks. It is
+sorted, one category or deprecation per line, so the diff of a new release shows categories. The
+format of the release: SCHEMA.md in its tarball.
 """
 
 import argparse
@@ -33,7 +33,6 @@ from ingestion_pipeline.osm.selection import (
     CLOSED_TAGS,
     DEPRECATED_TAGS,
     LIFECYCLE_PREFIXES,
-    NOT_SELECTED,
     OPEN_KEYS,
 )
 
@@ -47,6 +46,10 @@ MAIN_KEYS = frozenset({*OPEN_KEYS, *CLOSED_TAGS})
 Tags = dict[str, str]
 
 ALIASES_FILE = Path(__file__).with_name("taxonomy_aliases.toml")
+
+NOT_SELECTED: dict[str, str] = tomllib.loads(
+    Path(__file__).with_name("not_selected.toml").read_text(encoding="utf-8")
+)
 
 LAST = ("public_transport", "stop_position")
 """The tag of where a vehicle stops. Categories by it are primary only where there is no other: a
@@ -279,7 +282,7 @@ def require_decided(presets: Mapping[str, Mapping[str, Any]]) -> None:
     if missing:
         raise BuildError(
             f"osm/selection.py says nothing of {', '.join(missing)}; select its places, or add it "
-            "to NOT_SELECTED"
+            "to not_selected.toml"
         )
 
 

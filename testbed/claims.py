@@ -1,6 +1,6 @@
-"""A city-day to stage invented rows for: its slice, its evidence, and its claim.
+"""A city-day to stage invented rows for: its slice, evidence and claim; staging and reading it.
 
-Belongs here: what must be there before rows can be staged. Does not belong here: the rows.
+Does not belong here: the rows.
 """
 
 from __future__ import annotations
@@ -12,10 +12,17 @@ from typing import TYPE_CHECKING
 from ingestion_pipeline.core.evidence import SliceEvidence
 from ingestion_pipeline.core.identity import JobKey, JobType
 from ingestion_pipeline.staging import runs
-from ingestion_pipeline.staging.days import Slice
+from ingestion_pipeline.staging.database import read_transaction
+from ingestion_pipeline.staging.days import Slice, read_rows, staged_day
+from ingestion_pipeline.staging.slices import SliceInput, SliceResult, replace_slices
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
     import sqlalchemy as sa
+
+    from ingestion_pipeline.core.rejection import Rejection
 
 NOW = datetime(2026, 11, 20, 3, 4, 5, tzinfo=UTC)
 
@@ -62,3 +69,28 @@ def claim_key(
     )
     assert isinstance(claimed, runs.Claim)
     return claimed
+
+
+def replace_slice(
+    engine: sa.Engine,
+    target: Slice,
+    rows: pa.Table,
+    *,
+    rejections: Sequence[Rejection],
+    evidence: SliceEvidence,
+    claim: runs.Claim,
+    now: datetime,
+) -> SliceResult:
+    """Stage the only slice of a day; see `replace_slices`."""
+    slices = [SliceInput(target, rows, rejections, evidence)]
+    return replace_slices(engine, slices, claim=claim, now=now)[target]
+
+
+def read_day(
+    engine: sa.Engine, target: Slice, columns: Sequence[str] | None = None
+) -> list[sa.RowMapping] | None:
+    """Return the rows of a slice, by `source_ref`; None where the day is not staged."""
+    with read_transaction(engine) as connection:
+        if staged_day(connection, target) is None:
+            return None
+        return read_rows(connection, target, columns)

@@ -22,8 +22,7 @@ import sqlalchemy as sa
 
 from benchmarks.rows import changed
 from ingestion_pipeline.staging.database import create_engine, migrate
-from ingestion_pipeline.staging.slices import replace_slice
-from testbed.claims import NOW, claim_key, evidence_of, slice_of
+from testbed.claims import NOW, claim_key, evidence_of, replace_slice, slice_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from ingestion_pipeline.datasets.registry import JOB_TYPES
+from ingestion_pipeline.datasets.registry import job_types
 from ingestion_pipeline.staging.runs import ACTIVE, Run, Status, Trigger
 
 if TYPE_CHECKING:
     JobType = str
 else:
-    JobType = Literal[JOB_TYPES]
+    JobType = Literal[job_types()]
 
 
 def _day(value: object) -> object:

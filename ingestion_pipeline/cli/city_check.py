@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from ingestion_pipeline.config.cities import boundary_names_match
 from ingestion_pipeline.core.errors import IngestionError
 from ingestion_pipeline.lake.scratch import scratch_folder
-from ingestion_pipeline.sources.base import Asked
 from ingestion_pipeline.sources.registry import read, source_for
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ class _Checking:
         from ingestion_pipeline.sources.pbf.coverage import require_covered
 
         city = found.city
-        acquired = self._fetch(source.location(self._day))
+        acquired = self._fetch(source)
         origin = acquired.evidence.location
         found.as_of = acquired.evidence.as_of
         with _problems(found):
@@ -113,30 +112,27 @@ class _Checking:
             origin=origin,
         )
 
-    def _fetch(self, location: str) -> Acquisition:
-        from ingestion_pipeline.sources.pbf import extract
-
+    def _fetch(self, source: Source) -> Acquisition:
+        location = source.location(self._day)
         if location not in self._fetched:
-            self._fetched[location] = extract.fetch(
-                location, clock=self._clock, workdir=self._new_folder()
-            )
+            self._fetched[location] = self._probe(source)
         return self._fetched[location]
+
+    def _probe(self, source: Source) -> Acquisition:
+        workdir = Path(mkdtemp(dir=self._folder))
+        return source.probe(self._day, clock=self._clock, workdir=workdir)
 
     def _check_answer(self, found: CheckedCity, source: Source) -> None:
         from ingestion_pipeline.osm.boundary import known_boundary
-        from ingestion_pipeline.osm.selection import NOTHING
 
         city = found.city
         source.location(self._day)  # it is configured, or this raises
         found.boundary = known_boundary(city.area, city=city.slug)
         if found.boundary is not None:
             return
-        acquired = source.acquire(self._day, Asked(NOTHING, self._clock, self._new_folder()))
+        acquired = self._probe(source)
         found.as_of = acquired.evidence.as_of
         found.boundary = _boundary_in(acquired, city)
-
-    def _new_folder(self) -> Path:
-        return Path(mkdtemp(dir=self._folder))
 
 
 def _boundary_in(acquired: Acquisition, city: City) -> Boundary:

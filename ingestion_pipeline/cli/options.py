@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from datetime import date
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ingestion_pipeline.core.identity import DEFAULT_JOB_TYPE
+from ingestion_pipeline.core.identity import DEFAULT_DATASET, DEFAULT_JOB_TYPE
 from ingestion_pipeline.datasets.base import SOURCE
-from ingestion_pipeline.datasets.registry import DATASETS, JOB_TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import sqlalchemy as sa
 
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 if TYPE_CHECKING:
     _DayType = click.ParamType[date]
-else:
-    _DayType = click.ParamType  # generic since click 8.4
+    _Choice = click.Choice[str]
+else:  # generic since click 8.4
+    _DayType = click.ParamType
+    _Choice = click.Choice
 
 
 class _Day(_DayType):
@@ -42,10 +44,28 @@ class _Day(_DayType):
 
 DAY = _Day()
 
+
+class _Registered(_Choice):
+    """A choice of names in the registry of datasets, which is imported when they are needed."""
+
+    def __init__(self, names: Callable[[Any], Iterable[str]]) -> None:
+        self._names = names
+        self.case_sensitive = True
+
+    @cached_property
+    def choices(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The names."""
+        from ingestion_pipeline.datasets import registry
+
+        return tuple(self._names(registry))
+
+
+JOB_TYPE = _Registered(lambda registry: registry.job_types())
+
 job_option = click.option(
     "--job",
     "job_type",
-    type=click.Choice(JOB_TYPES),
+    type=JOB_TYPE,
     default=DEFAULT_JOB_TYPE,
     show_default=True,
     help="POIs, or helper places.",
@@ -58,8 +78,8 @@ def slice_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--source", default=SOURCE, show_default=True, help="Or 'feed:<slug>'."),
         click.option(
             "--dataset",
-            type=click.Choice(list(DATASETS)),
-            default=next(iter(DATASETS)),
+            type=_Registered(lambda registry: registry.DATASETS),
+            default=DEFAULT_DATASET,
             show_default=True,
             help="Points of interest, or helper places.",
         ),

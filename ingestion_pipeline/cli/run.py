@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ingestion_pipeline.cli.instance import dagster_instance
-from ingestion_pipeline.cli.options import DAY, job_option, open_database
+from ingestion_pipeline.cli.options import DAY, JOB_TYPE, job_option, open_database
 from ingestion_pipeline.cli.output import (
     FAILED,
     INTERRUPTED,
@@ -20,7 +20,6 @@ from ingestion_pipeline.cli.output import (
 )
 from ingestion_pipeline.config.cities import load_cities
 from ingestion_pipeline.config.settings import load_settings
-from ingestion_pipeline.datasets.registry import JOB_TYPES
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -60,7 +59,7 @@ def run(slug: str, day: date, job_type: str, *, refetch: bool, reason: str | Non
 
 @click.command()
 @click.option("--city", "slug", help="Only this city.")
-@click.option("--job", "job_type", type=click.Choice(JOB_TYPES), help="Only this job.")
+@click.option("--job", "job_type", type=JOB_TYPE, help="Only this job.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 def runs(slug: str | None, job_type: str | None, limit: int) -> None:
     """List the latest runs with their status, newest first."""

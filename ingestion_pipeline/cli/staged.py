@@ -15,8 +15,8 @@ from ingestion_pipeline.cli.options import DAY, open_database, slice_of, slice_o
 from ingestion_pipeline.cli.output import FAILED, print_table, print_wrapped
 from ingestion_pipeline.config.cities import load_cities
 from ingestion_pipeline.config.settings import load_settings
+from ingestion_pipeline.core.identity import DEFAULT_DATASET
 from ingestion_pipeline.datasets.base import SOURCE
-from ingestion_pipeline.datasets.registry import DATASETS
 
 CHANGES_SHOWN = 50
 
@@ -70,6 +70,7 @@ def diff(
     slug: str, earlier: date, later: date, *, as_json: bool, dataset: str, source: str
 ) -> None:
     """Compare two staged days: features added, changed (with the columns) and removed."""
+    from ingestion_pipeline.datasets.registry import DATASETS
     from ingestion_pipeline.staging.days import difference
 
     if later <= earlier:
@@ -117,13 +118,14 @@ def export(
     slug: str, day: date, format_: Any, output: Path | None, *, dataset: str, source: str
 ) -> None:
     """Write a staged day to a file for other tools."""
+    from ingestion_pipeline.datasets.registry import DATASETS
     from ingestion_pipeline.export import export_day
 
     settings = load_settings()
     city = load_cities(settings.cities_file).get(slug)
     # File names leave out the default dataset and source, and cannot contain colons.
-    default = next(iter(DATASETS))
-    named = [name.replace(":", "-") for name in (dataset, source) if name not in (default, SOURCE)]
+    defaults = (DEFAULT_DATASET, SOURCE)
+    named = [name.replace(":", "-") for name in (dataset, source) if name not in defaults]
     path = output or Path("-".join([slug, *named, f"{day}.{format_}"]))
     target = slice_of(city, day, dataset=dataset, source=source)
     count = export_day(open_database(settings), target, path=path, format=format_)

@@ -1,7 +1,7 @@
 """The root of the project's error tree.
 
 Belongs here: the base class that every area's errors derive from, how an error that is none of them
-is described, and how messages quote upstream. Does not belong here: any concrete error; those stand
+is described, and how messages quote upstream. Does not belong here: any concrete error; those are
 in one file per area (`osm/errors.py`, `staging/errors.py`, ...).
 
     IngestionError

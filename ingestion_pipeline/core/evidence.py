@@ -17,9 +17,6 @@ OsmAsOfSource = Literal[
 ]
 """How the time of OpenStreetMap's data is known; `newest_object` is inferred."""
 
-Obtained = Literal["overpass", "extract", "feed"]
-"""The kinds of sources."""
-
 
 class Coverage(NamedTuple):
     """The area that an extract covers.
@@ -39,8 +36,8 @@ class Evidence:
 
     Attributes:
         as_of: The moment (UTC, aware) whose state the data shows.
-        as_of_source: How `as_of` is known, such as `OsmAsOfSource`.
-        obtained: The kind of source, such as `Obtained`.
+        as_of_source: How `as_of` is known: an `OsmAsOfSource`, or a word of another source.
+        obtained: The kind of source (`sources/registry.py`), or `feed`.
         location: URL or path, without credentials.
         licence: SPDX identifier.
         attribution: The text that a product must show.

@@ -10,6 +10,9 @@ from ingestion_pipeline.core.errors import IngestionError
 JobType = str
 """The type of a job, the first part of its idempotency keys; each dataset has one."""
 
+DEFAULT_DATASET = "poi"
+"""The dataset that commands read where none is named."""
+
 DEFAULT_JOB_TYPE: JobType = "osm_import"
 """The job that commands run where none is named."""
 

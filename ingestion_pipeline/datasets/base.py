@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ingestion_pipeline.datasets.rules import Rules, named_libraries, rules_of
 from ingestion_pipeline.quality.catalogue import CHECKS
-from ingestion_pipeline.staging.days import Slice
-from ingestion_pipeline.staging.tables import CLASS_COLUMNS, JOB_TYPES, VERSION_TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from ingestion_pipeline.osm.features import Reading
     from ingestion_pipeline.osm.selection import Selection
     from ingestion_pipeline.quality.catalogue import Check
+    from ingestion_pipeline.staging.days import Slice
 
 SOURCE = "osm"
 """The source of slices from OpenStreetMap."""
@@ -130,16 +129,22 @@ class Dataset:
     @property
     def table(self) -> sa.Table:
         """Its table of versions."""
+        from ingestion_pipeline.staging.tables import VERSION_TABLES
+
         return VERSION_TABLES[self.name]
 
     @property
     def class_column(self) -> str:
         """The column with the class of a row."""
+        from ingestion_pipeline.staging.tables import CLASS_COLUMNS
+
         return CLASS_COLUMNS[self.name]
 
     @property
     def job_type(self) -> str:
         """The job that stages it."""
+        from ingestion_pipeline.staging.tables import JOB_TYPES
+
         return JOB_TYPES[self.name]
 
     @property
@@ -155,4 +160,6 @@ class Dataset:
 
     def slice_of(self, city_slug: str, day: date) -> Slice:
         """Return the OpenStreetMap slice of a city-day."""
+        from ingestion_pipeline.staging.days import Slice
+
         return Slice(city_slug, self.name, SOURCE, day)

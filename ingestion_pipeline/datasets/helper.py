@@ -16,19 +16,20 @@ from ingestion_pipeline.quality.catalogue import CHECKS, UNCLASSIFIED
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ingestion_pipeline.helpers.derive import OsmObjects
-    from ingestion_pipeline.osm.locate import Located
-
 
 def shape(read: DayRead) -> Frame:
     """Return the frame of a day's helper places."""
+    import numpy as np
+
     from ingestion_pipeline.helpers.derive import derive
     from ingestion_pipeline.osm.locate import locate
     from ingestion_pipeline.text.names import Namer
 
     located = locate(read.reading.features, read.boundary)
+    features = located.features
     helpers = derive(
-        _objects(located),
+        located.columns(np.arange(len(features))),
+        list(features.tags),
         day=read.day,
         namer=Namer(read.city.languages, read.city.local_language),
         licence=read.evidence.licence,
@@ -45,28 +46,6 @@ def shape(read: DayRead) -> Frame:
             "unparsed_opening_hours": helpers.unparsed_opening_hours,
             "outside": located.outside,
         },
-    )
-
-
-def _objects(located: Located) -> OsmObjects:
-    """Return features as the plain columns from which helper places are derived."""
-    import shapely
-
-    from ingestion_pipeline.helpers.derive import OsmObjects
-
-    features = located.features
-    return OsmObjects(
-        source_ref=features.source_refs(),
-        osm_type=features.osm_type.tolist(),
-        osm_id=features.osm_id.tolist(),
-        osm_version=[int(number) or None for number in features.version],
-        osm_timestamp=features.timestamp.astype("datetime64[s]").tolist(),
-        tags=list(features.tags),
-        geometry=shapely.to_wkb(features.geometry, byte_order=1).tolist(),
-        geom_quality=features.geom_quality.tolist(),
-        lon=located.lon.tolist(),
-        lat=located.lat.tolist(),
-        point_source=located.point_source.tolist(),
     )
 
 

@@ -36,6 +36,8 @@ def shape(read: DayRead) -> Frame:
         local_language=read.city.local_language,
         country=read.city.country,
         taxonomy=Taxonomy.load(),
+        licence=read.evidence.licence,
+        attribution=read.evidence.attribution,
     )
     return Frame(
         pois.table,

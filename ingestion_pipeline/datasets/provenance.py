@@ -1,26 +1,22 @@
-"""The provenance of a city-day's rows: which snapshots can be reused, and the evidence of rows.
+"""The provenance of a city-day's rows: their evidence.
 
-Runs and plans use these two rules to find out that a day needs no work.
+Runs and plans compare it with that of the staged rows, to find out that a day needs no work.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ingestion_pipeline.columns.hashing import digest
 from ingestion_pipeline.config.feeds import judge_feed
 from ingestion_pipeline.core.evidence import SliceEvidence
-from ingestion_pipeline.core.geo import Bbox
-from ingestion_pipeline.datasets.helper import HELPER
-from ingestion_pipeline.datasets.registry import DATASETS
+from ingestion_pipeline.datasets.registry import DATASETS, WITH_FEEDS
 from ingestion_pipeline.datasets.rules import (
     LIBRARIES,
     LIBRARIES_OF_FEEDS,
     rules_of_feeds,
     versions_of,
 )
-from ingestion_pipeline.osm.selection import is_answered_wrongly
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,35 +26,11 @@ if TYPE_CHECKING:
     from ingestion_pipeline.datasets.base import Dataset
     from ingestion_pipeline.helpers.licences import Verdict
     from ingestion_pipeline.lake.snapshots import Manifest
-    from ingestion_pipeline.osm.selection import Selection
 
 
 def code_of(dataset: Dataset) -> tuple[str, ...]:
     """Return the identity of the code that shapes a dataset's rows, with releases of libraries."""
     return (*dataset.rules.identity, *versions_of(LIBRARIES))
-
-
-def holds_what_is_asked(manifest: Manifest, city: City) -> bool:
-    """Return whether a stored snapshot contains everything that would be requested now.
-
-    An extract contains everything in the area that it covers, and that area is compared with the
-    city when the extract is read. An Overpass answer contains only what its query selected. Answers
-    to queries that Overpass answers incorrectly are not reused.
-    """
-    return manifest.obtained != "overpass" or (
-        _asked_for(manifest, DATASETS[manifest.dataset].selection)
-        and Bbox(*manifest.bbox).holds(city.bbox)
-        and not any(is_answered_wrongly(part.query or "") for part in manifest.parts)
-    )
-
-
-def _asked_for(manifest: Manifest, selection: Selection) -> bool:
-    """Return whether an answer was requested with this selection or a wider one."""
-    if manifest.selection == selection.digest:
-        return True
-    with suppress(KeyError, TypeError, AttributeError):  # a damaged record proves nothing
-        return manifest.selected is not None and selection.is_within(manifest.selected)
-    return False
 
 
 def evidence_of(city: City, manifest: Manifest) -> SliceEvidence:
@@ -99,7 +71,7 @@ def evidence_of_feed(
         beside: The evidence of the OpenStreetMap rows to which the feed's rows are linked.
     """
     own = rules_of_feeds()
-    rules = f"{own.name}; {HELPER.rules_version}"
+    rules = f"{own.name}; {WITH_FEEDS.rules_version}"
     return _evidence(
         city,
         manifest,

@@ -19,7 +19,12 @@ DATASETS: Mapping[str, Dataset] = {
         HELPER,
     )
 }
-"""All datasets by name. Commands use the first one by default."""
+"""All datasets by name; the first one is `DEFAULT_DATASET`."""
 
-JOB_TYPES = tuple(dataset.job_type for dataset in DATASETS.values())
-"""All job types."""
+WITH_FEEDS = next(dataset for dataset in DATASETS.values() if dataset.feeds_asset)
+"""The dataset whose rows also come from feeds."""
+
+
+def job_types() -> tuple[str, ...]:
+    """Return all job types, in the order of the datasets."""
+    return tuple(dataset.job_type for dataset in DATASETS.values())

@@ -28,7 +28,7 @@ STAGED_DAYS = dg.AssetSpec(
     group_name="operations",
     kinds={"sql"},
     description="Which days of which cities are staged: the table `staged_partition`, to which "
-    "every job adds. Its checks tell each morning whether all cities are up to date.",
+    "every job adds. Its checks show each morning whether all cities are up to date.",
 )
 
 HOUR = 7
@@ -53,7 +53,7 @@ def build_coverage(
     job = dg.define_asset_job(
         COVERAGE.name,
         selection=dg.AssetSelection.checks(*checks),
-        description="Tell which enabled cities lack their latest due day, and since when.",
+        description="Find the enabled cities that lack their latest due day, and since when.",
     )
     return Coverage(
         asset=STAGED_DAYS,

@@ -30,8 +30,8 @@ from ingestion_pipeline.config.feeds import Feed
 from ingestion_pipeline.core.errors import IngestionError, described
 from ingestion_pipeline.core.evidence import SliceEvidence
 from ingestion_pipeline.core.frame import Frame
-from ingestion_pipeline.datasets.helper import HELPER
 from ingestion_pipeline.datasets.provenance import evidence_of_feed, judged_beside_osm
+from ingestion_pipeline.datasets.registry import WITH_FEEDS
 from ingestion_pipeline.defs.resources import PipelineResources
 from ingestion_pipeline.defs.snapshots import manifest_of, store_part
 from ingestion_pipeline.defs.work import ClaimedPartition
@@ -268,7 +268,7 @@ def _slice_of(
         pipeline.lake.accept(manifest)
     accepted = reason if has_shrunken(rows.num_rows, given.last_good) else None
     return SliceInput(
-        target=replace(HELPER.slice_of(city.slug, work.day), source=feed.source),
+        target=replace(WITH_FEEDS.slice_of(city.slug, work.day), source=feed.source),
         rows=rows,
         rejections=places.rejections,
         evidence=replace(given.evidence(city, beside=beside), accepted_reason=accepted),
@@ -328,7 +328,7 @@ def _last_good(
 def _good_days(pipeline: PipelineResources, work: ClaimedPartition, feed: Feed) -> dict[date, int]:
     """Return a feed's number of rows by day, for good days up to and including this one."""
     city = work.city
-    staged = staged_days(pipeline.engine, city.slug, dataset=HELPER.name, source=feed.source)
+    staged = staged_days(pipeline.engine, city.slug, dataset=WITH_FEEDS.name, source=feed.source)
     return {
         day: row["rows"]
         for day, row in staged.items()

@@ -66,9 +66,11 @@ def of_snapshot(manifest: Manifest, *, replayed: bool) -> dict[str, dg.MetadataV
 def sentence_on_frame(frame: Frame, dataset: Dataset, *, reused: bool) -> str:
     """Return a sentence on a frame."""
     how = "nothing to normalize again:" if reused else "normalized"
+    outside = frame.counts.get("outside")
     return (
-        f"{how} {frame.rows.num_rows:,} {dataset.things}; {frame.counts['outside']:,} features lie "
-        f"outside the boundary, {len(frame.rejections):,} were rejected"
+        f"{how} {frame.rows.num_rows:,} {dataset.things}; "
+        + ("" if outside is None else f"{outside:,} features lie outside the boundary, ")
+        + f"{len(frame.rejections):,} were rejected"
     )
 
 

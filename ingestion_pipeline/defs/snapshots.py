@@ -19,7 +19,6 @@ from ingestion_pipeline.core.errors import IngestionError, described
 from ingestion_pipeline.core.evidence import Coverage
 from ingestion_pipeline.core.parallel import ProcessDied
 from ingestion_pipeline.datasets.base import Dataset
-from ingestion_pipeline.datasets.provenance import holds_what_is_asked
 from ingestion_pipeline.datasets.registry import DATASETS
 from ingestion_pipeline.defs import metadata
 from ingestion_pipeline.defs.resources import PipelineResources
@@ -90,7 +89,7 @@ def stored(
     """Return the day's stored snapshot if it covers the current query of the city."""
     city = work.city
     manifest = pipeline.lake.manifest(dataset.name, city.slug, city.boundary_key, work.day)
-    if manifest is not None and not holds_what_is_asked(manifest, city):
+    if manifest is not None and not sources.holds_what_is_asked(manifest, city):
         log.warning(
             "The stored snapshot of %s on %s was asked for with another bbox or selection of tags, "
             "or by a dated query that Overpass answers incompletely; it is not used",

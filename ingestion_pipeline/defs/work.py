@@ -178,7 +178,7 @@ def _end(
         )
     except (DatabaseUnavailable, DatabaseForbidden) as error:
         # The step's own error matters more; the next run detects that this one is dead.
-        log.warning("The ledger was not told that the run ended (%s): %s", error_code, error)
+        log.warning("The end of the run is not in the ledger (%s): %s", error_code, error)
 
 
 def _claim(

@@ -6,9 +6,11 @@ Every column is documented in docs/data-dictionary.md.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from ingestion_pipeline.columns.arrow import texts
+import numpy as np
+
+from ingestion_pipeline.columns.arrow import numbers, texts
 from ingestion_pipeline.columns.hashing import canonical_texts, with_content_hash, with_source_hash
 from ingestion_pipeline.helpers.kinds import KINDS, Kind
 from ingestion_pipeline.helpers.rows import ATTRIBUTE_COLUMNS, helper_rows
@@ -25,21 +27,14 @@ from ingestion_pipeline.text.names import names_by_language
 from ingestion_pipeline.text.value_lists import folded_values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from datetime import date, datetime
+    from collections.abc import Mapping, Sequence
+    from datetime import date
 
     import pyarrow as pa
 
     from ingestion_pipeline.text.names import Namer
 
-T = TypeVar("T")
 Tags = dict[str, str]
-
-_UNCHANGED_COLUMNS = (
-    *("osm_type", "osm_id", "osm_version", "osm_timestamp"),
-    *("geometry", "geom_quality", "lon", "lat", "point_source"),
-)
-"""Columns that a helper shares with the object that it is or is derived from."""
 
 _OF_THE_WHOLE = frozenset(
     {"bicycle", "capacity", "car", "charge", "emergency", "female", "gender_segregated", "male"}
@@ -51,37 +46,6 @@ of its left luggage."""
 _WITH_EVERY_KIND = ("charge", "seasonal")
 _ACCESS_IN_A_VALUE = ("customers", "permissive", "public")
 """Values of a secondary tag that restrict who may use the helper."""
-
-
-@dataclass(frozen=True)
-class OsmObjects:
-    """N objects of OSM in a city, column by column.
-
-    Attributes:
-        source_ref: `node/123`, `way/123` or `relation/123`.
-        osm_type: Its first part.
-        osm_id: Its second part.
-        osm_version: None where unknown.
-        osm_timestamp: UTC; None where unknown.
-        tags: As in OSM.
-        geometry: WKB, EPSG:4326 (lon lat), whole.
-        geom_quality: See `osm.features.GeomQuality`.
-        lon: Degrees of the representative point.
-        lat: Degrees.
-        point_source: See `geometry.points.representative_points`.
-    """
-
-    source_ref: Sequence[str]
-    osm_type: Sequence[str]
-    osm_id: Sequence[int]
-    osm_version: Sequence[int | None]
-    osm_timestamp: Sequence[datetime | None]
-    tags: Sequence[Tags]
-    geometry: Sequence[bytes]
-    geom_quality: Sequence[str]
-    lon: Sequence[float]
-    lat: Sequence[float]
-    point_source: Sequence[str]
 
 
 class Found(NamedTuple):
@@ -129,7 +93,8 @@ def helpers_of(tags: Mapping[str, str]) -> list[Found]:
 
 
 def derive(
-    objects: OsmObjects,
+    objects: Mapping[str, pa.Array[Any]],
+    tags: Sequence[Tags],
     *,
     day: date,
     namer: Namer,
@@ -139,21 +104,22 @@ def derive(
     """Return the helper rows of a city.
 
     Args:
-        objects: The city's objects; those without a helper are left out.
+        objects: The columns that a helper shares with the object that it is or is derived from, N
+            values each; see `osm.locate.Located.columns`.
+        tags: Of the N objects; those without a helper are left out.
         day: The day (UTC) of the rows; dates in tags are compared with it.
         namer: Chooses the names for the city's readers.
         licence: SPDX identifier of the data's licence.
         attribution: The text that a product must show.
     """
-    rows = [
-        (number, *each) for number, tags in enumerate(objects.tags) for each in helpers_of(tags)
-    ]
-    position = [number for number, _, _ in rows]
-    kinds = [kind for _, kind, _ in rows]
-    derived_from = [tag for _, _, tag in rows]
-    tags = _at(objects.tags, position)
-    parents = _at(objects.source_ref, position)
-    helpers = list(zip(tags, kinds, derived_from, strict=True))
+    import pyarrow as pa
+
+    found = [(number, *each) for number, of in enumerate(tags) for each in helpers_of(of)]
+    positions = numbers(np.array([number for number, _, _ in found], dtype=np.int64), pa.int64())
+    shared = {name: column.take(positions) for name, column in objects.items()}
+    parents = shared["source_ref"].to_pylist()
+    helpers = [(tags[number], kind, derived_from) for number, kind, derived_from in found]
+    tags = [each for each, _, _ in helpers]
     attributes = [_attributes(*each) for each in helpers]
     raw_hours = [_opening_hours(*each) for each in helpers]
     hours = [None if raw is None else normalized_hours(raw) for raw in raw_hours]
@@ -165,15 +131,18 @@ def derive(
     status = [dated or plain for dated, plain in zip(dated_status, undated, strict=True)]
     display = [namer.display_name(*each) for each in zip(tags, status, strict=True)]
     table = helper_rows(
-        len(rows),
+        len(helpers),
         {
-            "source_ref": [f"{ref}#{kind.name}" for ref, kind in zip(parents, kinds, strict=True)],
-            "kind": [kind.name for kind in kinds],
-            "parent_ref": [
-                None if tag is None else ref for ref, tag in zip(parents, derived_from, strict=True)
+            **shared,
+            "source_ref": [
+                f"{ref}#{kind.name}" for ref, (_, kind, _) in zip(parents, helpers, strict=True)
             ],
-            "derived_from": derived_from,
-            **{name: _at(getattr(objects, name), position) for name in _UNCHANGED_COLUMNS},
+            "kind": [kind.name for _, kind, _ in helpers],
+            "parent_ref": [
+                None if derived_from is None else ref
+                for ref, (_, _, derived_from) in zip(parents, helpers, strict=True)
+            ],
+            "derived_from": [derived_from for _, _, derived_from in helpers],
             "name": [each.name for each in display],
             "name_source": [each.source for each in display],
             "names": canonical_texts(map(names_by_language, tags)),
@@ -191,10 +160,6 @@ def derive(
     )
     hashed = with_content_hash(with_source_hash(table, dated_status=texts(dated_status)))
     return Helpers(hashed, unparsed)
-
-
-def _at(column: Sequence[T], positions: Iterable[int]) -> list[T]:
-    return [column[position] for position in positions]
 
 
 def _by_key() -> dict[str, list[Kind]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ingestion_pipeline.columns.arrow import texts
+from ingestion_pipeline.columns.rows import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,25 +29,8 @@ def helper_rows(count: int, columns: Mapping[str, Any]) -> pa.Table:
 
     Args:
         count: The number of rows.
-        columns: Values by column: one for each row, or one text for all rows. A column that is
-            not given is null; `links` is then an empty list.
+        columns: Values by column; see `rows_of`. A column that is not given is null; `links` is
+            then an empty list.
     """
-    import pyarrow as pa
-
-    types: dict[str, Any] = {
-        "osm_id": pa.int64(),
-        "osm_version": pa.int32(),
-        "osm_timestamp": pa.timestamp("s", "UTC"),
-        "geometry": pa.binary(),
-        "lon": pa.float64(),
-        "lat": pa.float64(),
-    }
     given = {"links": "[]", **columns}
-    arrays = []
-    for name in _COLUMNS:
-        values = given.get(name)
-        if isinstance(values, str) or values is None:
-            values = [values] * count
-        of_type = types.get(name)
-        arrays.append(texts(values) if of_type is None else pa.array(values, of_type))
-    return pa.Table.from_arrays(arrays, names=list(_COLUMNS))
+    return rows_of({name: given.get(name) for name in _COLUMNS}, count)

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from ingestion_pipeline.columns.geoparquet import geo_metadata
 from ingestion_pipeline.core.boundary import PolygonBoundary
 from ingestion_pipeline.core.evidence import SliceEvidence
 from ingestion_pipeline.core.frame import Frame
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from ingestion_pipeline.lake.snapshots import Lake
 
 _EVIDENCE = b"ingestion_evidence"
-_GEOMETRY = "geometry"
 _ROW_GROUP = 65_536
 
 
@@ -107,8 +107,7 @@ def _evidence_in(lake: Lake, key: str, described: dict[str, Any]) -> SliceEviden
 
 def _outdated(lake: Lake, key: str) -> FrameOutdated:
     return FrameOutdated(
-        f"{lake.address(key)} was written by another version. Materialize osm_pois of this city "
-        "and day again."
+        f"{lake.address(key)} was written by another version. Run this city and day again."
     )
 
 
@@ -125,21 +124,9 @@ def write_table(lake: Lake, key: str, table: pa.Table, described: dict[str, Any]
         LakeUnavailable: The lake cannot be written.
     """
     import pyarrow.parquet as pq
-    from pyproj import CRS
 
-    geo = {
-        "version": "1.1.0",
-        "primary_column": _GEOMETRY,
-        "columns": {
-            _GEOMETRY: {
-                "encoding": "WKB",
-                "geometry_types": [],
-                "crs": CRS.from_epsg(4326).to_json_dict(),
-            }
-        },
-    }
     with_metadata = table.replace_schema_metadata(
-        {b"geo": json.dumps(geo).encode(), _EVIDENCE: json.dumps(described).encode()}
+        {**geo_metadata(), _EVIDENCE: json.dumps(described).encode()}
     )
     with lake.written(key) as stream:
         pq.write_table(with_metadata, stream, compression="zstd", row_group_size=_ROW_GROUP)
@@ -186,8 +173,7 @@ def _opened(lake: Lake, key: str) -> Iterator[Any]:
             yield stream
     except FileNotFoundError as error:
         raise SnapshotMissing(
-            f"Frame {lake.address(key)} does not exist. Materialize osm_pois of this city and day "
-            "first."
+            f"Frame {lake.address(key)} does not exist. Run this city and day first."
         ) from error
     except pa.ArrowInvalid as error:
         raise _damaged(lake, key, str(error)) from error
@@ -195,6 +181,5 @@ def _opened(lake: Lake, key: str) -> Iterator[Any]:
 
 def _damaged(lake: Lake, key: str, why: str) -> SnapshotDamaged:
     return SnapshotDamaged(
-        f"{lake.address(key)} cannot be read as a frame ({why}). Materialize osm_pois of this "
-        "city and day again."
+        f"{lake.address(key)} cannot be read as a frame ({why}). Run this city and day again."
     )

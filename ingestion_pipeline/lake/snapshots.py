@@ -83,7 +83,7 @@ class Manifest(SnapshotEvidence):
         dataset: `poi`, `helper`, or `feed-<slug>`.
         city_slug: The city.
         boundary_ref: The city's boundary, as in the idempotency key.
-        day: The UTC day that the bytes stand for.
+        day: The UTC day that the bytes describe.
         bbox: The window that was asked for: west, south, east, north in WGS84 degrees.
         selection: Digest of the selection that was asked for; of a feed, of its place and its rule
             of time.

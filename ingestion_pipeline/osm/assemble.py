@@ -224,6 +224,7 @@ def take(features: Features, index: npt.NDArray[Any]) -> Features:
         tags=features.tags.take(rows),
         geometry=features.geometry[rows],
         geom_quality=features.geom_quality[rows],
+        refs=None if features.refs is None else features.refs[rows],
     )
 
 
@@ -239,15 +240,15 @@ _DETAIL: dict[RejectionReason, str] = {
 
 def rejection(features: Features, index: int, reason: RejectionReason) -> Rejection:
     """Return the rejection of a feature."""
-    kind, osm_id = features.osm_type[index], int(features.osm_id[index])
     tags = features.tags[index]
+    (source_ref,) = take(features, np.array([index])).source_refs()
     return Rejection(
-        source_ref=f"{kind}/{osm_id}",
+        source_ref=source_ref,
         reason=reason,
         detail=_DETAIL[reason],
         raw={
-            "type": kind,
-            "id": osm_id,
+            "type": features.osm_type[index],
+            "id": int(features.osm_id[index]) or None,
             "version": int(features.version[index]),
             "tags": {} if has_too_much_text(tags) else storable(tags),
         },

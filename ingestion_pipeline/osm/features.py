@@ -24,17 +24,19 @@ GeomQuality = Literal["exact", "repaired", "partial", "line", "point", "too_comp
 
 @dataclass(frozen=True)
 class Features:
-    """N features, column by column, ordered by (node, way, relation) and then by id.
+    """N features, column by column; those of OSM by (node, way, relation) and then by id.
 
     Attributes:
-        osm_type: (N,) object array of `"node" | "way" | "relation"`.
-        osm_id: (N,) int64, OSM's own positive ids.
+        osm_type: (N,) object array of `"node" | "way" | "relation"`; None if not an object of OSM.
+        osm_id: (N,) int64, OSM's own positive ids; 0 if not an object of OSM.
         version: (N,) int64; 0 where unknown.
         timestamp: (N,) datetime64[s] in UTC; NaT where unknown.
         tags: Of N objects, exactly as upstream; equal sets are stored once.
         geometry: (N,) object array of shapely geometries, EPSG:4326 (lon, lat), 2D, valid,
             whole (never clipped), canonical vertex order for areas (`shapely.normalize`).
         geom_quality: (N,) object array of `GeomQuality`.
+        refs: (N,) object array of the source's own references, each unique; None for objects of
+            OSM.
     """
 
     osm_type: npt.NDArray[np.object_]
@@ -44,13 +46,16 @@ class Features:
     tags: TagSets
     geometry: npt.NDArray[np.object_]
     geom_quality: npt.NDArray[np.object_]
+    refs: npt.NDArray[np.object_] | None = None
 
     def __len__(self) -> int:
         """Return N."""
         return len(self.tags)
 
     def source_refs(self) -> list[str]:
-        """Return the references of the features: `node/1`, `way/1`, `relation/1`."""
+        """Return the references of the features: `node/1`, `way/1`, `relation/1`, or `refs`."""
+        if self.refs is not None:
+            return list(self.refs)
         return [
             f"{kind}/{number}"
             for kind, number in zip(self.osm_type, self.osm_id.tolist(), strict=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ingestion_pipeline.columns.arrow import binaries, numbers, texts
 from ingestion_pipeline.core.characters import are_storable
 from ingestion_pipeline.geometry.complexity import MAX_TEXT
 from ingestion_pipeline.geometry.points import representative_points
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy.typing as npt
+    import pyarrow as pa
 
     from ingestion_pipeline.core.arrays import BoolArray, ObjectArray
     from ingestion_pipeline.core.boundary import Boundary
@@ -46,6 +48,29 @@ class Located:
     point_source: npt.NDArray[np.object_]
     outside: int
     rejections: list[Rejection]
+
+    def columns(self, rows: npt.NDArray[np.int64]) -> dict[str, pa.Array[Any]]:
+        """Return the columns of rows that every dataset takes from the features at `rows`."""
+        import pyarrow as pa
+        import shapely
+
+        features = take(self.features, rows)
+        id_, version = features.osm_id, features.version.astype(np.int32)
+        timestamp = features.timestamp.astype("datetime64[s]")
+        return {
+            "source_ref": texts(features.source_refs()),
+            "osm_type": texts(features.osm_type.tolist()),
+            "osm_id": numbers(id_, pa.int64(), missing=id_ == 0),
+            "osm_version": numbers(version, pa.int32(), missing=version == 0),
+            "osm_timestamp": numbers(
+                timestamp, pa.timestamp("s", "UTC"), missing=np.isnat(timestamp)
+            ),
+            "geometry": binaries(shapely.to_wkb(features.geometry, byte_order=1).tolist()),
+            "geom_quality": texts(features.geom_quality.tolist()),
+            "lon": numbers(self.lon[rows], pa.float64()),
+            "lat": numbers(self.lat[rows], pa.float64()),
+            "point_source": texts(self.point_source[rows].tolist()),
+        }
 
 
 def locate(features: Features, boundary: Boundary) -> Located:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ingestion_pipeline.columns.arrow import binaries, numbers, texts
+from ingestion_pipeline.columns.arrow import numbers, texts
 from ingestion_pipeline.columns.hashing import canonical_texts, with_content_hash, with_source_hash
+from ingestion_pipeline.columns.rows import rows_of
 from ingestion_pipeline.core.evidence import OSM_ATTRIBUTION, OSM_LICENCE
 from ingestion_pipeline.core.parallel import on_spans
 from ingestion_pipeline.core.rejection import Rejection, RejectionReason
@@ -41,6 +42,15 @@ _WORTH_FORKING = 20_000
 
 _SETS_WORTH_FORKING = 4_000
 """The number of sets of tags for which several processes pay off."""
+
+_COLUMNS = (
+    *("source_ref", "osm_type", "osm_id", "osm_version", "osm_timestamp"),
+    *("category", "categories", "name", "name_source", "names", "tags"),
+    *("geometry", "lon", "lat", "point_source", "geom_quality", "area_m2"),
+    *("address", "contact", "opening_hours", "wikidata", "status"),
+    *("licence", "attribution"),
+)
+"""`source_ref`, and the content columns of `poi_ingestion_staging` in their order."""
 
 _WIKIDATA = re.compile(r"Q[1-9][0-9]*")
 
@@ -80,6 +90,8 @@ def normalize(
     local_language: str | None,
     country: str,
     taxonomy: Taxonomy,
+    licence: str = OSM_LICENCE,
+    attribution: str = OSM_ATTRIBUTION,
 ) -> Pois:
     """Return the POI rows of a city.
 
@@ -91,23 +103,29 @@ def normalize(
         local_language: The language of a plain `name` in the city, if known.
         country: The city's country, ISO 3166-1 alpha-2, for phone numbers without a prefix.
         taxonomy: The table of categories.
+        licence: SPDX identifier of the data's licence.
+        attribution: The text that a product must show.
 
     Returns:
         The rows; every feature inside the boundary is either a row or a rejection.
     """
     located = locate(features, boundary)
     tags = located.features.tags
-    by_set = _tag_columns(
-        tags.sets,
-        day=day,
-        namer=Namer(languages, local_language),
-        country=country,
-        taxonomy=taxonomy,
+    namer = Namer(languages, local_language)
+    by_set = _TagColumns.joined(
+        on_spans(
+            lambda span: _tag_columns(
+                tags.sets[span], day=day, namer=namer, country=country, taxonomy=taxonomy
+            ),
+            len(tags.sets),
+            worth=_SETS_WORTH_FORKING,
+        )
     )
     is_poi = by_set.is_poi[tags.set_of]
     set_of = tags.set_of[is_poi]
+    credit = {"licence": licence, "attribution": attribution}
     return Pois(
-        table=_table_of(located, np.flatnonzero(is_poi), by_set),
+        table=_table_of(located, np.flatnonzero(is_poi), by_set, credit),
         rejections=located.rejections + _rejected(take(located.features, ~is_poi), taxonomy),
         outside=located.outside,
         generic=int(by_set.is_generic[set_of].sum()),
@@ -117,69 +135,43 @@ def normalize(
     )
 
 
-def _table_of(located: Located, rows: npt.NDArray[np.int64], by_set: _TagColumns) -> pa.Table:
+def _table_of(
+    located: Located,
+    rows: npt.NDArray[np.int64],
+    by_set: _TagColumns,
+    credit: Mapping[str, str],
+) -> pa.Table:
     """Return the rows of the features that are POIs; many of them are made on several cores."""
     import pyarrow as pa
 
     tables = on_spans(
-        lambda span: _hashed(located, rows[span], by_set),
+        lambda span: _hashed(located, rows[span], by_set, credit),
         len(rows),
         worth=_WORTH_FORKING,
     )
     return pa.concat_tables(tables)
 
 
-def _hashed(located: Located, places: npt.NDArray[np.int64], by_set: _TagColumns) -> pa.Table:
+def _hashed(
+    located: Located,
+    places: npt.NDArray[np.int64],
+    by_set: _TagColumns,
+    credit: Mapping[str, str],
+) -> pa.Table:
     """Return the rows of some features, with their hashes."""
     import pyarrow as pa
 
-    place = numbers(located.features.tags.set_of[places], pa.int64())
-    rows = _rows(located, places, by_set)
-    return with_content_hash(with_source_hash(rows, dated_status=by_set.dated_status.take(place)))
-
-
-def _rows(located: Located, places: npt.NDArray[np.int64], by_set: _TagColumns) -> pa.Table:
-    """Return the rows of some features."""
-    import pyarrow as pa
-    import shapely
-
-    pois = take(located.features, places)
-    set_of = located.features.tags.set_of[places]
-    place = numbers(set_of, pa.int64())
-    by_tags = {name: column.take(place) for name, column in by_set.columns.items()}
-    version = numbers(pois.version.astype(np.int32), pa.int32(), missing=pois.version == 0)
-    geometry = binaries(shapely.to_wkb(pois.geometry, byte_order=1).tolist())
-    area = areas_m2(pois.geometry)
-    timestamp = pois.timestamp.astype("datetime64[s]")
+    area = areas_m2(located.features.geometry[places])
+    set_of = numbers(located.features.tags.set_of[places], pa.int64())
     columns = {
-        "source_ref": texts(pois.source_refs()),
-        "osm_type": texts(pois.osm_type.tolist()),
-        "osm_id": numbers(pois.osm_id, pa.int64()),
-        "osm_version": version,
-        "osm_timestamp": numbers(timestamp, pa.timestamp("s", "UTC"), missing=np.isnat(timestamp)),
-        "category": by_tags["category"],
-        "categories": by_tags["categories"],
-        "name": by_tags["name"],
-        "name_source": by_tags["name_source"],
-        "names": by_tags["names"],
-        "tags": by_tags["tags"],
-        "geometry": geometry,
-        "lon": numbers(located.lon[places], pa.float64()),
-        "lat": numbers(located.lat[places], pa.float64()),
-        "point_source": texts(located.point_source[places].tolist()),
-        "geom_quality": texts(pois.geom_quality.tolist()),
+        **located.columns(places),
+        **{name: column.take(set_of) for name, column in by_set.columns.items()},
         # More digits than square decimetres would differ between machines.
         "area_m2": numbers(np.round(area, 2), pa.float64(), missing=np.isnan(area)),
-        "address": by_tags["address"],
-        "contact": by_tags["contact"],
-        "opening_hours": by_tags["opening_hours"],
-        "wikidata": by_tags["wikidata"],
-        "status": by_tags["status"],
-        "licence": texts([OSM_LICENCE] * len(pois)),
-        "attribution": texts([OSM_ATTRIBUTION] * len(pois)),
+        **credit,
     }
-    # `pyarrow.table` would import pandas
-    return pa.Table.from_arrays(list(columns.values()), names=list(columns))
+    rows = rows_of({name: columns[name] for name in _COLUMNS}, len(places))
+    return with_content_hash(with_source_hash(rows, dated_status=by_set.dated_status.take(set_of)))
 
 
 @dataclass(frozen=True)
@@ -222,25 +214,6 @@ class _TagColumns:
 
 
 def _tag_columns(
-    sets: Sequence[Mapping[str, str]],
-    *,
-    day: date,
-    namer: Namer,
-    country: str,
-    taxonomy: Taxonomy,
-) -> _TagColumns:
-    """Compute the columns of sets of tags, on several cores where there are many."""
-    parts = on_spans(
-        lambda span: _tag_columns_of(
-            sets[span], day=day, namer=namer, country=country, taxonomy=taxonomy
-        ),
-        len(sets),
-        worth=_SETS_WORTH_FORKING,
-    )
-    return _TagColumns.joined(parts)
-
-
-def _tag_columns_of(
     sets: Sequence[Mapping[str, str]],
     *,
     day: date,

@@ -4,7 +4,7 @@ The rule: a tag is selected if it describes a place, which is something with a p
 that people go to, where something is done or offered, or a landmark that they look for. Not
 selected are equipment and parts of a place (a slide, a grave, a gate), roads and roadside objects,
 land cover and land use, settlements and administrative areas, and buildings by their form.
-`NOT_SELECTED` applies the rule to every key of the schema of the categories. docs/selection.md
+`scripts/not_selected.toml` has the other keys of the schema of the categories. docs/selection.md
 lists the result.
 
 An object is selected as a POI when one of its tags is: its key is in `OPEN_KEYS`, with any value;
@@ -222,55 +222,6 @@ FALLBACK_TAGS: dict[str, tuple[str, ...]] = {
 """Closed tags that make a POI only if no other tag does: a library in `building=church` is not a
 church, a playground may be beside the city wall, and a platform by the old tags is one by
 `public_transport`."""
-
-NOT_SELECTED: dict[str, str] = {
-    "advertising": "equipment",
-    "allotments": "part of a place",
-    "animal": "equipment",
-    "area": "qualifies another tag",
-    "area:highway": "road",
-    "boundary": "area of administration or protection",
-    "bridge:support": "part of a bridge",
-    "building:part": "part of a building",
-    "cemetery": "part of a place",
-    "ceremonial_gate": "details of man_made=ceremonial_gate",
-    "community_centre": "details of amenity=community_centre",
-    "crossing": "road",
-    "cycleway": "road",
-    "demolished:building": "a building by its form",
-    "disc_golf": "part of a place",
-    "embankment": "position of another object",
-    "entrance": "part of a building",
-    "footway": "road",
-    "ford": "road",
-    "indoor": "part of a building",
-    "industrial": "details of landuse=industrial",
-    "internet_access": "equipment",
-    "junction": "road",
-    "manhole": "equipment",
-    "marker": "equipment",
-    "network:type": "route",
-    "noexit": "road",
-    "path": "road",
-    "pipeline": "equipment",
-    "piste:takeoff": "part of a route",
-    "piste:type": "route",
-    "playground": "equipment; the place is leisure=playground",
-    "polling_station": "details of another place, on some days only",
-    "residential": "details of landuse=residential",
-    "roller_coaster": "part of attraction=roller_coaster",
-    "route": "route",
-    "seamark:harbour:category": "details of leisure=marina",
-    "seamark:type": "equipment",
-    "traffic_calming": "road",
-    "traffic_sign": "road",
-    "type": "the type of a relation",
-}
-"""Keys of presets of the schema that are not selected, and why they describe no place.
-
-`scripts/build_taxonomy.py` rejects a release with a key that is neither selected nor listed
-here."""
-
 
 _VALUES_COMPARED = "in lists, in any case"
 

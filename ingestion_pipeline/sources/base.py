@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from ingestion_pipeline.osm.selection import NOTHING
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import date, datetime
@@ -143,6 +145,16 @@ class Source(ABC):
         Raises:
             OsmError: The source is not configured, or has no acceptable data.
         """
+
+    def probe(self, day: date, *, clock: Clock, workdir: Path) -> Acquisition:
+        """Fetch what shows whether a city can be staged: its boundary, and nothing selected.
+
+        A shared source fetches the file, and leaves it to the caller to check its date.
+
+        Raises:
+            OsmError: The source is not configured, or has no acceptable data.
+        """
+        return self.acquire(day, Asked(NOTHING, clock, workdir))
 
     @staticmethod
     @abstractmethod

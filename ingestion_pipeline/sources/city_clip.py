@@ -33,6 +33,8 @@ def to_table(reading: Reading) -> tuple[pa.Table, dict[str, Any]]:
             "geometry": pa.array(shapely.to_wkb(features.geometry, byte_order=1), pa.binary()),
         }
     )
+    if features.refs is not None:
+        table = table.append_column("refs", pa.array(features.refs, pa.string()))
     return table, {
         "tag_sets": list(features.tags.sets),
         "rejections": [vars(rejection) for rejection in reading.rejections],
@@ -60,6 +62,7 @@ def from_table(table: pa.Table, described: Mapping[str, Any]) -> Reading:
             tags=TagSets(described["tag_sets"], column("tags").astype(np.int64)),
             geometry=np.asarray(shapely.from_wkb(column("geometry")), dtype=object),
             geom_quality=column("geom_quality").astype(object),
+            refs=column("refs").astype(object) if "refs" in table.column_names else None,
         ),
         rejections=[Rejection(**each) for each in described["rejections"]],
         boundary=None if boundary is None else shapely.from_wkb(boundary),

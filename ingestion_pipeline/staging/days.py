@@ -21,7 +21,7 @@ from ingestion_pipeline.staging.tables import (
     VIEWS,
     staged_partition,
 )
-from ingestion_pipeline.staging.views import view
+from ingestion_pipeline.staging.views import valid_on, view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,16 +71,6 @@ class Change:
     name: str | None
     changed_fields: tuple[str, ...]
     cause: Literal["upstream", "rules", "links", "boundary", "upstream or rules"]
-
-
-def read_day(
-    engine: sa.Engine, target: Slice, columns: Sequence[str] | None = None
-) -> list[sa.RowMapping] | None:
-    """Return the rows of a slice, by `source_ref`; None where the day is not staged."""
-    with read_transaction(engine) as connection:
-        if staged_day(connection, target) is None:
-            return None
-        return read_rows(connection, target, columns)
 
 
 def read_rows(
@@ -241,14 +231,6 @@ def in_history(
     """Select the versions of the slice's city and source, in its table or an alias of it."""
     table = target.table if table is None else table
     return (table.c.city_slug == target.city_slug, table.c.source == target.source)
-
-
-def valid_on(table: sa.Table, day: date) -> tuple[sa.ColumnElement[bool], ...]:
-    """Select the versions that are valid on a day."""
-    return (
-        table.c.valid_from <= day,
-        sa.or_(table.c.valid_to.is_(None), table.c.valid_to > day),
-    )
 
 
 def in_slices(table: sa.Table, target: Slice) -> tuple[sa.ColumnElement[bool], ...]:

@@ -30,7 +30,6 @@ from ingestion_pipeline.staging.days import (
     in_slices,
     of_slice,
     staged_day,
-    valid_on,
 )
 from ingestion_pipeline.staging.errors import BadRows
 from ingestion_pipeline.staging.tables import (
@@ -39,6 +38,7 @@ from ingestion_pipeline.staging.tables import (
     ingestion_rejection,
     staged_partition,
 )
+from ingestion_pipeline.staging.views import valid_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -191,21 +191,6 @@ def plan(
     for gone in old.values():
         result.cut(gone, day, following)
     return result
-
-
-def replace_slice(
-    engine: sa.Engine,
-    target: Slice,
-    rows: pa.Table,
-    *,
-    rejections: Sequence[Rejection],
-    evidence: SliceEvidence,
-    claim: Claim,
-    now: datetime,
-) -> SliceResult:
-    """Stage the only slice of a day; see `replace_slices`."""
-    slices = [SliceInput(target, rows, rejections, evidence)]
-    return replace_slices(engine, slices, claim=claim, now=now)[target]
 
 
 def replace_slices(

@@ -125,8 +125,8 @@ def version_table(
 
 poi_ingestion_staging = version_table(
     "poi_ingestion_staging",
-    sa.Column("osm_type", sa.Text, nullable=False),
-    sa.Column("osm_id", BIG_INTEGER, nullable=False),
+    sa.Column("osm_type", sa.Text),
+    sa.Column("osm_id", BIG_INTEGER),
     sa.Column("osm_version", sa.Integer),
     sa.Column("osm_timestamp", UtcDateTime),
     sa.Column("category", sa.Text, nullable=False),

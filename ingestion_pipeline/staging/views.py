@@ -28,6 +28,7 @@ from ingestion_pipeline.staging.types import Json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import date
 
     from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -49,6 +50,16 @@ def view(name: str) -> sa.TableClause:
     """Return a view as a table clause with typed columns."""
     columns = definitions()[name].selected_columns.items()
     return sa.table(name, *(sa.column(key, column.type) for key, column in columns))
+
+
+def valid_on(
+    versions: sa.FromClause, day: date | sa.ColumnElement[Any]
+) -> tuple[sa.ColumnElement[bool], ...]:
+    """Select the versions that are valid on a day."""
+    return (
+        versions.c.valid_from <= day,
+        sa.or_(versions.c.valid_to.is_(None), versions.c.valid_to > day),
+    )
 
 
 def create(connection: sa.Connection) -> None:
@@ -140,7 +151,7 @@ def _day(dataset: str) -> sa.Select[Any]:
             staged.c.dataset == dataset,
             table.c.city_slug == staged.c.city_slug,
             table.c.source == staged.c.source,
-            *_covers(table, staged.c.day),
+            *valid_on(table, staged.c.day),
         ),
     )
 
@@ -225,7 +236,7 @@ def _change(dataset: str) -> sa.CompoundSelect[Any]:
             before.c.city_slug == after.c.city_slug,
             before.c.source == after.c.source,
             before.c.source_ref == after.c.source_ref,
-            *_covers(before, pair.c.from_day),
+            *valid_on(before, pair.c.from_day),
         )
         .exists()
     )
@@ -318,14 +329,4 @@ def _pairs(dataset: str) -> sa.Subquery:
             ),
         )
         .subquery("pair")
-    )
-
-
-def _covers(
-    versions: sa.FromClause, day: sa.ColumnElement[Any]
-) -> tuple[sa.ColumnElement[bool], ...]:
-    """Select the versions that are valid on a day."""
-    return (
-        versions.c.valid_from <= day,
-        sa.or_(versions.c.valid_to.is_(None), versions.c.valid_to > day),
     )

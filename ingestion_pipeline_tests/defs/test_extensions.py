@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
+from ingestion_pipeline.core.boundary import BboxBoundary
+from ingestion_pipeline.core.frame import Frame
+from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.datasets.registry import DATASETS
 from ingestion_pipeline.defs.jobs import JOBS, job_of
+from ingestion_pipeline.defs.metadata import sentence_on_frame
 from ingestion_pipeline.plan import Kept, plan
 from ingestion_pipeline.sources import registry
 from ingestion_pipeline.sources.registry import SOURCES
@@ -27,6 +32,7 @@ from ingestion_pipeline_tests.support import toy_dataset
 from ingestion_pipeline_tests.support.installation import TODAY, ScriptedClock
 from ingestion_pipeline_tests.support.toy_dataset import BENCH
 from ingestion_pipeline_tests.support.toy_source import ToySource
+from testbed.claims import evidence_of
 from testbed.towns import NOON, in_a_row, write_nodes
 
 if TYPE_CHECKING:
@@ -95,6 +101,14 @@ def test_a_new_dataset_is_fetched_shaped_checked_and_staged(
     assert sorted(run.counts["written"] for run in here.ledger() if run.counts) == [0, 2]
 
 
+@pytest.mark.usefixtures("bench")
+def test_a_frame_needs_no_counts() -> None:
+    frame = Frame(
+        pa.table({"name": ["a"]}), evidence_of(TODAY), BboxBoundary(Bbox(0, 0, 1, 1)), [], {}
+    )
+    assert sentence_on_frame(frame, BENCH, reused=False) == "normalized 1 benches; 0 were rejected"
+
+
 def test_the_pois_of_a_new_source_are_planned_fetched_and_staged(
     monkeypatch: pytest.MonkeyPatch, install_town: Install
 ) -> None:
@@ -107,6 +121,11 @@ def test_the_pois_of_a_new_source_are_planned_fetched_and_staged(
     (planned,) = plan(city, [TODAY], settings=settings, kept=nothing, now=NOON)
     assert (planned.way, planned.words) == ("current data", "memory")
     assert here.run(KEY).success
+    stored = poi_ingestion_staging.c
+    columns = (stored.source_ref, stored.name, stored.osm_type, stored.osm_id, stored.licence)
     with here.engine.connect() as connection:
-        names = connection.execute(sa.select(poi_ingestion_staging.c.name)).scalars().all()
-    assert sorted(names) == ["North", "South"]
+        rows = connection.execute(sa.select(*columns).order_by(stored.source_ref)).all()
+    assert rows == [
+        ("places/0", "North", None, None, "CC0-1.0"),
+        ("places/1", "South", None, None, "CC0-1.0"),
+    ]

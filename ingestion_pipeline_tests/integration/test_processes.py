@@ -21,7 +21,6 @@ import sqlalchemy as sa
 
 from ingestion_pipeline.cli.output import FAILED, INTERRUPTED, KEY_HELD, TRY_LATER
 from ingestion_pipeline.staging.database import create_engine, migrate
-from ingestion_pipeline.staging.slices import replace_slice
 from ingestion_pipeline.staging.tables import (
     ingestion_run,
     poi_ingestion_staging,
@@ -35,7 +34,7 @@ from ingestion_pipeline_tests.support.overpass_server import (
     refusing_url,
 )
 from ingestion_pipeline_tests.support.staged import poi_rows
-from testbed.claims import claim_key, evidence_of, slice_of
+from testbed.claims import claim_key, evidence_of, replace_slice, slice_of
 from testbed.towns import NOON, TOWN, write_cities, write_extract
 
 if TYPE_CHECKING:

@@ -237,7 +237,7 @@ def test_a_refetch_of_the_ui_that_joins_a_pending_run_makes_it_one(engine: sa.En
     held = claim(engine, "run1", refetch=True)
     assert (held.run_id, held.refetch) == (run.id, True)
     assert get(engine, run.id).refetch
-    # A later step of the same run, which was not told, still knows.
+    # A later step of the same run, which has not seen that, still knows.
     assert claim(engine, "run1") == held
 
 

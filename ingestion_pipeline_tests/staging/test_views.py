@@ -20,7 +20,7 @@ from ingestion_pipeline.columns.hashing import with_content_hash
 from ingestion_pipeline.staging.bulk import load
 from ingestion_pipeline.staging.database import create_engine, migrate, write_transaction
 from ingestion_pipeline.staging.days import Change, Slice, difference
-from ingestion_pipeline.staging.slices import SliceInput, replace_slice, replace_slices
+from ingestion_pipeline.staging.slices import SliceInput, replace_slices
 from ingestion_pipeline.staging.tables import (
     CLASS_COLUMNS,
     VERSION_TABLES,
@@ -35,7 +35,7 @@ from ingestion_pipeline_tests.support.days_model import (
     maximal_versions,
 )
 from ingestion_pipeline_tests.support.staged import helper_rows, poi_rows, stage, stage_helpers
-from testbed.claims import NOW, claim_key, evidence_of
+from testbed.claims import NOW, claim_key, evidence_of, replace_slice
 
 if TYPE_CHECKING:
     from ingestion_pipeline.core.identity import JobType

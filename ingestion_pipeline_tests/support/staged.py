@@ -9,14 +9,9 @@ import shapely
 
 from ingestion_pipeline.columns.hashing import with_content_hash
 from ingestion_pipeline.staging.days import Slice
-from ingestion_pipeline.staging.slices import (
-    SliceInput,
-    SliceResult,
-    replace_slice,
-    replace_slices,
-)
+from ingestion_pipeline.staging.slices import SliceInput, SliceResult, replace_slices
 from ingestion_pipeline.staging.tables import content_columns, poi_ingestion_staging
-from testbed.claims import NOW, claim_key, evidence_of, slice_of
+from testbed.claims import NOW, claim_key, evidence_of, replace_slice, slice_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,18 +25,23 @@ if TYPE_CHECKING:
 def poi_rows(pois: Mapping[str, Any]) -> pa.Table:
     """Make rows for features `{source_ref: content}`; the content becomes the POI's name.
 
-    Columns that are not named here are null.
+    Those of `places/...` are not of OSM. Columns that are not named here are null.
     """
     count = len(pois)
     kinds = [ref.split("/")[0] for ref in pois]
     ids = [int(ref.split("/")[1]) for ref in pois]
+    of_osm = [kind != "places" for kind in kinds]
     lons = [identifier / 1000 for identifier in ids]
     text = pa.string()
     columns: dict[str, Any] = {
         "source_ref": pa.array(list(pois), text),
         "source_hash": pa.array([f"source of {content}" for content in pois.values()], text),
-        "osm_type": pa.array(kinds, text),
-        "osm_id": pa.array(ids, pa.int64()),
+        "osm_type": pa.array(
+            [kind if osm else None for kind, osm in zip(kinds, of_osm, strict=True)], text
+        ),
+        "osm_id": pa.array(
+            [id_ if osm else None for id_, osm in zip(ids, of_osm, strict=True)], pa.int64()
+        ),
         "osm_version": pa.array([None] * count, pa.int32()),
         "osm_timestamp": pa.array([NOW] * count, pa.timestamp("s", "UTC")),
         "category": pa.array(["amenity/cafe"] * count, text),

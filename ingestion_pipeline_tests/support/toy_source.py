@@ -54,7 +54,12 @@ class ToySource(Source):
         return Acquisition(
             (RawPart(path, query=None, requested_at=now, received_at=now),),
             SnapshotEvidence(
-                as_of=now, as_of_source="memory", obtained=self.kind, location=self.location(day)
+                as_of=now,
+                as_of_source="memory",
+                obtained=self.kind,
+                location=self.location(day),
+                licence="CC0-1.0",
+                attribution="Toy places",
             ),
         )
 
@@ -71,15 +76,16 @@ class ToySource(Source):
         table = pq.read_table(path)
         count = table.num_rows
         features = Features(
-            osm_type=np.full(count, "node", dtype=object),
-            osm_id=np.arange(1, count + 1),
-            version=np.ones(count, dtype=np.int64),
+            osm_type=np.full(count, None, dtype=object),
+            osm_id=np.zeros(count, dtype=np.int64),
+            version=np.zeros(count, dtype=np.int64),
             timestamp=np.full(count, np.datetime64("NaT", "s")),
             tags=TagSets.of(
                 {"amenity": "cafe", "name": str(name)} for name in table.column("name").to_pylist()
             ),
             geometry=np.asarray(shapely.from_wkb(table.column("geometry").to_numpy()), object),
-            geom_quality=np.full(count, "point", dtype=object),
+            geom_quality=np.full(count, "exact", dtype=object),
+            refs=np.array([f"places/{number}" for number in range(count)], dtype=object),
         )
         for _ in areas:
             yield Reading(features, [], None, frozenset())

@@ -245,6 +245,17 @@ def test_the_command_line_starts_without_dagster() -> None:
     assert sorted((HEAVY | {"dagster"}) & loaded) == []
 
 
+@pytest.mark.process
+@pytest.mark.parametrize("arguments", [["--help"], ["export", "--help"], ["error", "key_held"]])
+def test_commands_that_need_no_database_start_without_its_library(arguments: list[str]) -> None:
+    loaded = _loaded_by(
+        "from ingestion_pipeline.cli.main import main;"
+        "from click.testing import CliRunner;"
+        f"assert CliRunner().invoke(main, {arguments}).exit_code == 0"
+    )
+    assert sorted((HEAVY | {"dagster", "sqlalchemy"}) & loaded) == []
+
+
 def _loaded_by(statement: str) -> set[str]:
     """Name the packages that a fresh process has loaded after a statement."""
     script = f"{statement}; import json, sys; print(json.dumps(sorted(sys.modules)))"

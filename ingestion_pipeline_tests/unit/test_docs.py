@@ -50,17 +50,17 @@ from ingestion_pipeline.quality.counts import (
     STRICTNESS,
 )
 from ingestion_pipeline.sources.feed.read import FeedRejectionReason
+from ingestion_pipeline.sources.registry import SOURCES
 from ingestion_pipeline.staging import runs, tables
 from ingestion_pipeline.staging.days import Change
 from ingestion_pipeline.staging.errors import DatabaseUnavailable
 from ingestion_pipeline.staging.history import HISTORY_DAYS
-from ingestion_pipeline.staging.slices import replace_slice
 from ingestion_pipeline.staging.tables import VIEWS
 from ingestion_pipeline.staging.views import definitions
 from ingestion_pipeline_tests.support.feed_server import TOILETS, feed_of
 from ingestion_pipeline_tests.support.staged import poi_rows, stage_helpers
 from scripts.build_cities_schema import schema as cities_schema
-from testbed.claims import NOW, claim_key, evidence_of, slice_of
+from testbed.claims import NOW, claim_key, evidence_of, replace_slice, slice_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -314,15 +314,9 @@ class TestDataDictionary:
             ),
             (
                 "### `as_of_source`",
-                {
-                    *get_args(evidence.OsmAsOfSource),
-                    *get_args(AsOfSource),
-                },
+                {*get_args(evidence.OsmAsOfSource), *get_args(AsOfSource)},
             ),
-            (
-                "### `obtained`",
-                get_args(evidence.Obtained),
-            ),
+            ("### `obtained`", {*SOURCES, "feed"}),
             ("### Run status", get_args(runs.Status)),
             ("### `trigger`", get_args(runs.Trigger)),
             ("### `cause`", get_args(get_type_hints(Change)["cause"])),

@@ -48,7 +48,7 @@ import random
 import re
 import tempfile
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from http import HTTPStatus
 from itertools import count
@@ -86,7 +86,7 @@ from ingestion_pipeline.sources.base import Acquisition, RawPart
 from ingestion_pipeline.sources.overpass.wire import Patience, Refusal, Reply, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import date
 
     import httpx
@@ -260,7 +260,7 @@ class OverpassClient:
         self._attempts = attempts
         self._limits = limits
         self._jitter = jitter
-        self._caller_retries = caller_retries
+        self._longest_wait_s = SHORT_WAIT_S if caller_retries else LONGEST_WAIT_S
 
     def acquire(
         self,
@@ -292,14 +292,13 @@ class OverpassClient:
             BoundaryNotFound: The boundary relation is not in the server's data.
             OverpassError: The server returned no data; see the subclasses.
         """
-        current = is_current(day, self._clock.now())
+        moment = None if is_current(day, self._clock.now()) else _last_second(day)
         workdir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="incoming-", dir=workdir) as folder:
             fetch = _CityFetch(
                 area=area,
                 selection=selection,
                 day=day,
-                current=current,
                 maximum_age=maximum_age,
                 folder=Path(folder),
                 wire=self._wire,
@@ -307,7 +306,9 @@ class OverpassClient:
                 attempts=self._attempts,
                 limits=self._limits,
                 jitter=self._jitter,
-                caller_retries=self._caller_retries,
+                longest_wait_s=self._longest_wait_s,
+                boxes=[_Box(area.bbox)],
+                moment=moment,
                 history=(histories or {}).get(self._endpoint.public),
             )
             parts = fetch.run()
@@ -327,47 +328,40 @@ class OverpassClient:
         )
 
 
+@dataclass(kw_only=True)
 class _CityFetch:
-    """One acquisition: its queries, and what is known about the server."""
+    """One acquisition: its queries, and what is known about the server.
 
-    def __init__(
-        self,
-        *,
-        area: Area,
-        selection: Selection,
-        day: date,
-        current: bool,
-        maximum_age: timedelta,
-        folder: Path,
-        wire: Wire,
-        clock: Clock,
-        attempts: int,
-        limits: Limits,
-        jitter: Callable[[], float],
-        caller_retries: bool,
-        history: str | None,
-    ) -> None:
-        self.moment = None if current else _last_second(day)
-        """The time whose state is queried; None for the newest state."""
-        self.history = history
-        """The proof that the server's history covers that time."""
-        self._area = area
-        self._selection = selection
-        self._day = day
-        self._maximum_age = maximum_age
-        self._folder = folder
-        self._wire = wire
-        self._clock = clock
-        self._attempts = attempts
-        self._limits = limits
-        self._jitter = jitter
-        self._longest_wait_s = SHORT_WAIT_S if caller_retries else LONGEST_WAIT_S
-        self._boxes = [_Box(area.bbox)]
-        self._limits_raised = False
-        self._pin: datetime | None = None
-        self._server_has_history = True
-        self._edits: list[Edit] = []
-        self._files = count()
+    Attributes: those of `OverpassClient` and its `acquire`, and
+
+        moment: The time whose state is queried; None for the newest state.
+        history: The proof that the server's history covers that time.
+        longest_wait_s: The longest wait between two attempts.
+        boxes: The parts of the city that are queried.
+        pin: The time whose state further parts are queried of.
+        edits: The last edits up to `moment`.
+        files: Numbers for the names of files.
+    """
+
+    area: Area
+    selection: Selection
+    day: date
+    maximum_age: timedelta
+    folder: Path
+    wire: Wire
+    clock: Clock
+    attempts: int
+    limits: Limits
+    jitter: Callable[[], float]
+    longest_wait_s: float
+    moment: datetime | None
+    history: str | None
+    boxes: list[_Box]
+    limits_raised: bool = False
+    pin: datetime | None = None
+    server_has_history: bool = True
+    edits: list[Edit] = field(default_factory=list)
+    files: Iterator[int] = field(default_factory=count)
 
     def run(self) -> list[_Part]:
         """Return the parts of one snapshot, in order; the first one contains the boundary."""
@@ -386,11 +380,11 @@ class _CityFetch:
         from ingestion_pipeline.sources.overpass.answer import moment_in
 
         try:
-            reply = self._wire.resource("timestamp", to=self._folder / "timestamp.txt")
+            reply = self.wire.resource("timestamp", to=self.folder / "timestamp.txt")
         except Refusal as refusal:
             log.info(
                 "%s gives no time of its data: %s",
-                self._wire.endpoint.server,
+                self.wire.endpoint.server,
                 refusal.what,
             )
             return
@@ -408,18 +402,18 @@ class _CityFetch:
             WrongSnapshotDate: See `as_of.require_true_on`; or the server has not reached the end of
                 the past day.
         """
-        now = self._clock.now()
-        over = _last_second(self._day) + timedelta(seconds=1)
+        now = self.clock.now()
+        over = _last_second(self.day) + timedelta(seconds=1)
         if self.moment is None and over < base <= now + CLOCK_TOLERANCE:
-            log.info("%s ended during the acquisition; querying its last second", self._day)
-            self.moment = _last_second(self._day)
+            log.info("%s ended during the acquisition; querying its last second", self.day)
+            self.moment = _last_second(self.day)
         if self.moment is None:
             require_true_on(
-                self._day,
+                self.day,
                 as_of=base,
                 now=now,
-                maximum_age=self._maximum_age,
-                origin=f"the Overpass server {self._wire.endpoint.server}",
+                maximum_age=self.maximum_age,
+                origin=f"the Overpass server {self.wire.endpoint.server}",
             )
         else:
             self._require_reached(base, self.moment)
@@ -443,8 +437,8 @@ class _CityFetch:
                 the boxes that were small enough.
         """
         parts: list[_Part] = []
-        boxes = deque(self._boxes)
-        self._pin = None
+        boxes = deque(self.boxes)
+        self.pin = None
         while boxes:
             box = boxes.popleft()
             try:
@@ -452,7 +446,7 @@ class _CityFetch:
             except OverpassTooBig as error:
                 boxes.extendleft(reversed(self._with_more_room(box, error)))
             except OverpassSnapshotMoved:
-                self._boxes = [*(part.box for part in parts), box, *boxes]
+                self.boxes = [*(part.box for part in parts), box, *boxes]
                 raise
             else:
                 parts.append(part)
@@ -474,22 +468,22 @@ class _CityFetch:
         """
         if self.moment is not None:
             return self._ask(box, with_boundary=False, moment=self.moment)
-        if self._pin is None:
+        if self.pin is None:
             part = self._ask(box, with_boundary=False, moment=None)
             if part.base == snapshot:
                 return part
-            self._pin = snapshot
-        if self._server_has_history:
+            self.pin = snapshot
+        if self.server_has_history:
             try:
-                return self._ask(box, with_boundary=False, moment=self._pin)
+                return self._ask(box, with_boundary=False, moment=self.pin)
             except OverpassNoAttic:
-                self._server_has_history = False
+                self.server_has_history = False
             except StaleUpstream as error:
                 # Several machines share this name, and this one has older data.
                 log.info("%s", error)
         raise OverpassSnapshotMoved(
-            f"The data of Overpass server {self._wire.endpoint.server} changed between the parts "
-            f"of {_name(self._area)}, and the server no longer has its state of {_text(snapshot)}. "
+            f"The data of Overpass server {self.wire.endpoint.server} changed between the parts "
+            f"of {_name(self.area)}, and the server no longer has its state of {_text(snapshot)}. "
             "Run the partition again, narrow the city's bbox, or use a server with history, or an "
             "extract."
         )
@@ -503,14 +497,14 @@ class _CityFetch:
         """
         refusal = error.__cause__
         assert isinstance(refusal, Refusal)
-        if refusal.more_helps and not self._limits_raised:
-            self._limits_raised = True
-            self._limits = self._limits.doubled()
+        if refusal.more_helps and not self.limits_raised:
+            self.limits_raised = True
+            self.limits = self.limits.doubled()
             return [box]
         if box.depth == MAXIMUM_DEPTH:
             if self.moment is not None and not refusal.more_helps:
                 refusal.kind = OverpassNoAttic
-                raise self._error(refusal, box=box, attempt=self._attempts) from refusal
+                raise self._error(refusal, box=box, attempt=self.attempts) from refusal
             raise error
         return box.quarters()
 
@@ -520,41 +514,41 @@ class _CityFetch:
         Raises:
             OverpassError: All attempts failed, or a retry cannot succeed.
         """
-        asked = self._question(moment, box.bbox, tags=self._selection.digest)
+        asked = self._question(moment, box.bbox, tags=self.selection.digest)
 
         def query(limits: Limits) -> str:
             return overpass_query(
-                self._area,
+                self.area,
                 bbox=box.bbox,
                 with_boundary=with_boundary,
                 timeout_s=limits.timeout_s,
                 maxsize_bytes=limits.maxsize_bytes,
                 date=None if moment is None else _text(moment),
-                selection=self._selection,
+                selection=self.selection,
                 asked=asked,
             )
 
-        boundary_asked = with_boundary and self._area.boundary_relation is not None
+        boundary_asked = with_boundary and self.area.boundary_relation is not None
         text, reply, answer = self._until_it_comes(
             query, asked=asked, sections=1 + boundary_asked, moment=moment, box=box
         )
         if boundary_asked and not answer.sections[1].relations:
             reply.path.unlink()
             raise BoundaryNotFound(
-                f"Overpass server {self._wire.endpoint.server} has no "
-                f"relation/{self._area.boundary_relation}. Correct the city's boundary_ref."
+                f"Overpass server {self.wire.endpoint.server} has no "
+                f"relation/{self.area.boundary_relation}. Correct the city's boundary_ref."
             )
         if moment is not None:
             from ingestion_pipeline.sources.overpass.history import last_edits
 
-            self._edits = last_edits(self._edits, answer.sections)
+            self.edits = last_edits(self.edits, answer.sections)
         raw = RawPart(reply.path, text, reply.requested_at, reply.received_at)
         return _Part(box=box, raw=raw, base=answer.base)
 
     def _question(self, moment: datetime | None, bbox: Bbox, **more: str) -> dict[str, str]:
         """Return the parameters that a response repeats, so that it is matched with this query."""
         at = "now" if moment is None else _text(moment)
-        return {"day": str(self._day), "at": at, "box": overpass_box(bbox), **more}
+        return {"day": str(self.day), "at": at, "box": overpass_box(bbox), **more}
 
     def _proof_of_history(self, moment: datetime) -> str:
         """Return the proof that the server's history covers a time.
@@ -565,26 +559,26 @@ class _CityFetch:
         """
         from ingestion_pipeline.sources.overpass import history as overpass_history
 
-        edits = self._edits
+        edits = self.edits
         proof = None
         if edits:
             before = overpass_history.moment_before(edits)
             objects = " ".join(f"{edit.kind}/{edit.id}" for edit in edits)
-            asked = self._question(before, self._area.bbox, objects=objects)
+            asked = self._question(before, self.area.bbox, objects=objects)
             _, reply, answer = self._until_it_comes(
                 lambda limits: overpass_history.history_query(edits, asked=asked, limits=limits),
                 asked=asked,
                 sections=1,
                 moment=before,
-                box=_Box(self._area.bbox),
+                box=_Box(self.area.bbox),
                 limits=HISTORY_LIMITS,
             )
             reply.path.unlink()
             proof = overpass_history.proof_of_history(edits, answer.sections[0])
         if proof is None:
             raise OverpassNoAttic(
-                f"Overpass server {self._wire.endpoint.server} returned a state of "
-                f"{_name(self._area)} for {self._day}, but nothing proves that its history "
+                f"Overpass server {self.wire.endpoint.server} returned a state of "
+                f"{_name(self.area)} for {self.day}, but nothing proves that its history "
                 f"covers {_text(moment)}: it has no earlier version of any of the {len(edits)} "
                 "objects that were last edited before then. Without that history, all objects "
                 f"changed since then would be missing. {ADVICE[OverpassNoAttic]}"
@@ -619,27 +613,27 @@ class _CityFetch:
             OverpassError: All attempts failed, or a retry cannot succeed.
             OsmError: The response is not of this city-day.
         """
-        limits = limits or self._limits
+        limits = limits or self.limits
         most_bytes = limits.maxsize_bytes
         for attempt in count(1):
-            path = self._folder / f"{next(self._files):04d}.json"
+            path = self.folder / f"{next(self.files):04d}.json"
             declared = limits._replace(timeout_s=limits.timeout_s + attempt - 1)
             text = query(declared)
             try:
-                reply = self._wire.query(
+                reply = self.wire.query(
                     text, timeout_s=declared.timeout_s, most_bytes=most_bytes, to=path
                 )
                 answer = self._accept(reply, asked=asked, sections=sections, moment=moment)
             except Refusal as refusal:
                 path.unlink(missing_ok=True)
                 error = self._error(refusal, box=box, attempt=attempt)
-                if attempt == self._attempts or not error.should_retry:
+                if attempt == self.attempts or not error.should_retry:
                     raise error from refusal
                 self._wait(refusal, error, attempt=attempt)
                 if refusal.less_helps:
                     limits = limits.halved()
             else:
-                self._longest_wait_s = LONGEST_WAIT_S  # another try would ask for this again
+                self.longest_wait_s = LONGEST_WAIT_S  # another try would ask for this again
                 return text, reply, answer
         raise AssertionError  # pragma: no cover (the last attempt returns or raises)
 
@@ -656,7 +650,7 @@ class _CityFetch:
         """
         from ingestion_pipeline.sources.overpass import answer as overpass_json
 
-        refuse_other_than_json(reply, redact=self._wire.endpoint.redact)
+        refuse_other_than_json(reply, redact=self.wire.endpoint.redact)
         raw = overpass_json.without_users(reply.path.read_bytes())
         try:
             body = overpass_json.decode(raw)
@@ -690,7 +684,7 @@ class _CityFetch:
         """
         if remark is None:
             return
-        text = quoted(self._wire.endpoint.redact(remark))
+        text = quoted(self.wire.endpoint.redact(remark))
         what = f"the response ends with the remark {text!r}"
         claimed = re.search(r"timed out .{,200} after (\d{1,18}) seconds", remark)
         impossible = claimed is not None and int(claimed[1]) > self._longest_s()
@@ -703,14 +697,14 @@ class _CityFetch:
 
     def _longest_s(self) -> float:
         """Return the longest time that a query of this acquisition can have run."""
-        return self._wire.longest_s(self._limits.timeout_s + self._attempts)
+        return self.wire.longest_s(self.limits.timeout_s + self.attempts)
 
     def _base(self, base: datetime | None, *, moment: datetime | None) -> datetime:
         """Return the time of the server's data, after checking it."""
         if base is None:
             raise NoEvidenceForDay(
-                f"Overpass server {self._wire.endpoint.server} does not give the time of its data "
-                f"(timestamp_osm_base), so the data cannot be staged for {self._day}. Use another "
+                f"Overpass server {self.wire.endpoint.server} does not give the time of its data "
+                f"(timestamp_osm_base), so the data cannot be staged for {self.day}. Use another "
                 "server."
             )
         if moment is not None:
@@ -722,8 +716,8 @@ class _CityFetch:
         if base < moment:
             # A server returns its newest state for a later time.
             raise StaleUpstream(
-                f"The data of Overpass server {self._wire.endpoint.server} is of {_text(base)}, "
-                f"before {_text(moment)}. Run the partition of {self._day} again when the server "
+                f"The data of Overpass server {self.wire.endpoint.server} is of {_text(base)}, "
+                f"before {_text(moment)}. Run the partition of {self.day} again when the server "
                 "has caught up."
             )
 
@@ -731,8 +725,8 @@ class _CityFetch:
         """Return the public error of a refusal."""
         part = f", part {_numbers(box.bbox)} (split {box.depth} times)" if box.depth else ""
         return refusal.kind(
-            f"Overpass server {self._wire.endpoint.server} returned no data of {_name(self._area)}"
-            f"{part} for {self._day}: {refusal.what} (attempt {attempt} of {self._attempts}). "
+            f"Overpass server {self.wire.endpoint.server} returned no data of {_name(self.area)}"
+            f"{part} for {self.day}: {refusal.what} (attempt {attempt} of {self.attempts}). "
             f"{ADVICE[refusal.kind]}"
         )
 
@@ -743,22 +737,22 @@ class _CityFetch:
             OverpassError: The wait is longer than the client waits; has `retry_after_s`.
         """
         least = FIRST_WAIT_S * 2 ** (attempt - 1)
-        seconds = least * (1 + self._jitter())
+        seconds = least * (1 + self.jitter())
         if refusal.status == HTTPStatus.TOO_MANY_REQUESTS:
             least = max(NO_SLOT_WAIT_S, self._seconds_to_slot())
-            seconds = least + self._jitter()
-        if least > self._longest_wait_s:
+            seconds = least + self.jitter()
+        if least > self.longest_wait_s:
             error.retry_after_s = seconds
             raise error from refusal
-        seconds = min(seconds, self._longest_wait_s)
+        seconds = min(seconds, self.longest_wait_s)
         log.warning("%s. Waiting %.0f s before the next attempt", error, seconds)
-        self._clock.sleep(seconds)
+        self.clock.sleep(seconds)
 
     def _seconds_to_slot(self) -> int:
         """Return the seconds until the server has a slot; 0 if unknown."""
-        path = self._folder / "status.txt"
+        path = self.folder / "status.txt"
         try:
-            reply = self._wire.resource("status", to=path)
+            reply = self.wire.resource("status", to=path)
         except Refusal:
             return 0
         return seconds_to_slot(reply.text())

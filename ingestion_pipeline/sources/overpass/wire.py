@@ -107,30 +107,23 @@ class Reply:
             return file.read(TEXT_BYTES).decode("utf-8", "replace")
 
 
+@dataclass(frozen=True, kw_only=True)
 class Wire:
-    """The connection to one server: one request at a time across all processes of the machine."""
+    """The connection to one server: one request at a time across all processes of the machine.
 
-    def __init__(
-        self,
-        *,
-        endpoint: Endpoint,
-        http: httpx.Client,
-        clock: Clock,
-        lock_dir: Path,
-        user_agent: str,
-        patience: Patience,
-    ) -> None:
-        """Store the arguments; see `OverpassClient`."""
-        self.endpoint = endpoint
-        self._http = http
-        self._clock = clock
-        self._lock_dir = lock_dir
-        self._user_agent = user_agent
-        self._patience = patience
+    Attributes: see `OverpassClient`.
+    """
+
+    endpoint: Endpoint
+    http: httpx.Client
+    clock: Clock
+    lock_dir: Path
+    user_agent: str
+    patience: Patience
 
     def longest_s(self, timeout_s: int) -> float:
         """Return the time after which the client gives up a query that declares `timeout_s`."""
-        return timeout_s + self._patience.beyond_timeout_s + self._patience.transfer_s
+        return timeout_s + self.patience.beyond_timeout_s + self.patience.transfer_s
 
     def query(self, text: str, *, timeout_s: int, most_bytes: int, to: Path) -> Reply:
         """Send a query by POST (a long GET is answered with 414), and write the body to a file.
@@ -174,21 +167,21 @@ class Wire:
     ) -> Reply:
         import httpx
 
-        with one_request_at_a_time(self.endpoint.server, lock_dir=self._lock_dir):
-            requested_at = self._clock.now()
+        with one_request_at_a_time(self.endpoint.server, lock_dir=self.lock_dir):
+            requested_at = self.clock.now()
             try:
-                with self._http.stream(
+                with self.http.stream(
                     method,
                     address,
                     data=form,
                     headers={
-                        "User-Agent": self._user_agent,
+                        "User-Agent": self.user_agent,
                         "Accept-Encoding": "gzip",
                         "Cache-Control": "no-cache",  # so that proxies return no older data
                     },
                     timeout=httpx.Timeout(
-                        self._patience.connect_s,
-                        read=timeout_s + self._patience.beyond_timeout_s,
+                        self.patience.connect_s,
+                        read=timeout_s + self.patience.beyond_timeout_s,
                     ),
                     # A redirected POST would become a GET (301, 302, 303) or carry the
                     # credentials elsewhere.
@@ -210,7 +203,7 @@ class Wire:
                 redirect=response.headers.get("Location", ""),
                 path=to,
                 requested_at=requested_at,
-                received_at=self._clock.now(),
+                received_at=self.clock.now(),
             )
 
     def _save(
@@ -241,7 +234,7 @@ class Wire:
                             "(after decompression)",
                             status,
                         )
-                    waited = (self._clock.now() - before).total_seconds()
+                    waited = (self.clock.now() - before).total_seconds()
                     if waited > self.longest_s(timeout_s):
                         raise Refusal(
                             OverpassUnreachable,

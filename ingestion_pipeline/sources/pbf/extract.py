@@ -10,7 +10,7 @@ import shutil
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from datetime import date, timedelta
 
     from ingestion_pipeline.core.clock import Clock
-    from ingestion_pipeline.core.evidence import Coverage
+    from ingestion_pipeline.core.evidence import Coverage, OsmAsOfSource
     from ingestion_pipeline.core.geo import Bbox
     from ingestion_pipeline.osm.area import Area
     from ingestion_pipeline.osm.assemble import Member
@@ -115,7 +115,6 @@ def acquire(
     clock: Clock,
     maximum_age: timedelta,
     workdir: Path,
-    storage_options: Mapping[str, Any] | None = None,
 ) -> Acquisition:
     """Fetch an extract and check that it can be staged for `day`; see `fetch`.
 
@@ -125,13 +124,12 @@ def acquire(
         clock: The current time.
         maximum_age: The maximum age of current data.
         workdir: An empty folder for the download.
-        storage_options: Options of the URL's file system, such as credentials.
 
     Raises:
         ExtractError: See `fetch`.
         WrongSnapshotDate: The extract is of another day.
     """
-    fetched = fetch(location, clock=clock, workdir=workdir, storage_options=storage_options)
+    fetched = fetch(location, clock=clock, workdir=workdir)
     require_true_on(
         day,
         as_of=fetched.evidence.as_of,
@@ -142,13 +140,7 @@ def acquire(
     return fetched
 
 
-def fetch(
-    location: str,
-    *,
-    clock: Clock,
-    workdir: Path,
-    storage_options: Mapping[str, Any] | None = None,
-) -> Acquisition:
+def fetch(location: str, *, clock: Clock, workdir: Path) -> Acquisition:
     """Fetch an extract, and determine its time and the area that it covers.
 
     A local file is hard-linked to `workdir` if possible, because a provider's `latest` file may be
@@ -164,7 +156,6 @@ def fetch(
         location: A path, or any URL that fsspec supports.
         clock: The current time.
         workdir: An empty folder for the download.
-        storage_options: Options of the URL's file system, such as credentials.
 
     Raises:
         ExtractNotFound: There is no such file.
@@ -176,7 +167,7 @@ def fetch(
     """
     safe = redacted(location)
     requested_at = clock.now()
-    path, sha256, poly = _fetched(location, workdir, dict(storage_options or {}))
+    path, sha256, poly = _fetched(location, workdir)
     received_at = clock.now()
     as_of, as_of_source = _time_of(path, safe)
     path = path.rename(path.with_name(f"extract.{recognized(path)}"))
@@ -200,9 +191,7 @@ def fetch(
     )
 
 
-def _fetched(
-    location: str, workdir: Path, storage_options: dict[str, Any]
-) -> tuple[Path, str, bytes | None]:
+def _fetched(location: str, workdir: Path) -> tuple[Path, str, bytes | None]:
     """Return a local file with the bytes of `location`, after checking its size and checksum.
 
     Also return its digest, and the `.poly` file beside it if there is one. The digest is computed
@@ -211,7 +200,7 @@ def _fetched(
     from fsspec.implementations.local import LocalFileSystem
 
     safe = redacted(location)
-    filesystem, remote = _opened(location, storage_options)
+    filesystem, remote = _opened(location)
     try:
         announced = filesystem.info(remote).get("size")
         path = workdir / "extract"
@@ -288,13 +277,12 @@ def state_of(location: str) -> str | None:
     return digest([version, info.get("size")]) if version else None
 
 
-def _opened(location: str, storage_options: Mapping[str, Any] | None = None) -> tuple[Any, str]:
+def _opened(location: str) -> tuple[Any, str]:
     """Return the file system of a location, and its path there."""
     import fsspec
 
     try:
-        options = fsspec_options(location) | dict(storage_options or {})
-        filesystem, remote = fsspec.url_to_fs(location, **options)
+        filesystem, remote = fsspec.url_to_fs(location, **fsspec_options(location))
     except (ImportError, ValueError) as error:
         raise ExtractNotConfigured(
             f"There is no file system for {redacted(location)} ({type(error).__name__}). Check the "
@@ -385,9 +373,7 @@ def _published_poly(filesystem: Any, remote: str) -> bytes | None:
     return None
 
 
-def _time_of(
-    path: Path, safe: str
-) -> tuple[datetime, Literal["replication_timestamp", "newest_object"]]:
+def _time_of(path: Path, safe: str) -> tuple[datetime, OsmAsOfSource]:
     """Return the time of a file, and its source, after reading the whole file."""
     try:
         with as_pbf(path) as file:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
+    from ingestion_pipeline.core.clock import Clock
     from ingestion_pipeline.core.evidence import Coverage
     from ingestion_pipeline.osm.area import Area
     from ingestion_pipeline.osm.errors import OsmError
@@ -77,6 +78,12 @@ class ExtractSource(Source):
             maximum_age=self._city.maximum_age,
             workdir=asked.workdir,
         )
+
+    def probe(self, day: date, *, clock: Clock, workdir: Path) -> Acquisition:
+        """Get the extract of a day, of any date; see `extract.fetch`."""
+        from ingestion_pipeline.sources.pbf import extract
+
+        return extract.fetch(self.location(day), clock=clock, workdir=workdir)
 
     @staticmethod
     def read(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import shapely
 
 from ingestion_pipeline.cli.city_check import CheckedCity, check_cities
+from ingestion_pipeline.core.evidence import Coverage
+from ingestion_pipeline.sources import registry
+from ingestion_pipeline.sources.registry import SOURCES
 from ingestion_pipeline_tests.support.installation import (
     TODAY,
     ScriptedClock,
@@ -16,11 +21,15 @@ from ingestion_pipeline_tests.support.installation import (
     town_boundary,
 )
 from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, overpass_json
+from ingestion_pipeline_tests.support.toy_source import ToySource
 from testbed.towns import NOON, TOWN, write_extract
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import date
     from pathlib import Path
+
+    from ingestion_pipeline.sources.base import Acquisition, Asked
 
     Check = Callable[..., list[CheckedCity]]
 
@@ -71,6 +80,30 @@ def test_an_old_extract_is_still_compared_with_the_city(check: Check, tmp_path: 
     assert here.coverage == {"how": "header", "share": 1}
     assert here.as_of == NOON - timedelta(days=3)
     assert codes(elsewhere) == ["stale_upstream", "extract_does_not_cover"]
+
+
+def test_a_shared_source_of_any_kind_is_asked_once_for_all_its_cities(
+    check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = []
+
+    class SharedToy(ToySource):
+        kind = "extract"
+        shared = True
+
+        def acquire(self, day: date, asked: Asked) -> Acquisition:
+            days.append(day)
+            got = super().acquire(day, asked)
+            of_world = Coverage("header", shapely.box(-180, -90, 180, 90).wkt)
+            return replace(got, evidence=replace(got.evidence, coverage=of_world))
+
+    monkeypatch.setattr(registry, "SOURCES", {**SOURCES, "extract": SharedToy})
+    here, there = check(
+        town(tmp_path / "any"), town(tmp_path / "any", slug="there", bbox=[20, 50, 20.1, 50.1])
+    )
+    assert (here.problems, there.problems) == ([], [])
+    assert here.coverage == {"how": "header", "share": 1}
+    assert days == [TODAY]
 
 
 def test_each_city_has_problems_of_its_own(check: Check, tmp_path: Path) -> None:

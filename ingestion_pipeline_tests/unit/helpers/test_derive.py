@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
+import pyarrow as pa
 import pytest
 import shapely
 
 from ingestion_pipeline.columns.hashing import with_content_hash
 from ingestion_pipeline.helpers import vocabulary
-from ingestion_pipeline.helpers.derive import OsmObjects, derive
+from ingestion_pipeline.helpers.derive import derive
 from ingestion_pipeline.helpers.vocabulary import known_value
 from ingestion_pipeline.osm import taxonomy
 from ingestion_pipeline.staging.tables import content_columns, helper_place
 from ingestion_pipeline.text.names import Namer
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 DAY = date(2026, 11, 20)
 HOURS = "Mo-Fr 08:00-19:00"
@@ -31,21 +29,20 @@ def derived(**tags: str) -> pa.Table:
 
 def derived_on(day: date, **tags: str) -> pa.Table:
     """Give those of a day."""
-    objects = OsmObjects(
-        source_ref=["node/1"],
-        osm_type=["node"],
-        osm_id=[1],
-        osm_version=[1],
-        osm_timestamp=[None],
-        tags=[tags],
-        geometry=[shapely.to_wkb(shapely.Point(10, 50))],
-        geom_quality=["exact"],
-        lon=[10.0],
-        lat=[50.0],
-        point_source=["node"],
-    )
+    objects: dict[str, pa.Array[Any]] = {
+        "source_ref": pa.array(["node/1"]),
+        "osm_type": pa.array(["node"]),
+        "osm_id": pa.array([1]),
+        "osm_version": pa.array([1], pa.int32()),
+        "osm_timestamp": pa.array([None], pa.timestamp("s", "UTC")),
+        "geometry": pa.array([shapely.to_wkb(shapely.Point(10, 50))]),
+        "geom_quality": pa.array(["exact"]),
+        "lon": pa.array([10.0]),
+        "lat": pa.array([50.0]),
+        "point_source": pa.array(["node"]),
+    }
     made = derive(
-        objects, day=day, namer=Namer(["en"], None), licence="ODbL-1.0", attribution="© OSM"
+        objects, [tags], day=day, namer=Namer(["en"], None), licence="ODbL-1.0", attribution="© OSM"
     )
     return made.table
 

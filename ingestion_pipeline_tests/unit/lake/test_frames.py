@@ -82,7 +82,7 @@ def test_a_frame_that_is_written_again_takes_the_old_ones_place(lake: Lake) -> N
 def test_a_frame_that_is_not_there_is_missed_with_what_makes_it(
     lake: Lake, look: Callable[[Lake, str], object]
 ) -> None:
-    with pytest.raises(SnapshotMissing, match=r"20\.parquet does not exist\. Materialize osm_pois"):
+    with pytest.raises(SnapshotMissing, match=r"20\.parquet does not exist\. Run this city"):
         look(lake, KEY)
 
 
@@ -92,7 +92,7 @@ def test_a_damaged_frame_is_named_with_what_mends_it(
 ) -> None:
     with lake.written(KEY) as stream:
         stream.write(b"PAR1 and then something else")
-    with pytest.raises(SnapshotDamaged, match="Materialize osm_pois of this city and day again"):
+    with pytest.raises(SnapshotDamaged, match="Run this city and day again"):
         look(lake, KEY)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -257,6 +258,37 @@ def test_unknown_versions_and_times_are_null() -> None:
     (poi,) = pois.table.to_pylist()
     assert poi["osm_version"] is None
     assert poi["osm_timestamp"] is None
+
+
+def test_features_of_another_source_have_its_references_and_no_object_of_osm() -> None:
+    features = replace(
+        features_of(
+            ({"amenity": "cafe", "name": "A"}, shapely.Point(1, 2)),
+            ({"amenity": "no"}, shapely.Point(1, 3)),
+            ({"amenity": "bar", "name": "\0"}, shapely.Point(1, 4)),
+        ),
+        osm_type=np.full(3, None, dtype=object),
+        osm_id=np.zeros(3, dtype=np.int64),
+        refs=np.array(["cafes/7", "cafes/8", "cafes/9"], dtype=object),
+    )
+    pois = normalize(
+        features,
+        boundary=BboxBoundary(WINDOW),
+        day=DAY,
+        languages=(),
+        local_language=None,
+        country="RU",
+        taxonomy=Taxonomy.load(),
+        licence="CC0-1.0",
+        attribution="Cafés of the town",
+    )
+    (poi,) = pois.table.to_pylist()
+    assert [poi[name] for name in ("source_ref", "osm_type", "osm_id")] == ["cafes/7", None, None]
+    assert (poi["licence"], poi["attribution"]) == ("CC0-1.0", "Cafés of the town")
+    assert {each.source_ref: each.reason for each in pois.rejections} == {
+        "cafes/8": "no_main_tag",
+        "cafes/9": "invalid_text",
+    }
 
 
 def test_the_source_hash_covers_tags_version_and_geometry_and_no_rule_of_ours() -> None:

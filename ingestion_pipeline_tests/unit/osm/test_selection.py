@@ -20,7 +20,6 @@ from ingestion_pipeline.osm.selection import (
     DEPRECATED_TAGS,
     FALLBACK_TAGS,
     LIFECYCLE_PREFIXES,
-    NOT_SELECTED,
     OPEN_KEYS,
     POIS,
     Selection,
@@ -30,7 +29,7 @@ from ingestion_pipeline.osm.selection import (
 from ingestion_pipeline.osm.taxonomy import Taxonomy
 from ingestion_pipeline.text.value_lists import folded_values
 from ingestion_pipeline_tests.support.independent import is_selected
-from scripts.build_selection_page import TARGET, page
+from scripts.build_selection_page import NOT_SELECTED, TARGET, page
 
 BBOX = Bbox(24.93, 60.16, 24.96, 60.18)
 

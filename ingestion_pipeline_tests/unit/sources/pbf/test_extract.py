@@ -103,14 +103,13 @@ def workdir(tmp_path: Path) -> Path:
     return folder
 
 
-def acquired(location: object, workdir: Path, *, day: date = DAY, **options: Any) -> Acquisition:
+def acquired(location: object, workdir: Path, *, day: date = DAY) -> Acquisition:
     return acquire(
         str(location),
         day=day,
         clock=StoppedClock(NOON),
         maximum_age=timedelta(hours=48),
         workdir=workdir,
-        storage_options=options,
     )
 
 

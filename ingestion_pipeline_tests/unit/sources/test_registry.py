@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ingestion_pipeline.config.cities import load_cities
-from ingestion_pipeline.datasets.provenance import holds_what_is_asked
 from ingestion_pipeline.datasets.registry import DATASETS
 from ingestion_pipeline.lake.snapshots import Manifest, Part
 from ingestion_pipeline.osm.selection import POIS, Selection, overpass_query
+from ingestion_pipeline.sources import registry
+from ingestion_pipeline.sources.registry import SOURCES, holds_what_is_asked
+from ingestion_pipeline_tests.support.toy_source import ToySource
 
 if TYPE_CHECKING:
     from ingestion_pipeline.config.cities import City
@@ -116,3 +118,15 @@ def test_of_an_older_manifest_the_selection_has_to_be_equal(
 ) -> None:
     assert not holds_what_is_asked(asked_with(city, selection, is_old=True), city)
     assert holds_what_is_asked(asked_with(city, POIS, is_old=True), city)
+
+
+def test_only_a_shared_file_has_more_than_was_asked_for(
+    city: City, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrower = asked_with(city, NARROWER)
+    assert holds_what_is_asked(replace(narrower, obtained="extract"), city)
+    of_another_source = replace(narrower, obtained=ToySource.kind)
+    assert not holds_what_is_asked(of_another_source, city), "a source that is not installed"
+    monkeypatch.setattr(registry, "SOURCES", {**SOURCES, ToySource.kind: ToySource})
+    assert not holds_what_is_asked(of_another_source, city)
+    assert holds_what_is_asked(replace(asked_with(city, POIS), obtained=ToySource.kind), city)
