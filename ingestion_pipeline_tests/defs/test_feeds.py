@@ -266,6 +266,8 @@ def test_a_place_of_a_feed_refers_to_that_of_openstreetmap_and_both_rows_stay(
             {
                 "source": "osm",
                 "source_ref": "node/1#toilets",
+                "by": "name",
+                "identifier": None,
                 "distance_m": 11.1,
                 "name_similarity": 1.0,
                 "score": 0.889,
