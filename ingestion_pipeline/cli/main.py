@@ -1,7 +1,8 @@
 """The command line `poi-ingest`: the group of all commands, and their exit codes.
 
 Exit codes: 0 done; 1 failed, a retry does not help; 2 wrong usage, settings or cities file; 3
-another live run holds the key; 75 failed, a later retry may succeed; 130 interrupted.
+another live run holds the key; 4 staged, but some of the feeds failed; 5 staged, but all feeds
+failed; 75 failed, a later retry may succeed; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -46,9 +47,9 @@ def main() -> None:
     """Stage the points of interest of cities, day by day, from OpenStreetMap.
 
     Settings are environment variables. Exit codes: 0 done; 1 failed; 2 wrong usage, settings or
-    cities file; 3 another run holds the key; 75 failed, a later retry may succeed; 130
-    interrupted. 'poi-ingest error CODE' prints what an error means and what to do. 'poi-ingest
-    serve' serves the manual under /manual.
+    cities file; 3 another run holds the key; 4 staged, but some feeds failed; 5 staged, but all
+    feeds failed; 75 failed, a later retry may succeed; 130 interrupted. 'poi-ingest error CODE'
+    prints what an error means and what to do. 'poi-ingest serve' serves the manual under /manual.
     """
 
 

@@ -247,6 +247,12 @@ def test_feeds_are_staged_beside_openstreetmap_each_a_slice_with_its_own_evidenc
         assert "| `fountains` | 2024-06-01T00:00:00Z | good |" in feeds
         assert metadata(result, asset)["feeds_failed"] == 0
     counts = world.counts()
+    told = metadata(result, "helper_places")
+    totals = ("rows", "added", "changed", "removed", "rejected", "written")
+    assert {name: told["dagster/row_count" if name == "rows" else name] for name in totals} == {
+        name: counts[name] for name in totals
+    }
+    assert told["outcome"] == "complete"
     assert {source: count["written"] for source, count in counts["sources"].items()} == {
         "osm": 4,
         "feed:toilets": 20,
@@ -307,6 +313,7 @@ def test_a_feed_that_changed_overnight_has_only_its_changed_rows_written(world: 
         "changed": 1,
         "removed": 1,
         "rejected": 0,
+        "state": "good",
         "written": 4,  # the new one, the changed one's end and beginning, and the removed one's end
     }
     saturday = Slice("town", "helper", "feed:toilets", SATURDAY)
@@ -477,8 +484,11 @@ def test_what_is_not_bad_is_staged_on_a_bad_day_as_on_any_other(good_bad_good: B
         fountains_of_day = world.slice_of("feed:fountains", day)
         assert fountains_of_day is not None
         assert (fountains_of_day["rows"], fountains_of_day["stale_reason"]) == (20, None)
-    failed = [good_bad_good.told(day)["feeds_failed"] for day in (SATURDAY, SUNDAY, MONDAY)]
-    assert failed == [0, len(BAD), 0]
+    told = [good_bad_good.told(day) for day in (SATURDAY, SUNDAY, MONDAY)]
+    assert [each["feeds_failed"] for each in told] == [0, len(BAD), 0]
+    assert [each["outcome"] for each in told] == ["complete", "partial", "complete"]
+    assert told[1]["sources"].count(" | stale |") == len(BAD)
+    assert "| `osm` | 4 | 0 | 0 | 0 | 0 | 0 | good |" in told[1]["sources"]
     assert "failed" not in good_bad_good.counts[MONDAY]
     assert len(good_bad_good.counts[SUNDAY]["failed"]) == len(BAD)
 
