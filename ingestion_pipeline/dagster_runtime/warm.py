@@ -59,6 +59,7 @@ LIBRARIES = (
     "dateutil.parser",
     "fsspec.implementations.chained",
     "fsspec.implementations.local",
+    "ftfy",
     "geoalchemy2.admin",
     "google.protobuf.descriptor_pb2",
     "google.protobuf.message_factory",

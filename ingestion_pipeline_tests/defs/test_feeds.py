@@ -877,7 +877,7 @@ def test_a_feed_without_a_licence_is_refused_where_the_cities_are_read_with_all_
         "kinds": {"WC": "toilet"},
         "fields": {"nmae": "TITLE"},
         "minimum": 0,
-        "lon": "x",
+        "delimiter": ";",
     }
     unknown = {**FOUNTAINS, "licence": "CC-BY-NC-4.0"}
     city = TOWN | {"bbox": list(BBOX), "feed": [mistaken, unknown]}
@@ -886,7 +886,7 @@ def test_a_feed_without_a_licence_is_refused_where_the_cities_are_read_with_all_
         load_cities(path)
     said = str(caught.value)
     assert 'feed[1] "toilets": licence: is missing' in said
-    for key in ("kinds", "fields", "minimum", "lon"):
+    for key in ("kinds", "fields", "minimum", "delimiter"):
         assert f'feed[1] "toilets": {key}: ' in said
     assert 'feed[2] "fountains": licence: ' in said
 

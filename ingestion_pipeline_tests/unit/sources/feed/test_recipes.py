@@ -1,0 +1,244 @@
+"""The recipes of docs/feeds.md read the files that they describe, over HTTP."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from ingestion_pipeline.core.boundary import BboxBoundary
+from ingestion_pipeline.core.geo import Bbox
+from ingestion_pipeline.sources.feed.acquire import acquire
+from ingestion_pipeline.sources.feed.read import FeedPlaces, read_feed
+from ingestion_pipeline.text.names import Namer
+from ingestion_pipeline_tests.support.feed_server import FeedServer, feed_of
+from ingestion_pipeline_tests.support.overpass_server import Reply
+from ingestion_pipeline_tests.support.recipes import REAL_FILES, recipe, recipes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ingestion_pipeline.core.evidence import SnapshotEvidence
+    from ingestion_pipeline_tests.support.overpass_server import Request
+
+pytestmark = pytest.mark.server
+
+NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a real file has, by reading it with the eyes.
+
+    Attributes:
+        bbox: The town: west, south, east, north.
+        places: How many of its records are places in it.
+        ref: One of them,
+        lon_lat: with its position, by an online map or the file's own degrees,
+        name: and its name.
+        now: The current time.
+        as_of: The time of the data; None for the time of the request.
+        rejected: Its other records, by reason.
+    """
+
+    bbox: tuple[float, float, float, float]
+    places: int
+    ref: str
+    lon_lat: tuple[float, float]
+    name: str | None
+    now: datetime = NOW
+    as_of: datetime | None = datetime(2026, 11, 27, 6, 30, tzinfo=UTC)
+    rejected: tuple[str, ...] = ()
+
+
+VANCOUVER = (-123.3, 49.1, -122.4, 49.4)
+PARIS = (2.2, 48.8, 2.5, 48.95)
+BERLIN = (13.0, 52.3, 13.8, 52.7)
+LONDON = (-0.6, 51.3, 0.3, 51.7)
+
+REAL: dict[str, Expectation] = {
+    "geojson-of-a-portal": Expectation(
+        VANCOUVER,
+        20,
+        "54|Queen Elizabeth Park|Fieldhouse#toilets",
+        (-123.1115771, 49.238938),
+        "Queen Elizabeth Park",
+        as_of=datetime(2026, 11, 26, 5, tzinfo=UTC),
+    ),
+    "csv-with-lat-lon": Expectation(
+        VANCOUVER,
+        10,
+        "DFPB0004#drinking_water",
+        (-123.1847445, 49.2610857),
+        "Fountain location: Almond Park",
+        as_of=None,
+    ),
+    "csv-without-ids": Expectation(
+        PARIS, 20, "48.8410,2.3004#toilets", (2.300281, 48.840906), None, as_of=None
+    ),
+    "csv-of-socrata": Expectation(
+        (-74.3, 40.4, -73.6, 41.0),
+        20,
+        "40.6868,-73.9902#station_entrance",
+        (-73.990272, 40.6867283),
+        "Smith St & Bergen St At Ne Corner (To Manhattan And Queens Only)",
+        as_of=datetime(2026, 11, 20, 10, 26, 40, tzinfo=UTC),
+    ),
+    "geojson-with-states": Expectation(
+        PARIS, 20, "450080995#drinking_water", (2.3419862, 48.8949972), None
+    ),
+    # 392672.488, 5817675.476 of EPSG:25833 by gdaltransform
+    "geojson-with-crs": Expectation(
+        BERLIN, 20, "52.4986,13.4190#drinking_water", (13.4189326, 52.4986383), "Kottbusser Tor"
+    ),
+    "csv-with-decimal-comma": Expectation(
+        BERLIN, 20, "1144860#charging_station", (13.377059, 52.52979), None
+    ),
+    # 509898, 180007 of EPSG:27700 by gdaltransform
+    "csv-in-a-national-grid": Expectation(
+        LONDON,
+        20,
+        "10022805611#toilets",
+        (-0.4178515, 51.5083162),
+        "BOTWELL GREEN LIBRARY  EAST AVENUE HAYES UB3 3HW",
+        now=datetime(2016, 8, 31, 12, tzinfo=UTC),
+        as_of=datetime(2016, 8, 30, tzinfo=UTC),
+    ),
+    "stops-of-gtfs": Expectation(
+        VANCOUVER,
+        21,
+        "10000#public_transport_stop",
+        (-123.09149, 49.179962),
+        "Northbound No. 5 Rd @ McNeely Dr",
+    ),
+    "csv-in-three-languages": Expectation(
+        (24.5, 60.1, 25.3, 60.4), 20, "503#bicycle_rental", (24.827467, 60.171524), "Keilalahti"
+    ),
+    "stations-of-gbfs": Expectation(
+        (-74.3, 40.4, -73.6, 41.0),
+        20,
+        "1817822909864556798#bicycle_rental",
+        (-73.9127486, 40.774233),
+        "23 Ave & 31 St",
+        now=datetime(2025, 4, 8, 12, tzinfo=UTC),
+        as_of=datetime(2025, 4, 7, 23, 51, 27, tzinfo=UTC),
+    ),
+    "array-of-objects": Expectation(
+        LONDON,
+        20,
+        r"Community Toilet Scheme Streets Coffee|, 289 Finchley Road, NW3 6ND#toilets",
+        (-0.18195, 51.549337),
+        "Community Toilet Scheme Streets Coffee",
+    ),
+    "csv-with-unknown-values": Expectation(
+        (144.8, -37.9, 145.1, -37.7),
+        20,
+        "Public Toilet - Ron Barassi Senior Park Pavilion#toilets",
+        (144.9340027, -37.8172206),
+        "Public Toilet - Ron Barassi Senior Park Pavilion",
+    ),
+    "geojson-of-ckan": Expectation(
+        (-79.7, 43.5, -79.1, 43.9),
+        20,
+        "30923#toilets",
+        (-79.3822504, 43.6935854),
+        "Moorevale Park Tennis Club Washroom",
+        as_of=datetime(2026, 11, 25, 14, 3, 9, 123456, tzinfo=UTC),
+    ),
+}
+
+METADATA = {
+    "/api/explore/": {"metas": {"default": {"data_processed": "2026-11-26T05:00:00+00:00"}}},
+    "/api/views/": {"name": "Entrances", "rowsUpdatedAt": 1795170400},
+    "/api/3/": {"success": True, "result": {"metadata_modified": "2026-11-25T14:03:09.123456"}},
+}
+"""What portals say of a dataset: Opendatasoft, Socrata and CKAN."""
+
+
+class StandingClock:
+    """The same moment for ever."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+
+    def now(self) -> datetime:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError(seconds)
+
+
+def reply(body: bytes) -> Reply:
+    return Reply(
+        body=body,
+        content_type="application/octet-stream",
+        headers={"Last-Modified": "Fri, 27 Nov 2026 06:30:00 GMT"},
+    )
+
+
+def portal(body: bytes) -> Callable[[Request], Reply]:
+    """Answer with metadata at the addresses of portals, and with a file at all others."""
+
+    def answer(request: Request) -> Reply:
+        for beginning, document in METADATA.items():
+            if request.path.startswith(beginning):
+                return reply(json.dumps(document).encode())
+        return reply(body)
+
+    return answer
+
+
+def zipped(name: str, body: bytes) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("agency.txt", "agency_id\n1\n")
+        file.writestr(name, body)
+    return archive.getvalue()
+
+
+def taken(
+    slug: str, body: bytes, folder: Path, bbox: tuple[float, ...], now: datetime
+) -> tuple[FeedPlaces, SnapshotEvidence]:
+    """Fetch and read a file by its recipe."""
+    with FeedServer(portal(body)) as server, httpx.Client() as http:
+        feed = feed_of(recipe(slug, server.address("").rstrip("/")))
+        got = acquire(feed, now.date(), http=http, clock=StandingClock(now), workdir=folder)
+        places = read_feed(
+            got.fetched.path,
+            feed,
+            bbox=bbox,
+            boundary=BboxBoundary(Bbox(*bbox)),
+            namer=Namer(["en"], None),
+        )
+    return places, got.evidence
+
+
+@pytest.mark.parametrize("slug", REAL)
+def test_a_real_file_is_read_as_it_is_published(
+    slug: str, osm_test_data: Path, tmp_path: Path
+) -> None:
+    expected = REAL[slug]
+    body = (osm_test_data / "feeds" / REAL_FILES[slug]).read_bytes()
+    if slug == "stops-of-gtfs":
+        body = zipped("stops.txt", body)
+    places, evidence = taken(slug, body, tmp_path, expected.bbox, expected.now)
+    rows = {row["source_ref"]: row for row in places.table.to_pylist()}
+    assert [each.reason for each in places.rejections] == [*expected.rejected]
+    assert len(rows) == expected.places
+    row = rows[expected.ref]
+    assert (row["lon"], row["lat"]) == pytest.approx(expected.lon_lat, abs=1e-6)
+    assert row["name"] == expected.name
+    assert evidence.as_of == (expected.as_of or expected.now)
+
+
+def test_every_real_file_has_a_recipe_and_an_expectation(osm_test_data: Path) -> None:
+    files = {file.name for file in (osm_test_data / "feeds").iterdir()} - {"README.md"}
+    assert set(REAL_FILES.values()) == files
+    assert REAL.keys() == REAL_FILES.keys() <= recipes().keys()
