@@ -14,6 +14,7 @@ import click
 from ingestion_pipeline.cli.backfill import backfill
 from ingestion_pipeline.cli.cities import cities
 from ingestion_pipeline.cli.error import error
+from ingestion_pipeline.cli.feed import feed
 from ingestion_pipeline.cli.maintenance import migrate, prune
 from ingestion_pipeline.cli.output import FAILED, TRY_LATER, WRONG_USAGE
 from ingestion_pipeline.cli.run import run, runs
@@ -55,7 +56,7 @@ def main() -> None:
 
 for _command in (
     *(migrate, cities, run, backfill, runs),
-    *(rejections, diff, export, notice),
+    *(rejections, diff, export, notice, feed),
     *(dev, ui, serve, prune, error),
 ):
     main.add_command(_command)

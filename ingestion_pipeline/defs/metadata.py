@@ -156,11 +156,13 @@ def of_counts(counts: Mapping[str, Any]) -> dict[str, dg.MetadataValue]:
     Args:
         counts: As in the ledger.
     """
-    totals = {name: dg.MetadataValue.int(counts[name]) for name in COUNTS}
-    rows = {"dagster/row_count": totals.pop("rows")}
+    totals: dict[str, dg.MetadataValue] = {
+        "dagster/row_count" if name == "rows" else name: dg.MetadataValue.int(counts[name])
+        for name in COUNTS
+    }
     sources = sources_of(counts)
     if not sources:
-        return rows | totals
+        return totals
     head = ["source", *COUNTS, "state"]
     lines = [
         [f"`{source}`", *(f"{each.counts[name]:,}" for name in COUNTS), each.state]
@@ -169,7 +171,6 @@ def of_counts(counts: Mapping[str, Any]) -> dict[str, dg.MetadataValue]:
     rule = ["---", *["---:"] * len(COUNTS), "---"]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *lines))
     return {
-        **rows,
         **totals,
         "outcome": dg.MetadataValue.text(outcome_of(counts)),
         "sources": dg.MetadataValue.md(table),

@@ -120,7 +120,7 @@ class Identifiers:
 
         An identifier that several of the feed's places have identifies none of them.
         """
-        pairs = set()
+        pairs: set[tuple[int, int]] = set()
         for scheme in self._trusted:
             theirs = defaultdict(list)
             for row, keys in self._osm.items():
@@ -175,9 +175,10 @@ def identifiers_of_feed(feed: pa.Table) -> list[dict[str, str]]:
         feed.column(name).to_pylist() for name in ("source_ref", "attributes", "tags")
     )
     for ref, mapped, raw in zip(refs, attributes, properties, strict=True):
-        fields: dict[str, Any] = {RECORD_ID: ref.rpartition("#")[0]}
-        fields |= {key: value for key, value in json.loads(mapped).items() if _KEYS.fullmatch(key)}
-        for name, value in sorted(json.loads(raw).items()):
+        fields: dict[str, Any] = {RECORD_ID: str(ref).rpartition("#")[0]}
+        attributes_of = json.loads(str(mapped)).items()
+        fields |= {key: value for key, value in attributes_of if _KEYS.fullmatch(key)}
+        for name, value in sorted(json.loads(str(raw)).items()):
             fields.setdefault(name, value)
         found.append({name: text for name, value in fields.items() if (text := _text(value))})
     return found
@@ -191,7 +192,7 @@ def identifiers_of_osm(osm: pa.Table) -> list[dict[str, list[str]]]:
     return [
         {
             key: values
-            for key, value in sorted(json.loads(tags).items())
+            for key, value in sorted(json.loads(str(tags)).items())
             if _KEYS.fullmatch(key) and (values := split_values(value))
         }
         if parent is None

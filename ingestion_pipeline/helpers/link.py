@@ -163,7 +163,7 @@ def pairs(feed: pa.Table, osm: pa.Table) -> list[Pair]:
             theirs[pair.other_index],
         )
     )
-    reach = [_reach_of(kind) for kind in feed.column("kind").to_pylist()]
+    reach = [_reach_of(str(kind)) for kind in feed.column("kind").to_pylist()]
     choice = _Choice(candidates, (_positions(feed), _positions(osm)), reach)
     return [pair for pair in candidates if choice.takes(pair)]
 
@@ -215,8 +215,10 @@ class _Choice:
 
     def _are_double(self, pair: Pair, other: Pair) -> bool:
         """Return whether two pairs of one place have one other place, recorded twice."""
-        side = 0 if pair.other_index == other.other_index else 1
-        one, two = self._positions[side][[pair[side], other[side]]]
+        if pair.other_index == other.other_index:
+            one, two = self._positions[0][[pair.feed_index, other.feed_index]]
+        else:
+            one, two = self._positions[1][[pair.other_index, other.other_index]]
         east, north = (two - one) * METRES_OF_DEGREE
         apart = np.hypot(east * np.cos(np.radians(one[1])), north)
         return bool(apart <= DOUBLE_SHARE * self._reach[pair.feed_index])

@@ -61,6 +61,27 @@ def likeness(ours: Sequence[str], theirs: Sequence[str], kind: str) -> Likeness:
     return Likeness(best, best < ALIKE and any(each.is_other_number for each in found))
 
 
+def kinds_named_in(text: str) -> list[str]:
+    """Return the kinds of which a text has words, such as the name of a file; the best first.
+
+    A word counts the less, the more kinds have it.
+    """
+    words = set(_words(text.replace("_", " ")))
+    words |= {word.removesuffix("s") for word in words}
+    kinds = [kind for kind in _table() if kind != "any"]
+    scores: dict[str, float] = dict.fromkeys(kinds, 0.0)
+    for word in words:
+        named = [kind for kind in kinds if word in _own_words(kind)]
+        for kind in named:
+            scores[kind] += 1 / len(named)
+    return sorted((kind for kind in kinds if scores[kind]), key=lambda kind: (-scores[kind], kind))
+
+
+@cache
+def _own_words(kind: str) -> frozenset[str]:
+    return frozenset(word for text in _table()[kind].values() for word in _words(text))
+
+
 @lru_cache(maxsize=65_536)
 def _compared(one: str, other: str, kind: str) -> Likeness:
     from rapidfuzz import fuzz

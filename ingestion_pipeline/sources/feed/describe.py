@@ -118,7 +118,7 @@ def describe(path: Path, *, maximum_bytes: int = 50_000_000) -> Description:
     return Description(
         keys=keys,
         records=len(content.properties),
-        fields=tuple(_fields(content)),
+        fields=tuple(fields_of(content)),
         has_geometry=content.geometry is not None,
         crs=content.crs,
         members={
@@ -219,7 +219,8 @@ def _dialect(raw: bytes) -> dict[str, str]:
     return {"encoding": encoding, "delimiter": max(counts, key=lambda mark: counts[mark])}
 
 
-def _fields(content: Content) -> Iterator[Field]:
+def fields_of(content: Content) -> Iterator[Field]:
+    """Yield the fields of a file; of nested data, the members by their paths."""
     for name in content.names:
         values = [properties.get(name) for properties in content.properties]
         if any(isinstance(value, dict) for value in values):

@@ -104,7 +104,7 @@ def _of_grid(geometry: npt.NDArray[np.object_], feed: Feed, bbox: Sequence[float
     off = points[(np.abs(points) > _DEGREES).any(axis=1) & np.isfinite(points).all(axis=1)]
     if feed.crs is not None or len(off) <= _FOUND_SHARE * len(points) or not len(off):
         return
-    systems = _systems(off[:_SAMPLE], bbox)
+    systems = systems_of(off[:_SAMPLE], bbox)
     example = ", ".join(f"{each:g}" for each in off[0])
     what = f"Its coordinates, such as {example}, are not degrees but those of a national grid. "
     if systems:
@@ -117,7 +117,7 @@ def _of_grid(geometry: npt.NDArray[np.object_], feed: Feed, bbox: Sequence[float
         yield f'{what}Set crs to its system, such as "EPSG:27700"; ask the publisher which it is.'
 
 
-def _systems(points: FloatArray, bbox: Sequence[float]) -> list[tuple[str, str, float]]:
+def systems_of(points: FloatArray, bbox: Sequence[float]) -> list[tuple[str, str, float]]:
     """Return the EPSG systems in which points are in the city: code, name and share of points.
 
     The smallest area of use comes first, because a national system is likelier than a world one.

@@ -59,18 +59,29 @@ def advice_on_time(given: Sequence[object]) -> str:
     """Return what to do about values that are not times: the `time_format` that reads them."""
     if not given:
         return "Correct the feed's as_of."
-    text = str(given[0]).strip()
+    form, rest = time_format_of(given)
+    if form is None:
+        return "Set the feed's time_format, or correct its as_of."
+    more = ", and directives for the rest of it" if rest else ""
+    return f'Set time_format = "{form}"{more}.'
+
+
+def time_format_of(given: Sequence[object]) -> tuple[str | None, bool]:
+    """Return the `time_format` of values that are not ISO 8601, or None.
+
+    Returns:
+        The form, and whether the values have more than it reads.
+    """
+    text = str(given[0]).strip() if given else ""
     epoch = _EPOCH_DIGITS.get(len(text.partition(".")[0])) if text[:1].isdecimal() else None
     if epoch is not None and text.replace(".", "", 1).isdecimal():
-        return f'Set time_format = "{epoch}".'
+        return epoch, False
     dates = [match for match in map(_DAY_FIRST.match, map(str, given)) if match]
-    if dates:
-        month_first = any(int(match[3]) > _LAST_MONTH for match in dates)
-        mark = dates[0][2]
-        parts = ("%m", "%d", "%Y") if month_first else ("%d", "%m", "%Y")
-        rest = "" if dates[0][0] == text else ", and directives for the rest of it"
-        return f'Set time_format = "{mark.join(parts)}"{rest}.'
-    return "Set the feed's time_format, or correct its as_of."
+    if not dates:
+        return None, False
+    month_first = any(int(match[3]) > _LAST_MONTH for match in dates)
+    parts = ("%m", "%d", "%Y") if month_first else ("%d", "%m", "%Y")
+    return dates[0][2].join(parts), dates[0][0] != text
 
 
 def _moment(stated: Any, feed: Feed) -> datetime | None:

@@ -217,7 +217,7 @@ def test_stops_with_a_shared_code_are_linked_though_another_stop_is_nearer() -> 
     ],
 )
 def test_the_fields_and_the_spelling_of_identifiers_need_not_be_configured(
-    ours: dict[str, str], theirs: dict[str, str]
+    ours: dict[str, Any], theirs: dict[str, Any]
 ) -> None:
     # Each place is nearer to its neighbour's than to its own.
     found = pairs(table(*stops(4, **ours)), table(*stops(4, shift=18, of_osm=True, **theirs)))

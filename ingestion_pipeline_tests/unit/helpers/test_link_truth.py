@@ -17,7 +17,6 @@ import osmium
 import pyarrow as pa
 import pytest
 import shapely
-from osmium.filter import EntityFilter
 from pyproj import Geod
 
 from ingestion_pipeline.core.boundary import BboxBoundary
@@ -103,7 +102,9 @@ class Measured:
 
 def measure(feed: pa.Table, osm: pa.Table, truth: Mapping[str, set[str]]) -> Measured:
     """Compare links with the truth; those to places of which it says nothing do not count."""
-    ours, theirs = (table.column("source_ref").to_pylist() for table in (feed, osm))
+    ours, theirs = (
+        [str(ref) for ref in table.column("source_ref").to_pylist()] for table in (feed, osm)
+    )
     known = set().union(*truth.values())
     found = [
         (ours[pair.feed_index], theirs[pair.other_index], pair.by) for pair in pairs(feed, osm)
@@ -160,10 +161,8 @@ def helsinki(helsinki_pbf: Path) -> pa.Table:
     """The helper places that the nodes of the real sample are or have."""
     nodes = [
         (node.id, node.location.lon, node.location.lat, {tag.k: tag.v for tag in node.tags})
-        for node in osmium.FileProcessor(str(helsinki_pbf)).with_filter(
-            EntityFilter(osmium.osm.NODE)
-        )
-        if node.tags
+        for node in osmium.FileProcessor(str(helsinki_pbf), osmium.osm.NODE)
+        if isinstance(node, osmium.osm.Node) and node.tags
     ]
     ids, lon, lat, tags = (list(column) for column in zip(*nodes, strict=True))
     count = len(nodes)
@@ -187,12 +186,12 @@ def helsinki(helsinki_pbf: Path) -> pa.Table:
 
 def by_ref(osm: pa.Table) -> list[list[Mapping[str, Any]]]:
     """Return the stops and stations that have a code, those with one code together."""
-    groups = defaultdict(list)
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
     for place in osm.to_pylist():
         code = json.loads(place["tags"]).get("ref", "")
         if place["kind"] in STOPS and len(code) > 2 and code.isdigit():
             groups[place["kind"], code].append(place)
-    return list(groups.values())
+    return [*groups.values()]
 
 
 def without_some(osm: pa.Table, dice: random.Random) -> pa.Table:
