@@ -8,7 +8,7 @@ import codecs
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import MISSING, field, fields
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, cast, get_args
 
@@ -155,7 +155,7 @@ def _time_format(value: str) -> str:
     if value in EPOCHS:
         return value
     try:
-        datetime.strptime(datetime(2000, 1, 2).strftime(value), value)  # noqa: DTZ001, DTZ007
+        datetime.strptime(datetime(2000, 1, 2, tzinfo=UTC).strftime(value), value)  # noqa: DTZ007
     except ValueError as error:
         raise ValueError(str(error)) from None
     if "%" not in value:

@@ -77,6 +77,8 @@ def read_layer(path: Path, feed: Feed) -> Content:
         warnings.simplefilter("always")
         try:
             layer = _layer(path, feed)
+            if feed.format == "geopackage" and layer not in _plain_tables(path, feed):
+                raise unreadable(feed, f"a geopackage whose layer {layer!r} is a view, refused")
             meta, table = pyogrio.read_arrow(path, layer=layer, **options)
         # DataSourceError and DataLayerError, and whatever Arrow makes of a damaged file.
         except (RuntimeError, ValueError, OSError) as error:
@@ -160,28 +162,27 @@ def _require_format(path: Path, feed: Feed) -> None:
             feed, f"not {feed.format} by its first bytes", f"{hint}Correct its format."
         )
     if feed.format == "geopackage":
-        _require_plain_tables(path, feed)
+        _plain_tables(path, feed)
 
 
-def _require_plain_tables(path: Path, feed: Feed) -> None:
-    """Reject a database whose views, triggers or virtual tables could read other files."""
+def _plain_tables(path: Path, feed: Feed) -> set[str]:
+    """Return the tables of a geopackage; views and virtual tables could read other files."""
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as connection:
             found = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
     except sqlite3.Error as error:
         raise unreadable(feed, f"not geopackage ({type(error).__name__})") from None
-    layers = {name for kind, name, _ in found if kind == "table"}
-    for kind, name, sql in found:
+    tables = {name for kind, name, _ in found if kind == "table"}
+    for _, name, sql in found:
         words = " ".join(str(sql or "").lower().split())
         is_virtual = words.startswith("create virtual table")
         if is_virtual and not any(f" using {each}" in words for each in _HARMLESS_TABLES):
             raise unreadable(
                 feed, f"a geopackage with the virtual table {name!r}, which is refused"
             )
-        if kind == "view" and name == feed.layer:
-            raise unreadable(feed, f"a geopackage whose layer {name!r} is a view, refused")
-    if "gpkg_contents" not in layers:
+    if "gpkg_contents" not in tables:
         raise unreadable(feed, "an SQLite database that is not a geopackage")
+    return tables
 
 
 def _require_xml(path: Path, feed: Feed) -> None:
