@@ -66,7 +66,7 @@ WITH_LAYERS = frozenset({"geopackage", "shapefile", "kml", "gml", "xlsx"})
 
 _ONLY_FOR: Mapping[str, frozenset[str]] = {
     "columns": frozenset({"csv"}),
-    "skip_lines": frozenset({"csv"}),
+    "skip_lines": frozenset({"csv", "xlsx"}),
     "delimiter": frozenset({"csv"}),
     "encoding": frozenset({"csv", "json", "shapefile"}),
     "records": frozenset({"json"}),
@@ -246,7 +246,7 @@ class Feed:
     skip_lines: Annotated[
         int, Field(strict=True, ge=0, le=1000), Expected("a whole number of lines, at most 1000")
     ] = 0
-    """CSV: the number of lines before the header."""
+    """CSV and XLSX: the number of lines before the header."""
     headers: Annotated[
         Mapping[
             Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")],

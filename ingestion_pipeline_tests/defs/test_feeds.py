@@ -641,6 +641,7 @@ def test_a_past_day_takes_a_feed_that_has_not_been_modified_since(town: World) -
 
 def test_a_feed_that_may_answer_later_is_asked_once_more_in_the_run(town: World) -> None:
     good = town.answers["toilets.geojson"]
+    assert isinstance(good, Reply)
     town.server.enqueue(Reply(503), modified_fountains(), good)
     town.run(SATURDAY)
     assert "failed" not in town.counts()

@@ -36,7 +36,7 @@ from ingestion_pipeline.sources.feed.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import date, datetime
     from pathlib import Path
 
@@ -53,6 +53,10 @@ _CHUNK_BYTES = 1 << 16
 _PAGES = ("text/html", "application/xhtml+xml")
 _PAGE_BEGINNINGS = (b"<!doctype html", b"<html")
 _SNIFFED_BYTES = 512
+_UNPACKED_LATER = ("gzip", "x-gzip")
+"""Encodings of stores that send a file as it is stored, whatever is asked for. The reader unpacks
+it, as it does a `.gz` file."""
+
 _MARK = b"\xef\xbb\xbf"
 """The byte order mark of UTF-8."""
 
@@ -234,7 +238,7 @@ class _Fetching:
             if response.status_code == HTTPStatus.NOT_MODIFIED and _conditions(known):
                 now = self.clock.now()
                 return NotModified(public, validators, self.requested_at, now)
-            self._require_data(response, here.public)
+            self._require_data(response, here.public, encodings=_UNPACKED_LATER)
             if here.target != first.target:
                 self._require_dated(here)
             size = self._announced(response.headers.get("Content-Length"), here.public)
@@ -455,7 +459,9 @@ class _Fetching:
                 "location, or set as_of to a date in the data."
             )
 
-    def _require_data(self, response: httpx.Response, public: str) -> None:
+    def _require_data(
+        self, response: httpx.Response, public: str, *, encodings: Sequence[str] = ()
+    ) -> None:
         """Reject a response whose headers show that it is not data."""
         status = response.status_code
         what = f"{public} answered {status} for feed {self.feed.slug}"
@@ -471,7 +477,7 @@ class _Fetching:
         if media_type in _PAGES:
             raise self._page(public, f"it is of type {media_type}")
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-        if encoding not in ("identity", ""):
+        if encoding not in ("identity", "", *encodings):
             raise FeedTruncated(
                 f"{public} sends feed {self.feed.slug} compressed by {encoding[:20]!r}, which "
                 "was not requested. Try again, or ask the publisher for plain bytes."

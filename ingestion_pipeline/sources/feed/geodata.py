@@ -71,6 +71,8 @@ def read_layer(path: Path, feed: Feed) -> Content:
     _require_format(path, feed)
     pyogrio.set_gdal_config_options(_NO_NETWORK)
     options = dict(_OPTIONS.get(feed.format, {}))
+    if feed.skip_lines:
+        options["HEADERS"] = "DISABLE"
     if feed.format == "shapefile" and feed.encoding != "utf-8":
         options["ENCODING"] = feed.encoding
     with warnings.catch_warnings(record=True) as heard:
@@ -96,9 +98,23 @@ def read_layer(path: Path, feed: Feed) -> Content:
     elif feed.format != "xlsx":
         geometry = np.full(len(table), None, dtype=object)
     names = [name for name in table.column_names if name != geometry_name]
-    return Content(
-        properties=_properties(table, names), names=names, geometry=geometry, crs=meta["crs"]
-    )
+    properties = _properties(table, names)
+    if feed.format == "xlsx":
+        return _sheet(properties, names, feed)
+    return Content(properties=properties, names=names, geometry=geometry, crs=meta["crs"])
+
+
+def _sheet(rows: list[dict[str, Any]], names: Sequence[str], feed: Feed) -> Content:
+    """Return the content of a sheet; a row without any value is no record."""
+    if feed.skip_lines:
+        head = rows[feed.skip_lines] if feed.skip_lines < len(rows) else {}
+        titles = {name: str(title) for name, title in head.items()}
+        rows = [
+            {titles[name]: value for name, value in row.items() if name in titles}
+            for row in rows[feed.skip_lines + 1 :]
+        ]
+        names = list(titles.values())
+    return Content(properties=[row for row in rows if row], names=names)
 
 
 def layers_of(path: Path, feed: Feed) -> list[str]:

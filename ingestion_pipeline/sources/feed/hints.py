@@ -12,7 +12,7 @@ from ingestion_pipeline.sources.feed.positions import pair_of
 from ingestion_pipeline.sources.feed.records import id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -47,7 +47,7 @@ def hints(
         bbox: The city's window: west, south, east, north in WGS 84 degrees.
     """
     reasons = Counter(each.reason for each in rejections)
-    found = []
+    found: list[str] = []
     if records.problems:
         found += _of_texts(records.values, feed, bbox)
     found += _of_grid(geometry, feed, bbox)
@@ -132,7 +132,7 @@ def _systems(points: FloatArray, bbox: Sequence[float]) -> list[tuple[str, str, 
     known = query_crs_info(
         auth_name="EPSG", pj_types=[PJType.PROJECTED_CRS], area_of_interest=AreaOfInterest(*bbox)
     )
-    known = sorted(known, key=lambda each: _size(each.area_of_use.bounds))[:_MAX_SYSTEMS]
+    known = sorted(known, key=_size)[:_MAX_SYSTEMS]
     found = []
     for each in known:
         try:
@@ -148,8 +148,9 @@ def _systems(points: FloatArray, bbox: Sequence[float]) -> list[tuple[str, str, 
     return sorted(found, key=lambda each: -each[2])
 
 
-def _size(bounds: Sequence[float]) -> float:
-    west, south, east, north = bounds
+def _size(system: Any) -> float:
+    """Return the size of a system's area of use, in square degrees."""
+    west, south, east, north = system.area_of_use.bounds
     return ((east - west) % 360) * (north - south)
 
 
@@ -182,5 +183,5 @@ def _of_ids(records: Records) -> str:
     )
 
 
-def _most(texts: Sequence[str], applies: Any) -> bool:
+def _most(texts: Sequence[str], applies: Callable[[str], bool]) -> bool:
     return sum(map(applies, texts)) > _FOUND_SHARE * len(texts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import logging
@@ -349,9 +350,15 @@ def test_a_body_that_is_cut_in_the_middle_is_refused(
         ask(of(server))
 
 
-def test_a_compressed_body_is_refused(server: FeedServer, ask: Ask) -> None:
+def test_a_body_that_is_stored_compressed_is_taken_as_it_is(server: FeedServer, ask: Ask) -> None:
     server.enqueue(served(toilets(), compressed=True))
-    with pytest.raises(FeedTruncated, match="compressed by 'gzip'"):
+    got = ask(of(server))
+    assert gzip.decompress(fetched_of(got).path.read_bytes()) == toilets()
+
+
+def test_a_body_that_is_compressed_in_another_way_is_refused(server: FeedServer, ask: Ask) -> None:
+    server.enqueue(served(toilets(), headers={"Content-Encoding": "br"}))
+    with pytest.raises(FeedTruncated, match="compressed by 'br'"):
         ask(of(server))
 
 
@@ -457,7 +464,7 @@ def test_a_feed_does_not_show_its_location_in_a_repr() -> None:
 # Secret headers
 
 SECRETS = {"exempel": SecretStr("Bearer hush")}
-KEYED = {"headers": {"Authorization": "exempel", "X-Api-Key": "exempel"}}
+KEYED: dict[str, Any] = {"headers": {"Authorization": "exempel", "X-Api-Key": "exempel"}}
 
 
 def test_secret_headers_are_sent_to_the_server_of_the_location_alone(

@@ -151,6 +151,19 @@ def test_numbers_of_a_spreadsheet_are_coordinates(read: Read, tmp_path: Path) ->
     check(read(body, "a-spreadsheet", geometry=None, crs=None, lon="x", lat="y"))
 
 
+def test_lines_of_a_spreadsheet_before_its_header_are_skipped(read: Read, tmp_path: Path) -> None:
+    sheet = pd.DataFrame(PLACES.drop(columns="geometry"))
+    sheet = sheet.assign(x=PLACES.geometry.x, y=PLACES.geometry.y)
+    rows = [["Toilets of Exempel"], ["2026"], list(sheet.columns), *sheet.to_numpy().tolist(), []]
+    rows = [[*row, *[None] * (len(sheet.columns) - len(row))] for row in rows]
+    lines = pd.DataFrame(rows).astype("string")
+    lines.columns = [f"c{number}" for number in range(lines.shape[1])]
+    body = written(tmp_path, "a.xlsx", "XLSX", geopandas.GeoDataFrame(lines), layer="Toilets")
+    keys = {"geometry": None, "crs": None, "lon": "x", "lat": "y"}
+    # GDAL writes the names c0, c1, ... as the first row.
+    check(read(body, "a-spreadsheet", skip_lines=3, **keys))
+
+
 def test_an_area_of_a_geopackage_has_a_point_inside(read: Read, tmp_path: Path) -> None:
     areas = PLACES.to_crs(3067)
     frame = areas.set_geometry(areas.geometry.buffer(20))

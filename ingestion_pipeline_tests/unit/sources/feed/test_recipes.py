@@ -15,6 +15,7 @@ import pytest
 from ingestion_pipeline.core.boundary import BboxBoundary
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.sources.feed.acquire import acquire
+from ingestion_pipeline.sources.feed.fetch import Fetched
 from ingestion_pipeline.sources.feed.read import FeedPlaces, read_feed
 from ingestion_pipeline.text.names import Namer
 from ingestion_pipeline_tests.support.feed_server import FeedServer, feed_of
@@ -208,6 +209,7 @@ def taken(
     with FeedServer(portal(body)) as server, httpx.Client() as http:
         feed = feed_of(recipe(slug, server.address("").rstrip("/")))
         got = acquire(feed, now.date(), http=http, clock=StandingClock(now), workdir=folder)
+        assert isinstance(got.fetched, Fetched)
         places = read_feed(
             got.fetched.path,
             feed,

@@ -231,3 +231,22 @@ def test_ids_by_position_are_staged_and_repeated_records_rejected(read: Read) ->
         "60.1700,24.9600#toilets",
     ]
     assert [each.reason for each in places.rejections] == ["duplicate_id"]
+
+
+def test_a_row_of_another_length_costs_its_record(read: Read) -> None:
+    rows = [f"{number},24.95,60.17" for number in range(40)]
+    rows[3] = "3,24.95"
+    rows[5] = "5,24.95,60.17,more"
+    rows[6] = "6,24.95,60.17,,"
+    places = read(csv_of("nr,x,y", [*rows, ",,", "", " , ,"]))
+    assert [(each.source_ref, each.reason) for each in places.rejections] == [
+        ("record/4", "malformed"),
+        ("record/6", "malformed"),
+    ]
+    assert places.rejections[0].detail == "its row has 2 cells, and the header 3"
+    assert len(places.table) == 38
+
+
+def test_a_file_that_ends_within_a_row_is_refused(read: Read) -> None:
+    rows = [f"{number},24.95,60.17" for number in range(20)]
+    assert "truncated" in said_by(read, FeedUnreadable, csv_of("nr,x,y", rows)[:-7])
