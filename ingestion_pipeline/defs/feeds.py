@@ -428,7 +428,7 @@ def _known_feed(
     """Return the bytes that a conditional request may name."""
     if not is_http(feed.location) or feed.pages is not None:
         return None
-    return pipeline.lake.known_feed(feed.location_on(work.day), feed.asks)
+    return pipeline.lake.known_feed(feed.location_on(work.day), feed.digest)
 
 
 def _known(stored: KnownFeed) -> "Known":
@@ -466,7 +466,7 @@ def _keep_known(
     known = KnownFeed(
         part, validators.etag, validators.last_modified, as_of=acquired.evidence.as_of
     )
-    pipeline.lake.record_feed(feed.location_on(work.day), feed.asks, known)
+    pipeline.lake.record_feed(feed.location_on(work.day), feed.digest, known)
 
 
 @contextmanager

@@ -51,6 +51,7 @@ def hints(
     if records.problems:
         found += _of_texts(records.values, feed, bbox)
     found += _of_grid(geometry, feed, bbox)
+    found += _of_extent(geometry, bbox)
     if reasons["unknown_kind"]:
         found += _of_kinds(records, feed)
     if reasons["no_id"] or reasons["duplicate_id"]:
@@ -115,6 +116,25 @@ def _of_grid(geometry: npt.NDArray[np.object_], feed: Feed, bbox: Sequence[float
         )
     else:
         yield f'{what}Set crs to its system, such as "EPSG:27700"; ask the publisher which it is.'
+
+
+def _of_extent(geometry: npt.NDArray[np.object_], bbox: Sequence[float]) -> Iterator[str]:
+    """Yield where the records are, if most of them are elsewhere on the Earth."""
+    import shapely
+
+    points = shapely.get_coordinates(shapely.centroid(geometry[~shapely.is_missing(geometry)]))
+    points = points[(np.abs(points) <= (_DEGREES, _DEGREES / 2)).all(axis=1)]
+    if not len(points):
+        return
+    west, south, east, north = bbox
+    lon, lat = points.T
+    inside = (west <= lon) & (lon <= east) & (south <= lat) & (lat <= north)
+    if inside.mean() < 1 - _FOUND_SHARE:
+        yield (
+            f"Its places are at longitudes {lon.min():.2f} to {lon.max():.2f} and latitudes "
+            f"{lat.min():.2f} to {lat.max():.2f}, and the city at {west:.2f} to {east:.2f} and "
+            f"{south:.2f} to {north:.2f}. Check that it is a feed of the city, and its crs."
+        )
 
 
 def _systems(points: FloatArray, bbox: Sequence[float]) -> list[tuple[str, str, float]]:

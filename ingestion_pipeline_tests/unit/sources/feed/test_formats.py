@@ -283,6 +283,14 @@ def test_a_spreadsheet_that_unpacks_to_more_than_the_limit_is_refused(read: Read
         read(body, "a-spreadsheet", maximum_bytes=1_000_000)
 
 
+def test_a_spreadsheet_is_not_believed_about_its_size(read: Read) -> None:
+    sheet = b" " * 3_000_000
+    body = zipped({"xl/workbook.xml": b"<a/>", "xl/worksheets/sheet1.xml": sheet})
+    lying = body.replace((3_000_000).to_bytes(4, "little"), (1000).to_bytes(4, "little"))
+    with pytest.raises(FeedUnreadable, match="damaged zip archive"):
+        read(lying, "a-spreadsheet", maximum_bytes=1_000_000)
+
+
 def test_an_archive_of_very_many_files_is_refused(read: Read) -> None:
     body = zipped({f"{number:05}.json": b"" for number in range(10_001)}, zipfile.ZIP_STORED)
     with pytest.raises(FeedTooBig, match="more than 10,000 files"):

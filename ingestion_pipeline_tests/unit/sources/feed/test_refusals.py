@@ -119,6 +119,12 @@ def test_a_grid_that_fits_no_system_of_the_city_is_named_without_a_guess(read: R
     assert "Set crs to its system" in said
 
 
+def test_places_elsewhere_are_named_with_where_they_are(read: Read) -> None:
+    text = csv_of("nr,x,y", [f"{number},13.{number},52.5" for number in range(4)])
+    said = said_by(read, FeedShrunken, text)
+    assert "at longitudes 13.00 to 13.30 and latitudes 52.50 to 52.50, and the city at" in said
+
+
 def test_values_that_the_table_of_kinds_lacks_are_counted(read: Read) -> None:
     kinds = ["WC", "WC", "URINAL", "BIN"]
     text = csv_of("nr,x,y,t", [f"{n},24.95,60.17,{kind}" for n, kind in enumerate(kinds)])
