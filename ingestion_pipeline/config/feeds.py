@@ -303,7 +303,7 @@ class Feed:
     lon_lat: Text | None = None
     """The field with longitude and latitude in one text."""
     geometry: Text | None = None
-    """The field with a geometry as WKT, or as GeoJSON."""
+    """The field with a geometry as WKT, as WKB in hexadecimal, or as GeoJSON."""
     crs: (
         Annotated[
             str,

@@ -243,7 +243,10 @@ class _Fetching:
                 self._require_dated(here)
             size = self._announced(response.headers.get("Content-Length"), here.public)
             # Pieces as they arrive; pieces of a fixed size would hide a slow server.
-            return self._fetched(response.iter_raw(), size, public, validators)
+            is_page = _is_typed_as_page(response)
+            return self._fetched(
+                response.iter_raw(), size, public, validators, is_typed_as_page=is_page
+            )
 
         guard = RedirectGuard(first.target)
         return self._answer(first, taken, first=first, guard=guard, http=http, known=known)
@@ -309,8 +312,7 @@ class _Fetching:
             body += piece
             self._require_small(before + len(body), "sent", here.public)
             self._require_fast(here.public, before + len(body))
-        if _is_page(body):
-            raise self._page(here.public, "its body is HTML")
+        self._require_no_page(body, _is_typed_as_page(response), here.public)
         return body
 
     def _answer(
@@ -383,7 +385,13 @@ class _Fetching:
             return fetched
 
     def _fetched(
-        self, pieces: Iterable[bytes], announced: int | None, location: str, validators: Validators
+        self,
+        pieces: Iterable[bytes],
+        announced: int | None,
+        location: str,
+        validators: Validators,
+        *,
+        is_typed_as_page: bool = False,
     ) -> Fetched:
         """Write the bytes to the file as they arrive, and stop when they exceed a limit."""
         digest = hashlib.sha256()
@@ -403,8 +411,7 @@ class _Fetching:
                 f"{location}: received {count:,} of {announced:,} announced bytes of feed "
                 f"{self.feed.slug}. Try again."
             )
-        if _is_page(beginning):
-            raise self._page(location, "its body is HTML")
+        self._require_no_page(beginning, is_typed_as_page, location)
         return Fetched(
             path=self.path,
             sha256=digest.hexdigest(),
@@ -473,9 +480,6 @@ class _Fetching:
             raise FeedUnreachable(f"{what}. Try again later.")
         if status != HTTPStatus.OK:
             raise FeedForbidden(f"{what}. Check its location, credentials and terms of use.")
-        media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if media_type in _PAGES:
-            raise self._page(public, f"it is of type {media_type}")
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in ("identity", "", *encodings):
             raise FeedTruncated(
@@ -483,8 +487,14 @@ class _Fetching:
                 "was not requested. Try again, or ask the publisher for plain bytes."
             )
 
-    def _page(self, public: str, why: str) -> FeedNotData:
-        return FeedNotData(
+    def _require_no_page(self, body: bytes, is_typed_as_page: bool, public: str) -> None:
+        """Reject HTML: by how it begins, or by its type, if it does not begin as data does."""
+        beginning = body[:_SNIFFED_BYTES].removeprefix(_MARK).lstrip().lower()
+        is_markup = beginning.startswith(b"<") and not beginning.startswith(b"<?xml")
+        if not (beginning.startswith(_PAGE_BEGINNINGS) or (is_typed_as_page and is_markup)):
+            return
+        why = "it is of type text/html" if is_typed_as_page else "its body is HTML"
+        raise FeedNotData(
             f"{public} returned an HTML page instead of feed {self.feed.slug} ({why}): a login, a "
             "notice of maintenance, or a wrong URL. Open it in a browser and correct the feed's "
             "location."
@@ -566,9 +576,9 @@ def _at_offset(first: Endpoint, pages: Pages, offset: int) -> Endpoint:
     return Endpoint.parse(str(httpx.URL(first.target).copy_merge_params(values)))
 
 
-def _is_page(body: bytes) -> bool:
-    beginning = body[:_SNIFFED_BYTES].removeprefix(_MARK).lstrip()
-    return beginning.lower().startswith(_PAGE_BEGINNINGS)
+def _is_typed_as_page(response: httpx.Response) -> bool:
+    media_type: str = response.headers.get("Content-Type", "").partition(";")[0]
+    return media_type.strip().lower() in _PAGES
 
 
 def _require_expected(feed: Feed, fetched: Fetched) -> None:

@@ -72,7 +72,8 @@ def _of_texts(
         if not texts:
             continue
         pairs = [pair for pair in (pair_of(text, ".") for text in texts) if pair]
-        if feed.decimal == "." and _most(texts, lambda text: bool(_COMMA.fullmatch(text))):
+        is_comma = _COMMA.fullmatch if key in ("lon", "lat") else _pair_with_comma
+        if feed.decimal == "." and _most(texts, lambda text: bool(is_comma(text))):
             yield (f'{name} has a decimal comma, such as {texts[0][:40]!r}. Set decimal = ",".')
             return
         if key in ("lon", "lat", "geometry") and len(pairs) > _FOUND_SHARE * len(texts):
@@ -86,6 +87,11 @@ def _of_texts(
         if key in ("lat_lon", "lon_lat") and texts[0].upper().startswith(("POINT", "MULTI", "{")):
             yield f'{name} has geometries. Set geometry = "{name}" instead of {key}.'
             return
+
+
+def _pair_with_comma(text: str) -> list[float | None]:
+    """Return a pair that only a decimal comma explains; or none."""
+    return [] if pair_of(text, ".") else pair_of(text, ",")
 
 
 def _order(pairs: FloatArray, bbox: Sequence[float]) -> str:

@@ -49,6 +49,7 @@ _PAIR = {
     for mark, number in _NUMBERS.items()
 }
 _SRID = re.compile(r"SRID=\d+;", re.IGNORECASE)
+_HEX = re.compile("(?:[0-9A-Fa-f]{2}){21,}")
 _COORDINATES = 2
 _LONGEST_PAIR = 1000
 
@@ -169,20 +170,23 @@ def pair_of(value: object, decimal: str) -> list[float | None]:
 def _geometries(
     values: Sequence[object], feed: Feed, problems: dict[int, str]
 ) -> npt.NDArray[np.object_]:
-    """Return (N,) geometries of WKT and GeoJSON."""
+    """Return (N,) geometries of WKT, WKB in hexadecimal, and GeoJSON."""
     import shapely
 
-    geojson, wkt = np.full((2, len(values)), None, dtype=object)
+    geojson, wkt, wkb = np.full((3, len(values)), None, dtype=object)
     for index, value in enumerate(values):
         if isinstance(value, dict):
             geojson[index] = json.dumps(value)
         elif isinstance(value, str) and value.lstrip().startswith("{"):
             geojson[index] = value
+        elif isinstance(value, str) and _HEX.fullmatch(value.strip()):
+            wkb[index] = value.strip()
         elif isinstance(value, str):
             wkt[index] = _SRID.sub("", value, count=1)
     geometry = np.asarray(shapely.from_geojson(geojson, on_invalid="ignore"), dtype=object)
-    of_wkt = np.asarray(shapely.from_wkt(wkt, on_invalid="ignore"), dtype=object)
-    geometry = np.where(shapely.is_missing(geometry), of_wkt, geometry)
+    for read, texts in ((shapely.from_wkt, wkt), (shapely.from_wkb, wkb)):
+        given = np.asarray(read(texts, on_invalid="ignore"), dtype=object)
+        geometry = np.where(shapely.is_missing(geometry), given, geometry)
     for index in np.flatnonzero(shapely.is_missing(geometry)).tolist():
         problems[index] = f"no position: {feed.geometry} is {_shown(values[index])}"
     return geometry

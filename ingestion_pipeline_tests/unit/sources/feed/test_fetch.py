@@ -272,6 +272,11 @@ def test_a_page_instead_of_data_is_refused_by_its_name(
         ask(of(server))
 
 
+def test_data_that_a_server_calls_a_page_is_taken(server: FeedServer, ask: Ask) -> None:
+    server.enqueue(served(toilets(), content_type="text/html"))
+    assert fetched_of(ask(of(server))).path.read_bytes() == toilets()
+
+
 def test_ten_gigabytes_are_refused_before_they_come(server: FeedServer, ask: Ask) -> None:
     server.enqueue(served(toilets(), headers={"Content-Length": "10000000000"}, silent=False))
     with pytest.raises(FeedTooBig, match=r"announces 10,000,000,000 bytes .* its 50,000,000"):

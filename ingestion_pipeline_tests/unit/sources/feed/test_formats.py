@@ -180,6 +180,8 @@ def test_an_area_of_a_geopackage_has_a_point_inside(read: Read, tmp_path: Path) 
         ('{"type": "Point", "coordinates": [24.912, 60.16]}', None),
         ({"type": "Point", "coordinates": [24.912, 60.16]}, None),
         ("MULTIPOINT ((24.912 60.16))", None),
+        (shapely.to_wkb(shapely.Point(24.912, 60.16), hex=True), None),
+        (shapely.to_wkb(shapely.set_srid(shapely.Point(24.912, 60.16), 4326), hex=True), None),
         ("POLYGON ((24.911 60.159, 24.913 60.159, 24.913 60.161, 24.911 60.161, 24.911 60.159))",
          None),
     ],

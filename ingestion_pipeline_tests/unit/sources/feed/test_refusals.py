@@ -76,6 +76,14 @@ def test_a_decimal_comma_is_named(read: Read) -> None:
     assert len(read(text, delimiter=";", decimal=",").table) == 4
 
 
+def test_a_decimal_comma_in_a_pair_is_named(read: Read) -> None:
+    text = csv_of("nr,at", [f'{number},"60,17; 24,9{number}"' for number in range(1, 5)])
+    pair = {"lon": None, "lat": None, "lat_lon": "at"}
+    said = said_by(read, FeedShrunken, text, **pair)
+    assert "at has a decimal comma, such as '60,17; 24,91'. Set decimal = \",\"." in said
+    assert len(read(text, **pair, decimal=",").table) == 4
+
+
 @pytest.mark.parametrize(
     ("cell", "key"), [("60.17, 24.9{}", "lat_lon"), ("(24.9{} 60.17)", "lon_lat")]
 )
