@@ -58,6 +58,9 @@ Format = Literal[
 
 FORMATS: tuple[str, ...] = get_args(Format)
 
+BY_GDAL = frozenset({"geopackage", "shapefile", "kml", "flatgeobuf", "gml", "xlsx"})
+"""Formats that GDAL reads."""
+
 WITH_GEOMETRY = frozenset({"geojson", "geopackage", "shapefile", "kml", "flatgeobuf", "gml"})
 """Formats whose records have a geometry of their own."""
 

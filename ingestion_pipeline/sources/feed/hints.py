@@ -176,7 +176,7 @@ def _systems(points: FloatArray, bbox: Sequence[float]) -> list[tuple[str, str, 
 
 def _size(system: Any) -> float:
     """Return the size of a system's area of use, in square degrees."""
-    west, south, east, north = system.area_of_use.bounds
+    west, south, east, north = map(float, system.area_of_use.bounds)
     return ((east - west) % 360) * (north - south)
 
 

@@ -274,7 +274,8 @@ def _nearest(
     reach = REACH_M / _METRES_A_DEGREE
     wide = reach / np.cos(np.radians(np.minimum(np.abs(lat), 89.0)))
     boxes = shapely.box(lon - wide, lat - reach, lon + wide, lat + reach)
-    ours, theirs = shapely.STRtree(shapely.points(anchors)).query(boxes)
+    points: Any = shapely.points(anchors)
+    ours, theirs = shapely.STRtree(points).query(boxes)
     east = (anchors[theirs, 0] - lon[ours]) * np.cos(np.radians(lat[ours]))
     metres = np.hypot(east, anchors[theirs, 1] - lat[ours]) * _METRES_A_DEGREE
     pairs = sorted(
