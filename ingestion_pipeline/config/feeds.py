@@ -8,7 +8,7 @@ import codecs
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import MISSING, field, fields
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, cast, get_args
 
@@ -58,6 +58,9 @@ Format = Literal[
 
 FORMATS: tuple[str, ...] = get_args(Format)
 
+BY_GDAL = frozenset({"geopackage", "shapefile", "kml", "flatgeobuf", "gml", "xlsx"})
+"""Formats that GDAL reads."""
+
 WITH_GEOMETRY = frozenset({"geojson", "geopackage", "shapefile", "kml", "flatgeobuf", "gml"})
 """Formats whose records have a geometry of their own."""
 
@@ -66,7 +69,7 @@ WITH_LAYERS = frozenset({"geopackage", "shapefile", "kml", "gml", "xlsx"})
 
 _ONLY_FOR: Mapping[str, frozenset[str]] = {
     "columns": frozenset({"csv"}),
-    "skip_lines": frozenset({"csv"}),
+    "skip_lines": frozenset({"csv", "xlsx"}),
     "delimiter": frozenset({"csv"}),
     "encoding": frozenset({"csv", "json", "shapefile"}),
     "records": frozenset({"json"}),
@@ -155,7 +158,7 @@ def _time_format(value: str) -> str:
     if value in EPOCHS:
         return value
     try:
-        datetime.strptime(datetime(2000, 1, 2).strftime(value), value)  # noqa: DTZ001, DTZ007
+        datetime.strptime(datetime(2000, 1, 2, tzinfo=UTC).strftime(value), value)  # noqa: DTZ007
     except ValueError as error:
         raise ValueError(str(error)) from None
     if "%" not in value:
@@ -246,7 +249,7 @@ class Feed:
     skip_lines: Annotated[
         int, Field(strict=True, ge=0, le=1000), Expected("a whole number of lines, at most 1000")
     ] = 0
-    """CSV: the number of lines before the header."""
+    """CSV and XLSX: the number of lines before the header."""
     headers: Annotated[
         Mapping[
             Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")],
@@ -303,7 +306,7 @@ class Feed:
     lon_lat: Text | None = None
     """The field with longitude and latitude in one text."""
     geometry: Text | None = None
-    """The field with a geometry as WKT, or as GeoJSON."""
+    """The field with a geometry as WKT, as WKB in hexadecimal, or as GeoJSON."""
     crs: (
         Annotated[
             str,

@@ -490,26 +490,26 @@ class Lake:
                 return None
             return KnownExtract(part, state, evidence)
 
-    def record_feed(self, location: str, asks: str, known: KnownFeed) -> None:
+    def record_feed(self, location: str, rules: str, known: KnownFeed) -> None:
         """Record the bytes of a feed that were last fetched from a location.
 
         Args:
             location: The location; it may contain credentials.
-            asks: The digest of the rules on which their time depends.
+            rules: The digest of the rules on which the time of the data depends.
             known: The bytes, with the validators for a conditional request.
 
         Raises:
             LakeUnavailable: The lake cannot be written.
         """
-        self._write_json(_feed_key(location, asks), asdict(known))
+        self._write_json(_feed_key(location, rules), asdict(known))
 
-    def known_feed(self, location: str, asks: str) -> KnownFeed | None:
+    def known_feed(self, location: str, rules: str) -> KnownFeed | None:
         """Return the bytes of a feed that were last fetched from a location, if they are whole.
 
         Raises:
             LakeUnavailable: The lake cannot be read.
         """
-        key = _feed_key(location, asks)
+        key = _feed_key(location, rules)
         with self._reachable(key):
             try:
                 document = json.loads(self._filesystem.cat_file(self.address(key)))
@@ -795,9 +795,9 @@ def _extract_key(location: str) -> str:
     return f"extracts/{hashlib.sha256(location.encode()).hexdigest()}.json"
 
 
-def _feed_key(location: str, asks: str) -> str:
+def _feed_key(location: str, rules: str) -> str:
     # A digest, because the location may contain credentials.
-    return f"feeds/{hashlib.sha256(f'{asks} {location}'.encode()).hexdigest()}.json"
+    return f"feeds/{hashlib.sha256(f'{rules} {location}'.encode()).hexdigest()}.json"
 
 
 class _Hashed:

@@ -146,7 +146,7 @@ def _secret_headers(feed: Feed, secrets: Mapping[str, SecretStr]) -> dict[str, s
                 f"{feed.public_location}: feed {feed.slug} needs the secret {secret!r} for its "
                 f"header {name}. Set the environment variable FEED_SECRET__{secret.upper()}."
             )
-        headers[name] = secrets[secret].get_secret_value()
+        headers[name] = secrets[secret].get_secret_value().strip()
     return headers
 
 

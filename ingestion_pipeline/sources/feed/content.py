@@ -26,6 +26,7 @@ class Content:
         crs: The coordinate system that the file names, as pyproj reads it; None if it names none.
         own_ids: The id of each GeoJSON feature; empty for other formats.
         document: The members of a JSON document beside its records; empty for other formats.
+        malformed: By the index of a record: what is wrong with its row of a table.
     """
 
     properties: list[dict[str, Any]]
@@ -34,6 +35,7 @@ class Content:
     crs: str | None = None
     own_ids: Sequence[object] = ()
     document: Mapping[str, Any] = field(default_factory=dict)
+    malformed: Mapping[int, str] = field(default_factory=dict)
 
 
 def names_in(properties: Sequence[Mapping[str, Any]]) -> list[str]:

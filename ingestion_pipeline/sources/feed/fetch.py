@@ -36,7 +36,7 @@ from ingestion_pipeline.sources.feed.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import date, datetime
     from pathlib import Path
 
@@ -53,6 +53,10 @@ _CHUNK_BYTES = 1 << 16
 _PAGES = ("text/html", "application/xhtml+xml")
 _PAGE_BEGINNINGS = (b"<!doctype html", b"<html")
 _SNIFFED_BYTES = 512
+_UNPACKED_LATER = ("gzip", "x-gzip")
+"""Encodings of stores that send a file as it is stored, whatever is asked for. The reader unpacks
+it, as it does a `.gz` file."""
+
 _MARK = b"\xef\xbb\xbf"
 """The byte order mark of UTF-8."""
 
@@ -234,12 +238,15 @@ class _Fetching:
             if response.status_code == HTTPStatus.NOT_MODIFIED and _conditions(known):
                 now = self.clock.now()
                 return NotModified(public, validators, self.requested_at, now)
-            self._require_data(response, here.public)
+            self._require_data(response, here.public, encodings=_UNPACKED_LATER)
             if here.target != first.target:
                 self._require_dated(here)
             size = self._announced(response.headers.get("Content-Length"), here.public)
             # Pieces as they arrive; pieces of a fixed size would hide a slow server.
-            return self._fetched(response.iter_raw(), size, public, validators)
+            is_page = _is_typed_as_page(response)
+            return self._fetched(
+                response.iter_raw(), size, public, validators, is_typed_as_page=is_page
+            )
 
         guard = RedirectGuard(first.target)
         return self._answer(first, taken, first=first, guard=guard, http=http, known=known)
@@ -305,8 +312,7 @@ class _Fetching:
             body += piece
             self._require_small(before + len(body), "sent", here.public)
             self._require_fast(here.public, before + len(body))
-        if _is_page(body):
-            raise self._page(here.public, "its body is HTML")
+        self._require_no_page(body, _is_typed_as_page(response), here.public)
         return body
 
     def _answer(
@@ -379,7 +385,13 @@ class _Fetching:
             return fetched
 
     def _fetched(
-        self, pieces: Iterable[bytes], announced: int | None, location: str, validators: Validators
+        self,
+        pieces: Iterable[bytes],
+        announced: int | None,
+        location: str,
+        validators: Validators,
+        *,
+        is_typed_as_page: bool = False,
     ) -> Fetched:
         """Write the bytes to the file as they arrive, and stop when they exceed a limit."""
         digest = hashlib.sha256()
@@ -399,8 +411,7 @@ class _Fetching:
                 f"{location}: received {count:,} of {announced:,} announced bytes of feed "
                 f"{self.feed.slug}. Try again."
             )
-        if _is_page(beginning):
-            raise self._page(location, "its body is HTML")
+        self._require_no_page(beginning, is_typed_as_page, location)
         return Fetched(
             path=self.path,
             sha256=digest.hexdigest(),
@@ -455,7 +466,9 @@ class _Fetching:
                 "location, or set as_of to a date in the data."
             )
 
-    def _require_data(self, response: httpx.Response, public: str) -> None:
+    def _require_data(
+        self, response: httpx.Response, public: str, *, encodings: Sequence[str] = ()
+    ) -> None:
         """Reject a response whose headers show that it is not data."""
         status = response.status_code
         what = f"{public} answered {status} for feed {self.feed.slug}"
@@ -467,18 +480,21 @@ class _Fetching:
             raise FeedUnreachable(f"{what}. Try again later.")
         if status != HTTPStatus.OK:
             raise FeedForbidden(f"{what}. Check its location, credentials and terms of use.")
-        media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if media_type in _PAGES:
-            raise self._page(public, f"it is of type {media_type}")
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-        if encoding not in ("identity", ""):
+        if encoding not in ("identity", "", *encodings):
             raise FeedTruncated(
                 f"{public} sends feed {self.feed.slug} compressed by {encoding[:20]!r}, which "
                 "was not requested. Try again, or ask the publisher for plain bytes."
             )
 
-    def _page(self, public: str, why: str) -> FeedNotData:
-        return FeedNotData(
+    def _require_no_page(self, body: bytes, is_typed_as_page: bool, public: str) -> None:
+        """Reject HTML: by how it begins, or by its type, if it does not begin as data does."""
+        beginning = body[:_SNIFFED_BYTES].removeprefix(_MARK).lstrip().lower()
+        is_markup = beginning.startswith(b"<") and not beginning.startswith(b"<?xml")
+        if not (beginning.startswith(_PAGE_BEGINNINGS) or (is_typed_as_page and is_markup)):
+            return
+        why = "it is of type text/html" if is_typed_as_page else "its body is HTML"
+        raise FeedNotData(
             f"{public} returned an HTML page instead of feed {self.feed.slug} ({why}): a login, a "
             "notice of maintenance, or a wrong URL. Open it in a browser and correct the feed's "
             "location."
@@ -560,9 +576,9 @@ def _at_offset(first: Endpoint, pages: Pages, offset: int) -> Endpoint:
     return Endpoint.parse(str(httpx.URL(first.target).copy_merge_params(values)))
 
 
-def _is_page(body: bytes) -> bool:
-    beginning = body[:_SNIFFED_BYTES].removeprefix(_MARK).lstrip()
-    return beginning.lower().startswith(_PAGE_BEGINNINGS)
+def _is_typed_as_page(response: httpx.Response) -> bool:
+    media_type: str = response.headers.get("Content-Type", "").partition(";")[0]
+    return media_type.strip().lower() in _PAGES
 
 
 def _require_expected(feed: Feed, fetched: Fetched) -> None:

@@ -71,12 +71,16 @@ def read_layer(path: Path, feed: Feed) -> Content:
     _require_format(path, feed)
     pyogrio.set_gdal_config_options(_NO_NETWORK)
     options = dict(_OPTIONS.get(feed.format, {}))
+    if feed.skip_lines:
+        options["HEADERS"] = "DISABLE"
     if feed.format == "shapefile" and feed.encoding != "utf-8":
         options["ENCODING"] = feed.encoding
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         try:
             layer = _layer(path, feed)
+            if feed.format == "geopackage" and layer not in _plain_tables(path, feed):
+                raise unreadable(feed, f"a geopackage whose layer {layer!r} is a view, refused")
             meta, table = pyogrio.read_arrow(path, layer=layer, **options)
         # DataSourceError and DataLayerError, and whatever Arrow makes of a damaged file.
         except (RuntimeError, ValueError, OSError) as error:
@@ -94,9 +98,23 @@ def read_layer(path: Path, feed: Feed) -> Content:
     elif feed.format != "xlsx":
         geometry = np.full(len(table), None, dtype=object)
     names = [name for name in table.column_names if name != geometry_name]
-    return Content(
-        properties=_properties(table, names), names=names, geometry=geometry, crs=meta["crs"]
-    )
+    properties = _properties(table, names)
+    if feed.format == "xlsx":
+        return _sheet(properties, names, feed)
+    return Content(properties=properties, names=names, geometry=geometry, crs=meta["crs"])
+
+
+def _sheet(rows: list[dict[str, Any]], names: Sequence[str], feed: Feed) -> Content:
+    """Return the content of a sheet; a row without any value is no record."""
+    if feed.skip_lines:
+        head = rows[feed.skip_lines] if feed.skip_lines < len(rows) else {}
+        titles = {name: str(title) for name, title in head.items()}
+        rows = [
+            {titles[name]: value for name, value in row.items() if name in titles}
+            for row in rows[feed.skip_lines + 1 :]
+        ]
+        names = list(titles.values())
+    return Content(properties=[row for row in rows if row], names=names)
 
 
 def layers_of(path: Path, feed: Feed) -> list[str]:
@@ -160,28 +178,27 @@ def _require_format(path: Path, feed: Feed) -> None:
             feed, f"not {feed.format} by its first bytes", f"{hint}Correct its format."
         )
     if feed.format == "geopackage":
-        _require_plain_tables(path, feed)
+        _plain_tables(path, feed)
 
 
-def _require_plain_tables(path: Path, feed: Feed) -> None:
-    """Reject a database whose views, triggers or virtual tables could read other files."""
+def _plain_tables(path: Path, feed: Feed) -> set[str]:
+    """Return the tables of a geopackage; views and virtual tables could read other files."""
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as connection:
             found = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
     except sqlite3.Error as error:
         raise unreadable(feed, f"not geopackage ({type(error).__name__})") from None
-    layers = {name for kind, name, _ in found if kind == "table"}
-    for kind, name, sql in found:
+    tables = {name for kind, name, _ in found if kind == "table"}
+    for _, name, sql in found:
         words = " ".join(str(sql or "").lower().split())
         is_virtual = words.startswith("create virtual table")
         if is_virtual and not any(f" using {each}" in words for each in _HARMLESS_TABLES):
             raise unreadable(
                 feed, f"a geopackage with the virtual table {name!r}, which is refused"
             )
-        if kind == "view" and name == feed.layer:
-            raise unreadable(feed, f"a geopackage whose layer {name!r} is a view, refused")
-    if "gpkg_contents" not in layers:
+    if "gpkg_contents" not in tables:
         raise unreadable(feed, "an SQLite database that is not a geopackage")
+    return tables
 
 
 def _require_xml(path: Path, feed: Feed) -> None:

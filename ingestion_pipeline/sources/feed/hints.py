@@ -12,7 +12,7 @@ from ingestion_pipeline.sources.feed.positions import pair_of
 from ingestion_pipeline.sources.feed.records import id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -47,10 +47,11 @@ def hints(
         bbox: The city's window: west, south, east, north in WGS 84 degrees.
     """
     reasons = Counter(each.reason for each in rejections)
-    found = []
+    found: list[str] = []
     if records.problems:
         found += _of_texts(records.values, feed, bbox)
     found += _of_grid(geometry, feed, bbox)
+    found += _of_extent(geometry, bbox)
     if reasons["unknown_kind"]:
         found += _of_kinds(records, feed)
     if reasons["no_id"] or reasons["duplicate_id"]:
@@ -71,7 +72,8 @@ def _of_texts(
         if not texts:
             continue
         pairs = [pair for pair in (pair_of(text, ".") for text in texts) if pair]
-        if feed.decimal == "." and _most(texts, lambda text: bool(_COMMA.fullmatch(text))):
+        is_comma = _COMMA.fullmatch if key in ("lon", "lat") else _pair_with_comma
+        if feed.decimal == "." and _most(texts, is_comma):
             yield (f'{name} has a decimal comma, such as {texts[0][:40]!r}. Set decimal = ",".')
             return
         if key in ("lon", "lat", "geometry") and len(pairs) > _FOUND_SHARE * len(texts):
@@ -85,6 +87,11 @@ def _of_texts(
         if key in ("lat_lon", "lon_lat") and texts[0].upper().startswith(("POINT", "MULTI", "{")):
             yield f'{name} has geometries. Set geometry = "{name}" instead of {key}.'
             return
+
+
+def _pair_with_comma(text: str) -> list[float | None]:
+    """Return a pair that only a decimal comma explains; or none."""
+    return [] if pair_of(text, ".") else pair_of(text, ",")
 
 
 def _order(pairs: FloatArray, bbox: Sequence[float]) -> str:
@@ -117,6 +124,25 @@ def _of_grid(geometry: npt.NDArray[np.object_], feed: Feed, bbox: Sequence[float
         yield f'{what}Set crs to its system, such as "EPSG:27700"; ask the publisher which it is.'
 
 
+def _of_extent(geometry: npt.NDArray[np.object_], bbox: Sequence[float]) -> Iterator[str]:
+    """Yield where the records are, if most of them are elsewhere on the Earth."""
+    import shapely
+
+    points = shapely.get_coordinates(shapely.centroid(geometry[~shapely.is_missing(geometry)]))
+    points = points[(np.abs(points) <= (_DEGREES, _DEGREES / 2)).all(axis=1)]
+    if not len(points):
+        return
+    west, south, east, north = bbox
+    lon, lat = points.T
+    inside = (west <= lon) & (lon <= east) & (south <= lat) & (lat <= north)
+    if inside.mean() < 1 - _FOUND_SHARE:
+        yield (
+            f"Its places are at longitudes {lon.min():.2f} to {lon.max():.2f} and latitudes "
+            f"{lat.min():.2f} to {lat.max():.2f}, and the city at {west:.2f} to {east:.2f} and "
+            f"{south:.2f} to {north:.2f}. Check that it is a feed of the city, and its crs."
+        )
+
+
 def systems_of(points: FloatArray, bbox: Sequence[float]) -> list[tuple[str, str, float]]:
     """Return the EPSG systems in which points are in the city: code, name and share of points.
 
@@ -132,7 +158,7 @@ def systems_of(points: FloatArray, bbox: Sequence[float]) -> list[tuple[str, str
     known = query_crs_info(
         auth_name="EPSG", pj_types=[PJType.PROJECTED_CRS], area_of_interest=AreaOfInterest(*bbox)
     )
-    known = sorted(known, key=lambda each: _size(each.area_of_use.bounds))[:_MAX_SYSTEMS]
+    known = sorted(known, key=_size)[:_MAX_SYSTEMS]
     found = []
     for each in known:
         try:
@@ -148,8 +174,9 @@ def systems_of(points: FloatArray, bbox: Sequence[float]) -> list[tuple[str, str
     return sorted(found, key=lambda each: -each[2])
 
 
-def _size(bounds: Sequence[float]) -> float:
-    west, south, east, north = bounds
+def _size(system: Any) -> float:
+    """Return the size of a system's area of use, in square degrees."""
+    west, south, east, north = map(float, system.area_of_use.bounds)
     return ((east - west) % 360) * (north - south)
 
 
@@ -182,5 +209,5 @@ def _of_ids(records: Records) -> str:
     )
 
 
-def _most(texts: Sequence[str], applies: Any) -> bool:
-    return sum(map(applies, texts)) > _FOUND_SHARE * len(texts)
+def _most(texts: Sequence[str], applies: Callable[[str], object]) -> bool:
+    return sum(bool(applies(text)) for text in texts) > _FOUND_SHARE * len(texts)

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ingestion_pipeline.config.feeds import Feed
     from ingestion_pipeline.core.arrays import FloatArray
     from ingestion_pipeline.core.boundary import Boundary
+    from ingestion_pipeline.sources.feed.positions import Anchor
     from ingestion_pipeline.sources.feed.records import Records
     from ingestion_pipeline.text.names import Namer
 
@@ -51,6 +52,7 @@ SHRUNKEN_SHARE = 0.5
 """The minimum share of the places of the last good version."""
 
 FeedRejectionReason = Literal[
+    "malformed",
     "invalid_text",
     "broken_text",
     "too_much_text",
@@ -62,6 +64,7 @@ FeedRejectionReason = Literal[
 ]
 """Why a record of a feed is not staged (documented in docs/data-dictionary.md).
 
+- `malformed`: its row of a CSV has another number of cells than the header.
 - `invalid_text`: it contains text that no database stores (`core/characters.py`).
 - `broken_text`: a mapped text was decoded by the wrong table, and cannot be repaired.
 - `no_id`: it has no id, so it could not be recognized on another day.
@@ -72,6 +75,11 @@ FeedRejectionReason = Literal[
 - `too_much_text`: its properties or its id exceed the limits of `geometry/complexity.py`."""
 
 _LINE_BREAK = re.compile(r"\s*[\r\n\t]\s*")
+_NOT_OF_GEOMETRY: tuple[FeedRejectionReason, ...] = (
+    *("malformed", "invalid_text", "broken_text", "no_id", "unknown_kind"),
+)
+"""Reasons of records that may have a geometry, and so may be outside the city."""
+
 _MAIN_GEOMETRIES = 6  # GEOS type ids of points, lines, areas and their Multi forms
 
 
@@ -102,6 +110,7 @@ def read_feed(
     boundary: Boundary,
     namer: Namer,
     last_good: int | None = None,
+    known: Sequence[Anchor] = (),
 ) -> FeedPlaces:
     """Read the helper places of a city from a feed's bytes.
 
@@ -112,6 +121,7 @@ def read_feed(
         boundary: The city's boundary; it owns the representative points of the city's records.
         namer: Chooses the names for the city's readers.
         last_good: The number of places in the last good version of the feed, if there is one.
+        known: For a feed with ids by position: the places of its last good version.
 
     Returns:
         The places; every record inside the boundary is either a row or a rejection.
@@ -125,6 +135,11 @@ def read_feed(
     records = read_records(path, feed)
     kinds = _kinds(records, feed)
     reasons = _Reasons(records)
+    reasons.add(
+        "malformed",
+        [i in records.malformed for i in range(len(records))],
+        lambda i: records.malformed[i],
+    )
     reasons.add(
         "invalid_text",
         records.have_invalid_text(),
@@ -151,16 +166,18 @@ def read_feed(
         ),
     )
     geometry, quality = _sound(records.geometry)
+    missing = [shape is None for shape in geometry]
     reasons.add(
         "no_geometry",
-        [shape is None for shape in geometry],
+        missing,
         lambda i: records.problems.get(i, "its geometry is not a point, line or area"),
     )
     _require_not_swapped(geometry, bbox, feed)
-    reasons.add("invalid_coordinates", _off_earth(geometry), lambda i: str(geometry[i])[:100])
-    placed = np.array(
-        reasons.none_yet(but=("invalid_text", "broken_text", "no_id", "unknown_kind")), dtype=bool
-    )
+    off_earth = _off_earth(geometry)
+    reasons.add("invalid_coordinates", off_earth, lambda i: str(geometry[i])[:100])
+    # Only the first reason of a record counts, and a record without an id may lack a geometry too.
+    may_be_placed = np.array(reasons.none_yet(but=_NOT_OF_GEOMETRY), dtype=bool)
+    placed = may_be_placed & ~(np.array(missing, dtype=bool) | np.array(off_earth, dtype=bool))
     lon, lat = np.full((2, len(records)), np.nan)
     point_source = np.full(len(records), None, dtype=object)
     lon[placed], lat[placed], point_source[placed] = representative_points(geometry[placed])
@@ -169,7 +186,7 @@ def read_feed(
     ids = records.ids
     if feed.record_id == POSITION_ID:
         texts = [canonical_json(each) for each in records.properties]
-        ids = ids_by_position(kinds, lon, lat, texts)
+        ids = ids_by_position(kinds, lon, lat, texts, known=known)
     refs = [f"{id_}#{kind}" for id_, kind in zip(ids, kinds, strict=True)]
     reasons.add(
         "duplicate_id",

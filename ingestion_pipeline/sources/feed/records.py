@@ -44,6 +44,7 @@ class Records:
         geometry: (N,) shapely geometries in WGS 84, x then y, or None.
         document: The members of a JSON document beside its records; empty for other formats.
         problems: By the index of a record: why it has no geometry, if its fields say.
+        malformed: By the index of a record: what is wrong with its row of a table.
         broken: For each record, a mapped field whose text is broken beyond repair, or None.
     """
 
@@ -53,6 +54,7 @@ class Records:
     geometry: npt.NDArray[np.object_]
     document: Mapping[str, Any]
     problems: Mapping[int, str]
+    malformed: Mapping[int, str]
     broken: Sequence[str | None]
 
     def __len__(self) -> int:
@@ -88,6 +90,7 @@ def read_records(path: Path, feed: Feed) -> Records:
         geometry=positions.geometry,
         document=content.document,
         problems=positions.problems,
+        malformed=content.malformed,
         broken=broken,
     )
 
@@ -136,7 +139,7 @@ def _require_fields(feed: Feed, content: Content, values: Sequence[Mapping[str, 
         more = f" and {len(there) - len(has):,} more" if len(there) > len(has) else ""
         advice = ""
         if feed.format == "csv" and len(there) == 1:
-            advice = advice_on_delimiter(*there, feed)
+            advice = advice_on_delimiter(min(there), feed)
         raise unreadable(
             feed,
             f"without the field {', '.join(map(repr, missing))}; it has "

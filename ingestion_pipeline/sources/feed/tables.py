@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 UNDECODED_SHARE = 0.1
 """The largest share of letters that may be bytes which cannot be decoded."""
 
+MALFORMED_SHARE = 0.1
+"""The largest share of rows with another number of cells than the header."""
+
 DELIMITERS = ",;\t|"
 
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
@@ -76,36 +79,49 @@ def read_csv(text: str, feed: Feed) -> Content:
     """Return the content of a CSV.
 
     Raises:
-        FeedUnreadable: It is not CSV with this delimiter, or a column that the feed's table names
-            occurs twice.
+        FeedUnreadable: It is not CSV with this delimiter, it ends within a row, or a column that
+            the feed's table names occurs twice.
     """
     if feed.skip_lines:
         text = _LINE_END.split(text, maxsplit=feed.skip_lines)[-1]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=feed.delimiter, strict=True)
     try:
-        rows = [row for row in reader if row]
+        # A row without any value, such as the last ones of a spreadsheet, is no record.
+        rows = [row for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise unreadable(feed, f"not CSV: line {reader.line_num}: {error}") from None
     if feed.columns is None:
         head, rows = (rows[0], rows[1:]) if rows else ([], [])
     else:
         head = list(feed.columns)
-    for number, row in enumerate(rows, start=1):
-        if len(row) != len(head):
-            what = f"a CSV of {len(head)} columns whose record {number} has {len(row)}, "
-            raise unreadable(
-                feed,
-                f"{what}truncated or with another delimiter than {feed.delimiter!r}",
-                _advice(head, rows, feed),
-            )
+    rows = [_without_surplus(row, len(head)) for row in rows]
+    malformed = {
+        index: f"its row has {len(row)} cells, and the header {len(head)}"
+        for index, row in enumerate(rows)
+        if len(row) != len(head)
+    }
+    if malformed and (len(malformed) >= MALFORMED_SHARE * len(rows) or len(rows[-1]) < len(head)):
+        first = min(malformed)
+        raise unreadable(
+            feed,
+            f"a CSV of {len(head)} columns whose record {first + 1} has {len(rows[first])}, "
+            f"truncated or with another delimiter than {feed.delimiter!r}",
+            _advice(head, rows, feed),
+        )
     names = _different(head, feed)
     return Content(
         properties=[
-            {name: cell for name, cell in zip(names, row, strict=True) if cell.strip()}
+            {name: cell for name, cell in zip(names, row, strict=False) if cell.strip()}
             for row in rows
         ],
         names=names,
+        malformed=malformed,
     )
+
+
+def _without_surplus(row: list[str], count: int) -> list[str]:
+    """Return a row without empty cells beyond the header's."""
+    return row[:count] if len(row) > count and not any(map(str.strip, row[count:])) else row
 
 
 def _different(head: Sequence[str], feed: Feed) -> list[str]:

@@ -87,10 +87,11 @@ def time_format_of(given: Sequence[object]) -> tuple[str | None, bool]:
 def _moment(stated: Any, feed: Feed) -> datetime | None:
     """Return a time in UTC; a date is its first moment, and a time without an offset is UTC."""
     try:
-        if feed.time_format in EPOCHS:
+        per_second = EPOCHS.get(feed.time_format or "")
+        if per_second is not None:
             if isinstance(stated, bool):
                 return None
-            return datetime.fromtimestamp(float(stated) / EPOCHS[feed.time_format], UTC)
+            return datetime.fromtimestamp(float(stated) / per_second, UTC)
         if not isinstance(stated, str):
             return None
         if feed.time_format is None:

@@ -94,6 +94,7 @@ def _from_archive(path: Path, archive: zipfile.ZipFile, feed: Feed, folder: Path
         raise _too_many(feed)
     if feed.format == "xlsx" and _WORKBOOK in names:
         _require_small(archive, names, feed)
+        _require_announced_sizes(archive, names, feed)
         return path
     chosen = _member(names, feed)
     if feed.format != "shapefile":
@@ -154,6 +155,14 @@ def _require_small(archive: zipfile.ZipFile, names: Sequence[str], feed: Feed) -
     size = sum(archive.getinfo(name).file_size for name in names)
     if size > feed.maximum_bytes:
         raise _too_big(feed, f"{size:,}")
+
+
+def _require_announced_sizes(archive: zipfile.ZipFile, names: Sequence[str], feed: Feed) -> None:
+    """Check that files have the sizes that the archive announces, because GDAL unpacks them."""
+    for name in names:
+        with _opened(archive, name, feed) as packed:
+            while packed.read(_CHUNK_BYTES):  # raises BadZipFile at the announced end
+                pass
 
 
 def _require_small_directory(path: Path, feed: Feed) -> None:

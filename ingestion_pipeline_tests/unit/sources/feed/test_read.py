@@ -369,6 +369,23 @@ def test_a_record_without_a_geometry_is_rejected(read: Read, geometry: Any) -> N
     assert rejected(read(with_geometry(geometry))) == [("record/1", "no_geometry")]
 
 
+@pytest.mark.parametrize("point", [None, {"type": "Point", "coordinates": [2.55e6, 6.67e6]}])
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"OBJECTID": None}, "no_id"),
+        ({"TYPE": "URINAL"}, "unknown_kind"),
+        ({"TITLE": "\0"}, "invalid_text"),
+        ({"TITLE": "caf\N{REPLACEMENT CHARACTER}"}, "broken_text"),
+    ],
+)
+def test_a_record_that_lacks_a_geometry_too_costs_only_itself(
+    read: Read, changes: dict[str, Any], reason: str, point: Any
+) -> None:
+    features = [toilet(1, **changes) | {"geometry": point}, *map(toilet, ELEVEN)]
+    assert rejected(read(geojson(features))) == [("record/1", reason)]
+
+
 @pytest.mark.parametrize(
     "changes", [{"COMMENT": "x" * MAX_TEXT}, {"OBJECTID": "9" * (MAX_ID + 1)}], ids=["text", "id"]
 )
