@@ -47,10 +47,11 @@ def test_a_word_may_name_a_place_of_another_kind() -> None:
 
 
 def test_most_kinds_have_words_of_many_languages() -> None:
-    words = TABLE["words"]
-    assert set(words) == {"any", *KINDS}
-    assert all("en" in words[kind] for kind in KINDS)
-    assert sum(len(words[kind]) >= 15 for kind in KINDS) >= len(KINDS) - 2
+    words = {kind: found for kind, found in TABLE["words"].items() if kind != "any"}
+    assert words.keys() <= KINDS.keys()
+    assert len(words) >= len(KINDS) - 5  # a new kind may have none yet
+    assert all("en" in found for found in words.values())
+    assert sum(len(found) >= 15 for found in words.values()) >= len(words) - 2
 
 
 def test_the_table_names_its_source_and_the_notice_its_copyright() -> None:
