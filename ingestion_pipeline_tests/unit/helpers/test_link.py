@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import random
+from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pytest
+import shapely
 from pyproj import Geod
 
+from ingestion_pipeline.helpers.derive import OsmObjects, derive
 from ingestion_pipeline.helpers.link import DEFAULT_REACH_M, REACH_M, link, pairs
+from ingestion_pipeline.text.names import Namer
 
 LON, LAT = 49.12, 55.79
 GEOD = Geod(ellps="WGS84")
@@ -174,6 +178,33 @@ def test_another_number_is_a_veto_next_to_each_other_too() -> None:
 def test_the_name_of_a_brand_is_not_compared(source: str) -> None:
     theirs = Place("node/1", east=20, name="City Bike Finland", name_source=source)
     assert linked([Place("1", name="Kasarmitori")], [theirs]) == {"1": "node/1"}
+
+
+def test_an_operator_is_no_name() -> None:
+    lon, lat, _ = GEOD.fwd(LON, LAT, 90, 20)
+    tags = {"amenity": "bicycle_rental", "operator": "City Bike Finland", "brand": "City Bikes"}
+    objects = OsmObjects(
+        source_ref=["node/1"],
+        osm_type=["node"],
+        osm_id=[1],
+        osm_version=[1],
+        osm_timestamp=[datetime(2024, 6, 1, tzinfo=UTC)],
+        tags=[tags],
+        geometry=[shapely.to_wkb(shapely.Point(lon, lat))],
+        geom_quality=["exact"],
+        lon=[lon],
+        lat=[lat],
+        point_source=["node"],
+    )
+    osm = derive(
+        objects,
+        day=date(2024, 6, 1),
+        namer=Namer(["en"], None),
+        licence="ODbL-1.0",
+        attribution="© OpenStreetMap contributors",
+    ).table
+    (pair,) = pairs(table(Place("1", name="Kasarmitori", kind="bicycle_rental")), osm)
+    assert (pair.by, pair.name_similarity) == ("distance", None)
 
 
 def stops(count: int, *, shift: int = 0, of_osm: bool = False, **tags: str) -> list[Place]:
