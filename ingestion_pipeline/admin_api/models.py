@@ -1,12 +1,14 @@
 """The models of requests and responses, except problems and health."""
 
 import re
+from collections.abc import Mapping
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ingestion_pipeline.datasets.registry import job_types
+from ingestion_pipeline.staging.outcomes import Outcome, State, outcome_of, sources_of
 from ingestion_pipeline.staging.runs import ACTIVE, Run, Status, Trigger
 
 if TYPE_CHECKING:
@@ -73,11 +75,26 @@ class SliceCounts(BaseModel):
     written: int = Field(description="Rows inserted, changed or deleted")
 
 
+class SourceCounts(SliceCounts):
+    """Counts of a source, and what it has on the day."""
+
+    state: State = Field(
+        description=(
+            "`good`: the rows of the day; `kept`: those that an earlier run had fetched, because "
+            "this one could not; `stale`: those of an earlier day; `missing`: none"
+        )
+    )
+    reason: str | None = Field(
+        description="Why the source failed: an error code and a message; null if it is good"
+    )
+
+
 class JobCounts(SliceCounts):
     """Counts of everything that a job staged."""
 
-    sources: dict[str, SliceCounts] = Field(
-        default_factory=dict, description="Counts by source, where there are several"
+    sources: dict[str, SourceCounts] = Field(
+        default_factory=dict,
+        description="Counts by source, where there are several; failed ones included",
     )
     failed: dict[str, str] = Field(
         default_factory=dict, description="Failed feeds, with the reason of each"
@@ -111,6 +128,12 @@ class Job(BaseModel):
     trigger: Trigger = Field(description="What requested the job")
     attempt: int = Field(description="The number of runs that started on it")
     refetch: bool
+    outcome: Outcome | None = Field(
+        description=(
+            "How complete a job is that SUCCEEDED: `complete`, `partial` (some of the city's feeds "
+            "failed) or `feeds_failed` (all of them did); null before"
+        )
+    )
     counts: JobCounts | None = Field(description="Counts of staged rows; null before SUCCEEDED")
     as_of: datetime | None = Field(description="The time that the data itself reports")
     error: JobError | None = Field(description="Why it FAILED or was CANCELED")
@@ -135,7 +158,8 @@ class Job(BaseModel):
             trigger=run.trigger,
             attempt=run.attempt,
             refetch=run.refetch,
-            counts=None if run.counts is None else JobCounts.model_validate(run.counts),
+            outcome=None if run.counts is None else outcome_of(run.counts),
+            counts=None if run.counts is None else _counts(run.counts),
             as_of=run.as_of,
             error=_error(run),
             requested_at=run.requested_at,
@@ -162,6 +186,14 @@ class JobPage(BaseModel):
 def job_path(run: Run) -> str:
     """Return the path of a job."""
     return f"/v1/jobs/{run.id}"
+
+
+def _counts(counts: Mapping[str, Any]) -> JobCounts:
+    sources = {
+        source: {**each.counts, "state": each.state, "reason": each.reason}
+        for source, each in sources_of(counts).items()
+    }
+    return JobCounts.model_validate({**counts, "sources": sources})
 
 
 def _error(run: Run) -> JobError | None:

@@ -1,7 +1,8 @@
 """The command line `poi-ingest`: the group of all commands, and their exit codes.
 
 Exit codes: 0 done; 1 failed, a retry does not help; 2 wrong usage, settings or cities file; 3
-another live run holds the key; 75 failed, a later retry may succeed; 130 interrupted.
+another live run holds the key; 4 staged, but some of the feeds failed; 5 staged, but all feeds
+failed; 75 failed, a later retry may succeed; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import click
 from ingestion_pipeline.cli.backfill import backfill
 from ingestion_pipeline.cli.cities import cities
 from ingestion_pipeline.cli.error import error
+from ingestion_pipeline.cli.feed import feed
 from ingestion_pipeline.cli.maintenance import migrate, prune
 from ingestion_pipeline.cli.output import FAILED, TRY_LATER, WRONG_USAGE
 from ingestion_pipeline.cli.run import run, runs
@@ -46,15 +48,15 @@ def main() -> None:
     """Stage the points of interest of cities, day by day, from OpenStreetMap.
 
     Settings are environment variables. Exit codes: 0 done; 1 failed; 2 wrong usage, settings or
-    cities file; 3 another run holds the key; 75 failed, a later retry may succeed; 130
-    interrupted. 'poi-ingest error CODE' prints what an error means and what to do. 'poi-ingest
-    serve' serves the manual under /manual.
+    cities file; 3 another run holds the key; 4 staged, but some feeds failed; 5 staged, but all
+    feeds failed; 75 failed, a later retry may succeed; 130 interrupted. 'poi-ingest error CODE'
+    prints what an error means and what to do. 'poi-ingest serve' serves the manual under /manual.
     """
 
 
 for _command in (
     *(migrate, cities, run, backfill, runs),
-    *(rejections, diff, export, notice),
+    *(rejections, diff, export, notice, feed),
     *(dev, ui, serve, prune, error),
 ):
     main.add_command(_command)

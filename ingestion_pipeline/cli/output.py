@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 FAILED, WRONG_USAGE, KEY_HELD, TRY_LATER, INTERRUPTED = 1, 2, 3, 75, 130
+SOME_FEEDS_FAILED, ALL_FEEDS_FAILED = 4, 5
+"""The day is staged, but not with the day's data of all sources."""
 
 COLUMN_GAP = "  "
 MORE_INDENT = "    "

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ingestion_pipeline.cli.instance import dagster_instance
 from ingestion_pipeline.cli.options import DAY, JOB_TYPE, job_option, open_database
 from ingestion_pipeline.cli.output import (
+    ALL_FEEDS_FAILED,
     FAILED,
     INTERRUPTED,
     KEY_HELD,
+    SOME_FEEDS_FAILED,
     TRY_LATER,
     log_to_stderr,
     print_table,
@@ -22,13 +24,27 @@ from ingestion_pipeline.config.cities import load_cities
 from ingestion_pipeline.config.settings import load_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import dagster as dg
+    import sqlalchemy as sa
 
     from ingestion_pipeline.config.cities import Cities, City
     from ingestion_pipeline.config.settings import Settings
+    from ingestion_pipeline.datasets.base import Dataset
     from ingestion_pipeline.defs.jobs import IngestionJob
+    from ingestion_pipeline.staging.runs import Run
 
 CLASSES_SHOWN = 5
+
+EXIT_CODES = {"complete": 0, "partial": SOME_FEEDS_FAILED, "feeds_failed": ALL_FEEDS_FAILED}
+"""The exit codes of a run that staged the day, by its outcome."""
+
+_MORE_ON_SUCCESS = {
+    "complete": "",
+    "partial": ", but some of its feeds failed",
+    "feeds_failed": ", but all of its feeds failed",
+}
 
 
 @click.command()
@@ -40,7 +56,11 @@ CLASSES_SHOWN = 5
 )
 @job_option
 def run(slug: str, day: date, job_type: str, *, refetch: bool, reason: str | None) -> None:
-    """Stage one city's POIs or helper places of one day, through Dagster, in this process."""
+    """Stage one city's POIs or helper places of one day, through Dagster, in this process.
+
+    Exit codes beside those of all commands: 4 staged, but some of the city's feeds failed; 5
+    staged, but all of them failed. The table of the sources says why.
+    """
     from ingestion_pipeline.defs.jobs import JOBS
 
     if reason is not None and not reason.strip():
@@ -79,11 +99,19 @@ def runs(slug: str | None, job_type: str | None, limit: int) -> None:
         )
         for run in found
     ]
-    notes = [
-        run.id + (f"  {run.error_code}: {run.error_message}" if run.error_code else "")
-        for run in found
-    ]
-    print_table(("requested", "job", "city", "day", "status", "trigger", "rows"), rows, notes=notes)
+    head = ("requested", "job", "city", "day", "status", "trigger", "rows")
+    print_table(head, rows, notes=[_note(run) for run in found])
+
+
+def _note(run: Run) -> str:
+    """Return the id of a run, and why it failed or which sources did."""
+    from ingestion_pipeline.staging.outcomes import outcome_of, sources_of
+
+    if run.error_code:
+        return f"{run.id}  {run.error_code}: {run.error_message}"
+    counts = run.counts or {}
+    failed = [source for source, each in sources_of(counts).items() if each.reason]
+    return run.id + (f"  {outcome_of(counts)}: {', '.join(failed)}" if failed else "")
 
 
 def _require_partition(settings: Settings, day: date) -> None:
@@ -174,33 +202,26 @@ def _start_error(result: dg.ExecuteInProcessResult) -> str:
 def _report_success(
     settings: Settings, city: City, day: date, job: IngestionJob, result: dg.ExecuteInProcessResult
 ) -> None:
+    """Print what was staged, and exit with the code of the run's outcome."""
     from ingestion_pipeline.defs import report
+    from ingestion_pipeline.staging import runs as ledger
     from ingestion_pipeline.staging.database import describe
-    from ingestion_pipeline.staging.days import count_by_class, slices_of_day
+    from ingestion_pipeline.staging.days import count_by_class
+    from ingestion_pipeline.staging.outcomes import outcome_of
 
     name = city.name.get("en", city.slug)
     dataset = job.dataset
     if why := report.nothing_to_do(result, dataset.chain):
         click.echo(f"\n{name}, {day}: nothing to do: {why}")
         return
-    click.echo(f"\n{name}, {day}: SUCCEEDED")
-    print_table(report.HEAD, report.lines(result, dataset))
     engine = open_database(settings)
-    slices = slices_of_day(engine, city.slug, day, dataset=dataset.name)
-    if len(slices) > 1:
-        click.echo("\nthe sources:")
-        print_table(
-            ("source", "rows", "as of", "stale, because"),
-            [
-                (
-                    staged["source"],
-                    f"{staged['rows']:,}",
-                    f"{staged['as_of']:%Y-%m-%d %H:%M:%S}",
-                    staged["stale_reason"] or "",
-                )
-                for staged in slices
-            ],
-        )
+    run = ledger.succeeded(engine, result.run_id)
+    assert run is not None
+    assert run.counts is not None
+    outcome = outcome_of(run.counts)
+    click.echo(f"\n{name}, {day}: SUCCEEDED{_MORE_ON_SUCCESS[outcome]}")
+    print_table(report.HEAD, report.lines(result, dataset, run.counts))
+    _print_sources(engine, city, day, dataset, run.counts)
     target = dataset.slice_of(city.slug, day)
     counts = count_by_class(engine, target)[:CLASSES_SHOWN]
     click.echo(f"\nthe biggest {dataset.classes}:")
@@ -210,3 +231,33 @@ def _report_success(
         [(f"{count:,}", each, meaning(each) or "") for each, count in counts],
     )
     click.echo(f"\nthe rows are in {describe(engine)}, table {target.table.name}")
+    sys.exit(EXIT_CODES[outcome])
+
+
+def _print_sources(
+    engine: sa.Engine, city: City, day: date, dataset: Dataset, counts: Mapping[str, Any]
+) -> None:
+    """Print what was staged of each source, if there are several; below it, why it failed."""
+    from ingestion_pipeline.staging.days import slices_of_day
+    from ingestion_pipeline.staging.outcomes import sources_of
+
+    sources = sources_of(counts)
+    if not sources:
+        return
+    slices = slices_of_day(engine, city.slug, day, dataset=dataset.name)
+    as_of = {staged["source"]: f"{staged['as_of']:%Y-%m-%d}" for staged in slices}
+    shown = ("rows", "added", "changed", "removed", "rejected")
+    click.echo("\nthe sources:")
+    print_table(
+        ("source", *shown, "as of", "state"),
+        [
+            (
+                source,
+                *(f"{each.counts[name]:,}" for name in shown),
+                as_of.get(source, "-"),
+                each.state,
+            )
+            for source, each in sources.items()
+        ],
+        notes=[each.reason or "" for each in sources.values()],
+    )

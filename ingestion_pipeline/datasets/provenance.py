@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ingestion_pipeline.columns.hashing import digest
-from ingestion_pipeline.config.feeds import judge_feed
+from ingestion_pipeline.config.feeds import BY_GDAL, judge_feed
 from ingestion_pipeline.core.evidence import SliceEvidence
 from ingestion_pipeline.datasets.registry import DATASETS, WITH_FEEDS
 from ingestion_pipeline.datasets.rules import (
     LIBRARIES,
     LIBRARIES_OF_FEEDS,
+    LIBRARIES_OF_GEODATA,
     rules_of_feeds,
     versions_of,
 )
@@ -81,6 +82,7 @@ def evidence_of_feed(
         inputs=[
             *(manifest.digest, rules, beside.inputs_digest, feed.digest),
             *(*own.identity, *versions_of(LIBRARIES_OF_FEEDS)),
+            *(versions_of(LIBRARIES_OF_GEODATA) if feed.format in BY_GDAL else ()),
         ],
     )
 

@@ -17,6 +17,7 @@ from ingestion_pipeline.core.manual import manual_url
 from ingestion_pipeline.datasets.base import Dataset
 from ingestion_pipeline.defs.preview import png_of_points
 from ingestion_pipeline.lake.snapshots import Manifest
+from ingestion_pipeline.staging.outcomes import COUNTS, outcome_of, sources_of
 from ingestion_pipeline.staging.slices import SliceResult
 
 if TYPE_CHECKING:
@@ -133,7 +134,8 @@ def of_feeds(feeds: "Sequence[FeedOfDay]") -> dict[str, dg.MetadataValue]:
 
 def _standing_of(given: "FeedOfDay") -> str:
     if given.failure is None:
-        return "good"
+        is_unchanged = given.manifest is not None and given.manifest.parts[0].query is not None
+        return "good, unchanged since the last download" if is_unchanged else "good"
     if given.manifest is None:
         how = "nothing new"
     else:
@@ -151,17 +153,36 @@ def sentence_on_slice(result: SliceResult, *, what: str) -> str:
     )
 
 
-def of_slice(
-    result: SliceResult, evidence: SliceEvidence, *, database: str
-) -> dict[str, dg.MetadataValue]:
-    """Return the metadata of a staged slice."""
+def of_counts(counts: Mapping[str, Any]) -> dict[str, dg.MetadataValue]:
+    """Return the metadata of what was staged: the counts of all sources together, and of each.
+
+    Args:
+        counts: As in the ledger.
+    """
+    totals: dict[str, dg.MetadataValue] = {
+        "dagster/row_count" if name == "rows" else name: dg.MetadataValue.int(counts[name])
+        for name in COUNTS
+    }
+    sources = sources_of(counts)
+    if not sources:
+        return totals
+    head = ["source", *COUNTS, "state"]
+    lines = [
+        [f"`{source}`", *(f"{each.counts[name]:,}" for name in COUNTS), each.state]
+        for source, each in sources.items()
+    ]
+    rule = ["---", *["---:"] * len(COUNTS), "---"]
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *lines))
     return {
-        "dagster/row_count": dg.MetadataValue.int(result.rows),
-        **{
-            name: dg.MetadataValue.int(count)
-            for name, count in result.counts().items()
-            if name != "rows"
-        },
+        **totals,
+        "outcome": dg.MetadataValue.text(outcome_of(counts)),
+        "sources": dg.MetadataValue.md(table),
+    }
+
+
+def of_evidence(evidence: SliceEvidence, *, database: str) -> dict[str, dg.MetadataValue]:
+    """Return the metadata of the evidence of the rows of OpenStreetMap."""
+    return {
         "as_of": dg.MetadataValue.timestamp(evidence.as_of),
         "as_of_source": dg.MetadataValue.text(evidence.as_of_source),
         "digest": dg.MetadataValue.text(evidence.digest),

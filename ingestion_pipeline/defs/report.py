@@ -1,6 +1,6 @@
-"""The terminal report of a successful run, from the metadata of its materializations."""
+"""The terminal report of a successful run, from its materializations and its row of the ledger."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,8 +20,16 @@ def nothing_to_do(result: dg.ExecuteInProcessResult, chain: Sequence[str]) -> st
     return why
 
 
-def lines(result: dg.ExecuteInProcessResult, dataset: Dataset) -> Iterator[Line]:
-    """Yield the lines of the report, in the order of the dataset's chain."""
+def lines(
+    result: dg.ExecuteInProcessResult, dataset: Dataset, counts: Mapping[str, Any]
+) -> Iterator[Line]:
+    """Yield the lines of the report, in the order of the dataset's chain.
+
+    Args:
+        result: The run.
+        dataset: Its dataset.
+        counts: What it staged of all sources, as in the ledger.
+    """
     seconds = {
         event.step_key: f"{event.step_success_data.duration_ms / 1000:.1f}"
         for event in result.all_events
@@ -48,14 +56,14 @@ def lines(result: dg.ExecuteInProcessResult, dataset: Dataset) -> Iterator[Line]
                 seconds[name],
             )
     staged = _told(result, last)
-    yield "rejected", f"{staged['rejected']:,} objects", ""
+    yield "rejected", f"{counts['rejected']:,} objects", ""
     yield (
         "staged",
-        f"{staged['dagster/row_count']:,} {dataset.things} ({staged['written']:,} rows written"
-        + (")" if staged["written"] else ": nothing has changed)"),
+        f"{counts['rows']:,} {dataset.things} ({counts['written']:,} rows written"
+        + (")" if counts["written"] else ": nothing has changed)"),
         seconds[last],
     )
-    compared = ", ".join(f"{staged[name]:,} {name}" for name in ("added", "changed", "removed"))
+    compared = ", ".join(f"{counts[name]:,} {name}" for name in ("added", "changed", "removed"))
     yield "compared", f"{compared} against the staged day before", ""
     for found in result.get_asset_check_evaluations():
         if not found.passed:

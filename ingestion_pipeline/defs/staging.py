@@ -11,13 +11,14 @@ from dataclasses import replace
 import dagster as dg
 
 from ingestion_pipeline.core.evidence import SliceEvidence
-from ingestion_pipeline.datasets.base import SOURCE, Dataset
+from ingestion_pipeline.datasets.base import Dataset
 from ingestion_pipeline.defs import frames, metadata
 from ingestion_pipeline.defs.checks import Acceptance, examine_slice, results_of
 from ingestion_pipeline.defs.feeds import FeedOfDay, failures_of, feeds_of_day, slices_of_feeds
 from ingestion_pipeline.defs.resources import PipelineResources
 from ingestion_pipeline.defs.work import ClaimedPartition
 from ingestion_pipeline.staging.days import Slice
+from ingestion_pipeline.staging.outcomes import counts_of_run
 from ingestion_pipeline.staging.slices import (
     SliceInput,
     SliceResult,
@@ -91,8 +92,13 @@ def _reported(
     for each, result in results.items():
         what = f"{dataset.things} of {each.source}" if dataset.feeds_asset else dataset.things
         log.info(metadata.sentence_on_slice(result, what=what))
-    (of_osm,) = (result for each, result in results.items() if each.source == SOURCE)
+    counts = counts_of_run(
+        {each.source: result.counts() for each, result in results.items()},
+        stale={given.feed.source for given in feeds if given.stale_reason},
+        failed=failures_of(feeds),
+    )
     return {
-        **metadata.of_slice(of_osm, evidence, database=pipeline.database_address),
+        **metadata.of_counts(counts),
+        **metadata.of_evidence(evidence, database=pipeline.database_address),
         **metadata.of_feeds(feeds),
     }

@@ -610,6 +610,17 @@ def page(
         return [_run(row) for row in connection.execute(query)]
 
 
+def succeeded(engine: sa.Engine, dagster_run_id: str) -> Run | None:
+    """Return the run that a Dagster run has set to SUCCEEDED, or None."""
+    columns = ingestion_run.c
+    query = sa.select(ingestion_run).where(
+        columns.dagster_run_id == dagster_run_id, columns.status == "SUCCEEDED"
+    )
+    with read_transaction(engine) as connection:
+        row = connection.execute(query).first()
+    return None if row is None else _run(row)
+
+
 def get(engine: sa.Engine, run_id: str) -> Run | None:
     """Return a run, or None."""
     with read_transaction(engine) as connection:

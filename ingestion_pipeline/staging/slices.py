@@ -32,6 +32,7 @@ from ingestion_pipeline.staging.days import (
     staged_day,
 )
 from ingestion_pipeline.staging.errors import BadRows
+from ingestion_pipeline.staging.outcomes import counts_of_run
 from ingestion_pipeline.staging.tables import (
     VIEWS,
     content_columns,
@@ -204,8 +205,8 @@ def replace_slices(
     """Replace a day's slices with their new rows and set its run to SUCCEEDED, in one transaction.
 
     Days may be staged in any order and repeatedly; equal rows write nothing to the version table.
-    The ledger gets the total counts, the oldest `as_of`, and for several slices the counts by
-    source (`sources`) and the failed sources (`failed`).
+    The ledger gets the total counts, the oldest `as_of`, and for several sources the counts by
+    source (`sources`) and the failed sources (`failed`); see `outcomes.py`.
 
     Args:
         engine: The database.
@@ -245,7 +246,7 @@ def replace_slices(
                 views=VIEWS[slices[0].target.dataset].layers,
                 now=now,
             )
-        evidence = [each.evidence for each in slices]
+        evidence = {each.target: each.evidence for each in slices}
         _succeed(connection, claim, results, evidence, now=now, failed=failed)
     return results
 
@@ -291,7 +292,7 @@ def confirm_slices(
                 return None
             names = ("rows", "added", "changed", "removed", "rejected")
             results[target] = SliceResult(**{name: staged[name] for name in names}, written=0)
-        _succeed(connection, claim, results, list(slices.values()), now=now, failed=failed)
+        _succeed(connection, claim, results, slices, now=now, failed=failed)
     return results
 
 
@@ -318,21 +319,19 @@ def _succeed(
     connection: sa.Connection,
     claim: Claim,
     results: Mapping[Slice, SliceResult],
-    evidence: Sequence[SliceEvidence],
+    evidence: Mapping[Slice, SliceEvidence],
     *,
     now: datetime,
     failed: Mapping[str, str],
 ) -> None:
     """End the run with the counts of all its slices and the failed sources."""
-    each = {target.source: result.counts() for target, result in results.items()}
-    counts: dict[str, Any] = {
-        count.name: sum(one[count.name] for one in each.values()) for count in fields(SliceResult)
-    }
-    if len(each) > 1:
-        counts["sources"] = each
-    if failed:
-        counts["failed"] = dict(failed)
-    runs.succeed(connection, claim, as_of=min(e.as_of for e in evidence), counts=counts, now=now)
+    counts = counts_of_run(
+        {target.source: result.counts() for target, result in results.items()},
+        stale={target.source for target, each in evidence.items() if each.stale_reason},
+        failed=failed,
+    )
+    oldest = min(each.as_of for each in evidence.values())
+    runs.succeed(connection, claim, as_of=oldest, counts=counts, now=now)
 
 
 def _replace(

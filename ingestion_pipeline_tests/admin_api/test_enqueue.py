@@ -36,6 +36,7 @@ def test_a_new_job_is_202_and_says_all_of_itself(fresh_api: Api) -> None:
         "trigger": "admin",
         "attempt": 0,
         "refetch": False,
+        "outcome": None,
         "counts": None,
         "as_of": None,
         "error": None,

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion_pipeline.admin_api.jobs import position_of
+from ingestion_pipeline.staging.outcomes import counts_of_run
 from ingestion_pipeline_tests.support.api_server import COUNTS, HELPERS, claim, fail, succeed
 
 if TYPE_CHECKING:
@@ -38,9 +39,30 @@ def test_a_job_that_succeeded_tells_its_counts_and_the_time_of_its_data(fresh_ap
     job = fresh_api.http.get(path).json()
     assert job["status"] == "SUCCEEDED"
     assert job["counts"] == COUNTS | {"sources": {}, "failed": {}}
+    assert job["outcome"] == "complete"
     assert job["as_of"] == job["finished_at"] == "2024-06-01T12:00:00Z"
     assert job["error"] is None
     assert job["links"] == {"self": path, "cancel": None}
+
+
+def test_a_job_tells_what_it_staged_of_each_source_and_how_complete_it_is(
+    fresh_api: Api,
+) -> None:
+    path = fresh_api.enqueue().json()["links"]["self"]
+    held = claim(fresh_api.engine)
+    assert fresh_api.http.get(path).json()["outcome"] is None
+    reason = "feed_forbidden: the server denies access"
+    results = {"osm": COUNTS, "feed:wc": COUNTS}
+    counts = counts_of_run(results, stale=["feed:wc"], failed={"feed:wc": reason, "feed:x": "y"})
+    succeed(fresh_api.engine, held, counts=counts)
+    job = fresh_api.http.get(path).json()
+    assert (job["status"], job["outcome"]) == ("SUCCEEDED", "feeds_failed")
+    assert job["counts"]["rows"] == 2 * COUNTS["rows"]
+    assert job["counts"]["sources"] == {
+        "osm": {**COUNTS, "state": "good", "reason": None},
+        "feed:wc": {**COUNTS, "state": "stale", "reason": reason},
+        "feed:x": {**dict.fromkeys(COUNTS, 0), "state": "missing", "reason": "y"},
+    }
 
 
 def test_a_job_that_failed_tells_why(fresh_api: Api) -> None:

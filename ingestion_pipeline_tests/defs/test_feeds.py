@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
+import math
+import re
 import threading
 import time
 from contextlib import contextmanager
@@ -65,6 +67,8 @@ if TYPE_CHECKING:
     from ingestion_pipeline_tests.support.installation import Installation
     from ingestion_pipeline_tests.support.overpass_server import Request
 
+    Answer = Reply | Callable[[Request], Reply]
+
 SECRET = "Unspeakable-Secret-7"
 PLACES = (helper_place, staged_partition, ingestion_rejection)
 
@@ -95,9 +99,9 @@ class World:
     here: Installation
     server: FeedServer
     clock: ScriptedClock
-    answers: dict[str, Reply] = field(default_factory=dict)
+    answers: dict[str, Answer] = field(default_factory=dict)
 
-    def publish(self, name: str, answer: Reply | bytes) -> None:
+    def publish(self, name: str, answer: Answer | bytes) -> None:
         """Let a file of the publisher be this from now on; bytes are given as new at that time."""
         if isinstance(answer, bytes):
             answer = modified(answer, self.clock.now() - timedelta(hours=1))
@@ -165,11 +169,12 @@ def world_in(
     **options: Any,
 ) -> Iterator[World]:
     clock = ScriptedClock(NOON)
-    answers: dict[str, Reply] = {}
+    answers: dict[str, Answer] = {}
 
     def answer(request: Request) -> Reply:
         name = request.path.partition("?")[0].rpartition("/")[2]
-        return answers.get(name, Reply(404, "", "text/plain"))
+        found = answers.get(name, Reply(404, "", "text/plain"))
+        return found if isinstance(found, Reply) else found(request)
 
     with FeedServer(answer) as server:
         city = TOWN | {
@@ -248,6 +253,12 @@ def test_feeds_are_staged_beside_openstreetmap_each_a_slice_with_its_own_evidenc
         assert "| `fountains` | 2024-06-01T00:00:00Z | good |" in feeds
         assert metadata(result, asset)["feeds_failed"] == 0
     counts = world.counts()
+    told = metadata(result, "helper_places")
+    totals = ("rows", "added", "changed", "removed", "rejected", "written")
+    assert {name: told["dagster/row_count" if name == "rows" else name] for name in totals} == {
+        name: counts[name] for name in totals
+    }
+    assert told["outcome"] == "complete"
     assert {source: count["written"] for source, count in counts["sources"].items()} == {
         "osm": 4,
         "feed:toilets": 20,
@@ -267,6 +278,8 @@ def test_a_place_of_a_feed_refers_to_that_of_openstreetmap_and_both_rows_stay(
             {
                 "source": "osm",
                 "source_ref": "node/1#toilets",
+                "by": "name",
+                "identifier": None,
                 "distance_m": 11.1,
                 "name_similarity": 1.0,
                 "score": 0.889,
@@ -306,6 +319,7 @@ def test_a_feed_that_changed_overnight_has_only_its_changed_rows_written(world: 
         "changed": 1,
         "removed": 1,
         "rejected": 0,
+        "state": "good",
         "written": 4,  # the new one, the changed one's end and beginning, and the removed one's end
     }
     saturday = Slice("town", "helper", "feed:toilets", SATURDAY)
@@ -476,8 +490,11 @@ def test_what_is_not_bad_is_staged_on_a_bad_day_as_on_any_other(good_bad_good: B
         fountains_of_day = world.slice_of("feed:fountains", day)
         assert fountains_of_day is not None
         assert (fountains_of_day["rows"], fountains_of_day["stale_reason"]) == (20, None)
-    failed = [good_bad_good.told(day)["feeds_failed"] for day in (SATURDAY, SUNDAY, MONDAY)]
-    assert failed == [0, len(BAD), 0]
+    told = [good_bad_good.told(day) for day in (SATURDAY, SUNDAY, MONDAY)]
+    assert [each["feeds_failed"] for each in told] == [0, len(BAD), 0]
+    assert [each["outcome"] for each in told] == ["complete", "partial", "complete"]
+    assert told[1]["sources"].count(" | stale |") == len(BAD)
+    assert "| `osm` | 4 | 0 | 0 | 0 | 0 | 0 | good |" in told[1]["sources"]
     assert "failed" not in good_bad_good.counts[MONDAY]
     assert len(good_bad_good.counts[SUNDAY]["failed"]) == len(BAD)
 
@@ -638,6 +655,7 @@ def test_a_past_day_takes_a_feed_that_has_not_been_modified_since(town: World) -
 
 def test_a_feed_that_may_answer_later_is_asked_once_more_in_the_run(town: World) -> None:
     good = town.answers["toilets.geojson"]
+    assert isinstance(good, Reply)
     town.server.enqueue(Reply(503), modified_fountains(), good)
     town.run(SATURDAY)
     assert "failed" not in town.counts()
@@ -866,7 +884,7 @@ def test_a_feed_without_a_licence_is_refused_where_the_cities_are_read_with_all_
         "kinds": {"WC": "toilet"},
         "fields": {"nmae": "TITLE"},
         "minimum": 0,
-        "lon": "x",
+        "delimiter": ";",
     }
     unknown = {**FOUNTAINS, "licence": "CC-BY-NC-4.0"}
     city = TOWN | {"bbox": list(BBOX), "feed": [mistaken, unknown]}
@@ -875,7 +893,7 @@ def test_a_feed_without_a_licence_is_refused_where_the_cities_are_read_with_all_
         load_cities(path)
     said = str(caught.value)
     assert 'feed[1] "toilets": licence: is missing' in said
-    for key in ("kinds", "fields", "minimum", "lon"):
+    for key in ("kinds", "fields", "minimum", "delimiter"):
         assert f'feed[1] "toilets": {key}: ' in said
     assert 'feed[2] "fountains": licence: ' in said
 
@@ -980,3 +998,155 @@ def test_a_feed_that_has_moved_is_asked_at_its_new_place(town: World) -> None:
     town.run(SATURDAY)
     assert len(town.places("feed:toilets", SATURDAY)) == 30
     town.here.workshop.engine.dispose()
+
+
+# Unchanged feeds
+
+
+def unless_known(body: bytes, at: datetime, etag: str) -> Callable[[Request], Reply]:
+    """Answer as a server does that knows conditional requests."""
+    full = modified(body, at)
+    full = replace(full, headers={**full.headers, "ETag": etag})
+
+    def answer(request: Request) -> Reply:
+        return Reply(304) if request.headers.get("if-none-match") == etag else full
+
+    return answer
+
+
+def asked_for(world: World, name: str) -> list[Request]:
+    return [request for request in world.server.requests if f"/{name}?" in request.path]
+
+
+def stored(world: World, day: date) -> Any:
+    feed = world.here.workshop.cities.get("town").feeds[0]
+    city = world.here.workshop.cities.get("town")
+    found = world.here.workshop.lake.accepted(feed.dataset, "town", city.boundary_key, day)
+    assert found is not None
+    return found
+
+
+def test_an_unchanged_feed_is_the_snapshot_of_the_next_day_without_a_download(
+    town: World,
+) -> None:
+    edited = noon_of(SATURDAY) - timedelta(hours=3)
+    town.publish("toilets.geojson", unless_known(toilets(), edited, '"v7"'))
+    town.run(SATURDAY)
+    town.until(SUNDAY)
+    town.run(SUNDAY)
+    first, second = asked_for(town, "toilets.geojson")
+    assert "if-none-match" not in first.headers
+    assert second.headers["if-none-match"] == '"v7"'
+    saturday, sunday = (stored(town, day) for day in (SATURDAY, SUNDAY))
+    assert sunday.digest == saturday.digest
+    assert sunday.as_of == saturday.as_of == edited
+    assert saturday.parts[0].query is None
+    assert re.fullmatch(
+        r'If-None-Match: "v7"; If-Modified-Since: .* GMT; answered 304 Not Modified: '
+        r"the bytes of 2024-06-01T12:01:00Z",
+        sunday.parts[0].query,
+    )
+    assert sunday.fetched_at == noon_of(SUNDAY) + timedelta(minutes=1)
+    told = town.slice_of("feed:toilets", SUNDAY)
+    assert told is not None
+    assert (told["rows"], told["stale_reason"], told["as_of"]) == (20, None, edited)
+    assert SECRET not in sunday.parts[0].query
+
+
+def test_an_unchanged_feed_that_has_become_too_old_is_stale(town: World) -> None:
+    edited = noon_of(SATURDAY) - timedelta(days=6, hours=12)
+    town.publish("toilets.geojson", unless_known(toilets(), edited, '"v7"'))
+    town.run(SATURDAY)
+    town.until(MONDAY)
+    town.run(MONDAY)
+    told = town.slice_of("feed:toilets", MONDAY)
+    assert told is not None
+    assert "feed_stale" in told["stale_reason"]
+
+
+def test_a_refetch_downloads_a_feed_that_has_not_changed(town: World) -> None:
+    edited = noon_of(SATURDAY) - timedelta(hours=3)
+    town.publish("toilets.geojson", unless_known(toilets(), edited, '"v7"'))
+    town.run(SATURDAY)
+    town.run(SATURDAY, refetch=True)
+    first, second = asked_for(town, "toilets.geojson")
+    assert "if-none-match" not in first.headers.keys() | second.headers.keys()
+
+
+def test_bytes_that_are_damaged_in_the_lake_are_downloaded_again(town: World) -> None:
+    edited = noon_of(SATURDAY) - timedelta(hours=3)
+    town.publish("toilets.geojson", unless_known(toilets(), edited, '"v7"'))
+    town.run(SATURDAY)
+    (town.here.folder / "lake" / stored(town, SATURDAY).parts[0].key).write_bytes(b"damaged")
+    town.until(SUNDAY)
+    town.run(SUNDAY)
+    assert "if-none-match" not in asked_for(town, "toilets.geojson")[1].headers
+    assert len(town.places("feed:toilets", SUNDAY)) == 20
+
+
+def test_what_a_refused_feed_rejects_is_kept_and_the_reason_names_the_key(town: World) -> None:
+    features = [toilet(number, TYPE="URINAL") for number in range(1, 21)]
+    town.publish("toilets.geojson", geojson(features))
+    town.run(SATURDAY)
+    failed = town.counts()["failed"]["feed:toilets"]
+    assert "Rejected: 20 unknown_kind (such as record/1: TYPE is 'URINAL'" in failed
+    assert "does not have: 'URINAL' (20). Add them to kinds." in failed
+    pipeline = town.here.workshop
+    city = pipeline.cities.get("town")
+    key = ("feed-toilets", "town", city.boundary_key, SATURDAY)
+    (kept,) = pipeline.lake.last_rejections(*key)
+    assert (kept["reason"], kept["count"], len(kept["examples"])) == ("unknown_kind", 20, 5)
+    assert kept["examples"][0]["raw"]["TYPE"] == "URINAL"
+    town.publish("toilets.geojson", toilets())
+    town.run(SATURDAY, refetch=True)
+    assert pipeline.lake.last_rejections(*key) == []
+
+
+def test_a_secret_header_comes_from_the_settings_and_is_kept_nowhere(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def feeds(server: FeedServer) -> list[dict[str, Any]]:
+        keyed = table_of(TOILETS, server, "toilets.geojson", headers={"X-Api-Key": "exempel"})
+        return [keyed | {"location": server.address("toilets.geojson")}]
+
+    secrets = {"exempel": SECRET}
+    with (
+        caplog.at_level(logging.DEBUG),
+        world_in(tmp_path, f"sqlite:///{tmp_path}/s.gpkg", feeds, feed_secret=secrets) as world,
+    ):
+        world.publish("toilets.geojson", toilets())
+        world.run(SATURDAY)
+        (request,) = asked_for_exactly(world, "/toilets.geojson")
+        assert request.headers["x-api-key"] == SECRET
+        assert len(world.places("feed:toilets", SATURDAY)) == 20
+    assert SECRET not in caplog.text
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path for path in written if SECRET.encode() in path.read_bytes()] == []
+
+
+def asked_for_exactly(world: World, path: str) -> list[Request]:
+    return [request for request in world.server.requests if request.path == path]
+
+
+def test_a_place_with_an_id_by_position_is_the_same_after_a_small_correction(
+    tmp_path: Path,
+) -> None:
+    def feeds(server: FeedServer) -> list[dict[str, Any]]:
+        return [table_of(TOILETS, server, "toilets.geojson", record_id="@position")]
+
+    with world_in(tmp_path, f"sqlite:///{tmp_path}/s.gpkg", feeds) as world:
+        world.publish("toilets.geojson", toilets())
+        world.run(SATURDAY)
+        before = world.places("feed:toilets", SATURDAY)
+        features = [toilet(number) for number in range(1, 21)]
+        for number, feature in enumerate(features):  # by 2 m, in all directions
+            angle = math.radians(number * 18)
+            feature["geometry"]["coordinates"][0] += 2 / 55_500 * math.cos(angle)
+            feature["geometry"]["coordinates"][1] += 2 / 111_400 * math.sin(angle)
+        world.until(SUNDAY)
+        world.publish("toilets.geojson", geojson(features))
+        world.run(SUNDAY)
+        assert world.places("feed:toilets", SUNDAY) == before
+        assert len(before) == 20
+        counts = world.counts()["sources"]["feed:toilets"]
+        assert (counts["added"], counts["changed"], counts["removed"]) == (0, 20, 0)

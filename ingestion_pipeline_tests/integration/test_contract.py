@@ -189,6 +189,7 @@ def test_a_generated_client_has_types_for_what_was_staged(client: Client, api: A
     assert job.counts is None
     succeed(api.engine, claim(api.engine, replace(KEY, city_slug="kazan", day=asked.day)))
     _, job = client("get_job", job_id=job.job_id)
+    assert str(job.outcome) == "complete"
     assert isinstance(job.counts, client.models.JobCounts)
     assert (job.counts.rows, job.counts.failed.to_dict()) == (COUNTS["rows"], {})
 

@@ -965,6 +965,16 @@ def test_an_unknown_run_is_none(engine: sa.Engine) -> None:
     assert runs.get(engine, "no such run") is None
 
 
+def test_the_run_that_a_dagster_run_ended_well_is_found(engine: sa.Engine) -> None:
+    held = claim(engine, "first")
+    assert runs.succeeded(engine, "first") is None
+    succeed(engine, held)
+    found = runs.succeeded(engine, "first")
+    assert found is not None
+    assert (found.id, found.counts) == (held.run_id, {"rows": 1})
+    assert runs.succeeded(engine, "second") is None
+
+
 # Lists
 
 

@@ -435,7 +435,10 @@ def test_a_run_of_several_sources_tells_their_counts_together_and_each(engine: s
         "removed": 1,
         "rejected": 0,
         "written": 4,
-        "sources": {target.source: result.counts() for target, result in results.items()},
+        "sources": {
+            target.source: {**result.counts(), "state": "good"}
+            for target, result in results.items()
+        },
     }
     assert run.as_of == oldest
 

@@ -16,6 +16,7 @@ import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -205,11 +206,13 @@ def claim(engine: sa.Engine, key: JobKey = KEY) -> runs.Claim:
     return claimed
 
 
-def succeed(engine: sa.Engine, held: runs.Claim) -> None:
+def succeed(
+    engine: sa.Engine, held: runs.Claim, *, counts: Mapping[str, Any] = MappingProxyType(COUNTS)
+) -> None:
     """End that work well."""
     with write_transaction(engine) as connection:
         runs.fence(connection, held)
-        runs.succeed(connection, held, as_of=NOON, counts=COUNTS, now=NOON)
+        runs.succeed(connection, held, as_of=NOON, counts=counts, now=NOON)
 
 
 def fail(engine: sa.Engine, held: runs.Claim, *, now: datetime = NOON) -> None:

@@ -5,12 +5,14 @@ Every column is documented in docs/data-dictionary.md.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ingestion_pipeline.columns.hashing import canonical_json, with_source_hash
+from ingestion_pipeline.config.feeds import POSITION_ID
 from ingestion_pipeline.core.characters import storable
 from ingestion_pipeline.core.rejection import Rejection
 from ingestion_pipeline.geometry.complexity import (
@@ -24,7 +26,10 @@ from ingestion_pipeline.geometry.points import representative_points
 from ingestion_pipeline.helpers.rows import ATTRIBUTE_COLUMNS, helper_rows
 from ingestion_pipeline.helpers.vocabulary import known_value
 from ingestion_pipeline.sources.feed.errors import FeedShrunken, FeedSwapped
+from ingestion_pipeline.sources.feed.hints import hints
+from ingestion_pipeline.sources.feed.positions import ids_by_position
 from ingestion_pipeline.sources.feed.records import read_records
+from ingestion_pipeline.sources.feed.refusals import by_reason, in_words
 from ingestion_pipeline.text.hours import normalized_hours
 from ingestion_pipeline.text.names import names_by_language
 
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
     from ingestion_pipeline.config.feeds import Feed
     from ingestion_pipeline.core.arrays import FloatArray
     from ingestion_pipeline.core.boundary import Boundary
+    from ingestion_pipeline.sources.feed.positions import Anchor
     from ingestion_pipeline.sources.feed.records import Records
     from ingestion_pipeline.text.names import Namer
 
@@ -46,7 +52,9 @@ SHRUNKEN_SHARE = 0.5
 """The minimum share of the places of the last good version."""
 
 FeedRejectionReason = Literal[
+    "malformed",
     "invalid_text",
+    "broken_text",
     "too_much_text",
     "no_id",
     "duplicate_id",
@@ -56,13 +64,21 @@ FeedRejectionReason = Literal[
 ]
 """Why a record of a feed is not staged (documented in docs/data-dictionary.md).
 
+- `malformed`: its row of a CSV has another number of cells than the header.
 - `invalid_text`: it contains text that no database stores (`core/characters.py`).
+- `broken_text`: a mapped text was decoded by the wrong table, and cannot be repaired.
 - `no_id`: it has no id, so it could not be recognized on another day.
 - `duplicate_id`: an earlier record has its id and its kind.
 - `unknown_kind`: the table of kinds does not have its value.
 - `no_geometry`: it has none, or a collection of several types.
 - `invalid_coordinates`: outside -180..180 / -90..90, or not a number.
 - `too_much_text`: its properties or its id exceed the limits of `geometry/complexity.py`."""
+
+_LINE_BREAK = re.compile(r"\s*[\r\n\t]\s*")
+_NOT_OF_GEOMETRY: tuple[FeedRejectionReason, ...] = (
+    *("malformed", "invalid_text", "broken_text", "no_id", "unknown_kind"),
+)
+"""Reasons of records that may have a geometry, and so may be outside the city."""
 
 _MAIN_GEOMETRIES = 6  # GEOS type ids of points, lines, areas and their Multi forms
 
@@ -94,6 +110,7 @@ def read_feed(
     boundary: Boundary,
     namer: Namer,
     last_good: int | None = None,
+    known: Sequence[Anchor] = (),
 ) -> FeedPlaces:
     """Read the helper places of a city from a feed's bytes.
 
@@ -104,6 +121,7 @@ def read_feed(
         boundary: The city's boundary; it owns the representative points of the city's records.
         namer: Chooses the names for the city's readers.
         last_good: The number of places in the last good version of the feed, if there is one.
+        known: For a feed with ids by position: the places of its last good version.
 
     Returns:
         The places; every record inside the boundary is either a row or a rejection.
@@ -112,11 +130,16 @@ def read_feed(
         FeedUnreadable: The bytes do not match the feed's configuration.
         FeedEncodingWrong: They do not have the feed's encoding.
         FeedSwapped: Latitude and longitude are swapped.
-        FeedShrunken: Too few places are in the city.
+        FeedShrunken: Too few places are in the city; the error has the rejections.
     """
     records = read_records(path, feed)
     kinds = _kinds(records, feed)
     reasons = _Reasons(records)
+    reasons.add(
+        "malformed",
+        [i in records.malformed for i in range(len(records))],
+        lambda i: records.malformed[i],
+    )
     reasons.add(
         "invalid_text",
         records.have_invalid_text(),
@@ -127,30 +150,44 @@ def read_feed(
         [_has_too_much_text(*each) for each in zip(records.ids, records.properties, strict=True)],
         lambda _: f"its text has more than {MAX_TEXT} characters, or its id more than {MAX_ID}",
     )
-    reasons.add("no_id", [id_ is None for id_ in records.ids], lambda _: f"{feed.record_id}: empty")
+    reasons.add(
+        "broken_text",
+        [name is not None for name in records.broken],
+        lambda i: f"{records.broken[i]} was decoded by the wrong table, and cannot be repaired",
+    )
+    if feed.record_id != POSITION_ID:
+        reasons.add("no_id", [id_ is None for id_ in records.ids], lambda _: _empty_id(feed))
     reasons.add(
         "unknown_kind",
         [kind is None for kind in kinds],
         lambda i: (
-            f"{feed.kind_field} is {records.properties[i].get(feed.kind_field or '')!r}, which the "
+            f"{feed.kind_field} is {records.values[i].get(feed.kind_field or '')!r}, which the "
             "feed's table of kinds does not have"
         ),
     )
     geometry, quality = _sound(records.geometry)
+    missing = [shape is None for shape in geometry]
     reasons.add(
         "no_geometry",
-        [shape is None for shape in geometry],
-        lambda _: "its geometry is not a point, line or area",
+        missing,
+        lambda i: records.problems.get(i, "its geometry is not a point, line or area"),
     )
     _require_not_swapped(geometry, bbox, feed)
-    reasons.add("invalid_coordinates", _off_earth(geometry), lambda i: str(geometry[i])[:100])
-    placed = np.array(reasons.none_yet(but=("invalid_text", "no_id", "unknown_kind")), dtype=bool)
+    off_earth = _off_earth(geometry)
+    reasons.add("invalid_coordinates", off_earth, lambda i: str(geometry[i])[:100])
+    # Only the first reason of a record counts, and a record without an id may lack a geometry too.
+    may_be_placed = np.array(reasons.none_yet(but=_NOT_OF_GEOMETRY), dtype=bool)
+    placed = may_be_placed & ~(np.array(missing, dtype=bool) | np.array(off_earth, dtype=bool))
     lon, lat = np.full((2, len(records)), np.nan)
     point_source = np.full(len(records), None, dtype=object)
     lon[placed], lat[placed], point_source[placed] = representative_points(geometry[placed])
     inside = np.zeros(len(records), dtype=bool)
     inside[placed] = boundary.owns(lon[placed], lat[placed])
-    refs = [f"{id_}#{kind}" for id_, kind in zip(records.ids, kinds, strict=True)]
+    ids = records.ids
+    if feed.record_id == POSITION_ID:
+        texts = [canonical_json(each) for each in records.properties]
+        ids = ids_by_position(kinds, lon, lat, texts, known=known)
+    refs = [f"{id_}#{kind}" for id_, kind in zip(ids, kinds, strict=True)]
     reasons.add(
         "duplicate_id",
         _repeated(refs, among=inside & np.array(reasons.none_yet(), dtype=bool)),
@@ -160,8 +197,15 @@ def read_feed(
     keep = keep[np.argsort(np.array(refs, dtype=object)[keep], kind="stable")]
     outside = int((placed & ~inside).sum())
     rejections = reasons.rejections(but=placed & ~inside)
-    _require_enough(len(keep), feed, last_good=last_good, rejected=len(rejections), outside=outside)
-    values = [_Values(records.properties[i], feed) for i in keep]
+    _require_enough(
+        len(keep),
+        feed,
+        last_good=last_good,
+        rejections=rejections,
+        outside=outside,
+        to_do=lambda: hints(records, geometry, rejections, feed, bbox=bbox),
+    )
+    values = [_Values(records.properties[i], records.values[i], feed) for i in keep]
     hours = [value.of("opening_hours") for value in values]
     parsed = [None if text is None else normalized_hours(text) for text in hours]
     table = _table(
@@ -222,8 +266,9 @@ class _Reasons:
 class _Values:
     """The values of one record's columns, translated by the feed's tables."""
 
-    def __init__(self, properties: dict[str, Any], feed: Feed) -> None:
+    def __init__(self, properties: dict[str, Any], values: Mapping[str, Any], feed: Feed) -> None:
         self.properties = properties
+        self._values = values
         self._feed = feed
 
     def of(self, target: str) -> str | None:
@@ -236,7 +281,9 @@ class _Values:
             for target in self._feed.fields
             if target.partition(":")[0] == "name"
         }
-        return {target: name for target, name in found.items() if name is not None}
+        return {
+            target: _LINE_BREAK.sub(" ", name) for target, name in found.items() if name is not None
+        }
 
     def attributes(self) -> dict[str, str]:
         found = {
@@ -246,7 +293,7 @@ class _Values:
 
     def _translated(self, target: str, name: str | None) -> str | None:
         """Return a field's text; None if the feed's table of values lacks it."""
-        text = _as_text(self.properties.get(name)) if name is not None else None
+        text = _as_text(self._values.get(name)) if name is not None else None
         meanings = self._feed.values.get(target)
         return text if meanings is None or text is None else meanings.get(text)
 
@@ -255,6 +302,10 @@ def _has_too_much_text(id_: str | None, properties: Mapping[str, Any]) -> bool:
     return len(id_ or "") > MAX_ID or has_too_much_text(
         {key: str(value) for key, value in properties.items()}
     )
+
+
+def _empty_id(feed: Feed) -> str:
+    return f"{', '.join(feed.id_fields) or feed.record_id}: empty"
 
 
 def _as_text(value: object) -> str | None:
@@ -272,9 +323,7 @@ def _kinds(records: Records, feed: Feed) -> list[str | None]:
     if feed.kind_field is None:
         return [feed.kind] * len(records)
     name = feed.kind_field
-    return [
-        feed.kinds.get(_as_text(properties.get(name)) or "") for properties in records.properties
-    ]
+    return [feed.kinds.get(_as_text(values.get(name)) or "") for values in records.values]
 
 
 def _sound(
@@ -328,13 +377,21 @@ def _require_not_swapped(
     if swapped.sum() * 2 > len(lon):
         raise FeedSwapped(
             f"{feed.public_location}: {swapped.sum()} of the {len(lon)} places of feed {feed.slug} "
-            "are in the city only if longitude and latitude are swapped. "
-            + (
-                "Swap lon and lat in the cities file."
-                if feed.format == "csv"
-                else "GeoJSON has longitude first (RFC 7946). Ask the publisher to correct it."
-            )
+            "are in the city only if longitude and latitude are swapped. " + _advice_on_order(feed)
         )
+
+
+def _advice_on_order(feed: Feed) -> str:
+    if feed.lat_lon is not None:
+        return f'Set lon_lat = "{feed.lat_lon}" instead of lat_lon.'
+    if feed.lon_lat is not None:
+        return f'Set lat_lon = "{feed.lon_lat}" instead of lon_lat.'
+    if feed.lon is not None:
+        return "Swap lon and lat in the cities file."
+    return (
+        "GeoJSON has longitude first (RFC 7946), as other formats have. Ask the publisher to "
+        "correct it, or use other fields for lon and lat."
+    )
 
 
 def _repeated(refs: Sequence[str], *, among: npt.NDArray[np.bool_]) -> list[bool]:
@@ -348,21 +405,34 @@ def _repeated(refs: Sequence[str], *, among: npt.NDArray[np.bool_]) -> list[bool
 
 
 def _require_enough(
-    count: int, feed: Feed, *, last_good: int | None, rejected: int, outside: int
+    count: int,
+    feed: Feed,
+    *,
+    last_good: int | None,
+    rejections: list[Rejection],
+    outside: int,
+    to_do: Callable[[], str],
 ) -> None:
+    """Check the number of places; the error has the rejections, and names the key that helps."""
+    found = by_reason(rejections)
     what = (
-        f"{feed.public_location}: feed {feed.slug} has {count} places in the city ({rejected} "
-        f"records were rejected, {outside} are outside), fewer than"
+        f"{feed.public_location}: feed {feed.slug} has {count} places in the city "
+        f"({len(rejections)} records were rejected, {outside} are outside), fewer than"
     )
     if count < feed.minimum:
         raise FeedShrunken(
-            f"{what} its minimum of {feed.minimum}. Check the publisher's data, or lower minimum "
-            "in the cities file."
+            f"{what} its minimum of {feed.minimum}.{in_words(found)} "
+            + (to_do() or "Check the publisher's data, or lower minimum in the cities file."),
+            rejections=found,
         )
     if has_shrunken(count, last_good):
         raise FeedShrunken(
-            f"{what} half of the {last_good} of its last good version. Check the publisher's data. "
-            "If it is correct, accept the day with a reason."
+            f"{what} half of the {last_good} of its last good version.{in_words(found)} "
+            + (
+                to_do()
+                or "Check the publisher's data. If it is correct, accept the day with a reason."
+            ),
+            rejections=found,
         )
 
 

@@ -18,9 +18,11 @@ from click.testing import CliRunner
 from ingestion_pipeline.cli import main as cli
 from ingestion_pipeline.cli import run
 from ingestion_pipeline.cli.output import (
+    ALL_FEEDS_FAILED,
     FAILED,
     INTERRUPTED,
     KEY_HELD,
+    SOME_FEEDS_FAILED,
     TRY_LATER,
     WRONG_USAGE,
     print_table,
@@ -29,11 +31,12 @@ from ingestion_pipeline.core.rejection import Rejection
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.days import Slice
 from ingestion_pipeline.staging.views import definitions
+from ingestion_pipeline_tests.support.feed_server import BBOX, FOUNTAINS
 from ingestion_pipeline_tests.support.installation import SAMPLE_KEY, installed
 from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, refusing_url
 from ingestion_pipeline_tests.support.staged import stage, stage_helpers
 from testbed.claims import read_day
-from testbed.towns import NOON, TOWN, write_cities, write_extract
+from testbed.towns import NOON, TOWN, write_cities, write_extract, write_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -102,7 +105,8 @@ def test_every_command_and_option_explains_itself(invoke: Invoke, command: list[
 
 def test_the_help_tells_the_exit_codes(invoke: Invoke) -> None:
     words = " ".join(invoke("--help").output.split())
-    for code in (0, FAILED, WRONG_USAGE, KEY_HELD, TRY_LATER, INTERRUPTED):
+    staged = (0, SOME_FEEDS_FAILED, ALL_FEEDS_FAILED)
+    for code in (*staged, FAILED, WRONG_USAGE, KEY_HELD, TRY_LATER, INTERRUPTED):
         assert f"{code} " in words
 
 
@@ -774,3 +778,82 @@ def test_a_day_that_a_check_stops_is_staged_with_a_reason_and_shown_as_accepted(
     assert "the quarter was torn down" in accepted.output
     statuses = re.findall(r" (FAILED|SUCCEEDED) ", invoke_in(tmp_path, "runs").output)
     assert statuses == ["SUCCEEDED", "FAILED", "SUCCEEDED"]
+
+
+# run, where feeds fail
+
+
+def feed_at(path: Path, slug: str) -> dict[str, Any]:
+    """Write the table of a feed that is a file."""
+    return {**FOUNTAINS, "slug": slug, "location": str(path), "as_of": "record:changed"}
+
+
+def write_fountains(path: Path, count: int = 20, *, broken: int = 0) -> None:
+    """Write a CSV of fountains; the last ones have no id."""
+    rows = [
+        f"{number if number <= count - broken else ''};Well {number};"
+        f"{24.91 + number / 500:.4f};60.17;2024-05-31"
+        for number in range(1, count + 1)
+    ]
+    path.write_text("\n".join(["nr;название;x;y;changed", *rows]), encoding="cp1251")
+
+
+@pytest.fixture
+def fountains_twice(tmp_path: Path) -> Callable[[], Result]:
+    """Run the helper places of a town with two feeds."""
+    extract = write_nodes(tmp_path / "town.osm.pbf", {1: (24.95, 60.19, {"amenity": "toilets"})})
+    feeds = [feed_at(tmp_path / f"{slug}.csv", slug) for slug in ("north", "south")]
+    town = TOWN | {"osm_source": "extract", "osm_extract": str(extract), "feed": feeds}
+    write_cities(tmp_path / "cities.toml", [town | {"bbox": list(BBOX)}])
+    invoke_in(tmp_path, "migrate")
+    command = ["run", "--job", "helpers_import", "--city", "town", "--day", f"{NOON:%Y-%m-%d}"]
+    return lambda: invoke_in(tmp_path, *command)
+
+
+@pytest.mark.server
+def test_a_run_reports_each_source_as_the_ledger_does(
+    fountains_twice: Callable[[], Result], tmp_path: Path
+) -> None:
+    write_fountains(tmp_path / "north.csv")
+    write_fountains(tmp_path / "south.csv", 30, broken=4)
+    whole = fountains_twice()
+    assert whole.exit_code == 0, whole.output
+    assert re.search(r"^rejected +4 objects$", whole.output, re.MULTILINE)
+    assert re.search(r"^staged +47 helper places \(47 rows written\)", whole.output, re.MULTILINE)
+    assert re.search(r"^compared +47 added, 0 changed", whole.output, re.MULTILINE)
+    table = whole.output.partition("the sources:\n")[2].splitlines()
+    assert [line.split() for line in table[:4]] == [
+        ["source", "rows", "added", "changed", "removed", "rejected", "as", "of", "state"],
+        ["osm", "1", "1", "0", "0", "0", "2024-06-01", "good"],
+        ["feed:north", "20", "20", "0", "0", "0", "2024-05-31", "good"],
+        ["feed:south", "26", "26", "0", "0", "4", "2024-05-31", "good"],
+    ]
+    assert max(map(len, table[:4])) <= 80
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("there", "code", "words"),
+    [
+        (("north",), SOME_FEEDS_FAILED, "SUCCEEDED, but some of its feeds failed"),
+        ((), ALL_FEEDS_FAILED, "SUCCEEDED, but all of its feeds failed"),
+    ],
+)
+def test_a_run_tells_that_feeds_failed_and_why_and_by_its_exit_code(
+    fountains_twice: Callable[[], Result],
+    tmp_path: Path,
+    there: tuple[str, ...],
+    code: int,
+    words: str,
+) -> None:
+    for slug in there:
+        write_fountains(tmp_path / f"{slug}.csv")
+    result = fountains_twice()
+    assert result.exit_code == code
+    assert f"Town, 2024-06-01: {words}\n" in result.output
+    report = result.output.partition("the sources:\n")[2]
+    south = report[report.index("feed:south") :]
+    assert south.splitlines()[0].split()[-2:] == ["-", "missing"]
+    assert "feed_not_found: " in south
+    listed = " ".join(invoke_in(tmp_path, "runs").output.split())
+    assert ("partial: feed:south" if there else "feeds_failed: feed:north, feed:south") in listed

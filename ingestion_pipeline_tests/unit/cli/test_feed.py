@@ -1,0 +1,118 @@
+"""The commands on one feed: `feed try`, `feed suggest`."""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from ingestion_pipeline.cli import main as cli
+from ingestion_pipeline.cli.output import FAILED, TRY_LATER, WRONG_USAGE
+from ingestion_pipeline_tests.support.feed_server import BBOX, FOUNTAINS, FeedServer, fountains
+from ingestion_pipeline_tests.support.overpass_server import Reply
+from testbed.towns import TOWN, write_cities
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from click.testing import Result
+
+    Invoke = Callable[..., Result]
+
+SECRET = "Unspeakable-Secret-7"
+UTF_8 = {"encoding": "utf-8", "fields": {"name": "name"}}
+
+
+@pytest.fixture
+def invoke(tmp_path: Path) -> Invoke:
+    """Run a command on a town whose feed is changed; no database is there."""
+
+    def run(*arguments: str, feed: dict[str, Any] | None = None) -> Result:
+        file = tmp_path / f"{datetime.now(UTC):%Y-%m-%d}.csv"
+        if not file.exists():
+            file.write_bytes(fountains(encoding="utf-8", columns=("nr", "name", "x", "y")))
+        table = {**FOUNTAINS, "location": f"{tmp_path}/{{day}}.csv", **UTF_8, **(feed or {})}
+        town = TOWN | {"bbox": list(BBOX), "feed": [table]}
+        write_cities(tmp_path / "cities.toml", [town])
+        env = {"CITIES_FILE": str(tmp_path / "cities.toml"), "DATA_DIR": str(tmp_path / "lake")}
+        result = CliRunner().invoke(cli.main, ["feed", *arguments, "--city", "town"], env=env)
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        assert not (tmp_path / "lake").exists()
+        return result
+
+    return run
+
+
+def test_a_good_feed_is_shown_and_nothing_is_staged(invoke: Invoke) -> None:
+    result = invoke("try", "--feed", "fountains")
+    assert result.exit_code == 0, result.output
+    words = " ".join(result.output.split())
+    assert words.startswith("feed fountains of town: good")
+    assert '20 records; format = "csv", delimiter = ";"' in words
+    assert "(day_in_location)" in words
+    assert "20 in town; 0 records outside, 0 rejected" in words
+    assert "name 20 20 name" in words
+    assert "the first 5 of 20 places: 1#drinking_water 24.912000 60.170000" in words
+    assert words.endswith("s; nothing was staged")
+    shown = [line for line in result.output.splitlines() if not line.startswith("location")]
+    assert max(map(len, shown)) <= 80
+
+
+def test_a_bad_feed_shows_the_rejections_and_every_problem(invoke: Invoke) -> None:
+    result = invoke("try", "--feed", "fountains", feed={"lon": "name", "minimum": 30})
+    assert result.exit_code == FAILED
+    words = " ".join(result.output.split())
+    assert words.startswith("feed fountains of town: refused")
+    assert "20 no_geometry record/1: " in words
+    assert "Error (feed_shrunken): " in words
+
+
+def test_a_feed_whose_licence_bars_it_is_refused_and_shown(invoke: Invoke) -> None:
+    result = invoke("try", "--feed", "fountains", feed={"licence": "CC-BY-SA-4.0"})
+    assert result.exit_code == FAILED
+    assert "Error (licence_conflict): " in result.output
+    assert "20 in town" in " ".join(result.output.split())
+
+
+def test_an_unknown_feed_is_wrong_usage_and_a_similar_one_is_named(invoke: Invoke) -> None:
+    result = invoke("try", "--feed", "fountain")
+    assert result.exit_code == WRONG_USAGE
+    assert "did you mean 'fountains'? It has: fountains." in " ".join(result.output.split())
+
+
+@pytest.mark.server
+def test_what_may_pass_by_itself_has_its_exit_code_and_secrets_are_not_shown(
+    invoke: Invoke,
+) -> None:
+    with FeedServer(lambda _: Reply(503, "", "text/plain")) as server:
+        address = server.address("x-{day}.csv").replace("http://", f"http://town:{SECRET}@")
+        result = invoke("try", "--feed", "fountains", feed={"location": f"{address}?key={SECRET}"})
+    assert result.exit_code == TRY_LATER
+    assert "Error (feed_unreachable): " in result.output
+    assert SECRET not in result.output
+
+
+def test_a_suggestion_is_toml_with_what_is_left_to_do(invoke: Invoke, tmp_path: Path) -> None:
+    path = tmp_path / "drinking-fountains.csv"
+    path.write_bytes(fountains(encoding="utf-8", columns=("nr", "name", "x", "y")))
+    result = invoke("suggest", str(path))
+    assert result.exit_code == 0, result.output
+    (table,) = tomllib.loads(f"[[city]]\n{result.output}")["city"][0]["feed"]
+    assert table["location"] == str(path)
+    assert (table["lon"], table["lat"], table["minimum"]) == ("x", "y", 10)
+    assert (table["kind"], table["licence"], table["attribution"]) == ("TODO", "TODO", "")
+    assert "# kind: drinking_water" in result.output
+    assert "#   name: 20, such as " in result.output
+    assert "poi-ingest feed try --city town --feed drinking-fountains" in result.output
+
+
+def test_a_file_of_no_known_format_has_no_suggestion(invoke: Invoke, tmp_path: Path) -> None:
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"\0\1\2\3")
+    result = invoke("suggest", str(path))
+    assert result.exit_code == FAILED
+    assert "Error (feed_unreadable): " in result.output
