@@ -1,8 +1,8 @@
 """Words that publishers and mappers use for the words of the vocabularies, by language.
 
 A word is here only if it has one meaning in the column, in every language that has the word. It is
-compared in lower case and without accents (`text/folding.py`). A word for yes or no is not a status:
-a field `CLOSED` and a field `OPEN` have the same words.
+compared in lower case and without accents (`text/folding.py`). Yes and no are no status, because a
+field `CLOSED` and a field `OPEN` have the same words.
 """
 
 from __future__ import annotations
