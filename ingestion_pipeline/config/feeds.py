@@ -7,7 +7,7 @@ docs/adding-a-city.md). Does not belong here: fetching and reading a feed (`sour
 import codecs
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import field, fields
+from dataclasses import MISSING, field, fields, is_dataclass
 from datetime import date, timedelta
 from typing import Annotated, Any, Literal, NamedTuple, cast
 
@@ -15,6 +15,16 @@ from pydantic import AfterValidator, Field, PlainValidator
 from pydantic.dataclasses import dataclass
 
 from ingestion_pipeline.columns.hashing import digest
+from ingestion_pipeline.config.feed_mapping import (
+    STATES,
+    Condition,
+    HoursLanguage,
+    LicenceId,
+    Reference,
+    Selector,
+    Terms,
+    mapping_conflicts,
+)
 from ingestion_pipeline.config.toml_tables import (
     TABLE,
     Expected,
@@ -26,7 +36,7 @@ from ingestion_pipeline.config.toml_tables import (
 )
 from ingestion_pipeline.core.locations import Endpoint, is_dated, redacted, require_template
 from ingestion_pipeline.helpers.kinds import KINDS
-from ingestion_pipeline.helpers.licences import LICENCES, Verdict, judge
+from ingestion_pipeline.helpers.licences import LICENCES, Licence, Verdict, judge
 
 AsOfSource = Literal["last_modified", "day_in_location", "newest_record", "document"]
 """How the time of a feed's data is known (documented in docs/data-dictionary.md).
@@ -37,7 +47,7 @@ AsOfSource = Literal["last_modified", "day_in_location", "newest_record", "docum
 - `document`: a member of the document.
 """
 
-COLUMNS = ("access", "fee", "wheelchair", "opening_hours", "level", "operator")
+COLUMNS = ("access", "fee", "wheelchair", "opening_hours", "level", "operator", "status")
 """The columns of `helper_place` that `fields` may name, besides names."""
 
 GEOJSON_ID = "@id"
@@ -99,6 +109,8 @@ Kind = Annotated[
     str, OneOf(KINDS.keys), Expected('a kind of helper place, such as "drinking_water"')
 ]
 Target = Annotated[str, Field(pattern="^(name:[a-z]{2,3}|[a-z_]+)$"), AfterValidator(_target)]
+Joined = Annotated[tuple[Text, ...], Field(min_length=1)]
+"""Fields whose texts are joined."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=TABLE)
@@ -121,21 +133,51 @@ class Feed:
     kind_field: Text | None = None
     """The field with the kind of a record."""
     kinds: Annotated[
-        Mapping[str, Kind],
+        Mapping[str, Kind | Annotated[tuple[Kind, ...], Field(min_length=1)]],
         Field(min_length=1),
         Expected('a table of values and kinds of helper places, such as { WC = "toilets" }'),
     ] = field(default_factory=dict, hash=False)
     """The kinds that the values of `kind_field` mean. A record with another value is rejected."""
+    also: Annotated[
+        Mapping[Kind, Annotated[Mapping[Text, Condition], Field(min_length=1)]],
+        Expected('a table of kinds and conditions, such as { baby_change = { WICKEL = "ja" } }'),
+    ] = field(default_factory=dict, hash=False)
+    """Further kinds that a record is, if its fields have these values."""
+    where: Annotated[
+        Mapping[Text, Condition],
+        Expected('a table of fields and values, such as { TYPE = ["WC", "WC PMR"] }'),
+    ] = field(default_factory=dict, hash=False)
+    """Only records whose fields have these values are used. Others are skipped and counted."""
+    where_not: Annotated[
+        Mapping[Text, Condition],
+        Expected('a table of fields and values, such as { NAME = "Misting*" }'),
+    ] = field(default_factory=dict, hash=False)
+    """Records of which a field has one of these values are skipped and counted."""
     fields: Annotated[
-        Mapping[Target, Text],
+        Mapping[Target, Text | Joined],
         Expected(f"a table of fields for name, name:<language>, {', '.join(COLUMNS)}"),
     ] = field(default_factory=dict, hash=False)
     """The fields with names and columns."""
     attributes: Annotated[
-        Mapping[str, Text],
+        Mapping[str, Text | Joined],
         Expected('a table of attributes and fields, such as { female = "FRAUEN" }'),
     ] = field(default_factory=dict, hash=False)
     """The fields with further `attributes`."""
+    joined_by: Annotated[str, Expected('a text, such as ", "')] = " "
+    """The text between the values of several fields."""
+    constants: Annotated[
+        Mapping[Target, Text],
+        Expected('a table of values for every record, such as { operator = "City of Tver" }'),
+    ] = field(default_factory=dict, hash=False)
+    """Names and columns with one value for every record."""
+    hours: Annotated[
+        Mapping[Selector, Text | tuple[Text, Text]],
+        Field(min_length=1),
+        Expected('a table of days and fields, such as { "Mo-Fr" = "WEEK", "Sa-Su" = "WEEKEND" }'),
+    ] = field(default_factory=dict, hash=False)
+    """The fields with opening hours by weekday or season."""
+    language: HoursLanguage | None = None
+    """The language of opening hours. Default: unknown."""
     values: Annotated[
         Mapping[str, Annotated[Mapping[str, Text], Field(min_length=1)]],
         Expected('what values of a key mean, such as { fee = { ja = "yes", nein = "no" } }'),
@@ -155,11 +197,20 @@ class Feed:
         Expected('an encoding that Python knows, such as "utf-8" or "cp1251"'),
     ] = "utf-8"
     """CSV: the encoding. GeoJSON is always UTF-8 (RFC 7946)."""
-    licence: Annotated[str, OneOf(LICENCES.keys), Expected(f"one of {', '.join(LICENCES)}")]
+    licence: Annotated[
+        str, LicenceId(), Expected(f"one of {', '.join(LICENCES)}, or LicenseRef-... with terms")
+    ]
     """The licence of the data (SPDX)."""
     attribution: Text
     """The text that a product must show."""
-    permission: Text | None = None
+    terms: Annotated[
+        Terms | None,
+        Expected(
+            "a table with name, url, attribution, share_alike, database_right, goes_into, source"
+        ),
+    ] = None
+    """The licence, if it is not in the list."""
+    permission: Reference | None = None
     """Where to find the publisher's written permission to combine the data with other data."""
     as_of: Annotated[
         AsOfRule,
@@ -189,12 +240,36 @@ class Feed:
     def digest(self) -> str:
         """A digest of all keys but the location: rows with the same one follow the same rules."""
         keys = (each.name for each in fields(self) if each.name != "location")
-        return digest({key: _plain(getattr(self, key)) for key in keys})
+        return digest({key: _plain(getattr(self, key)) for key in keys if self._counts(key)})
 
     @property
     def asks(self) -> str:
         """A digest of location and time rule: stored bytes with another one are of another feed."""
         return digest([self.public_location, *self.as_of])
+
+    def _counts(self, key: str) -> bool:
+        """Return whether a key is part of digests: always, or if it is set.
+
+        Keys of later releases count if they are set, so that the digests of other feeds, whose days
+        are staged already, stay what they are.
+        """
+        return key in _KEYS_OF_FIRST_RELEASE or getattr(self, key) != _default_of(key)
+
+    @property
+    def mapped_fields(self) -> frozenset[str]:
+        """All fields that the mapping names."""
+        conditions = (self.where, self.where_not, *self.also.values())
+        columns = (*self.fields.values(), *self.attributes.values(), *self.hours.values())
+        named = {name for condition in conditions for name in condition}
+        for each in columns:
+            named.update((each,) if isinstance(each, str) else each)
+        named -= set(self.hours.values()) & set(STATES)
+        return frozenset(named | ({self.kind_field} if self.kind_field else set()))
+
+    @property
+    def own_licence(self) -> Licence | None:
+        """The licence, if it is not in the list."""
+        return None if self.terms is None else self.terms.licence(self.licence)
 
     @property
     def source(self) -> str:
@@ -232,13 +307,34 @@ def judge_feed(feed: Feed, *, beside: Collection[str]) -> Verdict:
         beside: The licences of the sources that may have places of any kind: OpenStreetMap's.
     """
     permitted = () if feed.permission is None else (feed.licence,)
-    return judge([feed.licence, *beside], permitted=permitted)
+    own = feed.own_licence
+    return judge([feed.licence, *beside], permitted=permitted, own=() if own is None else (own,))
+
+
+_KEYS_OF_FIRST_RELEASE = frozenset(
+    {
+        *("slug", "format", "record_id", "kind", "kind_field", "kinds", "fields", "attributes"),
+        *("values", "lon", "lat", "delimiter", "encoding", "licence", "attribution", "permission"),
+        *("as_of", "maximum_age_days", "minimum", "maximum_bytes", "sha256", "etag"),
+    }
+)
+
+
+def _default_of(key: str) -> object:
+    (found,) = (each for each in fields(Feed) if each.name == key)
+    if found.default_factory is not MISSING:
+        return found.default_factory()
+    return found.default
 
 
 def _plain(value: object) -> object:
     """Return the value of a key as JSON types."""
     if isinstance(value, Mapping):
         return {key: _plain(each) for key, each in value.items()}
+    if is_dataclass(value):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, tuple) and not isinstance(value, AsOfRule):
+        return [_plain(each) for each in value]
     return [value.source, value.name] if isinstance(value, AsOfRule) else value
 
 
@@ -262,8 +358,10 @@ def feed_conflicts(table: Mapping[str, Any], valid: Mapping[str, Any]) -> Iterat
         for key in table.keys() & {"lon", "lat", "delimiter", "encoding"}:
             yield key, "is only for CSV"
     yield from _conflicts_of_time(valid.get("as_of"), valid.get("location"))
+    yield from mapping_conflicts(table, valid)
     if {"fields", "attributes"}.isdisjoint(table.keys() - valid.keys()):
         targets = {*valid.get("fields", {}), *valid.get("attributes", {})}
+        targets |= {"opening_hours"} if "hours" in table else set()
         for target in valid.get("values", {}).keys() - targets:
             close = did_you_mean(target, targets)
             yield "values", f"{target!r} is in neither fields nor attributes{close}"

@@ -209,7 +209,9 @@ class Verdict:
         return self.outcome == "combinable"
 
 
-def judge(licences: Iterable[str], *, permitted: Collection[str] = ()) -> Verdict:
+def judge(
+    licences: Iterable[str], *, permitted: Collection[str] = (), own: Iterable[Licence] = ()
+) -> Verdict:
     """Check the combination of the licences of all sources with places of one kind in one city.
 
     That is the unit because OSMF's guideline on collective databases considers data independent if
@@ -218,9 +220,11 @@ def judge(licences: Iterable[str], *, permitted: Collection[str] = ()) -> Verdic
     Args:
         licences: Their ids; order and repetitions do not matter.
         permitted: The ids for which all publishers have given written permission.
+        own: Licences that are not in the list.
     """
     mix = sorted(set(licences))
-    unknown = tuple(name for name in mix if name not in LICENCES)
+    listed = {**{licence.id: licence for licence in own}, **LICENCES}
+    unknown = tuple(name for name in mix if name not in listed)
     if unknown:
         finding = Finding(
             "unknown_licence",
@@ -229,7 +233,7 @@ def judge(licences: Iterable[str], *, permitted: Collection[str] = ()) -> Verdic
             "what the licence allows",
         )
         return Verdict("unknown", None, (finding,))
-    share_alikes = tuple(name for name in mix if LICENCES[name].share_alike)
+    share_alikes = tuple(name for name in mix if listed[name].share_alike)
     if len(share_alikes) > 1:
         finding = Finding(
             "share_alikes_differ",
@@ -249,7 +253,7 @@ def judge(licences: Iterable[str], *, permitted: Collection[str] = ()) -> Verdic
             _why_permission(name, whole),
         )
         for name in mix
-        if whole not in LICENCES[name].goes_into and name not in permitted
+        if whole not in listed[name].goes_into and name not in permitted
     )
     return Verdict("permission_needed" if findings else "combinable", whole, findings)
 

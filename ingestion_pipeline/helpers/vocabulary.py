@@ -114,16 +114,17 @@ def known_value(column: str, value: str | None) -> str | None:
     return _known(column, value)
 
 
+def gives_no_value(text: str) -> bool:
+    """Return whether a text says that a value is not known, such as `unknown` or `n/a`."""
+    return folded(text) in _folded_unknown()
+
+
 def is_unparsed(column: str, value: str | None) -> bool:
     """Return whether a column has a value that is not understood.
 
     A text that gives no value, such as `unknown`, is understood.
     """
-    return (
-        value is not None
-        and known_value(column, value) is None
-        and folded(value) not in _folded_unknown()
-    )
+    return value is not None and known_value(column, value) is None and not gives_no_value(value)
 
 
 @cache

@@ -19,9 +19,6 @@ from ingestion_pipeline.text.hours_words import MONTHS, WEEKDAYS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-STATES = ("closed", "unknown")
-"""What a selector can have instead of a column."""
-
 _LEAP_YEAR = 2024
 _MONTH = "|".join(MONTHS)
 _WEEKDAY = "|".join(WEEKDAYS)
@@ -29,7 +26,8 @@ _DATE = rf"(?:{_MONTH})(?: [1-9]\d?)?"
 _DATES = rf"{_DATE}(?:-{_DATE})?"
 _DAYS = rf"(?:{_WEEKDAY})(?:-(?:{_WEEKDAY}))?"
 _SELECTOR = re.compile(
-    rf"(?P<dates>{_DATES}(?:,{_DATES})*)?(?:(?:^|(?<=\S) )(?P<days>(?:{_DAYS}|PH)(?:,(?:{_DAYS}|PH))*))?"
+    rf"(?P<dates>{_DATES}(?:,{_DATES})*)?"
+    rf"(?:(?:^|(?<=\S) )(?P<days>(?:{_DAYS}|PH)(?:,(?:{_DAYS}|PH))*))?"
 )
 
 

@@ -120,6 +120,8 @@ _NUMBERS_OF_DATES = re.compile(
     rf"(?:{'|'.join(MONTHS)}|week) ?\d+(?:[-,/]\d+)*|\[[-,\d]+\]|[-+]\d+ days?|\b(?:19|20)\d\d\b"
 )
 
+_POINT_IN_TIME = re.compile(r"(?<![-+/\d])(?<![-/] )\d\d:\d\d(?! ?[-+/)])")
+
 
 def _is_specified(text: str) -> bool:
     """Return whether a text is in the form of the specification, with hours of two digits."""
@@ -128,8 +130,9 @@ def _is_specified(text: str) -> bool:
     rest = _NUMBERS_OF_DATES.sub("", bare)
     return (
         words <= _WORDS_OF_SPECIFICATION
-        and _TIMES_OR_STATE.search(rest) is not None
+        and (_TIMES_OR_STATE.search(rest) is not None or bare != text)
         and re.search(r"\d", _TIMES_OR_STATE.sub("", rest)) is None
+        and _POINT_IN_TIME.search(bare) is None
         and re.search(r"(\d\d:\d\d) ?- ?\1", bare) is None  # the whole day, or no time at all
         and (bool(words) or not _has_night_from_morning(bare))
     )
@@ -403,7 +406,8 @@ def _ends_date(tokens: list[_Token], at: int) -> bool:
 
 def _dates(tokens: list[_Token], first: str, at: int) -> tuple[_Item, int]:
     if tokens[at].kind != "-":
-        if _is_plain_number(tokens[at]) and tokens[at + 1].kind == "-":
+        after = "".join(each.kind for each in tokens[at + 1 : at + 3])
+        if _is_plain_number(tokens[at]) and after == "-T":
             raise _Ambiguous("numbers that may be days or hours")  # `Mar 8-14`
         return _Item("M", first), at
     last, end = _date(tokens, at + 1)

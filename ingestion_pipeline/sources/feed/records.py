@@ -240,8 +240,8 @@ def _require_wgs84(crs: object, feed: Feed) -> None:
 
 def _require_fields(feed: Feed, there: Iterable[str], count: int) -> None:
     """Check that at least one record has each field that the cities file names."""
-    named = {feed.record_id, *feed.fields.values(), *feed.attributes.values()} - {GEOJSON_ID}
-    named.update(name for name in (feed.kind_field, feed.lon, feed.lat) if name)
+    named = {feed.record_id, *feed.mapped_fields} - {GEOJSON_ID}
+    named.update(name for name in (feed.lon, feed.lat) if name)
     if feed.as_of.source == "newest_record":
         named.add(feed.as_of.name)
     there = set(there)

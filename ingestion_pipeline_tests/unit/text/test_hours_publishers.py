@@ -96,6 +96,7 @@ def test_a_spelling_has_one_meaning(text: str, hours: str) -> None:
     [
         *("2-5pm", "9-5", "9:00-5:00", "09:00-05:00", "8-12", "7:00-8:00", "9am-11", "10-2am"),
         *("Di 10:00-12:00", "So 8:00-12:00", "Mar 10:00-12:00", "Mar 8-14", "00:00-00:00"),
+        *("10:00", "Mo 10:00", "08:00,18:00", "08:00 18:00"),
         *("24/07/2016", "2016", "8.10.-1.12. 9-17", "31.05.", "7 days", "Mo-Fr", "Mai bis Oktober"),
         *("park opening hours", "spring to fall", "View outdoor rink hours", "Summer 8-20", "8am"),
         *("9am-7pm (Summer), 9am-4pm (Winter).", "Closed on Sundays", "daily 9-17, Sun 10-12"),
