@@ -174,9 +174,12 @@ class MappedRecord:
         return self._feed.joined_by.join(text for text in texts if text is not None) or None
 
     def _translated(self, target: str, text: str | None) -> str | None:
-        """Return a text's meaning; None if the feed's table of values lacks it."""
+        """Return a text's meaning; None if the feed's table of values lacks it.
+
+        A table with a meaning for the empty text alone leaves other texts as they are.
+        """
         meanings = self._feed.values.get(target)
-        if meanings is None:
+        if meanings is None or (text is not None and meanings.keys() == {""}):
             return text
         return meanings.get(text or "")
 

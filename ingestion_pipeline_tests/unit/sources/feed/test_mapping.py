@@ -223,6 +223,15 @@ def test_values_are_understood_without_a_table_in_the_language_of_the_publisher(
     assert [mapped.column(each) for each in ("fee", "wheelchair", "access")] == ["no", "yes", "yes"]
 
 
+def test_a_table_for_empty_fields_alone_leaves_other_texts() -> None:
+    keys: dict[str, Any] = {"fields": {"fee": "PAID"}, "values": {"fee": {"": "no"}}}
+    assert [record({"PAID": value}, **keys).column("fee") for value in (None, "0.50", "free")] == [
+        "no",
+        "yes",
+        "no",
+    ]
+
+
 def test_a_table_of_values_may_have_a_meaning_for_an_empty_field() -> None:
     keys = {"fields": {"fee": "PAID"}, "values": {"fee": {"": "no", "x": "yes"}}}
     assert [record({"PAID": value}, **keys).column("fee") for value in (None, "", "x", "?")] == [
@@ -343,18 +352,21 @@ def test_hours_of_columns_that_are_not_understood_are_counted_and_empty_ones_are
 
 
 def test_an_empty_cell_may_mean_closed() -> None:
-    mapped = record(
-        {"WORKDAYS": "9-17 Uhr", "MON_FROM": "9:00", "MON_TO": "17:00"},
-        hours=WEEK,
-        values={"opening_hours": {"": "closed", "9-17 Uhr": "9-17 Uhr"}},
-    )
-    assert mapped.opening_hours() is None  # the table lacks 9:00
-    mapped = record(
-        {"W": "9"},
-        hours={"Mo-Sa": "W", "Su": "S"},
-        values={"opening_hours": {"": "closed", "9": "9-17 Uhr"}},
-    )
-    assert mapped.opening_hours() == "Mo-Sa 09:00-17:00"
+    keys: dict[str, Any] = {"hours": {"Mo-Sa": "W", "Su": "S"}}
+    closed = {"opening_hours": {"": "closed"}}
+    assert record({"W": "9-17 Uhr"}, **keys).opening_hours() == "Mo-Sa 09:00-17:00; Su unknown"
+    assert record({"W": "9-17 Uhr"}, **keys, values=closed).opening_hours() == "Mo-Sa 09:00-17:00"
+    assert record({}, **keys, values=closed).opening_hours() is None  # nothing is said at all
+
+
+def test_a_text_that_the_table_of_hours_lacks_is_not_read() -> None:
+    keys: dict[str, Any] = {
+        "hours": {"Mo-Sa": "W", "Su": "S"},
+        "values": {"opening_hours": {"A": "09:00-17:00", "": "closed"}},
+    }
+    assert record({"W": "A"}, **keys).opening_hours() == "Mo-Sa 09:00-17:00"
+    mapped = record({"W": "A", "S": "B"}, **keys)
+    assert (mapped.opening_hours(), mapped.unparsed()) == (None, ["opening_hours"])
 
 
 def test_the_language_of_a_feed_decides_what_its_hours_mean() -> None:
