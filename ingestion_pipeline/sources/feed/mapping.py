@@ -66,11 +66,10 @@ class MappedRecord:
     def kinds(self) -> tuple[str, ...]:
         """Return its kinds, the main one first; none if the table of kinds lacks its value."""
         feed = self._feed
-        if feed.kind_field is None:
-            main = (feed.kind,) if feed.kind is not None else ()
-        else:
+        given: str | tuple[str, ...] = feed.kind or ()
+        if feed.kind_field is not None:
             given = feed.kinds.get(self._text(feed.kind_field) or "", ())
-            main = (given,) if isinstance(given, str) else given
+        main = (given,) if isinstance(given, str) else given
         if not main:
             return ()
         further = (kind for kind, condition in feed.also.items() if self._has_all(condition))
