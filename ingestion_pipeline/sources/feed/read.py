@@ -144,7 +144,7 @@ def read_feed(
         [kind is None for kind in kinds],
         lambda i: (
             f"{feed.kind_field} is {records.properties[i].get(feed.kind_field or '')!r}, which the "
-            "feed's table of kinds does not have"
+            "feed's table of kinds does not have; add it, or leave such records out with where_not"
         ),
     )
     reasons.add(
@@ -183,8 +183,16 @@ def read_feed(
     keep = keep[np.argsort(np.array(refs, dtype=object)[keep], kind="stable")]
     outside = int((placed & used & ~inside).sum())
     rejections = reasons.rejections(but=(placed & ~inside) | ~used)
-    _require_enough(len(keep), feed, last_good=last_good, rejected=len(rejections), outside=outside)
+    skipped = int((~used).sum())
     places = _different(places_of(mapped, keep.tolist()), records.ids)
+    _require_enough(
+        len(places),
+        feed,
+        last_good=last_good,
+        rejected=len(rejections),
+        outside=outside,
+        skipped=skipped,
+    )
     at = np.array([place.record for place in places], dtype=np.intp)
     table = _table(
         feed,
@@ -203,7 +211,7 @@ def read_feed(
         table=table,
         rejections=rejections,
         outside=outside,
-        skipped=int((~used).sum()),
+        skipped=skipped,
         unparsed=count_unparsed(mapped[i] for i in keep),
     )
 
@@ -332,11 +340,12 @@ def _repeated(refs: Sequence[str], *, among: npt.NDArray[np.bool_]) -> list[bool
 
 
 def _require_enough(
-    count: int, feed: Feed, *, last_good: int | None, rejected: int, outside: int
+    count: int, feed: Feed, *, last_good: int | None, rejected: int, outside: int, skipped: int
 ) -> None:
+    left_out = f", {skipped} are left out by where and where_not" if skipped else ""
     what = (
         f"{feed.public_location}: feed {feed.slug} has {count} places in the city ({rejected} "
-        f"records were rejected, {outside} are outside), fewer than"
+        f"records were rejected, {outside} are outside{left_out}), fewer than"
     )
     if count < feed.minimum:
         raise FeedShrunken(

@@ -11,7 +11,7 @@ import pytest
 
 from ingestion_pipeline.core.boundary import BboxBoundary
 from ingestion_pipeline.core.geo import Bbox
-from ingestion_pipeline.sources.feed.errors import FeedUnreadable
+from ingestion_pipeline.sources.feed.errors import FeedShrunken, FeedUnreadable
 from ingestion_pipeline.sources.feed.mapping import MappedRecord, as_text, count_unparsed
 from ingestion_pipeline.sources.feed.read import FeedPlaces, read_feed
 from ingestion_pipeline.text.names import Namer
@@ -40,7 +40,9 @@ def read(tmp_path: Path) -> Read:
         features = [toilet(1, **properties), *(toilet(number, **properties) for number in TEN)]
         return read_all(features, **changes)
 
-    def read_all(features: Iterable[dict[str, Any]], **changes: Any) -> FeedPlaces:
+    def read_all(
+        features: Iterable[dict[str, Any]], last_good: int | None = None, **changes: Any
+    ) -> FeedPlaces:
         path = tmp_path / "feed"
         path.write_bytes(geojson(features))
         return read_feed(
@@ -49,6 +51,7 @@ def read(tmp_path: Path) -> Read:
             bbox=BBOX,
             boundary=BboxBoundary(Bbox(*BBOX)),
             namer=Namer(["ru", "en"], "ru"),
+            last_good=last_good,
         )
 
     places.all = read_all  # type: ignore[attr-defined]
@@ -112,6 +115,12 @@ def test_a_record_that_is_skipped_is_counted_and_no_rejection(read: Read) -> Non
     assert places.rejections == []
 
 
+def test_a_feed_whose_records_are_all_skipped_is_refused_with_their_number(read: Read) -> None:
+    said = r"has 0 places .* 11 are left out by where and where_not\), fewer than its minimum"
+    with pytest.raises(FeedShrunken, match=said):
+        read({}, where={"TYPE": "wc"})
+
+
 def test_a_record_that_is_skipped_does_not_take_an_id(read: Read) -> None:
     features = [toilet(10, STATE="out"), *(toilet(number, STATE="in") for number in TEN)]
     places = read.all(features, where_not={"STATE": "out"})  # type: ignore[attr-defined]
@@ -158,6 +167,15 @@ def test_one_record_may_be_places_of_several_kinds(read: Read) -> None:
     for column in ("name", "opening_hours", "level", "access", "status", "lon", "tags"):
         assert table[column] == toilets[column]
     assert (table["level"], table["access"]) == ("1", "customers")
+
+
+def test_places_and_not_records_are_compared_with_the_last_good_version(read: Read) -> None:
+    features = [toilet(number, WICKEL="ja") for number in TEN]
+    keys = {"also": {kind: {"WICKEL": "ja"} for kind in ("baby_change", "bench")}}
+    places = read.all(features, **keys, last_good=30)  # type: ignore[attr-defined]
+    assert len(places.table) == 30
+    with pytest.raises(FeedShrunken, match="has 30 places"):
+        read.all(features, **keys, last_good=70)  # type: ignore[attr-defined]
 
 
 def test_a_value_may_mean_several_kinds() -> None:
