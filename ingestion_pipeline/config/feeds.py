@@ -172,7 +172,6 @@ class Feed:
     """Names and columns with one value for every record."""
     hours: Annotated[
         Mapping[Selector, Text | tuple[Text, Text]],
-        Field(min_length=1),
         Expected('a table of days and fields, such as { "Mo-Fr" = "WEEK", "Sa-Su" = "WEEKEND" }'),
     ] = field(default_factory=dict, hash=False)
     """The fields with opening hours by weekday or season."""

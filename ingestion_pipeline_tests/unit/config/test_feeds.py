@@ -6,6 +6,7 @@ import json
 import pickle
 import re
 import tempfile
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,10 @@ def test_a_city_may_have_no_feed(tmp_path: Path) -> None:
     file = tmp_path / "cities.toml"
     file.write_text(CITY, "utf-8")
     assert load_cities(file).get("kazan").feeds == ()
+
+
+def test_a_feed_can_be_changed() -> None:
+    assert replace(feed_of(TOILETS), minimum=7) == feed_of(TOILETS, minimum=7)
 
 
 def test_a_feed_can_be_hashed_and_pickled() -> None:
@@ -247,6 +252,7 @@ def test_a_wrong_value_of_csv_is_refused(key: str, value: Any, said: str) -> Non
             {**FOUNTAINS, "hours": {"Mo-Fr": "A", "Fr-Su": "B"}},
             "hours: 'Mo-Fr' and 'Fr-Su' have days in common",
         ),
+        ({**FOUNTAINS, "hours": {}}, "hours: no column for Mo, Tu, We, Th, Fr, Sa, Su"),
         ({**FOUNTAINS, "language": "de"}, "language: is only for hours, or for opening_hours in"),
         ({**TOILETS, "joined_by": ", "}, "joined_by: is only for a target with a list of fields"),
         (
