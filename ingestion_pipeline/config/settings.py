@@ -6,6 +6,7 @@ each variable; a test compares the two.
 """
 
 import os
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
@@ -60,7 +61,9 @@ AbsolutePathOrUrl = Annotated[str, AfterValidator(_absolute_or_url)]
 class Settings(BaseSettings):
     """The settings. Each field is read from the environment variable with its upper-case name."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_ignore_empty=True, env_nested_delimiter="__"
+    )
 
     database_url: SecretStr | None = Field(
         None,
@@ -94,6 +97,11 @@ class Settings(BaseSettings):
         None,
         description="The path or URL of `.osm.pbf` files, with `{region}` and `{day}`, for cities "
         "without `osm_extract`.",
+    )
+    feed_secret: Mapping[str, SecretStr] | None = Field(
+        None,
+        description="Secret headers of feeds, each in a variable of its own: "
+        "`FEED_SECRET__TRANSIT` has the value of the secret `transit`. Secrets.",
     )
     partitions_start: date = Field(
         date(2019, 4, 21),

@@ -29,7 +29,7 @@ LIBRARIES = (
 )
 """Libraries that affect rows. If a release changes, a day is shaped again and compared."""
 
-LIBRARIES_OF_FEEDS = ("rapidfuzz",)
+LIBRARIES_OF_FEEDS = ("rapidfuzz", "ftfy", "jmespath", "pyogrio")
 
 FEED_CODE = (
     "ingestion_pipeline.helpers.link:link",

@@ -19,14 +19,14 @@ Bytes of a later day are never used.
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from ingestion_pipeline.config.cities import City
-from ingestion_pipeline.config.feeds import Feed
+from ingestion_pipeline.config.feeds import Feed, is_http
 from ingestion_pipeline.core.errors import IngestionError, described
 from ingestion_pipeline.core.evidence import SliceEvidence
 from ingestion_pipeline.core.frame import Frame
@@ -37,7 +37,7 @@ from ingestion_pipeline.defs.snapshots import manifest_of, store_part
 from ingestion_pipeline.defs.work import ClaimedPartition
 from ingestion_pipeline.lake.errors import SnapshotDamaged
 from ingestion_pipeline.lake.scratch import scratch_folder
-from ingestion_pipeline.lake.snapshots import Failure, Manifest
+from ingestion_pipeline.lake.snapshots import Failure, KnownFeed, Manifest, Part
 from ingestion_pipeline.sources.base import RawPart
 from ingestion_pipeline.sources.feed.errors import (
     FeedError,
@@ -53,6 +53,8 @@ from ingestion_pipeline.staging.slices import SliceInput
 if TYPE_CHECKING:
     import httpx
 
+    from ingestion_pipeline.sources.feed.acquire import FeedAcquisition, Known
+    from ingestion_pipeline.sources.feed.fetch import NotModified
 
 log = logging.getLogger(__name__)
 
@@ -297,6 +299,9 @@ def _next_best(
         runs.require(pipeline.engine, work.claim)
         pipeline.lake.quarantine(given.manifest)
         pipeline.lake.record_failure(*_key(work, given.feed), failure)
+        if isinstance(error, FeedError):
+            found = [asdict(each) for each in error.rejections]
+            pipeline.lake.record_rejections(*_key(work, given.feed), found)
         standing = _standing(pipeline, work, given.feed)
         if standing is not None:
             return FeedOfDay(given.feed, work.day, standing, failure)
@@ -373,23 +378,37 @@ def _take(
 ) -> bool:
     """Request a feed once; return whether it failed with a transient error."""
     from ingestion_pipeline.sources.feed.acquire import acquire
+    from ingestion_pipeline.sources.feed.fetch import NotModified
 
+    stored = None if work.claim.refetch else _known_feed(pipeline, work, feed)
     try:
         with scratch_folder() as folder:
             with _contained(feed):
-                acquired = acquire(feed, work.day, http=http, clock=pipeline.clock, workdir=folder)
+                acquired = acquire(
+                    feed,
+                    work.day,
+                    http=http,
+                    clock=pipeline.clock,
+                    workdir=folder,
+                    secrets=pipeline.settings.feed_secret or {},
+                    known=None if stored is None else _known(stored),
+                )
             fetched = acquired.fetched
-            part = store_part(
-                pipeline,
-                RawPart(
-                    fetched.path,
-                    query=None,
-                    requested_at=fetched.requested_at,
-                    received_at=fetched.received_at,
-                    sha256=fetched.sha256,
-                ),
-                origin=fetched.location,
-            )
+            if isinstance(fetched, NotModified):
+                assert stored is not None
+                part = _unchanged(stored, fetched)
+            else:
+                part = store_part(
+                    pipeline,
+                    RawPart(
+                        fetched.path,
+                        query=None,
+                        requested_at=fetched.requested_at,
+                        received_at=fetched.received_at,
+                        sha256=fetched.sha256,
+                    ),
+                    origin=fetched.location,
+                )
     except FeedError as error:
         log.warning("%s (%s); the other sources are staged without it", error, error.code)
         runs.require(pipeline.engine, work.claim)
@@ -401,8 +420,59 @@ def _take(
     )
     pipeline.lake.propose_candidate(manifest)
     pipeline.lake.clear_failure(*_key(work, feed))
-    log.info("fetched %s bytes of feed %s", f"{manifest.raw_bytes:,}", feed.slug)
+    if isinstance(fetched, NotModified):
+        log.info("feed %s is unchanged: %s", feed.slug, part.query)
+    else:
+        _keep_known(pipeline, work, feed, acquired, part)
+        log.info("fetched %s bytes of feed %s", f"{manifest.raw_bytes:,}", feed.slug)
     return False
+
+
+def _known_feed(
+    pipeline: PipelineResources, work: ClaimedPartition, feed: Feed
+) -> KnownFeed | None:
+    """Return the bytes that a conditional request may name."""
+    if not is_http(feed.location) or feed.pages is not None:
+        return None
+    return pipeline.lake.known_feed(feed.location_on(work.day), feed.digest)
+
+
+def _known(stored: KnownFeed) -> "Known":
+    from ingestion_pipeline.sources.feed.acquire import Known
+    from ingestion_pipeline.sources.feed.fetch import Validators
+
+    validators = Validators(stored.etag, stored.last_modified)
+    return Known(sha256=stored.part.sha256, validators=validators, as_of=stored.as_of)
+
+
+def _unchanged(stored: KnownFeed, answer: "NotModified") -> Part:
+    """Return the part of bytes that the server calls unchanged; its query says so."""
+    conditions = {"If-None-Match": stored.etag, "If-Modified-Since": stored.last_modified}
+    named = "; ".join(f"{name}: {value}" for name, value in conditions.items() if value is not None)
+    return replace(
+        stored.part,
+        query=f"{named}; answered 304 Not Modified: the bytes of "
+        f"{stored.part.received_at:%Y-%m-%dT%H:%M:%SZ}",
+        requested_at=answer.requested_at,
+        received_at=answer.received_at,
+    )
+
+
+def _keep_known(
+    pipeline: PipelineResources,
+    work: ClaimedPartition,
+    feed: Feed,
+    acquired: "FeedAcquisition",
+    part: Part,
+) -> None:
+    """Record the bytes for a conditional request, if the server gave validators."""
+    validators = acquired.fetched.validators
+    if validators.etag is None and validators.last_modified is None:
+        return
+    known = KnownFeed(
+        part, validators.etag, validators.last_modified, as_of=acquired.evidence.as_of
+    )
+    pipeline.lake.record_feed(feed.location_on(work.day), feed.digest, known)
 
 
 @contextmanager

@@ -131,7 +131,8 @@ def of_feeds(feeds: "Sequence[FeedOfDay]") -> dict[str, dg.MetadataValue]:
 
 def _standing_of(given: "FeedOfDay") -> str:
     if given.failure is None:
-        return "good"
+        is_unchanged = given.manifest is not None and given.manifest.parts[0].query is not None
+        return "good, unchanged since the last download" if is_unchanged else "good"
     if given.manifest is None:
         how = "nothing new"
     else:

@@ -4,11 +4,13 @@
     <lake>/raw/<2 hex>/<sha256>.pbf             bytes that are already compressed, as they are
                                                 (.gz and .bz2, too)
     <lake>/extracts/<sha256 of the location>.json   the last extract fetched from the location
+    <lake>/feeds/<digest>.json                  the last bytes of a feed, and their validators
     <lake>/selections/<digest>.json             what an Overpass query selected, by its digest
     <lake>/snapshots/<dataset>/<city>/<boundary>/<day>.json     the accepted manifest of the day
                                                 <day>.candidate.json            a candidate
                                                 <day>.refused-<12 hex>.json     quarantined
                                                 <day>.failed.json   why the last fetch failed
+                                                <day>.rejected.json  what a refused feed rejects
                                                 <day>.trials.json   runs that began to read it
                                                 <day>.asked.json    the run that last asked a feed
 
@@ -154,6 +156,23 @@ class KnownExtract:
     part: Part
     state: str
     evidence: SnapshotEvidence
+
+
+@dataclass(frozen=True)
+class KnownFeed:
+    """The bytes of a feed that were last fetched from a location.
+
+    Attributes:
+        part: The bytes.
+        etag: The header ETag of the response, or None.
+        last_modified: The header Last-Modified of the response, or None.
+        as_of: The time of the data (UTC).
+    """
+
+    part: Part
+    etag: str | None
+    last_modified: str | None
+    as_of: datetime
 
 
 class Lake:
@@ -407,12 +426,13 @@ class Lake:
         return Failure(**found) if found else None
 
     def clear_failure(self, dataset: str, city_slug: str, boundary_ref: str, day: date) -> None:
-        """Delete the record of a failed fetch, if there is one.
+        """Delete the record of a failed fetch and of its rejections, if there is one.
 
         Raises:
             LakeUnavailable: The lake cannot be written.
         """
-        self.remove(_manifest_key(dataset, city_slug, boundary_ref, day, state=".failed"))
+        for state in (".failed", ".rejected"):
+            self.remove(_manifest_key(dataset, city_slug, boundary_ref, day, state=state))
 
     def _read_sidecar(
         self, dataset: str, city_slug: str, boundary_ref: str, day: date, *, name: str
@@ -469,6 +489,63 @@ class Lake:
             if evidence.coverage is None or not self._filesystem.exists(self.address(part.key)):
                 return None
             return KnownExtract(part, state, evidence)
+
+    def record_feed(self, location: str, rules: str, known: KnownFeed) -> None:
+        """Record the bytes of a feed that were last fetched from a location.
+
+        Args:
+            location: The location; it may contain credentials.
+            rules: The digest of the rules on which the time of the data depends.
+            known: The bytes, with the validators for a conditional request.
+
+        Raises:
+            LakeUnavailable: The lake cannot be written.
+        """
+        self._write_json(_feed_key(location, rules), asdict(known))
+
+    def known_feed(self, location: str, rules: str) -> KnownFeed | None:
+        """Return the bytes of a feed that were last fetched from a location, if they are whole.
+
+        Raises:
+            LakeUnavailable: The lake cannot be read.
+        """
+        key = _feed_key(location, rules)
+        with self._reachable(key):
+            try:
+                document = json.loads(self._filesystem.cat_file(self.address(key)))
+                part = _part_from(document.pop("part"))
+                as_of = datetime.fromisoformat(document.pop("as_of"))
+                known = KnownFeed(part=part, as_of=as_of, **document)
+            except (FileNotFoundError, ValueError, KeyError, TypeError):
+                return None  # the caller fetches it again
+            return known if self._holds(part.key, part.sha256) else None
+
+    def record_rejections(
+        self,
+        dataset: str,
+        city_slug: str,
+        boundary_ref: str,
+        day: date,
+        rejections: Iterable[Mapping[str, Any]],
+    ) -> None:
+        """Record the rejections of a feed that was refused, by reason.
+
+        Raises:
+            LakeUnavailable: The lake cannot be written.
+        """
+        content = {"rejections": list(rejections)}
+        self._write_sidecar(dataset, city_slug, boundary_ref, day, name="rejected", content=content)
+
+    def last_rejections(
+        self, dataset: str, city_slug: str, boundary_ref: str, day: date
+    ) -> list[dict[str, Any]]:
+        """Return the rejections of the feed that was last refused on a day; empty without one.
+
+        Raises:
+            LakeUnavailable: The lake cannot be read.
+        """
+        found = self._read_sidecar(dataset, city_slug, boundary_ref, day, name="rejected")
+        return list(found.get("rejections", ()))
 
     def names(self, folder: str) -> list[str]:
         """Return the names in a folder, sorted; empty where it does not exist.
@@ -716,6 +793,11 @@ def _part_from(document: dict[str, Any]) -> Part:
 def _extract_key(location: str) -> str:
     # A digest, because the location may contain credentials.
     return f"extracts/{hashlib.sha256(location.encode()).hexdigest()}.json"
+
+
+def _feed_key(location: str, rules: str) -> str:
+    # A digest, because the location may contain credentials.
+    return f"feeds/{hashlib.sha256(f'{rules} {location}'.encode()).hexdigest()}.json"
 
 
 class _Hashed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import threading
 import time
 from contextlib import contextmanager
@@ -64,6 +65,8 @@ if TYPE_CHECKING:
     from ingestion_pipeline_tests.support.installation import Installation
     from ingestion_pipeline_tests.support.overpass_server import Request
 
+    Answer = Reply | Callable[[Request], Reply]
+
 SECRET = "Unspeakable-Secret-7"
 PLACES = (helper_place, staged_partition, ingestion_rejection)
 
@@ -94,9 +97,9 @@ class World:
     here: Installation
     server: FeedServer
     clock: ScriptedClock
-    answers: dict[str, Reply] = field(default_factory=dict)
+    answers: dict[str, Answer] = field(default_factory=dict)
 
-    def publish(self, name: str, answer: Reply | bytes) -> None:
+    def publish(self, name: str, answer: Answer | bytes) -> None:
         """Let a file of the publisher be this from now on; bytes are given as new at that time."""
         if isinstance(answer, bytes):
             answer = modified(answer, self.clock.now() - timedelta(hours=1))
@@ -164,11 +167,12 @@ def world_in(
     **options: Any,
 ) -> Iterator[World]:
     clock = ScriptedClock(NOON)
-    answers: dict[str, Reply] = {}
+    answers: dict[str, Answer] = {}
 
     def answer(request: Request) -> Reply:
         name = request.path.partition("?")[0].rpartition("/")[2]
-        return answers.get(name, Reply(404, "", "text/plain"))
+        found = answers.get(name, Reply(404, "", "text/plain"))
+        return found if isinstance(found, Reply) else found(request)
 
     with FeedServer(answer) as server:
         city = TOWN | {
@@ -637,6 +641,7 @@ def test_a_past_day_takes_a_feed_that_has_not_been_modified_since(town: World) -
 
 def test_a_feed_that_may_answer_later_is_asked_once_more_in_the_run(town: World) -> None:
     good = town.answers["toilets.geojson"]
+    assert isinstance(good, Reply)
     town.server.enqueue(Reply(503), modified_fountains(), good)
     town.run(SATURDAY)
     assert "failed" not in town.counts()
@@ -865,7 +870,7 @@ def test_a_feed_without_a_licence_is_refused_where_the_cities_are_read_with_all_
         "kinds": {"WC": "toilet"},
         "fields": {"nmae": "TITLE"},
         "minimum": 0,
-        "lon": "x",
+        "delimiter": ";",
     }
     unknown = {**FOUNTAINS, "licence": "CC-BY-NC-4.0"}
     city = TOWN | {"bbox": list(BBOX), "feed": [mistaken, unknown]}
@@ -874,7 +879,7 @@ def test_a_feed_without_a_licence_is_refused_where_the_cities_are_read_with_all_
         load_cities(path)
     said = str(caught.value)
     assert 'feed[1] "toilets": licence: is missing' in said
-    for key in ("kinds", "fields", "minimum", "lon"):
+    for key in ("kinds", "fields", "minimum", "delimiter"):
         assert f'feed[1] "toilets": {key}: ' in said
     assert 'feed[2] "fountains": licence: ' in said
 
@@ -979,3 +984,131 @@ def test_a_feed_that_has_moved_is_asked_at_its_new_place(town: World) -> None:
     town.run(SATURDAY)
     assert len(town.places("feed:toilets", SATURDAY)) == 30
     town.here.workshop.engine.dispose()
+
+
+# Unchanged feeds
+
+
+def unless_known(body: bytes, at: datetime, etag: str) -> Callable[[Request], Reply]:
+    """Answer as a server does that knows conditional requests."""
+    full = modified(body, at)
+    full = replace(full, headers={**full.headers, "ETag": etag})
+
+    def answer(request: Request) -> Reply:
+        return Reply(304) if request.headers.get("if-none-match") == etag else full
+
+    return answer
+
+
+def asked_for(world: World, name: str) -> list[Request]:
+    return [request for request in world.server.requests if f"/{name}?" in request.path]
+
+
+def stored(world: World, day: date) -> Any:
+    feed = world.here.workshop.cities.get("town").feeds[0]
+    city = world.here.workshop.cities.get("town")
+    found = world.here.workshop.lake.accepted(feed.dataset, "town", city.boundary_key, day)
+    assert found is not None
+    return found
+
+
+def test_an_unchanged_feed_is_the_snapshot_of_the_next_day_without_a_download(
+    town: World,
+) -> None:
+    edited = noon_of(SATURDAY) - timedelta(hours=3)
+    town.publish("toilets.geojson", unless_known(toilets(), edited, '"v7"'))
+    town.run(SATURDAY)
+    town.until(SUNDAY)
+    town.run(SUNDAY)
+    first, second = asked_for(town, "toilets.geojson")
+    assert "if-none-match" not in first.headers
+    assert second.headers["if-none-match"] == '"v7"'
+    saturday, sunday = (stored(town, day) for day in (SATURDAY, SUNDAY))
+    assert sunday.digest == saturday.digest
+    assert sunday.as_of == saturday.as_of == edited
+    assert saturday.parts[0].query is None
+    assert re.fullmatch(
+        r'If-None-Match: "v7"; If-Modified-Since: .* GMT; answered 304 Not Modified: '
+        r"the bytes of 2024-06-01T12:01:00Z",
+        sunday.parts[0].query,
+    )
+    assert sunday.fetched_at == noon_of(SUNDAY) + timedelta(minutes=1)
+    told = town.slice_of("feed:toilets", SUNDAY)
+    assert told is not None
+    assert (told["rows"], told["stale_reason"], told["as_of"]) == (20, None, edited)
+    assert SECRET not in sunday.parts[0].query
+
+
+def test_an_unchanged_feed_that_has_become_too_old_is_stale(town: World) -> None:
+    edited = noon_of(SATURDAY) - timedelta(days=6, hours=12)
+    town.publish("toilets.geojson", unless_known(toilets(), edited, '"v7"'))
+    town.run(SATURDAY)
+    town.until(MONDAY)
+    town.run(MONDAY)
+    told = town.slice_of("feed:toilets", MONDAY)
+    assert told is not None
+    assert "feed_stale" in told["stale_reason"]
+
+
+def test_a_refetch_downloads_a_feed_that_has_not_changed(town: World) -> None:
+    edited = noon_of(SATURDAY) - timedelta(hours=3)
+    town.publish("toilets.geojson", unless_known(toilets(), edited, '"v7"'))
+    town.run(SATURDAY)
+    town.run(SATURDAY, refetch=True)
+    first, second = asked_for(town, "toilets.geojson")
+    assert "if-none-match" not in first.headers.keys() | second.headers.keys()
+
+
+def test_bytes_that_are_damaged_in_the_lake_are_downloaded_again(town: World) -> None:
+    edited = noon_of(SATURDAY) - timedelta(hours=3)
+    town.publish("toilets.geojson", unless_known(toilets(), edited, '"v7"'))
+    town.run(SATURDAY)
+    (town.here.folder / "lake" / stored(town, SATURDAY).parts[0].key).write_bytes(b"damaged")
+    town.until(SUNDAY)
+    town.run(SUNDAY)
+    assert "if-none-match" not in asked_for(town, "toilets.geojson")[1].headers
+    assert len(town.places("feed:toilets", SUNDAY)) == 20
+
+
+def test_what_a_refused_feed_rejects_is_kept_and_the_reason_names_the_key(town: World) -> None:
+    features = [toilet(number, TYPE="URINAL") for number in range(1, 21)]
+    town.publish("toilets.geojson", geojson(features))
+    town.run(SATURDAY)
+    failed = town.counts()["failed"]["feed:toilets"]
+    assert "Rejected: 20 unknown_kind (such as record/1: TYPE is 'URINAL'" in failed
+    assert "does not have: 'URINAL' (20). Add them to kinds." in failed
+    pipeline = town.here.workshop
+    city = pipeline.cities.get("town")
+    key = ("feed-toilets", "town", city.boundary_key, SATURDAY)
+    (kept,) = pipeline.lake.last_rejections(*key)
+    assert (kept["reason"], kept["count"], len(kept["examples"])) == ("unknown_kind", 20, 5)
+    assert kept["examples"][0]["raw"]["TYPE"] == "URINAL"
+    town.publish("toilets.geojson", toilets())
+    town.run(SATURDAY, refetch=True)
+    assert pipeline.lake.last_rejections(*key) == []
+
+
+def test_a_secret_header_comes_from_the_settings_and_is_kept_nowhere(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def feeds(server: FeedServer) -> list[dict[str, Any]]:
+        keyed = table_of(TOILETS, server, "toilets.geojson", headers={"X-Api-Key": "exempel"})
+        return [keyed | {"location": server.address("toilets.geojson")}]
+
+    secrets = {"exempel": SECRET}
+    with (
+        caplog.at_level(logging.DEBUG),
+        world_in(tmp_path, f"sqlite:///{tmp_path}/s.gpkg", feeds, feed_secret=secrets) as world,
+    ):
+        world.publish("toilets.geojson", toilets())
+        world.run(SATURDAY)
+        (request,) = asked_for_exactly(world, "/toilets.geojson")
+        assert request.headers["x-api-key"] == SECRET
+        assert len(world.places("feed:toilets", SATURDAY)) == 20
+    assert SECRET not in caplog.text
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path for path in written if SECRET.encode() in path.read_bytes()] == []
+
+
+def asked_for_exactly(world: World, path: str) -> list[Request]:
+    return [request for request in world.server.requests if request.path == path]

@@ -13,22 +13,49 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from ingestion_pipeline.core.evidence import SnapshotEvidence
-from ingestion_pipeline.sources.feed.errors import FeedNotOfDay, FeedStale, FeedWithoutTime
-from ingestion_pipeline.sources.feed.fetch import PATIENCE, fetch
-from ingestion_pipeline.sources.feed.records import read_records, time_of_records
+from ingestion_pipeline.sources.feed.documents import parsed
+from ingestion_pipeline.sources.feed.errors import (
+    FeedNotConfigured,
+    FeedNotOfDay,
+    FeedStale,
+    FeedWithoutTime,
+)
+from ingestion_pipeline.sources.feed.fetch import PATIENCE, NotModified, fetch, fetch_metadata
+from ingestion_pipeline.sources.feed.records import read_records
+from ingestion_pipeline.sources.feed.times import time_of_document, time_of_records
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from datetime import date
     from pathlib import Path
 
     import httpx
+    from pydantic import SecretStr
 
     from ingestion_pipeline.config.feeds import Feed
     from ingestion_pipeline.core.clock import Clock
-    from ingestion_pipeline.sources.feed.fetch import Fetched, Patience
+    from ingestion_pipeline.sources.feed.fetch import Fetched, Patience, Validators
 
 CLOCK_TOLERANCE = timedelta(minutes=10)
 """How far a publisher's clock may be ahead of this machine's."""
+
+_MARK = b"\xef\xbb\xbf"
+"""The byte order mark of UTF-8."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """The bytes of a feed that the caller has from an earlier request of the same location.
+
+    Attributes:
+        sha256: Their digest.
+        validators: The validators of the response that brought them.
+        as_of: The time of their data (UTC).
+    """
+
+    sha256: str
+    validators: Validators
+    as_of: datetime
 
 
 @dataclass(frozen=True)
@@ -36,11 +63,12 @@ class FeedAcquisition:
     """Raw bytes of a feed that passed every check, with their evidence.
 
     Attributes:
-        fetched: The bytes, their digest and origin, and when they were fetched.
+        fetched: The bytes, their digest and origin, and when they were fetched; or the answer that
+            the known bytes are still the feed's.
         evidence: The time of the data, and its origin.
     """
 
-    fetched: Fetched
+    fetched: Fetched | NotModified
     evidence: SnapshotEvidence
 
 
@@ -52,6 +80,8 @@ def acquire(
     clock: Clock,
     workdir: Path,
     patience: Patience = PATIENCE,
+    secrets: Mapping[str, SecretStr] | None = None,
+    known: Known | None = None,
 ) -> FeedAcquisition:
     """Fetch a feed and check that it can be staged for `day`.
 
@@ -62,12 +92,33 @@ def acquire(
         clock: The current time.
         workdir: An empty folder for the bytes.
         patience: Timeouts.
+        secrets: The secrets that `headers` of the feed names.
+        known: Bytes that need not be fetched again if the server says that they are unchanged.
 
     Raises:
         FeedError: See `sources/feed/errors.py`.
     """
-    fetched = fetch(feed, day, http=http, clock=clock, workdir=workdir, patience=patience)
-    as_of = _time_of(feed, day, fetched)
+    _require_current(feed, day, clock.now())
+    headers = _secret_headers(feed, secrets or {})
+    if known is not None and not _is_expected(known, feed):
+        known = None
+    fetched = fetch(
+        feed,
+        day,
+        http=http,
+        clock=clock,
+        workdir=workdir,
+        patience=patience,
+        headers=headers,
+        known=known.validators if known is not None else None,
+    )
+
+    def metadata() -> bytes:
+        return fetch_metadata(
+            feed, day, http=http, clock=clock, workdir=workdir, patience=patience, headers=headers
+        )
+
+    as_of = _time_of(feed, day, fetched, known, metadata)
     require_usable(feed, day, as_of=as_of, now=fetched.received_at)
     return FeedAcquisition(
         fetched=fetched,
@@ -80,6 +131,33 @@ def acquire(
             attribution=feed.attribution,
         ),
     )
+
+
+def _is_expected(known: Known, feed: Feed) -> bool:
+    """Return whether known bytes have the digest and ETag that the cities file requires."""
+    return feed.sha256 in (None, known.sha256) and feed.etag in (None, known.validators.etag)
+
+
+def _secret_headers(feed: Feed, secrets: Mapping[str, SecretStr]) -> dict[str, str]:
+    headers = {}
+    for name, secret in feed.headers.items():
+        if secret not in secrets:
+            raise FeedNotConfigured(
+                f"{feed.public_location}: feed {feed.slug} needs the secret {secret!r} for its "
+                f"header {name}. Set the environment variable FEED_SECRET__{secret.upper()}."
+            )
+        headers[name] = secrets[secret].get_secret_value().strip()
+    return headers
+
+
+def _require_current(feed: Feed, day: date, now: datetime) -> None:
+    """Reject a past day for a feed whose publisher gives no time, before it is fetched."""
+    if feed.as_of.source == "fetched" and day != now.date():
+        raise FeedNotOfDay(
+            f"{feed.public_location}: feed {feed.slug} has no time of its own (as_of is "
+            f'"fetched"), so it can be staged for the current day only, {now.date()}, and not for '
+            f"{day}. A past day needs another as_of, or the snapshot stored on that day."
+        )
 
 
 def require_usable(feed: Feed, day: date, *, as_of: datetime, now: datetime) -> None:
@@ -117,17 +195,38 @@ def require_usable(feed: Feed, day: date, *, as_of: datetime, now: datetime) -> 
         )
 
 
-def _time_of(feed: Feed, day: date, fetched: Fetched) -> datetime:
-    if feed.as_of.source == "day_in_location":
+def _time_of(
+    feed: Feed,
+    day: date,
+    fetched: Fetched | NotModified,
+    known: Known | None,
+    metadata: Callable[[], bytes],
+) -> datetime:
+    source = feed.as_of.source
+    if source == "day_in_location":
         return datetime.combine(day, time.min, UTC)
-    if feed.as_of.source != "last_modified":
-        return time_of_records(read_records(fetched.path, feed), feed)
-    stated = fetched.validators.last_modified
+    if source == "fetched":
+        return fetched.received_at
+    if source == "metadata":
+        return time_of_document(parsed(metadata().removeprefix(_MARK), feed), feed)
+    if source == "last_modified":
+        stated = fetched.validators.last_modified
+        if stated is None and known is not None and isinstance(fetched, NotModified):
+            stated = known.validators.last_modified
+        return _http_date(stated, fetched.location, feed)
+    if isinstance(fetched, NotModified):
+        assert known is not None
+        return known.as_of
+    return time_of_records(read_records(fetched.path, feed), feed)
+
+
+def _http_date(stated: str | None, location: str, feed: Feed) -> datetime:
     try:
         moment = parsedate_to_datetime(stated or "")
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise FeedWithoutTime(
-            f"{fetched.location}: feed {feed.slug} has no valid header Last-Modified. Set as_of "
-            "to a field, a member of the document, or the day in the location."
+            f"{location}: feed {feed.slug} has no valid header Last-Modified. Set as_of to a "
+            "field, a member of the document or of metadata, or the day in the location; or to "
+            '"fetched", for the current day only.'
         ) from None

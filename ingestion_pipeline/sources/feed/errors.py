@@ -24,7 +24,15 @@
 `defs/failures.py` turns them into Dagster failures.
 """
 
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
 from ingestion_pipeline.core.errors import IngestionError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class HelpersError(IngestionError):
@@ -33,10 +41,34 @@ class HelpersError(IngestionError):
     code = "helpers_error"
 
 
+@dataclass(frozen=True)
+class RejectedFor:
+    """The records that a refused feed rejects for one reason.
+
+    Attributes:
+        reason: The reason, as in docs/data-dictionary.md.
+        count: Their number.
+        examples: Some of them: `source_ref`, `detail` and `raw`, as of any rejection.
+    """
+
+    reason: str
+    count: int
+    examples: tuple[dict[str, Any], ...]
+
+
 class FeedError(HelpersError):
-    """A feed has no data that can be staged for the day."""
+    """A feed has no data that can be staged for the day.
+
+    Attributes:
+        rejections: The rejections of its records, by reason; empty if no records were read.
+    """
 
     code = "feed_error"
+
+    def __init__(self, message: str, *, rejections: Sequence[RejectedFor] = ()) -> None:
+        """Keep the rejections with the message."""
+        super().__init__(message)
+        self.rejections = tuple(rejections)
 
 
 def may_pass(code: str) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ingestion_pipeline.columns.hashing import canonical_json, with_source_hash
+from ingestion_pipeline.config.feeds import POSITION_ID
 from ingestion_pipeline.core.characters import storable
 from ingestion_pipeline.core.rejection import Rejection
 from ingestion_pipeline.geometry.complexity import (
@@ -23,6 +24,7 @@ from ingestion_pipeline.geometry.complexity import (
 from ingestion_pipeline.geometry.points import representative_points
 from ingestion_pipeline.helpers.rows import ATTRIBUTE_COLUMNS, helper_rows
 from ingestion_pipeline.sources.feed.errors import FeedShrunken, FeedSwapped
+from ingestion_pipeline.sources.feed.hints import hints
 from ingestion_pipeline.sources.feed.mapping import (
     MappedRecord,
     Place,
@@ -30,7 +32,9 @@ from ingestion_pipeline.sources.feed.mapping import (
     count_unparsed,
     places_of,
 )
+from ingestion_pipeline.sources.feed.positions import ids_by_position
 from ingestion_pipeline.sources.feed.records import read_records
+from ingestion_pipeline.sources.feed.refusals import by_reason, in_words
 from ingestion_pipeline.text.names import names_by_language
 
 if TYPE_CHECKING:
@@ -51,7 +55,9 @@ SHRUNKEN_SHARE = 0.5
 """The minimum share of the places of the last good version."""
 
 FeedRejectionReason = Literal[
+    "malformed",
     "invalid_text",
+    "broken_text",
     "too_much_text",
     "no_id",
     "duplicate_id",
@@ -62,7 +68,9 @@ FeedRejectionReason = Literal[
 ]
 """Why a record of a feed is not staged (documented in docs/data-dictionary.md).
 
+- `malformed`: its row of a CSV has another number of cells than the header.
 - `invalid_text`: it contains text that no database stores (`core/characters.py`).
+- `broken_text`: a mapped text was decoded by the wrong table, and cannot be repaired.
 - `no_id`: it has no id, so it could not be recognized on another day.
 - `duplicate_id`: an earlier record has its id and its kind.
 - `unknown_kind`: the table of kinds does not have its value.
@@ -70,6 +78,11 @@ FeedRejectionReason = Literal[
 - `no_geometry`: it has none, or a collection of several types.
 - `invalid_coordinates`: outside -180..180 / -90..90, or not a number.
 - `too_much_text`: its properties or its id exceed the limits of `geometry/complexity.py`."""
+
+_NOT_OF_GEOMETRY: tuple[FeedRejectionReason, ...] = (
+    *("malformed", "invalid_text", "broken_text", "no_id", "unknown_kind", "unknown_status"),
+)
+"""Reasons of records that may have a geometry, and so may be outside the city."""
 
 _MAIN_GEOMETRIES = 6  # GEOS type ids of points, lines, areas and their Multi forms
 
@@ -121,13 +134,21 @@ def read_feed(
         FeedUnreadable: The bytes do not match the feed's configuration.
         FeedEncodingWrong: They do not have the feed's encoding.
         FeedSwapped: Latitude and longitude are swapped.
-        FeedShrunken: Too few places are in the city.
+        FeedShrunken: Too few places are in the city; the error has the rejections.
     """
     records = read_records(path, feed)
-    mapped = [MappedRecord(values, feed) for values in records.properties]
-    used = np.array([record.is_used for record in mapped], dtype=bool)
+    mapped = [MappedRecord(values, feed) for values in records.values]
+    # Of a record that is not of the feed's form, a condition cannot be read.
+    used = np.array(
+        [i in records.malformed or record.is_used for i, record in enumerate(mapped)], dtype=bool
+    )
     kinds = [record.kinds()[0] if record.kinds() else None for record in mapped]
     reasons = _Reasons(records)
+    reasons.add(
+        "malformed",
+        [i in records.malformed for i in range(len(records))],
+        lambda i: records.malformed[i],
+    )
     reasons.add(
         "invalid_text",
         records.have_invalid_text(),
@@ -138,12 +159,18 @@ def read_feed(
         [_has_too_much_text(*each) for each in zip(records.ids, records.properties, strict=True)],
         lambda _: f"its text has more than {MAX_TEXT} characters, or its id more than {MAX_ID}",
     )
-    reasons.add("no_id", [id_ is None for id_ in records.ids], lambda _: f"{feed.record_id}: empty")
+    reasons.add(
+        "broken_text",
+        [name is not None for name in records.broken],
+        lambda i: f"{records.broken[i]} was decoded by the wrong table, and cannot be repaired",
+    )
+    if feed.record_id != POSITION_ID:
+        reasons.add("no_id", [id_ is None for id_ in records.ids], lambda _: _empty_id(feed))
     reasons.add(
         "unknown_kind",
         [kind is None for kind in kinds],
         lambda i: (
-            f"{feed.kind_field} is {records.properties[i].get(feed.kind_field or '')!r}, which the "
+            f"{feed.kind_field} is {records.values[i].get(feed.kind_field or '')!r}, which the "
             "feed's table of kinds does not have; add it, or leave such records out with where_not"
         ),
     )
@@ -156,24 +183,29 @@ def read_feed(
         ),
     )
     geometry, quality = _sound(records.geometry)
+    missing = [shape is None for shape in geometry]
     reasons.add(
         "no_geometry",
-        [shape is None for shape in geometry],
-        lambda _: "its geometry is not a point, line or area",
+        missing,
+        lambda i: records.problems.get(i, "its geometry is not a point, line or area"),
     )
     _require_not_swapped(geometry, bbox, feed)
-    reasons.add("invalid_coordinates", _off_earth(geometry), lambda i: str(geometry[i])[:100])
-    placed = np.array(
-        reasons.none_yet(but=("invalid_text", "no_id", "unknown_kind", "unknown_status")),
-        dtype=bool,
-    )
+    off_earth = _off_earth(geometry)
+    reasons.add("invalid_coordinates", off_earth, lambda i: str(geometry[i])[:100])
+    # Only the first reason of a record counts, and a record without an id may lack a geometry too.
+    may_be_placed = np.array(reasons.none_yet(but=_NOT_OF_GEOMETRY), dtype=bool)
+    placed = may_be_placed & ~(np.array(missing, dtype=bool) | np.array(off_earth, dtype=bool))
+    placed &= used
     lon, lat = np.full((2, len(records)), np.nan)
     point_source = np.full(len(records), None, dtype=object)
     lon[placed], lat[placed], point_source[placed] = representative_points(geometry[placed])
     inside = np.zeros(len(records), dtype=bool)
     inside[placed] = boundary.owns(lon[placed], lat[placed])
-    inside &= used
-    refs = [_ref(id_, kind) for id_, kind in zip(records.ids, kinds, strict=True)]
+    ids = records.ids
+    if feed.record_id == POSITION_ID:
+        texts = [canonical_json(each) for each in records.properties]
+        ids = ids_by_position(kinds, lon, lat, texts)
+    refs = [_ref(id_, kind) for id_, kind in zip(ids, kinds, strict=True)]
     reasons.add(
         "duplicate_id",
         _repeated(refs, among=inside & np.array(reasons.none_yet(), dtype=bool)),
@@ -181,23 +213,24 @@ def read_feed(
     )
     keep = np.flatnonzero(inside & np.array(reasons.none_yet(), dtype=bool))
     keep = keep[np.argsort(np.array(refs, dtype=object)[keep], kind="stable")]
-    outside = int((placed & used & ~inside).sum())
+    outside = int((placed & ~inside).sum())
     rejections = reasons.rejections(but=(placed & ~inside) | ~used)
     skipped = int((~used).sum())
-    places = _different(places_of(mapped, keep.tolist()), records.ids)
+    places = _different(places_of(mapped, keep.tolist()), ids)
     _require_enough(
         len(places),
         feed,
         last_good=last_good,
-        rejected=len(rejections),
+        rejections=rejections,
         outside=outside,
         skipped=skipped,
+        to_do=lambda: hints(records, geometry, rejections, feed, bbox=bbox),
     )
     at = np.array([place.record for place in places], dtype=np.intp)
     table = _table(
         feed,
         places=places,
-        refs=[_ref(records.ids[place.record], place.kind) for place in places],
+        refs=[_ref(ids[place.record], place.kind) for place in places],
         mapped=[mapped[i] for i in at],
         properties=[records.properties[i] for i in at],
         namer=namer,
@@ -269,6 +302,10 @@ def _has_too_much_text(id_: str | None, properties: Mapping[str, Any]) -> bool:
     )
 
 
+def _empty_id(feed: Feed) -> str:
+    return f"{', '.join(feed.id_fields) or feed.record_id}: empty"
+
+
 def _sound(
     given: npt.NDArray[np.object_],
 ) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
@@ -320,13 +357,21 @@ def _require_not_swapped(
     if swapped.sum() * 2 > len(lon):
         raise FeedSwapped(
             f"{feed.public_location}: {swapped.sum()} of the {len(lon)} places of feed {feed.slug} "
-            "are in the city only if longitude and latitude are swapped. "
-            + (
-                "Swap lon and lat in the cities file."
-                if feed.format == "csv"
-                else "GeoJSON has longitude first (RFC 7946). Ask the publisher to correct it."
-            )
+            "are in the city only if longitude and latitude are swapped. " + _advice_on_order(feed)
         )
+
+
+def _advice_on_order(feed: Feed) -> str:
+    if feed.lat_lon is not None:
+        return f'Set lon_lat = "{feed.lat_lon}" instead of lat_lon.'
+    if feed.lon_lat is not None:
+        return f'Set lat_lon = "{feed.lon_lat}" instead of lon_lat.'
+    if feed.lon is not None:
+        return "Swap lon and lat in the cities file."
+    return (
+        "GeoJSON has longitude first (RFC 7946), as other formats have. Ask the publisher to "
+        "correct it, or use other fields for lon and lat."
+    )
 
 
 def _repeated(refs: Sequence[str], *, among: npt.NDArray[np.bool_]) -> list[bool]:
@@ -340,22 +385,36 @@ def _repeated(refs: Sequence[str], *, among: npt.NDArray[np.bool_]) -> list[bool
 
 
 def _require_enough(
-    count: int, feed: Feed, *, last_good: int | None, rejected: int, outside: int, skipped: int
+    count: int,
+    feed: Feed,
+    *,
+    last_good: int | None,
+    rejections: list[Rejection],
+    outside: int,
+    skipped: int,
+    to_do: Callable[[], str],
 ) -> None:
+    """Check the number of places; the error has the rejections, and names the key that helps."""
+    found = by_reason(rejections)
     left_out = f", {skipped} are left out by where and where_not" if skipped else ""
     what = (
-        f"{feed.public_location}: feed {feed.slug} has {count} places in the city ({rejected} "
-        f"records were rejected, {outside} are outside{left_out}), fewer than"
+        f"{feed.public_location}: feed {feed.slug} has {count} places in the city "
+        f"({len(rejections)} records were rejected, {outside} are outside{left_out}), fewer than"
     )
     if count < feed.minimum:
         raise FeedShrunken(
-            f"{what} its minimum of {feed.minimum}. Check the publisher's data, or lower minimum "
-            "in the cities file."
+            f"{what} its minimum of {feed.minimum}.{in_words(found)} "
+            + (to_do() or "Check the publisher's data, or lower minimum in the cities file."),
+            rejections=found,
         )
     if has_shrunken(count, last_good):
         raise FeedShrunken(
-            f"{what} half of the {last_good} of its last good version. Check the publisher's data. "
-            "If it is correct, accept the day with a reason."
+            f"{what} half of the {last_good} of its last good version.{in_words(found)} "
+            + (
+                to_do()
+                or "Check the publisher's data. If it is correct, accept the day with a reason."
+            ),
+            rejections=found,
         )
 
 

@@ -150,8 +150,17 @@ def test_a_required_key_may_not_be_missing(key: str) -> None:
         ("location", "http:///x", "http(s)://host"),
         ("location", "https://example.org/{region}", "nothing else in braces"),
         ("location", "https://example.org/{day", "expected '}'"),
-        ("format", "shapefile", '"geojson" or "csv"'),
-        ("record_id", " ", "a text that is not empty"),
+        ("format", "shape", "one of geojson, csv, json, geopackage, shapefile, kml, flatgeobuf"),
+        ("record_id", " ", 'a field, a list of fields, "@id" or "@position"'),
+        ("record_id", [], "a list of fields"),
+        ("record_id", ["a", ""], "a list of fields"),
+        ("crs", "27700", "EPSG:27700"),
+        ("crs", "EPSG:1234", "EPSG:1234 is not in the EPSG register"),
+        ("headers", {"X Key": "transit"}, "'X Key' is not accepted"),
+        ("headers", {"X-Key": "Bearer 0123"}, "names of secrets"),
+        ("pages", {"nxt": "links.next"}, "the value of 'nxt' is not accepted"),
+        ("pages", {"next": "links["}, "it is not a path in JMESPath"),
+        ("pages", {"offset": "o", "limit": "l", "size": 0}, "'size' is not accepted"),
         ("kinds", {}, "a table of values and kinds"),
         ("kinds", {"WC": "Toilets"}, "did you mean 'toilets'?"),
         ("fields", ["name"], "a table of fields"),
@@ -206,6 +215,9 @@ def test_a_wrong_value_is_refused_with_its_place_and_what_is_allowed(
     [
         ("delimiter", "", "one character"),
         ("delimiter", '"', "one character"),
+        ("decimal", ";", '"." or ","'),
+        ("skip_lines", -1, "a whole number of lines"),
+        ("columns", [], "names, such as"),
         ("encoding", "windows-russian", "an encoding"),
         ("encoding", 1251, "an encoding"),
         ("lon", "", "a text that is not empty"),
@@ -229,7 +241,38 @@ def test_a_wrong_value_of_csv_is_refused(key: str, value: Any, said: str) -> Non
         (without(FOUNTAINS, "lat"), "lat: is missing"),
         ({**FOUNTAINS, "record_id": "@id"}, "only for GeoJSON"),
         ({**FOUNTAINS, "as_of": "document:meta.made"}, "a CSV document has no members"),
-        ({**TOILETS, "lon": "x"}, "lon: is only for CSV"),
+        ({**TOILETS, "lon": "x"}, "lat: is missing; lon needs it"),
+        ({**TOILETS, "lat_lon": "x", "geometry": "y"}, "geometry: cannot be combined with lat_lon"),
+        ({**FOUNTAINS, "lat_lon": "x"}, "lat_lon: cannot be combined with lon, lat"),
+        (without(FOUNTAINS, "lon", "lat"), "lon: is missing; a CSV needs its coordinates: lon and"),
+        ({**TOILETS, "decimal": ","}, "decimal: is only for coordinates in texts"),
+        ({**TOILETS, "columns": ["a"]}, "columns: is only for CSV"),
+        ({**TOILETS, "records": "data"}, "records: is only for json"),
+        ({**TOILETS, "layer": "a"}, "layer: is only for geopackage, shapefile, kml, gml, xlsx"),
+        ({**TOILETS, "record_id": ["a", "@position"]}, "use @id and @position by themselves"),
+        ({**TOILETS, "record_id": ["a", "a"]}, "a list has different fields"),
+        ({**TOILETS, "as_of": "metadata:a"}, "metadata_location: belongs to as_of"),
+        ({**TOILETS, "metadata_location": "https://example.org/m"}, "give both or neither"),
+        (
+            {**TOILETS, "as_of": "metadata:a", "metadata_location": "/data/m.json"},
+            "metadata_location: needs an http(s) URL",
+        ),
+        ({**TOILETS, "time_format": "epoch"}, "time_format: is only for times of records"),
+        ({**TOILETS, "pages": {"next": "n"}}, 'as_of: "last_modified" is of one page'),
+        (
+            {**TOILETS, "as_of": "fetched", "pages": {"next": "n", "offset": "o"}},
+            "pages: give next, or offset and limit",
+        ),
+        ({**TOILETS, "as_of": "fetched", "pages": {"offset": "o"}}, "give next, or offset and"),
+        (
+            {
+                **TOILETS,
+                "location": "/data/x.geojson",
+                "as_of": "record:x",
+                "headers": {"X-Key": "transit"},
+            },
+            "headers: needs an http(s) location",
+        ),
         ({**TOILETS, "encoding": "utf-8"}, "encoding: is only for CSV"),
         ({**TOILETS, "location": "/data/x.geojson"}, "needs an http(s) location"),
         ({**TOILETS, "as_of": "day_in_location"}, "needs {day} in the location"),
@@ -380,6 +423,30 @@ def test_a_permission_allows_what_has_to_be_asked_for_and_no_more() -> None:
     assert judge_feed(asked, beside=["ODbL-1.0"]).may_be_combined
     never = feed_of(TOILETS, licence="CC-BY-SA-4.0", permission=letter)
     assert judge_feed(never, beside=["ODbL-1.0"]).outcome == "conflict"
+
+
+def test_keys_that_are_set_to_their_default_do_not_change_the_digests() -> None:
+    feed = feed_of(FOUNTAINS)
+    same = feed_of(FOUNTAINS, decimal=".", skip_lines=0, records=None, headers={})
+    assert (same.digest, same.asks) == (feed.digest, feed.asks)
+
+
+@pytest.mark.parametrize(
+    ("changes", "asks_for_more"),
+    [
+        ({"crs": "EPSG:3067"}, False),
+        ({"decimal": ","}, False),
+        ({"record_id": "@position"}, False),
+        ({"as_of": "record:x", "time_format": "epoch"}, True),
+        ({"as_of": "fetched", "pages": {"next": "next"}}, True),
+    ],
+)
+def test_a_key_that_changes_rows_or_requests_changes_the_digest_of_it(
+    changes: dict[str, Any], asks_for_more: bool
+) -> None:
+    feed, changed = feed_of(TOILETS), feed_of(TOILETS, **changes)
+    assert changed.digest != feed.digest
+    assert (changed.asks != feed.asks) == asks_for_more
 
 
 @pytest.mark.parametrize(

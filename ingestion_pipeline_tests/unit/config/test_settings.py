@@ -136,6 +136,18 @@ def test_no_secret_stands_in_what_is_printed(monkeypatch: pytest.MonkeyPatch) ->
     assert SECRET not in repr(settings.model_dump())
 
 
+def test_each_secret_of_feeds_has_a_variable_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEED_SECRET__TRANSIT", "Bearer hush")
+    monkeypatch.setenv("FEED_SECRET__CITY_KEY", "hush=7")
+    settings = load_settings()
+    assert settings.feed_secret is not None
+    assert {name: secret.get_secret_value() for name, secret in settings.feed_secret.items()} == {
+        "transit": "Bearer hush",
+        "city_key": "hush=7",
+    }
+    assert "hush" not in repr(settings)
+
+
 def test_settings_cannot_be_changed() -> None:
     settings = load_settings()
     with pytest.raises(ValidationError, match="frozen"):

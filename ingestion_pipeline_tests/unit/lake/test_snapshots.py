@@ -25,7 +25,7 @@ from ingestion_pipeline.lake.errors import (
     LakeUnavailable,
     SnapshotDamaged,
 )
-from ingestion_pipeline.lake.snapshots import Lake, Manifest, Part
+from ingestion_pipeline.lake.snapshots import KnownFeed, Lake, Manifest, Part
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -573,3 +573,50 @@ def test_a_lake_that_cannot_be_used_is_unavailable_and_worth_a_retry(
             use()
         assert refused.value.should_retry
         assert f"{tmp_path}/file/lake/" in str(refused.value)
+
+
+# Feeds
+
+LOCATION = "https://user:hush@example.org/toilets.json?key=hush"
+
+
+def test_the_bytes_of_a_feed_are_known_by_location_and_rules(
+    lake: Lake, url: str, workdir: Path
+) -> None:
+    known = KnownFeed(store(lake, workdir), '"v1"', None, as_of=ASKED)
+    lake.record_feed(LOCATION, "rules", known)
+    assert Lake(url).known_feed(LOCATION, "rules") == known
+    assert lake.known_feed(LOCATION, "other rules") is None
+    assert lake.known_feed("https://example.org/toilets.json", "rules") is None
+    assert not any(b"hush" in stored(url, key) or "hush" in key for key in files(url))
+
+
+def test_bytes_of_a_feed_that_are_missing_or_damaged_are_not_known(
+    lake: Lake, url: str, workdir: Path
+) -> None:
+    part = store(lake, workdir)
+    lake.record_feed(LOCATION, "rules", KnownFeed(part, '"v1"', None, as_of=ASKED))
+    overwrite(url, part.key, b"damaged")
+    assert lake.known_feed(LOCATION, "rules") is None
+    lake.remove(part.key)
+    assert lake.known_feed(LOCATION, "rules") is None
+
+
+def test_a_record_of_a_feed_that_is_not_understood_is_none(
+    lake: Lake, url: str, workdir: Path
+) -> None:
+    lake.record_feed(LOCATION, "rules", KnownFeed(store(lake, workdir), None, "x", as_of=ASKED))
+    (key,) = (key for key in files(url) if key.startswith("feeds/"))
+    for content in (b"{", b"[]", b"{}"):
+        overwrite(url, key, content)
+        assert lake.known_feed(LOCATION, "rules") is None
+
+
+def test_rejections_of_a_refused_feed_are_kept_until_the_failure_is_cleared(lake: Lake) -> None:
+    key = ("feed-toilets", "town", "relation/7", DAY)
+    assert lake.last_rejections(*key) == []
+    rejections = [{"reason": "no_id", "count": 7, "examples": [{"raw": {"name": "é"}}]}]
+    lake.record_rejections(*key, rejections)
+    assert lake.last_rejections(*key) == rejections
+    lake.clear_failure(*key)
+    assert lake.last_rejections(*key) == []

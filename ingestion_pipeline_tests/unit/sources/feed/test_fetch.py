@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import json
 import logging
 import os
 import time
@@ -11,9 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from ingestion_pipeline.core.clock import SystemClock
-from ingestion_pipeline.sources.feed.acquire import FeedAcquisition, acquire, require_usable
+from ingestion_pipeline.sources.feed.acquire import (
+    FeedAcquisition,
+    Known,
+    acquire,
+    require_usable,
+)
 from ingestion_pipeline.sources.feed.errors import (
     FeedChecksumMismatch,
     FeedError,
@@ -32,6 +40,8 @@ from ingestion_pipeline.sources.feed.errors import (
 )
 from ingestion_pipeline.sources.feed.fetch import (
     MAXIMUM_REDIRECTS,
+    Fetched,
+    NotModified,
     Patience,
     Validators,
 )
@@ -92,6 +102,11 @@ def ask(tmp_path: Path) -> Iterator[Ask]:
         yield acquired
 
 
+def fetched_of(got: FeedAcquisition) -> Fetched:
+    assert isinstance(got.fetched, Fetched)
+    return got.fetched
+
+
 def of(server: FeedServer, path: str = "toilets.geojson", **changes: Any) -> Feed:
     return feed_of(TOILETS, location=server.address(path), **changes)
 
@@ -102,10 +117,10 @@ def of(server: FeedServer, path: str = "toilets.geojson", **changes: Any) -> Fee
 def test_a_feed_comes_with_its_bytes_and_their_evidence(server: FeedServer, ask: Ask) -> None:
     server.enqueue(served(toilets()))
     got = ask(of(server, "toilets.geojson?token=hush"))
-    assert got.fetched.path.read_bytes() == toilets()
-    assert got.fetched.path.suffix == ".geojson"
-    assert got.fetched.sha256 == hashlib.sha256(toilets()).hexdigest()
-    assert got.fetched.raw_bytes == len(toilets())
+    assert fetched_of(got).path.read_bytes() == toilets()
+    assert fetched_of(got).path.suffix == ".geojson"
+    assert fetched_of(got).sha256 == hashlib.sha256(toilets()).hexdigest()
+    assert fetched_of(got).raw_bytes == len(toilets())
     assert got.fetched.location == server.address("toilets.geojson")
     assert got.fetched.validators == Validators('"v1"', LAST_MODIFIED)
     assert got.evidence.as_of == datetime(2026, 11, 19, 6, 30, tzinfo=UTC)
@@ -168,8 +183,8 @@ def test_a_file_is_read_where_it_is(tmp_path: Path, ask: Ask) -> None:
     stored = tmp_path / "published-2026-11-20.csv"
     stored.write_bytes(fountains())
     got = ask(feed_of(FOUNTAINS, location=str(tmp_path / "published-{day}.csv")))
-    assert got.fetched.path != stored
-    assert got.fetched.path.read_bytes() == fountains()
+    assert fetched_of(got).path != stored
+    assert fetched_of(got).path.read_bytes() == fountains()
     assert got.fetched.validators == Validators()
 
 
@@ -257,6 +272,11 @@ def test_a_page_instead_of_data_is_refused_by_its_name(
         ask(of(server))
 
 
+def test_data_that_a_server_calls_a_page_is_taken(server: FeedServer, ask: Ask) -> None:
+    server.enqueue(served(toilets(), content_type="text/html"))
+    assert fetched_of(ask(of(server))).path.read_bytes() == toilets()
+
+
 def test_ten_gigabytes_are_refused_before_they_come(server: FeedServer, ask: Ask) -> None:
     server.enqueue(served(toilets(), headers={"Content-Length": "10000000000"}, silent=False))
     with pytest.raises(FeedTooBig, match=r"announces 10,000,000,000 bytes .* its 50,000,000"):
@@ -335,16 +355,22 @@ def test_a_body_that_is_cut_in_the_middle_is_refused(
         ask(of(server))
 
 
-def test_a_compressed_body_is_refused(server: FeedServer, ask: Ask) -> None:
+def test_a_body_that_is_stored_compressed_is_taken_as_it_is(server: FeedServer, ask: Ask) -> None:
     server.enqueue(served(toilets(), compressed=True))
-    with pytest.raises(FeedTruncated, match="compressed by 'gzip'"):
+    got = ask(of(server))
+    assert gzip.decompress(fetched_of(got).path.read_bytes()) == toilets()
+
+
+def test_a_body_that_is_compressed_in_another_way_is_refused(server: FeedServer, ask: Ask) -> None:
+    server.enqueue(served(toilets(), headers={"Content-Encoding": "br"}))
+    with pytest.raises(FeedTruncated, match="compressed by 'br'"):
         ask(of(server))
 
 
 def test_another_checksum_is_refused(server: FeedServer, ask: Ask) -> None:
     digest = hashlib.sha256(toilets()).hexdigest()
     server.enqueue(served(toilets()), served(toilets(21)))
-    assert ask(of(server, sha256=digest)).fetched.sha256 == digest
+    assert fetched_of(ask(of(server, sha256=digest))).sha256 == digest
     with pytest.raises(FeedChecksumMismatch, match=f"expects {digest}"):
         ask(of(server, sha256=digest))
 
@@ -409,7 +435,7 @@ def test_a_file_that_is_rewritten_while_it_is_read_is_refused(ask: Ask, tmp_path
     with pytest.raises(FeedTruncated, match="changed while it was read") as caught:
         ask(feed, clock=RewritingClock())
     assert caught.value.should_retry
-    assert ask(feed).fetched.path.read_bytes() == fountains()
+    assert fetched_of(ask(feed)).path.read_bytes() == fountains()
 
 
 def test_a_location_without_a_file_system_is_refused(ask: Ask) -> None:
@@ -438,3 +464,321 @@ def test_a_feed_does_not_show_its_location_in_a_repr() -> None:
     feed = feed_of(TOILETS, location="https://user:hush@example.org/x?token=hush")
     assert "hush" not in repr(feed)
     assert feed.public_location == "https://example.org/x"
+
+
+# Secret headers
+
+SECRETS = {"exempel": SecretStr("Bearer hush")}
+KEYED: dict[str, Any] = {"headers": {"Authorization": "exempel", "X-Api-Key": "exempel"}}
+
+
+def test_secret_headers_are_sent_to_the_server_of_the_location_alone(
+    server: FeedServer, ask: Ask, caplog: pytest.LogCaptureFixture
+) -> None:
+    with FeedServer() as other, caplog.at_level(logging.DEBUG):
+        server.enqueue(
+            Reply(302, headers={"Location": "/new.geojson"}),
+            Reply(302, headers={"Location": other.address("there.geojson")}),
+        )
+        other.enqueue(served(toilets()))
+        got = ask(of(server, **KEYED), secrets=SECRETS)
+        for request in server.requests:
+            assert request.headers["authorization"] == "Bearer hush"
+            assert request.headers["x-api-key"] == "Bearer hush"
+        assert not {"authorization", "x-api-key"} & other.requests[0].headers.keys()
+    assert "hush" not in caplog.text
+    assert "hush" not in repr(got)
+
+
+def test_a_secret_that_is_not_set_is_named_and_nothing_is_sent(
+    server: FeedServer, ask: Ask
+) -> None:
+    with pytest.raises(FeedNotConfigured, match="Set the environment variable FEED_SECRET__EXEMP"):
+        ask(of(server, **KEYED), secrets={"other": SecretStr("hush")})
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("status", [401, 403, 500])
+def test_a_refusal_of_a_server_does_not_show_the_secret(
+    server: FeedServer, ask: Ask, status: int
+) -> None:
+    server.enqueue(Reply(status, body="no: Bearer hush"))
+    with pytest.raises(FeedError) as caught:
+        ask(of(server, **KEYED), secrets=SECRETS)
+    assert "hush" not in str(caught.value)
+
+
+# Pages
+
+
+def records(first: int, count: int) -> list[dict[str, Any]]:
+    return [
+        {"OBJECTID": number, "TYPE": "WC", "TITLE": f"T {number}", "at": "60.16, 24.95"}
+        for number in range(first, first + count)
+    ]
+
+
+def paged(server: FeedServer, pages: dict[str, Any], path: str = "api?key=hush") -> Feed:
+    return of(
+        server,
+        path,
+        format="json",
+        records="items",
+        pages=pages,
+        lat_lon="at",
+        fields={"name": "TITLE"},
+        attributes=None,
+        values=None,
+        as_of="fetched",
+        maximum_age_days=1,
+    )
+
+
+def test_pages_follow_their_links(server: FeedServer, ask: Ask) -> None:
+    server.enqueue(
+        Reply(body=json.dumps({"items": records(1, 3), "links": {"next": "/api?page=2&key=hush"}})),
+        Reply(body="\ufeff" + json.dumps({"items": records(4, 2), "links": {"next": None}})),
+    )
+    got = ask(paged(server, {"next": "links.next"}))
+    assert [request.path for request in server.requests] == [
+        "/api?key=hush",
+        "/api?page=2&key=hush",
+    ]
+    first, second = json.loads(fetched_of(got).path.read_bytes())
+    assert [*first["items"], *second["items"]] == records(1, 5)
+    assert got.fetched.location == server.address("api")
+    assert got.evidence.as_of == NOW
+
+
+def test_pages_by_offset_end_with_one_that_has_no_records(server: FeedServer, ask: Ask) -> None:
+    """A server may send fewer records than asked for: that is no sign of the end."""
+    for first, count in ((1, 3), (4, 3), (7, 1), (8, 0)):
+        server.enqueue(Reply(body=json.dumps({"items": records(first, count)})))
+    ask(paged(server, {"offset": "$offset", "limit": "$limit", "size": 5}))
+    asked = [httpx.URL(request.path).params for request in server.requests]
+    assert [dict(each) for each in asked] == [
+        {"key": "hush", "$offset": offset, "$limit": "5"} for offset in ("0", "3", "6", "7")
+    ]
+
+
+def test_an_api_that_ignores_the_offset_is_refused(server: FeedServer, ask: Ask) -> None:
+    server.default = lambda _: Reply(body=json.dumps({"items": records(1, 3)}))
+    with pytest.raises(FeedUnreadable, match=r"page 2 repeats an earlier one\. Correct the feed"):
+        ask(paged(server, {"offset": "skip", "limit": "top"}))
+
+
+def test_more_pages_than_the_limit_are_refused(server: FeedServer, ask: Ask) -> None:
+    server.default = lambda request: Reply(
+        body=json.dumps({"items": records(len(request.path), 1), "next": request.path + "1"})
+    )
+    with pytest.raises(FeedTooBig, match="more than 4 pages") as caught:
+        ask(paged(server, {"next": "next", "maximum": 4}))
+    assert len(server.requests) == 4
+    assert "hush" not in str(caught.value)
+
+
+def test_pages_together_may_not_exceed_the_limit_of_bytes(server: FeedServer, ask: Ask) -> None:
+    body = json.dumps({"items": records(1, 100)})
+    server.default = lambda request: Reply(
+        body=body.replace("{", f'{{"path": "{request.path}", "next": "{request.path}1", ', 1)
+    )
+    feed = paged(server, {"next": "next"})
+    with pytest.raises(FeedTooBig, match="more than its 20,000"):
+        ask(of(server, **{**vars_of(feed), "maximum_bytes": 20_000}))
+    assert len(server.requests) == 3
+
+
+def vars_of(feed: Feed) -> dict[str, Any]:
+    """Return the keys by which `paged` differs."""
+    names = ("format", "records", "lat_lon", "fields", "maximum_age_days")
+    return {
+        **{name: getattr(feed, name) for name in names},
+        "pages": {"next": "next"},
+        "as_of": "fetched",
+        "attributes": None,
+        "values": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("link", "error", "said"),
+    [
+        ("http://169.254.169.254/latest", FeedRedirected, "inner network"),
+        ("file:///etc/passwd", FeedRedirected, "not http"),
+        (7, FeedUnreadable, "next page is not a URL"),
+    ],
+)
+def test_a_link_to_a_page_is_followed_as_a_redirect_is(
+    server: FeedServer, ask: Ask, link: Any, error: type[FeedError], said: str
+) -> None:
+    server.enqueue(Reply(body=json.dumps({"items": records(1, 3), "next": link})))
+    with pytest.raises(error, match=said):
+        ask(paged(server, {"next": "next"}))
+    assert len(server.requests) == 1
+
+
+def test_a_page_on_another_server_gets_no_secret(server: FeedServer, ask: Ask) -> None:
+    with FeedServer() as other:
+        link = other.address("api?page=2")
+        server.enqueue(Reply(body=json.dumps({"items": records(1, 3), "next": link})))
+        other.enqueue(Reply(body=json.dumps({"items": records(4, 3)})))
+        keys = {**vars_of(paged(server, {"next": "next"})), **KEYED}
+        location = server.address("api").replace("://", "://user:hush@")
+        ask(feed_of(TOILETS, location=location, **keys), secrets=SECRETS)
+        assert server.requests[0].headers["x-api-key"] == "Bearer hush"
+        assert not {"authorization", "x-api-key"} & other.requests[0].headers.keys()
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "said"),
+    [
+        ("{", FeedUnreadable, "not complete JSON"),
+        ('{"rows": [{"a": 1}]}', FeedUnreadable, 'Set records = "rows"'),
+        ("<html>", FeedNotData, "an HTML page"),
+    ],
+)
+def test_a_page_that_is_not_data_refuses_the_feed(
+    server: FeedServer, ask: Ask, body: str, error: type[FeedError], said: str
+) -> None:
+    server.enqueue(Reply(body=json.dumps({"items": records(1, 3), "next": "/b"})), Reply(body=body))
+    with pytest.raises(error, match=said):
+        ask(paged(server, {"next": "next"}))
+
+
+# Conditional requests
+
+KNOWN = Known("0" * 64, Validators('"v1"', LAST_MODIFIED), datetime(2026, 11, 19, 6, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("as_of", "headers", "moment"),
+    [
+        ("last_modified", {}, datetime(2026, 11, 19, 6, 30, tzinfo=UTC)),
+        (
+            "last_modified",
+            {"Last-Modified": "Thu, 19 Nov 2026 07:00:00 GMT"},
+            datetime(2026, 11, 19, 7, tzinfo=UTC),
+        ),
+        ("record:OBJECTID", {}, datetime(2026, 11, 19, 6, tzinfo=UTC)),
+        ("fetched", {}, NOW),
+    ],
+)
+def test_an_unchanged_feed_is_not_sent_again_and_keeps_its_time(
+    server: FeedServer, ask: Ask, as_of: str, headers: dict[str, str], moment: datetime
+) -> None:
+    server.enqueue(Reply(304, headers=headers, content_type=None))
+    got = ask(of(server, as_of=as_of), known=KNOWN)
+    assert isinstance(got.fetched, NotModified)
+    assert server.requests[0].headers["if-none-match"] == '"v1"'
+    assert server.requests[0].headers["if-modified-since"] == LAST_MODIFIED
+    assert got.evidence.as_of == moment
+
+
+def test_a_feed_that_changed_is_taken(server: FeedServer, ask: Ask) -> None:
+    server.enqueue(served(toilets()))
+    got = ask(of(server), known=KNOWN)
+    assert fetched_of(got).path.read_bytes() == toilets()
+
+
+def test_an_unchanged_feed_that_is_too_old_is_refused(server: FeedServer, ask: Ask) -> None:
+    server.enqueue(Reply(304))
+    old = Known("0" * 64, Validators('"v1"', None), datetime(2026, 11, 1, tzinfo=UTC))
+    with pytest.raises(FeedStale, match="19 days old on 2026-11-20"):
+        ask(of(server, as_of="record:OBJECTID"), known=old)
+
+
+def test_known_bytes_without_validators_prove_nothing(server: FeedServer, ask: Ask) -> None:
+    server.enqueue(Reply(304))
+    known = Known("0" * 64, Validators(), datetime(2026, 11, 19, tzinfo=UTC))
+    with pytest.raises(FeedForbidden, match="answered 304"):
+        ask(of(server), known=known)
+    assert not {"if-none-match", "if-modified-since"} & server.requests[0].headers.keys()
+
+
+@pytest.mark.parametrize("required", [{"sha256": "1" * 64}, {"etag": '"v2"'}])
+def test_known_bytes_that_are_not_the_required_ones_are_fetched_again(
+    server: FeedServer, ask: Ask, required: dict[str, str]
+) -> None:
+    server.enqueue(served(toilets()))
+    with pytest.raises(FeedChecksumMismatch):
+        ask(of(server, **required), known=KNOWN)
+    assert "if-none-match" not in server.requests[0].headers
+
+
+# Time
+
+
+def test_the_time_of_a_feed_without_one_is_that_of_the_request(
+    server: FeedServer, ask: Ask
+) -> None:
+    server.enqueue(Reply(body=toilets()))
+    got = ask(of(server, as_of="fetched"))
+    assert (got.evidence.as_of, got.evidence.as_of_source) == (NOW, "fetched")
+
+
+@pytest.mark.parametrize("day", [date(2026, 11, 19), date(2026, 11, 21)])
+def test_such_a_feed_is_refused_for_another_day_and_not_even_asked_for(
+    server: FeedServer, ask: Ask, day: date
+) -> None:
+    with pytest.raises(FeedNotOfDay, match=r"the current day only, 2026-11-20, and not for 202"):
+        ask(of(server, as_of="fetched"), day)
+    assert server.requests == []
+
+
+def portal(server: FeedServer, **changes: Any) -> Feed:
+    return of(
+        server,
+        as_of="metadata:result.modified",
+        metadata_location=server.address("meta?key=hush&day={day}"),
+        **changes,
+    )
+
+
+def test_the_time_may_be_in_metadata(server: FeedServer, ask: Ask) -> None:
+    server.enqueue(
+        served(toilets()), Reply(body=b"\xef\xbb\xbf" + b'{"result": {"modified": "2026-11-18"}}')
+    )
+    got = ask(portal(server))
+    assert got.evidence.as_of == datetime(2026, 11, 18, tzinfo=UTC)
+    assert got.evidence.as_of_source == "metadata"
+    assert server.requests[1].path == "/meta?key=hush&day=2026-11-20"
+    assert fetched_of(got).path.read_bytes() == toilets()
+
+
+def test_metadata_of_an_unchanged_feed_are_asked_for_again(server: FeedServer, ask: Ask) -> None:
+    server.enqueue(Reply(304), Reply(body='{"result": {"modified": "2026-11-20"}}'))
+    got = ask(portal(server), known=KNOWN)
+    assert got.evidence.as_of == datetime(2026, 11, 20, tzinfo=UTC)
+    assert "if-none-match" not in server.requests[1].headers
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (Reply(404), FeedNotFound),
+        (Reply(body="{}"), FeedWithoutTime),
+        (Reply(body="<html>"), FeedNotData),
+        (Reply(body="{"), FeedUnreadable),
+    ],
+)
+def test_metadata_without_a_time_refuse_the_feed(
+    server: FeedServer, ask: Ask, reply: Reply, error: type[FeedError]
+) -> None:
+    server.enqueue(served(toilets()), reply)
+    with pytest.raises(error) as caught:
+        ask(portal(server))
+    assert "hush" not in str(caught.value)
+
+
+def test_metadata_on_another_server_get_no_secret(server: FeedServer, ask: Ask) -> None:
+    with FeedServer() as other:
+        server.enqueue(served(toilets()))
+        other.enqueue(Reply(body='{"result": {"modified": "2026-11-18"}}'))
+        feed = of(
+            server,
+            as_of="metadata:result.modified",
+            metadata_location=other.address("meta"),
+            **KEYED,
+        )
+        ask(feed, secrets=SECRETS)
+        assert not {"authorization", "x-api-key"} & other.requests[0].headers.keys()

@@ -369,6 +369,23 @@ def test_a_record_without_a_geometry_is_rejected(read: Read, geometry: Any) -> N
     assert rejected(read(with_geometry(geometry))) == [("record/1", "no_geometry")]
 
 
+@pytest.mark.parametrize("point", [None, {"type": "Point", "coordinates": [2.55e6, 6.67e6]}])
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"OBJECTID": None}, "no_id"),
+        ({"TYPE": "URINAL"}, "unknown_kind"),
+        ({"TITLE": "\0"}, "invalid_text"),
+        ({"TITLE": "caf\N{REPLACEMENT CHARACTER}"}, "broken_text"),
+    ],
+)
+def test_a_record_that_lacks_a_geometry_too_costs_only_itself(
+    read: Read, changes: dict[str, Any], reason: str, point: Any
+) -> None:
+    features = [toilet(1, **changes) | {"geometry": point}, *map(toilet, ELEVEN)]
+    assert rejected(read(geojson(features))) == [("record/1", reason)]
+
+
 @pytest.mark.parametrize(
     "changes", [{"COMMENT": "x" * MAX_TEXT}, {"OBJECTID": "9" * (MAX_ID + 1)}], ids=["text", "id"]
 )
@@ -451,16 +468,46 @@ def test_geojson_is_always_utf_8(read: Read) -> None:
         read(toilets().decode().encode("cp1251"))
 
 
-@pytest.mark.parametrize("table", ["cp1252", "latin-1", "cp1251"])
-def test_letters_decoded_by_the_wrong_table_are_refused(read: Read, table: str) -> None:
+@pytest.mark.parametrize("table", ["cp1252", "latin-1"])
+def test_letters_that_the_publisher_decoded_by_the_wrong_table_are_repaired(
+    read: Read, table: str
+) -> None:
     broken = "Ñandú café".encode().decode(table)
     features = [toilet(number, TITLE=broken, TITLE_RU=None) for number in ELEVEN]
-    with pytest.raises(FeedEncodingWrong, match="11 of the 11 texts"):
+    place = row(read(geojson(features)), "11#toilets")
+    assert place["name"] == "Ñandú café"
+    assert json.loads(place["tags"])["TITLE"] == broken  # as published
+
+
+def test_letters_beyond_repair_refuse_the_feed_if_they_are_many(read: Read) -> None:
+    broken = "Ñandú café".encode().decode("cp1251")
+    features = [toilet(number, TITLE=broken, TITLE_RU=None) for number in ELEVEN]
+    with pytest.raises(FeedEncodingWrong, match=r"11 of the 44 texts .* cannot be repaired"):
         read(geojson(features))
 
 
-def test_one_broken_text_among_many_is_the_publishers_own_slip(read: Read) -> None:
-    assert len(read(with_toilet(TITLE="caf\u00c3\u00a9")).table) == 12
+def test_letters_beyond_repair_cost_their_record(read: Read) -> None:
+    places = read(with_toilet(TITLE="caf\N{REPLACEMENT CHARACTER}"))
+    assert rejected(places) == [("record/1", "broken_text")]
+    assert places.rejections[0].detail.startswith("TITLE was decoded by the wrong table")
+    assert len(places.table) == len(ELEVEN)
+
+
+def test_letters_of_a_field_that_is_not_mapped_do_not_matter(read: Read) -> None:
+    comment = "Men\u00e2\u0080\u0099s \N{REPLACEMENT CHARACTER}"
+    features = [toilet(number, COMMENT=comment) for number in ELEVEN]
+    places = read(geojson(features))
+    assert (len(places.table), places.rejections) == (11, [])
+
+
+def test_one_broken_text_among_many_is_repaired(read: Read) -> None:
+    place = row(read(with_toilet(TITLE="caf\u00c3\u00a9", TITLE_RU=None)), "1#toilets")
+    assert place["name"] == "café"
+
+
+def test_a_csv_in_utf_8_with_another_encoding_in_the_table_is_refused(read: Read) -> None:
+    with pytest.raises(FeedEncodingWrong, match=r'is UTF-8, not cp1251\. .* encoding = "utf-8"'):
+        read(fountains(encoding="utf-8"), FOUNTAINS)
 
 
 @pytest.mark.parametrize("text", ["Café Ñandú", "Туалет на площади", "卫生间", "Ärztehaus 5 €"])
@@ -469,20 +516,36 @@ def test_letters_as_they_should_be_are_not_taken_for_broken(read: Read, text: st
 
 
 @pytest.mark.parametrize(
-    "crs",
+    ("crs", "said"),
     [
-        {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::3857"}},
-        {"type": "name", "properties": {}},
-        {"type": "name", "properties": None},
-        {"type": "name", "properties": {"name": ["EPSG:4326"]}},
-        {"type": "link", "properties": {"href": "http://example.org/crs"}},
-        "EPSG:25832",
+        ({"type": "name", "properties": {}}, "names no coordinate system"),
+        ({"type": "name", "properties": None}, "names no coordinate system"),
+        ({"type": "name", "properties": {"name": ["EPSG:4326"]}}, "names no coordinate system"),
+        ({"type": "link", "properties": {"href": "http://example.org/crs"}}, "names no coordinate"),
+        ("EPSG:25832", "names no coordinate system"),
+        ({"type": "name", "properties": {"name": "EPSG:1"}}, "'EPSG:1', which PROJ does not know"),
     ],
     ids=str,
 )
-def test_another_coordinate_system_is_refused(read: Read, crs: Any) -> None:
-    with pytest.raises(FeedUnreadable, match="only WGS 84 is read"):
+def test_an_unknown_coordinate_system_is_refused_with_the_key_to_set(
+    read: Read, crs: Any, said: str
+) -> None:
+    with pytest.raises(FeedUnreadable, match=f"{said}.*Set its key crs"):
         read(geojson(map(toilet, ELEVEN), crs=crs))
+
+
+@pytest.mark.parametrize("key", [None, "EPSG:3067"])
+def test_the_coordinate_system_is_that_of_the_key_or_else_of_the_file(
+    read: Read, key: str | None
+) -> None:
+    # 24.95 60.17 in EPSG:3067 by gdaltransform
+    point = {"type": "Point", "coordinates": [386255.153827798, 6672109.47543698]}
+    named = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::3067"}}
+    broken = {"type": "name", "properties": {}}
+    features = [toilet(number) | {"geometry": point} for number in ELEVEN]
+    places = read(geojson(features, crs=named if key is None else broken), crs=key)
+    place = row(places, "10#toilets")
+    assert (place["lon"], place["lat"]) == pytest.approx((24.95, 60.17), abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ["urn:ogc:def:crs:OGC:1.3:CRS84", "EPSG:4326"])

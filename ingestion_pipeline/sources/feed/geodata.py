@@ -1,0 +1,231 @@
+"""Files of geodata formats and spreadsheets as content, read by GDAL.
+
+GDAL chooses a driver by the content of a file, and some drivers open other files or URLs that the
+content names (VRT, WFS, SQLite with virtual tables). So a file is passed to GDAL only if its
+content is of the configured format and refers to nothing outside; the tests have such files.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import warnings
+from contextlib import closing
+from datetime import date, datetime, time
+from typing import TYPE_CHECKING, Any
+from xml.parsers import expat
+
+import numpy as np
+
+from ingestion_pipeline.config.feeds import WITH_LAYERS
+from ingestion_pipeline.sources.feed.content import Content, unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from ingestion_pipeline.config.feeds import Feed
+
+log = logging.getLogger(__name__)
+
+_BEGINNINGS: Mapping[str, bytes] = {
+    "geopackage": b"SQLite format 3\0",
+    "flatgeobuf": b"fgb\3",
+    "shapefile": b"\0\0\x27\x0a",
+    "xlsx": b"PK\3\4",
+}
+_ROOTS: Mapping[str, tuple[str, ...]] = {
+    "kml": ("kml", "Document", "Folder"),
+    "gml": ("FeatureCollection",),
+}
+"""The name of the root element of the XML formats, without its namespace."""
+
+_OPTIONS: Mapping[str, Mapping[str, str]] = {
+    "gml": {
+        "DOWNLOAD_SCHEMA": "NO",
+        "SKIP_RESOLVE_ELEMS": "ALL",
+        "WRITE_GFS": "NO",
+        "EXPOSE_GML_ID": "YES",
+    },
+    "xlsx": {"HEADERS": "FORCE"},
+}
+"""The options with which GDAL opens a file."""
+
+_NO_NETWORK = {"CPL_VSIL_CURL_ALLOWED_EXTENSIONS": "{none}", "GML_DOWNLOAD_WFS_SCHEMA": "NO"}
+_CHUNK_BYTES = 1 << 18
+_HARMLESS_TABLES = ("rtree",)
+
+
+def read_layer(path: Path, feed: Feed) -> Content:
+    """Return the content of a layer or sheet.
+
+    Raises:
+        FeedUnreadable: The file is not of the feed's format, refers to other files, or does not
+            have the layer.
+    """
+    import pyogrio
+    import shapely
+
+    _require_format(path, feed)
+    pyogrio.set_gdal_config_options(_NO_NETWORK)
+    options = dict(_OPTIONS.get(feed.format, {}))
+    if feed.skip_lines:
+        options["HEADERS"] = "DISABLE"
+    if feed.format == "shapefile" and feed.encoding != "utf-8":
+        options["ENCODING"] = feed.encoding
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        try:
+            layer = _layer(path, feed)
+            if feed.format == "geopackage" and layer not in _plain_tables(path, feed):
+                raise unreadable(feed, f"a geopackage whose layer {layer!r} is a view, refused")
+            meta, table = pyogrio.read_arrow(path, layer=layer, **options)
+        # DataSourceError and DataLayerError, and whatever Arrow makes of a damaged file.
+        except (RuntimeError, ValueError, OSError) as error:
+            raise unreadable(
+                feed, f"not {feed.format} that GDAL reads ({type(error).__name__})"
+            ) from None
+    for each in heard:
+        log.info("feed %s: GDAL: %s", feed.slug, each.message)
+    geometry_name = meta["geometry_name"] or "wkb_geometry"
+    geometry = None
+    if geometry_name in table.column_names:
+        wkb = table.column(geometry_name).to_numpy(zero_copy_only=False)
+        geometry = shapely.from_wkb(wkb, on_invalid="ignore")
+        geometry = np.asarray(geometry, dtype=object)
+    elif feed.format != "xlsx":
+        geometry = np.full(len(table), None, dtype=object)
+    names = [name for name in table.column_names if name != geometry_name]
+    properties = _properties(table, names)
+    if feed.format == "xlsx":
+        return _sheet(properties, names, feed)
+    return Content(properties=properties, names=names, geometry=geometry, crs=meta["crs"])
+
+
+def _sheet(rows: list[dict[str, Any]], names: Sequence[str], feed: Feed) -> Content:
+    """Return the content of a sheet; a row without any value is no record."""
+    if feed.skip_lines:
+        head = rows[feed.skip_lines] if feed.skip_lines < len(rows) else {}
+        titles = {name: str(title) for name, title in head.items()}
+        rows = [
+            {titles[name]: value for name, value in row.items() if name in titles}
+            for row in rows[feed.skip_lines + 1 :]
+        ]
+        names = list(titles.values())
+    return Content(properties=[row for row in rows if row], names=names)
+
+
+def layers_of(path: Path, feed: Feed) -> list[str]:
+    """Return the names of the layers or sheets of a file.
+
+    Raises:
+        FeedUnreadable: The file is not of the feed's format, or refers to other files.
+    """
+    import pyogrio
+
+    _require_format(path, feed)
+    return [str(name) for name, _ in pyogrio.list_layers(path)]
+
+
+def _layer(path: Path, feed: Feed) -> str | int:
+    import pyogrio
+
+    if feed.format not in WITH_LAYERS:
+        return 0
+    there = [str(name) for name, _ in pyogrio.list_layers(path)]
+    if feed.layer is None and len(there) == 1:
+        return there[0]
+    if feed.layer not in there:
+        shown = ", ".join(repr(name[:80]) for name in there[:20])
+        what = f"no layer {feed.layer!r}" if feed.layer else f"{len(there)} layers"
+        raise unreadable(feed, f"a file with {what}; it has {shown or 'none'}", "Set its layer.")
+    return feed.layer
+
+
+def _properties(table: pa.Table, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the properties of each row as JSON values, without nulls."""
+    columns = {name: [_json(value) for value in table.column(name).to_pylist()] for name in names}
+    return [
+        {name: column[row] for name, column in columns.items() if column[row] is not None}
+        for row in range(len(table))
+    ]
+
+
+def _json(value: object) -> Any:
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, list):
+        return [_json(each) for each in value]
+    if isinstance(value, float) and value != value:  # noqa: PLR0124 - NaN
+        return None
+    return value if value != "" else None
+
+
+def _require_format(path: Path, feed: Feed) -> None:
+    """Check that a file is of the feed's format, and names no other file or URL to be opened."""
+    if feed.format in _ROOTS:
+        _require_xml(path, feed)
+        return
+    with path.open("rb") as file:
+        beginning = file.read(16)
+    if not beginning.startswith(_BEGINNINGS[feed.format]):
+        hint = "A shapefile is published as a zip archive. " if feed.format == "shapefile" else ""
+        raise unreadable(
+            feed, f"not {feed.format} by its first bytes", f"{hint}Correct its format."
+        )
+    if feed.format == "geopackage":
+        _plain_tables(path, feed)
+
+
+def _plain_tables(path: Path, feed: Feed) -> set[str]:
+    """Return the tables of a geopackage; views and virtual tables could read other files."""
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as connection:
+            found = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+    except sqlite3.Error as error:
+        raise unreadable(feed, f"not geopackage ({type(error).__name__})") from None
+    tables = {name for kind, name, _ in found if kind == "table"}
+    for _, name, sql in found:
+        words = " ".join(str(sql or "").lower().split())
+        is_virtual = words.startswith("create virtual table")
+        if is_virtual and not any(f" using {each}" in words for each in _HARMLESS_TABLES):
+            raise unreadable(
+                feed, f"a geopackage with the virtual table {name!r}, which is refused"
+            )
+    if "gpkg_contents" not in tables:
+        raise unreadable(feed, "an SQLite database that is not a geopackage")
+    return tables
+
+
+def _require_xml(path: Path, feed: Feed) -> None:
+    """Check that XML is well-formed, has the right root, and declares no document type.
+
+    A document type can declare entities that are other files, or that grow exponentially.
+    """
+    parser = expat.ParserCreate(namespace_separator=" ")
+    roots: list[str] = []
+
+    def start(name: str, _: Mapping[str, str]) -> None:
+        if not roots:
+            roots.append(name.rpartition(" ")[2])
+
+    def refuse(*_: object) -> None:
+        raise unreadable(
+            feed, "XML with a document type, refused", "Ask the publisher to remove it."
+        )
+
+    parser.StartElementHandler = start
+    parser.StartDoctypeDeclHandler = refuse
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                parser.Parse(chunk, False)
+            parser.Parse(b"", True)
+    except expat.ExpatError as error:
+        raise unreadable(feed, f"not {feed.format}: {error}") from None
+    if roots[0] not in _ROOTS[feed.format]:
+        raise unreadable(feed, f"not {feed.format}: its root element is {roots[0][:80]!r}")

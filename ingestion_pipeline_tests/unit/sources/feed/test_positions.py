@@ -1,0 +1,161 @@
+"""Positions in all the forms in which publishers have them, and ids that come from positions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingestion_pipeline.sources.feed.positions import (
+    ids_by_position,
+    in_wgs84,
+    number_of,
+    pair_of,
+)
+from ingestion_pipeline_tests.support.feed_server import TOILETS, feed_of
+
+
+@pytest.mark.parametrize(
+    ("value", "decimal", "number"),
+    [
+        ("52.5", ".", 52.5),
+        (" -0.18195 ", ".", -0.18195),
+        ("1.2e1", ".", 12.0),
+        (".5", ".", 0.5),
+        ("52,5", ",", 52.5),
+        ("-13", ",", -13.0),
+        (52, ".", 52.0),
+        (52.5, ",", 52.5),
+        ("52,5", ".", None),
+        ("52.5", ",", None),
+        ("392.672,488", ",", None),
+        ("52.5 N", ".", None),
+        ("1_000", ".", None),
+        ("nan", ".", None),
+        ("inf", ".", None),
+        ("", ".", None),
+        (True, ".", None),
+        (None, ".", None),
+        ([1], ".", None),
+    ],
+)
+def test_a_coordinate_is_a_number_with_the_decimal_mark(
+    value: Any, decimal: str, number: float | None
+) -> None:
+    assert number_of(value, decimal) == number
+
+
+@pytest.mark.parametrize(
+    ("value", "decimal", "pair"),
+    [
+        ("48.84, 2.30", ".", [48.84, 2.30]),
+        ("48.84,2.30", ".", [48.84, 2.30]),
+        ("(40.6867, -73.9902)", ".", [40.6867, -73.9902]),
+        ("[40.6867; -73.9902]", ".", [40.6867, -73.9902]),
+        ("48.84 2.30", ".", [48.84, 2.30]),
+        ("123 Main St\nNew York, NY 10001\n(40.6867, -73.9902)", ".", [40.6867, -73.9902]),
+        ("52,5; 13,4", ",", [52.5, 13.4]),
+        ("52,5 13,4", ",", [52.5, 13.4]),
+        ("52,5, 13,4", ",", [52.5, 13.4]),
+        ([48.84, 2.30], ".", [48.84, 2.30]),
+        (["48.84", "2.30"], ".", [48.84, 2.30]),
+        ("48.84", ".", []),
+        ("48.84, 2.30, 7", ".", []),
+        ("POINT (2.30 48.84)", ".", []),
+        ("somewhere", ".", []),
+        (None, ".", []),
+        ({"lat": 48.84, "lon": 2.30}, ".", []),
+        ("1" * 2000 + ",2", ".", []),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_two_coordinates_may_be_in_one_text(
+    value: Any, decimal: str, pair: list[float | None]
+) -> None:
+    assert pair_of(value, decimal) == pair
+
+
+def test_a_text_of_many_digits_takes_no_time() -> None:
+    assert pair_of("1" * 999 + "x", ".") == []
+    assert number_of("1" * 60_000 + "x", ".") is None
+
+
+@pytest.mark.parametrize(
+    ("crs", "xy", "lon_lat"),
+    [
+        # By gdaltransform; EPSG:27700 by the example of Ordnance Survey's guide (in WGS 84).
+        ("EPSG:25833", (392672.488, 5817675.476), (13.4189326, 52.4986383)),
+        ("EPSG:3067", (386255.153827798, 6672109.47543698), (24.95, 60.17)),
+        ("EPSG:2393", (3386379.0, 6674909.0), (24.95, 60.17)),
+        ("EPSG:27700", (651409.903, 313177.270), (1.716052, 52.657979)),
+        ("urn:ogc:def:crs:EPSG::4258", (24.95, 60.17), (24.95, 60.17)),
+        ("OGC:CRS84", (24.95, 60.17), (24.95, 60.17)),
+    ],
+)
+def test_x_is_the_easting_whatever_order_of_axes_the_system_defines(
+    crs: str, xy: tuple[float, float], lon_lat: tuple[float, float]
+) -> None:
+    (point,) = in_wgs84(np.array([shapely.Point(*xy)], dtype=object), crs, feed_of(TOILETS))
+    # Without PROJ's grids, old national systems are exact to some metres.
+    assert (point.x, point.y) == pytest.approx(lon_lat, abs=1e-4)
+
+
+def ids(*places: tuple[float, float], kinds: list[str] | None = None) -> list[str | None]:
+    lon, lat = np.array(places).T
+    return ids_by_position(
+        kinds or ["toilets"] * len(places), lon, lat, [str(place) for place in places]
+    )
+
+
+def test_an_id_is_the_centre_of_a_cell() -> None:
+    assert ids((2.300281, 48.840906)) == ["48.8410,2.3004"]
+    assert ids((-0.00001, -0.00001)) == ["0.0000,0.0000"]
+
+
+def test_places_of_a_kind_in_a_cell_are_numbered_from_south_to_north() -> None:
+    north, south = (24.95, 60.17003), (24.95, 60.16999)
+    assert ids(north, south) == ["60.1700,24.9501/2", "60.1700,24.9501"]
+    assert ids(south, north) == ["60.1700,24.9501", "60.1700,24.9501/2"]
+    assert ids(south, north, kinds=["toilets", "shower"]) == ["60.1700,24.9501"] * 2
+
+
+def test_a_record_that_repeats_another_one_gets_its_id() -> None:
+    place = (24.95, 60.17)
+    assert ids(place, place) == ["60.1700,24.9501"] * 2
+    lon, lat = np.array([place, place]).T
+    assert len({*ids_by_position(["toilets"] * 2, lon, lat, ["a", "b"])}) == 2
+
+
+def test_a_record_without_a_position_gets_no_id() -> None:
+    assert ids((math.nan, math.nan), (24.95, 60.17)) == [None, "60.1700,24.9501"]
+
+
+@given(st.permutations(range(30)))
+def test_ids_do_not_depend_on_the_order_of_records(order: list[int]) -> None:
+    places = [(24.95 + (n % 6) * 1e-4, 60.17 + (n // 6) * 1e-4) for n in range(30)]
+    expected = dict(zip(places, ids(*places), strict=True))
+    shuffled = [places[number] for number in order]
+    assert dict(zip(shuffled, ids(*shuffled), strict=True)) == expected
+    assert len(set(expected.values())) == len(places)
+
+
+@pytest.mark.parametrize(("metres", "most"), [(0.01, 0.005), (1, 0.1), (5, 0.4)])
+def test_few_ids_change_if_places_move_a_little(metres: float, most: float) -> None:
+    """The shares that docs/feeds.md names."""
+    random = np.random.default_rng(7)
+    lon, lat = random.uniform(2.2, 2.5, 4000), random.uniform(48.8, 48.95, 4000)
+    angle = random.uniform(0, 2 * np.pi, 4000)
+    degree = 111_200
+    moved_lat = lat + metres * np.sin(angle) / degree
+    moved_lon = lon + metres * np.cos(angle) / degree / np.cos(np.radians(lat))
+    kinds, texts = ["toilets"] * 4000, [str(number) for number in range(4000)]
+    before, after = (
+        ids_by_position(kinds, *place, texts) for place in ((lon, lat), (moved_lon, moved_lat))
+    )
+    changed = sum(one != other for one, other in zip(before, after, strict=True)) / 4000
+    assert changed < most
