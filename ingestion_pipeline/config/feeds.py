@@ -464,15 +464,23 @@ class Feed:
         return frozenset(named.union(key for key in keys if key is not None))
 
     @property
-    def mapped_fields(self) -> frozenset[str]:
-        """All fields that the mapping names."""
-        conditions = (self.where, self.where_not, *self.also.values())
-        columns = (*self.fields.values(), *self.attributes.values(), *self.hours.values())
-        named = {name for condition in conditions for name in condition}
-        for each in columns:
-            named.update((each,) if isinstance(each, str) else each)
-        named -= set(self.hours.values()) & set(STATES)
-        return frozenset(named | ({self.kind_field} if self.kind_field else set()))
+    def mapped_fields(self) -> dict[str, list[str]]:
+        """The fields that the mapping names, each with the keys or targets that name it."""
+        named: list[tuple[str, str]] = []
+        if self.kind_field is not None:
+            named.append((self.kind_field, "kind_field"))
+        conditions = (("where", self.where), ("where_not", self.where_not), *self.also.items())
+        named += [(name, key) for key, condition in conditions for name in condition]
+        for target, names in (*self.fields.items(), *self.attributes.items()):
+            named += [(name, target) for name in ((names,) if isinstance(names, str) else names)]
+        for days, names in self.hours.items():
+            if names not in STATES:
+                both = (names,) if isinstance(names, str) else names
+                named += [(name, f"opening_hours {days}") for name in both]
+        found: dict[str, list[str]] = {}
+        for name, key in named:
+            found.setdefault(name, []).append(key)
+        return found
 
     @property
     def own_licence(self) -> Licence | None:

@@ -401,6 +401,30 @@ def test_a_licence_of_ones_own_is_judged_by_its_answers(
     assert judge_feed(other, beside=["ODbL-1.0"]).outcome == "conflict"
 
 
+def test_each_field_of_the_mapping_is_known_by_the_keys_that_name_it() -> None:
+    feed = feed_of(
+        FOUNTAINS,
+        where={"A": "1"},
+        where_not={"B": "1", "A": "2"},
+        also={"bench": {"C": "1"}},
+        fields={"name": ["D", "E"], "operator": "D"},
+        attributes={"x": "F"},
+        hours={"Mo-Fr": ["G", "H"], "Sa": "I", "Su": "closed"},
+    )
+    assert feed.mapped_fields == {
+        "A": ["where", "where_not"],
+        "B": ["where_not"],
+        "C": ["bench"],
+        "D": ["name", "operator"],
+        "E": ["name"],
+        "F": ["x"],
+        "G": ["opening_hours Mo-Fr"],
+        "H": ["opening_hours Mo-Fr"],
+        "I": ["opening_hours Sa"],
+    }
+    assert feed_of(TOILETS).mapped_fields["TYPE"] == ["kind_field"]
+
+
 def test_keys_of_this_release_are_part_of_the_digest_when_they_are_set() -> None:
     plain = feed_of(FOUNTAINS)
     for changes in (

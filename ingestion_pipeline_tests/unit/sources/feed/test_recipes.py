@@ -335,7 +335,8 @@ INVENTED: dict[str, bytes] = {
     ),
     "geojson-of-ckan": features(
         lambda n: {"asset_id": n, "AssetName": f"Park {n}", "hours": "9 a.m. to 10 p.m.",
-                   "address": "", "accessible": "", "Status": "1", "Comments": "Men\u00e2\u0080\u0099s"}
+                   "address": "", "accessible": "", "Status": "1",
+                   "Comments": "Men\u00e2\u0080\u0099s"}
     ),
 }  # fmt: skip
 """Six records of each shape at one point of the invented town; that in OSGB36 is in London."""
