@@ -30,7 +30,7 @@ LIBRARIES = (
 """Libraries that affect rows. If a release changes, a day is shaped again and compared."""
 
 LIBRARIES_OF_FEEDS = ("rapidfuzz",)
-"""Libraries that affect rows of feeds. Repairs by ftfy are used only where they are certain, so that
+"""Libraries that affect rows of feeds. Repairs by ftfy are used only where they are certain, so
 another release makes the same."""
 
 LIBRARIES_OF_GEODATA = ("pyogrio",)

@@ -109,6 +109,12 @@ def test_a_geopackage_is_read_in_its_coordinate_system(
     check(read(gzip.compress(body) if packed else body, "a-geopackage"))
 
 
+def test_the_key_column_of_a_geopackage_is_a_field(read: Read, tmp_path: Path) -> None:
+    body = written(tmp_path, "a.gpkg", "GPKG", layer="toilets", layer_options={"FID": "OBJECTID"})
+    refs = read(body, "a-geopackage", record_id="OBJECTID").table.column("source_ref")
+    assert refs.to_pylist() == [f"{number}#toilets" for number in range(1, COUNT + 1)]
+
+
 def test_a_flatgeobuf_is_read(read: Read, tmp_path: Path) -> None:
     check(read(written(tmp_path, "a.fgb", "FlatGeobuf", PLACES.to_crs(3879)), "a-flatgeobuf"))
 
