@@ -625,6 +625,7 @@ def vars_of(feed: Feed) -> dict[str, Any]:
     [
         ("http://169.254.169.254/latest", FeedRedirected, "inner network"),
         ("file:///etc/passwd", FeedRedirected, "not http"),
+        ("http://127.0.0.1:99999/", FeedRedirected, "not http"),
         (7, FeedUnreadable, "next page is not a URL"),
     ],
 )
