@@ -291,6 +291,18 @@ def test_a_spreadsheet_that_unpacks_to_more_than_the_limit_is_refused(read: Read
         read(body, "a-spreadsheet", maximum_bytes=1_000_000)
 
 
+def test_a_spreadsheet_with_a_document_type_is_refused(read: Read, tmp_path: Path) -> None:
+    sheet = pd.DataFrame(PLACES.drop(columns="geometry"))
+    body = written(tmp_path, "a.xlsx", "XLSX", geopandas.GeoDataFrame(sheet), layer="Toilets")
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    name = "xl/worksheets/sheet1.xml"
+    entity = b'<!DOCTYPE a [<!ENTITY file SYSTEM "file:///etc/passwd">]><worksheet'
+    files[name] = files[name].replace(b"<worksheet", entity, 1)
+    with pytest.raises(FeedUnreadable, match=r"'xl/worksheets/sheet1\.xml' has a document type"):
+        read(zipped(files), "a-spreadsheet")
+
+
 def test_a_spreadsheet_is_not_believed_about_its_size(read: Read) -> None:
     sheet = b" " * 3_000_000
     body = zipped({"xl/workbook.xml": b"<a/>", "xl/worksheets/sheet1.xml": sheet})
