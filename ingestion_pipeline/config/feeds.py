@@ -68,6 +68,9 @@ Format = Literal[
 
 FORMATS: tuple[str, ...] = get_args(Format)
 
+BY_GDAL = frozenset({"geopackage", "shapefile", "kml", "flatgeobuf", "gml", "xlsx"})
+"""Formats that GDAL reads."""
+
 WITH_GEOMETRY = frozenset({"geojson", "geopackage", "shapefile", "kml", "flatgeobuf", "gml"})
 """Formats whose records have a geometry of their own."""
 
@@ -640,8 +643,8 @@ def _conflicts_of_time(
         yield "as_of", f'"last_modified" needs an http(s) location; {why}'
     if location is not None and as_of == "day_in_location" and not is_dated(location):
         yield "as_of", '"day_in_location" needs {day} in the location'
-    if as_of == "last_modified" and "pages" in valid:
-        yield "as_of", '"last_modified" is of one page; use a field, or another rule'
+    if as_of in ("last_modified", "day_in_location") and "pages" in valid:
+        yield "as_of", f'"{as_of}" is of one page; use a field, or another rule'
     if as_of is None:
         return
     if as_of.startswith("metadata:") != ("metadata_location" in table):

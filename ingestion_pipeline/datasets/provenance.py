@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ingestion_pipeline.columns.hashing import digest
-from ingestion_pipeline.config.feeds import judge_feed
+from ingestion_pipeline.config.feeds import BY_GDAL, judge_feed
 from ingestion_pipeline.core.evidence import SliceEvidence
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.datasets.helper import HELPER
@@ -17,6 +17,7 @@ from ingestion_pipeline.datasets.registry import DATASETS
 from ingestion_pipeline.datasets.rules import (
     LIBRARIES,
     LIBRARIES_OF_FEEDS,
+    LIBRARIES_OF_GEODATA,
     rules_of_feeds,
     versions_of,
 )
@@ -109,6 +110,7 @@ def evidence_of_feed(
         inputs=[
             *(manifest.digest, rules, beside.inputs_digest, feed.digest),
             *(*own.identity, *versions_of(LIBRARIES_OF_FEEDS)),
+            *(versions_of(LIBRARIES_OF_GEODATA) if feed.format in BY_GDAL else ()),
         ],
     )
 

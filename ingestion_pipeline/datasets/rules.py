@@ -29,7 +29,12 @@ LIBRARIES = (
 )
 """Libraries that affect rows. If a release changes, a day is shaped again and compared."""
 
-LIBRARIES_OF_FEEDS = ("rapidfuzz", "ftfy", "jmespath", "pyogrio")
+LIBRARIES_OF_FEEDS = ("rapidfuzz",)
+"""Libraries that affect rows of feeds. Repairs by ftfy are used only where they are certain, so
+another release makes the same."""
+
+LIBRARIES_OF_GEODATA = ("pyogrio",)
+"""Libraries that affect rows of feeds in the formats that GDAL reads."""
 
 FEED_CODE = (
     "ingestion_pipeline.helpers.link:link",

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from ingestion_pipeline.config.cities import City
-from ingestion_pipeline.config.feeds import Feed, is_http
+from ingestion_pipeline.config.feeds import POSITION_ID, Feed, is_http
 from ingestion_pipeline.core.errors import IngestionError, described
 from ingestion_pipeline.core.evidence import SliceEvidence
 from ingestion_pipeline.core.frame import Frame
@@ -47,7 +47,7 @@ from ingestion_pipeline.sources.feed.errors import (
     may_pass,
 )
 from ingestion_pipeline.staging import runs
-from ingestion_pipeline.staging.days import staged_days
+from ingestion_pipeline.staging.days import Slice, read_day, staged_days
 from ingestion_pipeline.staging.slices import SliceInput
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
     from ingestion_pipeline.sources.feed.acquire import FeedAcquisition, Known
     from ingestion_pipeline.sources.feed.fetch import NotModified
+    from ingestion_pipeline.sources.feed.positions import Anchor
 
 log = logging.getLogger(__name__)
 
@@ -263,6 +264,7 @@ def _slice_of(
                 boundary=frame.boundary,
                 namer=Namer(city.languages, city.local_language),
                 last_good=None if reason else given.last_good,
+                known=_anchors(pipeline, work, feed),
             )
             rows = link(places.table, frame.rows)
     log.info(
@@ -281,6 +283,20 @@ def _slice_of(
         rejections=places.rejections,
         evidence=replace(given.evidence(city, beside=beside), accepted_reason=accepted),
     )
+
+
+def _anchors(pipeline: PipelineResources, work: ClaimedPartition, feed: Feed) -> "list[Anchor]":
+    """Return the places of a feed's last good version, if their ids are of their positions."""
+    from ingestion_pipeline.sources.feed.positions import Anchor
+
+    good = _good_days(pipeline, work, feed) if feed.record_id == POSITION_ID else {}
+    if not good:
+        return []
+    last = Slice(work.city.slug, HELPER.name, feed.source, max(good))
+    return [
+        Anchor(row["source_ref"].rpartition("#")[0], row["kind"], row["lon"], row["lat"])
+        for row in read_day(pipeline.engine, last) or ()
+    ]
 
 
 def _next_best(

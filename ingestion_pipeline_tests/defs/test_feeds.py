@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import re
 import threading
 import time
@@ -1112,3 +1113,27 @@ def test_a_secret_header_comes_from_the_settings_and_is_kept_nowhere(
 
 def asked_for_exactly(world: World, path: str) -> list[Request]:
     return [request for request in world.server.requests if request.path == path]
+
+
+def test_a_place_with_an_id_by_position_is_the_same_after_a_small_correction(
+    tmp_path: Path,
+) -> None:
+    def feeds(server: FeedServer) -> list[dict[str, Any]]:
+        return [table_of(TOILETS, server, "toilets.geojson", record_id="@position")]
+
+    with world_in(tmp_path, f"sqlite:///{tmp_path}/s.gpkg", feeds) as world:
+        world.publish("toilets.geojson", toilets())
+        world.run(SATURDAY)
+        before = world.places("feed:toilets", SATURDAY)
+        features = [toilet(number) for number in range(1, 21)]
+        for number, feature in enumerate(features):  # by 2 m, in all directions
+            angle = math.radians(number * 18)
+            feature["geometry"]["coordinates"][0] += 2 / 55_500 * math.cos(angle)
+            feature["geometry"]["coordinates"][1] += 2 / 111_400 * math.sin(angle)
+        world.until(SUNDAY)
+        world.publish("toilets.geojson", geojson(features))
+        world.run(SUNDAY)
+        assert world.places("feed:toilets", SUNDAY) == before
+        assert len(before) == 20
+        counts = world.counts()["sources"]["feed:toilets"]
+        assert (counts["added"], counts["changed"], counts["removed"]) == (0, 20, 0)

@@ -73,7 +73,7 @@ def _of_texts(
             continue
         pairs = [pair for pair in (pair_of(text, ".") for text in texts) if pair]
         is_comma = _COMMA.fullmatch if key in ("lon", "lat") else _pair_with_comma
-        if feed.decimal == "." and _most(texts, lambda text: bool(is_comma(text))):
+        if feed.decimal == "." and _most(texts, is_comma):
             yield (f'{name} has a decimal comma, such as {texts[0][:40]!r}. Set decimal = ",".')
             return
         if key in ("lon", "lat", "geometry") and len(pairs) > _FOUND_SHARE * len(texts):
@@ -176,7 +176,7 @@ def _systems(points: FloatArray, bbox: Sequence[float]) -> list[tuple[str, str, 
 
 def _size(system: Any) -> float:
     """Return the size of a system's area of use, in square degrees."""
-    west, south, east, north = system.area_of_use.bounds
+    west, south, east, north = map(float, system.area_of_use.bounds)
     return ((east - west) % 360) * (north - south)
 
 
@@ -209,5 +209,5 @@ def _of_ids(records: Records) -> str:
     )
 
 
-def _most(texts: Sequence[str], applies: Callable[[str], bool]) -> bool:
-    return sum(map(applies, texts)) > _FOUND_SHARE * len(texts)
+def _most(texts: Sequence[str], applies: Callable[[str], object]) -> bool:
+    return sum(bool(applies(text)) for text in texts) > _FOUND_SHARE * len(texts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -33,6 +34,12 @@ WGS84 = frozenset(
 CELL = (0.0003, 0.0002)
 """The size, in degrees of longitude and latitude, of the cells that give `@position` ids: 22 m from
 south to north, and from west to east 33 m at the equator and 17 m at 60 degrees."""
+
+REACH_M = 5.0
+"""How far, in metres, a place may be from where it was in the last good version of its feed."""
+
+_METRES_A_DEGREE = 111_195.0
+"""Of a great circle of the sphere with the Earth's mean radius."""
 
 _NUMBERS = {
     ".": r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?",
@@ -196,36 +203,94 @@ def _shown(value: object) -> str:
     return "empty" if value in (None, "") else repr(value)[:60]
 
 
+class Anchor(NamedTuple):
+    """A place of the last good version of a feed, whose id a place nearby keeps.
+
+    Attributes:
+        id: The id of its record.
+        kind: Its kind.
+        lon: The longitude of its representative point.
+        lat: Its latitude.
+    """
+
+    id: str
+    kind: Hashable
+    lon: float
+    lat: float
+
+
 def ids_by_position(
-    kinds: Sequence[Hashable], lon: FloatArray, lat: FloatArray, texts: Sequence[str]
+    kinds: Sequence[Hashable],
+    lon: FloatArray,
+    lat: FloatArray,
+    texts: Sequence[str],
+    *,
+    known: Sequence[Anchor] = (),
 ) -> list[str | None]:
     """Return an id of each record that is derived from its kind and position.
 
-    The id is the centre of the cell (see `CELL`) that the position is in, `lat,lon` in degrees, so
-    small corrections of a position seldom change it. The second record of a kind in a cell gets
-    `/2`, and so on, from south to north; records that are equal in everything get the same id.
-    Documented in docs/feeds.md, with its limits.
+    A record within `REACH_M` of a known place of its kind has the id of the nearest. The id of
+    another record is the centre of the cell (see `CELL`) that its position is in, `lat,lon` in
+    degrees; the second of a kind in a cell gets `/2`, and so on, from south to north. Records that
+    are equal in everything get the same id. Documented in docs/feeds.md, with its limits.
 
     Args:
         kinds: The kind of each record.
         lon: (N,) longitude of its representative point; NaN without one.
         lat: (N,) latitude.
         texts: What distinguishes records of one kind at one point.
+        known: The places of the last good version.
     """
-    cells: dict[tuple[Hashable, str], list[int]] = defaultdict(list)
+    places: dict[tuple[Hashable, float, float, str], list[int]] = defaultdict(list)
     for index in np.flatnonzero(~np.isnan(lon)).tolist():
-        cell = f"{_centre(lat[index], CELL[1])},{_centre(lon[index], CELL[0])}"
-        cells[kinds[index], cell].append(index)
+        places[kinds[index], float(lat[index]), float(lon[index]), texts[index]].append(index)
+    ordered = sorted(places, key=lambda place: place[1:])
+    kept = _nearest(ordered, known)
+    taken = {(place[0], id_) for place, id_ in kept.items()}
     ids: list[str | None] = [None] * len(lon)
-    for (_, cell), indices in cells.items():
-        indices.sort(key=lambda index: (lat[index], lon[index], texts[index]))
-        number, last = 0, None
-        for index in indices:
-            this = lat[index], lon[index], texts[index]
-            number += this != last  # a repeated record gets the id of the first, and is rejected
-            last = this
-            ids[index] = cell if number == 1 else f"{cell}/{number}"
+    for place in ordered:
+        kind, place_lat, place_lon, _ = place
+        id_ = kept.get(place)
+        if id_ is None:
+            cell = f"{_centre(place_lat, CELL[1])},{_centre(place_lon, CELL[0])}"
+            numbered = (f"{cell}/{number}" for number in count(2))
+            id_ = next(each for each in chain([cell], numbered) if (kind, each) not in taken)
+            taken.add((kind, id_))
+        for index in places[place]:
+            ids[index] = id_
     return ids
+
+
+def _nearest(
+    places: Sequence[tuple[Hashable, float, float, str]], known: Sequence[Anchor]
+) -> dict[tuple[Hashable, float, float, str], str]:
+    """Return the id of the known place that each place is; the nearest pairs come first."""
+    import shapely
+
+    if not known or not places:
+        return {}
+    lat, lon = np.array([place[1:3] for place in places]).T
+    anchors = np.array([(anchor.lon, anchor.lat) for anchor in known])
+    reach = REACH_M / _METRES_A_DEGREE
+    wide = reach / np.cos(np.radians(np.minimum(np.abs(lat), 89.0)))
+    boxes = shapely.box(lon - wide, lat - reach, lon + wide, lat + reach)
+    points: Any = shapely.points(anchors)
+    ours, theirs = shapely.STRtree(points).query(boxes)
+    east = (anchors[theirs, 0] - lon[ours]) * np.cos(np.radians(lat[ours]))
+    metres = np.hypot(east, anchors[theirs, 1] - lat[ours]) * _METRES_A_DEGREE
+    pairs = sorted(
+        (distance, known[j].id, i)
+        for distance, i, j in zip(metres.tolist(), ours.tolist(), theirs.tolist(), strict=True)
+        if distance <= REACH_M and known[j].kind == places[i][0]
+    )
+    kept: dict[tuple[Hashable, float, float, str], str] = {}
+    taken: set[tuple[Hashable, str]] = set()
+    for _, id_, i in pairs:
+        place = places[i]
+        if place not in kept and (place[0], id_) not in taken:
+            kept[place] = id_
+            taken.add((place[0], id_))
+    return kept
 
 
 def _centre(degrees: float, size: float) -> str:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from ingestion_pipeline.config.feeds import Feed
     from ingestion_pipeline.core.arrays import FloatArray
     from ingestion_pipeline.core.boundary import Boundary
+    from ingestion_pipeline.sources.feed.positions import Anchor
     from ingestion_pipeline.sources.feed.records import Records
     from ingestion_pipeline.text.names import Namer
 
@@ -116,6 +117,7 @@ def read_feed(
     boundary: Boundary,
     namer: Namer,
     last_good: int | None = None,
+    known: Sequence[Anchor] = (),
 ) -> FeedPlaces:
     """Read the helper places of a city from a feed's bytes.
 
@@ -126,6 +128,7 @@ def read_feed(
         boundary: The city's boundary; it owns the representative points of the city's records.
         namer: Chooses the names for the city's readers.
         last_good: The number of places in the last good version of the feed, if there is one.
+        known: For a feed with ids by position: the places of its last good version.
 
     Returns:
         The places; every record inside the boundary is at least one row, a rejection, or skipped.
@@ -204,7 +207,7 @@ def read_feed(
     ids = records.ids
     if feed.record_id == POSITION_ID:
         texts = [canonical_json(each) for each in records.properties]
-        ids = ids_by_position(kinds, lon, lat, texts)
+        ids = ids_by_position(kinds, lon, lat, texts, known=known)
     refs = [_ref(id_, kind) for id_, kind in zip(ids, kinds, strict=True)]
     reasons.add(
         "duplicate_id",

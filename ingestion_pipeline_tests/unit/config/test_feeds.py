@@ -260,6 +260,15 @@ def test_a_wrong_value_of_csv_is_refused(key: str, value: Any, said: str) -> Non
         ({**TOILETS, "time_format": "epoch"}, "time_format: is only for times of records"),
         ({**TOILETS, "pages": {"next": "n"}}, 'as_of: "last_modified" is of one page'),
         (
+            {
+                **TOILETS,
+                "location": "https://example.org/{day}",
+                "as_of": "day_in_location",
+                "pages": {"next": "n"},
+            },
+            'as_of: "day_in_location" is of one page',
+        ),
+        (
             {**TOILETS, "as_of": "fetched", "pages": {"next": "n", "offset": "o"}},
             "pages: give next, or offset and limit",
         ),

@@ -10,8 +10,10 @@ import pytest
 import shapely
 from hypothesis import given
 from hypothesis import strategies as st
+from pyproj import Geod
 
 from ingestion_pipeline.sources.feed.positions import (
+    Anchor,
     ids_by_position,
     in_wgs84,
     number_of,
@@ -133,6 +135,44 @@ def test_a_record_that_repeats_another_one_gets_its_id() -> None:
 
 def test_a_record_without_a_position_gets_no_id() -> None:
     assert ids((math.nan, math.nan), (24.95, 60.17)) == [None, "60.1700,24.9501"]
+
+
+def anchored(places: list[tuple[float, float]], known: list[Anchor]) -> list[str | None]:
+    lon, lat = np.array(places).T
+    texts = [str(number) for number in range(len(places))]
+    return ids_by_position(["toilets"] * len(places), lon, lat, texts, known=known)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_a_place_within_some_metres_of_where_it_was_keeps_its_id(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    # 200 places at least 20 m from each other, each of which moves by less than 5 m.
+    lon = 24.9 + np.arange(200) % 20 * 5e-4
+    lat = 60.17 + np.arange(200) // 20 * 2.5e-4
+    places = list(zip(lon.tolist(), lat.tolist(), strict=True))
+    before = anchored(places, [])
+    known = [Anchor(str(id_), "toilets", *place) for id_, place in zip(before, places, strict=True)]
+    angle, metres = random.uniform(0, 2 * np.pi, 200), random.uniform(0, 4.9, 200)
+    _lon, _lat, _ = Geod(ellps="WGS84").fwd(lon, lat, np.degrees(angle), metres)
+    order = random.permutation(200)
+    moved = [(float(_lon[number]), float(_lat[number])) for number in order]
+    assert anchored(moved, known) == [before[number] for number in order]
+
+
+def test_the_nearest_place_keeps_the_id_and_another_gets_the_next_number() -> None:
+    known = [Anchor("60.1700,24.9501", "toilets", 24.95, 60.17)]
+    near, nearer = (24.95, 60.17003), (24.95, 60.17001)
+    assert anchored([near, nearer], known) == ["60.1700,24.9501/2", "60.1700,24.9501"]
+    assert anchored([(24.95, 60.1701)], known) == ["60.1700,24.9501"]  # the cell's, 11 m away
+    other = [Anchor("60.1700,24.9501", "shower", 24.95, 60.17)]
+    assert anchored([nearer], other) == ["60.1700,24.9501"]
+
+
+def test_an_id_that_a_known_place_keeps_is_not_given_again() -> None:
+    """The place that the cell is named after has moved out of it, and a new one came."""
+    known = [Anchor("60.1700,24.9501", "toilets", 24.95, 60.17009)]
+    moved, new = (24.95, 60.17012), (24.95, 60.16995)
+    assert anchored([moved, new], known) == ["60.1700,24.9501", "60.1700,24.9501/2"]
 
 
 @given(st.permutations(range(30)))
