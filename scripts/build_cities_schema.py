@@ -15,6 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from ingestion_pipeline.config.cities import CitiesFile, City
+from ingestion_pipeline.config.feed_mapping import Terms
 from ingestion_pipeline.config.feeds import Feed
 
 TARGET = Path(__file__).parents[1] / "docs" / "cities.schema.json"
@@ -41,7 +42,7 @@ class _OfToml(GenerateJsonSchema):
 def schema() -> dict[str, Any]:
     """Return the schema, with the docstrings of the models' fields as descriptions."""
     document = CitiesFile.model_json_schema(schema_generator=_OfToml)
-    for model in (City, Feed):
+    for model in (City, Feed, Terms):
         properties = document["$defs"][model.__name__]["properties"]
         for name, text in _docstrings(model).items():
             described = properties[{"feeds": "feed"}.get(name, name)]

@@ -27,6 +27,8 @@ several rows, of one kind each.
 - A derived helper has the attributes of its own tags (`toilets:fee`, `toilets:wheelchair`). Without
   these it has the level, the opening hours and a restriction of access of its parent. Attributes of
   the parent as a whole do not apply: a hairdresser with `unisex=yes` can have any toilet.
+- A record of a feed is of
+  [the kinds that its table names](adding-a-city.md#several-kinds-of-one-record): one row for each.
 - Entrances of buildings are not helpers. `station_entrance` is not a stop either, so that stops can
   be counted.
 - A stop may be mapped more than once, as its pole and its platform, and a car park as its area and

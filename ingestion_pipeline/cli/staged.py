@@ -145,7 +145,8 @@ def notice(slug: str) -> None:
     if not credited:
         click.echo(f"No data of {slug} is staged", err=True)
         sys.exit(FAILED)
-    click.echo(licences.notice(city.name.get("en", slug), credited))
+    own = [each.own_licence for each in city.feeds if each.own_licence is not None]
+    click.echo(licences.notice(city.name.get("en", slug), credited, own=own))
 
 
 def _tags(raw: Any) -> str:

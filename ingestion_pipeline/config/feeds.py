@@ -7,7 +7,7 @@ docs/adding-a-city.md). Does not belong here: fetching and reading a feed (`sour
 import codecs
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import MISSING, field, fields
+from dataclasses import MISSING, field, fields, is_dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, cast, get_args
@@ -16,6 +16,16 @@ from pydantic import AfterValidator, Field, PlainValidator
 from pydantic.dataclasses import dataclass
 
 from ingestion_pipeline.columns.hashing import digest
+from ingestion_pipeline.config.feed_mapping import (
+    STATES,
+    Condition,
+    HoursLanguage,
+    LicenceId,
+    Reference,
+    Selector,
+    Terms,
+    mapping_conflicts,
+)
 from ingestion_pipeline.config.toml_tables import (
     TABLE,
     Expected,
@@ -28,7 +38,7 @@ from ingestion_pipeline.config.toml_tables import (
 from ingestion_pipeline.core.json_paths import is_path
 from ingestion_pipeline.core.locations import Endpoint, is_dated, redacted, require_template
 from ingestion_pipeline.helpers.kinds import KINDS
-from ingestion_pipeline.helpers.licences import LICENCES, Verdict, judge
+from ingestion_pipeline.helpers.licences import LICENCES, Licence, Verdict, judge
 
 AsOfSource = Literal[
     "last_modified", "day_in_location", "newest_record", "document", "metadata", "fetched"
@@ -78,7 +88,7 @@ _ONLY_FOR: Mapping[str, frozenset[str]] = {
 }
 """The formats for which a key has a meaning."""
 
-COLUMNS = ("access", "fee", "wheelchair", "opening_hours", "level", "operator")
+COLUMNS = ("access", "fee", "wheelchair", "opening_hours", "level", "operator", "status")
 """The columns of `helper_place` that `fields` may name, besides names."""
 
 GEOJSON_ID = "@id"
@@ -217,6 +227,8 @@ Kind = Annotated[
     str, OneOf(KINDS.keys), Expected('a kind of helper place, such as "drinking_water"')
 ]
 Target = Annotated[str, Field(pattern="^(name:[a-z]{2,3}|[a-z_]+)$"), AfterValidator(_target)]
+Joined = Annotated[tuple[Text, ...], Field(min_length=1)]
+"""Fields whose texts are joined."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=TABLE)
@@ -277,21 +289,50 @@ class Feed:
     kind_field: Text | None = None
     """The field with the kind of a record."""
     kinds: Annotated[
-        Mapping[str, Kind],
+        Mapping[str, Kind | Annotated[tuple[Kind, ...], Field(min_length=1)]],
         Field(min_length=1),
         Expected('a table of values and kinds of helper places, such as { WC = "toilets" }'),
     ] = field(default_factory=dict, hash=False)
     """The kinds that the values of `kind_field` mean. A record with another value is rejected."""
+    also: Annotated[
+        Mapping[Kind, Annotated[Mapping[Text, Condition], Field(min_length=1)]],
+        Expected('a table of kinds and conditions, such as { baby_change = { WICKEL = "ja" } }'),
+    ] = field(default_factory=dict, hash=False)
+    """Further kinds that a record is, if its fields have these values."""
+    where: Annotated[
+        Mapping[Text, Condition],
+        Expected('a table of fields and values, such as { TYPE = ["WC", "WC PMR"] }'),
+    ] = field(default_factory=dict, hash=False)
+    """Only records whose fields have these values are used. Others are skipped and counted."""
+    where_not: Annotated[
+        Mapping[Text, Condition],
+        Expected('a table of fields and values, such as { NAME = "Misting*" }'),
+    ] = field(default_factory=dict, hash=False)
+    """Records of which a field has one of these values are skipped and counted."""
     fields: Annotated[
-        Mapping[Target, Text],
+        Mapping[Target, Text | Joined],
         Expected(f"a table of fields for name, name:<language>, {', '.join(COLUMNS)}"),
     ] = field(default_factory=dict, hash=False)
     """The fields with names and columns."""
     attributes: Annotated[
-        Mapping[str, Text],
+        Mapping[str, Text | Joined],
         Expected('a table of attributes and fields, such as { female = "FRAUEN" }'),
     ] = field(default_factory=dict, hash=False)
     """The fields with further `attributes`."""
+    joined_by: Annotated[str, Expected('a text, such as ", "')] = " "
+    """The text between the values of several fields."""
+    constants: Annotated[
+        Mapping[Target, Text],
+        Expected('a table of values for every record, such as { operator = "City of Tver" }'),
+    ] = field(default_factory=dict, hash=False)
+    """Names and columns with one value for every record."""
+    hours: Annotated[
+        Mapping[Selector, Text | tuple[Text, Text]],
+        Expected('a table of days and fields, such as { "Mo-Fr" = "WEEK", "Sa-Su" = "WEEKEND" }'),
+    ] = field(default_factory=dict, hash=False)
+    """The fields with opening hours by weekday or season."""
+    language: HoursLanguage | None = None
+    """The language of opening hours. Default: unknown."""
     values: Annotated[
         Mapping[str, Annotated[Mapping[str, Text], Field(min_length=1)]],
         Expected('what values of a key mean, such as { fee = { ja = "yes", nein = "no" } }'),
@@ -330,11 +371,20 @@ class Feed:
     ] = "utf-8"
     """The encoding of CSV, JSON and the table of a shapefile. GeoJSON is always UTF-8 (RFC 7946).
     """
-    licence: Annotated[str, OneOf(LICENCES.keys), Expected(f"one of {', '.join(LICENCES)}")]
+    licence: Annotated[
+        str, LicenceId(), Expected(f"one of {', '.join(LICENCES)}, or LicenseRef-... with terms")
+    ]
     """The licence of the data (SPDX)."""
     attribution: Text
     """The text that a product must show."""
-    permission: Text | None = None
+    terms: Annotated[
+        Terms | None,
+        Expected(
+            "a table with name, url, attribution, share_alike, database_right, goes_into, source"
+        ),
+    ] = None
+    """The licence, if it is not in the list."""
+    permission: Reference | None = None
     """Where to find the publisher's written permission to combine the data with other data."""
     as_of: Annotated[
         AsOfRule,
@@ -410,11 +460,35 @@ class Feed:
     @property
     def named_fields(self) -> frozenset[str]:
         """All fields that the table names."""
-        named = {*self.id_fields, *self.fields.values(), *self.attributes.values()}
+        named = {*self.id_fields, *self.mapped_fields}
         if self.as_of.source == "newest_record":
             named.add(self.as_of.name)
-        keys = (self.kind_field, *(getattr(self, key) for key in _POSITION_KEYS))
+        keys = (getattr(self, key) for key in _POSITION_KEYS)
         return frozenset(named.union(key for key in keys if key is not None))
+
+    @property
+    def mapped_fields(self) -> dict[str, list[str]]:
+        """The fields that the mapping names, each with the keys or targets that name it."""
+        named: list[tuple[str, str]] = []
+        if self.kind_field is not None:
+            named.append((self.kind_field, "kind_field"))
+        conditions = (("where", self.where), ("where_not", self.where_not), *self.also.items())
+        named += [(name, key) for key, condition in conditions for name in condition]
+        for target, names in (*self.fields.items(), *self.attributes.items()):
+            named += [(name, target) for name in ((names,) if isinstance(names, str) else names)]
+        for days, names in self.hours.items():
+            if names not in STATES:
+                both = (names,) if isinstance(names, str) else names
+                named += [(name, f"opening_hours {days}") for name in both]
+        found: dict[str, list[str]] = {}
+        for name, key in named:
+            found.setdefault(name, []).append(key)
+        return found
+
+    @property
+    def own_licence(self) -> Licence | None:
+        """The licence, if it is not in the list."""
+        return None if self.terms is None else self.terms.licence(self.licence)
 
     @property
     def source(self) -> str:
@@ -452,7 +526,8 @@ def judge_feed(feed: Feed, *, beside: Collection[str]) -> Verdict:
         beside: The licences of the sources that may have places of any kind: OpenStreetMap's.
     """
     permitted = () if feed.permission is None else (feed.licence,)
-    return judge([feed.licence, *beside], permitted=permitted)
+    own = feed.own_licence
+    return judge([feed.licence, *beside], permitted=permitted, own=() if own is None else (own,))
 
 
 _LOCATIONS = ("location", "metadata_location")
@@ -477,10 +552,10 @@ def _plain(value: object) -> object:
     """Return the value of a key as JSON types."""
     if isinstance(value, Mapping):
         return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, Pages):
-        return {each.name: getattr(value, each.name) for each in fields(value)}
+    if is_dataclass(value):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
     if isinstance(value, tuple) and not isinstance(value, AsOfRule):
-        return list(value)
+        return [_plain(each) for each in value]
     return [value.source, value.name] if isinstance(value, AsOfRule) else value
 
 
@@ -503,8 +578,10 @@ def feed_conflicts(table: Mapping[str, Any], valid: Mapping[str, Any]) -> Iterat
     yield from _conflicts_of_position(table, valid)
     yield from _conflicts_of_requests(table, valid)
     yield from _conflicts_of_time(table, valid)
+    yield from mapping_conflicts(table, valid)
     if {"fields", "attributes"}.isdisjoint(table.keys() - valid.keys()):
         targets = {*valid.get("fields", {}), *valid.get("attributes", {})}
+        targets |= {"opening_hours"} if "hours" in table else set()
         for target in valid.get("values", {}).keys() - targets:
             close = did_you_mean(target, targets)
             yield "values", f"{target!r} is in neither fields nor attributes{close}"
@@ -566,8 +643,8 @@ def _conflicts_of_time(
         yield "as_of", f'"last_modified" needs an http(s) location; {why}'
     if location is not None and as_of == "day_in_location" and not is_dated(location):
         yield "as_of", '"day_in_location" needs {day} in the location'
-    if as_of == "last_modified" and "pages" in valid:
-        yield "as_of", '"last_modified" is of one page; use a field, or another rule'
+    if as_of in ("last_modified", "day_in_location") and "pages" in valid:
+        yield "as_of", f'"{as_of}" is of one page; use a field, or another rule'
     if as_of is None:
         return
     if as_of.startswith("metadata:") != ("metadata_location" in table):

@@ -140,6 +140,8 @@ def mistakes_in(
             text = f"unknown key{did_you_mean(str(key), keys)}"
         elif found["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
             text = f"is missing; expected {keys[str(key)]}"
+            if inside:
+                text, inside = f"{inside[0]!r} {text}", []
         else:
             text = f"expected {keys[str(key)]}; found {shown(value_at(document, location))}"
         what = "" if inside[-1:] == ["[key]"] else "the value of "

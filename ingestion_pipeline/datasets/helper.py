@@ -44,6 +44,7 @@ def shape(read: DayRead) -> Frame:
         {
             "derived": table.num_rows - table.column("parent_ref").null_count,
             "unparsed_opening_hours": helpers.unparsed_opening_hours,
+            "unparsed_values": helpers.unparsed_values,
             "outside": located.outside,
         },
     )
@@ -71,6 +72,7 @@ HELPER = Dataset(
     counts={
         "derived": "derived",
         "unparsed_opening_hours": "opening_hours_not_understood",
+        "unparsed_values": "values_not_understood",
         "outside": "outside_boundary",
     },
 )

@@ -267,6 +267,12 @@ def _slice_of(
                 known=_anchors(pipeline, work, feed),
             )
             rows = link(places.table, frame.rows)
+    log.info(
+        "feed %s: %d records skipped by where and where_not; texts not understood: %s",
+        feed.slug,
+        places.skipped,
+        ", ".join(f"{column} {count:,}" for column, count in places.unparsed.items()) or "none",
+    )
     if given.is_own:
         runs.require(pipeline.engine, work.claim)
         pipeline.lake.accept(manifest)

@@ -6,7 +6,7 @@ Every column is documented in docs/data-dictionary.md.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from ingestion_pipeline.helpers.vocabulary import (
     STATUS_OF_PREFIX,
     STATUS_OF_WORD,
     Status,
+    is_unparsed,
     known_value,
 )
 from ingestion_pipeline.text.dates import status_on
@@ -68,10 +69,13 @@ class Helpers:
         table: One row per object and kind, ordered by object and kind; columns of `helper_place`
             from `kind` on, and `source_ref`, `source_hash` and `content_hash`.
         unparsed_opening_hours: The number of helpers with opening hours that cannot be parsed.
+        unparsed_values: The number of values of `access`, `fee` and `wheelchair` that are not in
+            the vocabulary.
     """
 
     table: pa.Table
     unparsed_opening_hours: int
+    unparsed_values: int
 
 
 def helpers_of(tags: Mapping[str, str]) -> list[Found]:
@@ -159,7 +163,10 @@ def derive(
         raw is not None and parsed is None for raw, parsed in zip(raw_hours, hours, strict=True)
     )
     hashed = with_content_hash(with_source_hash(table, dated_status=texts(dated_status)))
-    return Helpers(hashed, unparsed)
+    unparsed_values = sum(
+        is_unparsed(key, _mapped(*each, key)) for each in helpers for key in ATTRIBUTE_COLUMNS
+    )
+    return Helpers(hashed, unparsed, unparsed_values)
 
 
 def _by_key() -> dict[str, list[Kind]]:
@@ -190,12 +197,12 @@ def _attributes(tags: Tags, kind: Kind, derived_from: str | None) -> dict[str, s
     A derived helper has the attributes of its own tags (`toilets:fee`). From its parent it takes
     only the level and a restriction of access.
     """
-    if derived_from is None:
-        return {key: known_value(key, tags.get(key)) for key in ATTRIBUTE_COLUMNS}
-    value = derived_from.split("=", 1)[1]
     found = {
-        key: known_value(key, _own(tags, key, kind, derived_from)) for key in ATTRIBUTE_COLUMNS
+        key: known_value(key, _mapped(tags, kind, derived_from, key)) for key in ATTRIBUTE_COLUMNS
     }
+    if derived_from is None:
+        return found
+    value = derived_from.split("=", 1)[1]
     found["level"] = found["level"] or tags.get("level")
     if found["access"] is None and value in _ACCESS_IN_A_VALUE:
         found["access"] = known_value("access", value)
@@ -203,6 +210,11 @@ def _attributes(tags: Tags, kind: Kind, derived_from: str | None) -> dict[str, s
     if found["access"] is None and access_to_parent in RESTRICTIONS:
         found["access"] = access_to_parent
     return found
+
+
+def _mapped(tags: Tags, kind: Kind, derived_from: str | None, key: str) -> str | None:
+    """Return the raw value of a column of a helper."""
+    return tags.get(key) if derived_from is None else _own(tags, key, kind, derived_from)
 
 
 def _own(tags: Tags, key: str, kind: Kind, derived_from: str) -> str | None:
@@ -239,7 +251,6 @@ _MAIN_KEYS = frozenset(
 )
 """Keys that describe a place; it is in use while it has one of them."""
 
-_OUT_OF_ORDER = ("broken", "closed", "needs_maintenance", "out_of_order")
 _ORDER_OF_STATUS = {status: order for order, status in enumerate(get_args(Status))}
 
 
@@ -252,8 +263,9 @@ def _status(tags: Tags) -> Status:
     flags = [status for word, status in STATUS_OF_WORD.items() if tags.get(word) == "yes"]
     if flags:
         return max(flags, key=_ORDER_OF_STATUS.__getitem__)
-    if tags.get("operational_status") in _OUT_OF_ORDER:
-        return "out_of_order"
+    operational = known_value("status", tags.get("operational_status"))
+    if operational not in (None, "operating"):
+        return cast("Status", operational)
     words = [_word(key, value) for key, value in tags.items()]
     gone = [STATUS_OF_PREFIX[word] for word in words if word]
     if "" in words or not gone:

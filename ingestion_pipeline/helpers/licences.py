@@ -76,6 +76,15 @@ def _by(
     )
 
 
+def _cc_by(
+    id_: str, version: str, of: str = "", *, jurisdiction: str = "", into: tuple[str, ...] = ()
+) -> Licence:
+    """Return an earlier Creative Commons Attribution licence, or one of a country."""
+    name = f"Creative Commons Attribution {version} {of or 'Generic'}"
+    path = "/".join(filter(None, (version, jurisdiction)))
+    return _by(id_, name, f"{_CC}/licenses/by/{path}/legalcode", *into, covers=False)
+
+
 _CC = "https://creativecommons.org"
 _ODC = "https://opendatacommons.org/licenses"
 
@@ -102,13 +111,17 @@ LICENCES: Mapping[str, Licence] = {
             f"{_CC}/licenses/by/4.0/legalcode",
             BY_SA,
         ),
-        _by(
-            "CC-BY-3.0",
-            "Creative Commons Attribution 3.0 Unported",
-            f"{_CC}/licenses/by/3.0/legalcode",
-            BY_SA,
-            covers=False,
-        ),
+        _cc_by("CC-BY-3.0", "3.0", "Unported", into=(BY_SA,)),
+        _cc_by("CC-BY-3.0-AT", "3.0", "Austria", jurisdiction="at"),
+        _cc_by("CC-BY-3.0-AU", "3.0", "Australia", jurisdiction="au"),
+        _cc_by("CC-BY-3.0-DE", "3.0", "Germany", jurisdiction="de"),
+        _cc_by("CC-BY-3.0-NL", "3.0", "Netherlands", jurisdiction="nl"),
+        _cc_by("CC-BY-3.0-US", "3.0", "United States", jurisdiction="us"),
+        _cc_by("CC-BY-3.0-IGO", "3.0", "IGO", jurisdiction="igo"),
+        _cc_by("CC-BY-2.5", "2.5"),
+        _cc_by("CC-BY-2.5-AU", "2.5", "Australia", jurisdiction="au"),
+        _cc_by("LicenseRef-CC-BY-2.1-JP", "2.1", "Japan", jurisdiction="jp"),
+        _cc_by("CC-BY-2.0", "2.0"),
         _by("ODC-By-1.0", "Open Data Commons Attribution License v1.0", f"{_ODC}/by/1-0/", ODBL),
         _by(
             "OGL-UK-3.0",
@@ -118,6 +131,84 @@ LICENCES: Mapping[str, Licence] = {
             BY_SA,
         ),
         _by(
+            "OGL-UK-2.0",
+            "Open Government Licence v2.0",
+            "https://www.nationalarchives.gov.uk/doc/open-government-licence/version/2/",
+            ODBL,
+        ),
+        _by(
+            "OGL-UK-1.0",
+            "Open Government Licence v1.0",
+            "https://www.nationalarchives.gov.uk/doc/open-government-licence/version/1/",
+            covers=False,
+        ),
+        _by(
+            "OGL-Canada-2.0",
+            "Open Government Licence - Canada",
+            "https://open.canada.ca/en/open-government-licence-canada",
+            ODBL,
+            covers=False,
+        ),
+        _by(
+            "LicenseRef-OGL-Toronto-1.0",
+            "Open Government Licence - Toronto",
+            "https://open.toronto.ca/open-data-license/",
+            ODBL,
+            covers=False,
+        ),
+        _by(
+            "LicenseRef-OGL-Vancouver",
+            "Open Government Licence - Vancouver",
+            "https://opendata.vancouver.ca/pages/licence/",
+            ODBL,
+            covers=False,
+        ),
+        _by(
+            "LicenseRef-OGL-Ottawa-2.0",
+            "Open Government Licence - City of Ottawa",
+            "https://ottawa.ca/en/city-hall/get-know-your-city/open-data"
+            "#open-data-licence-version-2-0",
+            covers=False,
+        ),
+        _by(
+            "LicenseRef-ODL-Hamilton",
+            "City of Hamilton Open Data Licence",
+            "https://www.hamilton.ca/city-initiatives/strategies-actions/open-accessible-data",
+            ODBL,
+            covers=False,
+        ),
+        _by(
+            "LicenseRef-OGL-Ontario",
+            "Open Government Licence - Ontario",
+            "https://www.ontario.ca/page/open-government-licence-ontario",
+            covers=False,
+        ),
+        _by(
+            "LicenseRef-OGL-Alberta",
+            "Open Government Licence - Alberta",
+            "https://open.alberta.ca/licence",
+            covers=False,
+        ),
+        _by(
+            "LicenseRef-OGL-BC",
+            "Open Government Licence - British Columbia",
+            "https://www2.gov.bc.ca/gov/content/data/policy-standards/data-policies/open-data"
+            "/open-government-licence-bc",
+            covers=False,
+        ),
+        _by(
+            "LicenseRef-NYC-Open-Data",
+            "Terms of use of NYC Open Data",
+            "https://cityofnewyork.github.io/opendatatsm/publicpolicies.html",
+            covers=False,
+        ),
+        _by(
+            "LicenseRef-PDL-Japan-1.0",
+            "Public Data License (Japan) 1.0",
+            "https://osmfoundation.org/wiki/PDL_Japan_and_local_variants",
+            covers=False,
+        ),
+        _by(
             "NLOD-2.0",
             "Norwegian Licence for Open Government Data (NLOD) 2.0",
             "https://data.norge.no/nlod/en/2.0",
@@ -125,11 +216,23 @@ LICENCES: Mapping[str, Licence] = {
             BY_SA,
         ),
         _by(
+            "NLOD-1.0",
+            "Norwegian Licence for Open Government Data (NLOD) 1.0",
+            "https://data.norge.no/nlod/en/1.0",
+        ),
+        _by(
             "etalab-2.0",
             "Etalab Open License 2.0",
             "https://www.etalab.gouv.fr/licence-ouverte-open-licence",
             ODBL,
             BY_SA,
+        ),
+        _by(
+            "LicenseRef-etalab-1.0",
+            "Etalab Open License 1.0",
+            "http://purl.org/NET/rdflicense/OL1.0",
+            ODBL,
+            covers=False,
         ),
         _by(
             "DL-DE-BY-2.0",
@@ -209,7 +312,9 @@ class Verdict:
         return self.outcome == "combinable"
 
 
-def judge(licences: Iterable[str], *, permitted: Collection[str] = ()) -> Verdict:
+def judge(
+    licences: Iterable[str], *, permitted: Collection[str] = (), own: Iterable[Licence] = ()
+) -> Verdict:
     """Check the combination of the licences of all sources with places of one kind in one city.
 
     That is the unit because OSMF's guideline on collective databases considers data independent if
@@ -218,9 +323,11 @@ def judge(licences: Iterable[str], *, permitted: Collection[str] = ()) -> Verdic
     Args:
         licences: Their ids; order and repetitions do not matter.
         permitted: The ids for which all publishers have given written permission.
+        own: Licences that are not in the list.
     """
     mix = sorted(set(licences))
-    unknown = tuple(name for name in mix if name not in LICENCES)
+    listed = {**{licence.id: licence for licence in own}, **LICENCES}
+    unknown = tuple(name for name in mix if name not in listed)
     if unknown:
         finding = Finding(
             "unknown_licence",
@@ -229,7 +336,7 @@ def judge(licences: Iterable[str], *, permitted: Collection[str] = ()) -> Verdic
             "what the licence allows",
         )
         return Verdict("unknown", None, (finding,))
-    share_alikes = tuple(name for name in mix if LICENCES[name].share_alike)
+    share_alikes = tuple(name for name in mix if listed[name].share_alike)
     if len(share_alikes) > 1:
         finding = Finding(
             "share_alikes_differ",
@@ -249,13 +356,13 @@ def judge(licences: Iterable[str], *, permitted: Collection[str] = ()) -> Verdic
             _why_permission(name, whole),
         )
         for name in mix
-        if whole not in LICENCES[name].goes_into and name not in permitted
+        if whole not in listed[name].goes_into and name not in permitted
     )
     return Verdict("permission_needed" if findings else "combinable", whole, findings)
 
 
 def _why_permission(name: str, whole: str) -> str:
-    if whole == ODBL and name.startswith("CC-BY-"):
+    if whole == ODBL and "CC-BY-" in name:
         return (
             f"{name} in a database under {ODBL}: the OpenStreetMap Foundation asks publishers for "
             "a waiver, on how they are named and on technical protection; get one from the "
@@ -287,17 +394,19 @@ class Credit(NamedTuple):
     attribution: str
 
 
-def notice(city: str, credits_: Iterable[Credit]) -> str:
+def notice(city: str, credits_: Iterable[Credit], *, own: Iterable[Licence] = ()) -> str:
     """Return the attribution notice of a city's data.
 
     Args:
         city: The city's name.
         credits_: The sources of the data; order and repetitions do not matter.
+        own: Licences of the city's feeds that are not in the list.
 
     Returns:
         Plain text of several lines: for each licence and attribution the datasets, the licence's
         name and URL, and its requirements for a database made from the data.
     """
+    listed = {**{licence.id: licence for licence in own}, **LICENCES}
     grouped: dict[tuple[str, str], set[str]] = {}
     for credit in credits_:
         grouped.setdefault((credit.licence, credit.attribution), set()).add(
@@ -305,15 +414,15 @@ def notice(city: str, credits_: Iterable[Credit]) -> str:
         )
     paragraphs = [f"Data of {city}"]
     for (licence, attribution), uses in sorted(grouped.items()):
-        lines = [attribution, f"  For: {', '.join(sorted(uses))}", f"  {_named(licence)}"]
-        if licence in LICENCES and LICENCES[licence].share_alike:
+        lines = [attribution, f"  For: {', '.join(sorted(uses))}", f"  {_named(licence, listed)}"]
+        if licence in listed and listed[licence].share_alike:
             lines.append("  A database that is made from it and published has the same licence.")
         paragraphs.append("\n".join(lines))
     return "\n\n".join(paragraphs)
 
 
-def _named(licence: str) -> str:
-    known = LICENCES.get(licence)
+def _named(licence: str, listed: Mapping[str, Licence]) -> str:
+    known = listed.get(licence)
     if known is None:
         return f"Licence: {licence}, which this version does not know; ask the publisher"
     return f"Licence: {known.name} ({known.id}), {known.url}"

@@ -1,16 +1,19 @@
 """Vocabularies of helper columns: `access`, `fee`, `wheelchair` and `status`, with their synonyms.
 
-A column is null if its value is neither a word nor a synonym; the row's `tags` have the text.
-Source of the words: the pages of the keys in the OSM wiki.
+A column is null if its value is neither a word nor a synonym (`synonyms.py`); the row's `tags` have
+the text. Source of the words: the pages of the keys in the OSM wiki.
 """
 
 from __future__ import annotations
 
-import re
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal, get_args
 
+from ingestion_pipeline.helpers.synonyms import SYNONYMS, UNKNOWN
+from ingestion_pipeline.text.amounts import costs_something
+from ingestion_pipeline.text.folding import folded
 from ingestion_pipeline.text.hours import normalized_hours
-from ingestion_pipeline.text.value_lists import folded_values
+from ingestion_pipeline.text.value_lists import split_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,42 +75,90 @@ STATUS_OF_PREFIX: Mapping[str, Status] = {
 }
 """The status of a prefix of a main key. A test compares both with those of POIs."""
 
-_SYNONYMS: Mapping[str, Mapping[str, str]] = {
-    "access": {"public": "yes", "permission": "permit", "residents": "private"},
-    "fee": {"free": "no", "none": "no", "0": "no", "interval": "sometimes"},
-    "wheelchair": {"partial": "limited"},
+_WORDS: Mapping[str, tuple[str, ...]] = {
+    "access": get_args(Access),
+    "fee": get_args(Fee),
+    "wheelchair": get_args(Wheelchair),
+    "status": get_args(Status),
 }
-_WORDS: Mapping[str, frozenset[str]] = {
-    "access": frozenset(get_args(Access)),
-    "fee": frozenset(get_args(Fee)),
-    "wheelchair": frozenset(get_args(Wheelchair)),
-}
-_AMOUNT = re.compile(
-    r"(?:[€$£₽]|[A-Za-z]{3})? ?\d+(?:[.,]\d+)? ?(?:[€$£₽]|[A-Za-z]{3})?(?:/\w+)?",
-)
+VOCABULARIES = tuple(_WORDS)
+"""The columns whose values are words of a vocabulary."""
+
+
+def words_of(column: str) -> tuple[str, ...]:
+    """Return the words of a column with a vocabulary."""
+    return _WORDS[column]
+
+
+@cache
+def _meanings(column: str) -> dict[str, str]:
+    """Return the word of each text that is known, folded."""
+    synonyms = {text: word for word, texts in SYNONYMS[column].items() for text in texts}
+    return {
+        folded(text): word
+        for text, word in (*synonyms.items(), *((word, word) for word in _WORDS[column]))
+    }
 
 
 def known_value(column: str, value: str | None) -> str | None:
     """Return the word of a value, or None if it is not in the vocabulary.
 
     Args:
-        column: `access`, `fee`, `wheelchair`, or a column without a vocabulary, whose value is
-            returned unchanged.
-        value: The upstream value; of a list (`yes;permissive`) the first known word counts.
+        column: One of `VOCABULARIES`, or a column without a vocabulary, whose value is returned
+            unchanged.
+        value: The upstream value; of a list (`yes;permissive`) the first known word counts. A list
+            that says both no and something else is not understood.
     """
     if value is None or column not in _WORDS:
         return value
-    for part in folded_values(value):
-        word = _SYNONYMS[column].get(part, part)
-        if word in _WORDS[column]:
-            return word
-    return _fee(value) if column == "fee" else None
+    return _known(column, value)
 
 
-def _fee(value: str) -> str | None:
-    """Return the word of an amount (`0.50 EUR`), or of the hours in which there is a fee."""
-    if value.strip().lower() == "unknown":
+def gives_no_value(text: str) -> bool:
+    """Return whether a text says that a value is not known, such as `unknown` or `n/a`."""
+    return folded(text) in _folded_unknown()
+
+
+def is_unparsed(column: str, value: str | None) -> bool:
+    """Return whether a column has a value that is not understood.
+
+    A text that gives no value, such as `unknown`, is understood.
+    """
+    return value is not None and known_value(column, value) is None and not gives_no_value(value)
+
+
+@cache
+def _folded_unknown() -> frozenset[str]:
+    return frozenset({"", *map(folded, UNKNOWN)})
+
+
+@lru_cache(maxsize=20_000)
+def _known(column: str, value: str) -> str | None:
+    whole = _word(column, value)
+    if whole is not None:
+        return whole
+    parts = [_word(column, part) for part in split_values(value)]
+    words = list(dict.fromkeys(word for word in parts if word is not None))
+    if len(words) > 1 and ("no" in words or column == "status"):
         return None
-    if _AMOUNT.fullmatch(value.strip()):
-        return "yes"
-    return None if normalized_hours(value) is None else "sometimes"
+    return words[0] if words else None
+
+
+def _word(column: str, text: str) -> str | None:
+    """Return the word of a value that is no list."""
+    word = _meanings(column).get(folded(text))
+    return _fee(text) if word is None and column == "fee" else word
+
+
+_NEVER_CHANGING = frozenset({"24/7", "open", "closed", "unknown"})
+
+
+def _fee(text: str) -> str | None:
+    """Return the word of an amount (`0.50 EUR`), or of the hours in which there is a fee."""
+    costs = costs_something(text)
+    if costs is not None:
+        return "yes" if costs else "no"
+    hours = normalized_hours(text) if len(text.strip()) > 1 else None  # `m` is a Monday
+    if hours is None or hours in _NEVER_CHANGING or '"' in hours:
+        return None
+    return "sometimes"

@@ -406,11 +406,12 @@ class Lake:
     def record_failure(
         self, dataset: str, city_slug: str, boundary_ref: str, day: date, failure: Failure
     ) -> None:
-        """Record why the last fetch of a day failed.
+        """Record why the last fetch of a day failed; what an earlier one rejected is forgotten.
 
         Raises:
             LakeUnavailable: The lake cannot be written.
         """
+        self.remove(_manifest_key(dataset, city_slug, boundary_ref, day, state=".rejected"))
         content = asdict(failure)
         self._write_sidecar(dataset, city_slug, boundary_ref, day, name="failed", content=content)
 

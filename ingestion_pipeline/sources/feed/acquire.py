@@ -39,9 +39,6 @@ if TYPE_CHECKING:
 CLOCK_TOLERANCE = timedelta(minutes=10)
 """How far a publisher's clock may be ahead of this machine's."""
 
-_MARK = b"\xef\xbb\xbf"
-"""The byte order mark of UTF-8."""
-
 
 @dataclass(frozen=True)
 class Known:
@@ -208,7 +205,7 @@ def _time_of(
     if source == "fetched":
         return fetched.received_at
     if source == "metadata":
-        return time_of_document(parsed(metadata().removeprefix(_MARK), feed), feed)
+        return time_of_document(parsed(metadata(), feed), feed)
     if source == "last_modified":
         stated = fetched.validators.last_modified
         if stated is None and known is not None and isinstance(fetched, NotModified):

@@ -4,19 +4,19 @@
     └── FeedError
         ├── FeedNotTaken          it has not been fetched yet                     never
         ├── LicenceConflict       its licence does not allow a combination        never
-        ├── FeedNotConfigured     no file system for its location                 never
+        ├── FeedNotConfigured     no file system for its location, or no secret   never
         ├── FeedNotFound          404, 410, no such file                          never
         ├── FeedForbidden         any other refusal of the server                 never
         ├── FeedRedirected        a redirect loop, too many, or one off https     never
         ├── FeedUnreachable       no connection, 429, 5xx, silent or too slow     retry
         ├── FeedTruncated         fewer bytes than announced, or compressed       retry
-        ├── FeedTooBig            more bytes than the feed allows                 never
+        ├── FeedTooBig            more bytes or pages than the feed allows        never
         ├── FeedNotData           an HTML page instead of data                    never
         ├── FeedChecksumMismatch  another SHA-256 or ETag than expected           never
         ├── FeedWithoutTime       its data has no timestamp                       never
         ├── FeedStale             its data is older than the feed allows          never
         ├── FeedNotOfDay          later than the day, in the future, or undated   never
-        ├── FeedUnreadable        not GeoJSON or CSV, missing columns, other CRS  never
+        ├── FeedUnreadable        another format, missing fields, unknown CRS     never
         ├── FeedEncodingWrong     its encoding is not the configured one          never
         ├── FeedSwapped           latitude and longitude are swapped              never
         └── FeedShrunken          fewer places than the minimum, or than half     never
@@ -89,7 +89,7 @@ class LicenceConflict(FeedError):
 
 
 class FeedNotConfigured(FeedError):
-    """No file system is installed for the feed's location."""
+    """No file system is installed for the feed's location, or a secret is not set."""
 
     code = "feed_not_configured"
 

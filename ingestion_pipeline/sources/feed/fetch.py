@@ -194,12 +194,9 @@ def fetch_metadata(
     assert feed.metadata_location is not None
     location = feed.metadata_location.format(day=day)
     same_server = Endpoint.parse(location).server == _server_of(feed.location_on(day))
-    path = workdir / "metadata"
     own = headers if same_server and headers else {}
-    fetching = _Fetching(feed, day, clock, patience, path, headers=own)
-    fetched = fetching.over_http(location, http, None)
-    assert isinstance(fetched, Fetched)
-    return fetched.path.read_bytes()
+    fetching = _Fetching(feed, day, clock, patience, workdir, headers=own)
+    return fetching.document_over_http(location, http)
 
 
 def _server_of(location: str) -> str | None:
@@ -251,6 +248,12 @@ class _Fetching:
         guard = RedirectGuard(first.target)
         return self._answer(first, taken, first=first, guard=guard, http=http, known=known)
 
+    def document_over_http(self, location: str, http: httpx.Client) -> bytes:
+        """Return a JSON document, without the byte order mark."""
+        first = Endpoint.parse(location)
+        take = partial(self._document, before=0)
+        return self._answer(first, take, first=first, guard=RedirectGuard(first.target), http=http)
+
     def pages_over_http(self, location: str, http: httpx.Client) -> Fetched:
         """Fetch page after page into one JSON array, until a page is the last.
 
@@ -272,11 +275,10 @@ class _Fetching:
                     f"{first.public}: feed {self.feed.slug} has more than {pages.maximum} pages. "
                     "Check the feed, or raise pages.maximum or pages.size."
                 )
-            taken = sum(map(len, bodies))
-            take = partial(self._page_bytes, before=taken)
+            take = partial(self._document, before=sum(map(len, bodies)))
             body = self._answer(here, take, first=first, guard=guard, http=http)
             digest = hashlib.sha256(body).hexdigest()
-            document = parsed(body.removeprefix(_MARK), self.feed)
+            document = parsed(body, self.feed)
             records = records_of(document, self.feed)
             if records and digest in seen:
                 raise unreadable(
@@ -285,7 +287,7 @@ class _Fetching:
                     "Correct the feed's pages: the server does not know the parameter.",
                 )
             seen.add(digest)
-            bodies.append(body.removeprefix(_MARK))
+            bodies.append(body)
             offset += len(records)
             if pages.next is None:
                 here = _at_offset(first, pages, offset) if records else None
@@ -301,19 +303,19 @@ class _Fetching:
                 self.feed, "an API whose next page is not a URL", "Correct pages.next."
             )
         with self._reachable(here.public):
-            guard.require(urljoin(here.target, link))
-        return Endpoint.parse(urljoin(here.target, link))
+            return self._followed(guard, here, link)
 
-    def _page_bytes(self, response: httpx.Response, here: Endpoint, *, before: int) -> bytes:
+    def _document(self, response: httpx.Response, here: Endpoint, *, before: int) -> bytes:
+        """Return a JSON document, without the byte order mark; `before` bytes came before it."""
         self._require_data(response, here.public)
         self._announced(response.headers.get("Content-Length"), here.public)
-        body = b""
+        body = bytearray()
         for piece in response.iter_raw():
             body += piece
             self._require_small(before + len(body), "sent", here.public)
             self._require_fast(here.public, before + len(body))
-        self._require_no_page(body, _is_typed_as_page(response), here.public)
-        return body
+        self._require_no_page(bytes(body), _is_typed_as_page(response), here.public)
+        return bytes(body).removeprefix(_MARK)
 
     def _answer(
         self,
@@ -433,14 +435,7 @@ class _Fetching:
     def _redirected(
         self, guard: RedirectGuard, here: Endpoint, to: str, seen: set[str]
     ) -> Endpoint:
-        try:
-            there = Endpoint.parse(urljoin(here.target, to))
-        except ValueError:
-            raise FeedRedirected(
-                f"{here.public} redirects feed {self.feed.slug} to a URL that is not http(s). "
-                "Correct the feed's location."
-            ) from None
-        guard.require(there.target)
+        there = self._followed(guard, here, to)
         if there.target in seen:
             raise FeedRedirected(
                 f"{here.public} redirects feed {self.feed.slug} in a loop, back to {there.public}. "
@@ -452,6 +447,18 @@ class _Fetching:
                 f"to {there.public}. Correct the feed's location."
             )
         seen.add(there.target)
+        return there
+
+    def _followed(self, guard: RedirectGuard, here: Endpoint, to: str) -> Endpoint:
+        """Return the endpoint of a redirect or of the link to the next page, if it is allowed."""
+        try:
+            there = Endpoint.parse(urljoin(here.target, to))
+        except ValueError:
+            raise FeedRedirected(
+                f"{here.public} redirects feed {self.feed.slug} to a URL that is not http(s). "
+                "Correct the feed's location."
+            ) from None
+        guard.require(there.target)
         return there
 
     def _require_dated(self, there: Endpoint) -> None:

@@ -81,7 +81,9 @@ def read_layer(path: Path, feed: Feed) -> Content:
             layer = _layer(path, feed)
             if feed.format == "geopackage" and layer not in _plain_tables(path, feed):
                 raise unreadable(feed, f"a geopackage whose layer {layer!r} is a view, refused")
-            meta, table = pyogrio.read_arrow(path, layer=layer, **options)
+            # The ids of a geopackage are a column of it, those of other formats row numbers.
+            with_ids = feed.format == "geopackage"
+            meta, table = pyogrio.read_arrow(path, layer=layer, return_fids=with_ids, **options)
         # DataSourceError and DataLayerError, and whatever Arrow makes of a damaged file.
         except (RuntimeError, ValueError, OSError) as error:
             raise unreadable(

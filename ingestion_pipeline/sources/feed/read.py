@@ -5,7 +5,6 @@ Every column is documented in docs/data-dictionary.md.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,13 +23,18 @@ from ingestion_pipeline.geometry.complexity import (
 )
 from ingestion_pipeline.geometry.points import representative_points
 from ingestion_pipeline.helpers.rows import ATTRIBUTE_COLUMNS, helper_rows
-from ingestion_pipeline.helpers.vocabulary import known_value
 from ingestion_pipeline.sources.feed.errors import FeedShrunken, FeedSwapped
 from ingestion_pipeline.sources.feed.hints import hints
+from ingestion_pipeline.sources.feed.mapping import (
+    MappedRecord,
+    Place,
+    columns_of,
+    count_unparsed,
+    places_of,
+)
 from ingestion_pipeline.sources.feed.positions import ids_by_position
 from ingestion_pipeline.sources.feed.records import read_records
 from ingestion_pipeline.sources.feed.refusals import by_reason, in_words
-from ingestion_pipeline.text.hours import normalized_hours
 from ingestion_pipeline.text.names import names_by_language
 
 if TYPE_CHECKING:
@@ -59,6 +63,7 @@ FeedRejectionReason = Literal[
     "no_id",
     "duplicate_id",
     "unknown_kind",
+    "unknown_status",
     "no_geometry",
     "invalid_coordinates",
 ]
@@ -70,13 +75,13 @@ FeedRejectionReason = Literal[
 - `no_id`: it has no id, so it could not be recognized on another day.
 - `duplicate_id`: an earlier record has its id and its kind.
 - `unknown_kind`: the table of kinds does not have its value.
+- `unknown_status`: its status is neither a word of the vocabulary nor in the table of values.
 - `no_geometry`: it has none, or a collection of several types.
 - `invalid_coordinates`: outside -180..180 / -90..90, or not a number.
 - `too_much_text`: its properties or its id exceed the limits of `geometry/complexity.py`."""
 
-_LINE_BREAK = re.compile(r"\s*[\r\n\t]\s*")
 _NOT_OF_GEOMETRY: tuple[FeedRejectionReason, ...] = (
-    *("malformed", "invalid_text", "broken_text", "no_id", "unknown_kind"),
+    *("malformed", "invalid_text", "broken_text", "no_id", "unknown_kind", "unknown_status"),
 )
 """Reasons of records that may have a geometry, and so may be outside the city."""
 
@@ -93,13 +98,15 @@ class FeedPlaces:
             columns are canonical text.
         rejections: Records that are not staged, and why.
         outside: The number of records outside the city's boundary.
-        unparsed_opening_hours: The number of places with opening hours that cannot be parsed.
+        skipped: The number of records that `where` and `where_not` leave out.
+        unparsed: By column, the number of records whose text is not understood.
     """
 
     table: pa.Table
     rejections: list[Rejection]
     outside: int
-    unparsed_opening_hours: int
+    skipped: int
+    unparsed: Mapping[str, int]
 
 
 def read_feed(
@@ -124,7 +131,7 @@ def read_feed(
         known: For a feed with ids by position: the places of its last good version.
 
     Returns:
-        The places; every record inside the boundary is either a row or a rejection.
+        The places; every record inside the boundary is at least one row, a rejection, or skipped.
 
     Raises:
         FeedUnreadable: The bytes do not match the feed's configuration.
@@ -133,7 +140,12 @@ def read_feed(
         FeedShrunken: Too few places are in the city; the error has the rejections.
     """
     records = read_records(path, feed)
-    kinds = _kinds(records, feed)
+    mapped = [MappedRecord(values, feed) for values in records.values]
+    # Of a record that is not of the feed's form, a condition cannot be read.
+    used = np.array(
+        [i in records.malformed or record.is_used for i, record in enumerate(mapped)], dtype=bool
+    )
+    kinds = [record.kinds()[0] if record.kinds() else None for record in mapped]
     reasons = _Reasons(records)
     reasons.add(
         "malformed",
@@ -162,7 +174,15 @@ def read_feed(
         [kind is None for kind in kinds],
         lambda i: (
             f"{feed.kind_field} is {records.values[i].get(feed.kind_field or '')!r}, which the "
-            "feed's table of kinds does not have"
+            "feed's table of kinds does not have; add it, or leave such records out with where_not"
+        ),
+    )
+    reasons.add(
+        "unknown_status",
+        [record.status() is None for record in mapped],
+        lambda i: (
+            f"its status is {mapped[i].raw('status')!r}; add it to the feed's values, such as "
+            'status = { ... = "out_of_order" }'
         ),
     )
     geometry, quality = _sound(records.geometry)
@@ -178,6 +198,7 @@ def read_feed(
     # Only the first reason of a record counts, and a record without an id may lack a geometry too.
     may_be_placed = np.array(reasons.none_yet(but=_NOT_OF_GEOMETRY), dtype=bool)
     placed = may_be_placed & ~(np.array(missing, dtype=bool) | np.array(off_earth, dtype=bool))
+    placed &= used
     lon, lat = np.full((2, len(records)), np.nan)
     point_source = np.full(len(records), None, dtype=object)
     lon[placed], lat[placed], point_source[placed] = representative_points(geometry[placed])
@@ -187,7 +208,7 @@ def read_feed(
     if feed.record_id == POSITION_ID:
         texts = [canonical_json(each) for each in records.properties]
         ids = ids_by_position(kinds, lon, lat, texts, known=known)
-    refs = [f"{id_}#{kind}" for id_, kind in zip(ids, kinds, strict=True)]
+    refs = [_ref(id_, kind) for id_, kind in zip(ids, kinds, strict=True)]
     reasons.add(
         "duplicate_id",
         _repeated(refs, among=inside & np.array(reasons.none_yet(), dtype=bool)),
@@ -196,39 +217,54 @@ def read_feed(
     keep = np.flatnonzero(inside & np.array(reasons.none_yet(), dtype=bool))
     keep = keep[np.argsort(np.array(refs, dtype=object)[keep], kind="stable")]
     outside = int((placed & ~inside).sum())
-    rejections = reasons.rejections(but=placed & ~inside)
+    rejections = reasons.rejections(but=(placed & ~inside) | ~used)
+    skipped = int((~used).sum())
+    places = _different(places_of(mapped, keep.tolist()), ids)
     _require_enough(
-        len(keep),
+        len(places),
         feed,
         last_good=last_good,
         rejections=rejections,
         outside=outside,
+        skipped=skipped,
         to_do=lambda: hints(records, geometry, rejections, feed, bbox=bbox),
     )
-    values = [_Values(records.properties[i], records.values[i], feed) for i in keep]
-    hours = [value.of("opening_hours") for value in values]
-    parsed = [None if text is None else normalized_hours(text) for text in hours]
+    at = np.array([place.record for place in places], dtype=np.intp)
     table = _table(
         feed,
-        refs=[refs[i] for i in keep],
-        kinds=[kinds[i] for i in keep],
-        values=values,
+        places=places,
+        refs=[_ref(ids[place.record], place.kind) for place in places],
+        mapped=[mapped[i] for i in at],
+        properties=[records.properties[i] for i in at],
         namer=namer,
-        hours=parsed,
-        geometry=geometry[keep],
-        quality=quality[keep],
-        lon=lon[keep],
-        lat=lat[keep],
-        point_source=point_source[keep],
+        geometry=geometry[at],
+        quality=quality[at],
+        lon=lon[at],
+        lat=lat[at],
+        point_source=point_source[at],
     )
     return FeedPlaces(
         table=table,
         rejections=rejections,
         outside=outside,
-        unparsed_opening_hours=sum(
-            raw is not None and text is None for raw, text in zip(hours, parsed, strict=True)
-        ),
+        skipped=skipped,
+        unparsed=count_unparsed(mapped[i] for i in keep),
     )
+
+
+def _ref(id_: str | None, kind: str | None) -> str:
+    return f"{id_}#{kind}"
+
+
+def _different(places: list[Place], ids: Sequence[str | None]) -> list[Place]:
+    """Return the places in the order of their refs; a further one gives way to another record."""
+    main = {_ref(ids[each.record], each.kind) for each in places if not each.is_further}
+    found: dict[str, Place] = {}
+    for place in places:
+        ref = _ref(ids[place.record], place.kind)
+        if not place.is_further or ref not in main:
+            found.setdefault(ref, place)
+    return [found[ref] for ref in sorted(found)]
 
 
 class _Reasons:
@@ -263,41 +299,6 @@ class _Reasons:
         ]
 
 
-class _Values:
-    """The values of one record's columns, translated by the feed's tables."""
-
-    def __init__(self, properties: dict[str, Any], values: Mapping[str, Any], feed: Feed) -> None:
-        self.properties = properties
-        self._values = values
-        self._feed = feed
-
-    def of(self, target: str) -> str | None:
-        return self._translated(target, self._feed.fields.get(target))
-
-    def names(self) -> dict[str, str]:
-        """Return the names by the keys of OpenStreetMap."""
-        found = {
-            target: self.of(target)
-            for target in self._feed.fields
-            if target.partition(":")[0] == "name"
-        }
-        return {
-            target: _LINE_BREAK.sub(" ", name) for target, name in found.items() if name is not None
-        }
-
-    def attributes(self) -> dict[str, str]:
-        found = {
-            target: self._translated(target, name) for target, name in self._feed.attributes.items()
-        }
-        return {target: value for target, value in found.items() if value is not None}
-
-    def _translated(self, target: str, name: str | None) -> str | None:
-        """Return a field's text; None if the feed's table of values lacks it."""
-        text = _as_text(self._values.get(name)) if name is not None else None
-        meanings = self._feed.values.get(target)
-        return text if meanings is None or text is None else meanings.get(text)
-
-
 def _has_too_much_text(id_: str | None, properties: Mapping[str, Any]) -> bool:
     return len(id_ or "") > MAX_ID or has_too_much_text(
         {key: str(value) for key, value in properties.items()}
@@ -306,24 +307,6 @@ def _has_too_much_text(id_: str | None, properties: Mapping[str, Any]) -> bool:
 
 def _empty_id(feed: Feed) -> str:
     return f"{', '.join(feed.id_fields) or feed.record_id}: empty"
-
-
-def _as_text(value: object) -> str | None:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, str):
-        return value.strip() or None
-    if isinstance(value, int | float):
-        # A double keeps 15 decimal digits; 2.0 becomes 2.
-        return format(value, ".15g") if isinstance(value, float) else str(value)
-    return None if value is None else canonical_json(value)
-
-
-def _kinds(records: Records, feed: Feed) -> list[str | None]:
-    if feed.kind_field is None:
-        return [feed.kind] * len(records)
-    name = feed.kind_field
-    return [feed.kinds.get(_as_text(values.get(name)) or "") for values in records.values]
 
 
 def _sound(
@@ -411,13 +394,15 @@ def _require_enough(
     last_good: int | None,
     rejections: list[Rejection],
     outside: int,
+    skipped: int,
     to_do: Callable[[], str],
 ) -> None:
     """Check the number of places; the error has the rejections, and names the key that helps."""
     found = by_reason(rejections)
+    left_out = f", {skipped} are left out by where and where_not" if skipped else ""
     what = (
         f"{feed.public_location}: feed {feed.slug} has {count} places in the city "
-        f"({len(rejections)} records were rejected, {outside} are outside), fewer than"
+        f"({len(rejections)} records were rejected, {outside} are outside{left_out}), fewer than"
     )
     if count < feed.minimum:
         raise FeedShrunken(
@@ -444,11 +429,11 @@ def has_shrunken(count: int, last_good: int | None) -> bool:
 def _table(
     feed: Feed,
     *,
+    places: list[Place],
     refs: list[str],
-    kinds: list[str | None],
-    values: list[_Values],
+    mapped: list[MappedRecord],
+    properties: list[dict[str, Any]],
     namer: Namer,
-    hours: list[str | None],
     geometry: npt.NDArray[np.object_],
     quality: npt.NDArray[np.object_],
     lon: FloatArray,
@@ -457,29 +442,31 @@ def _table(
 ) -> pa.Table:
     import shapely
 
-    names = [value.names() for value in values]
+    names = [record.names() for record in mapped]
     display = [namer.display_name(each) for each in names]
+    columns = [columns_of(*each) for each in zip(places, mapped, strict=True)]
+    attributes: list[dict[str, str]] = [
+        {} if place.is_further else record.attributes()
+        for place, record in zip(places, mapped, strict=True)
+    ]
     table = helper_rows(
         len(refs),
         {
             "source_ref": refs,
-            "kind": kinds,
+            "kind": [place.kind for place in places],
             "name": [each.name for each in display],
             "name_source": [each.source for each in display],
             "names": [canonical_json(names_by_language(each)) for each in names],
-            "tags": [canonical_json(value.properties) for value in values],
+            "tags": [canonical_json(each) for each in properties],
             "geometry": shapely.to_wkb(geometry, byte_order=1),
             "lon": lon,
             "lat": lat,
             "point_source": point_source.tolist(),
             "geom_quality": quality.tolist(),
-            **{
-                name: [known_value(name, value.of(name)) for value in values]
-                for name in ATTRIBUTE_COLUMNS
-            },
-            "opening_hours": hours,
-            "attributes": [canonical_json(value.attributes()) for value in values],
-            "status": "operating",
+            **{name: [each[name] for each in columns] for name in ATTRIBUTE_COLUMNS},
+            "opening_hours": [record.opening_hours() for record in mapped],
+            "attributes": list(map(canonical_json, attributes)),
+            "status": [record.status() for record in mapped],
             "licence": feed.licence,
             "attribution": feed.attribution,
         },

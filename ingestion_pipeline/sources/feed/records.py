@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ingestion_pipeline.config.feeds import GEOJSON_ID, POSITION_ID
+from ingestion_pipeline.config.toml_tables import did_you_mean
 from ingestion_pipeline.core.characters import are_storable
 from ingestion_pipeline.core.json_paths import value_at
 from ingestion_pipeline.lake.scratch import scratch_folder
@@ -137,7 +138,8 @@ def _require_fields(feed: Feed, content: Content, values: Sequence[Mapping[str, 
     if missing and (content.properties or there):
         has = [repr(name[:80]) for name in sorted(there)[:FIELDS_IN_MESSAGE]]
         more = f" and {len(there) - len(has):,} more" if len(there) > len(has) else ""
-        advice = ""
+        close = (f"{name!r}{did_you_mean(name, there)}" for name in missing)
+        advice = " ".join(each for each in close if "did you mean" in each)
         if feed.format == "csv" and len(there) == 1:
             advice = advice_on_delimiter(min(there), feed)
         raise unreadable(

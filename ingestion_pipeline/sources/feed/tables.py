@@ -59,7 +59,7 @@ def decoded(raw: bytes, feed: Feed) -> str:
             + (
                 "GeoJSON is always UTF-8. Ask the publisher to correct it."
                 if feed.format == "geojson"
-                else "Set the feed's encoding, such as cp1251 or cp1252."
+                else "Set the feed's encoding, such as cp1252, cp1251 or cp932."
             )
         ) from None
 

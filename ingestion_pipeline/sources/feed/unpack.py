@@ -47,6 +47,7 @@ _ENCRYPTED = 1
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _PARTS_OF_SHAPEFILE = (".shp", ".shx", ".dbf", ".prj", ".cpg")
 _WORKBOOK = "xl/workbook.xml"
+_DOCUMENT_TYPE = b"<!DOCTYPE"
 
 
 def unpacked(path: Path, feed: Feed, folder: Path) -> Path:
@@ -94,7 +95,7 @@ def _from_archive(path: Path, archive: zipfile.ZipFile, feed: Feed, folder: Path
         raise _too_many(feed)
     if feed.format == "xlsx" and _WORKBOOK in names:
         _require_small(archive, names, feed)
-        _require_announced_sizes(archive, names, feed)
+        _require_harmless(archive, names, feed)
         return path
     chosen = _member(names, feed)
     if feed.format != "shapefile":
@@ -157,12 +158,19 @@ def _require_small(archive: zipfile.ZipFile, names: Sequence[str], feed: Feed) -
         raise _too_big(feed, f"{size:,}")
 
 
-def _require_announced_sizes(archive: zipfile.ZipFile, names: Sequence[str], feed: Feed) -> None:
-    """Check that files have the sizes that the archive announces, because GDAL unpacks them."""
+def _require_harmless(archive: zipfile.ZipFile, names: Sequence[str], feed: Feed) -> None:
+    """Check what GDAL will unpack: files have the announced sizes and declare no document type."""
     for name in names:
+        end = b""
         with _opened(archive, name, feed) as packed:
-            while packed.read(_CHUNK_BYTES):  # raises BadZipFile at the announced end
-                pass
+            while chunk := packed.read(_CHUNK_BYTES):  # raises BadZipFile at the announced end
+                if _DOCUMENT_TYPE in end + chunk and name.endswith((".xml", ".rels")):
+                    raise unreadable(
+                        feed,
+                        f"a spreadsheet whose file {name!r} has a document type, refused",
+                        "Ask the publisher to remove it.",
+                    )
+                end = chunk[-len(_DOCUMENT_TYPE) :]
 
 
 def _require_small_directory(path: Path, feed: Feed) -> None:

@@ -667,10 +667,34 @@ def test_the_schema_describes_every_key_and_what_it_accepts(table: str) -> None:
         assert re.match(r"[A-Z].*\. Expected: .+\.$", key["description"])
 
 
+def feed_with(keys: str) -> str:
+    """Return the table of a feed with an example's keys for its mapping."""
+    table = {
+        "slug": '"mapped"',
+        "location": '"https://data.example.org/toilets.csv"',
+        "format": '"csv"',
+        "record_id": '"ID"',
+        "kind": '"toilets"',
+        "lon": '"x"',
+        "lat": '"y"',
+        "licence": '"CC0-1.0"',
+        "attribution": '"Town"',
+        "as_of": '"last_modified"',
+        "maximum_age_days": "30",
+        "minimum": "1",
+    }
+    given = set(re.findall(r"^(\w+) =", keys.partition("\n[")[0], re.MULTILINE))
+    left_out = given | ({"kind"} if "kind_field" in given else set())
+    lines = (f"{key} = {value}\n" for key, value in table.items() if key not in left_out)
+    return f"[[city.feed]]\n{''.join(lines)}{keys}"
+
+
 def test_the_shipped_file_and_the_examples_satisfy_the_schema() -> None:
     validator = Draft202012Validator(schema())
     examples = re.findall(r"```toml\n(.*?)```", MANUAL.read_text("utf-8"), re.DOTALL)
-    for text in (SHIPPED_FILE.read_text("utf-8"), examples[0] + examples[-1]):
+    city, _, _, feeds, *mappings = examples
+    tables = (city + feed_with(keys) for keys in mappings)
+    for text in (SHIPPED_FILE.read_text("utf-8"), city + feeds, *tables):
         validator.validate(tomllib.loads(text))
 
 
@@ -723,7 +747,12 @@ def test_the_manual_says_which_keys_are_required() -> None:
 
 def test_the_manuals_examples_are_accepted(file: Path) -> None:
     examples = re.findall(r"```toml\n(.*?)```", MANUAL.read_text("utf-8"), re.DOTALL)
-    city, by_path, url, feeds = examples
+    city, by_path, url, feeds, *mappings = examples
+    assert len(mappings) == 7
+    for keys in mappings:
+        file.write_text(city + feed_with(keys), "utf-8")
+        ((feed,),) = (each.feeds for each in load_cities(file))
+        assert feed.slug == "mapped"
     file.write_text(city + feeds, "utf-8")
     (tver,) = load_cities(file)
     assert [feed.source for feed in tver.feeds] == ["feed:city-toilets", "feed:fountains"]

@@ -6,9 +6,10 @@ import json
 import pickle
 import re
 import tempfile
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,7 +19,20 @@ from ingestion_pipeline.helpers.licences import LICENCES
 from ingestion_pipeline_tests.support.feed_server import FOUNTAINS, TOILETS, feed_of
 from scripts.build_cities_schema import schema
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 FEED = schema()["$defs"]["Feed"]
+
+TERMS: Mapping[str, Any] = {
+    "name": "Open data terms of Exempel",
+    "url": "https://example.org/terms",
+    "attribution": True,
+    "share_alike": False,
+    "database_right": False,
+    "goes_into": ["ODbL-1.0"],
+    "source": "https://example.org/answers-of-2026-03-02.pdf",
+}
 
 CITY = """
 [[city]]
@@ -84,6 +98,10 @@ def test_a_city_may_have_no_feed(tmp_path: Path) -> None:
     assert load_cities(file).get("kazan").feeds == ()
 
 
+def test_a_feed_can_be_changed() -> None:
+    assert replace(feed_of(TOILETS), minimum=7) == feed_of(TOILETS, minimum=7)
+
+
 def test_a_feed_can_be_hashed_and_pickled() -> None:
     feed = feed_of(TOILETS)
     assert hash(feed) == hash(feed_of(TOILETS))
@@ -111,7 +129,7 @@ def test_a_feed_without_a_licence_is_refused() -> None:
     assert mistakes_of(without(TOILETS, "licence")) == [
         (
             'city[1] "kazan": feed[1] "toilets": licence: is missing; expected '
-            f"one of {', '.join(LICENCES)}"
+            f"one of {', '.join(LICENCES)}, or LicenseRef-... with terms"
         )
     ]
 
@@ -165,7 +183,22 @@ def test_a_required_key_may_not_be_missing(key: str) -> None:
         ("maximum_bytes", 0, "at least 1"),
         ("sha256", "ABC", "64 hexadecimal digits"),
         ("etag", "", "a text that is not empty"),
-        ("permission", "", "a text that is not empty"),
+        ("permission", "", "the URL of a document, or its id"),
+        ("permission", "the mayor agreed", "nobody can check it"),
+        ("permission", "https:/example.org/letter.pdf", "nobody can check it"),
+        ("kinds", {"WC": ["toilets", "Dusche"]}, "the value of 'WC' is not accepted"),
+        ("kinds", {"WC": []}, "a table of values and kinds"),
+        ("also", {"baby_changing": {"WICKEL": "ja"}}, "did you mean 'baby_change'?"),
+        ("also", {"baby_change": {}}, "a table of kinds and conditions"),
+        ("where", {"TYPE": []}, "a table of fields and values"),
+        ("where", {"TYPE": 1}, "a table of fields and values"),
+        ("where_not", {"": "x"}, "a table of fields and values"),
+        ("fields", {"name": []}, "a table of fields"),
+        ("fields", {"state": "STATUS"}, "did you mean 'status'?"),
+        ("constants", {"operater": "Town"}, "did you mean 'operator'?"),
+        ("language", "german", "one of en, de, fr"),
+        ("language", "xx", "one of en, de, fr"),
+        ("licence", "LicenseRef-Terms of Exempel", "or LicenseRef-... with terms"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_place_and_what_is_allowed(
@@ -188,6 +221,8 @@ def test_a_wrong_value_is_refused_with_its_place_and_what_is_allowed(
         ("encoding", "windows-russian", "an encoding"),
         ("encoding", 1251, "an encoding"),
         ("lon", "", "a text that is not empty"),
+        ("hours", {"Mo-Su": ["A", "B", "C"]}, "a table of days and fields"),
+        ("hours", {"Monday": "MON"}, "'Monday' is not like 'Mo-Fr', 'Apr-Sep'"),
     ],
 )
 def test_a_wrong_value_of_csv_is_refused(key: str, value: Any, said: str) -> None:
@@ -225,6 +260,15 @@ def test_a_wrong_value_of_csv_is_refused(key: str, value: Any, said: str) -> Non
         ({**TOILETS, "time_format": "epoch"}, "time_format: is only for times of records"),
         ({**TOILETS, "pages": {"next": "n"}}, 'as_of: "last_modified" is of one page'),
         (
+            {
+                **TOILETS,
+                "location": "https://example.org/{day}",
+                "as_of": "day_in_location",
+                "pages": {"next": "n"},
+            },
+            'as_of: "day_in_location" is of one page',
+        ),
+        (
             {**TOILETS, "as_of": "fetched", "pages": {"next": "n", "offset": "o"}},
             "pages: give next, or offset and limit",
         ),
@@ -243,6 +287,43 @@ def test_a_wrong_value_of_csv_is_refused(key: str, value: Any, said: str) -> Non
         ({**TOILETS, "as_of": "day_in_location"}, "needs {day} in the location"),
         ({**TOILETS, "values": {"fees": {"ja": "yes"}}}, "did you mean 'fee'?"),
         ({**TOILETS, "colour": "red"}, "colour: unknown key"),
+        ({**TOILETS, "values": {"fee": {"ja": "yess"}}}, "fee has no value 'yess'; use one of yes"),
+        ({**TOILETS, "values": {"wheelchair": {"ja": "ramp"}}}, "use one of yes, designated, limi"),
+        (
+            {**TOILETS, "values": {"opening_hours": {"A": "9-5"}}},
+            "opening_hours has the value '9-5', which cannot be read",
+        ),
+        ({**TOILETS, "constants": {"access": "all"}}, "constants: access has no value 'all'"),
+        ({**TOILETS, "constants": {"name": "WC"}}, "constants: 'name' is in fields too"),
+        ({**TOILETS, "hours": {"Mo-Su": "HOURS"}}, "hours: cannot be combined with opening_hours"),
+        (
+            {**FOUNTAINS, "hours": {"Mo-Fr": "A"}},
+            'hours: no column for Sa, Su; name one, or "closed" or "unknown"',
+        ),
+        (
+            {**FOUNTAINS, "hours": {"Mo-Fr": "A", "Fr-Su": "B"}},
+            "hours: 'Mo-Fr' and 'Fr-Su' have days in common",
+        ),
+        ({**FOUNTAINS, "hours": {}}, "hours: no column for Mo, Tu, We, Th, Fr, Sa, Su"),
+        ({**FOUNTAINS, "language": "de"}, "language: is only for hours, or for opening_hours in"),
+        ({**TOILETS, "joined_by": ", "}, "joined_by: is only for a target with a list of fields"),
+        (
+            {**FOUNTAINS, "also": {"drinking_water": {"A": "b"}}},
+            "also: 'drinking_water' is the kind of every record already",
+        ),
+        ({**TOILETS, "terms": TERMS}, "terms: is only for a licence that is not in the list"),
+        (
+            {**TOILETS, "licence": "LicenseRef-IODL-3.0"},
+            "'LicenseRef-IODL-3.0' is not in the list; did you mean 'LicenseRef-IODL-2.0'?",
+        ),
+        (
+            {**TOILETS, "licence": "LicenseRef-Exempel", "terms": without(TERMS, "source")},
+            "terms: 'source' is missing; expected a table with name, url, attribution",
+        ),
+        (
+            {**TOILETS, "licence": "LicenseRef-Exempel", "terms": {**TERMS, "goes_into": ["MIT"]}},
+            "the value of 'goes_into' is not accepted",
+        ),
         ({**TOILETS, "license": "MIT"}, "license: unknown key; did you mean 'licence'?"),
     ],
 )
@@ -304,6 +385,71 @@ def test_a_feed_is_judged_beside_openstreetmap(licence: str, outcome: str) -> No
     assert verdict.outcome == outcome
 
 
+@pytest.mark.parametrize(
+    ("goes_into", "outcome"),
+    [
+        (["ODbL-1.0"], "combinable"),
+        (["CC-BY-SA-4.0"], "permission_needed"),
+        ([], "permission_needed"),
+    ],
+)
+def test_a_licence_of_ones_own_is_judged_by_its_answers(
+    tmp_path: Path, goes_into: list[str], outcome: str
+) -> None:
+    table = {
+        **TOILETS,
+        "licence": "LicenseRef-Exempel",
+        "terms": {**TERMS, "goes_into": goes_into},
+    }
+    file = tmp_path / "cities.toml"
+    file.write_text(CITY + toml(table), "utf-8")
+    (feed,) = load_cities(file).get("kazan").feeds
+    assert judge_feed(feed, beside=["ODbL-1.0"]).outcome == outcome
+    share_alike = {**TERMS, "share_alike": True, "goes_into": goes_into}
+    other = feed_of(table, terms=share_alike)
+    assert judge_feed(other, beside=["ODbL-1.0"]).outcome == "conflict"
+
+
+def test_each_field_of_the_mapping_is_known_by_the_keys_that_name_it() -> None:
+    feed = feed_of(
+        FOUNTAINS,
+        where={"A": "1"},
+        where_not={"B": "1", "A": "2"},
+        also={"bench": {"C": "1"}},
+        fields={"name": ["D", "E"], "operator": "D"},
+        attributes={"x": "F"},
+        hours={"Mo-Fr": ["G", "H"], "Sa": "I", "Su": "closed"},
+    )
+    assert feed.mapped_fields == {
+        "A": ["where", "where_not"],
+        "B": ["where_not"],
+        "C": ["bench"],
+        "D": ["name", "operator"],
+        "E": ["name"],
+        "F": ["x"],
+        "G": ["opening_hours Mo-Fr"],
+        "H": ["opening_hours Mo-Fr"],
+        "I": ["opening_hours Sa"],
+    }
+    assert feed_of(TOILETS).mapped_fields["TYPE"] == ["kind_field"]
+
+
+def test_keys_of_this_release_are_part_of_the_digest_when_they_are_set() -> None:
+    plain = feed_of(FOUNTAINS)
+    for changes in (
+        {"where": {"A": "b"}},
+        {"where_not": {"A": "b"}},
+        {"also": {"bench": {"A": "b"}}},
+        {"constants": {"fee": "no"}},
+        {"hours": {"Mo-Su": "A"}},
+        {"hours": {"Mo-Su": "A"}, "language": "de"},
+        {"joined_by": ", "},
+        {"licence": "LicenseRef-Exempel", "terms": TERMS},
+    ):
+        assert feed_of(FOUNTAINS, **changes).digest != plain.digest
+    assert feed_of(FOUNTAINS, joined_by=" ").digest == plain.digest
+
+
 def test_a_permission_allows_what_has_to_be_asked_for_and_no_more() -> None:
     letter = "https://example.org/letter.pdf"
     asked = feed_of(TOILETS, permission=letter)
@@ -346,12 +492,12 @@ def test_a_key_that_changes_rows_or_requests_changes_the_digest_of_it(
             {
                 "location": "https://user:hush@example.org/t.geojson?token=hush",
                 "as_of": "record:UPDATED",
-                "permission": "letter",
+                "permission": "letter 7",
                 "sha256": "0" * 64,
                 "etag": '"v1"',
                 "maximum_bytes": 1000,
             },
-            "95c55e9f4ccb548aab6791c7d1767cd7",
+            "572978ba7d21bf9b7ae02d15ac53c617",
             "311f509d0789fc20638bb81cdb045458",
         ),
         (

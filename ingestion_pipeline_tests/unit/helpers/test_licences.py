@@ -104,3 +104,61 @@ def test_a_notice_names_everybody_once() -> None:
 def test_a_notice_does_not_keep_a_licence_back_that_it_does_not_know() -> None:
     text = notice("Exempel", [OSM._replace(licence="OLD-1.0")])
     assert "OLD-1.0, which this version does not know; ask the publisher" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome"),
+    [
+        ("OGL-Canada-2.0", "combinable"),
+        ("LicenseRef-OGL-Toronto-1.0", "combinable"),
+        ("LicenseRef-OGL-Vancouver", "combinable"),
+        ("LicenseRef-etalab-1.0", "combinable"),
+        ("OGL-UK-2.0", "combinable"),
+        ("OGL-UK-1.0", "permission_needed"),
+        ("LicenseRef-OGL-BC", "permission_needed"),
+        ("LicenseRef-NYC-Open-Data", "permission_needed"),
+        ("CC-BY-3.0-AT", "permission_needed"),
+        ("CC-BY-3.0-AU", "permission_needed"),
+        ("LicenseRef-CC-BY-2.1-JP", "permission_needed"),
+    ],
+)
+def test_open_licences_of_cities_and_countries_have_an_answer(name: str, outcome: str) -> None:
+    verdict = judge([name, "ODbL-1.0"])
+    assert verdict.outcome == outcome
+    assert ("waiver" in "".join(each.why for each in verdict.findings)) == ("CC-BY" in name)
+
+
+@pytest.mark.parametrize("licence", LICENCES.values(), ids=lambda licence: licence.id)
+def test_a_licence_has_a_name_and_an_address(licence: Licence) -> None:
+    assert licence.name
+    assert licence.url.startswith(("https://", "http://"))
+
+
+def test_a_licence_that_is_not_in_the_list_can_be_given() -> None:
+    own = Licence(
+        "LicenseRef-Exempel",
+        "Terms of Exempel",
+        "https://example.org/terms",
+        attribution=True,
+        share_alike=False,
+        database_right=False,
+        goes_into=frozenset({"ODbL-1.0"}),
+    )
+    assert judge(["LicenseRef-Exempel", "ODbL-1.0"]).outcome == "unknown"
+    assert judge(["LicenseRef-Exempel", "ODbL-1.0"], own=[own]).may_be_combined
+    credit = Credit("helper", "feed:toilets", own.id, "© Town of Exempel")
+    text = notice("Exempel", [credit], own=[own])
+    assert "Licence: Terms of Exempel (LicenseRef-Exempel), https://example.org/terms" in text
+
+
+def test_a_licence_of_the_list_cannot_be_given_other_answers() -> None:
+    free = Licence(
+        "CC-BY-4.0",
+        "Free",
+        "https://example.org",
+        attribution=False,
+        share_alike=False,
+        database_right=True,
+        goes_into=frozenset({"ODbL-1.0"}),
+    )
+    assert judge(["CC-BY-4.0", "ODbL-1.0"], own=[free]).outcome == "permission_needed"

@@ -45,6 +45,7 @@ from ingestion_pipeline.sources.feed.fetch import (
     Patience,
     Validators,
 )
+from ingestion_pipeline.sources.feed.records import read_records
 from ingestion_pipeline_tests.support.feed_server import (
     FOUNTAINS,
     LAST_MODIFIED,
@@ -550,6 +551,25 @@ def test_pages_follow_their_links(server: FeedServer, ask: Ask) -> None:
     assert got.evidence.as_of == NOW
 
 
+def test_pages_of_an_ogc_api_are_geojson(server: FeedServer, ask: Ask) -> None:
+    links = [
+        {"rel": "self", "href": "/items"},
+        {"rel": "next", "href": server.address("items?offset=2")},
+    ]
+    server.enqueue(
+        Reply(body=geojson([toilet(1), toilet(2)], links=links)),
+        Reply(body=geojson([toilet(3)], links=links[:1])),
+    )
+    feed = of(
+        server,
+        "items",
+        pages={"next": "links[?rel=='next'].href | [0]"},
+        as_of="fetched",
+    )
+    ids = read_records(fetched_of(ask(feed)).path, feed).ids
+    assert ids == ["1", "2", "3"]
+
+
 def test_pages_by_offset_end_with_one_that_has_no_records(server: FeedServer, ask: Ask) -> None:
     """A server may send fewer records than asked for: that is no sign of the end."""
     for first, count in ((1, 3), (4, 3), (7, 1), (8, 0)):
@@ -605,6 +625,7 @@ def vars_of(feed: Feed) -> dict[str, Any]:
     [
         ("http://169.254.169.254/latest", FeedRedirected, "inner network"),
         ("file:///etc/passwd", FeedRedirected, "not http"),
+        ("http://127.0.0.1:99999/", FeedRedirected, "not http"),
         (7, FeedUnreadable, "next page is not a URL"),
     ],
 )

@@ -109,6 +109,12 @@ def test_a_geopackage_is_read_in_its_coordinate_system(
     check(read(gzip.compress(body) if packed else body, "a-geopackage"))
 
 
+def test_the_key_column_of_a_geopackage_is_a_field(read: Read, tmp_path: Path) -> None:
+    body = written(tmp_path, "a.gpkg", "GPKG", layer="toilets", layer_options={"FID": "OBJECTID"})
+    refs = read(body, "a-geopackage", record_id="OBJECTID").table.column("source_ref")
+    assert refs.to_pylist() == [f"{number}#toilets" for number in range(1, COUNT + 1)]
+
+
 def test_a_flatgeobuf_is_read(read: Read, tmp_path: Path) -> None:
     check(read(written(tmp_path, "a.fgb", "FlatGeobuf", PLACES.to_crs(3879)), "a-flatgeobuf"))
 
@@ -283,6 +289,18 @@ def test_a_spreadsheet_that_unpacks_to_more_than_the_limit_is_refused(read: Read
     body = zipped({"xl/workbook.xml": b"<a/>", "xl/worksheets/sheet1.xml": b" " * 3_000_000})
     with pytest.raises(FeedTooBig, match="unpacks to 3,000,004 bytes"):
         read(body, "a-spreadsheet", maximum_bytes=1_000_000)
+
+
+def test_a_spreadsheet_with_a_document_type_is_refused(read: Read, tmp_path: Path) -> None:
+    sheet = pd.DataFrame(PLACES.drop(columns="geometry"))
+    body = written(tmp_path, "a.xlsx", "XLSX", geopandas.GeoDataFrame(sheet), layer="Toilets")
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    name = "xl/worksheets/sheet1.xml"
+    entity = b'<!DOCTYPE a [<!ENTITY file SYSTEM "file:///etc/passwd">]><worksheet'
+    files[name] = files[name].replace(b"<worksheet", entity, 1)
+    with pytest.raises(FeedUnreadable, match=r"'xl/worksheets/sheet1\.xml' has a document type"):
+        read(zipped(files), "a-spreadsheet")
 
 
 def test_a_spreadsheet_is_not_believed_about_its_size(read: Read) -> None:

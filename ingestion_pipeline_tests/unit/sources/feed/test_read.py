@@ -242,7 +242,7 @@ def test_a_value_without_a_meaning_is_not_known(read: Read) -> None:
 def test_hours_that_cannot_be_understood_are_counted(read: Read) -> None:
     places = read(with_toilet(HOURS="always, nearly"))
     assert row(places, "1#toilets")["opening_hours"] is None
-    assert places.unparsed_opening_hours == 1
+    assert places.unparsed == {"opening_hours": 1}
 
 
 def test_a_name_in_no_language_of_the_city_is_better_than_none(read: Read) -> None:

@@ -278,6 +278,8 @@ INVENTED: dict[str, bytes] = {
             "location": f"corner {n}",
             "wheel_access": "Yes",
             "address": None,
+            "summer_hours": "9:00 am - Dusk",
+            "winter_hours": "Closed",
         }
     ),
     "csv-with-lat-lon": b"\xef\xbb\xbf"
@@ -296,9 +298,9 @@ INVENTED: dict[str, bytes] = {
         crs={"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::25833"}},
     ),
     "csv-with-decimal-comma": lines(
-        "Ladeeinrichtungs-ID;Betreiber;Anzeigename (Karte);Nennleistung Ladeeinrichtung [kW];"
-        "Anzahl Ladepunkte;Breitengrad;Längengrad",
-        "{n};Stadtwerk;;3,7;2;60,17;24,95",
+        "Ladeeinrichtungs-ID;Betreiber;Anzeigename (Karte);Status;"
+        "Nennleistung Ladeeinrichtung [kW];Anzahl Ladepunkte;Breitengrad;Längengrad",
+        "{n};Stadtwerk;;In Betrieb;3,7;2;60,17;24,95",
     ),
     "stops-of-gtfs": zipped(
         "stops.txt", lines("", f"{{n}},5932{{n}},Stop {{n}},,{LAT},{LON},,,0,")
@@ -333,7 +335,8 @@ INVENTED: dict[str, bytes] = {
     ),
     "geojson-of-ckan": features(
         lambda n: {"asset_id": n, "AssetName": f"Park {n}", "hours": "9 a.m. to 10 p.m.",
-                   "address": "", "accessible": "", "Comments": "Men\u00e2\u0080\u0099s"}
+                   "address": "", "accessible": "", "Status": "1",
+                   "Comments": "Men\u00e2\u0080\u0099s"}
     ),
 }  # fmt: skip
 """Six records of each shape at one point of the invented town; that in OSGB36 is in London."""

@@ -163,6 +163,13 @@ def test_a_refused_feed_keeps_counts_and_examples_of_its_rejections(read: Read) 
     json.dumps([each.examples for each in caught.value.rejections])
 
 
+def test_a_field_that_is_nearly_there_is_named(read: Read) -> None:
+    text = csv_of("nr, x, y", [f"{number},24.95,60.17" for number in range(4)])
+    said = said_by(read, FeedUnreadable, text)
+    assert "without the field 'x', 'y'; it has ' x', ' y', 'nr'" in said
+    assert "'x'; did you mean ' x'? 'y'; did you mean ' y'?" in said
+
+
 def test_another_delimiter_is_named(read: Read) -> None:
     text = csv_of("nr;x;y", [f"{number};24.95;60.17" for number in range(4)])
     assert 'Set delimiter = ";".' in said_by(read, FeedUnreadable, text)
