@@ -25,6 +25,7 @@ from benchmarks.scenarios import (
     history,
     imports,
     overpass,
+    promotion,
     region,
     staging,
 )
@@ -37,6 +38,7 @@ SCENARIOS = {
     "overpass": overpass,
     "region": region,
     "staging": staging,
+    "promotion": promotion,
     "history": history,
     "growth": growth,
     "imports": imports,
