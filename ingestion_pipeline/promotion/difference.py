@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
-from ingestion_pipeline.promotion import nearby
 from ingestion_pipeline.promotion.continuity import continuity_of, groups_of
 from ingestion_pipeline.promotion.events import Reason, events_of
+from ingestion_pipeline.promotion.nearby import Nearby
 from ingestion_pipeline.promotion.overrides import applied, is_due
 from ingestion_pipeline.promotion.rows import STAGED, joined, place_of, refs_of
-from ingestion_pipeline.promotion.table import rows_of, rows_of_city
+from ingestion_pipeline.promotion.table import rows_of
 from ingestion_pipeline.staging.bulk import CHUNK, fetch
 from ingestion_pipeline.staging.days import in_history, valid_on
 from ingestion_pipeline.staging.tables import poi
@@ -143,14 +143,15 @@ def _residue(
         that could be a twin of one of them, and the place of each of them, is among them.
     """
     day = _heads(connection, target)
-    owners = _owners(connection, target)
+    owners, special = _owners(connection, target)
     if owners.num_rows == 0:
         return _staged_rows(connection, target, None), {}
     new = _not_in(day, owners)
     old = _not_in(owners, day)
     poi_ids = set(old.column("poi_id").to_pylist()) | _with_due_overrides(
-        connection, target, compared.overrides
+        connection, target, special, compared.overrides
     )
+    nearby = Nearby(connection, target)
     owner_of = _Lookup(owners.column("source_ref"), owners.column("poi_id"))
     is_staged = _Lookup(day.column("source_ref"), day.column("source_ref"))
     public = rows_of(connection, poi_ids)
@@ -163,7 +164,7 @@ def _residue(
             return staged, public
         some = _staged_rows(connection, target, missing)
         staged |= some
-        wanted |= nearby.could_be_twins(connection, target, some.values())
+        wanted |= nearby.could_be_twins(some.values())
         owning = set(owner_of.of(sorted(wanted))) - public.keys()
         public |= rows_of(connection, owning)
 
@@ -195,28 +196,46 @@ def _heads(connection: sa.Connection, target: Slice) -> pa.Table:
     )
 
 
-def _owners(connection: sa.Connection, target: Slice) -> pa.Table:
-    """Return `source_ref`, `content_hash` and `poi_id` of all refs of public places."""
+def _owners(connection: sa.Connection, target: Slice) -> tuple[pa.Table, list[str]]:
+    """Return the refs of public places, and the places with a twin or an override.
+
+    Returns:
+        `source_ref`, `content_hash` and `poi_id` of all refs, and the ids of those places.
+    """
     import pyarrow as pa
 
     from ingestion_pipeline.columns.arrow import texts
 
-    of_city = (poi.c.city_slug == target.city_slug, poi.c.source == target.source)
-    own = fetch(
-        connection, sa.select(poi.c.source_ref, poi.c.content_hash, poi.c.poi_id).where(*of_city)
+    is_special = sa.or_(
+        *(sa.cast(poi.c[name], sa.Text) != "{}" for name in ("other_refs", "overrides"))
     )
-    has_twin = sa.cast(poi.c.other_refs, sa.Text) != "{}"
+    own = fetch(
+        connection,
+        sa.select(
+            poi.c.source_ref,
+            poi.c.content_hash,
+            poi.c.poi_id,
+            sa.case((is_special, 1), else_=0).label("is_special"),
+        ).where(poi.c.city_slug == target.city_slug, poi.c.source == target.source),
+    )
+    flags: Any = own.column("is_special").cast(pa.bool_())
+    special: list[str] = own.filter(flags).column("poi_id").to_pylist()
+    own = own.drop_columns(["is_special"])
     twins = [
         (ref, content_hash, poi_id)
+        for start in range(0, len(special), CHUNK)
         for poi_id, others in connection.execute(
-            sa.select(poi.c.poi_id, poi.c.other_refs).where(*of_city, has_twin)
+            sa.select(poi.c.poi_id, poi.c.other_refs).where(
+                poi.c.poi_id.in_(special[start : start + CHUNK])
+            )
         )
         for ref, content_hash in others.items()
     ]
     if not twins:
-        return own
+        return own, special
     columns = [texts(list(column)) for column in zip(*twins, strict=True)]
-    return pa.concat_tables([own, pa.table(dict(zip(own.column_names, columns, strict=True)))])
+    added = pa.table(dict(zip(own.column_names, columns, strict=True)))
+    return pa.concat_tables([own, added]), special
 
 
 def _not_in(rows: pa.Table, others: pa.Table) -> pa.Table:
@@ -231,23 +250,26 @@ def _not_in(rows: pa.Table, others: pa.Table) -> pa.Table:
 
 
 def _with_due_overrides(
-    connection: sa.Connection, target: Slice, overrides: Mapping[str, Sequence[Override]]
+    connection: sa.Connection,
+    target: Slice,
+    special: Sequence[str],
+    overrides: Mapping[str, Sequence[Override]],
 ) -> set[str]:
     """Return the places whose public rows do not show the overrides in force."""
-    shown = set(
-        connection.execute(
+    shown = {
+        poi_id
+        for start in range(0, len(special), CHUNK)
+        for poi_id in connection.execute(
             sa.select(poi.c.poi_id).where(
-                poi.c.city_slug == target.city_slug,
-                poi.c.source == target.source,
+                poi.c.poi_id.in_(special[start : start + CHUNK]),
                 sa.cast(poi.c.overrides, sa.Text) != "{}",
             )
         ).scalars()
-    )
-    rows = rows_of(connection, shown | overrides.keys())
+    }
     return {
         poi_id
-        for poi_id, row in rows.items()
-        if row["city_slug"] == target.city_slug
+        for poi_id, row in rows_of(connection, shown | overrides.keys()).items()
+        if row["source"] == target.source
         and (is_due(row, overrides.get(poi_id, ()), target.day) or _may_retire(row, overrides))
     }
 
@@ -324,8 +346,3 @@ def _is_inside(row: Row, boundary_ref: str) -> bool:
         return False
     west, south, east, north = map(float, numbers.split(","))
     return bool(west <= row["lon"] <= east and south <= row["lat"] <= north)
-
-
-def whole_of(connection: sa.Connection, target: Slice) -> dict[str, Row]:
-    """Return all public rows of the slice's city and source by `poi_id`."""
-    return rows_of_city(connection, target.city_slug, target.source)

@@ -6,6 +6,7 @@ Belongs here: the spatial query on both databases. Does not belong here: what a 
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -13,13 +14,10 @@ import sqlalchemy as sa
 from ingestion_pipeline.staging.bulk import CHUNK
 from ingestion_pipeline.staging.database import driver_of, is_geopackage
 from ingestion_pipeline.staging.days import in_history, valid_on
-from ingestion_pipeline.staging.geometry import SRID
+from ingestion_pipeline.staging.geometry import SRID, wkb_from_geopackage
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
-
-    import numpy as np
-    import numpy.typing as npt
 
     from ingestion_pipeline.promotion.rows import Row
     from ingestion_pipeline.staging.days import Slice
@@ -32,135 +30,135 @@ _ENVELOPE = slice(8, 40)
 (OGC 12-128r18, 2.1.3)."""
 
 
-def could_be_twins(connection: sa.Connection, target: Slice, features: Collection[Row]) -> set[str]:
-    """Return the refs of a day's features that could be twins of some of them.
+class Nearby:
+    """The features of a staged day by their position."""
 
-    These are the features whose box meets that of one of them and whose category is equal.
+    def __init__(self, connection: sa.Connection, target: Slice) -> None:
+        """Read nothing yet.
 
-    Args:
-        connection: In a transaction.
-        target: The staged day.
-        features: Rows of staging.
-    """
-    import shapely
+        Args:
+            connection: In a transaction.
+            target: The staged day.
+        """
+        self._connection = connection
+        self._table = target.table
+        self._of_day = (*in_history(target), *valid_on(target.table, target.day))
 
-    from ingestion_pipeline.promotion.likeness import relation
+    def could_be_twins(self, features: Collection[Row]) -> set[str]:
+        """Return the refs of features that could be twins of some features.
 
-    rows = list(features)
-    shapes = shapely.from_wkb([row["geometry"] for row in rows])
-    boxes = shapely.bounds(shapes)
-    areas = shapely.get_dimensions(shapes) == _AREA
-    meeting = (_in_geopackage if is_geopackage(connection) else _in_postgis)(
-        connection, target, boxes, areas
-    )
-    categories = _categories(connection, target, {ref for _, ref in meeting})
-    return {
-        ref
-        for number, ref in meeting
-        if relation(tuple(rows[number]["categories"]), tuple(categories[ref])) == "equal"
-    }
+        These are the nodes in an area among them, and the areas around a node among them, with an
+        equal category.
 
+        Args:
+            features: Rows of staging.
+        """
+        import shapely
 
-def _in_postgis(
-    connection: sa.Connection,
-    target: Slice,
-    boxes: npt.NDArray[np.float64],
-    areas: npt.NDArray[np.bool_],
-) -> set[tuple[int, str]]:
-    """Return the number of a box and the ref of a feature that meet, through the GiST index."""
-    del areas
-    table = target.table
-    sides: dict[str, Any] = {
-        name: boxes[:, place].tolist() for place, name in enumerate(("w", "s", "e", "n"))
-    }
-    box = (
-        sa.func.unnest(
-            *(
-                sa.cast(sa.bindparam(name, sides[name], expanding=False), sa.ARRAY(sa.Double))
-                for name in sides
-            )
-        )
-        .table_valued(*(sa.column(name, sa.Double) for name in sides), with_ordinality="number")
-        .render_derived("box")
-    )
-    around = sa.func.ST_MakeEnvelope(box.c.w, box.c.s, box.c.e, box.c.n, SRID)
-    query = sa.select(box.c.number, table.c.source_ref).join_from(
-        box,
-        table,
-        sa.and_(
-            table.c.geometry.op("&&")(around), *in_history(target), *valid_on(table, target.day)
-        ),
-    )
-    return {(number - 1, ref) for number, ref in connection.execute(query)}
+        from ingestion_pipeline.promotion.likeness import relation
 
-
-def _in_geopackage(
-    connection: sa.Connection,
-    target: Slice,
-    boxes: npt.NDArray[np.float64],
-    areas: npt.NDArray[np.bool_],
-) -> set[tuple[int, str]]:
-    """Return the number of a box and the ref of a feature that meet, by the stored envelopes.
-
-    A GeoPackage has no spatial index. A twin of an area is a node, and that of a node an area, so
-    only the others are read.
-    """
-    import numpy as np
-    import shapely
-
-    found: set[tuple[int, str]] = set()
-    tree_of = {True: "node", False: "area"}
-    for of_areas, others in tree_of.items():
-        (numbers,) = np.nonzero(areas == of_areas)
-        if not len(numbers):
-            continue
-        refs, sides = _stored_boxes(connection, target, nodes=others == "node")
-        if not refs:
-            continue
-        stored = shapely.box(*sides.T)
-        ours: Any = shapely.box(*boxes[numbers].T)
-        one, other = shapely.STRtree(stored).query(ours)
-        found |= {
-            (int(numbers[i]), refs[j]) for i, j in zip(one.tolist(), other.tolist(), strict=True)
+        rows = list(features)
+        shapes = shapely.from_wkb([row["geometry"] for row in rows])
+        areas = shapely.get_dimensions(shapes) == _AREA
+        meet = self._in_geopackage if is_geopackage(self._connection) else self._in_postgis
+        meeting = meet(shapes, areas)
+        categories = self._categories({ref for _, ref in meeting})
+        return {
+            ref
+            for number, ref in meeting
+            if relation(tuple(rows[number]["categories"]), tuple(categories[ref])) == "equal"
         }
-    return found
 
+    def _in_postgis(self, shapes: Any, areas: Any) -> set[tuple[int, str]]:
+        """Return the numbers of shapes and the refs that meet, through the GiST index."""
+        import shapely
 
-def _stored_boxes(
-    connection: sa.Connection, target: Slice, *, nodes: bool
-) -> tuple[Sequence[str], npt.NDArray[np.float64]]:
-    """Return the refs and boxes (west, south, east, north) of the day's nodes, or of the others."""
-    import numpy as np
-
-    table = target.table
-    is_node = table.c.osm_type == "node"
-    columns = (table.c.lon, table.c.lat) if nodes else (table.c.geometry,)
-    query = sa.select(table.c.source_ref, *columns).where(
-        *in_history(target), *valid_on(table, target.day), is_node if nodes else ~is_node
-    )
-    # Through the driver: as WKB, geometries would lose their envelopes.
-    statement = query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
-    with driver_of(connection) as driver:
-        rows = driver.execute(str(statement)).fetchall()
-    refs = [row[0] for row in rows]
-    if nodes:
-        points = np.array([row[1:] for row in rows], dtype=np.float64).reshape(-1, 2)
-        return refs, np.hstack([points, points])
-    boxed = [(ref, blob[_ENVELOPE]) for ref, blob in rows if len(blob) > _ENVELOPE.stop]
-    sides = np.frombuffer(b"".join(box for _, box in boxed), "<f8").reshape(-1, 4)
-    return [ref for ref, _ in boxed], sides[:, [0, 2, 1, 3]]
-
-
-def _categories(
-    connection: sa.Connection, target: Slice, refs: Iterable[str]
-) -> dict[str, Sequence[str]]:
-    wanted, table = sorted(refs), target.table
-    found: dict[str, Any] = {}
-    for start in range(0, len(wanted), CHUNK):
-        query = sa.select(table.c.source_ref, table.c.categories).where(
-            *in_history(target),
-            *valid_on(table, target.day),
-            table.c.source_ref.in_(wanted[start : start + CHUNK]),
+        table = self._table
+        ours = (
+            sa.func.unnest(
+                sa.cast(shapely.to_wkb(shapes).tolist(), sa.ARRAY(sa.LargeBinary)),
+                sa.cast(areas.tolist(), sa.ARRAY(sa.Boolean)),
+            )
+            .table_valued(
+                sa.column("wkb", sa.LargeBinary),
+                sa.column("is_area", sa.Boolean),
+                with_ordinality="number",
+            )
+            .render_derived("ours")
         )
-        found |= {row.source_ref: row.categories for row in connection.execute(query)}
-    return found
+        shape = sa.func.ST_GeomFromWKB(ours.c.wkb, SRID)
+        query = sa.select(ours.c.number, table.c.source_ref).join_from(
+            ours,
+            table,
+            sa.and_(
+                sa.func.ST_Intersects(table.c.geometry, shape, type_=sa.Boolean),
+                (table.c.osm_type == "node") == ours.c.is_area,
+                *self._of_day,
+            ),
+        )
+        return {(number - 1, ref) for number, ref in self._connection.execute(query)}
+
+    def _in_geopackage(self, shapes: Any, areas: Any) -> set[tuple[int, str]]:
+        """Return the numbers of shapes and the refs that meet; it has no spatial index."""
+        import numpy as np
+        import shapely
+
+        found: set[tuple[int, str]] = set()
+        (numbers,) = np.nonzero(areas)
+        refs, tree = self._nodes if len(numbers) else ((), None)
+        if refs:
+            one, other = tree.query(shapes[numbers], predicate="intersects")
+            found |= {(int(numbers[i]), refs[j]) for i, j in zip(one, other, strict=True)}
+        (numbers,) = np.nonzero(~areas)
+        refs, tree, blobs = self._others if len(numbers) else ((), None, ())
+        if refs:
+            one, other = tree.query(shapes[numbers])
+            around = shapely.from_wkb([wkb_from_geopackage(blobs[place]) for place in other])
+            inside = shapely.intersects(around, shapes[numbers[one]])
+            found |= {
+                (int(numbers[i]), refs[j]) for i, j in zip(one[inside], other[inside], strict=True)
+            }
+        return found
+
+    @cached_property
+    def _nodes(self) -> tuple[Sequence[str], Any]:
+        """The refs of the day's nodes, and a tree of them."""
+        import shapely
+
+        columns = self._table.c
+        rows = self._read(columns.lon, columns.lat, where=columns.osm_type == "node")
+        points: Any = shapely.points([row[1] for row in rows], [row[2] for row in rows])
+        return [row[0] for row in rows], shapely.STRtree(points)
+
+    @cached_property
+    def _others(self) -> tuple[Sequence[str], Any, Sequence[bytes]]:
+        """The refs of the day's other features, a tree of their boxes, and the geometries."""
+        import numpy as np
+        import shapely
+
+        columns = self._table.c
+        rows = self._read(columns.geometry, where=columns.osm_type != "node")
+        boxed = [row for row in rows if len(row[1]) > _ENVELOPE.stop]
+        sides = np.frombuffer(b"".join(blob[_ENVELOPE] for _, blob in boxed), "<f8").reshape(-1, 4)
+        boxes: Any = shapely.box(sides[:, 0], sides[:, 2], sides[:, 1], sides[:, 3])
+        return [ref for ref, _ in boxed], shapely.STRtree(boxes), [blob for _, blob in boxed]
+
+    def _read(self, *columns: Any, where: sa.ColumnElement[bool]) -> list[tuple[Any, ...]]:
+        """Read through the driver: as WKB, geometries would lose their boxes."""
+        query = sa.select(self._table.c.source_ref, *columns).where(*self._of_day, where)
+        statement = query.compile(
+            dialect=self._connection.dialect, compile_kwargs={"literal_binds": True}
+        )
+        with driver_of(self._connection) as driver:
+            rows: list[tuple[Any, ...]] = driver.execute(str(statement)).fetchall()
+        return rows
+
+    def _categories(self, refs: Iterable[str]) -> dict[str, Sequence[str]]:
+        wanted, columns = sorted(refs), self._table.c
+        found: dict[str, Any] = {}
+        for start in range(0, len(wanted), CHUNK):
+            query = sa.select(columns.source_ref, columns.categories).where(
+                *self._of_day, columns.source_ref.in_(wanted[start : start + CHUNK])
+            )
+            found |= {row.source_ref: row.categories for row in self._connection.execute(query)}
+        return found

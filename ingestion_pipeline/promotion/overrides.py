@@ -162,10 +162,12 @@ def in_order(connection: sa.Connection, poi_id: str) -> list[Override]:
 
 def in_force(connection: sa.Connection, city_slug: str) -> dict[str, list[Override]]:
     """Return the overrides in force of the places of a city, by `poi_id`."""
-    of_city = sa.select(poi_identity.c.poi_id).where(poi_identity.c.city_slug == city_slug)
+    of_city = sa.exists().where(
+        poi_identity.c.poi_id == poi_override.c.poi_id, poi_identity.c.city_slug == city_slug
+    )
     query = (
         sa.select(poi_override)
-        .where(poi_override.c.retired_at.is_(None), poi_override.c.poi_id.in_(of_city))
+        .where(poi_override.c.retired_at.is_(None), of_city)
         .order_by(poi_override.c.id)
     )
     found: dict[str, list[Override]] = {}

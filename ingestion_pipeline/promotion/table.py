@@ -51,12 +51,6 @@ def rows_of(connection: sa.Connection, poi_ids: Iterable[str]) -> dict[str, Row]
     return found
 
 
-def rows_of_city(connection: sa.Connection, city_slug: str, source: str) -> dict[str, Row]:
-    """Return all public rows of a city and source by `poi_id`."""
-    query = sa.select(*ROWS).where(poi.c.city_slug == city_slug, poi.c.source == source)
-    return {row["poi_id"]: dict(row) for row in connection.execute(query).mappings()}
-
-
 def load_events(connection: sa.Connection, promotion_id: str, events: Sequence[Event]) -> None:
     """Store the events of a promotion, numbered in their order."""
     rows = [
