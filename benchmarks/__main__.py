@@ -26,6 +26,7 @@ from benchmarks.scenarios import (
     identity,
     imports,
     overpass,
+    promotion,
     region,
     staging,
 )
@@ -38,6 +39,7 @@ SCENARIOS = {
     "overpass": overpass,
     "region": region,
     "staging": staging,
+    "promotion": promotion,
     "history": history,
     "identity": identity,
     "growth": growth,

@@ -11,8 +11,8 @@ from ingestion_pipeline.datasets.registry import DATASETS
 from ingestion_pipeline.defs.assets.city_day import FEEDS_POOL, UPSTREAM_POOL, build_assets
 from ingestion_pipeline.defs.console import print_expected_errors_in_one_line
 from ingestion_pipeline.defs.coverage import build_coverage
-from ingestion_pipeline.defs.jobs import JOBS
 from ingestion_pipeline.defs.partitions import build_partitions
+from ingestion_pipeline.defs.promotion import REQUESTED, build_promotion
 from ingestion_pipeline.defs.resources import PipelineResources, build_pipeline_resource
 from ingestion_pipeline.defs.schedules import build_schedules
 from ingestion_pipeline.defs.sensors import build_sensors
@@ -39,10 +39,11 @@ def build_definitions(pipeline: PipelineResources, *, with_pools: bool = True) -
                     dataset, partitions, upstream_pool=upstream_pool, feeds_pool=feeds_pool
                 )
             ),
+            build_promotion(partitions),
             coverage.asset,
         ],
         asset_checks=coverage.checks,
-        jobs=[*(job.definition for job in JOBS.values()), coverage.job],
+        jobs=[*(job.definition for job in REQUESTED.values()), coverage.job],
         schedules=[*build_schedules(pipeline), coverage.schedule],
         sensors=build_sensors(),
         resources={"pipeline": build_pipeline_resource(pipeline)},

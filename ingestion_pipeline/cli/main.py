@@ -17,6 +17,15 @@ from ingestion_pipeline.cli.error import error
 from ingestion_pipeline.cli.feed import feed
 from ingestion_pipeline.cli.maintenance import migrate, prune
 from ingestion_pipeline.cli.output import FAILED, TRY_LATER, WRONG_USAGE
+from ingestion_pipeline.cli.promotion import (
+    approve,
+    explain,
+    override,
+    promote,
+    promotions,
+    reject,
+    revert,
+)
 from ingestion_pipeline.cli.run import run, runs
 from ingestion_pipeline.cli.servers import dev, serve, ui
 from ingestion_pipeline.cli.staged import diff, export, notice, rejections
@@ -57,6 +66,7 @@ def main() -> None:
 for _command in (
     *(migrate, cities, run, backfill, runs),
     *(rejections, diff, export, notice, feed),
+    *(promote, promotions, approve, reject, revert, override, explain),
     *(dev, ui, serve, prune, error),
 ):
     main.add_command(_command)

@@ -60,6 +60,9 @@ SHIPPED_FILE = Path(__file__).parent.parent / "cities.toml"
 
 OsmSource = Literal["overpass", "extract"]
 
+PromotionPolicy = Literal["off", "review", "automatic"]
+"""Whether staged days become public: never, after a person approves, or if no gate objects."""
+
 MAXIMUM_BBOX_DEGREES = 3.0
 """The longest side of a city's bbox; the widest city of the shipped file (Moscow) has 1.2."""
 
@@ -264,6 +267,11 @@ class City:
     """
     enabled: Annotated[StrictBool, Expected("true or false")]
     """Whether the city has a daily schedule. Any city can be run by hand."""
+    promotion: Annotated[PromotionPolicy, Expected('"off", "review" or "automatic"')] = "off"
+    """Whether staged days become public: not at all, after a person approved each, or by themselves
+    if no gate asks for a review."""
+    identity_memory_days: PositiveInt = 90
+    """For how many days a place that disappeared keeps its public id, in case it comes back."""
     feeds: Annotated[
         tuple[Feed, ...],
         Field(validation_alias="feed"),

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 
-from ingestion_pipeline.defs.jobs import JOBS
+from ingestion_pipeline.defs.promotion import REQUESTED, build_promotion_sensor
 from ingestion_pipeline.defs.reconcile import reconcile
 from ingestion_pipeline.defs.requests import is_due, next_request, runs_of, why_impossible
 from ingestion_pipeline.defs.resources import PipelineResources
@@ -27,11 +27,11 @@ INTERVAL_S = 5
 
 
 def build_sensors() -> Sequence[dg.SensorDefinition]:
-    """Return both sensors. They are on by default, because jobs of the admin API need them."""
+    """Return the sensors. They are on by default, because jobs of the admin API need them."""
 
     @dg.sensor(
         name=ticks.TRIGGER_SENSOR,
-        jobs=[job.definition for job in JOBS.values()],
+        jobs=[job.definition for job in REQUESTED.values()],
         minimum_interval_seconds=INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Turns the ledger's PENDING jobs into runs. It only reads the jobs: a tick "
@@ -84,7 +84,7 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
             cursor=_cursor(compared.pending),
         )
 
-    return [admin_trigger_sensor, ledger_sweep_sensor]
+    return [admin_trigger_sensor, ledger_sweep_sensor, build_promotion_sensor()]
 
 
 def _position(cursor: str | None) -> Position | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import get_args
+from typing import Protocol, get_args
 
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
@@ -19,7 +19,6 @@ from ingestion_pipeline.core.errors import IngestionError, described
 from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.dagster_runtime.liveness import is_alive, worker
 from ingestion_pipeline.dagster_runtime.planned_checks import forget_planned_checks
-from ingestion_pipeline.datasets.base import Dataset
 from ingestion_pipeline.defs.failures import failure_of
 from ingestion_pipeline.defs.partitions import city_day
 from ingestion_pipeline.defs.resources import PipelineResources
@@ -48,6 +47,18 @@ _TRIGGER_BY_TAG: dict[str, runs.Trigger] = {
 NothingToDo = runs.NothingToDo
 
 
+class Chain(Protocol):
+    """The assets of a job, in order, such as those of a `Dataset`."""
+
+    @property
+    def job_type(self) -> str:
+        """The job, the first part of its keys."""
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """The assets; the last one ends the run as SUCCEEDED."""
+
+
 @dataclass(frozen=True)
 class ClaimedPartition:
     """A city-day that the run has claimed.
@@ -73,7 +84,7 @@ def nothing_to_do(work: NothingToDo) -> dg.MaterializeResult[None]:
 def claimed(
     context: dg.AssetExecutionContext,
     pipeline: PipelineResources,
-    dataset: Dataset,
+    job: Chain,
     *,
     refetch: bool = False,
 ) -> Iterator[ClaimedPartition | NothingToDo]:
@@ -87,7 +98,7 @@ def claimed(
     Args:
         context: The step's context.
         pipeline: The resources.
-        dataset: The dataset whose job the asset belongs to.
+        job: The job that the asset belongs to, such as that of a dataset.
         refetch: Whether the run refetches.
 
     Yields:
@@ -98,14 +109,14 @@ def claimed(
         dagster.Failure: The work failed; it has the reason and what to do.
         dagster.RetryRequested: The work may succeed later.
     """
-    chain = dataset.chain
+    chain = job.chain
     claim: runs.Claim | None = None
     if ERROR_CODE_TAG in context.run.tags:
         _tag_error(context, "none")
     try:
         partition = city_day(context)
         city = pipeline.cities.get(partition.city)
-        key = JobKey(dataset.job_type, city.slug, city.boundary_key, partition.day)
+        key = JobKey(job.job_type, city.slug, city.boundary_key, partition.day)
         got = _claim(context, pipeline, key, chain=chain, refetch=refetch)
         if isinstance(got, runs.Claim):
             claim = got

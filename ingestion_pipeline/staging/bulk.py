@@ -213,7 +213,12 @@ def _copy_field(kind: sa.types.TypeEngine[Any], values: ArrowColumn) -> ArrowCol
         return _numbers(pc.subtract(moments, _MICROSECONDS_TO_2000), ">i8")
     if isinstance(kind, sa.Date):
         return _numbers(pc.subtract(values.cast(pa.int32()), _DAYS_TO_2000), ">i4")
-    for of, width in ((sa.Double, ">f8"), (sa.BigInteger, ">i8"), (sa.Integer, ">i4")):
+    for of, width in (
+        (sa.Boolean, "u1"),
+        (sa.Double, ">f8"),
+        (sa.BigInteger, ">i8"),
+        (sa.Integer, ">i4"),
+    ):
         if isinstance(kind, of):
             return _numbers(values, width)
     return values.cast(pa.binary())

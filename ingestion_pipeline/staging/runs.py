@@ -121,7 +121,19 @@ def enqueue(
         The run, and whether this call created it.
     """
     with write_transaction(engine) as connection:
-        return _insert_or_active(connection, key, trigger=trigger, now=now, refetch=refetch)
+        return enqueue_within(connection, key, trigger=trigger, now=now, refetch=refetch)
+
+
+def enqueue_within(
+    connection: sa.Connection,
+    key: JobKey,
+    *,
+    trigger: Trigger,
+    now: datetime,
+    refetch: bool = False,
+) -> tuple[Run, bool]:
+    """Do as `enqueue` in a transaction of the caller."""
+    return _insert_or_active(connection, key, trigger=trigger, now=now, refetch=refetch)
 
 
 def enqueue_message(

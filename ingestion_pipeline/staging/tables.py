@@ -300,6 +300,150 @@ sensor_tick = sa.Table(
 )
 
 
+_OPEN = sa.text("status IN ('PROPOSED', 'APPROVED')")
+
+promotion = sa.Table(
+    "promotion",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("city_slug", sa.Text, nullable=False),
+    sa.Column("dataset", sa.Text, nullable=False),
+    sa.Column("day", sa.Date, nullable=False),
+    sa.Column("sequence", sa.Integer),
+    sa.Column("base_id", sa.Text),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("policy", sa.Text, nullable=False),
+    sa.Column("gates", Json, nullable=False),
+    sa.Column("counts", Json, nullable=False),
+    sa.Column("totals", Json, nullable=False),
+    sa.Column("findings", Json, nullable=False),
+    sa.Column("evidence", Json, nullable=False),
+    sa.Column("attribution", sa.Text, nullable=False),
+    sa.Column("proposed_at", UtcDateTime, nullable=False),
+    sa.Column("decided_at", UtcDateTime),
+    sa.Column("decided_by", sa.Text),
+    sa.Column("decision_reason", sa.Text),
+    sa.Column("promoted_at", UtcDateTime),
+    sa.Column("reverts", sa.Text),
+    sa.Column("run_id", sa.Text),
+    sa.CheckConstraint(
+        "status IN ('PROPOSED', 'APPROVED', 'PROMOTED', 'REJECTED', 'SUPERSEDED', 'FAILED')",
+        name="status",
+    ),
+    # Promotions of a city are linear in time.
+    sa.UniqueConstraint("city_slug", "dataset", "sequence"),
+    # At most one open promotion per city and dataset.
+    sa.Index(
+        "uq_promotion_open",
+        "city_slug",
+        "dataset",
+        unique=True,
+        postgresql_where=_OPEN,
+        sqlite_where=_OPEN,
+    ),
+    sa.Index(None, "proposed_at", "id"),
+)
+
+poi = sa.Table(
+    "poi",
+    metadata,
+    sa.Column("id", BIG_INTEGER, primary_key=True, autoincrement=True),
+    sa.Column("poi_id", sa.Text, nullable=False),
+    sa.Column("city_slug", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("source_ref", sa.Text, nullable=False),
+    sa.Column("other_refs", Json, nullable=False),
+    sa.Column("category", sa.Text, nullable=False),
+    sa.Column("categories", Json, nullable=False),
+    sa.Column("name", sa.Text),
+    sa.Column("name_source", sa.Text),
+    sa.Column("names", Json, nullable=False),
+    sa.Column("tags", Json, nullable=False),
+    sa.Column("geometry", Geometry, nullable=False),
+    sa.Column("lon", REAL, nullable=False),
+    sa.Column("lat", REAL, nullable=False),
+    sa.Column("point_source", sa.Text, nullable=False),
+    sa.Column("geom_quality", sa.Text, nullable=False),
+    sa.Column("address", Json, nullable=False),
+    sa.Column("contact", Json, nullable=False),
+    sa.Column("opening_hours", sa.Text),
+    sa.Column("wikidata", sa.Text),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("osm_version", sa.Integer),
+    sa.Column("osm_timestamp", UtcDateTime),
+    sa.Column("licence", sa.Text, nullable=False),
+    sa.Column("attribution", sa.Text, nullable=False),
+    sa.Column("hidden", sa.Boolean, nullable=False),
+    sa.Column("overrides", Json, nullable=False),
+    sa.Column("content_hash", sa.Text, nullable=False),
+    sa.Column("source_hash", sa.Text, nullable=False),
+    sa.Column("first_promoted", sa.Date, nullable=False),
+    sa.Column("last_changed", sa.Date, nullable=False),
+    sa.Column("promotion_id", sa.Text, nullable=False),
+    sa.UniqueConstraint("poi_id"),
+    sa.UniqueConstraint("city_slug", "source", "source_ref"),
+    sa.Index(None, "category", "lat", "lon"),
+    sa.Index(None, "geometry", postgresql_using="gist").ddl_if(dialect="postgresql"),
+    sqlite_autoincrement=True,
+)
+
+poi_event = sa.Table(
+    "poi_event",
+    metadata,
+    sa.Column("promotion_id", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("poi_id", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("before", Json),
+    sa.Column("after", Json),
+    sa.Column("evidence", Json, nullable=False),
+    sa.Index(None, "poi_id"),
+)
+
+poi_identity = sa.Table(
+    "poi_identity",
+    metadata,
+    sa.Column("poi_id", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("source_ref", sa.Text, primary_key=True),
+    sa.Column("from_promotion_id", sa.Text, primary_key=True),
+    sa.Column("to_promotion_id", sa.Text),
+    sa.Column("city_slug", sa.Text, nullable=False),
+    sa.Column("evidence", Json, nullable=False),
+    sa.Index(None, "city_slug", "source", "source_ref"),
+)
+
+_IN_FORCE = sa.text("retired_at IS NULL")
+
+poi_override = sa.Table(
+    "poi_override",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("poi_id", sa.Text, nullable=False),
+    sa.Column("column", sa.Text, nullable=False),
+    sa.Column("value", Json),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("until", sa.Date),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("retired_at", UtcDateTime),
+    sa.Column("retired_why", sa.Text),
+    sa.Column("retired_promotion_id", sa.Text),
+    # At most one override in force per place and column.
+    sa.Index(
+        "uq_poi_override_in_force",
+        "poi_id",
+        "column",
+        unique=True,
+        postgresql_where=_IN_FORCE,
+        sqlite_where=_IN_FORCE,
+    ),
+)
+
+PUBLIC_LAYER = "poi_public"
+"""The view of the places that are not hidden, which a GeoPackage lists as a layer."""
+
+
 def content_columns(table: sa.Table) -> tuple[str, ...]:
     """Return the names of a version table's content columns, in order."""
     return tuple(column.name for column in table.columns if column.name not in VERSION_COLUMNS)

@@ -19,9 +19,13 @@ from ingestion_pipeline.staging import geopackage
 from ingestion_pipeline.staging.database import is_geopackage
 from ingestion_pipeline.staging.tables import (
     CLASS_COLUMNS,
+    PUBLIC_LAYER,
     VERSION_TABLES,
     VIEWS,
     content_columns,
+    poi,
+    poi_event,
+    promotion,
     staged_partition,
 )
 from ingestion_pipeline.staging.types import Json
@@ -43,6 +47,8 @@ def definitions() -> dict[str, sa.Select[Any] | sa.CompoundSelect[Any]]:
         result[names.day] = _day(dataset)
         result[names.current] = _current(dataset)
         result[names.change] = _change(dataset)
+    result[PUBLIC_LAYER] = _public()
+    result["poi_feed"] = _feed()
     return result
 
 
@@ -73,6 +79,7 @@ def create(connection: sa.Connection) -> None:
         for dataset, names in VIEWS.items():
             for layer in names.layers:
                 geopackage.register_view(connection, layer, of=VERSION_TABLES[dataset])
+        geopackage.register_view(connection, PUBLIC_LAYER, of=poi)
 
 
 def drop(connection: sa.Connection) -> None:
@@ -81,9 +88,9 @@ def drop(connection: sa.Connection) -> None:
     for name in sorted(there):
         connection.exec_driver_sql(f"DROP VIEW {name}")
     if there and is_geopackage(connection):
-        for names in VIEWS.values():
-            for layer in names.layers:
-                geopackage.unregister_view(connection, layer)
+        layers = [layer for names in VIEWS.values() for layer in names.layers]
+        for layer in (*layers, PUBLIC_LAYER):
+            geopackage.unregister_view(connection, layer)
 
 
 def readers(connection: sa.Connection) -> dict[str, set[str]]:
@@ -329,4 +336,35 @@ def _pairs(dataset: str) -> sa.Subquery:
             ),
         )
         .subquery("pair")
+    )
+
+
+def _public() -> sa.Select[Any]:
+    """Select the places that are public and not hidden."""
+    return sa.select(*(column for column in poi.columns if column.name != "hidden")).where(
+        sa.not_(poi.c.hidden)
+    )
+
+
+def _feed() -> sa.Select[Any]:
+    """Select the events of promotions that happened, without who decided."""
+    return sa.select(
+        promotion.c.city_slug,
+        promotion.c.dataset,
+        promotion.c.sequence,
+        poi_event.c.number,
+        promotion.c.day,
+        promotion.c.promoted_at,
+        poi_event.c.promotion_id,
+        poi_event.c.poi_id,
+        poi_event.c.kind,
+        poi_event.c.before,
+        poi_event.c.after,
+        poi_event.c.evidence,
+    ).join_from(
+        promotion,
+        poi_event,
+        sa.and_(
+            poi_event.c.promotion_id == promotion.c.id, promotion.c.status == sa.literal("PROMOTED")
+        ),
     )

@@ -33,16 +33,19 @@ from ingestion_pipeline.staging.errors import (
 from ingestion_pipeline.staging.geometry import Geometry
 from ingestion_pipeline.staging.slices import SliceInput, replace_slices
 from ingestion_pipeline.staging.tables import (
+    PUBLIC_LAYER,
     VERSION_STORAGE,
     VERSION_TABLES,
     VIEWS,
     helper_place,
     ingestion_run,
     metadata,
+    poi,
     poi_ingestion_staging,
     staged_partition,
 )
 from ingestion_pipeline.staging.views import definitions
+from ingestion_pipeline_tests.support.promoted import promote, public_rows
 from ingestion_pipeline_tests.support.staged import helper_rows, poi_rows, stage, stage_helpers
 from testbed.claims import NOW, claim_key, evidence_of, replace_slice, slice_of
 
@@ -95,6 +98,7 @@ def test_the_migrations_make_the_declared_tables(engine: sa.Engine) -> None:
         "postgresql": (f"uq_{{}}_{columns}",),
     }[engine.dialect.name]
     foreign = {name.format(table.name) for name in others for table in VERSION_TABLES.values()}
+    foreign |= {"ix_poi_geometry"} if engine.dialect.name == "sqlite" else set()
     foreign |= GEOPACKAGE_TABLES | POSTGIS_TABLES
 
     def ours(_: Any, name: str | None, *__: Any) -> bool:
@@ -229,6 +233,7 @@ def test_the_geometry_column_takes_any_kind_of_geometry_in_wgs84(engine: sa.Engi
     }[engine.dialect.name]
     layers = {table.name for table in VERSION_TABLES.values()}
     layers |= {layer for views in VIEWS.values() for layer in views.layers}
+    layers |= {poi.name, PUBLIC_LAYER}
     with engine.connect() as connection:
         assert set(map(tuple, connection.execute(sa.text(columns)))) == {
             (layer, "geometry", "GEOMETRY", 4326) for layer in layers
@@ -260,7 +265,7 @@ def test_migrating_again_changes_nothing(engine: sa.Engine) -> None:
         connection.execute(sa.text("CREATE TABLE mine (number INTEGER)"))
     before = tables(engine)
     migrate(engine)
-    migrate(engine, "0007")
+    migrate(engine, "0008")
     assert tables(engine) == before
 
 
@@ -314,7 +319,7 @@ def test_the_ledger_and_the_staged_days_come_through_the_second_migration_both_w
     migrate(empty, "0001")
     assert columns_and_indexes(empty) == first
     assert rows_without(empty, ADDED_SINCE_0001) == rows
-    with pytest.raises(DatabaseNotMigrated, match=r"at migration 0001 .* needs 0007"):
+    with pytest.raises(DatabaseNotMigrated, match=r"at migration 0001 .* needs 0008"):
         require_migrated(empty)
 
     migrate(empty)
@@ -467,7 +472,7 @@ def test_a_geopackage_lists_the_helper_places_and_the_views_while_it_has_them(
         extents = connection.execute(
             sa.text(
                 "SELECT min_x, min_y, max_x, max_y FROM gpkg_contents "
-                "WHERE table_name LIKE 'poi_%' AND srs_id IS NOT NULL"
+                "WHERE table_name LIKE 'poi_%staging%' AND srs_id IS NOT NULL"
             )
         ).all()
     assert [tuple(extent) for extent in extents] == [(0.001, 0.5, 0.001, 0.5)] * 3
@@ -558,7 +563,7 @@ def test_looking_for_a_geopackage_does_not_make_one(tmp_path: Path) -> None:
 def test_a_database_at_another_migration_is_refused_with_both_levels(engine: sa.Engine) -> None:
     set_revision(engine, "0000")
     with pytest.raises(
-        DatabaseNotMigrated, match=r"at migration 0000 .* needs 0007\. Run 'poi-ingest migrate'"
+        DatabaseNotMigrated, match=r"at migration 0000 .* needs 0008\. Run 'poi-ingest migrate'"
     ):
         require_migrated(engine)
 
@@ -579,41 +584,23 @@ def test_what_an_extract_covered_is_kept_from_the_sixth_migration_on(engine: sa.
         assert connection.execute(sa.select(staged_partition.c.coverage)).all() == [(by_header,)]
 
 
-def test_pois_need_no_object_of_osm_from_the_seventh_migration_on(engine: sa.Engine) -> None:
-    days = [date(2026, 11, day) for day in (18, 19, 20)]
-    of_osm = {"node/1": "a", "node/2": "b"}
-    stage(engine, "kazan", days[0], of_osm)
-    before = rows_without(engine, {poi_ingestion_staging: set(), staged_partition: set()})
+def test_the_tables_of_promotion_come_and_go_and_staging_stays(engine: sa.Engine) -> None:
+    new = {"promotion", "poi", "poi_event", "poi_identity", "poi_override"}
+    stage(engine, "kazan", date(2026, 11, 19), {"node/1": "a"})
+    staged = rows_without(engine, {poi_ingestion_staging: set(), staged_partition: set()})
+    promote(engine, "kazan", date(2026, 11, 19))
+    assert len(public_rows(engine, "kazan")) == 1
     migrate(engine, "0006")
-    with pytest.raises(sa.exc.IntegrityError), engine.begin() as connection:
-        connection.execute(sa.update(poi_ingestion_staging).values(osm_type=None, osm_id=None))
+    assert tables(engine) & new == set()
+    assert rows_without(engine, {poi_ingestion_staging: set(), staged_partition: set()}) == staged
+    with engine.begin() as connection:
+        jobs = connection.execute(sa.select(ingestion_run.c.job_type)).scalars().all()
+    assert jobs == ["osm_import"]
     migrate(engine)
-    found = rows_without(engine, {poi_ingestion_staging: set(), staged_partition: set()})
-    assert found == before, "rows keep their hashes"
-
-    stage(engine, "kazan", days[1], {**of_osm, "places/1": "c"})
-    stage(engine, "kazan", days[2], of_osm)
-    stage(engine, "omsk", days[1], {"places/1": "c"})
-    select = sa.select(poi_ingestion_staging.c.source_ref, poi_ingestion_staging.c.city_slug)
-    other = poi_ingestion_staging.c.osm_id.is_(None)
-    with engine.connect() as connection:
-        assert sorted(connection.execute(select.where(other)).all()) == [
-            ("places/1", "kazan"),
-            ("places/1", "omsk"),
-        ]
-
-        if engine.dialect.name == "sqlite":
-            # It also reports a null where the declaration allows none.
-            assert connection.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"
-
-    migrate(engine, "0006")
-    staged = sa.select(staged_partition.c.city_slug, staged_partition.c.day)
-    with engine.connect() as connection:
-        refs = {ref for ref, _ in connection.execute(select)}
-        assert sorted(connection.execute(staged).all()) == [("kazan", days[0]), ("kazan", days[2])]
-    assert refs == set(of_osm), "no day is listed that has lost its rows"
-    migrate(engine)
-    stage(engine, "omsk", days[1], {"places/1": "c"})
+    assert tables(engine) >= new
+    assert public_rows(engine, "kazan") == []
+    promote(engine, "kazan", date(2026, 11, 19))
+    assert len(public_rows(engine, "kazan")) == 1
 
 
 def test_a_database_that_is_ahead_is_not_migrated_by_an_older_version(engine: sa.Engine) -> None:
@@ -622,7 +609,7 @@ def test_a_database_that_is_ahead_is_not_migrated_by_an_older_version(engine: sa
     for revision in ("head", "0001"):
         with pytest.raises(
             DatabaseNotMigrated,
-            match=r"from 9999 .*known migrations: 0001, 0002, 0003, 0004, 0005, 0006, 0007",
+            match=r"from 9999 .*known migrations: 0001, 0002, 0003, 0004, 0005, 0006, 0008",
         ):
             migrate(engine, revision)
     with pytest.raises(DatabaseNotMigrated, match="at migration 9999"):
@@ -633,7 +620,7 @@ def test_a_database_that_is_ahead_is_not_migrated_by_an_older_version(engine: sa
 def test_a_migration_that_does_not_exist_is_refused_with_those_that_do(empty: sa.Engine) -> None:
     with pytest.raises(
         DatabaseNotMigrated,
-        match=r"'no-such'.*migrations: 0001, 0002, 0003, 0004, 0005, 0006, 0007",
+        match=r"'no-such'.*migrations: 0001, 0002, 0003, 0004, 0005, 0006, 0008",
     ):
         migrate(empty, "no-such")
     assert tables(empty) == set()

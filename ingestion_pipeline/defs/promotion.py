@@ -1,0 +1,153 @@
+"""The asset `poi`, its job, and the sensor that promotes what was staged.
+
+`promotion/` does the work. The asset belongs to the same partitions as `poi_staging`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import dagster as dg
+
+from ingestion_pipeline.core.identity import CityDay
+from ingestion_pipeline.datasets.poi import POI
+from ingestion_pipeline.defs.jobs import JOBS, IngestionJob
+from ingestion_pipeline.defs.resources import PipelineResources
+from ingestion_pipeline.defs.work import (
+    TRIGGER_TAG,
+    ClaimedPartition,
+    NothingToDo,
+    claimed,
+    nothing_to_do,
+)
+from ingestion_pipeline.promotion.due import due
+from ingestion_pipeline.promotion.ledger import JOB_TYPE, Promotion
+
+ASSET = "poi"
+
+SENSOR = "promotion_sensor"
+
+INTERVAL_S = 30
+"""A promotion may wait that long after its day was staged."""
+
+
+class PromotionConfig(dg.Config):
+    """The configuration of the asset `poi`."""
+
+    again: bool = False
+    """Propose the day again although it was rejected."""
+
+
+class PromotionJob(NamedTuple):
+    """The job that promotes a staged day, in the form of `IngestionJob`."""
+
+    job_type: str
+    chain: tuple[str, ...]
+    definition: Any
+
+    def run_config(self, *, refetch: bool) -> dict[str, Any]:
+        """Return the run config of a run: to do a day again is to propose it again."""
+        return {"ops": {ASSET: {"config": {"again": refetch}}}}
+
+
+PROMOTION = PromotionJob(
+    JOB_TYPE,
+    (ASSET,),
+    dg.define_asset_job(
+        JOB_TYPE,
+        selection=dg.AssetSelection.assets(ASSET),
+        description="Make a staged day of a city's POIs public, or propose it.",
+    ),
+)
+
+REQUESTED: Mapping[str, IngestionJob | PromotionJob] = {**JOBS, JOB_TYPE: PROMOTION}
+"""The jobs that the ledger can request, by type."""
+
+
+def build_promotion(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+    """Return the asset of the public places."""
+
+    @dg.asset(
+        name=ASSET,
+        partitions_def=partitions,
+        deps=[dg.AssetKey(POI.staging_asset)],
+        group_name=POI.group,
+        kinds={"sql"},
+    )
+    def poi(
+        context: dg.AssetExecutionContext,
+        config: PromotionConfig,
+        pipeline: dg.ResourceParam[PipelineResources],
+    ) -> dg.MaterializeResult[None]:
+        """The public places of a city, with stable ids.
+
+        Makes the staged day public if its gates and the city's policy allow, or proposes it. An
+        approved proposal of the day becomes public. Set `again` in the run config to propose a
+        rejected day again.
+        """
+        with claimed(context, pipeline, PROMOTION) as work:
+            if isinstance(work, NothingToDo):
+                return nothing_to_do(work)
+            done = _promote(pipeline, work, again=config.again)
+            return dg.MaterializeResult(metadata=_metadata(done))
+
+    return poi
+
+
+def build_promotion_sensor() -> dg.SensorDefinition:
+    """Return the sensor that requests a promotion for each newest staged day.
+
+    Dagster starts one run for each key, so a day is requested once for each time it was staged. The
+    sensor only reads: a tick that dies is made up for by the next one.
+    """
+
+    @dg.sensor(
+        name=SENSOR,
+        job=PROMOTION.definition,
+        minimum_interval_seconds=INTERVAL_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Promotes or proposes the newest staged day of each city whose promotion is "
+        "not off.",
+    )
+    def promotion_sensor(
+        context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam[PipelineResources]
+    ) -> list[dg.RunRequest]:
+        del context
+        return [
+            dg.RunRequest(
+                run_key=f"{JOB_TYPE}:{each.city_slug}:{each.day}:{each.run_id}",
+                partition_key=str(CityDay(each.city_slug, each.day)),
+                tags={TRIGGER_TAG: "schedule"},
+            )
+            for each in due(pipeline.engine, pipeline.cities)
+            if each.day >= pipeline.settings.partitions_start
+        ]
+
+    return promotion_sensor
+
+
+def _promote(pipeline: PipelineResources, work: ClaimedPartition, *, again: bool) -> Promotion:
+    from ingestion_pipeline.promotion.promote import Terms, promote
+
+    return promote(
+        pipeline.engine,
+        POI.slice_of(work.city.slug, work.day),
+        Terms(policy=work.city.promotion, memory_days=work.city.identity_memory_days),
+        claim=work.claim,
+        now=pipeline.ledger_now(),
+        again=again,
+    )
+
+
+def _metadata(done: Promotion) -> dict[str, dg.MetadataValue]:
+    """Return what the page of a run shows of a promotion."""
+    lines = ["| gate | verdict | |", "|---|---|---|"]
+    lines += [f"| {gate.name} | {gate.verdict} | {gate.sentence} |" for gate in done.judged]
+    decide = f"poi-ingest promotions {done.id}"
+    return {
+        "status": dg.MetadataValue.text(done.status),
+        "promotion": dg.MetadataValue.text(done.id),
+        "decide_with": dg.MetadataValue.text(decide if done.status == "PROPOSED" else ""),
+        "events": dg.MetadataValue.json(dict(done.counts)),
+        "public_places": dg.MetadataValue.int(sum(done.totals.values())),
+        "gates": dg.MetadataValue.md("\n".join(lines)),
+    }

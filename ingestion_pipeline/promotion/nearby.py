@@ -1,0 +1,164 @@
+"""Features of a staged day that could be twins of some of its features.
+
+Belongs here: the spatial query on both databases. Does not belong here: what a twin is
+(`identity.py`).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from ingestion_pipeline.staging.bulk import CHUNK
+from ingestion_pipeline.staging.database import driver_of, is_geopackage
+from ingestion_pipeline.staging.days import in_history, valid_on
+from ingestion_pipeline.staging.geometry import SRID, wkb_from_geopackage
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from ingestion_pipeline.promotion.rows import Row
+    from ingestion_pipeline.staging.days import Slice
+
+_AREA = 2
+"""The dimension of an area."""
+
+_ENVELOPE = slice(8, 40)
+"""Where a GeoPackage stores the box of a geometry that is not a point: min x, max x, min y, max y
+(OGC 12-128r18, 2.1.3)."""
+
+
+class Nearby:
+    """The features of a staged day by their position."""
+
+    def __init__(self, connection: sa.Connection, target: Slice) -> None:
+        """Read nothing yet.
+
+        Args:
+            connection: In a transaction.
+            target: The staged day.
+        """
+        self._connection = connection
+        self._table = target.table
+        self._of_day = (*in_history(target), *valid_on(target.table, target.day))
+
+    def could_be_twins(self, features: Collection[Row]) -> set[str]:
+        """Return the refs of features that could be twins of some features.
+
+        These are the nodes in an area among them, and the areas around a node among them, with an
+        equal category.
+
+        Args:
+            features: Rows of staging.
+        """
+        import shapely
+
+        from ingestion_pipeline.promotion.likeness import relation
+
+        rows = list(features)
+        shapes = shapely.from_wkb([row["geometry"] for row in rows])
+        areas = shapely.get_dimensions(shapes) == _AREA
+        meet = self._in_geopackage if is_geopackage(self._connection) else self._in_postgis
+        meeting = meet(shapes, areas)
+        categories = self._categories({ref for _, ref in meeting})
+        return {
+            ref
+            for number, ref in meeting
+            if relation(tuple(rows[number]["categories"]), tuple(categories[ref])) == "equal"
+        }
+
+    def _in_postgis(self, shapes: Any, areas: Any) -> set[tuple[int, str]]:
+        """Return the numbers of shapes and the refs that meet, through the GiST index."""
+        import shapely
+
+        table = self._table
+        ours = (
+            sa.func.unnest(
+                sa.cast(shapely.to_wkb(shapes).tolist(), sa.ARRAY(sa.LargeBinary)),
+                sa.cast(areas.tolist(), sa.ARRAY(sa.Boolean)),
+            )
+            .table_valued(
+                sa.column("wkb", sa.LargeBinary),
+                sa.column("is_area", sa.Boolean),
+                with_ordinality="number",
+            )
+            .render_derived("ours")
+        )
+        shape = sa.func.ST_GeomFromWKB(ours.c.wkb, SRID)
+        query = sa.select(ours.c.number, table.c.source_ref).join_from(
+            ours,
+            table,
+            sa.and_(
+                sa.func.ST_Intersects(table.c.geometry, shape, type_=sa.Boolean),
+                (table.c.osm_type == "node") == ours.c.is_area,
+                *self._of_day,
+            ),
+        )
+        return {(number - 1, ref) for number, ref in self._connection.execute(query)}
+
+    def _in_geopackage(self, shapes: Any, areas: Any) -> set[tuple[int, str]]:
+        """Return the numbers of shapes and the refs that meet; it has no spatial index."""
+        import numpy as np
+        import shapely
+
+        found: set[tuple[int, str]] = set()
+        (numbers,) = np.nonzero(areas)
+        refs, tree = self._nodes if len(numbers) else ((), None)
+        if refs:
+            one, other = tree.query(shapes[numbers], predicate="intersects")
+            found |= {(int(numbers[i]), refs[j]) for i, j in zip(one, other, strict=True)}
+        (numbers,) = np.nonzero(~areas)
+        refs, tree, blobs = self._others if len(numbers) else ((), None, ())
+        if refs:
+            one, other = tree.query(shapes[numbers])
+            around = shapely.from_wkb([wkb_from_geopackage(blobs[place]) for place in other])
+            inside = shapely.intersects(around, shapes[numbers[one]])
+            found |= {
+                (int(numbers[i]), refs[j]) for i, j in zip(one[inside], other[inside], strict=True)
+            }
+        return found
+
+    @cached_property
+    def _nodes(self) -> tuple[Sequence[str], Any]:
+        """The refs of the day's nodes, and a tree of them."""
+        import shapely
+
+        columns = self._table.c
+        rows = self._read(columns.lon, columns.lat, where=columns.osm_type == "node")
+        points: Any = shapely.points([row[1] for row in rows], [row[2] for row in rows])
+        return [row[0] for row in rows], shapely.STRtree(points)
+
+    @cached_property
+    def _others(self) -> tuple[Sequence[str], Any, Sequence[bytes]]:
+        """The refs of the day's other features, a tree of their boxes, and the geometries."""
+        import numpy as np
+        import shapely
+
+        columns = self._table.c
+        rows = self._read(columns.geometry, where=columns.osm_type != "node")
+        boxed = [row for row in rows if len(row[1]) > _ENVELOPE.stop]
+        sides = np.frombuffer(b"".join(blob[_ENVELOPE] for _, blob in boxed), "<f8").reshape(-1, 4)
+        boxes: Any = shapely.box(sides[:, 0], sides[:, 2], sides[:, 1], sides[:, 3])
+        return [ref for ref, _ in boxed], shapely.STRtree(boxes), [blob for _, blob in boxed]
+
+    def _read(self, *columns: Any, where: sa.ColumnElement[bool]) -> list[tuple[Any, ...]]:
+        """Read through the driver: as WKB, geometries would lose their boxes."""
+        query = sa.select(self._table.c.source_ref, *columns).where(*self._of_day, where)
+        statement = query.compile(
+            dialect=self._connection.dialect, compile_kwargs={"literal_binds": True}
+        )
+        with driver_of(self._connection) as driver:
+            rows: list[tuple[Any, ...]] = driver.execute(str(statement)).fetchall()
+        return rows
+
+    def _categories(self, refs: Iterable[str]) -> dict[str, Sequence[str]]:
+        wanted, columns = sorted(refs), self._table.c
+        found: dict[str, Any] = {}
+        for start in range(0, len(wanted), CHUNK):
+            query = sa.select(columns.source_ref, columns.categories).where(
+                *self._of_day, columns.source_ref.in_(wanted[start : start + CHUNK])
+            )
+            found |= {row.source_ref: row.categories for row in self._connection.execute(query)}
+        return found
