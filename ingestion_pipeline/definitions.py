@@ -9,7 +9,7 @@ from ingestion_pipeline.config.cities import load_cities
 from ingestion_pipeline.config.settings import load_settings
 from ingestion_pipeline.datasets.registry import DATASETS
 from ingestion_pipeline.defs.assets.city_day import FEEDS_POOL, UPSTREAM_POOL, build_assets
-from ingestion_pipeline.defs.console import print_expected_errors_in_one_line
+from ingestion_pipeline.dagster_runtime.console import print_expected_errors_in_one_line
 from ingestion_pipeline.defs.coverage import build_coverage
 from ingestion_pipeline.defs.jobs import JOBS
 from ingestion_pipeline.defs.partitions import build_partitions

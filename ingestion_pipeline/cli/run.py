@@ -136,7 +136,7 @@ def _run_job(
 
 def _report_failure(result: dg.ExecuteInProcessResult) -> None:
     """Print why the run failed, and exit with the matching code."""
-    from dagster._core.execution.plan.objects import ErrorSource
+    from ingestion_pipeline.dagster_runtime.private import ErrorSource
 
     for event in result.all_events:
         if not event.is_step_failure:

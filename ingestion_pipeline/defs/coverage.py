@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from ingestion_pipeline.dagster_runtime.private import AssetJob
 from ingestion_pipeline.datasets.base import SOURCE
 from ingestion_pipeline.defs.checks import markdown_of
 from ingestion_pipeline.defs.jobs import JOBS, IngestionJob
@@ -41,7 +41,7 @@ class Coverage:
 
     asset: dg.AssetSpec
     checks: list[dg.AssetChecksDefinition]
-    job: UnresolvedAssetJobDefinition
+    job: AssetJob
     schedule: dg.ScheduleDefinition
 
 

@@ -8,10 +8,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import dagster as dg
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, PRIORITY_TAG, WILL_RETRY_TAG
 
 from ingestion_pipeline.config.cities import UnknownCity
 from ingestion_pipeline.core.identity import CityDay
+from ingestion_pipeline.dagster_runtime.private import (
+    AUTO_RETRY_RUN_ID_TAG,
+    PRIORITY_TAG,
+    WILL_RETRY_TAG,
+)
 from ingestion_pipeline.defs.jobs import JOBS
 from ingestion_pipeline.defs.resources import PipelineResources
 from ingestion_pipeline.defs.work import RUN_ID_TAG, TRIGGER_TAG

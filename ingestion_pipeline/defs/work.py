@@ -11,14 +11,17 @@ from datetime import UTC, date, datetime
 from typing import get_args
 
 import dagster as dg
-from dagster._core.errors import DagsterExecutionInterruptedError
-from dagster._core.storage.tags import PARENT_RUN_ID_TAG, RETRY_NUMBER_TAG
 
 from ingestion_pipeline.config.cities import City
 from ingestion_pipeline.core.errors import IngestionError, described
 from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.dagster_runtime.liveness import is_alive, worker
 from ingestion_pipeline.dagster_runtime.planned_checks import forget_planned_checks
+from ingestion_pipeline.dagster_runtime.private import (
+    PARENT_RUN_ID_TAG,
+    RETRY_NUMBER_TAG,
+    RunInterrupted,
+)
 from ingestion_pipeline.datasets.base import Dataset
 from ingestion_pipeline.defs.failures import failure_of
 from ingestion_pipeline.defs.partitions import city_day
@@ -124,7 +127,7 @@ def claimed(
         raise failure_of(error) from None
     except dg.RetryRequested:
         raise  # the work requested the retry, and the run keeps its claim
-    except (DagsterExecutionInterruptedError, KeyboardInterrupt):
+    except (RunInterrupted, KeyboardInterrupt):
         _end(
             pipeline,
             claim,
