@@ -51,6 +51,8 @@ def _secret_http_url(value: SecretStr) -> SecretStr:
     return value
 
 
+_OWNER = r"(team:[A-Za-z0-9_-]+|[^@\s,]+@[^@\s,]+\.[^@\s,]+)"
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 SecretHttpUrl = Annotated[SecretStr, AfterValidator(_secret_http_url)]
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
@@ -139,10 +141,21 @@ class Settings(BaseSettings):
         "off",
         description="Whether the daily schedules are on by default. The UI can switch each one.",
     )
+    asset_owners: str = Field(
+        "team:data",
+        pattern=rf"^{_OWNER}(,{_OWNER})*$",
+        description="The owners of all assets in Dagster: `team:<name>` or an e-mail address; "
+        "several, separated by commas.",
+    )
     dagster_url: HttpUrl = Field(
         "http://127.0.0.1:3000",
         description="The URL of Dagster's webserver, to which `poi-ingest backfill` submits.",
     )
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """The owners of all assets."""
+        return tuple(self.asset_owners.split(","))
 
     @property
     def database(self) -> str:

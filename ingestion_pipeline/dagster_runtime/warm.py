@@ -23,6 +23,8 @@ from pathlib import Path
 
 import ingestion_pipeline
 from ingestion_pipeline.dagster_runtime.liveness import WORKER_TAG, worker
+from ingestion_pipeline.datasets.registry import DATASETS
+from ingestion_pipeline.datasets.rules import rules_of_feeds
 
 ACCEPTED = "accepted "
 """The answer to an order before the fork. Missing if this process has ended."""
@@ -152,7 +154,7 @@ def state_of_installation() -> Sequence[object]:
 
 
 def preload() -> None:
-    """Import what runs import."""
+    """Import what runs import, and read the code that identifies the rules."""
     (root,) = ingestion_pipeline.__path__
     modules = [
         f"{ingestion_pipeline.__name__}.{package.replace('/', '.')}.{module.name}"
@@ -163,6 +165,10 @@ def preload() -> None:
     for name in (*LIBRARIES, *modules):
         with suppress(ModuleNotFoundError):
             importlib.import_module(name)
+    # Each run needs them, and reading the code takes longer than shaping a small city.
+    for dataset in DATASETS.values():
+        _ = dataset.rules
+    rules_of_feeds()
 
 
 def require_single_thread() -> None:

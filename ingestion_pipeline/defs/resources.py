@@ -1,20 +1,47 @@
-"""Dagster resources: settings, cities, and lazily opened connections that a run shares."""
+"""Dagster resources: settings, cities, and lazily opened connections that a run shares.
 
+`PipelineResources` is plain Python: all code of the steps takes it. The `ConfigurableResource`s
+declare it to Dagster. Their configuration is what the page *Resources* of the UI shows; secrets are
+no part of it. Each process opens its own connections, on first use, and shares them among its runs,
+ticks and steps.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from typing import Any
 
 import dagster as dg
 import sqlalchemy as sa
+from pydantic import Field
 
 from ingestion_pipeline.config.cities import Cities
 from ingestion_pipeline.config.settings import Settings
 from ingestion_pipeline.core.clock import Clock, SystemClock
+from ingestion_pipeline.core.locations import redacted
 from ingestion_pipeline.dagster_runtime.liveness import name_worker
 from ingestion_pipeline.defs.failures import Retrying
 from ingestion_pipeline.lake.snapshots import Lake
 from ingestion_pipeline.staging.clock import DatabaseClock
-from ingestion_pipeline.staging.database import create_engine, describe, require_migrated
+from ingestion_pipeline.staging.database import address_of, create_engine, require_migrated
+
+PIPELINE = "pipeline"
+DATABASE = "database"
+LAKE = "lake"
+OVERPASS = "overpass"
+EXTRACTS = "extracts"
+
+LEDGER_RESOURCES = frozenset({PIPELINE, DATABASE})
+"""The keys of the resources that jobs of the ledger and staged days need."""
+
+STORED_RESOURCES = LEDGER_RESOURCES | {LAKE}
+"""The keys of the resources that work on stored data needs."""
+
+OSM_RESOURCES = STORED_RESOURCES | {OVERPASS, EXTRACTS}
+"""The keys of the resources that OpenStreetMap data is fetched with."""
+
+NOT_SET = "not set"
 
 
 @dataclass
@@ -58,7 +85,7 @@ class PipelineResources:
     @property
     def database_address(self) -> str:
         """The address of the database, without its password."""
-        return describe(self.engine)
+        return address_of(self.settings.database)
 
     @cached_property
     def lake(self) -> Lake:
@@ -66,13 +93,116 @@ class PipelineResources:
         return Lake(self.settings.data_dir)
 
 
-def build_pipeline_resource(pipeline: PipelineResources) -> dg.ResourceDefinition:
-    """Return the resource definition. It also records the process of each run in Dagster."""
+class PipelineResource(dg.ConfigurableResource[PipelineResources]):
+    """The cities and their days, and how runs of them behave.
 
-    @dg.resource(description="The settings, the cities, the database and the lake.")
-    def pipeline_resource(context: dg.InitResourceContext) -> PipelineResources:
+    Steps get `PipelineResources`, which also opens the database and the lake.
+    """
+
+    cities_file: str = Field(description="The file with the cities.")
+    cities: list[str] = Field(description="The slugs of all cities.")
+    scheduled_cities: list[str] = Field(description="The slugs of the cities with a schedule.")
+    schedules: str = Field(description="Whether the schedules are on by default.")
+    partitions_start: str = Field(description="The first UTC day with a partition.")
+    start_deadline_minutes: int = Field(description="How long a job may wait for its run.")
+    state_dir: str = Field(description="The folder of the locks, one for each upstream server.")
+    opened: dg.ResourceDependency[PipelineResources]
+
+    def create_resource(self, context: dg.InitResourceContext) -> PipelineResources:
+        """Return the resources, and record the process of the run in Dagster."""
         if context.run is not None and context.instance is not None:
             name_worker(context.run, context.instance)
-        return pipeline
+        return self.opened
 
-    return pipeline_resource
+
+class DatabaseResource(dg.ConfigurableResource[Any]):
+    """The database: staged rows, staged days, and the ledger of runs.
+
+    PostgreSQL with PostGIS, or a GeoPackage file. `DATABASE_URL` sets it.
+    """
+
+    address: str = Field(description="Its address, without the password.")
+    opened: dg.ResourceDependency[PipelineResources]
+
+    @property
+    def engine(self) -> sa.Engine:
+        """The engine that all steps of the process share; see `PipelineResources.engine`."""
+        return self.opened.engine
+
+
+class LakeResource(dg.ConfigurableResource[Any]):
+    """The lake: raw bytes, their manifests, and frames, as files. `DATA_DIR` sets it."""
+
+    location: str = Field(description="A folder or an fsspec URL, without credentials.")
+    opened: dg.ResourceDependency[PipelineResources]
+
+    @property
+    def lake(self) -> Lake:
+        """The lake."""
+        return self.opened.lake
+
+
+class OverpassResource(dg.ConfigurableResource[Any]):
+    """The Overpass server that cities are fetched from, unless they come from an extract."""
+
+    server: str = Field(description="The interpreter (OVERPASS_URL), without credentials.")
+    contact: str = Field(description="The contact that requests name (OVERPASS_CONTACT).")
+    cities: list[str] = Field(description="The slugs of the cities that come from it.")
+
+
+class ExtractsResource(dg.ConfigurableResource[Any]):
+    """The extracts that cities are fetched from."""
+
+    template: str = Field(description="The default (OSM_EXTRACT), without credentials.")
+    cities: dict[str, str] = Field(description="The template of each city that comes from one.")
+
+
+def pipeline_of(
+    context: dg.AssetExecutionContext
+    | dg.AssetCheckExecutionContext
+    | dg.SensorEvaluationContext
+    | dg.ScheduleEvaluationContext,
+) -> PipelineResources:
+    """Return the resources of a step, check, sensor or schedule, which must require the key."""
+    pipeline: PipelineResources = getattr(context.resources, PIPELINE)
+    return pipeline
+
+
+def build_resources(pipeline: PipelineResources) -> Mapping[str, Any]:
+    """Return the Dagster resources by key.
+
+    Raises:
+        SettingsError: The settings name no database.
+        UnsupportedDatabase: DATABASE_URL is not a URL.
+    """
+    settings, cities = pipeline.settings, pipeline.cities
+    url = settings.overpass_url
+    template = settings.osm_extract or NOT_SET
+    source_of = {city.slug: city.osm_source or settings.osm_source for city in cities}
+    return {
+        PIPELINE: PipelineResource(
+            cities_file=str(cities.path),
+            cities=[city.slug for city in cities],
+            scheduled_cities=[city.slug for city in cities.enabled()],
+            schedules=settings.schedules,
+            partitions_start=settings.partitions_start.isoformat(),
+            start_deadline_minutes=settings.start_deadline_minutes,
+            state_dir=str(settings.state_dir),
+            opened=pipeline,
+        ),
+        DATABASE: DatabaseResource(address=pipeline.database_address, opened=pipeline),
+        LAKE: LakeResource(location=redacted(settings.data_dir), opened=pipeline),
+        OVERPASS: OverpassResource(
+            server=redacted(url.get_secret_value()) if url else NOT_SET,
+            contact=settings.overpass_contact or NOT_SET,
+            cities=[slug for slug, source in source_of.items() if source == "overpass"],
+        ),
+        EXTRACTS: ExtractsResource(
+            template=redacted(template),
+            cities={
+                city.slug: redacted(city.osm_extract or template)
+                for city in cities
+                if source_of[city.slug] == "extract"
+            },
+        ),
+    }

@@ -10,6 +10,7 @@ import pytest
 
 from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.definitions import build_definitions
+from ingestion_pipeline.defs.resources import build_resources
 from ingestion_pipeline.defs.sensors import BATCH
 from ingestion_pipeline.staging import runs, ticks
 from ingestion_pipeline_tests.support.installation import TODAY, Installation, ScriptedClock
@@ -51,7 +52,7 @@ def tick(here: Installation, cursor: str | None = None) -> SensorExecutionData:
         instance=here.instance,
         repository_def=repository,
         cursor=cursor,
-        resources={"pipeline": here.workshop},
+        resources=build_resources(here.workshop),
     ) as context:
         return repository.get_sensor_def(ticks.TRIGGER_SENSOR).evaluate_tick(context)
 
