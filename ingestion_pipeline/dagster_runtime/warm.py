@@ -19,9 +19,13 @@ import sysconfig
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 
+import dagster as dg
+
 import ingestion_pipeline
+from ingestion_pipeline.config.settings import SettingsError, load_settings, set_in_environment
 from ingestion_pipeline.dagster_runtime.liveness import WORKER_TAG, worker
 from ingestion_pipeline.datasets.registry import DATASETS
 from ingestion_pipeline.datasets.rules import rules_of_feeds
@@ -224,11 +228,23 @@ def _run(conversation: socket.socket) -> None:
             )
             # Before STARTED, so that the process of a started run can be interrupted.
             instance.add_run_tags(args.run_id, {WORKER_TAG: worker()})
+            _have_partition_of(instance.get_run_by_id(args.run_id))
             conversation.sendall(STARTED.encode())
             conversation.close()
             _execute_run_command_body(
                 args.run_id, instance, lambda _: None, set_exit_code_on_failure=False
             )
+
+
+def _have_partition_of(run: dg.DagsterRun | None) -> None:
+    """Make the day of a run a partition in this process; see `Settings.first_partition`.
+
+    Dagster stores no output of a run whose partition is not in the definitions of its process.
+    """
+    day = run and run.tags.get("dagster/partition/day")
+    with suppress(ValueError, SettingsError):  # the run reports them
+        if day and date.fromisoformat(day) < load_settings().first_partition:
+            set_in_environment("PARTITIONS_START", day)
 
 
 if __name__ == "__main__":

@@ -126,5 +126,5 @@ def _cities(pipeline: PipelineResources, job: IngestionJob) -> list[CityCoverage
     return [
         CityCoverage(city.slug, due=day, newest=newest.get((city.slug, city.boundary_key)))
         for city, day in due
-        if day >= pipeline.settings.partitions_start  # no day is due before
+        if day >= pipeline.settings.first_partition  # no day is due before
     ]

@@ -2,8 +2,10 @@
 
 `PipelineResources` is plain Python: all code of the steps takes it. The `ConfigurableResource`s
 declare it to Dagster. Their configuration is what the page *Resources* of the UI shows; secrets are
-no part of it. Each process opens its own connections, on first use, and shares them among its runs,
-ticks and steps.
+no part of it. Their docstrings have one paragraph, because Dagster shows them with their indents.
+
+Each process opens its own connections, on first use, and shares them among its runs, ticks and
+steps.
 """
 
 from collections.abc import Mapping
@@ -94,16 +96,13 @@ class PipelineResources:
 
 
 class PipelineResource(dg.ConfigurableResource[PipelineResources]):
-    """The cities and their days, and how runs of them behave.
-
-    Steps get `PipelineResources`, which also opens the database and the lake.
-    """
+    """The cities and their days, and how runs of them behave."""
 
     cities_file: str = Field(description="The file with the cities.")
     cities: list[str] = Field(description="The slugs of all cities.")
     scheduled_cities: list[str] = Field(description="The slugs of the cities with a schedule.")
     schedules: str = Field(description="Whether the schedules are on by default.")
-    partitions_start: str = Field(description="The first UTC day with a partition.")
+    first_partition: str = Field(description="The first UTC day with a partition.")
     start_deadline_minutes: int = Field(description="How long a job may wait for its run.")
     state_dir: str = Field(description="The folder of the locks, one for each upstream server.")
     opened: dg.ResourceDependency[PipelineResources]
@@ -116,10 +115,7 @@ class PipelineResource(dg.ConfigurableResource[PipelineResources]):
 
 
 class DatabaseResource(dg.ConfigurableResource[Any]):
-    """The database: staged rows, staged days, and the ledger of runs.
-
-    PostgreSQL with PostGIS, or a GeoPackage file. `DATABASE_URL` sets it.
-    """
+    """The database (DATABASE_URL) with the staged rows, the staged days and the ledger of runs."""
 
     address: str = Field(description="Its address, without the password.")
     opened: dg.ResourceDependency[PipelineResources]
@@ -131,7 +127,7 @@ class DatabaseResource(dg.ConfigurableResource[Any]):
 
 
 class LakeResource(dg.ConfigurableResource[Any]):
-    """The lake: raw bytes, their manifests, and frames, as files. `DATA_DIR` sets it."""
+    """The lake (DATA_DIR): raw bytes, their manifests, and frames, as files."""
 
     location: str = Field(description="A folder or an fsspec URL, without credentials.")
     opened: dg.ResourceDependency[PipelineResources]
@@ -185,7 +181,7 @@ def build_resources(pipeline: PipelineResources) -> Mapping[str, Any]:
             cities=[city.slug for city in cities],
             scheduled_cities=[city.slug for city in cities.enabled()],
             schedules=settings.schedules,
-            partitions_start=settings.partitions_start.isoformat(),
+            first_partition=settings.first_partition.isoformat(),
             start_deadline_minutes=settings.start_deadline_minutes,
             state_dir=str(settings.state_dir),
             opened=pipeline,

@@ -70,7 +70,7 @@ def _asked_for(
 ) -> dg.RunRequest | dg.SkipReason:
     """Return a run request for the UTC day of the tick, or why it can no longer be staged."""
     day = scheduled.astimezone(UTC).date()
-    start = pipeline.settings.partitions_start
+    start = pipeline.settings.first_partition
     if day < start:
         return dg.SkipReason(f"{day} has no partition: they begin at {start} (PARTITIONS_START)")
     now = pipeline.clock.now()

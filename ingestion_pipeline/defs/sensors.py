@@ -55,6 +55,7 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
                 now=now,
                 dagster_now=pipeline.clock.now(),
                 patience=patience,
+                first_partition=pipeline.settings.first_partition,
             )
             for job in pending
             if why_impossible(job, pipeline) is None and is_due(job, pipeline)

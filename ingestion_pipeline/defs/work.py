@@ -24,7 +24,7 @@ from ingestion_pipeline.dagster_runtime.private import (
 )
 from ingestion_pipeline.datasets.base import Dataset
 from ingestion_pipeline.defs.failures import failure_of
-from ingestion_pipeline.defs.partitions import city_day
+from ingestion_pipeline.defs.partitions import city_day, require_partition
 from ingestion_pipeline.defs.resources import PipelineResources
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.errors import DatabaseForbidden, DatabaseUnavailable
@@ -107,6 +107,7 @@ def claimed(
         _tag_error(context, "none")
     try:
         partition = city_day(context)
+        require_partition(partition, first=pipeline.settings.first_partition)
         city = pipeline.cities.get(partition.city)
         key = JobKey(dataset.job_type, city.slug, city.boundary_key, partition.day)
         got = _claim(context, pipeline, key, chain=chain, refetch=refetch)

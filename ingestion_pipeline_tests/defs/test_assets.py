@@ -375,6 +375,14 @@ def test_no_secret_is_told_when_the_database_is_gone(
             },
             "bad_partition_key",
         ),
+        (
+            {
+                "dagster/partition": "helsinki|2014-12-31",
+                "dagster/partition/city": "helsinki",
+                "dagster/partition/day": "2014-12-31",
+            },
+            "bad_partition_key",
+        ),
         ({}, "bad_partition_key"),
         (
             {
@@ -384,7 +392,7 @@ def test_no_secret_is_told_when_the_database_is_gone(
             "bad_partition_key",
         ),
     ],
-    ids=["no day", "no such city", "swapped", "no such day", "none", "a range"],
+    ids=["no day", "no such city", "swapped", "no such day", "too early", "none", "a range"],
 )
 def test_a_partition_that_graphql_did_not_validate_ends_in_a_clear_failure(
     install: Callable[..., Installation], tags: dict[str, str], error_code: str
@@ -393,7 +401,7 @@ def test_a_partition_that_graphql_did_not_validate_ends_in_a_clear_failure(
     result = here.run(None, tags=tags)
     code, words = failure(result)
     assert code == error_code
-    assert "has no city" in words or "launch" in words
+    assert "has no city" in words or "launch" in words or "Set PARTITIONS_START" in words
     assert here.count(ingestion_run) == 0
     assert not [event for event in result.all_events if event.is_step_restarted]
 
