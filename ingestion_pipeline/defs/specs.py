@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import dagster as dg
 import sqlalchemy as sa
@@ -60,6 +60,17 @@ _TYPES: Sequence[tuple[type[Any], str]] = (
 """The words of `docs/data-dictionary.md` for types of columns; a subclass is before its base."""
 
 
+class Attributes(TypedDict):
+    """The arguments of `dg.asset` that all assets of datasets have."""
+
+    group_name: str
+    owners: Sequence[str]
+    tags: Mapping[str, str]
+    kinds: set[str]
+    code_version: str | None
+    metadata: Mapping[str, Any]
+
+
 def attributes_of(
     dataset: Dataset,
     step: Step,
@@ -69,8 +80,8 @@ def attributes_of(
     code: Sequence[Callable[..., Any]],
     metadata: Mapping[str, Any],
     code_version: str | None = None,
-) -> dict[str, Any]:
-    """Return the arguments that all assets of datasets have, for `dg.asset`.
+) -> Attributes:
+    """Return the attributes of an asset of a dataset.
 
     Args:
         dataset: The dataset.
@@ -144,7 +155,7 @@ def _source_spec(kind: str, pipeline: PipelineResources) -> dg.AssetSpec:
         "overpass": url and url.get_secret_value(),
         "extract": settings.osm_extract,
     }.get(kind)
-    of_kind = [city for city in pipeline.cities if (city.osm_source or settings.osm_source) == kind]
+    of_kind = pipeline.cities_from(kind)
     is_shared = sources.SOURCES[kind].shared
     own = sorted({redacted(city.osm_extract) for city in of_kind if city.osm_extract})
     places = [redacted(configured)] if configured else []

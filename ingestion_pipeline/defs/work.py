@@ -107,12 +107,13 @@ def claimed(
         _tag_error(context, "none")
     try:
         partition = city_day(context)
-        require_partition(partition, first=pipeline.settings.first_partition)
         city = pipeline.cities.get(partition.city)
         key = JobKey(dataset.job_type, city.slug, city.boundary_key, partition.day)
         got = _claim(context, pipeline, key, chain=chain, refetch=refetch)
         if isinstance(got, runs.Claim):
             claim = got
+            # After the claim, so that the job of the admin API ends.
+            require_partition(partition, first=pipeline.settings.first_partition)
             yield ClaimedPartition(city, partition.day, claim)
         else:
             yield got

@@ -308,6 +308,17 @@ def test_resources_of_one_process_share_the_connections(install: Install) -> Non
             assert given.lake.lake is pipeline.lake
 
 
+def test_a_launch_cannot_configure_a_resource(pipeline: PipelineResources) -> None:
+    elsewhere = {"database": {"config": {"address": "postgresql://elsewhere.example/poi"}}}
+    resources = dict(build_resources(pipeline))
+    with (
+        pytest.raises(dg.DagsterResourceFunctionError) as raised,
+        dg.build_resources(resources, resource_config=elsewhere),
+    ):
+        pass
+    assert "configures the resource DatabaseResource" in str(raised.value.__cause__)
+
+
 def test_nothing_is_opened_before_it_is_used(pipeline: PipelineResources) -> None:
     # The database of the fixture does not exist.
     with dg.build_resources(dict(build_resources(pipeline))) as given:
