@@ -7,15 +7,16 @@ import dagster as dg
 
 from ingestion_pipeline.config.cities import load_cities
 from ingestion_pipeline.config.settings import load_settings
+from ingestion_pipeline.dagster_runtime.console import print_expected_errors_in_one_line
 from ingestion_pipeline.datasets.registry import DATASETS
 from ingestion_pipeline.defs.assets.city_day import FEEDS_POOL, UPSTREAM_POOL, build_assets
-from ingestion_pipeline.defs.console import print_expected_errors_in_one_line
 from ingestion_pipeline.defs.coverage import build_coverage
 from ingestion_pipeline.defs.partitions import build_partitions
 from ingestion_pipeline.defs.promotion import REQUESTED, build_promotion
-from ingestion_pipeline.defs.resources import PipelineResources, build_pipeline_resource
+from ingestion_pipeline.defs.resources import PipelineResources, build_resources
 from ingestion_pipeline.defs.schedules import build_schedules
 from ingestion_pipeline.defs.sensors import build_sensors
+from ingestion_pipeline.defs.specs import upstream_specs
 
 
 def build_definitions(pipeline: PipelineResources, *, with_pools: bool = True) -> dg.Definitions:
@@ -28,7 +29,7 @@ def build_definitions(pipeline: PipelineResources, *, with_pools: bool = True) -
     """
     print_expected_errors_in_one_line()
     upstream_pool, feeds_pool = (UPSTREAM_POOL, FEEDS_POOL) if with_pools else (None, None)
-    partitions = build_partitions(pipeline.cities, pipeline.settings.partitions_start)
+    partitions = build_partitions(pipeline.cities, pipeline.settings.first_partition)
     coverage = build_coverage(pipeline)
     return dg.Definitions(
         assets=[
@@ -36,17 +37,22 @@ def build_definitions(pipeline: PipelineResources, *, with_pools: bool = True) -
                 asset
                 for dataset in DATASETS.values()
                 for asset in build_assets(
-                    dataset, partitions, upstream_pool=upstream_pool, feeds_pool=feeds_pool
+                    dataset,
+                    partitions,
+                    pipeline,
+                    upstream_pool=upstream_pool,
+                    feeds_pool=feeds_pool,
                 )
             ),
             build_promotion(partitions),
+            *upstream_specs(pipeline),
             coverage.asset,
         ],
         asset_checks=coverage.checks,
         jobs=[*(job.definition for job in REQUESTED.values()), coverage.job],
         schedules=[*build_schedules(pipeline), coverage.schedule],
         sensors=build_sensors(),
-        resources={"pipeline": build_pipeline_resource(pipeline)},
+        resources=build_resources(pipeline),
         # One process per step costs twenty times as much as the work of the steps.
         executor=dg.in_process_executor,
     )

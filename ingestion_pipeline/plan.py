@@ -175,9 +175,9 @@ def _way(
         current = is_current(day, now)
     except FutureDay:
         return "none", "the day has not begun in UTC; wait for it"
-    if day < settings.partitions_start:
+    if day < settings.first_partition:
         return "none", (
-            f"there are no partitions before {settings.partitions_start}; set PARTITIONS_START to "
+            f"there are no partitions before {settings.first_partition}; set PARTITIONS_START to "
             "an earlier day"
         )
     from_stored = _from_stored(city, day, kept)

@@ -68,7 +68,7 @@ def run(slug: str, day: date, job_type: str, *, refetch: bool, reason: str | Non
     settings = load_settings()
     cities = load_cities(settings.cities_file)
     city = cities.get(slug)
-    _require_partition(settings, day)
+    _require_day(settings, day)
     log_to_stderr("ingestion_pipeline")
     job = JOBS[job_type]
     result = _run_job(settings, cities, city, day, job, refetch=refetch, reason=reason)
@@ -114,12 +114,12 @@ def _note(run: Run) -> str:
     return run.id + (f"  {outcome_of(counts)}: {', '.join(failed)}" if failed else "")
 
 
-def _require_partition(settings: Settings, day: date) -> None:
+def _require_day(settings: Settings, day: date) -> None:
     today = datetime.now(UTC).date()
     if not settings.partitions_start <= day <= today:
         raise click.BadParameter(
-            f"{day} has no partition. Use a UTC day from {settings.partitions_start} "
-            f"(PARTITIONS_START) to today, {today}.",
+            f"{day} has no partition and cannot be run. Use a UTC day from "
+            f"{settings.partitions_start} (PARTITIONS_START) to today, {today}.",
             param_hint="--day",
         )
 
@@ -140,6 +140,7 @@ def _run_job(
     from ingestion_pipeline.defs.resources import PipelineResources
     from ingestion_pipeline.defs.work import TRIGGER_TAG
 
+    settings = settings.with_partition_of(day)
     # No retries: exit code 75 tells the caller, a person or cron, to try again.
     pipeline = PipelineResources(settings, cities, retrying=Retrying(maximum=0))
     with dagster_instance(settings.dagster_home) as instance:
@@ -163,7 +164,7 @@ def _run_job(
 
 def _report_failure(result: dg.ExecuteInProcessResult) -> None:
     """Print why the run failed, and exit with the matching code."""
-    from dagster._core.execution.plan.objects import ErrorSource
+    from ingestion_pipeline.dagster_runtime.private import ErrorSource
 
     for event in result.all_events:
         if not event.is_step_failure:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -24,6 +24,11 @@ class SettingsError(IngestionError):
 
     code = "bad_settings"
 
+
+FIRST_PARTITION = date(2026, 1, 1)
+"""The first day with a partition if PARTITIONS_START is not set: the shipped cities then have
+thousands of partitions, not tens of thousands. It is fixed: with a start that moves, partitions of
+staged days would disappear from Dagster one by one. A release must not move it forward either."""
 
 EMBEDDED_DATABASE = "staging.gpkg"
 
@@ -51,6 +56,8 @@ def _secret_http_url(value: SecretStr) -> SecretStr:
     http_parts(value.get_secret_value())
     return value
 
+
+_OWNER = r"(team:[A-Za-z0-9_-]+|[^@\s,]+@[^@\s,]+\.[^@\s,]+)"
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 SecretHttpUrl = Annotated[SecretStr, AfterValidator(_secret_http_url)]
@@ -105,9 +112,10 @@ class Settings(BaseSettings):
     )
     partitions_start: date = Field(
         date(2019, 4, 21),
-        description="The first day (UTC) with a partition; by default the day of the sample. Set "
-        "it to the first day that you need: with more than about 100,000 partitions (cities x "
-        "days) Dagster becomes slow.",
+        description="The first day (UTC) that can be run, and that has a partition in Dagster. "
+        "Unset: days since 2019-04-21, the day of the oldest sample, can be run by command and by "
+        "the admin API, and partitions begin at 2026-01-01. Set it to the first day that you need: "
+        "with more than about 100,000 partitions (cities x days) Dagster becomes slow.",
     )
     state_dir: AbsolutePath = Field(
         Path("~/.local/state/ingestion_pipeline"),
@@ -147,10 +155,35 @@ class Settings(BaseSettings):
         "off",
         description="Whether the daily schedules are on by default. The UI can switch each one.",
     )
+    asset_owners: str = Field(
+        "team:data",
+        pattern=rf"^{_OWNER}(,{_OWNER})*$",
+        description="The owners of all assets in Dagster: `team:<name>` or an e-mail address; "
+        "several, separated by commas.",
+    )
     dagster_url: HttpUrl = Field(
         "http://127.0.0.1:3000",
         description="The URL of Dagster's webserver, to which `poi-ingest backfill` submits.",
     )
+
+    @property
+    def first_partition(self) -> date:
+        """The first day with a partition in Dagster.
+
+        A day that can be run and has none is not listed in Dagster's UI, and cannot be part of a
+        backfill. Its rows, its job in the ledger and its events in Dagster are like others.
+        """
+        is_set = "partitions_start" in self.model_fields_set
+        return self.partitions_start if is_set else FIRST_PARTITION
+
+    def with_partition_of(self, day: date) -> Self:
+        """Return settings by which a day has a partition, for a process that runs this day only."""
+        return self.model_copy(update={"partitions_start": min(day, self.first_partition)})
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """The owners of all assets."""
+        return tuple(self.asset_owners.split(","))
 
     @property
     def database(self) -> str:
@@ -178,6 +211,11 @@ def environment_with(settings: Settings, **changed: str) -> dict[str, str]:
     """
     given = {"dagster_home": str(settings.dagster_home), "data_dir": settings.data_dir} | changed
     return environment(**{name.upper(): value for name, value in given.items()})
+
+
+def set_in_environment(name: str, value: str) -> None:
+    """Set an environment variable of this process, before it reads its settings."""
+    os.environ[name] = value
 
 
 def environment(**changed: str) -> dict[str, str]:

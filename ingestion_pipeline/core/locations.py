@@ -113,7 +113,10 @@ def redacted(location: str) -> str:
 def _without_secrets(url: str) -> str:
     if "://" not in url:
         return url
-    scheme, netloc, path, _, _ = urlsplit(url)
+    try:
+        scheme, netloc, path, _, _ = urlsplit(url)
+    except ValueError:  # such as an unmatched bracket; its parts are not known
+        return HIDDEN
     return urlunsplit((scheme, netloc.rpartition("@")[2], path, "", ""))
 
 

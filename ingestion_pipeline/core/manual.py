@@ -1,14 +1,17 @@
-"""The manual: where its files are on this machine, the address of a page, and the table of codes.
+"""The manual: where its files are on this machine, the address of a page, and some of its tables.
 
 `make site` builds the manual into `ingestion_pipeline/manual`, and a wheel contains it. The admin
 API serves it under `/manual`. `poi-ingest error` reads the table of codes from `docs/errors.md` and
-`docs/api.md`, which a wheel contains as well.
+`docs/api.md`, and the UI the descriptions of columns from `docs/data-dictionary.md`. A wheel
+contains these as well.
 
-Belongs here: where things are, and reading the table. Does not belong here: serving pages
+Belongs here: where things are, and reading the tables. Does not belong here: serving pages
 (`admin_api/pages.py`).
 """
 
 import re
+from collections.abc import Collection, Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,18 +54,38 @@ def site_folder() -> Path:
 
 def codes() -> dict[str, CodeEntry]:
     """Return the documented codes in the order of the manual: of runs, then of the admin API."""
-    inside = _PACKAGE / "docs"
-    folder = inside if inside.exists() else _PACKAGE.parent / "docs"
     entries: dict[str, CodeEntry] = {}
     for page in _PAGES:
-        for entry in _entries((folder / f"{page}.md").read_text("utf-8"), page):
+        for row in _rows(_text_of(page), {"code", "what happened", "what to do"}):
+            happened, to_do = (_plain(row[key], page) for key in ("what happened", "what to do"))
+            entry = CodeEntry(row["code"].strip("`"), happened, to_do)
             entries.setdefault(entry.code, entry)
     return entries
 
 
-def _entries(text: str, page: str) -> list[CodeEntry]:
-    """Return the rows of all tables that have the columns of an entry."""
-    entries, head = [], list[str]()
+def columns_of(table: str) -> dict[str, str]:
+    """Return the description of each column of a table; nothing if the manual does not have it."""
+    page = "data-dictionary"
+    _, _, part = _text_of(page).partition(f"\n## `{table}`\n")
+    part = re.split(r"^##", part, maxsplit=1, flags=re.MULTILINE)[0]
+    found = {}
+    for row in _rows(part, {"column", "unit / values", "null when", "source"}):
+        null = "" if row["null when"] == "never" else f" Null when: {row['null when']}."
+        text = f"{row['unit / values']}.{null} Source: {row['source']}."
+        found[row["column"].strip("`")] = _plain(text, page)
+    return found
+
+
+@cache
+def _text_of(page: str) -> str:
+    inside = _PACKAGE / "docs"
+    folder = inside if inside.exists() else _PACKAGE.parent / "docs"
+    return (folder / f"{page}.md").read_text("utf-8")
+
+
+def _rows(text: str, columns: Collection[str]) -> Iterator[dict[str, str]]:
+    """Yield the rows of all tables that have the given columns."""
+    head: list[str] = []
     for line in text.splitlines():
         if not line.startswith("|"):
             head = []
@@ -70,11 +93,8 @@ def _entries(text: str, page: str) -> list[CodeEntry]:
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
         if not head:
             head = cells
-        elif {"code", "what happened", "what to do"} <= set(head) and set(cells[0]) != {"-"}:
-            row = dict(zip(head, cells, strict=True))
-            happened, to_do = (_plain(row[key], page) for key in ("what happened", "what to do"))
-            entries.append(CodeEntry(row["code"].strip("`"), happened, to_do))
-    return entries
+        elif {*columns} <= {*head} and set(cells[0]) != {"-"}:
+            yield dict(zip(head, cells, strict=True))
 
 
 def _plain(cell: str, page: str) -> str:

@@ -19,10 +19,16 @@ import sysconfig
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 
+import dagster as dg
+
 import ingestion_pipeline
+from ingestion_pipeline.config.settings import SettingsError, load_settings, set_in_environment
 from ingestion_pipeline.dagster_runtime.liveness import WORKER_TAG, worker
+from ingestion_pipeline.datasets.registry import DATASETS
+from ingestion_pipeline.datasets.rules import rules_of_feeds
 
 ACCEPTED = "accepted "
 """The answer to an order before the fork. Missing if this process has ended."""
@@ -158,7 +164,7 @@ def state_of_installation() -> Sequence[object]:
 
 
 def preload() -> None:
-    """Import what runs import."""
+    """Import what runs import, and read the code that identifies the rules."""
     (root,) = ingestion_pipeline.__path__
     modules = [
         f"{ingestion_pipeline.__name__}.{package.replace('/', '.')}.{module.name}"
@@ -169,6 +175,10 @@ def preload() -> None:
     for name in (*LIBRARIES, *modules):
         with suppress(ModuleNotFoundError):
             importlib.import_module(name)
+    # Each run needs them, and reading the code takes longer than shaping a small city.
+    for dataset in DATASETS.values():
+        _ = dataset.rules
+    rules_of_feeds()
 
 
 def require_single_thread() -> None:
@@ -224,11 +234,23 @@ def _run(conversation: socket.socket) -> None:
             )
             # Before STARTED, so that the process of a started run can be interrupted.
             instance.add_run_tags(args.run_id, {WORKER_TAG: worker()})
+            _have_partition_of(instance.get_run_by_id(args.run_id))
             conversation.sendall(STARTED.encode())
             conversation.close()
             _execute_run_command_body(
                 args.run_id, instance, lambda _: None, set_exit_code_on_failure=False
             )
+
+
+def _have_partition_of(run: dg.DagsterRun | None) -> None:
+    """Make the day of a run a partition in this process; see `Settings.first_partition`.
+
+    Dagster stores no output of a run whose partition is not in the definitions of its process.
+    """
+    day = run and run.tags.get("dagster/partition/day")
+    with suppress(ValueError, SettingsError):  # the run reports them
+        if day and date.fromisoformat(day) < load_settings().first_partition:
+            set_in_environment("PARTITIONS_START", day)
 
 
 if __name__ == "__main__":

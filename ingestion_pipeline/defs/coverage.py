@@ -12,24 +12,21 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from ingestion_pipeline.dagster_runtime.private import AssetJob
 from ingestion_pipeline.datasets.base import SOURCE
+from ingestion_pipeline.datasets.registry import DATASETS
+from ingestion_pipeline.defs import specs
 from ingestion_pipeline.defs.checks import markdown_of
 from ingestion_pipeline.defs.jobs import JOBS, IngestionJob
-from ingestion_pipeline.defs.resources import PipelineResources
+from ingestion_pipeline.defs.resources import LEDGER_RESOURCES, PipelineResources, pipeline_of
 from ingestion_pipeline.defs.schedules import local_time_of
 from ingestion_pipeline.quality.catalogue import COVERAGE
 from ingestion_pipeline.quality.coverage import CityCoverage, check_coverage, latest_due_day
 from ingestion_pipeline.staging.history import newest_days
 
-STAGED_DAYS = dg.AssetSpec(
-    "staged_days",
-    group_name="operations",
-    kinds={"sql"},
-    description="Which days of which cities are staged: the table `staged_partition`, to which "
-    "every job adds. Its checks show each morning whether all cities are up to date.",
-)
+STAGED_DAYS = dg.AssetKey("staged_days")
+"""The asset of the checks."""
 
 HOUR = 7
 """The hour (UTC) of the schedule. The check can run at any time: it uses what is due by then."""
@@ -41,7 +38,7 @@ class Coverage:
 
     asset: dg.AssetSpec
     checks: list[dg.AssetChecksDefinition]
-    job: UnresolvedAssetJobDefinition
+    job: AssetJob
     schedule: dg.ScheduleDefinition
 
 
@@ -56,7 +53,7 @@ def build_coverage(
         description="Find the enabled cities that lack their latest due day, and since when.",
     )
     return Coverage(
-        asset=STAGED_DAYS,
+        asset=_staged_days(pipeline),
         checks=checks,
         job=job,
         schedule=dg.ScheduleDefinition(
@@ -74,13 +71,28 @@ def build_coverage(
     )
 
 
+def _staged_days(pipeline: PipelineResources) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        STAGED_DAYS,
+        deps=[dataset.staging_asset for dataset in DATASETS.values()],
+        group_name="operations",
+        kinds={specs.database_kind(pipeline), "table"},
+        owners=list(pipeline.settings.owners),
+        metadata=specs.of_staged_days(pipeline),
+        description="Which days of which cities are staged: the table `staged_partition`, to which "
+        "every job adds. Its checks report each morning whether all cities are up to date.",
+    )
+
+
 def _check(job: IngestionJob) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=STAGED_DAYS.key,
+        asset=STAGED_DAYS,
         name=f"{job.job_type}_{COVERAGE.name}",
         description=f"{COVERAGE.description} By the job {job.job_type}.",
+        required_resource_keys=set(LEDGER_RESOURCES),
     )
-    def coverage(pipeline: dg.ResourceParam[PipelineResources]) -> dg.AssetCheckResult:
+    def coverage(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        pipeline = pipeline_of(context)
         finding = check_coverage(_cities(pipeline, job))
         return dg.AssetCheckResult(
             passed=finding.verdict == "good",
@@ -114,5 +126,5 @@ def _cities(pipeline: PipelineResources, job: IngestionJob) -> list[CityCoverage
     return [
         CityCoverage(city.slug, due=day, newest=newest.get((city.slug, city.boundary_key)))
         for city, day in due
-        if day >= pipeline.settings.partitions_start  # no day is due before
+        if day >= pipeline.settings.first_partition  # no day is due before
     ]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from ingestion_pipeline.dagster_runtime.private import AssetJob
 from ingestion_pipeline.datasets.base import Dataset
 from ingestion_pipeline.datasets.registry import DATASETS
 
@@ -21,7 +21,7 @@ class IngestionJob:
     """
 
     dataset: Dataset
-    definition: UnresolvedAssetJobDefinition
+    definition: AssetJob
 
     @property
     def job_type(self) -> str:

@@ -24,6 +24,32 @@ def build_partitions(cities: Cities, start: date) -> dg.MultiPartitionsDefinitio
     )
 
 
+def tags_of(partition: CityDay) -> dict[str, str]:
+    """Return the tags of a run of a city-day, as Dagster adds them to a run of a partition.
+
+    For a day that can be run and has no partition; see `Settings.first_partition`.
+    """
+    key = str(partition)
+    return {
+        "dagster/partition": key,
+        f"dagster/partition/{CITY}": partition.city,
+        f"dagster/partition/{DAY}": partition.day.isoformat(),
+    }
+
+
+def require_partition(partition: CityDay, *, first: date) -> None:
+    """Require that a day has a partition in this process.
+
+    Raises:
+        PartitionKeyError: It has none, and Dagster would not store the outputs of the steps.
+    """
+    if partition.day < first:
+        raise PartitionKeyError(
+            f"{partition.day} has no partition: they begin at {first}. Set PARTITIONS_START to an "
+            "earlier day, or run the day with 'poi-ingest run'"
+        )
+
+
 def city_day(context: dg.AssetExecutionContext) -> CityDay:
     """Return the city-day of the run. GraphQL does not validate partition keys, so this does.
 

@@ -5,13 +5,18 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import dagster as dg
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, PRIORITY_TAG, WILL_RETRY_TAG
 
 from ingestion_pipeline.config.cities import UnknownCity
 from ingestion_pipeline.core.identity import CityDay
+from ingestion_pipeline.dagster_runtime.private import (
+    AUTO_RETRY_RUN_ID_TAG,
+    PRIORITY_TAG,
+    WILL_RETRY_TAG,
+)
+from ingestion_pipeline.defs.partitions import tags_of
 from ingestion_pipeline.defs.promotion import REQUESTED
 from ingestion_pipeline.defs.resources import PipelineResources
 from ingestion_pipeline.defs.work import RUN_ID_TAG, TRIGGER_TAG
@@ -27,21 +32,30 @@ FIRST_WAIT = timedelta(seconds=15)
 LONGEST_WAIT = timedelta(minutes=10)
 
 
-def request_of(run: Run, *, failed: int = 0) -> dg.RunRequest:
+def request_of(run: Run, *, first_partition: date, failed: int = 0) -> dg.RunRequest:
     """Return the run request of a PENDING job.
 
     Args:
         run: The job.
+        first_partition: The first day with a partition. Dagster refuses a request for the partition
+            of an earlier day, and takes one with the tags of such a run.
         failed: The number of Dagster runs of the job that ended before they began to work on it.
     """
     job = REQUESTED[run.job_type]
+    partition = CityDay(run.city_slug, run.day)
+    is_listed = run.day >= first_partition
     return dg.RunRequest(
         # Not only the job's id: Dagster never starts a second run with the same key.
         run_key=f"{run.id}:{run.attempt}" + (f":{failed}" if failed else ""),
         job_name=job.job_type,
-        partition_key=str(CityDay(run.city_slug, run.day)),
+        partition_key=str(partition) if is_listed else None,
         run_config=job.run_config(refetch=run.refetch),
-        tags={RUN_ID_TAG: run.id, TRIGGER_TAG: run.trigger, PRIORITY_TAG: ASKED_FOR},
+        tags={
+            RUN_ID_TAG: run.id,
+            TRIGGER_TAG: run.trigger,
+            PRIORITY_TAG: ASKED_FOR,
+            **({} if is_listed else tags_of(partition)),
+        },
     )
 
 
@@ -53,6 +67,7 @@ def next_request(
     now: datetime,
     dagster_now: datetime,
     patience: timedelta,
+    first_partition: date,
 ) -> dg.RunRequest | None:
     """Return the run request that a PENDING job needs now.
 
@@ -66,12 +81,13 @@ def next_request(
         now: The current moment by the ledger's clock.
         dagster_now: The current moment by the clock of Dagster's processes: this machine's.
         patience: The maximum time that a job waits for its run to begin.
+        first_partition: The first day with a partition.
 
     Returns:
         None while a run is queued or starting, until the next one is due, or if there will be none.
     """
     if not dagster_runs:
-        return request_of(job)
+        return request_of(job, first_partition=first_partition)
     last = dagster_runs[0]
     if not may_be_asked_for_again(job, dagster_runs, now=now, patience=patience):
         return None
@@ -80,7 +96,7 @@ def next_request(
     wait = min(FIRST_WAIT * 2 ** min(len(dagster_runs) - 1, 10), LONGEST_WAIT)
     if _ended_within(wait, last, instance, dagster_now):
         return None
-    return request_of(job, failed=len(dagster_runs))
+    return request_of(job, first_partition=first_partition, failed=len(dagster_runs))
 
 
 def may_be_asked_for_again(

@@ -13,7 +13,7 @@ from ingestion_pipeline.columns.hashing import digest
 from ingestion_pipeline.config.cities import City
 from ingestion_pipeline.core.identity import CityDay, JobType
 from ingestion_pipeline.defs.jobs import JOBS, IngestionJob
-from ingestion_pipeline.defs.resources import PipelineResources
+from ingestion_pipeline.defs.resources import STORED_RESOURCES, PipelineResources, pipeline_of
 from ingestion_pipeline.defs.work import TRIGGER_TAG
 from ingestion_pipeline.plan import look, plan
 from ingestion_pipeline.staging.runs import Trigger
@@ -51,6 +51,7 @@ def _schedule(pipeline: PipelineResources, job: IngestionJob, city: City) -> dg.
         name=f"{job.job_type}_{city.slug.replace('-', '_')}_schedule",
         job=job.definition,
         cron_schedule=f"{due.minute} {due.hour} * * *",
+        required_resource_keys=set(STORED_RESOURCES),
         execution_timezone=city.timezone,
         default_status=(
             dg.DefaultScheduleStatus.RUNNING if is_on else dg.DefaultScheduleStatus.STOPPED
@@ -58,10 +59,8 @@ def _schedule(pipeline: PipelineResources, job: IngestionJob, city: City) -> dg.
         description=f"{city.slug} every day at {due:%H:%M} in {city.timezone}, for the UTC day "
         "that is current then. A tick that comes too late never fills its day with another's data.",
     )
-    def schedule(
-        context: dg.ScheduleEvaluationContext, pipeline: dg.ResourceParam[PipelineResources]
-    ) -> dg.RunRequest | dg.SkipReason:
-        return _asked_for(pipeline, job, city, context.scheduled_execution_time)
+    def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        return _asked_for(pipeline_of(context), job, city, context.scheduled_execution_time)
 
     return schedule
 
@@ -71,7 +70,7 @@ def _asked_for(
 ) -> dg.RunRequest | dg.SkipReason:
     """Return a run request for the UTC day of the tick, or why it can no longer be staged."""
     day = scheduled.astimezone(UTC).date()
-    start = pipeline.settings.partitions_start
+    start = pipeline.settings.first_partition
     if day < start:
         return dg.SkipReason(f"{day} has no partition: they begin at {start} (PARTITIONS_START)")
     now = pipeline.clock.now()

@@ -12,7 +12,7 @@ import dagster as dg
 from ingestion_pipeline.defs.promotion import REQUESTED, build_promotion_sensor
 from ingestion_pipeline.defs.reconcile import reconcile
 from ingestion_pipeline.defs.requests import is_due, next_request, runs_of, why_impossible
-from ingestion_pipeline.defs.resources import PipelineResources
+from ingestion_pipeline.defs.resources import LEDGER_RESOURCES, pipeline_of
 from ingestion_pipeline.staging import runs, ticks
 from ingestion_pipeline.staging.runs import Position, Run
 
@@ -33,13 +33,13 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
         name=ticks.TRIGGER_SENSOR,
         jobs=[job.definition for job in REQUESTED.values()],
         minimum_interval_seconds=INTERVAL_S,
+        required_resource_keys=set(LEDGER_RESOURCES),
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Turns the ledger's PENDING jobs into runs. It only reads the jobs: a tick "
         "that dies leaves them as they were, and a job that is seen twice gets one run.",
     )
-    def admin_trigger_sensor(
-        context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam[PipelineResources]
-    ) -> dg.SensorResult:
+    def admin_trigger_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        pipeline = pipeline_of(context)
         pending = runs.active(
             pipeline.engine, "PENDING", after=_position(context.cursor), limit=BATCH
         )
@@ -55,6 +55,7 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
                 now=now,
                 dagster_now=pipeline.clock.now(),
                 patience=patience,
+                first_partition=pipeline.settings.first_partition,
             )
             for job in pending
             if why_impossible(job, pipeline) is None and is_due(job, pipeline)
@@ -67,13 +68,13 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
     @dg.sensor(
         name=ticks.SWEEP_SENSOR,
         minimum_interval_seconds=INTERVAL_S,
+        required_resource_keys=set(LEDGER_RESOURCES),
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Reconciles job status with Dagster for runs that were killed, canceled or "
         "never started. Stops runs at work on a job that was canceled.",
     )
-    def ledger_sweep_sensor(
-        context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam[PipelineResources]
-    ) -> dg.SensorResult:
+    def ledger_sweep_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        pipeline = pipeline_of(context)
         compared = reconcile(
             pipeline, context.instance, after=_position(context.cursor), limit=BATCH
         )

@@ -11,13 +11,13 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import dagster as dg
-from dagster._core.errors import DagsterExecutionInterruptedError
 
 from ingestion_pipeline.config.cities import City, boundary_names_match
 from ingestion_pipeline.core.boundary import Boundary
 from ingestion_pipeline.core.errors import IngestionError, described
 from ingestion_pipeline.core.evidence import Coverage
 from ingestion_pipeline.core.parallel import ProcessDied
+from ingestion_pipeline.dagster_runtime.private import RunInterrupted
 from ingestion_pipeline.datasets.base import Dataset
 from ingestion_pipeline.datasets.registry import DATASETS
 from ingestion_pipeline.defs import metadata
@@ -259,7 +259,7 @@ def reading_candidate(
             with suppress(LakeUnavailable):  # the step's own error matters more
                 pipeline.lake.end_candidate_read(manifest, run_id)
         raise
-    except (DagsterExecutionInterruptedError, KeyboardInterrupt):
+    except (RunInterrupted, KeyboardInterrupt):
         with suppress(LakeUnavailable):
             pipeline.lake.end_candidate_read(manifest, run_id)
         raise

@@ -11,16 +11,19 @@ from datetime import UTC, date, datetime
 from typing import Protocol, get_args
 
 import dagster as dg
-from dagster._core.errors import DagsterExecutionInterruptedError
-from dagster._core.storage.tags import PARENT_RUN_ID_TAG, RETRY_NUMBER_TAG
 
 from ingestion_pipeline.config.cities import City
 from ingestion_pipeline.core.errors import IngestionError, described
 from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.dagster_runtime.liveness import is_alive, worker
 from ingestion_pipeline.dagster_runtime.planned_checks import forget_planned_checks
+from ingestion_pipeline.dagster_runtime.private import (
+    PARENT_RUN_ID_TAG,
+    RETRY_NUMBER_TAG,
+    RunInterrupted,
+)
 from ingestion_pipeline.defs.failures import failure_of
-from ingestion_pipeline.defs.partitions import city_day
+from ingestion_pipeline.defs.partitions import city_day, require_partition
 from ingestion_pipeline.defs.resources import PipelineResources
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.errors import DatabaseForbidden, DatabaseUnavailable
@@ -120,6 +123,8 @@ def claimed(
         got = _claim(context, pipeline, key, chain=chain, refetch=refetch)
         if isinstance(got, runs.Claim):
             claim = got
+            # After the claim, so that the job of the admin API ends.
+            require_partition(partition, first=pipeline.settings.first_partition)
             yield ClaimedPartition(city, partition.day, claim)
         else:
             yield got
@@ -135,7 +140,7 @@ def claimed(
         raise failure_of(error) from None
     except dg.RetryRequested:
         raise  # the work requested the retry, and the run keeps its claim
-    except (DagsterExecutionInterruptedError, KeyboardInterrupt):
+    except (RunInterrupted, KeyboardInterrupt):
         _end(
             pipeline,
             claim,

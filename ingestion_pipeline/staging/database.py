@@ -58,14 +58,7 @@ def create_engine(url: str, *, service_connections: int | None = None) -> sa.Eng
     Raises:
         UnsupportedDatabase: Another kind of database, or not a URL.
     """
-    try:
-        parsed = sa.make_url(url)
-    except (sa.exc.ArgumentError, ValueError):
-        # The error's text may contain the password.
-        raise UnsupportedDatabase(
-            "DATABASE_URL is not a database URL. Use postgresql://user:password@host/database "
-            "or sqlite:////path/to/file.gpkg."
-        ) from None
+    parsed = _parsed(url)
     if parsed.get_backend_name() == "postgresql":
         return _create_postgresql_engine(parsed, service_connections)
     if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
@@ -80,6 +73,17 @@ def create_engine(url: str, *, service_connections: int | None = None) -> sa.Eng
         f"DATABASE_URL is a {parsed.drivername!r} database. Supported are PostgreSQL with PostGIS "
         "(postgresql://...) and a GeoPackage file (sqlite:////path/to/file.gpkg)."
     )
+
+
+def _parsed(url: str) -> sa.URL:
+    try:
+        return sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        # The error's text may contain the password.
+        raise UnsupportedDatabase(
+            "DATABASE_URL is not a database URL. Use postgresql://user:password@host/database "
+            "or sqlite:////path/to/file.gpkg."
+        ) from None
 
 
 def _create_postgresql_engine(url: sa.URL, service_connections: int | None) -> sa.Engine:
@@ -234,8 +238,22 @@ def _require_writable_file(engine: sa.Engine) -> None:
 
 def describe(engine: sa.Engine) -> str:
     """Return the database's URL without its password."""
+    return _without_secrets(engine.url)
+
+
+def address_of(url: str) -> str:
+    """Return a database's URL without its password and driver; nothing is opened.
+
+    Raises:
+        UnsupportedDatabase: It is not a URL.
+    """
+    parsed = _parsed(url)
+    return _without_secrets(parsed.set(drivername=parsed.get_backend_name()))
+
+
+def _without_secrets(url: sa.URL) -> str:
     # The query of a URL may contain a password too.
-    return engine.url.set(query={}).render_as_string(hide_password=True)
+    return url.set(query={}).render_as_string(hide_password=True)
 
 
 def is_geopackage(connection: sa.Connection) -> bool:

@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from datetime import date
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -19,6 +20,8 @@ import sqlalchemy as sa
 from PIL import Image
 from pydantic import SecretStr
 
+from ingestion_pipeline.core.identity import CityDay
+from ingestion_pipeline.defs.partitions import tags_of
 from ingestion_pipeline.lake.snapshots import Lake, Part
 from ingestion_pipeline.osm.selection import POIS, overpass_box, overpass_query
 from ingestion_pipeline.staging.tables import (
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ingestion_pipeline_tests.support.installation import Installation
+    from ingestion_pipeline_tests.support.installations import Install
 
 TOWN_KEY = "town|2024-06-01"
 PASSWORD = "Unspeakable-Secret-7"
@@ -396,6 +400,18 @@ def test_a_partition_that_graphql_did_not_validate_ends_in_a_clear_failure(
     assert "has no city" in words or "launch" in words
     assert here.count(ingestion_run) == 0
     assert not [event for event in result.all_events if event.is_step_restarted]
+
+
+def test_a_day_before_the_first_partition_of_the_process_ends_in_a_clear_failure(
+    install_town: Install,
+) -> None:
+    here = install_town(partitions_start=date(2024, 6, 2))
+    tags = tags_of(CityDay("town", date(2024, 6, 1)))
+    code, words = failure(here.run(None, tags=tags))
+    assert code == "bad_partition_key"
+    assert "they begin at 2024-06-02. Set PARTITIONS_START" in words
+    (job,) = here.ledger()
+    assert (job.status, job.error_code) == ("FAILED", "bad_partition_key")
 
 
 @pytest.mark.parametrize("day", ["2019-04-20", "2019-04-22"])

@@ -13,6 +13,7 @@ from dagster._utils.schedules import cron_string_iterator
 from pydantic import SecretStr
 
 from ingestion_pipeline.definitions import build_definitions
+from ingestion_pipeline.defs.resources import build_resources
 from ingestion_pipeline.defs.schedules import build_schedules, local_time_of
 from ingestion_pipeline.defs.work import trigger_of
 from ingestion_pipeline_tests.support.installation import ScriptedClock, why
@@ -39,13 +40,13 @@ def tick(here: Installation, due: datetime = DUE) -> tuple[list[dg.RunRequest], 
         if schedule.name == "osm_import_town_schedule"
     )
     assert isinstance(schedule, dg.ScheduleDefinition)
-    context = dg.build_schedule_context(
+    with dg.build_schedule_context(
         instance=here.instance,
         scheduled_execution_time=due,
-        resources={"pipeline": here.workshop},
+        resources=build_resources(here.workshop),
         repository_def=definitions.get_repository_def(),
-    )
-    done = schedule.evaluate_tick(context)
+    ) as context:
+        done = schedule.evaluate_tick(context)
     return list(done.run_requests or ()), done.skip_message
 
 

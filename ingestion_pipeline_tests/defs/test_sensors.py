@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
 
+from ingestion_pipeline.config.settings import Settings
 from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.definitions import build_definitions
+from ingestion_pipeline.defs.resources import build_resources
 from ingestion_pipeline.defs.sensors import BATCH
 from ingestion_pipeline.staging import runs, ticks
 from ingestion_pipeline_tests.support.installation import TODAY, Installation, ScriptedClock
@@ -51,7 +54,7 @@ def tick(here: Installation, cursor: str | None = None) -> SensorExecutionData:
         instance=here.instance,
         repository_def=repository,
         cursor=cursor,
-        resources={"pipeline": here.workshop},
+        resources=build_resources(here.workshop),
     ) as context:
         return repository.get_sensor_def(ticks.TRIGGER_SENSOR).evaluate_tick(context)
 
@@ -71,6 +74,26 @@ def test_a_pending_job_becomes_a_request_for_its_partition_that_names_the_job(
     assert request.run_config == {"ops": {"osm_snapshot": {"config": {"refetch": True}}}}
     expected = {"ingestion/run_id": job.id, "ingestion/trigger": "callback"}
     assert expected.items() <= request.tags.items()
+
+
+def test_a_job_of_a_day_without_a_partition_becomes_a_request_with_the_tags_of_one(
+    here: Installation,
+) -> None:
+    settings = here.workshop.settings
+    unset = Settings(**settings.model_dump(exclude={"partitions_start"}))
+    assert unset.first_partition > TODAY
+    enqueue(here)
+    unlisted = replace(here, workshop=replace(here.workshop, settings=unset))
+    (request,) = tick(unlisted).run_requests or ()
+    (listed,) = tick(here).run_requests or ()
+    assert request.partition_key is None
+    tags = {name: tag for name, tag in request.tags.items() if name.startswith("dagster/partition")}
+    assert tags["dagster/partition"] == f"town|{TODAY}"
+    # Dagster's own tags of a request with a partition, but for the set that it is of.
+    assert tags | {"dagster/partition_set": "osm_import_partition_set"} == {
+        name: tag for name, tag in listed.tags.items() if name.startswith("dagster/partition")
+    }
+    assert request.run_key == listed.run_key
 
 
 def dagster_run(here: Installation, job: runs.Run, status: dg.DagsterRunStatus) -> str:

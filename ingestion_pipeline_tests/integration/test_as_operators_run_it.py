@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.definitions import build_definitions
 from ingestion_pipeline.defs.failures import Retrying
+from ingestion_pipeline.defs.resources import build_resources
 from ingestion_pipeline.defs.work import RUN_ID_TAG
 from ingestion_pipeline.staging import runs, ticks, views
 from ingestion_pipeline.staging.database import (
@@ -247,7 +248,7 @@ def sensor(here: Installation, name: str) -> list[str]:
     """Let a sensor tick; give the jobs for which it asks for runs."""
     repository = build_definitions(here.workshop).get_repository_def()
     with dg.build_sensor_context(
-        instance=here.instance, repository_def=repository, resources={"pipeline": here.workshop}
+        instance=here.instance, repository_def=repository, resources=build_resources(here.workshop)
     ) as context:
         result = repository.get_sensor_def(name).evaluate_tick(context)
     return [request.tags[RUN_ID_TAG] for request in result.run_requests or ()]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from packaging.requirements import Requirement
 
 import ingestion_pipeline
 
@@ -148,6 +152,44 @@ def test_every_package_has_its_layer() -> None:
 )
 def test_only_the_orchestration_imports_dagster(path: Path) -> None:
     assert dagster_imports(path) == []
+
+
+@pytest.mark.parametrize("path", standing_elsewhere_than("dagster_runtime"), ids=names)
+def test_only_the_runtime_uses_what_dagster_keeps_private(path: Path) -> None:
+    private = re.compile(r"dagster\w*(\.\w+)*\._")
+    assert [found.module for found in imports(path) if private.match(found.module)] == []
+    texts = [node.value for node in ast.walk(tree_of(path)) if isinstance(node, ast.Constant)]
+    assert [text for text in texts if isinstance(text, str) and private.match(text)] == []
+
+
+@pytest.mark.parametrize("path", standing("defs", "definitions"), ids=names)
+def test_the_definitions_use_no_private_attribute_of_another_object(path: Path) -> None:
+    attributes = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute)]
+    private = [each for each in attributes if re.match(r"_[^_]", each.attr)]
+    foreign = [
+        each.attr
+        for each in private
+        if not (isinstance(each.value, ast.Name) and each.value.id in {"self", "cls"})
+    ]
+    assert foreign == []
+
+
+def test_dagster_is_of_the_minor_release_that_the_private_names_were_tested_with() -> None:
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text("utf-8"))["project"]
+    lines = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    bounds = {each.name: each.specifier for each in map(Requirement, lines)}
+    # The libraries have 0.x releases beside Dagster's 1.x, with one number between the two.
+    for name, minor in {
+        "dagster": "1.13",
+        "dagster-webserver": "1.13",
+        "dagster-graphql": "1.13",
+        "dagster-dg-cli": "1.13",
+        "dagster-postgres": "0.29",
+    }.items():
+        number, _, last = minor.rpartition(".")
+        assert bounds[name].contains(f"{minor}.0"), name
+        assert bounds[name].contains(version(name)), name
+        assert not bounds[name].contains(f"{number}.{int(last) + 1}.0"), name
 
 
 @pytest.mark.parametrize("path", standing("cli"), ids=names)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 
 from ingestion_pipeline.datasets.base import Dataset
-from ingestion_pipeline.defs import feeds, frames, metadata, snapshots
+from ingestion_pipeline.defs import feeds, frames, metadata, snapshots, specs
 from ingestion_pipeline.defs.checks import (
     StagingConfig,
     build_check_specs,
@@ -18,7 +18,12 @@ from ingestion_pipeline.defs.checks import (
     results_of_stop,
 )
 from ingestion_pipeline.defs.partitions import city_day
-from ingestion_pipeline.defs.resources import PipelineResources
+from ingestion_pipeline.defs.resources import (
+    OSM_RESOURCES,
+    STORED_RESOURCES,
+    PipelineResources,
+    pipeline_of,
+)
 from ingestion_pipeline.defs.snapshots import SnapshotConfig
 from ingestion_pipeline.defs.staging import stage
 from ingestion_pipeline.defs.work import NothingToDo, claimed, nothing_to_do
@@ -35,39 +40,57 @@ not block other sources."""
 def build_assets(
     dataset: Dataset,
     partitions: dg.PartitionsDefinition,
+    pipeline: PipelineResources,
     *,
     upstream_pool: str | None,
     feeds_pool: str | None,
 ) -> Sequence[dg.AssetsDefinition]:
-    """Return a dataset's assets for the given partitions and concurrency pools."""
+    """Return a dataset's assets for the given partitions and concurrency pools.
+
+    `pipeline` has what they show of the installation. Runs get their resources from Dagster.
+    """
     # Feeds come first. OpenStreetMap can be queried again on a later day, but the bytes that a feed
     # has today cannot be fetched then.
-    feeds_asset = [_feeds(dataset, partitions, feeds_pool)] if dataset.feeds_asset else []
-    frame_asset = [_frame(dataset, partitions)] if dataset.frame_asset else []
-    snapshot_asset = _snapshot(dataset, partitions, upstream_pool)
-    return [*feeds_asset, snapshot_asset, *frame_asset, _staging(dataset, partitions)]
+    feeds_asset = [_feeds(dataset, partitions, pipeline, feeds_pool)] if dataset.feeds_asset else []
+    frame_asset = [_frame(dataset, partitions, pipeline)] if dataset.frame_asset else []
+    snapshot_asset = _snapshot(dataset, partitions, pipeline, upstream_pool)
+    staging_asset = _staging(dataset, partitions, pipeline)
+    return [*feeds_asset, snapshot_asset, *frame_asset, staging_asset]
 
 
 def _feeds(
-    dataset: Dataset, partitions: dg.PartitionsDefinition, pool: str | None
+    dataset: Dataset,
+    partitions: dg.PartitionsDefinition,
+    pipeline: PipelineResources,
+    pool: str | None,
 ) -> dg.AssetsDefinition:
+    attributes = specs.attributes_of(
+        dataset,
+        "feeds",
+        pipeline,
+        kinds={"file"},
+        code=[feeds.take_feeds],
+        metadata=specs.stored_at(pipeline, "snapshots"),
+    )
+
     @dg.asset(
         name=dataset.feeds_asset,
         partitions_def=partitions,
-        group_name=dataset.group,
-        kinds={"http"},
+        deps=specs.upstream_of("feeds", dataset, pipeline),
+        required_resource_keys=set(STORED_RESOURCES),
         pool=pool,
+        **attributes,
     )
     def feeds_of_day(
         context: dg.AssetExecutionContext,
         config: SnapshotConfig,
-        pipeline: dg.ResourceParam[PipelineResources],
     ) -> dg.MaterializeResult[None]:
         """The raw bytes of each of a city's feeds of the day, or the reason why there are none.
 
         A feed that has bytes is replayed from them. Set `refetch` in the run config to ask all
         of them, and OpenStreetMap, again.
         """
+        pipeline = pipeline_of(context)
         with claimed(context, pipeline, dataset, refetch=config.refetch) as work:
             if isinstance(work, NothingToDo):
                 return nothing_to_do(work)
@@ -79,26 +102,40 @@ def _feeds(
 
 
 def _snapshot(
-    dataset: Dataset, partitions: dg.PartitionsDefinition, pool: str | None
+    dataset: Dataset,
+    partitions: dg.PartitionsDefinition,
+    pipeline: PipelineResources,
+    pool: str | None,
 ) -> dg.AssetsDefinition:
+    attributes = specs.attributes_of(
+        dataset,
+        "snapshot",
+        pipeline,
+        kinds={"file"},
+        code=[snapshots.take],
+        metadata=specs.stored_at(pipeline, "snapshots", dataset.name),
+        code_version=f"selection {dataset.selection.digest[:12]}",
+    )
+    upstream = specs.upstream_of("snapshot", dataset, pipeline)
+
     @dg.asset(
         name=dataset.snapshot_asset,
         partitions_def=partitions,
-        deps=_before(dataset, dataset.snapshot_asset),
-        group_name=dataset.group,
-        kinds={"openstreetmap"},
+        deps=[*_before(dataset, dataset.snapshot_asset), *upstream],
+        required_resource_keys=set(OSM_RESOURCES),
         pool=pool,
+        **attributes,
     )
     def snapshot(
         context: dg.AssetExecutionContext,
         config: SnapshotConfig,
-        pipeline: dg.ResourceParam[PipelineResources],
     ) -> dg.MaterializeResult[None]:
         """The raw bytes of a city's day, as upstream sent them, stored by digest with a manifest.
 
         A day that has a snapshot is replayed from it. Set `refetch` in the run config to ask
         upstream again.
         """
+        pipeline = pipeline_of(context)
         with claimed(context, pipeline, dataset, refetch=config.refetch) as work:
             if isinstance(work, NothingToDo):
                 return nothing_to_do(work)
@@ -111,21 +148,33 @@ def _snapshot(
     return snapshot
 
 
-def _frame(dataset: Dataset, partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+def _frame(
+    dataset: Dataset, partitions: dg.PartitionsDefinition, pipeline: PipelineResources
+) -> dg.AssetsDefinition:
+    attributes = specs.attributes_of(
+        dataset,
+        "frame",
+        pipeline,
+        kinds={"parquet"},
+        code=[frames.store_frame, dataset.shape],
+        metadata=specs.stored_at(pipeline, "frames", dataset.name) | specs.of_frame(dataset),
+        code_version=dataset.rules.name,
+    )
+
     @dg.asset(
         name=dataset.frame_asset,
         partitions_def=partitions,
         deps=_before(dataset, dataset.frame_asset),
-        group_name=dataset.group,
-        kinds={"geoparquet"},
+        # A snapshot that was quarantined is fetched again here.
+        required_resource_keys=set(OSM_RESOURCES),
+        **attributes,
     )
-    def frame(
-        context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[PipelineResources]
-    ) -> dg.MaterializeResult[None]:
+    def frame(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         """The city's rows of the day, normalized and classified.
 
         GeoParquet in the lake, with the evidence of its rows inside.
         """
+        pipeline = pipeline_of(context)
         with claimed(context, pipeline, dataset) as work:
             if isinstance(work, NothingToDo):
                 return nothing_to_do(work)
@@ -143,25 +192,38 @@ def _frame(dataset: Dataset, partitions: dg.PartitionsDefinition) -> dg.AssetsDe
     return frame
 
 
-def _staging(dataset: Dataset, partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+def _staging(
+    dataset: Dataset, partitions: dg.PartitionsDefinition, pipeline: PipelineResources
+) -> dg.AssetsDefinition:
+    attributes = specs.attributes_of(
+        dataset,
+        "staging",
+        pipeline,
+        kinds={specs.database_kind(pipeline), "table"},
+        code=[stage, dataset.shape],
+        metadata=specs.of_version_table(dataset, pipeline),
+        code_version=dataset.rules.name,
+    )
+
     @dg.asset(
         name=dataset.staging_asset,
         partitions_def=partitions,
         deps=_before(dataset, dataset.staging_asset),
-        group_name=dataset.group,
-        kinds={"sql"},
+        required_resource_keys=set(STORED_RESOURCES if dataset.frame_asset else OSM_RESOURCES),
+        freshness_policy=specs.FRESHNESS,
+        **attributes,
         check_specs=build_check_specs(dataset, partitions),
     )
     def staging(
         context: dg.AssetExecutionContext,
         config: StagingConfig,
-        pipeline: dg.ResourceParam[PipelineResources],
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
         """The day's slice of the dataset's table: versions of features with their validity.
 
         Writes only what changed, in one transaction with the run's SUCCEEDED. The checks run
         first. Set `accept.reason` in the run config to stage a day that they stop.
         """
+        pipeline = pipeline_of(context)
         try:
             with claimed(context, pipeline, dataset) as work:
                 if isinstance(work, NothingToDo):

@@ -158,3 +158,28 @@ def test_a_remote_lake_cannot_hold_the_embedded_database(monkeypatch: pytest.Mon
     monkeypatch.setenv("DATA_DIR", "s3://bucket/prefix")
     with pytest.raises(SettingsError, match="set DATABASE_URL"):
         _ = load_settings().database
+
+
+def test_partitions_begin_later_than_the_days_that_can_be_run_unless_the_start_is_set() -> None:
+    unset = Settings()
+    assert unset.partitions_start == date(2019, 4, 21)  # of the oldest sample
+    assert unset.first_partition == date(2026, 1, 1)
+    early = Settings(partitions_start=date(2019, 4, 21))
+    assert early.first_partition == date(2019, 4, 21)
+
+
+def test_a_process_that_runs_one_day_has_a_partition_of_it() -> None:
+    unset = Settings()
+    assert unset.with_partition_of(date(2024, 6, 1)).first_partition == date(2024, 6, 1)
+    assert unset.with_partition_of(date(2026, 6, 1)).first_partition == date(2026, 1, 1)
+
+
+@pytest.mark.parametrize("owners", ["team:places", "team:a,b@c.example", "maps@town.example"])
+def test_owners_are_teams_and_addresses(owners: str) -> None:
+    assert Settings(asset_owners=owners).owners == tuple(owners.split(","))
+
+
+@pytest.mark.parametrize("owners", ["places", "team:", "team:a, team:b", "team:a;team:b", "a@b"])
+def test_other_owners_are_refused(owners: str) -> None:
+    with pytest.raises(ValidationError, match="asset_owners"):
+        Settings(asset_owners=owners)

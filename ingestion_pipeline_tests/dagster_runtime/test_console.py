@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import dagster as dg
 import pytest
 
-from ingestion_pipeline.defs.console import print_expected_errors_in_one_line
+from ingestion_pipeline.dagster_runtime.console import print_expected_errors_in_one_line
 from ingestion_pipeline.defs.failures import Retrying, failure_of
 from ingestion_pipeline.osm.errors import OverpassBusy, OverpassRejected
 
