@@ -44,7 +44,7 @@ def build_definitions(pipeline: PipelineResources, *, with_pools: bool = True) -
                     feeds_pool=feeds_pool,
                 )
             ),
-            build_promotion(partitions),
+            build_promotion(partitions, pipeline),
             *upstream_specs(pipeline),
             coverage.asset,
         ],

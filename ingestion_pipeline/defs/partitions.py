@@ -24,13 +24,16 @@ def build_partitions(cities: Cities, start: date) -> dg.MultiPartitionsDefinitio
     )
 
 
-def tags_of(partition: CityDay) -> dict[str, str]:
-    """Return the tags of a run of a city-day, as Dagster adds them to a run of a partition.
+def key_and_tags(partition: CityDay, *, first: date) -> tuple[str | None, dict[str, str]]:
+    """Return the partition key and the tags that request a run of a city-day.
 
-    For a day that can be run and has no partition; see `Settings.first_partition`.
+    Dagster refuses a request for the key of a day before the first partition. It takes one with the
+    tags that a run of the partition would have; see `Settings.first_partition`.
     """
     key = str(partition)
-    return {
+    if partition.day >= first:
+        return key, {}
+    return None, {
         "dagster/partition": key,
         f"dagster/partition/{CITY}": partition.city,
         f"dagster/partition/{DAY}": partition.day.isoformat(),

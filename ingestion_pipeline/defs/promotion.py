@@ -4,14 +4,17 @@
 """
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any, NamedTuple
 
 import dagster as dg
 
 from ingestion_pipeline.core.identity import CityDay
 from ingestion_pipeline.datasets.poi import POI
+from ingestion_pipeline.defs import specs
 from ingestion_pipeline.defs.jobs import JOBS, IngestionJob
-from ingestion_pipeline.defs.resources import PipelineResources
+from ingestion_pipeline.defs.partitions import key_and_tags
+from ingestion_pipeline.defs.resources import LEDGER_RESOURCES, PipelineResources, pipeline_of
 from ingestion_pipeline.defs.work import (
     TRIGGER_TAG,
     ClaimedPartition,
@@ -19,7 +22,7 @@ from ingestion_pipeline.defs.work import (
     claimed,
     nothing_to_do,
 )
-from ingestion_pipeline.promotion.due import due
+from ingestion_pipeline.promotion.due import Due, due
 from ingestion_pipeline.promotion.ledger import JOB_TYPE, Promotion
 
 ASSET = "poi"
@@ -63,20 +66,28 @@ REQUESTED: Mapping[str, IngestionJob | PromotionJob] = {**JOBS, JOB_TYPE: PROMOT
 """The jobs that the ledger can request, by type."""
 
 
-def build_promotion(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
-    """Return the asset of the public places."""
+def build_promotion(
+    partitions: dg.PartitionsDefinition, pipeline: PipelineResources
+) -> dg.AssetsDefinition:
+    """Return the asset of the public places; see `build_assets` for the arguments."""
+    attributes = specs.attributes_of(
+        POI,
+        "public",
+        pipeline,
+        kinds={specs.database_kind(pipeline), "table"},
+        code=[_promote],
+        metadata=specs.of_public_table(pipeline),
+    )
 
     @dg.asset(
         name=ASSET,
         partitions_def=partitions,
         deps=[dg.AssetKey(POI.staging_asset)],
-        group_name=POI.group,
-        kinds={"sql"},
+        required_resource_keys=set(LEDGER_RESOURCES),
+        **attributes,
     )
     def poi(
-        context: dg.AssetExecutionContext,
-        config: PromotionConfig,
-        pipeline: dg.ResourceParam[PipelineResources],
+        context: dg.AssetExecutionContext, config: PromotionConfig
     ) -> dg.MaterializeResult[None]:
         """The public places of a city, with stable ids.
 
@@ -84,6 +95,7 @@ def build_promotion(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         approved proposal of the day becomes public. Set `again` in the run config to propose a
         rejected day again.
         """
+        pipeline = pipeline_of(context)
         with claimed(context, pipeline, PROMOTION) as work:
             if isinstance(work, NothingToDo):
                 return nothing_to_do(work)
@@ -104,25 +116,26 @@ def build_promotion_sensor() -> dg.SensorDefinition:
         name=SENSOR,
         job=PROMOTION.definition,
         minimum_interval_seconds=INTERVAL_S,
+        required_resource_keys=set(LEDGER_RESOURCES),
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Promotes or proposes the newest staged day of each city whose promotion is "
         "not off.",
     )
-    def promotion_sensor(
-        context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam[PipelineResources]
-    ) -> list[dg.RunRequest]:
-        del context
-        return [
-            dg.RunRequest(
-                run_key=f"{JOB_TYPE}:{each.city_slug}:{each.day}:{each.run_id}",
-                partition_key=str(CityDay(each.city_slug, each.day)),
-                tags={TRIGGER_TAG: "schedule"},
-            )
-            for each in due(pipeline.engine, pipeline.cities)
-            if each.day >= pipeline.settings.partitions_start
-        ]
+    def promotion_sensor(context: dg.SensorEvaluationContext) -> list[dg.RunRequest]:
+        pipeline = pipeline_of(context)
+        first = pipeline.settings.first_partition
+        return [_request(each, first=first) for each in due(pipeline.engine, pipeline.cities)]
 
     return promotion_sensor
+
+
+def _request(staged: Due, *, first: date) -> dg.RunRequest:
+    key, tags = key_and_tags(CityDay(staged.city_slug, staged.day), first=first)
+    return dg.RunRequest(
+        run_key=f"{JOB_TYPE}:{staged.city_slug}:{staged.day}:{staged.run_id}",
+        partition_key=key,
+        tags={TRIGGER_TAG: "schedule", **tags},
+    )
 
 
 def _promote(pipeline: PipelineResources, work: ClaimedPartition, *, again: bool) -> Promotion:

@@ -16,7 +16,7 @@ from ingestion_pipeline.dagster_runtime.private import (
     PRIORITY_TAG,
     WILL_RETRY_TAG,
 )
-from ingestion_pipeline.defs.partitions import tags_of
+from ingestion_pipeline.defs.partitions import key_and_tags
 from ingestion_pipeline.defs.promotion import REQUESTED
 from ingestion_pipeline.defs.resources import PipelineResources
 from ingestion_pipeline.defs.work import RUN_ID_TAG, TRIGGER_TAG
@@ -37,24 +37,22 @@ def request_of(run: Run, *, first_partition: date, failed: int = 0) -> dg.RunReq
 
     Args:
         run: The job.
-        first_partition: The first day with a partition. Dagster refuses a request for the partition
-            of an earlier day, and takes one with the tags of such a run.
+        first_partition: The first day with a partition.
         failed: The number of Dagster runs of the job that ended before they began to work on it.
     """
     job = REQUESTED[run.job_type]
-    partition = CityDay(run.city_slug, run.day)
-    is_listed = run.day >= first_partition
+    key, tags = key_and_tags(CityDay(run.city_slug, run.day), first=first_partition)
     return dg.RunRequest(
         # Not only the job's id: Dagster never starts a second run with the same key.
         run_key=f"{run.id}:{run.attempt}" + (f":{failed}" if failed else ""),
         job_name=job.job_type,
-        partition_key=str(partition) if is_listed else None,
+        partition_key=key,
         run_config=job.run_config(refetch=run.refetch),
         tags={
             RUN_ID_TAG: run.id,
             TRIGGER_TAG: run.trigger,
             PRIORITY_TAG: ASKED_FOR,
-            **({} if is_listed else tags_of(partition)),
+            **tags,
         },
     )
 

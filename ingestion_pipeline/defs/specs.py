@@ -24,11 +24,12 @@ from ingestion_pipeline.staging.geometry import Geometry
 from ingestion_pipeline.staging.tables import (
     VIEWS,
     content_columns,
+    poi,
     staged_partition,
 )
 from ingestion_pipeline.staging.types import Json, UtcDateTime
 
-Step = Literal["feeds", "snapshot", "frame", "staging"]
+Step = Literal["feeds", "snapshot", "frame", "staging", "public"]
 
 DATASET_TAG = "ingestion/dataset"
 STEP_TAG = "ingestion/step"
@@ -119,6 +120,11 @@ def of_version_table(dataset: Dataset, pipeline: PipelineResources) -> dict[str,
     return _of_table(dataset.table, pipeline) | {
         "views": dg.MetadataValue.text(", ".join(VIEWS[dataset.name]))
     }
+
+
+def of_public_table(pipeline: PipelineResources) -> dict[str, Any]:
+    """Return the identifiers and columns of the table of public places."""
+    return _of_table(poi, pipeline)
 
 
 def of_staged_days(pipeline: PipelineResources) -> dict[str, Any]:

@@ -584,6 +584,43 @@ def test_what_an_extract_covered_is_kept_from_the_sixth_migration_on(engine: sa.
         assert connection.execute(sa.select(staged_partition.c.coverage)).all() == [(by_header,)]
 
 
+def test_pois_need_no_object_of_osm_from_the_seventh_migration_on(engine: sa.Engine) -> None:
+    days = [date(2026, 11, day) for day in (18, 19, 20)]
+    of_osm = {"node/1": "a", "node/2": "b"}
+    stage(engine, "kazan", days[0], of_osm)
+    before = rows_without(engine, {poi_ingestion_staging: set(), staged_partition: set()})
+    migrate(engine, "0006")
+    with pytest.raises(sa.exc.IntegrityError), engine.begin() as connection:
+        connection.execute(sa.update(poi_ingestion_staging).values(osm_type=None, osm_id=None))
+    migrate(engine)
+    found = rows_without(engine, {poi_ingestion_staging: set(), staged_partition: set()})
+    assert found == before, "rows keep their hashes"
+
+    stage(engine, "kazan", days[1], {**of_osm, "places/1": "c"})
+    stage(engine, "kazan", days[2], of_osm)
+    stage(engine, "omsk", days[1], {"places/1": "c"})
+    select = sa.select(poi_ingestion_staging.c.source_ref, poi_ingestion_staging.c.city_slug)
+    other = poi_ingestion_staging.c.osm_id.is_(None)
+    with engine.connect() as connection:
+        assert sorted(connection.execute(select.where(other)).all()) == [
+            ("places/1", "kazan"),
+            ("places/1", "omsk"),
+        ]
+
+        if engine.dialect.name == "sqlite":
+            # It also reports a null where the declaration allows none.
+            assert connection.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"
+
+    migrate(engine, "0006")
+    staged = sa.select(staged_partition.c.city_slug, staged_partition.c.day)
+    with engine.connect() as connection:
+        refs = {ref for ref, _ in connection.execute(select)}
+        assert sorted(connection.execute(staged).all()) == [("kazan", days[0]), ("kazan", days[2])]
+    assert refs == set(of_osm), "no day is listed that has lost its rows"
+    migrate(engine)
+    stage(engine, "omsk", days[1], {"places/1": "c"})
+
+
 def test_the_tables_of_promotion_come_and_go_and_staging_stays(engine: sa.Engine) -> None:
     new = {"promotion", "poi", "poi_event", "poi_identity", "poi_override"}
     stage(engine, "kazan", date(2026, 11, 19), {"node/1": "a"})
@@ -609,7 +646,7 @@ def test_a_database_that_is_ahead_is_not_migrated_by_an_older_version(engine: sa
     for revision in ("head", "0001"):
         with pytest.raises(
             DatabaseNotMigrated,
-            match=r"from 9999 .*known migrations: 0001, 0002, 0003, 0004, 0005, 0006, 0008",
+            match=r"from 9999 .*known migrations: 0001, 0002, 0003, 0004, 0005, 0006, 0007, 0008",
         ):
             migrate(engine, revision)
     with pytest.raises(DatabaseNotMigrated, match="at migration 9999"):
@@ -620,7 +657,7 @@ def test_a_database_that_is_ahead_is_not_migrated_by_an_older_version(engine: sa
 def test_a_migration_that_does_not_exist_is_refused_with_those_that_do(empty: sa.Engine) -> None:
     with pytest.raises(
         DatabaseNotMigrated,
-        match=r"'no-such'.*migrations: 0001, 0002, 0003, 0004, 0005, 0006, 0008",
+        match=r"'no-such'.*migrations: 0001, 0002, 0003, 0004, 0005, 0006, 0007, 0008",
     ):
         migrate(empty, "no-such")
     assert tables(empty) == set()
