@@ -1,4 +1,4 @@
-"""A city-day to stage invented rows for: its slice, evidence and claim; staging and reading it.
+"""A city-day to stage invented rows for: its slice, evidence and claim; staging it.
 
 Does not belong here: the rows.
 """
@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from ingestion_pipeline.core.evidence import SliceEvidence
 from ingestion_pipeline.core.identity import JobKey, JobType
 from ingestion_pipeline.staging import runs
-from ingestion_pipeline.staging.database import read_transaction
-from ingestion_pipeline.staging.days import Slice, read_rows, staged_day
+from ingestion_pipeline.staging.days import Slice
 from ingestion_pipeline.staging.slices import SliceInput, SliceResult, replace_slices
 
 if TYPE_CHECKING:
@@ -84,13 +83,3 @@ def replace_slice(
     """Stage the only slice of a day; see `replace_slices`."""
     slices = [SliceInput(target, rows, rejections, evidence)]
     return replace_slices(engine, slices, claim=claim, now=now)[target]
-
-
-def read_day(
-    engine: sa.Engine, target: Slice, columns: Sequence[str] | None = None
-) -> list[sa.RowMapping] | None:
-    """Return the rows of a slice, by `source_ref`; None where the day is not staged."""
-    with read_transaction(engine) as connection:
-        if staged_day(connection, target) is None:
-            return None
-        return read_rows(connection, target, columns)

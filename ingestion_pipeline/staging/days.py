@@ -73,6 +73,16 @@ class Change:
     cause: Literal["upstream", "rules", "links", "boundary", "upstream or rules"]
 
 
+def read_day(
+    engine: sa.Engine, target: Slice, columns: Sequence[str] | None = None
+) -> list[sa.RowMapping] | None:
+    """Return the rows of a slice, by `source_ref`; None where the day is not staged."""
+    with read_transaction(engine) as connection:
+        if staged_day(connection, target) is None:
+            return None
+        return read_rows(connection, target, columns)
+
+
 def read_rows(
     connection: sa.Connection, target: Slice, columns: Sequence[str] | None = None
 ) -> list[sa.RowMapping]:

@@ -29,7 +29,7 @@ from ingestion_pipeline.defs.coverage import build_coverage
 from ingestion_pipeline.defs.jobs import JOBS
 from ingestion_pipeline.quality.catalogue import CHECKS, COUNTS
 from ingestion_pipeline.quality.findings import Finding
-from ingestion_pipeline.staging.days import Slice
+from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.tables import poi_ingestion_staging, staged_partition
 from ingestion_pipeline_tests.support.independent import things_of
 from ingestion_pipeline_tests.support.installation import (
@@ -42,7 +42,6 @@ from ingestion_pipeline_tests.support.installation import (
     why,
 )
 from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, overpass_json
-from testbed.claims import read_day
 from testbed.towns import NOON, TOWN, write_extract
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from ingestion_pipeline.defs.resources import PipelineResources
 from ingestion_pipeline.defs.work import ClaimedPartition
 from ingestion_pipeline.plan import PlannedDay, look, plan
 from ingestion_pipeline.staging import runs
-from ingestion_pipeline.staging.days import Slice, difference
+from ingestion_pipeline.staging.days import Slice, difference, read_day
 from ingestion_pipeline.staging.tables import (
     helper_place,
     ingestion_rejection,
@@ -54,7 +54,6 @@ from ingestion_pipeline_tests.support.installation import (
     why,
 )
 from ingestion_pipeline_tests.support.overpass_server import Reply
-from testbed.claims import read_day
 from testbed.towns import NOON, TOWN, write_cities, write_nodes
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from ingestion_pipeline.defs.failures import Retrying
 from ingestion_pipeline.defs.work import ERROR_CODE_TAG, trigger_of
 from ingestion_pipeline.quality.catalogue import CHECKS
 from ingestion_pipeline.staging import runs
-from ingestion_pipeline.staging.days import Slice
+from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.tables import staged_partition
 from ingestion_pipeline_tests.support.installation import (
     TODAY,
@@ -49,7 +49,7 @@ from ingestion_pipeline_tests.support.overpass_server import (
     overpass_json,
 )
 from ingestion_pipeline_tests.support.staged import poi_rows
-from testbed.claims import evidence_of, read_day, replace_slice
+from testbed.claims import evidence_of, replace_slice
 from testbed.towns import NOON, TOWN, write_extract
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from ingestion_pipeline.osm.normalize import normalize
 from ingestion_pipeline.osm.taxonomy import Taxonomy
 from ingestion_pipeline.sources.overpass import client as overpass
 from ingestion_pipeline.sources.pbf import extract
-from ingestion_pipeline.staging.days import Slice, difference
+from ingestion_pipeline.staging.days import Slice, difference, read_day
 from ingestion_pipeline.staging.tables import (
     ingestion_rejection,
     poi_ingestion_staging,
@@ -46,7 +46,6 @@ from ingestion_pipeline_tests.support.overpass_server import (
     overpass_json,
     refusing_url,
 )
-from testbed.claims import read_day
 from testbed.towns import NOON, TOWN
 
 if TYPE_CHECKING:

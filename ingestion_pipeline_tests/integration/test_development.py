@@ -19,8 +19,7 @@ import psutil
 import pytest
 
 from ingestion_pipeline.staging.database import create_engine
-from ingestion_pipeline.staging.days import Slice
-from testbed.claims import read_day
+from ingestion_pipeline.staging.days import Slice, read_day
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

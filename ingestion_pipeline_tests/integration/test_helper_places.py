@@ -10,7 +10,7 @@ import osmium
 import pytest
 import shapely
 
-from ingestion_pipeline.staging.days import Slice
+from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.tables import (
     helper_place,
     ingestion_rejection,
@@ -20,7 +20,6 @@ from ingestion_pipeline_tests.support import independent
 from ingestion_pipeline_tests.support.independent import things_of
 from ingestion_pipeline_tests.support.independent_helpers import kinds_of
 from ingestion_pipeline_tests.support.installation import contents, installed, metadata, why
-from testbed.claims import read_day
 from testbed.towns import TOWN
 
 if TYPE_CHECKING:

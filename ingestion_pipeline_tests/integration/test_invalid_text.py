@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ingestion_pipeline.staging.days import Slice
+from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.rejections import rejected_objects
 from ingestion_pipeline_tests.support.installation import TODAY, ScriptedClock, installed, why
 from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, overpass_json
 from ingestion_pipeline_tests.support.pbf_files import Node, Relation, Way, block, header, write
-from testbed.claims import read_day
 from testbed.towns import NOON, TOWN
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import osmium
 import ingestion_pipeline
 from ingestion_pipeline.datasets.poi import POI
 from ingestion_pipeline.plan import look, plan
-from ingestion_pipeline.staging.days import Slice
+from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.rejections import rejected_objects
 from ingestion_pipeline_tests.support.installation import (
     TODAY,
@@ -26,7 +26,6 @@ from ingestion_pipeline_tests.support.installation import (
     why,
 )
 from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, overpass_json
-from testbed.claims import read_day
 from testbed.towns import AROUND_TOWNS, NOON, TOWN
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from ingestion_pipeline.staging.database import (
     require_writable,
     write_transaction,
 )
-from ingestion_pipeline.staging.days import difference
+from ingestion_pipeline.staging.days import difference, read_day
 from ingestion_pipeline.staging.errors import (
     DatabaseForbidden,
     DatabaseNotMigrated,
@@ -34,7 +34,7 @@ from ingestion_pipeline.staging.errors import (
 from ingestion_pipeline.staging.statistics import collect
 from ingestion_pipeline.staging.tables import poi_ingestion_staging
 from ingestion_pipeline_tests.support.staged import poi_rows, stage
-from testbed.claims import NOW, claim_key, evidence_of, read_day, replace_slice, slice_of
+from testbed.claims import NOW, claim_key, evidence_of, replace_slice, slice_of
 from testbed.postgres_server import READER, as_role, make_roles, set_for_all
 
 if TYPE_CHECKING:

@@ -11,11 +11,12 @@ import pyarrow as pa
 import pytest
 
 from ingestion_pipeline.columns.hashing import with_content_hash
+from ingestion_pipeline.staging.days import read_day
 from ingestion_pipeline.staging.errors import DayNotStaged
 from ingestion_pipeline.staging.history import newest_days, past_days, stored_check_results
 from ingestion_pipeline.staging.tables import CLASS_COLUMNS, VERSION_TABLES
 from ingestion_pipeline_tests.support.staged import poi_rows
-from testbed.claims import NOW, claim_key, evidence_of, read_day, replace_slice, slice_of
+from testbed.claims import NOW, claim_key, evidence_of, replace_slice, slice_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

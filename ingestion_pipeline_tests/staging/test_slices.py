@@ -21,7 +21,7 @@ from ingestion_pipeline.core.evidence import SliceEvidence
 from ingestion_pipeline.core.rejection import Rejection
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.database import create_engine, migrate, write_transaction
-from ingestion_pipeline.staging.days import Slice
+from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.errors import BadRows, CancelRequested, ClaimLost
 from ingestion_pipeline.staging.slices import (
     Plan,
@@ -44,7 +44,7 @@ from ingestion_pipeline_tests.support.days_model import (
     maximal_versions,
 )
 from ingestion_pipeline_tests.support.staged import helper_inputs, poi_rows, stage, stage_helpers
-from testbed.claims import NOW, claim_key, evidence_of, read_day, replace_slice, slice_of
+from testbed.claims import NOW, claim_key, evidence_of, replace_slice, slice_of
 from testbed.postgres_server import set_for_all
 
 DAY = date(2026, 11, 1)

@@ -17,10 +17,10 @@ import pytest
 import shapely
 
 from ingestion_pipeline.export import Format, export_day, schema_of
-from ingestion_pipeline.staging.days import Slice
+from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.tables import VERSION_TABLES
 from ingestion_pipeline_tests.support.staged import stage, stage_helpers
-from testbed.claims import read_day, slice_of
+from testbed.claims import slice_of
 
 if TYPE_CHECKING:
     from pathlib import Path

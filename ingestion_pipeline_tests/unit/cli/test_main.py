@@ -29,13 +29,12 @@ from ingestion_pipeline.cli.output import (
 )
 from ingestion_pipeline.core.rejection import Rejection
 from ingestion_pipeline.staging.database import create_engine, migrate
-from ingestion_pipeline.staging.days import Slice
+from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.views import definitions
 from ingestion_pipeline_tests.support.feed_server import BBOX, FOUNTAINS
 from ingestion_pipeline_tests.support.installation import SAMPLE_KEY, installed
 from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, refusing_url
 from ingestion_pipeline_tests.support.staged import stage, stage_helpers
-from testbed.claims import read_day
 from testbed.towns import NOON, TOWN, write_cities, write_extract, write_nodes
 
 if TYPE_CHECKING:
