@@ -234,7 +234,8 @@ class Feed:
     member: Text | None = None
     """The file in a zip archive, if the archive has several of the format."""
     layer: Text | None = None
-    """The layer or sheet, if the file has several."""
+    """The layer or sheet, if the file has several; `*` for all, whose names are then in the field
+    `@layer`."""
     records: Annotated[Text, AfterValidator(_path), Expected('a path, such as "data.stations"')] = (
         "@"
     )
