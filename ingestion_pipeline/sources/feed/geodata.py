@@ -77,8 +77,8 @@ def read_layers(path: Path, feed: Feed) -> Content:
     if feed.layer != ALL_LAYERS:
         return contents[0]
     for layer, content in zip(layers, contents, strict=True):
-        for properties in content.properties:
-            properties[LAYER_FIELD] = layer
+        for record in content.properties:
+            record[LAYER_FIELD] = layer
     systems = {content.crs for content in contents}
     if len(systems) > 1 and feed.crs is None:
         raise unreadable(feed, "a file whose layers have several coordinate systems", "Set crs.")
