@@ -246,7 +246,8 @@ class Feed:
     member: Text | None = None
     """The file in a zip archive, if the archive has several of the format."""
     layer: Text | None = None
-    """The layer or sheet, if the file has several."""
+    """The layer or sheet, if the file has several; `*` for all, whose names are then in the field
+    `@layer`."""
     records: Annotated[Text, AfterValidator(_path), Expected('a path, such as "data.stations"')] = (
         "@"
     )
@@ -410,7 +411,7 @@ class Feed:
     ) = None
     """The form of times in records, documents and metadata. Default: ISO 8601."""
     maximum_age_days: Annotated[
-        int, Field(strict=True, ge=1, le=366), Expected("a whole number of days from 1 to 366")
+        int, Field(strict=True, ge=1, le=9999), Expected("a whole number of days from 1 to 9999")
     ]
     """The maximum age of the data at the end of the day."""
     minimum: PositiveInt

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import warnings
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any
 from xml.parsers import expat
@@ -18,10 +18,10 @@ from xml.parsers import expat
 import numpy as np
 
 from ingestion_pipeline.config.feeds import WITH_LAYERS
-from ingestion_pipeline.sources.feed.content import Content, unreadable
+from ingestion_pipeline.sources.feed.content import Content, names_in, unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -54,56 +54,90 @@ _OPTIONS: Mapping[str, Mapping[str, str]] = {
 """The options with which GDAL opens a file."""
 
 _NO_NETWORK = {"CPL_VSIL_CURL_ALLOWED_EXTENSIONS": "{none}", "GML_DOWNLOAD_WFS_SCHEMA": "NO"}
+ALL_LAYERS = "*"
+"""The value of `layer` for all layers together."""
+
+LAYER_FIELD = "@layer"
+"""The field with the layer of a record, if several are read."""
+
 _CHUNK_BYTES = 1 << 18
 _HARMLESS_TABLES = ("rtree",)
 
 
-def read_layer(path: Path, feed: Feed) -> Content:
-    """Return the content of a layer or sheet.
+def read_layers(path: Path, feed: Feed) -> Content:
+    """Return the content of a layer or sheet, or of all.
 
     Raises:
         FeedUnreadable: The file is not of the feed's format, refers to other files, or does not
             have the layer.
     """
-    import pyogrio
+    _require_format(path, feed)
+    layers = _layers(path, feed)
+    contents = [_content(path, layer, feed) for layer in layers]
+    if feed.layer != ALL_LAYERS:
+        return contents[0]
+    for layer, content in zip(layers, contents, strict=True):
+        for record in content.properties:
+            record[LAYER_FIELD] = layer
+    systems = {content.crs for content in contents}
+    if len(systems) > 1 and feed.crs is None:
+        raise unreadable(feed, "a file whose layers have several coordinate systems", "Set crs.")
+    geometries = [content.geometry for content in contents if content.geometry is not None]
+    properties = [each for content in contents for each in content.properties]
+    return Content(
+        properties=properties,
+        names=names_in(properties),
+        geometry=np.concatenate(geometries) if geometries else None,
+        crs=systems.pop(),
+    )
+
+
+def _content(path: Path, layer: str | int, feed: Feed) -> Content:
     import shapely
 
-    _require_format(path, feed)
+    meta, table = _by_gdal(path, layer, feed)
+    geometry_name = meta["geometry_name"] or "wkb_geometry"
+    names = [name for name in table.column_names if name != geometry_name]
+    properties = _properties(table, names)
+    if feed.format == "xlsx":
+        return _sheet(properties, names, feed)
+    geometry = np.full(len(table), None, dtype=object)
+    if geometry_name in table.column_names:
+        wkb = table.column(geometry_name).to_numpy(zero_copy_only=False)
+        geometry = np.asarray(shapely.from_wkb(wkb, on_invalid="ignore"), dtype=object)
+    return Content(properties=properties, names=names, geometry=geometry, crs=meta["crs"])
+
+
+def _by_gdal(path: Path, layer: str | int, feed: Feed) -> tuple[Mapping[str, Any], pa.Table]:
+    """Return a layer's metadata, with its coordinate system, and its rows."""
+    import pyogrio
+
     pyogrio.set_gdal_config_options(_NO_NETWORK)
     options = dict(_OPTIONS.get(feed.format, {}))
     if feed.skip_lines:
         options["HEADERS"] = "DISABLE"
     if feed.format == "shapefile" and feed.encoding != "utf-8":
         options["ENCODING"] = feed.encoding
+    # The ids of a geopackage are a column of it, those of other formats row numbers.
+    with_ids = feed.format == "geopackage"
+    with _errors_of_gdal(feed):
+        meta, table = pyogrio.read_arrow(path, layer=layer, return_fids=with_ids, **options)
+    return meta, table
+
+
+@contextmanager
+def _errors_of_gdal(feed: Feed) -> Iterator[None]:
+    """Log GDAL's warnings, and convert its errors."""
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         try:
-            layer = _layer(path, feed)
-            if feed.format == "geopackage" and layer not in _plain_tables(path, feed):
-                raise unreadable(feed, f"a geopackage whose layer {layer!r} is a view, refused")
-            # The ids of a geopackage are a column of it, those of other formats row numbers.
-            with_ids = feed.format == "geopackage"
-            meta, table = pyogrio.read_arrow(path, layer=layer, return_fids=with_ids, **options)
+            yield
         # DataSourceError and DataLayerError, and whatever Arrow makes of a damaged file.
         except (RuntimeError, ValueError, OSError) as error:
-            raise unreadable(
-                feed, f"not {feed.format} that GDAL reads ({type(error).__name__})"
-            ) from None
+            what = f"not {feed.format} that GDAL reads ({type(error).__name__})"
+            raise unreadable(feed, what) from None
     for each in heard:
         log.info("feed %s: GDAL: %s", feed.slug, each.message)
-    geometry_name = meta["geometry_name"] or "wkb_geometry"
-    geometry = None
-    if geometry_name in table.column_names:
-        wkb = table.column(geometry_name).to_numpy(zero_copy_only=False)
-        geometry = shapely.from_wkb(wkb, on_invalid="ignore")
-        geometry = np.asarray(geometry, dtype=object)
-    elif feed.format != "xlsx":
-        geometry = np.full(len(table), None, dtype=object)
-    names = [name for name in table.column_names if name != geometry_name]
-    properties = _properties(table, names)
-    if feed.format == "xlsx":
-        return _sheet(properties, names, feed)
-    return Content(properties=properties, names=names, geometry=geometry, crs=meta["crs"])
 
 
 def _sheet(rows: list[dict[str, Any]], names: Sequence[str], feed: Feed) -> Content:
@@ -128,22 +162,28 @@ def layers_of(path: Path, feed: Feed) -> list[str]:
     import pyogrio
 
     _require_format(path, feed)
-    return [str(name) for name, _ in pyogrio.list_layers(path)]
+    pyogrio.set_gdal_config_options(_NO_NETWORK)
+    with _errors_of_gdal(feed):
+        return [str(name) for name, _ in pyogrio.list_layers(path)]
 
 
-def _layer(path: Path, feed: Feed) -> str | int:
-    import pyogrio
-
+def _layers(path: Path, feed: Feed) -> Sequence[str | int]:
+    """Return the layers to read."""
     if feed.format not in WITH_LAYERS:
-        return 0
-    there = [str(name) for name, _ in pyogrio.list_layers(path)]
-    if feed.layer is None and len(there) == 1:
-        return there[0]
-    if feed.layer not in there:
+        return [0]
+    there = layers_of(path, feed)
+    layers = there if feed.layer in (None, ALL_LAYERS) else [str(feed.layer)]
+    if not set(layers) <= set(there) or (len(layers) != 1 and feed.layer != ALL_LAYERS):
         shown = ", ".join(repr(name[:80]) for name in there[:20])
         what = f"no layer {feed.layer!r}" if feed.layer else f"{len(there)} layers"
-        raise unreadable(feed, f"a file with {what}; it has {shown or 'none'}", "Set its layer.")
-    return feed.layer
+        to_do = f'Set its layer, or layer = "{ALL_LAYERS}" for all.'
+        raise unreadable(feed, f"a file with {what}; it has {shown or 'none'}", to_do)
+    if feed.format == "geopackage":
+        tables = _plain_tables(path, feed)
+        for layer in layers:
+            if layer not in tables:
+                raise unreadable(feed, f"a geopackage whose layer {layer!r} is a view, refused")
+    return layers
 
 
 def _properties(table: pa.Table, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from ingestion_pipeline.core.json_paths import value_at
 from ingestion_pipeline.lake.scratch import scratch_folder
 from ingestion_pipeline.sources.feed.content import Content, unreadable
 from ingestion_pipeline.sources.feed.documents import inner, read_document
-from ingestion_pipeline.sources.feed.geodata import read_layer
+from ingestion_pipeline.sources.feed.geodata import read_layers
 from ingestion_pipeline.sources.feed.positions import positions_of
 from ingestion_pipeline.sources.feed.tables import advice_on_delimiter, decoded, read_csv
 from ingestion_pipeline.sources.feed.texts import repair
@@ -46,7 +46,7 @@ class Records:
         document: The members of a JSON document beside its records; empty for other formats.
         problems: By the index of a record: why it has no geometry, if its fields say.
         malformed: By the index of a record: what is wrong with its row of a table.
-        broken: For each record, a mapped field whose text is broken beyond repair, or None.
+        broken: For each record, a mapped field whose text has lost letters for good, or None.
     """
 
     properties: list[dict[str, Any]]
@@ -114,16 +114,17 @@ def content_of(file: Path, feed: Feed) -> Content:
         return read_csv(decoded(file.read_bytes(), feed), feed)
     if feed.format in ("json", "geojson"):
         return read_document(decoded(file.read_bytes(), feed), feed)
-    return read_layer(file, feed)
+    return read_layers(file, feed)
 
 
 def _values(content: Content, feed: Feed) -> list[dict[str, Any]]:
     """Return the values of each record's fields that the feed's table names."""
     own = set(content.names)
-    paths = feed.named_fields - own
+    named = feed.named_fields
+    paths = named - own
     values = []
     for properties in content.properties:
-        found = {name: properties[name] for name in feed.named_fields & properties.keys()}
+        found = {name: properties[name] for name in named & properties.keys()}
         nested = {path: value_at(properties, path) for path in paths}
         values.append(found | {path: each for path, each in nested.items() if each is not None})
     return values

@@ -269,6 +269,24 @@ def test_of_several_layers_the_key_names_one(read: Read, tmp_path: Path) -> None
         read(body, "a-geopackage", layer=None)
 
 
+def test_all_layers_may_be_read_with_their_names_as_a_field(read: Read, tmp_path: Path) -> None:
+    frame = PLACES.rename(columns={"name": "Name"})
+    written(tmp_path, "a.kml", "LIBKML", frame.head(4), layer="WC")
+    body = written(tmp_path, "a.kml", "LIBKML", frame.tail(3), layer="Shower", mode="a")
+    kinds = {"WC": "toilets", "Shower": "shower"}
+    places = read(body, "a-kml", layer="*", kind=None, kind_field="@layer", kinds=kinds)
+    assert [row["kind"] for row in places.table.to_pylist()] == ["toilets"] * 4 + ["shower"] * 3
+    with pytest.raises(FeedUnreadable, match=r'2 layers; .* layer = "\*" for all'):
+        read(body, "a-kml")
+
+
+def test_all_layers_need_one_coordinate_system(read: Read, tmp_path: Path) -> None:
+    written(tmp_path, "a.gpkg", "GPKG", PLACES.head(4), layer="a")
+    body = written(tmp_path, "a.gpkg", "GPKG", PLACES.tail(3).to_crs(3067), layer="b", mode="a")
+    with pytest.raises(FeedUnreadable, match="several coordinate systems"):
+        read(body, "a-geopackage", layer="*")
+
+
 def test_what_unpacks_to_more_than_the_limit_is_refused(read: Read) -> None:
     huge = b"0" * 3_000_000
     for body in (gzip.compress(huge), zipped({"stops.txt": huge})):
