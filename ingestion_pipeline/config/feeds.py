@@ -410,7 +410,7 @@ class Feed:
     ) = None
     """The form of times in records, documents and metadata. Default: ISO 8601."""
     maximum_age_days: Annotated[
-        int, Field(strict=True, ge=1, le=366), Expected("a whole number of days from 1 to 366")
+        int, Field(strict=True, ge=1, le=9999), Expected("a whole number of days from 1 to 9999")
     ]
     """The maximum age of the data at the end of the day."""
     minimum: PositiveInt

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ingestion_pipeline.sources.feed.positions import pair_of
+from ingestion_pipeline.sources.feed.positions import number_of, pair_of
 from ingestion_pipeline.sources.feed.records import id_of
 
 if TYPE_CHECKING:
@@ -75,6 +75,9 @@ def _of_texts(
         is_comma = _COMMA.fullmatch if key in ("lon", "lat") else _pair_with_comma
         if feed.decimal == "." and _most(texts, is_comma):
             yield (f'{name} has a decimal comma, such as {texts[0][:40]!r}. Set decimal = ",".')
+            return
+        if feed.decimal == "," and _most(texts, lambda text: number_of(text, ".")):
+            yield f"{name} has a decimal point, such as {texts[0][:40]!r}. Remove decimal."
             return
         if key in ("lon", "lat", "geometry") and len(pairs) > _FOUND_SHARE * len(texts):
             order = _order(np.array(pairs, dtype=float), bbox)

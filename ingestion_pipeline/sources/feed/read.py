@@ -71,7 +71,7 @@ FeedRejectionReason = Literal[
 
 - `malformed`: its row of a CSV has another number of cells than the header.
 - `invalid_text`: it contains text that no database stores (`core/characters.py`).
-- `broken_text`: a mapped text was decoded by the wrong table, and cannot be repaired.
+- `broken_text`: a mapped text has U+FFFD in place of letters that the publisher has lost.
 - `no_id`: it has no id, so it could not be recognized on another day.
 - `duplicate_id`: an earlier record has its id and its kind.
 - `unknown_kind`: the table of kinds does not have its value.
@@ -165,7 +165,7 @@ def read_feed(
     reasons.add(
         "broken_text",
         [name is not None for name in records.broken],
-        lambda i: f"{records.broken[i]} was decoded by the wrong table, and cannot be repaired",
+        lambda i: f"{records.broken[i]} has U+FFFD in place of letters that are lost",
     )
     if feed.record_id != POSITION_ID:
         reasons.add("no_id", [id_ is None for id_ in records.ids], lambda _: _empty_id(feed))

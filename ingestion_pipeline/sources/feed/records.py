@@ -46,7 +46,7 @@ class Records:
         document: The members of a JSON document beside its records; empty for other formats.
         problems: By the index of a record: why it has no geometry, if its fields say.
         malformed: By the index of a record: what is wrong with its row of a table.
-        broken: For each record, a mapped field whose text is broken beyond repair, or None.
+        broken: For each record, a mapped field whose text has lost letters for good, or None.
     """
 
     properties: list[dict[str, Any]]
@@ -120,10 +120,11 @@ def content_of(file: Path, feed: Feed) -> Content:
 def _values(content: Content, feed: Feed) -> list[dict[str, Any]]:
     """Return the values of each record's fields that the feed's table names."""
     own = set(content.names)
-    paths = feed.named_fields - own
+    named = feed.named_fields
+    paths = named - own
     values = []
     for properties in content.properties:
-        found = {name: properties[name] for name in feed.named_fields & properties.keys()}
+        found = {name: properties[name] for name in named & properties.keys()}
         nested = {path: value_at(properties, path) for path in paths}
         values.append(found | {path: each for path, each in nested.items() if each is not None})
     return values

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from ingestion_pipeline.config.feeds import Feed
 
 BROKEN_TEXT_SHARE = 0.1
-"""The largest share of the mapped texts that may be broken beyond repair."""
+"""The largest share of the mapped texts that may look broken and cannot be repaired."""
 
 _WRONG_TABLES = ("cp1252", "latin-1", "cp1251")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _CONTROLS = re.compile("[\x80-\x9f]")
-"""Controls that no text has, but UTF-8 that was decoded as Latin-1 has."""
+"""Controls that texts seldom have, but UTF-8 that was decoded as Latin-1 has."""
 
 _REVERSIBLE = {"encode", "decode"}
 """Steps of a repair that lose nothing and guess nothing."""
@@ -32,12 +32,13 @@ def repair(values: Sequence[dict[str, Any]], feed: Feed) -> list[str | None]:
         feed: The feed.
 
     Returns:
-        For each record, a field whose text is broken and cannot be repaired, or None.
+        For each record, a field whose text has lost letters for good (U+FFFD), or None. A text that
+        only looks broken stays as it is, because it may be right: `В–2` is a name.
 
     Raises:
-        FeedEncodingWrong: More texts than a few are broken and cannot be repaired.
+        FeedEncodingWrong: More texts than a few look broken and cannot be repaired.
     """
-    broken: list[str | None] = []
+    lost: list[str | None] = []
     count = 0
     examples = []
     for record in values:
@@ -49,12 +50,12 @@ def repair(values: Sequence[dict[str, Any]], feed: Feed) -> list[str | None]:
             if value.isascii() or not looks_broken(value):
                 continue
             repaired = _repaired(value)
-            if repaired is None:
-                worst = name
-                examples.append(value)
-            else:
+            if repaired is not None:
                 record[name] = repaired
-        broken.append(worst)
+                continue
+            examples.append(value)
+            worst = name if _REPLACEMENT in value else worst
+        lost.append(worst)
     if examples and len(examples) >= BROKEN_TEXT_SHARE * count:
         raise FeedEncodingWrong(
             f"{feed.public_location}: {len(examples)} of the {count} texts of feed {feed.slug} "
@@ -62,7 +63,7 @@ def repair(values: Sequence[dict[str, Any]], feed: Feed) -> list[str | None]:
             f"repaired. Correct the feed's encoding ({feed.encoding}), or ask the publisher to "
             "correct the feed."
         )
-    return broken
+    return lost
 
 
 def looks_broken(text: str) -> bool:

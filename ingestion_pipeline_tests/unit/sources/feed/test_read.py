@@ -489,8 +489,31 @@ def test_letters_beyond_repair_refuse_the_feed_if_they_are_many(read: Read) -> N
 def test_letters_beyond_repair_cost_their_record(read: Read) -> None:
     places = read(with_toilet(TITLE="caf\N{REPLACEMENT CHARACTER}"))
     assert rejected(places) == [("record/1", "broken_text")]
-    assert places.rejections[0].detail.startswith("TITLE was decoded by the wrong table")
+    assert places.rejections[0].detail == "TITLE has U+FFFD in place of letters that are lost"
     assert len(places.table) == len(ELEVEN)
+
+
+@pytest.mark.parametrize("text", ["В–2", "РЎ", "caf\u00e9 \u0085"])
+def test_letters_that_only_may_be_broken_stay_as_they_are(read: Read, text: str) -> None:
+    places = read(with_toilet(TITLE=text, TITLE_RU=None))
+    assert (len(places.table), places.rejections) == (12, [])
+    assert json.loads(row(places, "1#toilets")["tags"])["TITLE"] == text
+
+
+@pytest.mark.parametrize(
+    ("broken", "text"),
+    [
+        ("It\u0092s open", "It’s open"),
+        ("Men\u00e2\u0080\u0099s", "Men’s"),
+        ("РўСѓР°Р»РµС‚", "Туалет"),
+        ("Î¤Î¿Ï…Î±Î»Î\u00adÏ„Î±", "Τουαλέτα"),
+        ("Zażółć".encode().decode("latin-1"), "Zażółć"),
+    ],
+)
+def test_letters_of_many_languages_are_repaired(read: Read, broken: str, text: str) -> None:
+    attributes = {"title": "TITLE"}
+    place = row(read(with_toilet(TITLE=broken), attributes=attributes, values=None), "1#toilets")
+    assert json.loads(place["attributes"])["title"] == text
 
 
 def test_letters_of_a_field_that_is_not_mapped_do_not_matter(read: Read) -> None:

@@ -76,6 +76,12 @@ def test_a_decimal_comma_is_named(read: Read) -> None:
     assert len(read(text, delimiter=";", decimal=",").table) == 4
 
 
+def test_a_decimal_point_where_the_table_says_comma_is_named(read: Read) -> None:
+    text = csv_of("nr,x,y", [f"{number},24.9{number},60.17" for number in range(1, 5)])
+    said = said_by(read, FeedShrunken, text, decimal=",")
+    assert "x has a decimal point, such as '24.91'. Remove decimal." in said
+
+
 def test_a_decimal_comma_in_a_pair_is_named(read: Read) -> None:
     text = csv_of("nr,at", [f'{number},"60,17; 24,9{number}"' for number in range(1, 5)])
     pair = {"lon": None, "lat": None, "lat_lon": "at"}
