@@ -216,8 +216,10 @@ def _facts(trial: Trial, city: City) -> Iterator[tuple[str, str]]:
             f"outside, {sum(each.count for each in trial.rejections):,} rejected"
         ),
     )
-    if places.unparsed_opening_hours:
-        yield "opening hours", f"{places.unparsed_opening_hours:,} not understood"
+    if places.skipped:
+        yield "skipped", f"{places.skipped:,} by where and where_not"
+    for column, count in places.unparsed.items():
+        yield column.replace("_", " "), f"{count:,} not understood"
 
 
 def _print_fields(description: Description, used: Mapping[str, str]) -> None:

@@ -193,11 +193,11 @@ def _used(feed: Feed) -> dict[str, str]:
     keys: dict[str, list[str]] = {}
     for name in feed.id_fields:
         keys.setdefault(name, []).append("record_id")
-    for key in ("kind_field", "lon", "lat", "lat_lon", "lon_lat", "geometry"):
+    for key in ("lon", "lat", "lat_lon", "lon_lat", "geometry"):
         if (name := getattr(feed, key)) is not None:
             keys.setdefault(name, []).append(key)
-    for target, name in (*feed.fields.items(), *feed.attributes.items()):
-        keys.setdefault(name, []).append(target)
+    for name, targets in feed.mapped_fields.items():
+        keys.setdefault(name, []).extend(targets)
     if feed.as_of.source == "newest_record":
         keys.setdefault(feed.as_of.name, []).append("as_of")
     return {name: ", ".join(dict.fromkeys(found)) for name, found in keys.items()}

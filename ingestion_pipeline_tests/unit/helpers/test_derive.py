@@ -12,7 +12,7 @@ import shapely
 
 from ingestion_pipeline.columns.hashing import with_content_hash
 from ingestion_pipeline.helpers import vocabulary
-from ingestion_pipeline.helpers.derive import derive
+from ingestion_pipeline.helpers.derive import Helpers, derive
 from ingestion_pipeline.helpers.vocabulary import known_value
 from ingestion_pipeline.osm import taxonomy
 from ingestion_pipeline.staging.tables import content_columns, helper_place
@@ -29,6 +29,11 @@ def derived(**tags: str) -> pa.Table:
 
 def derived_on(day: date, **tags: str) -> pa.Table:
     """Give those of a day."""
+    return helpers_on(day, **tags).table
+
+
+def helpers_on(day: date, **tags: str) -> Helpers:
+    """Give them with what is counted of them."""
     objects: dict[str, pa.Array[Any]] = {
         "source_ref": pa.array(["node/1"]),
         "osm_type": pa.array(["node"]),
@@ -41,10 +46,9 @@ def derived_on(day: date, **tags: str) -> pa.Table:
         "lat": pa.array([50.0]),
         "point_source": pa.array(["node"]),
     }
-    made = derive(
+    return derive(
         objects, [tags], day=day, namer=Namer(["en"], None), licence="ODbL-1.0", attribution="© OSM"
     )
-    return made.table
 
 
 def helper(kind: str, **tags: str) -> dict[str, Any]:
@@ -65,6 +69,19 @@ def test_a_helper_has_the_name_that_it_had_while_it_was_in_use_and_no_operators(
     assert (gone["name"], gone["name_source"]) == ("Old Ones", "old_name")
     there = helper("toilets", amenity="toilets", old_name="Old Ones", operator="City")
     assert (there["name"], there["operator"]) == (None, "City")
+
+
+def test_a_fee_of_zero_is_none_at_the_place_and_at_what_it_has() -> None:
+    assert helper("toilets", amenity="toilets", fee="0.00 EUR")["fee"] == "no"
+    assert helper("toilets", amenity="cafe", toilets="yes", **{"toilets:fee": "£0"})["fee"] == "no"
+
+
+def test_values_that_are_not_understood_are_counted() -> None:
+    tags = {"fee": "see sign", "access": "unknown", "wheelchair": "no;yes", "level": "0-1"}
+    assert helpers_on(DAY, amenity="toilets", **tags).unparsed_values == 2
+    # Those of its parent are not the toilet's.
+    assert helpers_on(DAY, amenity="parking", toilets="yes", **tags).unparsed_values == 2
+    assert helpers_on(DAY, shop="bakery", toilets="yes", **tags).unparsed_values == 0
 
 
 def test_what_is_said_of_a_derived_helper_is_its_own() -> None:
@@ -142,6 +159,10 @@ def test_attributes_of_the_whole_place_are_not_those_of_what_is_in_it() -> None:
         ({"amenity": "cafe", "disused": "yes"}, "disused"),
         ({"amenity": "cafe", "construction": "yes"}, "construction"),
         ({"amenity": "cafe", "operational_status": "broken"}, "out_of_order"),
+        ({"amenity": "cafe", "operational_status": "out of service"}, "out_of_order"),
+        ({"amenity": "cafe", "operational_status": "abandoned"}, "abandoned"),
+        ({"amenity": "cafe", "operational_status": "operational"}, "operating"),
+        ({"amenity": "cafe", "operational_status": "as it seems"}, "operating"),
         ({"disused:amenity": "cafe"}, "disused"),
         ({"was:highway": "bus_stop"}, "disused"),
         ({"disused:amenity": "bank", "amenity": "cafe"}, "operating"),
