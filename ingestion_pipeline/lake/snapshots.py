@@ -156,6 +156,10 @@ class KnownExtract:
     evidence: SnapshotEvidence
 
 
+_WHOLE_FILES = ("extract", "feed")
+"""Kinds of sources whose bytes are not those of a selection."""
+
+
 class Lake:
     """Snapshots and frames in a folder, or under any fsspec URL."""
 
@@ -552,7 +556,7 @@ class Lake:
                 f"{self.address(key)} is not a manifest that this version reads ({error!r}). "
                 "Restore it from a backup, or fetch the day again (refetch)."
             ) from error
-        if manifest.obtained != "overpass":
+        if manifest.obtained in _WHOLE_FILES:
             return manifest
         return replace(manifest, selected=self._selection(manifest.selection))
 

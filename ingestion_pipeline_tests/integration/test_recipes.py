@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 MIGRATIONS = "ingestion_pipeline_tests/staging/test_migrations.py"
+TOY_SOURCE = ROOT / "ingestion_pipeline_tests" / "support" / "toy_source.py"
 DAY = str(NOON.date())
 
 pytestmark = pytest.mark.process
@@ -97,7 +98,7 @@ class Copy:
         target.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def stage(
-        self, nodes: Mapping[int, Mapping[str, str]], *job: str
+        self, nodes: Mapping[int, Mapping[str, str]], *job: str, **others: str
     ) -> subprocess.CompletedProcess[str]:
         """Stage a day of an invented town with the command line."""
         data = self.folder / "data"
@@ -109,6 +110,7 @@ class Copy:
             "OSM_SOURCE": "extract",
             "OSM_EXTRACT": str(write_nodes(data / "town.osm.pbf", in_a_row(nodes))),
             "DATABASE_URL": f"sqlite:///{data}/staging.gpkg",
+            **others,
         }
         self.succeed("-m", "ingestion_pipeline", "migrate", **settings)
         return self.run(
@@ -202,6 +204,18 @@ def test_a_column_of_pois_is_added_in_four_files(copy: Copy) -> None:
     assert staged.returncode == 0, staged.stderr
     query = "SELECT name, brand FROM poi_staging_current ORDER BY name"
     assert copy.select(query) == [("Moon", None), ("Sun", "Stars")]
+
+
+def test_a_source_is_one_file_and_an_entry_of_the_list(copy: Copy) -> None:
+    toy = copy.folder / "ingestion_pipeline" / "sources" / "toy.py"
+    toy.write_text(TOY_SOURCE.read_text(encoding="utf-8"), encoding="utf-8")
+    assert copy.follow("Add a source") == {"ingestion_pipeline/config/sources.py"}
+    copy.succeed("scripts/build_cities_schema.py")
+    copy.test("ingestion_pipeline_tests/unit/datasets/test_code_digest.py")
+    staged = copy.stage({1: {"amenity": "bar"}}, OSM_SOURCE="toy")
+    assert staged.returncode == 0, staged.stderr
+    query = "SELECT name, source_ref, osm_id FROM poi_staging_current ORDER BY name"
+    assert copy.select(query) == [("North", "places/0", None), ("South", "places/1", None)]
 
 
 def test_a_check_is_added_and_stops_a_day(copy: Copy) -> None:
