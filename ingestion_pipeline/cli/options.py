@@ -90,6 +90,7 @@ def slice_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def open_database(settings: Settings) -> sa.Engine:
     """Return the engine of a migrated database; it is disposed when the command ends."""
+    import ingestion_pipeline.datasets.registry  # noqa: F401 - declares the tables of all datasets
     from ingestion_pipeline.staging.database import create_engine, require_migrated
 
     engine = create_engine(settings.database)

@@ -17,7 +17,7 @@ from functools import cache
 from importlib.resources import files
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
@@ -32,6 +32,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from ingestion_pipeline.config.feeds import Feed, feed_conflicts
+from ingestion_pipeline.config.sources import SOURCE_CODE, SourceKind
 from ingestion_pipeline.config.toml_tables import (
     TABLE,
     Expected,
@@ -58,7 +59,7 @@ from ingestion_pipeline.osm.boundary_file import BoundaryFile, boundary_file_at
 SHIPPED_FILE = Path(__file__).parent.parent / "cities.toml"
 """The file that is used where the setting CITIES_FILE is not set."""
 
-OsmSource = Literal["overpass", "extract"]
+_SOURCES = " or ".join(f'"{kind}"' for kind in SOURCE_CODE)
 
 PromotionPolicy = Literal["off", "review", "automatic"]
 """Whether staged days become public: never, after a person approves, or if no gate objects."""
@@ -232,7 +233,7 @@ class City:
         Expected("the path of a GeoJSON or .poly file, or '<URL>#sha256=<64 hex digits>'"),
     ] = None
     """The file with the boundary, if `boundary_ref` is `"file"`."""
-    osm_source: Annotated[OsmSource, Expected('"overpass" or "extract"')] | None = None
+    osm_source: Annotated[SourceKind, Expected(_SOURCES)] | None = None
     """The source of the data. Default: the setting OSM_SOURCE."""
     osm_extract: Annotated[Text, AfterValidator(_osm_extract), Expected(_EXTRACT)] | None = None
     """The extract file. Default: the setting OSM_EXTRACT."""

@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from ingestion_pipeline.config.cities import OsmSource
+from ingestion_pipeline.config.sources import SourceKind
 from ingestion_pipeline.core.errors import IngestionError
 from ingestion_pipeline.core.locations import http_parts
 
@@ -86,7 +86,7 @@ class Settings(BaseSettings):
     cities_file: AbsolutePath | None = Field(
         None, description="Your own `cities.toml`, instead of the shipped one."
     )
-    osm_source: OsmSource = Field(
+    osm_source: SourceKind = Field(
         "overpass", description="`overpass` or `extract`, for cities without `osm_source`."
     )
     overpass_url: SecretHttpUrl | None = Field(

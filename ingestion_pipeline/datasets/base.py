@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from ingestion_pipeline.config.sources import SOURCE_CODE
 from ingestion_pipeline.datasets.rules import Rules, named_libraries, rules_of
 from ingestion_pipeline.quality.catalogue import CHECKS
 
@@ -35,12 +36,9 @@ READERS = (
     "ingestion_pipeline.osm.boundary:known_boundary",
     "ingestion_pipeline.sources.city_clip:from_table",
     "ingestion_pipeline.sources.city_clip:to_table",
-    "ingestion_pipeline.sources.overpass.client:read",
-    "ingestion_pipeline.sources.pbf.extract:read",
-    "ingestion_pipeline.sources.pbf.extract:read_each",
+    *(reader for source in SOURCE_CODE.values() for reader in source.readers),
 )
-"""The definitions that read raw bytes, as `package.module:name`. Code that fetches is not included,
-because it does not shape rows."""
+"""The definitions that read raw bytes, as `package.module:name`."""
 
 
 class DayRead(NamedTuple):

@@ -175,6 +175,10 @@ class KnownFeed:
     as_of: datetime
 
 
+_WHOLE_FILES = ("extract", "feed")
+"""Kinds of sources whose bytes are not those of a selection."""
+
+
 class Lake:
     """Snapshots and frames in a folder, or under any fsspec URL."""
 
@@ -630,7 +634,7 @@ class Lake:
                 f"{self.address(key)} is not a manifest that this version reads ({error!r}). "
                 "Restore it from a backup, or fetch the day again (refetch)."
             ) from error
-        if manifest.obtained != "overpass":
+        if manifest.obtained in _WHOLE_FILES:
             return manifest
         return replace(manifest, selected=self._selection(manifest.selection))
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
+from ingestion_pipeline.config.sources import SOURCE_CODE
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.datasets.registry import DATASETS
 from ingestion_pipeline.osm.errors import OsmError
 from ingestion_pipeline.osm.selection import is_answered_wrongly
-from ingestion_pipeline.sources.overpass.source import OverpassSource
-from ingestion_pipeline.sources.pbf.source import ExtractSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,11 +25,7 @@ if TYPE_CHECKING:
     from ingestion_pipeline.sources.base import Source
 
 SOURCES: Mapping[str, type[Source]] = {
-    source.kind: source
-    for source in (
-        OverpassSource,
-        ExtractSource,
-    )
+    kind: resolve_name(code.implementation) for kind, code in SOURCE_CODE.items()
 }
 """All sources by kind."""
 

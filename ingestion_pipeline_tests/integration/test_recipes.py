@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 MIGRATIONS = "ingestion_pipeline_tests/staging/test_migrations.py"
+TOY_DATASET = ROOT / "ingestion_pipeline_tests" / "support" / "toy_dataset.py"
+TOY_SOURCE = ROOT / "ingestion_pipeline_tests" / "support" / "toy_source.py"
 DAY = str(NOON.date())
 
 pytestmark = pytest.mark.process
@@ -68,11 +70,16 @@ class Copy:
     def follow(self, heading: str) -> set[str]:
         """Make the edits of a recipe; return the files that it touches."""
         edits = list(edits_of(heading))
-        last = max(path.name[:4] for path in (ROOT / "migrations" / "versions").glob("[0-9]*.py"))
+        last = self.last_migration()
         numbers = {"<last>": last, "<next>": f"{int(last) + 1:04}"}
         for edit in edits:
             self._make(edit, numbers)
         return {edit.path for edit in edits}
+
+    def last_migration(self) -> str:
+        """Return the number of the newest migration."""
+        folder = self.folder / "migrations" / "versions"
+        return max(path.name[:4] for path in folder.glob("[0-9]*.py"))
 
     def _make(self, edit: Edit, numbers: Mapping[str, str]) -> None:
         path, text = edit.path, "\n".join(edit.new) + "\n"
@@ -97,7 +104,7 @@ class Copy:
         target.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def stage(
-        self, nodes: Mapping[int, Mapping[str, str]], *job: str
+        self, nodes: Mapping[int, Mapping[str, str]], *job: str, **others: str
     ) -> subprocess.CompletedProcess[str]:
         """Stage a day of an invented town with the command line."""
         data = self.folder / "data"
@@ -109,6 +116,7 @@ class Copy:
             "OSM_SOURCE": "extract",
             "OSM_EXTRACT": str(write_nodes(data / "town.osm.pbf", in_a_row(nodes))),
             "DATABASE_URL": f"sqlite:///{data}/staging.gpkg",
+            **others,
         }
         self.succeed("-m", "ingestion_pipeline", "migrate", **settings)
         return self.run(
@@ -202,6 +210,53 @@ def test_a_column_of_pois_is_added_in_four_files(copy: Copy) -> None:
     assert staged.returncode == 0, staged.stderr
     query = "SELECT name, brand FROM poi_staging_current ORDER BY name"
     assert copy.select(query) == [("Moon", None), ("Sun", "Stars")]
+
+
+def test_a_source_is_one_file_and_an_entry_of_the_list(copy: Copy) -> None:
+    toy = copy.folder / "ingestion_pipeline" / "sources" / "toy.py"
+    toy.write_text(TOY_SOURCE.read_text(encoding="utf-8"), encoding="utf-8")
+    assert copy.follow("Add a source") == {"ingestion_pipeline/config/sources.py"}
+    copy.succeed("scripts/build_cities_schema.py")
+    copy.test("ingestion_pipeline_tests/unit/datasets/test_code_digest.py")
+    staged = copy.stage({1: {"amenity": "bar"}}, OSM_SOURCE="toy")
+    assert staged.returncode == 0, staged.stderr
+    query = "SELECT name, source_ref, osm_id FROM poi_staging_current ORDER BY name"
+    assert copy.select(query) == [("North", "places/0", None), ("South", "places/1", None)]
+
+
+def test_a_dataset_is_one_file_and_a_line_of_the_registry(copy: Copy) -> None:
+    bench = copy.folder / "ingestion_pipeline" / "datasets" / "bench.py"
+    bench.write_text(TOY_DATASET.read_text(encoding="utf-8") + "\n\ndeclare()\n", encoding="utf-8")
+    assert copy.follow("Add a dataset") == {"ingestion_pipeline/datasets/registry.py"}
+    last = copy.last_migration()
+    migration = copy.folder / "migrations" / "versions" / f"{int(last) + 1:04}_add_benches.py"
+    migration.write_text(MIGRATION_OF_BENCHES.replace("<last>", last), encoding="utf-8")
+    nodes = {1: {"amenity": "bench", "material": "wood"}, 2: {"amenity": "cafe"}}
+    staged = copy.stage(nodes, "--job", "benches_import")
+    assert staged.returncode == 0, staged.stderr
+    assert copy.select("SELECT material, source_ref FROM bench_current") == [("wood", "node/1")]
+
+
+MIGRATION_OF_BENCHES = '''"""Add benches."""
+
+from alembic import op
+
+from ingestion_pipeline.staging.tables import VERSION_TABLES
+
+revision = "next"
+down_revision = "<last>"
+
+
+def upgrade() -> None:
+    VERSION_TABLES["bench"].create(op.get_bind())
+    op.execute(
+        "INSERT INTO gpkg_contents (table_name, data_type, identifier, srs_id) "
+        "VALUES ('bench', 'features', 'bench', 4326)"
+    )
+    op.execute(
+        "INSERT INTO gpkg_geometry_columns VALUES ('bench', 'geometry', 'GEOMETRY', 4326, 0, 0)"
+    )
+'''
 
 
 def test_a_check_is_added_and_stops_a_day(copy: Copy) -> None:

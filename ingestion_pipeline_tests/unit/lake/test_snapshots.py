@@ -370,11 +370,13 @@ def test_only_the_snapshot_that_is_on_trial_is_moved(lake: Lake, workdir: Path) 
     assert lake.manifest("poi", "kazan", "relation/27504067", DAY) == new
 
 
+@pytest.mark.parametrize("obtained", ["overpass", "another source"])
 @pytest.mark.parametrize("selected", [None, SELECTED])
 def test_a_manifest_keeps_the_selection(
-    lake: Lake, workdir: Path, selected: dict[str, object] | None
+    lake: Lake, workdir: Path, selected: dict[str, object] | None, obtained: str
 ) -> None:
-    manifest = replace(manifest_of(store(lake, workdir)), selected=selected)
+    manifest = manifest_of(store(lake, workdir))
+    manifest = replace(manifest, selected=selected, obtained=obtained)
     lake.propose_candidate(manifest)
     lake.accept(manifest)
     kept = lake.accepted("poi", "kazan", "relation/27504067", DAY)
