@@ -175,12 +175,12 @@ def _way(
         current = is_current(day, now)
     except FutureDay:
         return "none", "the day has not begun in UTC; wait for it"
-    if day < settings.first_partition:
+    from_stored = _from_stored(city, day, kept)
+    if day < settings.first_partition and (from_stored is None or from_stored[0] == "snapshot"):
         return "none", (
             f"there are no partitions before {settings.first_partition}; set PARTITIONS_START to "
             "an earlier day"
         )
-    from_stored = _from_stored(city, day, kept)
     if from_stored is not None:
         return from_stored
     offer = source_for(city, settings).offer(day, current=current)

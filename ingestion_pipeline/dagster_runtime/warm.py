@@ -243,13 +243,16 @@ def _run(conversation: socket.socket) -> None:
 
 
 def _have_partition_of(run: dg.DagsterRun | None) -> None:
-    """Make the day of a run a partition in this process; see `Settings.first_partition`.
+    """Make a day that can be run a partition in this process; see `Settings.first_partition`.
 
     Dagster stores no output of a run whose partition is not in the definitions of its process.
     """
     day = run and run.tags.get("dagster/partition/day")
+    if not day:
+        return
     with suppress(ValueError, SettingsError):  # the run reports them
-        if day and date.fromisoformat(day) < load_settings().first_partition:
+        settings = load_settings()
+        if settings.partitions_start <= date.fromisoformat(day) < settings.first_partition:
             set_in_environment("PARTITIONS_START", day)
 
 

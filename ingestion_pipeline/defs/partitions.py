@@ -49,7 +49,7 @@ def require_partition(partition: CityDay, *, first: date) -> None:
     if partition.day < first:
         raise PartitionKeyError(
             f"{partition.day} has no partition: they begin at {first}. Set PARTITIONS_START to an "
-            "earlier day, or run the day with 'poi-ingest run'"
+            "earlier day"
         )
 
 

@@ -52,6 +52,7 @@ def test_a_forked_run_need_not_read_the_rules() -> None:
     ("day", "first"),
     [
         ("2019-04-21", date(2019, 4, 21)),
+        ("2019-04-20", FIRST_PARTITION),  # cannot be run
         (str(FIRST_PARTITION), FIRST_PARTITION),
         ("2026-11-20", FIRST_PARTITION),
         ("kazan", FIRST_PARTITION),
@@ -60,6 +61,12 @@ def test_a_forked_run_need_not_read_the_rules() -> None:
 def test_the_day_of_a_run_is_a_partition_of_its_process(day: str, first: date) -> None:
     warm._have_partition_of(run_of("town", day))
     assert load_settings().first_partition == first
+
+
+def test_the_start_of_an_operator_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARTITIONS_START", "2026-03-01")
+    warm._have_partition_of(run_of("town", "2026-02-01"))
+    assert load_settings().first_partition == date(2026, 3, 1)
 
 
 def test_a_run_without_a_partition_changes_nothing() -> None:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from ingestion_pipeline.config.settings import Settings
 from ingestion_pipeline.staging.database import create_engine
-from ingestion_pipeline.staging.tables import poi_ingestion_staging
+from ingestion_pipeline.staging.tables import helper_place, poi_ingestion_staging
 from testbed.towns import NOON, TOWN, write_cities, write_extract
 
 ROOT = Path(__file__).parents[2]
@@ -110,6 +110,10 @@ def test_the_wheel_stages_a_city_outside_of_the_checkout(built: Built, tmp_path:
         python, "-c", "import ingestion_pipeline; print(ingestion_pipeline.__file__)", cwd=tmp_path
     )
     assert Path(found.strip()).is_relative_to(venv)
+    program = (
+        "from ingestion_pipeline.core.manual import columns_of as of; print(*of('helper_place'))"
+    )
+    assert run(python, "-c", program, cwd=tmp_path).split() == helper_place.columns.keys()
 
     settings = {
         "DATA_DIR": str(tmp_path / "data"),

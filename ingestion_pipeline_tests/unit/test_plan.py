@@ -218,6 +218,18 @@ def test_what_a_run_would_find_staged_from_equal_inputs_is_left_alone(here: Inst
     assert metadata(again, "poi_staging")["written"] == 0
 
 
+def test_a_staged_day_before_the_partitions_is_staged_and_an_earlier_one_needs_the_setting(
+    here: Installation,
+) -> None:
+    settings = here.workshop.settings.model_copy(update={"partitions_start": TODAY})
+    later = replace(here, workshop=replace(here.workshop, settings=settings))
+    town = here.workshop.cities.get("town")
+    before = YESTERDAY - timedelta(days=1)
+    assert ways(later, town, before, YESTERDAY, TODAY) == ["none", "staged", "dated extract"]
+    other = replace(town, minimum_pois=2)
+    assert ways(later, other, YESTERDAY) == ["none"]  # its snapshot cannot be replayed by Dagster
+
+
 @pytest.mark.parametrize(
     "changed",
     [

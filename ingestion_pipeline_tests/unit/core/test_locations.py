@@ -21,3 +21,7 @@ from ingestion_pipeline.core.locations import redacted
 )
 def test_locations_are_told_without_credentials(location: str, safe: str) -> None:
     assert redacted(location) == safe
+
+
+def test_nothing_of_a_url_that_cannot_be_split_is_shown() -> None:
+    assert redacted("https://u:secret@[half/x") == "***"
