@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ingestion_pipeline.datasets.registry import JOB_TYPES
+from ingestion_pipeline.promotion.ledger import JOB_TYPE as PROMOTION
 from ingestion_pipeline.staging.runs import ACTIVE, Run, Status, Trigger
 
 if TYPE_CHECKING:
     JobType = str
+    AnyJobType = str
 else:
     JobType = Literal[JOB_TYPES]
+    AnyJobType = Literal[(*JOB_TYPES, PROMOTION)]
+
+# With another first digit, the time would exceed Python's maximum.
+CURSOR = "^0[0-9a-f]{43}$"
+"""The form of a cursor."""
 
 
 def _day(value: object) -> object:
@@ -98,7 +105,7 @@ class Job(BaseModel):
     """A job on one city-day, from the ledger."""
 
     job_id: str = Field(json_schema_extra={"format": "uuid"}, examples=[_EXAMPLE_ID])
-    job_type: JobType
+    job_type: AnyJobType
     city_slug: str
     day: date
     boundary_ref: str = Field(

@@ -87,12 +87,14 @@ class Nearby:
             .render_derived("ours")
         )
         shape = sa.func.ST_GeomFromWKB(ours.c.wkb, SRID)
+        is_node = table.c.osm_type == "node"
         query = sa.select(ours.c.number, table.c.source_ref).join_from(
             ours,
             table,
             sa.and_(
                 sa.func.ST_Intersects(table.c.geometry, shape, type_=sa.Boolean),
-                (table.c.osm_type == "node") == ours.c.is_area,
+                # Not an equality, by which PostgreSQL would join instead of the index.
+                sa.case((ours.c.is_area, is_node), else_=~is_node),
                 *self._of_day,
             ),
         )
