@@ -58,7 +58,7 @@ _DECIDED: Responses = {
     202: {"model": Decided, "description": "Decided; a job makes it public"},
 }
 
-_DECISIONS = _DECIDED | responses(
+_REFUSALS = responses(
     *AUTHORIZATION,
     NOT_FOUND,
     UNKNOWN_PROMOTION,
@@ -191,7 +191,7 @@ def get_promotion(
     f"{_PATH}/approve",
     operation_id="approve_promotion",
     summary="Approve a proposed promotion",
-    responses=_DECISIONS,
+    responses=_DECIDED | _REFUSALS,
 )
 def approve_promotion(
     promotion_id: uuid.UUID, asked: DecisionBody, service: ServiceDep, response: Response
@@ -209,12 +209,7 @@ def approve_promotion(
     f"{_PATH}/reject",
     operation_id="reject_promotion",
     summary="Reject a proposed promotion",
-    responses={200: _DECIDED[200]}
-    | {
-        status: reply
-        for status, reply in _DECISIONS.items()
-        if status != 202  # noqa: PLR2004
-    },
+    responses={200: _DECIDED[200], **_REFUSALS},
 )
 def reject_promotion(
     promotion_id: uuid.UUID, asked: DecisionBody, service: ServiceDep, response: Response
@@ -230,7 +225,7 @@ def reject_promotion(
     f"{_PATH}/revert",
     operation_id="revert_promotion",
     summary="Restore the public table as it was before a promotion",
-    responses=_DECISIONS,
+    responses=_DECIDED | _REFUSALS,
 )
 def revert_promotion(
     promotion_id: uuid.UUID, asked: DecisionBody, service: ServiceDep, response: Response
