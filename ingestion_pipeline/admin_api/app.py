@@ -7,7 +7,15 @@ from contextlib import asynccontextmanager, suppress
 import sqlalchemy as sa
 from fastapi import FastAPI
 
-from ingestion_pipeline.admin_api import callback, contract, enqueue, health, jobs, metrics
+from ingestion_pipeline.admin_api import (
+    callback,
+    contract,
+    enqueue,
+    health,
+    jobs,
+    metrics,
+    promotions,
+)
 from ingestion_pipeline.admin_api.expiry import keep_expiring
 from ingestion_pipeline.admin_api.pages import add_pages
 from ingestion_pipeline.admin_api.problems import install_error_handlers
@@ -62,7 +70,7 @@ def create_app(
     app = FastAPI(lifespan=lifespan, redirect_slashes=False, **contract.ABOUT)
     app.state.service = service
     install_error_handlers(app)
-    for noun in (enqueue, callback, jobs, health, metrics):
+    for noun in (enqueue, callback, jobs, promotions, health, metrics):
         app.include_router(noun.router)
     add_pages(app)
     contract.complete(app)

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from ingestion_pipeline.admin_api.models import CallbackRequest, EnqueueRequest
 from ingestion_pipeline.admin_api.problems import MEDIA_TYPE, examples
+from ingestion_pipeline.admin_api.promotion_models import DecisionRequest, PromotionRequest
 
 ABOUT: dict[str, Any] = {
     "title": "Ingestion pipeline: admin API",
@@ -22,6 +23,7 @@ ABOUT: dict[str, Any] = {
     "servers": [{"url": "http://127.0.0.1:8000", "description": "`poi-ingest serve`"}],
     "openapi_tags": [
         {"name": "jobs", "description": "Requests to stage a city-day"},
+        {"name": "promotions", "description": "What of the staged days becomes public"},
         {"name": "operation", "description": "Health and metrics; no token required"},
     ],
     "openapi_url": "/openapi.json",
@@ -35,6 +37,10 @@ _BODIES: dict[str, type[BaseModel]] = {
     "enqueue_osm_import": EnqueueRequest,
     "enqueue_helpers_import": EnqueueRequest,
     "receive_delivery": CallbackRequest,
+    "enqueue_promotion": PromotionRequest,
+    "approve_promotion": DecisionRequest,
+    "reject_promotion": DecisionRequest,
+    "revert_promotion": DecisionRequest,
 }
 """The bodies of operations, which endpoints parse with `bodies.py`."""
 

@@ -19,6 +19,7 @@ from ingestion_pipeline.admin_api.problems import (
     invalid,
     responses,
 )
+from ingestion_pipeline.admin_api.promotion_models import PromotionRequest
 from ingestion_pipeline.admin_api.service import Service, ServiceDep
 from ingestion_pipeline.core.identity import JobKey, JobType
 from ingestion_pipeline.staging import runs
@@ -83,7 +84,7 @@ def _enqueue(job_type: JobType, asked: EnqueueRequest, service: Service, respons
     return enqueued(run, made=made, response=response)
 
 
-def key_of(job_type: JobType, asked: EnqueueRequest, service: Service) -> JobKey:
+def key_of(job_type: JobType, asked: EnqueueRequest | PromotionRequest, service: Service) -> JobKey:
     """Return the idempotency key of a request.
 
     Raises:

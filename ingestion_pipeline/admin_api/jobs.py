@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from ingestion_pipeline.admin_api.auth import Authorized
-from ingestion_pipeline.admin_api.models import Day, Job, JobPage, JobType, Slug
+from ingestion_pipeline.admin_api.models import CURSOR, AnyJobType, Day, Job, JobPage, Slug
 from ingestion_pipeline.admin_api.problems import (
     AUTHORIZATION,
     DATABASE,
@@ -33,26 +33,23 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _TIME_DIGITS = 12
 
-# With another first digit, the time would exceed Python's maximum.
-_CURSOR = "^0[0-9a-f]{43}$"
-
 
 class JobQuery(BaseModel):
     """Filters of the list of jobs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    job_type: JobType | None = Field(None, description="Only this type of job")
+    job_type: AnyJobType | None = Field(None, description="Only this type of job")
     city_slug: Slug | None = Field(None, description="Only this city")
     day: Day | None = Field(None, description="Only this UTC day")
     status: Status | None = Field(None, description="Only this status")
     limit: int = Field(20, ge=1, le=100, description="The maximum number of jobs")
     cursor: str | None = Field(
-        None, pattern=_CURSOR, description="`next_cursor` of the previous page"
+        None, pattern=CURSOR, description="`next_cursor` of the previous page"
     )
 
 
-async def _each_parameter_once(request: Request) -> None:
+async def each_parameter_once(request: Request) -> None:
     """Reject a query with a repeated parameter.
 
     Raises:
@@ -68,7 +65,7 @@ async def _each_parameter_once(request: Request) -> None:
     "",
     operation_id="list_jobs",
     summary="List jobs, the newest first",
-    dependencies=[Depends(_each_parameter_once)],
+    dependencies=[Depends(each_parameter_once)],
     responses=responses(*AUTHORIZATION, INVALID_REQUEST, *DATABASE),
 )
 def list_jobs(query: Annotated[JobQuery, Query()], service: ServiceDep) -> JobPage:
@@ -140,9 +137,14 @@ def _existing(run: Run | None, job_id: uuid.UUID) -> Run:
 
 
 def cursor_after(run: Run) -> str:
-    """Return the cursor of a run: its time in milliseconds, and its id."""
-    milliseconds = (run.requested_at - _EPOCH) // _MILLISECOND
-    return f"{milliseconds:0{_TIME_DIGITS}x}{uuid.UUID(run.id).hex}"
+    """Return the cursor of a run."""
+    return cursor_at(run.requested_at, run.id)
+
+
+def cursor_at(moment: datetime, row_id: str) -> str:
+    """Return the cursor of a row: its time in milliseconds, and its id."""
+    milliseconds = (moment - _EPOCH) // _MILLISECOND
+    return f"{milliseconds:0{_TIME_DIGITS}x}{uuid.UUID(row_id).hex}"
 
 
 def position_of(cursor: str) -> Position:

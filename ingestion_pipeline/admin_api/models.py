@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ingestion_pipeline.datasets.registry import job_types
+from ingestion_pipeline.promotion.ledger import JOB_TYPE as PROMOTION
 from ingestion_pipeline.staging.outcomes import Outcome, State, outcome_of, sources_of
 from ingestion_pipeline.staging.runs import ACTIVE, Run, Status, Trigger
 
 if TYPE_CHECKING:
     JobType = str
+    AnyJobType = str
 else:
     JobType = Literal[job_types()]
+    AnyJobType = Literal[(*job_types(), PROMOTION)]
+
+# With another first digit, the time would exceed Python's maximum.
+CURSOR = "^0[0-9a-f]{43}$"
+"""The form of a cursor."""
 
 
 def _day(value: object) -> object:
@@ -115,7 +122,7 @@ class Job(BaseModel):
     """A job on one city-day, from the ledger."""
 
     job_id: str = Field(json_schema_extra={"format": "uuid"}, examples=[_EXAMPLE_ID])
-    job_type: JobType
+    job_type: AnyJobType
     city_slug: str
     day: date
     boundary_ref: str = Field(

@@ -124,6 +124,19 @@ UNKNOWN_JOB = ProblemType(
     "Unknown job",
     "Job 0d5b1b0e-6a3c-4a55-9f0e-5d3f2b7f6a11 does not exist. GET /v1/jobs lists the jobs.",
 )
+UNKNOWN_PROMOTION = ProblemType(
+    "unknown_promotion",
+    HTTPStatus.NOT_FOUND,
+    "Unknown promotion",
+    "There is no promotion '7a0d1f60-2f0e-4f2e-9a83-1f6f7f5b2c11'. 'poi-ingest promotions' lists "
+    "them.",
+)
+UNKNOWN_PLACE = ProblemType(
+    "unknown_place",
+    HTTPStatus.NOT_FOUND,
+    "Unknown place",
+    "No public place has or had the id '7a0d1f60-2f0e-4f2e-9a83-1f6f7f5b2c11'. Take it from poi.",
+)
 METHOD_NOT_ALLOWED = ProblemType(
     "method_not_allowed",
     HTTPStatus.METHOD_NOT_ALLOWED,
@@ -135,6 +148,19 @@ JOB_ENDED = ProblemType(
     HTTPStatus.CONFLICT,
     "The job has ended",
     "Job 0d5b1b0e-6a3c-4a55-9f0e-5d3f2b7f6a11 has ended as SUCCEEDED.",
+)
+DECISION_REFUSED = ProblemType(
+    "decision_refused",
+    HTTPStatus.CONFLICT,
+    "The promotion's status does not allow the decision",
+    "Promotion 7a0d1f60-2f0e-4f2e-9a83-1f6f7f5b2c11 of kazan on 2026-11-20 is REJECTED by "
+    "ann@example.org (Half of the cafés are missing), and cannot be approved.",
+)
+PROMOTION_OFF = ProblemType(
+    "promotion_off",
+    HTTPStatus.CONFLICT,
+    "The city is not promoted",
+    "City 'kazan' is not promoted.",
 )
 BODY_TOO_LARGE = ProblemType(
     "body_too_large",
@@ -162,8 +188,12 @@ PROBLEM_TYPES = (
     NOT_FOUND,
     UNKNOWN_CITY,
     UNKNOWN_JOB,
+    UNKNOWN_PROMOTION,
+    UNKNOWN_PLACE,
     METHOD_NOT_ALLOWED,
     JOB_ENDED,
+    DECISION_REFUSED,
+    PROMOTION_OFF,
     BODY_TOO_LARGE,
     INVALID_REQUEST,
     INTERNAL_ERROR,

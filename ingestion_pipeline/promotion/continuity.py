@@ -267,11 +267,11 @@ def _back(
     back: dict[str, tuple[Group, dict[str, Any]]] = {}
     left = []
     for group in waiting:
-        poi_id = next((last[ref] for ref in group.refs if ref in last), None)
-        if poi_id is None or poi_id in back:
+        known = next((last[ref] for ref in group.refs if ref in last), None)
+        if known is None or known in back:
             left.append(group)
-        elif matcher.is_reused(place_of(remembered[poi_id]), place_of(staged[group.ref])) is None:
-            back[poi_id] = (group, {**_twin_evidence(group), "same_ref": group.ref})
+        elif matcher.is_reused(place_of(remembered[known]), place_of(staged[group.ref])) is None:
+            back[known] = (group, {**_twin_evidence(group), "same_ref": group.ref})
         else:
             left.append(group)
     # Of several places with one ref, the newest can come back.

@@ -148,14 +148,14 @@ def _residue(
         return _staged_rows(connection, target, None), {}
     new = _not_in(day, owners)
     old = _not_in(owners, day)
-    poi_ids = set(old.column("poi_id").to_pylist()) | _with_due_overrides(
+    poi_ids = set(_texts(old, "poi_id")) | _with_due_overrides(
         connection, target, special, compared.overrides
     )
     nearby = Nearby(connection, target)
     owner_of = _Lookup(owners.column("source_ref"), owners.column("poi_id"))
     is_staged = _Lookup(day.column("source_ref"), day.column("source_ref"))
     public = rows_of(connection, poi_ids)
-    wanted = set(new.column("source_ref").to_pylist())
+    wanted = set(_texts(new, "source_ref"))
     staged: dict[str, Row] = {}
     while True:
         wanted |= {ref for row in public.values() for ref in refs_of(row)}
@@ -172,7 +172,7 @@ def _residue(
 class _Lookup:
     """Values by key, as columns: a city has a hundred thousand, and few are looked up."""
 
-    def __init__(self, keys: pa.ChunkedArray, values: pa.ChunkedArray) -> None:
+    def __init__(self, keys: Any, values: Any) -> None:
         self._keys, self._values = keys, values
 
     def of(self, keys: Sequence[str]) -> list[str]:
@@ -183,6 +183,11 @@ class _Lookup:
 
         places: Any = pc.drop_null(pc.index_in(texts(keys), self._keys))
         return list(self._values.take(places).to_pylist())
+
+
+def _texts(table: pa.Table, column: str) -> list[str]:
+    values: Any = table.column(column).to_pylist()
+    return list(values)
 
 
 def _heads(connection: sa.Connection, target: Slice) -> pa.Table:
@@ -219,7 +224,7 @@ def _owners(connection: sa.Connection, target: Slice) -> tuple[pa.Table, list[st
         ).where(poi.c.city_slug == target.city_slug, poi.c.source == target.source),
     )
     flags: Any = own.column("is_special").cast(pa.bool_())
-    special: list[str] = own.filter(flags).column("poi_id").to_pylist()
+    special = _texts(own.filter(flags), "poi_id")
     own = own.drop_columns(["is_special"])
     twins = [
         (ref, content_hash, poi_id)

@@ -186,8 +186,9 @@ def licence(staged: StagedDay) -> Gate:
     mixes: dict[str, set[str]] = defaultdict(set)
     for each in staged.licences:
         mixes[each.category].add(each.licence)
-    numbers = {
-        "rows": dict(sum_by((each.licence, each.rows) for each in staged.licences)),
+    rows = dict(sum_by((each.licence, each.rows) for each in staged.licences))
+    numbers: dict[str, Any] = {
+        "rows": rows,
         "unlicensed": list(staged.unlicensed[:LISTED]),
     }
     if staged.unlicensed:
@@ -213,7 +214,7 @@ def licence(staged: StagedDay) -> Gate:
             f"The licences of {_names(listed)} may not be published together: "
             f"{next(iter(refused.values()))}. Remove one of the sources and stage the day again.",
         )
-    return Gate("licence", "pass", numbers, f"All rows may be published: {_mix(numbers['rows'])}.")
+    return Gate("licence", "pass", numbers, f"All rows may be published: {_mix(rows)}.")
 
 
 def newer_day(day: date, public: date | None, proposed: date | None = None) -> Gate:
@@ -483,7 +484,7 @@ def _is_old(row: Row, day: date) -> bool:
     ages = [(day - row["first_promoted"]).days]
     if row["osm_timestamp"] is not None:
         ages.append((moment - row["osm_timestamp"]).days)
-    return max(ages) > OLD_YEARS * _DAYS_IN_YEAR
+    return bool(max(ages) > OLD_YEARS * _DAYS_IN_YEAR)
 
 
 def _median(values: Sequence[float]) -> float:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from ingestion_pipeline.staging.bulk import CHUNK
 from ingestion_pipeline.staging.database import driver_of, is_geopackage
 from ingestion_pipeline.staging.days import in_history, valid_on
-from ingestion_pipeline.staging.geometry import SRID, wkb_from_geopackage
+from ingestion_pipeline.staging.geometry import SRID, Geometry, wkb_from_geopackage
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -74,7 +74,7 @@ class Nearby:
         import shapely
 
         table = self._table
-        ours = (
+        given = (
             sa.func.unnest(
                 sa.cast(shapely.to_wkb(shapes).tolist(), sa.ARRAY(sa.LargeBinary)),
                 sa.cast(areas.tolist(), sa.ARRAY(sa.Boolean)),
@@ -84,15 +84,26 @@ class Nearby:
                 sa.column("is_area", sa.Boolean),
                 with_ordinality="number",
             )
-            .render_derived("ours")
+            .render_derived("given")
         )
-        shape = sa.func.ST_GeomFromWKB(ours.c.wkb, SRID)
+        # Materialized, because a shape would be decoded again for each feature in its box.
+        ours = (
+            sa.select(
+                given.c.number,
+                given.c.is_area,
+                sa.func.ST_GeomFromWKB(given.c.wkb, SRID, type_=Geometry()).label("shape"),
+            )
+            .cte("ours")
+            .prefix_with("MATERIALIZED")
+        )
+        is_node = table.c.osm_type == "node"
         query = sa.select(ours.c.number, table.c.source_ref).join_from(
             ours,
             table,
             sa.and_(
-                sa.func.ST_Intersects(table.c.geometry, shape, type_=sa.Boolean),
-                (table.c.osm_type == "node") == ours.c.is_area,
+                sa.func.ST_Intersects(table.c.geometry, ours.c.shape, type_=sa.Boolean),
+                # Not an equality, by which PostgreSQL would join instead of the index.
+                sa.case((ours.c.is_area, is_node), else_=~is_node),
                 *self._of_day,
             ),
         )
@@ -105,13 +116,13 @@ class Nearby:
 
         found: set[tuple[int, str]] = set()
         (numbers,) = np.nonzero(areas)
-        refs, tree = self._nodes if len(numbers) else ((), None)
-        if refs:
+        if len(numbers):
+            refs, tree = self._nodes
             one, other = tree.query(shapes[numbers], predicate="intersects")
             found |= {(int(numbers[i]), refs[j]) for i, j in zip(one, other, strict=True)}
         (numbers,) = np.nonzero(~areas)
-        refs, tree, blobs = self._others if len(numbers) else ((), None, ())
-        if refs:
+        if len(numbers):
+            refs, tree, blobs = self._others
             one, other = tree.query(shapes[numbers])
             around = shapely.from_wkb([wkb_from_geopackage(blobs[place]) for place in other])
             inside = shapely.intersects(around, shapes[numbers[one]])

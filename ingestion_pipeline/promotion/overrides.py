@@ -20,7 +20,7 @@ from ingestion_pipeline.staging.database import read_transaction, write_transact
 from ingestion_pipeline.staging.tables import poi, poi_identity, poi_override
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
     from datetime import date, datetime
 
     from ingestion_pipeline.promotion.rows import Row
@@ -227,7 +227,7 @@ def _expected(column: str, value: Any) -> str | None:
     if column == "status":
         return None if value in get_args(Status) else f"one of {', '.join(get_args(Status))}"
     if column == "category":
-        fits = isinstance(value, str) and _CATEGORY.fullmatch(value)
+        fits = isinstance(value, str) and _CATEGORY.fullmatch(value) is not None
         return None if fits else "a category, such as amenity/cafe"
     if column == "address":
         return None if _is_object(value, str) else 'an object of texts, such as {"street": "..."}'
@@ -272,5 +272,4 @@ def _retire_in_force(
 
 
 def _override(row: sa.Row[Any]) -> Override:
-    values: Mapping[str, Any] = row._mapping  # noqa: SLF001 - SQLAlchemy's public name
-    return Override(**values)
+    return Override(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name

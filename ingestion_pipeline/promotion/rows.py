@@ -89,6 +89,7 @@ def place_of(row: Row) -> Place:
 
     if row.get("overrides"):
         row = upstream_of(row)
+    shape: Any = shapely.from_wkb(row["geometry"])
     return Place(
         ref=row["source_ref"],
         category=row["category"],
@@ -98,7 +99,7 @@ def place_of(row: Row) -> Place:
         tags=row["tags"],
         contact=row["contact"],
         wikidata=row["wikidata"],
-        geometry=shapely.from_wkb(row["geometry"]),
+        geometry=shape,
         lon=row["lon"],
         lat=row["lat"],
         geom_quality=row["geom_quality"],

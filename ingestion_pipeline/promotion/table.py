@@ -62,15 +62,20 @@ def load_events(connection: sa.Connection, promotion_id: str, events: Sequence[E
         load(connection, poi_event, arrow_table(poi_event, rows, names))
 
 
-def events_of_promotion(
+def events_of_promotion(connection: sa.Connection, promotion_id: str) -> list[Event]:
+    """Return the events of a promotion in their order."""
+    return [event for _, event in numbered_events(connection, promotion_id)]
+
+
+def numbered_events(
     connection: sa.Connection,
     promotion_id: str,
     *,
     kind: str | None = None,
     after: int = -1,
     limit: int | None = None,
-) -> list[Event]:
-    """Return the events of a promotion in their order.
+) -> list[tuple[int, Event]]:
+    """Return events of a promotion with their numbers, in their order.
 
     Args:
         connection: In a transaction.
@@ -80,7 +85,7 @@ def events_of_promotion(
         limit: The maximum number of events.
     """
     query = (
-        sa.select(*(poi_event.c[name] for name in Event._fields))
+        sa.select(poi_event.c.number, *(poi_event.c[name] for name in Event._fields))
         .where(poi_event.c.promotion_id == promotion_id, poi_event.c.number > after)
         .order_by(poi_event.c.number)
     )
@@ -88,7 +93,7 @@ def events_of_promotion(
         query = query.where(poi_event.c.kind == kind)
     if limit is not None:
         query = query.limit(limit)
-    return [Event(*row) for row in connection.execute(query)]
+    return [(number, Event(*event)) for number, *event in connection.execute(query)]
 
 
 def events_since(connection: sa.Connection, stretch: Stretch) -> Iterator[tuple[str, list[Event]]]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ingestion_pipeline.promotion.ledger import Promotion
 
 DAY = date(2026, 11, 1)
-CAFE = {"category": "amenity/cafe", "name": "Blue Door", "at": (24.94, 60.17)}
+CAFE: dict[str, Any] = {"category": "amenity/cafe", "name": "Blue Door", "at": (24.94, 60.17)}
 
 
 def days(number: int) -> date:
@@ -157,7 +157,9 @@ def test_a_node_that_becomes_a_twin_merges_and_comes_back_when_it_splits(
     engine: sa.Engine,
 ) -> None:
     area, apart = CAFE | {"box": 0.0002}, CAFE | {"at": (24.95, 60.17)}
-    others = {f"node/{number}": {"name": f"Other {number}"} for number in range(100, 120)}
+    others: dict[str, dict[str, Any]] = {
+        f"node/{number}": {"name": f"Other {number}"} for number in range(100, 120)
+    }
     stage_places(engine, "kazan", days(0), {"node/1": apart, "way/9": area} | others)
     promote(engine, "kazan", days(0))
     ids = {ref: row["poi_id"] for ref, row in by_ref(engine, "kazan").items()}
@@ -281,7 +283,9 @@ def test_an_older_day_than_the_public_one_is_stopped(engine: sa.Engine) -> None:
 
 
 def test_a_revert_restores_the_table_row_for_row_any_number_of_times(engine: sa.Engine) -> None:
-    others = {f"node/{number}": {"name": f"Other {number}"} for number in range(100, 130)}
+    others: dict[str, dict[str, Any]] = {
+        f"node/{number}": {"name": f"Other {number}"} for number in range(100, 130)
+    }
     stage_places(engine, "kazan", days(0), {"node/1": CAFE, "node/2": {"name": "Gone"}} | others)
     first = promote(engine, "kazan", days(0))
     before = public_rows(engine, "kazan")
