@@ -23,8 +23,9 @@ from ingestion_pipeline.promotion.overrides import applied, is_due
 from ingestion_pipeline.promotion.rows import STAGED, joined, place_of, refs_of
 from ingestion_pipeline.promotion.table import rows_of
 from ingestion_pipeline.staging.bulk import CHUNK, fetch
-from ingestion_pipeline.staging.days import in_history, valid_on
+from ingestion_pipeline.staging.days import in_history
 from ingestion_pipeline.staging.tables import poi
+from ingestion_pipeline.staging.views import valid_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -13,8 +13,9 @@ import sqlalchemy as sa
 
 from ingestion_pipeline.staging.bulk import CHUNK
 from ingestion_pipeline.staging.database import driver_of, is_geopackage
-from ingestion_pipeline.staging.days import in_history, valid_on
+from ingestion_pipeline.staging.days import in_history
 from ingestion_pipeline.staging.geometry import SRID, Geometry, wkb_from_geopackage
+from ingestion_pipeline.staging.views import valid_on
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence

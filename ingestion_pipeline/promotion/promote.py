@@ -29,8 +29,9 @@ from ingestion_pipeline.promotion.overrides import Retired
 from ingestion_pipeline.promotion.table import Stretch
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.database import write_transaction
-from ingestion_pipeline.staging.days import in_history, require_staged, valid_on
+from ingestion_pipeline.staging.days import in_history, require_staged
 from ingestion_pipeline.staging.types import geopackage_datetime
+from ingestion_pipeline.staging.views import valid_on
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -21,7 +21,7 @@ from PIL import Image
 from pydantic import SecretStr
 
 from ingestion_pipeline.core.identity import CityDay
-from ingestion_pipeline.defs.partitions import tags_of
+from ingestion_pipeline.defs.partitions import key_and_tags
 from ingestion_pipeline.lake.snapshots import Lake, Part
 from ingestion_pipeline.osm.selection import POIS, overpass_box, overpass_query
 from ingestion_pipeline.staging.tables import (
@@ -406,7 +406,7 @@ def test_a_day_before_the_first_partition_of_the_process_ends_in_a_clear_failure
     install_town: Install,
 ) -> None:
     here = install_town(partitions_start=date(2024, 6, 2))
-    tags = tags_of(CityDay("town", date(2024, 6, 1)))
+    _, tags = key_and_tags(CityDay("town", date(2024, 6, 1)), first=date(2024, 6, 2))
     code, words = failure(here.run(None, tags=tags))
     assert code == "bad_partition_key"
     assert "they begin at 2024-06-02. Set PARTITIONS_START" in words

@@ -17,10 +17,9 @@ from ingestion_pipeline.promotion.ledger import Decision
 from ingestion_pipeline.promotion.promote import Terms
 from ingestion_pipeline.promotion.rows import COLUMNS
 from ingestion_pipeline.promotion.run import run
-from ingestion_pipeline.staging.slices import replace_slice
 from ingestion_pipeline.staging.tables import poi
 from ingestion_pipeline_tests.support.staged import poi_rows
-from testbed.claims import NOW, claim_key, evidence_of, slice_of
+from testbed.claims import NOW, claim_key, evidence_of, replace_slice, slice_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from datetime import date, timedelta
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-import pyarrow as pa
 import pytest
-import shapely
 
 from ingestion_pipeline.columns.hashing import with_content_hash
 from ingestion_pipeline.helpers import vocabulary
@@ -17,6 +15,10 @@ from ingestion_pipeline.helpers.vocabulary import known_value
 from ingestion_pipeline.osm import taxonomy
 from ingestion_pipeline.staging.tables import content_columns, helper_place
 from ingestion_pipeline.text.names import Namer
+from ingestion_pipeline_tests.support.osm_objects import osm_nodes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 DAY = date(2026, 11, 20)
 HOURS = "Mo-Fr 08:00-19:00"
@@ -34,18 +36,7 @@ def derived_on(day: date, **tags: str) -> pa.Table:
 
 def helpers_on(day: date, **tags: str) -> Helpers:
     """Give them with what is counted of them."""
-    objects: dict[str, pa.Array[Any]] = {
-        "source_ref": pa.array(["node/1"]),
-        "osm_type": pa.array(["node"]),
-        "osm_id": pa.array([1]),
-        "osm_version": pa.array([1], pa.int32()),
-        "osm_timestamp": pa.array([None], pa.timestamp("s", "UTC")),
-        "geometry": pa.array([shapely.to_wkb(shapely.Point(10, 50))]),
-        "geom_quality": pa.array(["exact"]),
-        "lon": pa.array([10.0]),
-        "lat": pa.array([50.0]),
-        "point_source": pa.array(["node"]),
-    }
+    objects = osm_nodes([1], [10.0], [50.0])
     return derive(
         objects, [tags], day=day, namer=Namer(["en"], None), licence="ODbL-1.0", attribution="© OSM"
     )

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import random
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pytest
-import shapely
 from pyproj import Geod
 
-from ingestion_pipeline.helpers.derive import OsmObjects, derive
+from ingestion_pipeline.helpers.derive import derive
 from ingestion_pipeline.helpers.link import DEFAULT_REACH_M, REACH_M, link, pairs
 from ingestion_pipeline.text.names import Namer
+from ingestion_pipeline_tests.support.osm_objects import osm_nodes
 
 LON, LAT = 49.12, 55.79
 GEOD = Geod(ellps="WGS84")
@@ -183,21 +183,10 @@ def test_the_name_of_a_brand_is_not_compared(source: str) -> None:
 def test_an_operator_is_no_name() -> None:
     lon, lat, _ = GEOD.fwd(LON, LAT, 90, 20)
     tags = {"amenity": "bicycle_rental", "operator": "City Bike Finland", "brand": "City Bikes"}
-    objects = OsmObjects(
-        source_ref=["node/1"],
-        osm_type=["node"],
-        osm_id=[1],
-        osm_version=[1],
-        osm_timestamp=[datetime(2024, 6, 1, tzinfo=UTC)],
-        tags=[tags],
-        geometry=[shapely.to_wkb(shapely.Point(lon, lat))],
-        geom_quality=["exact"],
-        lon=[lon],
-        lat=[lat],
-        point_source=["node"],
-    )
+    objects = osm_nodes([1], [lon], [lat])
     osm = derive(
         objects,
+        [tags],
         day=date(2024, 6, 1),
         namer=Namer(["en"], None),
         licence="ODbL-1.0",

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any
 import osmium
 import pyarrow as pa
 import pytest
-import shapely
 from pyproj import Geod
 
 from ingestion_pipeline.core.boundary import BboxBoundary
 from ingestion_pipeline.core.geo import Bbox
-from ingestion_pipeline.helpers.derive import OsmObjects, derive
+from ingestion_pipeline.helpers.derive import derive
 from ingestion_pipeline.helpers.link import pairs
 from ingestion_pipeline.helpers.rows import helper_rows
 from ingestion_pipeline.sources.feed.read import read_feed
 from ingestion_pipeline.text.names import Namer
 from ingestion_pipeline_tests.support.feed_server import FOUNTAINS, feed_of
+from ingestion_pipeline_tests.support.osm_objects import osm_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -165,22 +165,9 @@ def helsinki(helsinki_pbf: Path) -> pa.Table:
         if isinstance(node, osmium.osm.Node) and node.tags
     ]
     ids, lon, lat, tags = (list(column) for column in zip(*nodes, strict=True))
-    count = len(nodes)
-    objects = OsmObjects(
-        source_ref=[f"node/{id_}" for id_ in ids],
-        osm_type=["node"] * count,
-        osm_id=ids,
-        osm_version=[1] * count,
-        osm_timestamp=[datetime(2019, 4, 21, tzinfo=UTC)] * count,
-        tags=tags,
-        geometry=shapely.to_wkb(shapely.points(lon, lat)).tolist(),
-        geom_quality=["exact"] * count,
-        lon=lon,
-        lat=lat,
-        point_source=["node"] * count,
-    )
+    objects = osm_nodes(ids, lon, lat, timestamp=datetime(2019, 4, 21, tzinfo=UTC))
     return derive(
-        objects, day=date(2019, 4, 21), namer=NAMER, licence="ODbL-1.0", attribution="© OSM"
+        objects, tags, day=date(2019, 4, 21), namer=NAMER, licence="ODbL-1.0", attribution="© OSM"
     ).table
 
 
