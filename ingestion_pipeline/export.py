@@ -83,7 +83,7 @@ def export_day(engine: sa.Engine, target: Slice, *, path: Path, format: Format) 
         rows = [of_day | dict(row) for row in read_rows(connection, target)]
     # Stored shells are clockwise; RFC 7946 and the GeoParquet metadata need counterclockwise ones.
     geometry = shapely.orient_polygons(shapely.from_wkb([row[_GEOMETRY] for row in rows]))
-    with _replacing(path) as beside:
+    with replacing(path) as beside:
         if format == "geojson":
             _write_geojson(beside, rows, geometry)
         elif format == "gpkg":
@@ -145,8 +145,16 @@ def _table(target: Slice, rows: Sequence[dict[str, Any]], geometry: npt.NDArray[
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; on success it replaces the file."""
+def replacing(path: Path, *, option: str = "--output") -> Iterator[Path]:
+    """Yield a temporary path in the same folder; on success it replaces the file.
+
+    Args:
+        path: The file.
+        option: The option of the command that names it.
+
+    Raises:
+        FileNotWritten: The file cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".exporting-", dir=path.parent) as folder:
@@ -155,7 +163,7 @@ def _replacing(path: Path) -> Iterator[Path]:
             beside.replace(path)
     except OSError as error:
         raise FileNotWritten(
-            f"{path} cannot be written ({error.strerror}); choose another --output"
+            f"{path} cannot be written ({error.strerror}); choose another {option}"
         ) from error
 
 

@@ -14,6 +14,7 @@ from ingestion_pipeline.cli.backfill import backfill
 from ingestion_pipeline.cli.cities import cities
 from ingestion_pipeline.cli.error import error
 from ingestion_pipeline.cli.maintenance import migrate, prune
+from ingestion_pipeline.cli.maps import map_
 from ingestion_pipeline.cli.output import FAILED, TRY_LATER, WRONG_USAGE
 from ingestion_pipeline.cli.run import run, runs
 from ingestion_pipeline.cli.servers import dev, serve, ui
@@ -54,7 +55,7 @@ def main() -> None:
 
 for _command in (
     *(migrate, cities, run, backfill, runs),
-    *(rejections, diff, export, notice),
+    *(rejections, diff, map_, export, notice),
     *(dev, ui, serve, prune, error),
 ):
     main.add_command(_command)

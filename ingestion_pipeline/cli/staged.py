@@ -11,11 +11,16 @@ from typing import Any
 
 import click
 
-from ingestion_pipeline.cli.options import DAY, open_database, slice_of, slice_options
+from ingestion_pipeline.cli.options import (
+    DAY,
+    default_stem,
+    open_database,
+    slice_of,
+    slice_options,
+)
 from ingestion_pipeline.cli.output import FAILED, print_table, print_wrapped
 from ingestion_pipeline.config.cities import load_cities
 from ingestion_pipeline.config.settings import load_settings
-from ingestion_pipeline.datasets.base import SOURCE
 from ingestion_pipeline.datasets.registry import DATASETS
 
 CHANGES_SHOWN = 50
@@ -121,10 +126,8 @@ def export(
 
     settings = load_settings()
     city = load_cities(settings.cities_file).get(slug)
-    # File names leave out the default dataset and source, and cannot contain colons.
-    default = next(iter(DATASETS))
-    named = [name.replace(":", "-") for name in (dataset, source) if name not in (default, SOURCE)]
-    path = output or Path("-".join([slug, *named, f"{day}.{format_}"]))
+    stem = default_stem(slug, str(day), dataset=dataset, source=source)
+    path = output or Path(f"{stem}.{format_}")
     target = slice_of(city, day, dataset=dataset, source=source)
     count = export_day(open_database(settings), target, path=path, format=format_)
     click.echo(f"{count:,} {DATASETS[dataset].things} of {slug} on {day} written to {path}")

@@ -97,8 +97,8 @@ class Settings(BaseSettings):
     )
     partitions_start: date = Field(
         date(2019, 4, 21),
-        description="The first day (UTC) with a partition; by default the day of the sample. Set "
-        "it to the first day that you need: with more than about 100,000 partitions (cities x "
+        description="The first day (UTC) with a partition; by default that of the oldest sample. "
+        "Set it to the first day that you need: with more than about 100,000 partitions (cities x "
         "days) Dagster becomes slow.",
     )
     state_dir: AbsolutePath = Field(
@@ -142,6 +142,11 @@ class Settings(BaseSettings):
     dagster_url: HttpUrl = Field(
         "http://127.0.0.1:3000",
         description="The URL of Dagster's webserver, to which `poi-ingest backfill` submits.",
+    )
+    basemap_style_url: HttpUrl | None = Field(
+        None,
+        description="The URL of a MapLibre style, as the background of maps. It is written into "
+        "their files, with any key in it. Unset: maps have a plain background and request nothing.",
     )
 
     @property

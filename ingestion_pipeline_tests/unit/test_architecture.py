@@ -29,6 +29,7 @@ LAYERS = (
     {"datasets"},
     {"sources"},
     {"plan", "export"},
+    {"maps"},
     {"dagster_runtime"},
     {"defs", "admin_api"},
     {"definitions"},
