@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -22,6 +22,7 @@ from ingestion_pipeline.cli.output import FAILED, print_table, print_wrapped
 from ingestion_pipeline.config.cities import load_cities
 from ingestion_pipeline.config.settings import load_settings
 from ingestion_pipeline.datasets.registry import DATASETS
+from ingestion_pipeline.export import Format
 
 CHANGES_SHOWN = 50
 
@@ -108,7 +109,7 @@ def diff(
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["geojson", "gpkg", "parquet", "csv"]),
+    type=click.Choice(get_args(Format)),
     required=True,
     help="File format.",
 )

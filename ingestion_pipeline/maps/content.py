@@ -87,7 +87,7 @@ def of_day(engine: sa.Engine, target: Slice) -> Content:
     with read_transaction(engine) as connection:
         staged = require_staged(connection, target)
         rows = read_rows(connection, target, columns)
-    items = (Item(legend.group_of(row[class_column]).key, None, row) for row in rows)
+    items = (Item(legend.group_of(row[class_column]).key, None, dict(row)) for row in rows)
     of_day = {target.day: staged["as_of"]}
     return Content(target, None, of_day, legend.all, columns, _sorted(items, legend.all))
 
@@ -103,7 +103,7 @@ def of_difference(engine: sa.Engine, target: Slice, earlier: date) -> Content:
         changes = changes_between(connection, before, target.day)
         as_of = {each.day: require_staged(connection, each)["as_of"] for each in (before, target)}
         old, new = (
-            {row["source_ref"]: row for row in read_rows(connection, each, columns)}
+            {row["source_ref"]: dict(row) for row in read_rows(connection, each, columns)}
             for each in (before, target)
         )
     items = (_changed(change, old, new) for change in changes)

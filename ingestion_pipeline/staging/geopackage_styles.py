@@ -41,6 +41,17 @@ TABLE = """
 """
 """The table as QGIS creates it."""
 
+_INSERT = """
+    INSERT INTO layer_styles (
+      f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName, styleQML,
+      styleSLD, useAsDefault, description, owner
+    )
+    SELECT '', '', :layer, 'geometry', :name, :style, '', NOT EXISTS (
+      SELECT 1 FROM layer_styles WHERE f_table_name = :layer AND useAsDefault
+    ), :name, :owner
+"""
+"""It is the default unless there is one."""
+
 _SHAPES = {"cross": "cross_fill"}
 """QGIS's names of shapes, where they differ from ours."""
 
@@ -54,14 +65,8 @@ def write(connection: sa.Connection) -> None:
     for dataset, table in VERSION_TABLES.items():
         style = style_of(CLASS_COLUMNS[dataset], LEGENDS[dataset])
         for layer in (table.name, *VIEWS[dataset].layers):
-            connection.exec_driver_sql(
-                "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, "
-                "f_geometry_column, styleName, styleQML, styleSLD, useAsDefault, description, "
-                "owner) SELECT '', '', :layer, 'geometry', :name, :style, '', "
-                "NOT EXISTS (SELECT 1 FROM layer_styles WHERE f_table_name = :layer "
-                "AND useAsDefault), :name, :owner",
-                {"layer": layer, "name": NAME, "style": style, "owner": OWNER},
-            )
+            values = {"layer": layer, "name": NAME, "style": style, "owner": OWNER}
+            connection.exec_driver_sql(_INSERT, values)
 
 
 def style_of(class_column: str, legend: Legend) -> str:
