@@ -91,8 +91,9 @@ def _reported(
     for each, result in results.items():
         what = f"{dataset.things} of {each.source}" if dataset.feeds_asset else dataset.things
         log.info(metadata.sentence_on_slice(result, what=what))
-    (of_osm,) = (result for each, result in results.items() if each.source == SOURCE)
+    ((target, of_osm),) = (item for item in results.items() if item[0].source == SOURCE)
     return {
         **metadata.of_slice(of_osm, evidence, database=pipeline.database_address),
+        **metadata.of_map(target),
         **metadata.of_feeds(feeds),
     }
