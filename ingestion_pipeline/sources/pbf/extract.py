@@ -18,6 +18,7 @@ from ingestion_pipeline.columns.hashing import digest
 from ingestion_pipeline.core.errors import quoted
 from ingestion_pipeline.core.evidence import SnapshotEvidence
 from ingestion_pipeline.core.locations import redacted
+from ingestion_pipeline.core.progress import Progress
 from ingestion_pipeline.core.redirects import RedirectRefused, fsspec_options
 from ingestion_pipeline.geometry.polygon_file import MAXIMUM_BYTES
 from ingestion_pipeline.osm.assemble import assemble, relation_area, take
@@ -228,7 +229,8 @@ def _fetched(
         if isinstance(filesystem, LocalFileSystem):
             _hold(Path(remote), path)
         else:
-            filesystem.get_file(remote, str(path))
+            with Progress("bytes of the extract downloaded", announced) as progress:
+                filesystem.get_file(remote, str(path), callback=_downloading(progress))
         checksum = _published_md5(filesystem, remote)
         poly = _published_poly(filesystem, remote)
     except Exception as error:  # noqa: BLE001 - every file system of fsspec has errors of its own
@@ -243,6 +245,21 @@ def _fetched(
             "being replaced or the download is damaged. Try again."
         )
     return path, sha256, poly
+
+
+def _downloading(progress: Progress) -> Any:
+    """Return the callback by which a file system of fsspec reports a download."""
+    from fsspec.callbacks import Callback
+
+    class Downloading(Callback):  # type: ignore[misc]
+        def relative_update(self, inc: int = 1) -> None:
+            progress.advance(inc)
+
+        def absolute_update(self, value: int) -> None:
+            progress.advance(value - self.value)
+            self.value = value
+
+    return Downloading()
 
 
 def _digests(path: Path) -> tuple[str, str]:

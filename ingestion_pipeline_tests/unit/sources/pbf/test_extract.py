@@ -37,6 +37,7 @@ from ingestion_pipeline.osm.features import Reading
 from ingestion_pipeline.osm.locate import locate
 from ingestion_pipeline.osm.selection import POIS
 from ingestion_pipeline.sources.pbf.extract import acquire, read, read_each, resolve
+from ingestion_pipeline_tests.unit.core.test_progress import bars
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -347,6 +348,18 @@ def test_a_file_is_downloaded_over_http(dated: Path, workdir: Path, server: Serv
     acquisition = acquired(f"{server.url}/town.osm.pbf?token={SECRET}", workdir)
     assert acquisition.parts[0].path.read_bytes() == raw
     assert acquisition.evidence.location == f"{server.url}/town.osm.pbf"
+
+
+@pytest.mark.server
+def test_a_download_tells_how_far_it_is(dated: Path, workdir: Path, server: Server) -> None:
+    raw = dated.read_bytes()
+    server.answers["/town.osm.pbf"] = (200, raw, len(raw))
+    with bars() as states:
+        acquired(f"{server.url}/town.osm.pbf", workdir)
+    (over,) = (each for each in states if each.is_over and "downloaded" in each.what)
+    assert over.done == over.total == len(raw)
+    (verified,) = (each for each in states if each.is_over and "verified" in each.what)
+    assert verified.done == verified.total
 
 
 @pytest.mark.server
