@@ -108,7 +108,7 @@ def of_frame(frame: Frame, dataset: Dataset, *, window: Bbox) -> dict[str, dg.Me
                 Places(
                     rows.column("lon").to_numpy(),
                     rows.column("lat").to_numpy(),
-                    rows.column(dataset.class_column).to_pylist(),
+                    list(map(str, rows.column(dataset.class_column).to_pylist())),
                 ),
                 legend=LEGENDS[dataset.name],
                 boundary=frame.boundary.area,

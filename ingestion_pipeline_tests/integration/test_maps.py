@@ -12,6 +12,7 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +20,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -200,7 +202,7 @@ def staged(folder: Path, day: str) -> dict[str, Mapping[str, Any]]:
     engine = create_engine(f"sqlite:///{folder}/staging.gpkg")
     rows = read_day(engine, Slice("monaco", "poi", "osm", date.fromisoformat(day)))
     engine.dispose()
-    return {row["source_ref"]: row for row in rows or []}
+    return {str(row["source_ref"]): dict(row) for row in rows or []}
 
 
 # The map of a day
@@ -543,9 +545,9 @@ def crowd(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for copy in range(COPIES):
         east, north = 0.04 * (copy % 8), 0.03 * (copy // 8)
         shapes = shapely.from_wkb(rows.column("geometry").to_numpy())
-        moved = shapely.transform(shapes, lambda xy, by=(east, north): xy + by)
+        moved = shapely.transform(shapes, partial(np.add, (east, north)))
         refs = [f"{ref}{copy:02}" for ref in rows.column("source_ref").to_pylist()]
-        changed = {
+        changed: dict[str, pa.Array[Any]] = {
             "source_ref": pa.array(refs, pa.string()),
             "geometry": pa.array(shapely.to_wkb(moved, byte_order=1), pa.binary()),
             "lon": pa.array(rows.column("lon").to_numpy() + east),

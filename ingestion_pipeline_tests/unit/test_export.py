@@ -216,7 +216,7 @@ def test_tiles_have_every_feature_at_every_zoom_with_its_group(
     stage(engine, "town", FIRST, places)
     path = exported(engine, tmp_path, slice_of("town", FIRST), "pmtiles")
     with path.open("rb") as file:
-        reader = Reader(MmapSource(file))
+        reader: Any = Reader(MmapSource(file))  # type: ignore[no-untyped-call]
         header, metadata = reader.header(), reader.metadata()
     assert (header["min_zoom"], header["max_zoom"]) == (6, 14)
     assert header["tile_type"].name == "MVT"

@@ -252,6 +252,8 @@ def _downloading(progress: Progress) -> Any:
     from fsspec.callbacks import Callback
 
     class Downloading(Callback):  # type: ignore[misc]
+        value: int
+
         def relative_update(self, inc: int = 1) -> None:
             progress.advance(inc)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
@@ -33,10 +33,11 @@ def stage_at(engine: sa.Engine, day: date, places: dict[str, tuple[str, float]])
     rows = poi_rows({ref: name for ref, (name, _) in places.items()})
     lats = [lat for _, lat in places.values()]
     points = shapely.points(rows.column("lon").to_numpy(), lats)
-    for name, values in {
+    changed: dict[str, pa.Array[Any]] = {
         "lat": pa.array(lats),
         "geometry": pa.array(shapely.to_wkb(points, byte_order=1), pa.binary()),
-    }.items():
+    }
+    for name, values in changed.items():
         rows = rows.set_column(rows.column_names.index(name), name, values)
     replace_slice(
         engine,
