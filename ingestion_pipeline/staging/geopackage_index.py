@@ -20,6 +20,7 @@ _COLUMN = "geometry"
 _BOUNDS = ("MinX", "MaxX", "MinY", "MaxY")
 """The functions `ST_MinX` and so on, in the order of an envelope."""
 
+_MAGIC = b"GP"
 _HEAD, _WKB_HEAD = 8, 5
 _LITTLE_ENDIAN, _LITTLE_ENDIAN_ENVELOPE, _EMPTY = 0b0000_0001, 0b0000_0011, 0b0001_0000
 _POINT = struct.pack("<bI", 1, 1)
@@ -124,7 +125,8 @@ def _exists(connection: sa.Connection, table: str) -> bool:
 
 
 def _is_empty(blob: bytes | None) -> int | None:
-    return None if blob is None else int(bool(blob[3] & _EMPTY))
+    """Return whether a geometry is empty; None of what is no geometry of a GeoPackage."""
+    return int(bool(blob[3] & _EMPTY)) if blob is not None and blob[:2] == _MAGIC else None
 
 
 def _bound_at(place: int) -> Callable[[bytes | None], float | None]:
@@ -136,7 +138,7 @@ def _bound_at(place: int) -> Callable[[bytes | None], float | None]:
     of_point = partial(_DOUBLE.unpack_from, offset=_HEAD + _WKB_HEAD + 8 * (place // 2))
 
     def bound(blob: bytes | None) -> float | None:
-        if blob is None:
+        if blob is None or len(blob) < _HEAD:
             return None
         if blob[3] == _LITTLE_ENDIAN_ENVELOPE:
             return of_envelope(blob)[0]  # type: ignore[no-any-return]
@@ -151,7 +153,7 @@ def _bound_of_any(blob: bytes, place: int) -> float | None:
     """Return a bound of a geometry that another program wrote."""
     import shapely
 
-    if blob[3] & _EMPTY:
+    if blob[:2] != _MAGIC or blob[3] & _EMPTY:
         return None
     if (blob[3] >> 1) & 0b111:
         order = "<" if blob[3] & _LITTLE_ENDIAN else ">"

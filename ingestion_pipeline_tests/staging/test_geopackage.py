@@ -338,6 +338,17 @@ def test_the_functions_of_the_index_know_any_geometry_of_a_geopackage(
     assert values == (nothing if shape.is_empty else (0, west, east, south, north))
 
 
+@pytest.mark.parametrize("value", [None, b"", b"G", shapely.to_wkb(shapely.Point(1, 2))])
+def test_the_functions_of_the_index_ignore_what_is_no_geometry_of_a_geopackage(
+    value: bytes | None,
+) -> None:
+    connection = sqlite3.connect(":memory:")
+    register_functions(connection)
+    found = connection.execute("SELECT ST_IsEmpty(?1), ST_MinX(?1), ST_MaxY(?1)", (value,))
+    assert found.fetchone() == (None, None, None)
+    connection.close()
+
+
 # Styles
 
 
