@@ -35,8 +35,9 @@ SHORT_TIER = ingestion_pipeline_tests/unit/osm ingestion_pipeline_tests/unit/hel
 
 pytest = -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-SAMPLE_CITY = helsinki
-SAMPLE_DAY = 2019-04-21
+SAMPLE_CITY = monaco
+SAMPLE_DAYS = 2021-04-21 2023-12-26
+SAMPLE_MAP = $(CURDIR)/data/monaco.html
 
 .DEFAULT_GOAL := help
 .PHONY: help run dev test test-fast test-lowest test-python coverage check site build release \
@@ -45,20 +46,24 @@ SAMPLE_DAY = 2019-04-21
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/'
 
-run: $(VENV)/.run ## Stage the real Helsinki sample into an embedded GeoPackage
+run: $(VENV)/.run ## Stage two real days of Monaco, and write a map of what changed between them
 	@$(BIN)/poi-ingest migrate
-	@$(BIN)/poi-ingest run --city $(SAMPLE_CITY) --day $(SAMPLE_DAY)
+	@for day in $(SAMPLE_DAYS); do $(BIN)/poi-ingest run --city $(SAMPLE_CITY) --day $$day || exit; done
 	@echo
 	@echo 'Next:'
 	@[ -n "$$DATABASE_URL" ] || echo '  open $(DATA_DIR)/staging.gpkg in QGIS'
 	@echo '  export the day to a file:'
-	@echo '    $(BIN)/poi-ingest export --city $(SAMPLE_CITY) --day $(SAMPLE_DAY) --format geojson'
+	@echo '    $(BIN)/poi-ingest export --city $(SAMPLE_CITY) --day $(lastword $(SAMPLE_DAYS)) --format geojson'
 	@echo '  make run     again: nothing changes, no row is written'
 	@echo '  make dev     the Dagster UI with all cities and days'
 	@echo '  a city from Overpass (a server that you may use):'
 	@echo '    OVERPASS_URL=https://.../api/interpreter OVERPASS_CONTACT=you@example.org \'
 	@echo '      $(BIN)/poi-ingest run --city saint-petersburg --day '"$$(date -u +%F)"
 	@echo '  your own city: docs/adding-a-city.md'
+	@echo '  open the map in a browser; it needs no network'
+	@echo
+	@$(BIN)/poi-ingest map --city $(SAMPLE_CITY) --from $(firstword $(SAMPLE_DAYS)) \
+		--day $(lastword $(SAMPLE_DAYS)) --out $(SAMPLE_MAP)
 
 dev: $(VENV)/.run ## Start the Dagster UI, its daemon and the admin API (UI_PORT=3000 API_PORT=8000)
 	@exec $(BIN)/poi-ingest dev
@@ -115,9 +120,9 @@ bench: $(VENV)/.bench ## Measure speed and memory beside other tools (BENCH_ARGS
 clean: ## Remove what the other commands made, but no data
 	@rm -rf $(VENV) $(VENV)-* .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info ingestion_pipeline/manual
 
-$(VENV)/.run: pyproject.toml requirements/run.txt | $(VENV)/bin/python
+$(VENV)/.run: pyproject.toml requirements/deploy.txt | $(VENV)/bin/python
 	@echo 'installing packages into $(VENV) ...'
-	@$(call install,run)
+	@$(call install,deploy)
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml requirements/dev.txt | $(VENV)/bin/python

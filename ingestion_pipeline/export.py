@@ -22,6 +22,7 @@ from ingestion_pipeline.core.errors import IngestionError
 from ingestion_pipeline.staging.database import read_transaction
 from ingestion_pipeline.staging.days import read_rows, require_staged
 from ingestion_pipeline.staging.geometry import Geometry
+from ingestion_pipeline.staging.tables import CLASS_COLUMNS, LEGENDS
 from ingestion_pipeline.staging.types import Json, UtcDateTime
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from ingestion_pipeline.staging.days import Slice
 
-Format = Literal["geojson", "gpkg", "parquet", "csv"]
+Format = Literal["geojson", "gpkg", "parquet", "csv", "fgb", "pmtiles"]
 
 _GEOMETRY = "geometry"
 _BBOX = "bbox"
@@ -40,7 +41,13 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _SRID = 4326
 _GEOPACKAGE_VERSION = "1.3"
 """GDAL before 3.7.1 warns about newer versions."""
-_ROW_GROUP = 65_536
+_ROW_GROUP = 8_192
+"""Rows in a group of GeoParquet, near each other: a window of a large city reads few groups."""
+_TILE_ZOOMS = (6, 14)
+_TILE_COLUMNS = ("source_ref", "source", "name", "status", "opening_hours")
+"""What tiles have beside the day, the class and its group: each zoom has every feature."""
+_TILE_LIMITS = {"MAX_SIZE": str(1 << 30), "MAX_FEATURES": "10000000"}
+"""Above any city: at a limit, GDAL drops features without a word."""
 _LEFT_OUT = "id"
 """A key of the database that changes when the day is staged again."""
 
@@ -60,8 +67,9 @@ def export_day(engine: sa.Engine, target: Slice, *, path: Path, format: Format) 
     Every row has the columns of the table, the day, and `as_of`. Their types depend on the table,
     not on the day's values. Coordinates are EPSG:4326, lon before lat, with full precision. GeoJSON
     (RFC 7946) keeps JSON columns as objects; the other formats have them as text. GeoParquet (1.1)
-    has a bounding box for each row. CSV has the geometry as WKT, and an apostrophe before text that
-    a spreadsheet may execute.
+    has a bounding box for each row, and rows near each other together. FlatGeobuf has a spatial
+    index. PMTiles has points and few columns (`_write_tiles`). CSV has the geometry as WKT, and an
+    apostrophe before text that a spreadsheet may execute.
 
     Args:
         engine: The database.
@@ -84,13 +92,19 @@ def export_day(engine: sa.Engine, target: Slice, *, path: Path, format: Format) 
         rows = [of_day | dict(row) for row in read_rows(connection, target)]
     # Stored shells are clockwise; RFC 7946 and the GeoParquet metadata need counterclockwise ones.
     geometry = shapely.orient_polygons(shapely.from_wkb([row[_GEOMETRY] for row in rows]))
-    with _replacing(path) as beside:
+    with replacing(path) as beside:
         if format == "geojson":
             _write_geojson(beside, rows, geometry)
         elif format == "gpkg":
             _write_geopackage(beside, _table(target, rows, geometry), str(target.table.name))
         elif format == "parquet":
-            _write_geoparquet(beside, _table(target, rows, geometry), geometry)
+            near = _by_place(geometry)
+            table = _table(target, rows, geometry).take(near)
+            _write_geoparquet(beside, table, geometry[near])
+        elif format == "fgb":
+            _write_flatgeobuf(beside, _table(target, rows, geometry), str(target.table.name))
+        elif format == "pmtiles":
+            _write_tiles(beside, target, rows)
         else:
             _write_csv(beside, _table(target, rows, geometry), geometry)
     return len(rows)
@@ -146,8 +160,16 @@ def _table(target: Slice, rows: Sequence[dict[str, Any]], geometry: npt.NDArray[
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; on success it replaces the file."""
+def replacing(path: Path, *, option: str = "--output") -> Iterator[Path]:
+    """Yield a temporary path in the same folder; on success it replaces the file.
+
+    Args:
+        path: The file.
+        option: The option of the command that names it.
+
+    Raises:
+        FileNotWritten: The file cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".exporting-", dir=path.parent) as folder:
@@ -156,7 +178,7 @@ def _replacing(path: Path) -> Iterator[Path]:
             beside.replace(path)
     except OSError as error:
         raise FileNotWritten(
-            f"{path} cannot be written ({error.strerror}); choose another --output"
+            f"{path} cannot be written ({error.strerror}); choose another {option}"
         ) from error
 
 
@@ -192,6 +214,73 @@ def _write_geopackage(path: Path, table: pa.Table, layer: str) -> None:
         crs=f"EPSG:{_SRID}",
         dataset_options={"VERSION": _GEOPACKAGE_VERSION},
     )
+
+
+def _write_flatgeobuf(path: Path, table: pa.Table, layer: str) -> None:
+    """Write FlatGeobuf with its spatial index, which a reader of a window uses on any server."""
+    import pyogrio
+
+    # GDAL makes a folder of a name without this suffix.
+    written = path.with_name("day.fgb")
+    pyogrio.write_arrow(
+        table,
+        written,
+        driver="FlatGeobuf",
+        layer=layer,
+        geometry_name=_GEOMETRY,
+        geometry_type="Unknown",
+        crs=f"EPSG:{_SRID}",
+        layer_options={"SPATIAL_INDEX": "YES", "TITLE": layer},
+    )
+    written.rename(path)
+
+
+def _write_tiles(path: Path, target: Slice, rows: Sequence[dict[str, Any]]) -> None:
+    """Write vector tiles of the representative points, for web maps.
+
+    Every zoom has every feature, with its class and the key of its group in the dataset's legend.
+    """
+    import pyarrow as pa
+    import pyogrio
+    import shapely
+
+    class_column = CLASS_COLUMNS[target.dataset]
+    group_of = LEGENDS[target.dataset].group_of
+    columns = {
+        "day": [row["day"].isoformat() for row in rows],
+        class_column: [row[class_column] for row in rows],
+        "group": [group_of(row[class_column]).key for row in rows],
+        **{name: [row[name] for row in rows] for name in _TILE_COLUMNS},
+    }
+    points = shapely.points([row["lon"] for row in rows], [row["lat"] for row in rows])
+    table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+    least, most = _TILE_ZOOMS
+    written = path.with_name("day.pmtiles")
+    pyogrio.write_arrow(
+        table.append_column(_GEOMETRY, pa.array(shapely.to_wkb(points, byte_order=1))),
+        written,
+        driver="PMTiles",
+        layer=str(target.table.name),
+        geometry_name=_GEOMETRY,
+        geometry_type="Point",
+        crs=f"EPSG:{_SRID}",
+        dataset_options={
+            "NAME": f"{target.city_slug} {target.day}",
+            "DESCRIPTION": str(target),
+            "MINZOOM": str(least),
+            "MAXZOOM": str(most),
+            **_TILE_LIMITS,
+        },
+    )
+    written.rename(path)
+
+
+def _by_place(geometry: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the order of geometries along a Hilbert curve, so that neighbours stand together."""
+    import geopandas
+    import numpy as np
+
+    return np.argsort(geopandas.GeoSeries(geometry).hilbert_distance().to_numpy(), kind="stable")
 
 
 def _write_geoparquet(path: Path, table: pa.Table, geometry: npt.NDArray[Any]) -> None:

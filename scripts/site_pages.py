@@ -27,7 +27,7 @@ FROM_ROOT = {"README.md": "index.md"} | {
 COPIED = ("LICENSE", "NOTICE", "deploy/**/*")
 PYTHON = "python/"
 
-_LINK = re.compile(r"(?<!\!)\[([^\]]*)\]\((?!\w+:)([^)#\s]+)(#[^)\s]*)?\)")
+_LINK = re.compile(r"\[([^\]]*)\]\((?!\w+:)([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -48,7 +48,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, files: Files, **_: Any) -> str:
-    """Point links at the pages and files of the site."""
+    """Point links and pictures at the pages and files of the site."""
     written = {page: source for source, page in FROM_ROOT.items()}
     here = page.file.src_uri
     document = written.get(here, f"docs/{here}")

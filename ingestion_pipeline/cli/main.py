@@ -16,6 +16,7 @@ from ingestion_pipeline.cli.cities import cities
 from ingestion_pipeline.cli.error import error
 from ingestion_pipeline.cli.feed import feed
 from ingestion_pipeline.cli.maintenance import migrate, prune
+from ingestion_pipeline.cli.maps import map_
 from ingestion_pipeline.cli.output import FAILED, TRY_LATER, WRONG_USAGE
 from ingestion_pipeline.cli.promotion import (
     approve,
@@ -65,7 +66,7 @@ def main() -> None:
 
 for _command in (
     *(migrate, cities, run, backfill, runs),
-    *(rejections, diff, export, notice, feed),
+    *(rejections, diff, map_, export, notice, feed),
     *(promote, promotions, approve, reject, revert, override, explain),
     *(dev, ui, serve, prune, error),
 ):

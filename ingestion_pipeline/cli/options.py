@@ -104,3 +104,13 @@ def slice_of(city: City, day: date, *, dataset: str, source: str) -> Slice:
     from ingestion_pipeline.staging.days import Slice
 
     return Slice(city.slug, dataset, source, day)
+
+
+def default_stem(slug: str, days: str, *, dataset: str, source: str) -> str:
+    """Return the name of a file with staged days, without its suffix.
+
+    It leaves out the default dataset and source, and has no colons.
+    """
+    defaults = (DEFAULT_DATASET, SOURCE)
+    named = [name.replace(":", "-") for name in (dataset, source) if name not in defaults]
+    return "-".join([slug, *named, days])

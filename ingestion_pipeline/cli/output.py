@@ -7,9 +7,11 @@ import shutil
 import sys
 import textwrap
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
+
+from ingestion_pipeline.core import progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -51,13 +53,51 @@ def print_wrapped(line: str) -> None:
 
 
 def log_to_stderr(*loggers: str) -> None:
-    """Print log records of these loggers; Dagster's own events stay in its event log."""
-    handler = logging.StreamHandler(sys.stderr)
+    """Print log records of these loggers; Dagster's own events stay in its event log.
+
+    In a terminal, long steps have a progress bar; elsewhere a line every few seconds.
+    """
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    if sys.stderr.isatty():
+        handler = _WithProgressBar(sys.stderr)
+        progress.BARS.addHandler(handler)
+        progress.BARS.setLevel(logging.DEBUG)
     handler.setFormatter(_WrappingFormatter("%(asctime)s %(message)s", "%H:%M:%S"))
     for name in loggers:
         logger = logging.getLogger(name)
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
+
+
+class _WithProgressBar(logging.StreamHandler[TextIO]):
+    """Prints records as lines, and draws those of progress as a bar below them."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._drawn = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        state: progress.State | None = getattr(record, progress.ATTRIBUTE, None)
+        if self._drawn:
+            self.stream.write("\r\x1b[K")
+            self._drawn = False
+        if state is None:
+            super().emit(record)
+        elif not state.is_over:
+            self.stream.write(_bar_of(state, _width() - 1))
+            self._drawn = True
+        self.stream.flush()
+
+
+def _bar_of(state: progress.State, width: int) -> str:
+    """Return a progress bar of one line, or a count where the total is not known."""
+    if not state.total:
+        return str(state)[:width]
+    share = min(1.0, state.done / state.total)
+    label = f" {100 * share:3.0f} % {state.what}"
+    room = max(10, min(30, width - len(label) - 2))
+    done = round(share * room)
+    return f"[{'#' * done}{'-' * (room - done)}]{label}"[:width]
 
 
 class _WrappingFormatter(logging.Formatter):

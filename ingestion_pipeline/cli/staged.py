@@ -7,16 +7,22 @@ import sys
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
-from ingestion_pipeline.cli.options import DAY, open_database, slice_of, slice_options
+from ingestion_pipeline.cli.options import (
+    DAY,
+    default_stem,
+    open_database,
+    slice_of,
+    slice_options,
+)
 from ingestion_pipeline.cli.output import FAILED, print_table, print_wrapped
 from ingestion_pipeline.config.cities import load_cities
 from ingestion_pipeline.config.settings import load_settings
-from ingestion_pipeline.core.identity import DEFAULT_DATASET
-from ingestion_pipeline.datasets.base import SOURCE
+from ingestion_pipeline.datasets.registry import DATASETS
+from ingestion_pipeline.export import Format
 
 CHANGES_SHOWN = 50
 
@@ -70,7 +76,6 @@ def diff(
     slug: str, earlier: date, later: date, *, as_json: bool, dataset: str, source: str
 ) -> None:
     """Compare two staged days: features added, changed (with the columns) and removed."""
-    from ingestion_pipeline.datasets.registry import DATASETS
     from ingestion_pipeline.staging.days import difference
 
     if later <= earlier:
@@ -104,7 +109,7 @@ def diff(
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["geojson", "gpkg", "parquet", "csv"]),
+    type=click.Choice(get_args(Format)),
     required=True,
     help="File format.",
 )
@@ -118,15 +123,12 @@ def export(
     slug: str, day: date, format_: Any, output: Path | None, *, dataset: str, source: str
 ) -> None:
     """Write a staged day to a file for other tools."""
-    from ingestion_pipeline.datasets.registry import DATASETS
     from ingestion_pipeline.export import export_day
 
     settings = load_settings()
     city = load_cities(settings.cities_file).get(slug)
-    # File names leave out the default dataset and source, and cannot contain colons.
-    defaults = (DEFAULT_DATASET, SOURCE)
-    named = [name.replace(":", "-") for name in (dataset, source) if name not in defaults]
-    path = output or Path("-".join([slug, *named, f"{day}.{format_}"]))
+    stem = default_stem(slug, str(day), dataset=dataset, source=source)
+    path = output or Path(f"{stem}.{format_}")
     target = slice_of(city, day, dataset=dataset, source=source)
     count = export_day(open_database(settings), target, path=path, format=format_)
     click.echo(f"{count:,} {DATASETS[dataset].things} of {slug} on {day} written to {path}")

@@ -165,6 +165,11 @@ class Settings(BaseSettings):
         "http://127.0.0.1:3000",
         description="The URL of Dagster's webserver, to which `poi-ingest backfill` submits.",
     )
+    basemap_style_url: HttpUrl | None = Field(
+        None,
+        description="The URL of a MapLibre style, as the background of maps. It is written into "
+        "their files, with any key in it. Unset: maps have a plain background and request nothing.",
+    )
 
     @property
     def first_partition(self) -> date:

@@ -24,6 +24,7 @@ from multiprocessing import current_process, get_context
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ingestion_pipeline.core.errors import IngestionError
+from ingestion_pipeline.core.progress import silence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
@@ -200,6 +201,7 @@ class _Fork(NamedTuple):
 def _answer(function: Callable[[Part], Any], parts: Sequence[Part], to: Any, parent: int) -> None:
     """Run in the forked process."""
     _end_with(parent)
+    silence()
     # The parent ends it, and alone handles an interrupt.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -22,6 +22,9 @@ from ingestion_pipeline.staging import runs
 # The command line prints it; `managed_python_loggers` in dagster.yaml adds it to the run's log.
 log = logging.getLogger(__name__)
 
+MANY_FEATURES = 50_000
+"""From here on the log says that rows are being shaped, which takes several seconds."""
+
 
 def store_frame(
     pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset
@@ -100,6 +103,8 @@ def _shaped(
     boundary = snapshots.boundary_in(reading, work)
     coverage = snapshots.require_covered(pipeline, work, manifest, boundary)
     evidence = replace(evidence, coverage=coverage)
+    if len(reading.features) >= MANY_FEATURES:
+        log.info("shaping rows of %s features", f"{len(reading.features):,}")
     frame = dataset.shape(DayRead(reading, work.city, work.day, boundary, evidence))
     snapshots.require_enough_rows(frame.rows.num_rows, work, dataset)
     return frame

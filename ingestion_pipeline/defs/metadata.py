@@ -15,10 +15,12 @@ from ingestion_pipeline.core.frame import Frame
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.core.manual import manual_url
 from ingestion_pipeline.datasets.base import Dataset
-from ingestion_pipeline.defs.preview import png_of_points
+from ingestion_pipeline.defs.preview import Places, picture_of_day
 from ingestion_pipeline.lake.snapshots import Manifest
+from ingestion_pipeline.staging.days import Slice
 from ingestion_pipeline.staging.outcomes import COUNTS, outcome_of, sources_of
 from ingestion_pipeline.staging.slices import SliceResult
+from ingestion_pipeline.staging.tables import LEGENDS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -105,8 +107,16 @@ def of_frame(frame: Frame, dataset: Dataset, *, window: Bbox) -> dict[str, dg.Me
         },
         **{key: dg.MetadataValue.int(frame.counts[name]) for name, key in dataset.counts.items()},
         "map": dg.MetadataValue.md(
-            png_of_points(
-                rows.column("lon").to_numpy(), rows.column("lat").to_numpy(), window=window
+            picture_of_day(
+                Places(
+                    rows.column("lon").to_numpy(),
+                    rows.column("lat").to_numpy(),
+                    list(map(str, rows.column(dataset.class_column).to_pylist())),
+                ),
+                legend=LEGENDS[dataset.name],
+                boundary=frame.boundary.area,
+                window=window,
+                things=dataset.things,
             )
         ),
     }
@@ -192,6 +202,14 @@ def of_evidence(evidence: SliceEvidence, *, database: str) -> dict[str, dg.Metad
         "database": dg.MetadataValue.text(database),
         "columns": _COLUMNS_DOC,
     }
+
+
+def of_map(target: Slice) -> dict[str, dg.MetadataValue]:
+    """Return the command that writes an interactive map of a staged slice."""
+    command = f"poi-ingest map --city {target.city_slug} --day {target.day}"
+    if target.dataset != next(iter(LEGENDS)):
+        command += f" --dataset {target.dataset}"
+    return {"interactive_map": dg.MetadataValue.md(_code(command))}
 
 
 def _of_coverage(coverage: Mapping[str, Any] | None) -> dict[str, dg.MetadataValue]:

@@ -17,7 +17,7 @@ from ingestion_pipeline.dagster_runtime.private import (
     WILL_RETRY_TAG,
 )
 from ingestion_pipeline.defs.partitions import key_and_tags
-from ingestion_pipeline.defs.promotion import REQUESTED
+from ingestion_pipeline.defs.promotion import requested_jobs
 from ingestion_pipeline.defs.resources import PipelineResources
 from ingestion_pipeline.defs.work import RUN_ID_TAG, TRIGGER_TAG
 from ingestion_pipeline.staging.runs import Run
@@ -40,7 +40,7 @@ def request_of(run: Run, *, first_partition: date, failed: int = 0) -> dg.RunReq
         first_partition: The first day with a partition.
         failed: The number of Dagster runs of the job that ended before they began to work on it.
     """
-    job = REQUESTED[run.job_type]
+    job = requested_jobs()[run.job_type]
     key, tags = key_and_tags(CityDay(run.city_slug, run.day), first=first_partition)
     return dg.RunRequest(
         # Not only the job's id: Dagster never starts a second run with the same key.
@@ -159,8 +159,9 @@ def runs_of(instance: dg.DagsterInstance, jobs: Sequence[Run]) -> Mapping[str, l
 
 def why_impossible(run: Run, pipeline: PipelineResources) -> str | None:
     """Return why this code can never run a job; None if it can."""
-    if run.job_type not in REQUESTED:
-        return f"there is no job {run.job_type} in this version; there are: {', '.join(REQUESTED)}"
+    jobs = requested_jobs()
+    if run.job_type not in jobs:
+        return f"there is no job {run.job_type} in this version; there are: {', '.join(jobs)}"
     try:
         city = pipeline.cities.get(run.city_slug)
     except UnknownCity as error:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import dagster as dg
 
 from ingestion_pipeline.core.evidence import SliceEvidence
-from ingestion_pipeline.datasets.base import Dataset
+from ingestion_pipeline.datasets.base import SOURCE, Dataset
 from ingestion_pipeline.defs import frames, metadata
 from ingestion_pipeline.defs.checks import Acceptance, examine_slice, results_of
 from ingestion_pipeline.defs.feeds import FeedOfDay, failures_of, feeds_of_day, slices_of_feeds
@@ -92,6 +92,7 @@ def _reported(
     for each, result in results.items():
         what = f"{dataset.things} of {each.source}" if dataset.feeds_asset else dataset.things
         log.info(metadata.sentence_on_slice(result, what=what))
+    (target,) = (each for each in results if each.source == SOURCE)
     counts = counts_of_run(
         {each.source: result.counts() for each, result in results.items()},
         stale={given.feed.source for given in feeds if given.stale_reason},
@@ -100,5 +101,6 @@ def _reported(
     return {
         **metadata.of_counts(counts),
         **metadata.of_evidence(evidence, database=pipeline.database_address),
+        **metadata.of_map(target),
         **metadata.of_feeds(feeds),
     }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ingestion_pipeline.core.parallel import ahead
+from ingestion_pipeline.core.progress import Progress
 from ingestion_pipeline.staging.database import driver_of, is_geopackage
 from ingestion_pipeline.staging.geometry import (
     ArrowColumn,
@@ -96,8 +97,19 @@ def load(connection: sa.Connection, table: sa.Table, rows: pa.Table) -> None:
         rows: The columns to write: WKB for geometries, canonical JSON text for JSON, moments in any
             unit of UTC, dates.
     """
-    names = ", ".join(rows.column_names)
     batches = rows.to_batches(max_chunksize=_ROWS_AT_ONCE)
+    with Progress(f"rows of {table.name} written", rows.num_rows) as progress:
+        _load(connection, table, rows, batches, progress)
+
+
+def _load(
+    connection: sa.Connection,
+    table: sa.Table,
+    rows: pa.Table,
+    batches: Sequence[pa.RecordBatch],
+    progress: Progress,
+) -> None:
+    names = ", ".join(rows.column_names)
     # SQLAlchemy's executemany takes 7 times as long as the driver's.
     if is_geopackage(connection):
         marks = ", ".join("?" * rows.num_columns)
@@ -105,12 +117,15 @@ def load(connection: sa.Connection, table: sa.Table, rows: pa.Table) -> None:
         with driver_of(connection) as driver:
             for batch in batches:
                 driver.executemany(insert, _geopackage_rows(table, batch))
+                progress.advance(batch.num_rows)
         return
     into = f"COPY {table.name} ({names}) FROM STDIN (FORMAT binary)"
     with driver_of(connection) as driver, driver.cursor() as cursor, cursor.copy(into) as copy:
         copy.write(_COPY_HEADER)
-        for encoded in ahead(partial(_copy_rows, table), batches, most=1):
-            copy.write(encoded)
+        encoded = ahead(partial(_copy_rows, table), batches, most=1)
+        for batch, written in zip(batches, encoded, strict=True):
+            copy.write(written)
+            progress.advance(batch.num_rows)
         copy.write(_COPY_TRAILER)
 
 

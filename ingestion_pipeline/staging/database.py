@@ -16,6 +16,7 @@ from ingestion_pipeline.staging.errors import (
     DatabaseUnavailable,
     UnsupportedDatabase,
 )
+from ingestion_pipeline.staging.geopackage_index import register_functions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,6 +135,7 @@ def _create_geopackage_engine(url: sa.URL) -> sa.Engine:
     def _take_over_transactions(connection: Any, _: Any) -> None:
         # sqlite3's implicit BEGIN comes after the reads of a transaction.
         connection.isolation_level = None
+        register_functions(connection)
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:

@@ -195,6 +195,12 @@ def difference(engine: sa.Engine, earlier: Slice, day: date) -> list[Change]:
     Raises:
         DayNotStaged: One of the days is not staged.
     """
+    with read_transaction(engine) as connection:
+        return changes_between(connection, earlier, day)
+
+
+def changes_between(connection: sa.Connection, earlier: Slice, day: date) -> list[Change]:
+    """Compare two staged days in a transaction; see `difference`."""
     later = replace(earlier, day=day)
     changes = view(VIEWS[earlier.dataset].change)
     query = sa.select(
@@ -210,13 +216,12 @@ def difference(engine: sa.Engine, earlier: Slice, day: date) -> list[Change]:
         changes.c.from_day == earlier.day,
         changes.c.to_day == later.day,
     )
-    with read_transaction(engine) as connection:
-        for staged in (earlier, later):
-            require_staged(connection, staged)
-        found = [
-            Change(kind, ref, category, name, tuple(fields), cause)
-            for kind, ref, category, name, fields, cause in connection.execute(query)
-        ]
+    for staged in (earlier, later):
+        require_staged(connection, staged)
+    found = [
+        Change(kind, ref, category, name, tuple(fields), cause)
+        for kind, ref, category, name, fields, cause in connection.execute(query)
+    ]
     # By code point: the collation of the database varies.
     return sorted(found, key=lambda change: change.source_ref)
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from ingestion_pipeline.core.legend import HELPERS, POIS, Legend
 from ingestion_pipeline.staging.geometry import Geometry
 from ingestion_pipeline.staging.types import BIG_INTEGER, REAL, Json, UtcDateTime
 
@@ -63,6 +64,9 @@ VIEWS: dict[str, Views] = {}
 JOB_TYPES: dict[str, str] = {}
 """The job that stages each dataset."""
 
+LEGENDS: dict[str, Legend] = {}
+"""How maps show the classes of each dataset."""
+
 
 def _one_version_a_day() -> tuple[sa.UniqueConstraint, sa.Index]:
     """Return the constraint that no two versions of a feature begin on the same day.
@@ -86,6 +90,7 @@ def version_table(
     class_column: str,
     views: Views,
     job_type: str,
+    legend: Legend = Legend(),  # noqa: B008 - immutable
 ) -> sa.Table:
     """Declare the table of a dataset's versions.
 
@@ -96,6 +101,7 @@ def version_table(
         class_column: The column that says what a thing is.
         views: The names of the dataset's views.
         job_type: The job that stages the dataset.
+        legend: How maps show its classes; by default all look the same.
     """
     table = sa.Table(
         name,
@@ -120,6 +126,7 @@ def version_table(
     CLASS_COLUMNS[dataset] = class_column
     VIEWS[dataset] = views
     JOB_TYPES[dataset] = job_type
+    LEGENDS[dataset] = legend
     return table
 
 
@@ -152,6 +159,7 @@ poi_ingestion_staging = version_table(
     class_column="category",
     views=Views("poi_staging_day", "poi_staging_current", "poi_change"),
     job_type="osm_import",
+    legend=POIS,
 )
 
 helper_place = version_table(
@@ -188,6 +196,7 @@ helper_place = version_table(
     class_column="kind",
     views=Views("helper_place_day", "helper_place_current", "helper_change"),
     job_type="helpers_import",
+    legend=HELPERS,
 )
 
 staged_partition = sa.Table(

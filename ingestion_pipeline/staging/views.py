@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 
-from ingestion_pipeline.staging import geopackage
+from ingestion_pipeline.staging import geopackage, geopackage_styles
 from ingestion_pipeline.staging.database import is_geopackage
 from ingestion_pipeline.staging.tables import (
     CLASS_COLUMNS,
@@ -69,8 +69,11 @@ def valid_on(
 
 
 def create(connection: sa.Connection) -> None:
-    """Create all views; in a GeoPackage those with a geometry become layers."""
-    for name, selected in definitions().items():
+    """Create all views; in a GeoPackage those with a geometry become layers with a style."""
+    days = {names.day: dataset for dataset, names in VIEWS.items()}
+    for name, defined in definitions().items():
+        typed = is_geopackage(connection) and name in days
+        selected = _with_type_of_number(defined, VERSION_TABLES[days[name]]) if typed else defined
         statement = selected.compile(
             dialect=connection.dialect, compile_kwargs={"literal_binds": True}
         )
@@ -80,6 +83,7 @@ def create(connection: sa.Connection) -> None:
             for layer in names.layers:
                 geopackage.register_view(connection, layer, of=VERSION_TABLES[dataset])
         geopackage.register_view(connection, PUBLIC_LAYER, of=poi)
+        geopackage_styles.write(connection)
 
 
 def drop(connection: sa.Connection) -> None:
@@ -161,6 +165,20 @@ def _day(dataset: str) -> sa.Select[Any]:
             *valid_on(table, staged.c.day),
         ),
     )
+
+
+def _with_type_of_number(
+    selected: sa.Select[Any] | sa.CompoundSelect[Any], table: sa.Table
+) -> sa.CompoundSelect[Any]:
+    """Declare the first column of a view to be INTEGER, which OGC 12-128r18 demands.
+
+    A computed column has no declared type in SQLite, and a compound has the types of its first
+    part. That part has no rows.
+    """
+    assert isinstance(selected, sa.Select)
+    _, *others = selected.selected_columns
+    empty = selected.with_only_columns(table.c.id, *others, maintain_column_froms=True)
+    return sa.union_all(empty.where(sa.false()), selected)
 
 
 def _current(dataset: str) -> sa.Select[Any]:

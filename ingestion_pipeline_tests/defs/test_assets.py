@@ -123,6 +123,7 @@ def test_the_sample_is_staged_and_every_asset_says_what_a_person_needs(
         "covered_share": 1.0,
         "covered_by": "header",
         "database": staged["database"],
+        "interactive_map": "```\npoi-ingest map --city helsinki --day 2019-04-21\n```",
         "columns": "/manual/data-dictionary/",
     }
     assert (run.status, run.trigger, run.attempt) == ("SUCCEEDED", "ui", 1)

@@ -7,7 +7,6 @@ day. Each page is kept as a picture among the tests' artifacts.
 
 from __future__ import annotations
 
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -16,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from playwright.sync_api import ViewportSize, expect, sync_playwright
+from playwright.sync_api import ViewportSize, expect
 
 from ingestion_pipeline.quality.catalogue import CHECKS
+from ingestion_pipeline_tests.support.browser import running_browser
 from ingestion_pipeline_tests.support.installation import overpass_cafes
 from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, overpass_json
 from testbed.platform_processes import (
@@ -35,18 +35,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.sync_api import Browser, Locator, Page
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-
-BROWSER_ARGUMENTS = (
-    "--no-sandbox",  # the tests may run as root
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 WINDOW: ViewportSize = {"width": 1800, "height": 1000}
 
@@ -200,16 +188,8 @@ def wait_for(platform: Platform, *run_ids: str) -> None:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A browser of the system; it keeps what it knows in a new folder."""
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    assert found is not None, (
-        f"none of {', '.join(BROWSERS)} is installed; scripts/system-packages test installs one"
-    )
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=found, args=list(BROWSER_ARGUMENTS), timeout=LONG_ENOUGH_S * 1000
-        )
+    with running_browser() as browser:
         yield browser
-        browser.close()
 
 
 @dataclass

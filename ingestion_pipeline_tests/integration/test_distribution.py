@@ -132,3 +132,10 @@ def test_the_wheel_stages_a_city_outside_of_the_checkout(built: Built, tmp_path:
         staged = connection.execute(sa.select(poi_ingestion_staging.c.name)).scalars().all()
     engine.dispose()
     assert sorted(staged) == sorted(CAFES.values())
+    # The sample and the page of maps are data of the package.
+    settings |= {"CITIES_FILE": "", "OSM_EXTRACT": ""}
+    of_sample = ("--city", "monaco", "--day", "2023-12-26")
+    run(command, "run", *of_sample, cwd=tmp_path, **settings)
+    told = run(command, "map", *of_sample, cwd=tmp_path, **settings)
+    assert told.splitlines()[-1] == "monaco-2023-12-26.html"
+    assert (tmp_path / "monaco-2023-12-26.html").stat().st_size > 1_000_000

@@ -318,21 +318,35 @@ def test_whenever_a_process_is_killed_the_next_one_puts_everything_right(
 
 def test_the_sample_is_staged_from_the_empty_folder_on(tmp_path: Path) -> None:
     desk = Desk(tmp_path, "", {"CITIES_FILE": ""})
-    sample = ["--city", "helsinki", "--day", "2019-04-21"]
+    days = ("2021-04-21", "2023-12-26")
+    sample = ["--city", "monaco", "--day", days[1]]
     code, output, errors = ended(desk.start("run", *sample))
     assert (code, output) == (FAILED, "")
     assert "Error (database_not_migrated)" in errors
     assert "poi-ingest migrate" in errors
     code, output, _ = ended(desk.start("migrate"))
     assert (code, output) == (0, f"sqlite:///{tmp_path}/lake/staging.gpkg is at head\n")
+    assert ended(desk.start("run", "--city", "monaco", "--day", days[0]))[0] == 0
     code, output, errors = ended(desk.start("run", *sample))
     assert code == 0
-    assert "Helsinki, 2019-04-21: SUCCEEDED" in output
-    assert "2,370 POIs (2,370 rows written)" in output
+    assert "Monaco, 2023-12-26: SUCCEEDED" in output
+    assert "431 added, 619 changed, 62 removed against the staged day" in output
     assert f"the rows are in sqlite:///{tmp_path}/lake/staging.gpkg" in output
     words = re.findall(r"^\d\d:\d\d:\d\d (\w+)", errors, re.MULTILINE)
     assert words == ["fetched", "normalized", "staged"]
-    assert max(map(len, output.splitlines()[:3])) <= 80
+    *table, place = output.splitlines()
+    assert max(map(len, table)) <= 80
+    assert place.startswith("the rows are in")
+    file = tmp_path / "monaco.html"
+    code, output, _ = ended(desk.start("map", *sample, "--from", days[0], "--out", str(file)))
+    assert code == 0
+    *sentence, path = output.splitlines()
+    assert Path(path) == file
+    assert file.read_text("utf-8").startswith("<!doctype html>")
+    assert " ".join(" ".join(sentence).split()) == (
+        "a map of what changed in monaco, 2021-04-21 to 2023-12-26: 431 added, 619 changed "
+        "(241 of them moved), 62 removed:"
+    )
     code, output, _ = ended(desk.start("run", *sample))
     assert code == 0
     assert "(0 rows written: nothing has changed)" in output

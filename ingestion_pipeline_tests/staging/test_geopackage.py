@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+import struct
 import subprocess
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
 
 import geopandas
 import pyogrio
 import pytest
 import shapely
 import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
 
+from ingestion_pipeline.core.legend import POIS as POIS_LEGEND
+from ingestion_pipeline.osm.taxonomy import Taxonomy
+from ingestion_pipeline.staging import views
 from ingestion_pipeline.staging.database import create_engine, migrate
-from ingestion_pipeline.staging.tables import VIEWS
+from ingestion_pipeline.staging.geopackage_index import register_functions
+from ingestion_pipeline.staging.tables import LEGENDS, VIEWS
 from ingestion_pipeline_tests.support.staged import poi_rows, stage, stage_helpers
 from testbed.claims import NOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 DAY = date(2026, 11, 20)
 LAYER = "poi_ingestion_staging"
@@ -98,11 +107,15 @@ def test_pyogrio_finds_the_layers_and_what_they_are(path: Path) -> None:
         "poi_event": None,
         "poi_identity": None,
         "poi_override": None,
+        "poi_change": None,
+        "helper_change": None,
         "staged_partition": None,
         "ingestion_rejection": None,
         "ingestion_run": None,
         "callback_message": None,
         "sensor_tick": None,
+        "layer_styles": None,
+        "alembic_version": None,
     }
     info = pyogrio.read_info(path, layer=LAYER)
     assert (info["crs"], info["features"], info["fid_column"]) == ("EPSG:4326", 3, "id")
@@ -141,6 +154,10 @@ def test_ogrinfo_reads_every_layer_without_a_warning(path: Path) -> None:
         "ingestion_run": "1",
         "callback_message": "0",
         "sensor_tick": "0",
+        "poi_change": "0",
+        "helper_change": "0",
+        "layer_styles": "6",
+        "alembic_version": "1",
     }
     assert 'ID["EPSG",4326]' in done.stdout
     assert "Extent: (0.001000, 0.500000) - (3.000000, 0.500000)" in done.stdout
@@ -226,15 +243,12 @@ def test_the_required_reference_systems_are_there(connection: sa.Connection) -> 
 
 def test_every_column_has_a_type_that_a_geopackage_allows(connection: sa.Connection) -> None:
     tables = connection.exec_driver_sql("SELECT table_name FROM gpkg_contents").scalars().all()
-    # Older releases of SQLite know no type of a computed column, and newer ones a word of theirs.
-    computed = {(views.day, "id") for views in VIEWS.values()}
     types = {
         column.type
         for table in tables
         for column in connection.exec_driver_sql(f"PRAGMA table_info('{table}')")
-        if (table, column.name) not in computed
     }
-    assert types == {"INTEGER", "REAL", "TEXT", "DATE", "DATETIME", "BOOLEAN", "GEOMETRY"}
+    assert types == {"INTEGER", "REAL", "TEXT", "DATE", "DATETIME", "GEOMETRY"}
 
 
 def test_the_layers_key_is_one_that_is_never_used_again(connection: sa.Connection) -> None:
@@ -242,3 +256,172 @@ def test_the_layers_key_is_one_that_is_never_used_again(connection: sa.Connectio
         f"SELECT sql FROM sqlite_master WHERE name = '{LAYER}'"
     ).scalar_one()
     assert "id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT" in made
+
+
+VALIDATOR = Path("/usr/lib/python3/dist-packages/osgeo_utils/samples/validate_gpkg.py")
+"""GDAL's, in Debian's package python3-gdal."""
+
+
+@pytest.mark.process
+def test_gdals_validator_finds_no_error(path: Path) -> None:
+    engine = create_engine(f"sqlite:///{path}")
+    later = DAY + timedelta(days=1)
+    stage(engine, "kazan", later, {"node/1": "кафе", "way/3000": "C", "relation/7": "d"})
+    stage_helpers(engine, "kazan", DAY, {"feed:wc": {"7#toilets": "wc"}})
+    engine.dispose()
+    assert VALIDATOR.exists(), "scripts/system-packages test installs python3-gdal"
+    done = subprocess.run(
+        ["/usr/bin/python3", str(VALIDATOR), "-k", "--extra", "--warning-as-error", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+# Spatial indexes
+
+
+def test_an_index_has_the_bounds_of_every_version_whatever_became_of_it(path: Path) -> None:
+    engine = create_engine(f"sqlite:///{path}")
+    for days, pois in enumerate(({"node/1": "new", "way/9": "c"}, {"way/9": "d"}, POIS), 1):
+        stage(engine, "kazan", DAY + timedelta(days=days), pois)
+    stage(engine, "kazan", DAY, {"node/2000": "b"})  # versions of the first day go
+    with engine.connect() as connection:
+        entries = {
+            entry[0]: (entry[1], entry[3], entry[2], entry[4])
+            for entry in connection.exec_driver_sql(f"SELECT * FROM rtree_{LAYER}_geometry")
+        }
+    frame = geopandas.read_file(path, layer=LAYER, fid_as_index=True)
+    assert set(entries) == set(frame.index)
+    assert len(entries) > 6
+    for number, shape in frame.geometry.items():
+        west, south, east, north = entries[number]
+        # The index rounds outwards, to 32 bits.
+        assert shapely.box(west, south, east, north).buffer(1e-9).covers(shape)
+        assert entries[number] == pytest.approx(shape.bounds, abs=1e-5)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("layer", [LAYER, "poi_staging_current", "helper_place_current"])
+def test_gdal_reads_a_window_by_the_index(path: Path, layer: str) -> None:
+    engine = create_engine(f"sqlite:///{path}")
+    stage_helpers(engine, "kazan", DAY, {"feed:wc": {"1#toilets": "wc", "9000#atm": "x"}})
+    window = ("-spat", "0", "0", "1", "1")
+    done = subprocess.run(
+        ["ogrinfo", "--debug", "on", "-ro", "-so", *window, str(path), layer],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert 'IN ( SELECT id FROM "rtree_' in done.stderr
+    assert "Feature Count: 1\n" in done.stdout
+
+
+SHAPES = st.sampled_from(
+    [
+        *("POINT (7 43)", "LINESTRING (1 2, 3 -4)", "POLYGON ((0 0, 4 0, 4 5, 0 0))"),
+        *("MULTIPOINT ((1 1), (-2 3))", "GEOMETRYCOLLECTION (POINT (1 2), LINESTRING (0 0, 9 9))"),
+        *("POINT EMPTY", "POLYGON EMPTY"),
+    ]
+)
+
+
+@given(text=SHAPES, order=st.sampled_from([0, 1]), envelope=st.booleans())
+def test_the_functions_of_the_index_know_any_geometry_of_a_geopackage(
+    text: str, order: int, envelope: bool
+) -> None:
+    shape = shapely.from_wkt(text)
+    west, south, east, north = shape.bounds if not shape.is_empty else (0, 0, 0, 0)
+    has_envelope = envelope and not shape.is_empty
+    mark = "<" if order else ">"
+    flags = order | has_envelope << 1 | shape.is_empty << 4
+    head = b"GP\0" + bytes([flags]) + struct.pack(f"{mark}i", 4326)
+    box = struct.pack(f"{mark}4d", west, east, south, north) if has_envelope else b""
+    blob = head + box + shapely.to_wkb(shape, byte_order=order)
+    connection = sqlite3.connect(":memory:")
+    register_functions(connection)
+    names = ("MinX", "MaxX", "MinY", "MaxY")
+    values = connection.execute(
+        f"SELECT ST_IsEmpty(?1), {', '.join(f'ST_{name}(?1)' for name in names)}", (blob,)
+    ).fetchone()
+    connection.close()
+    nothing = (1, None, None, None, None)
+    assert values == (nothing if shape.is_empty else (0, west, east, south, north))
+
+
+@pytest.mark.parametrize("value", [None, b"", b"G", shapely.to_wkb(shapely.Point(1, 2))])
+def test_the_functions_of_the_index_ignore_what_is_no_geometry_of_a_geopackage(
+    value: bytes | None,
+) -> None:
+    connection = sqlite3.connect(":memory:")
+    register_functions(connection)
+    found = connection.execute("SELECT ST_IsEmpty(?1), ST_MinX(?1), ST_MaxY(?1)", (value,))
+    assert found.fetchone() == (None, None, None)
+    connection.close()
+
+
+# Styles
+
+
+def test_every_layer_has_a_default_style_with_every_group_in_every_kind_of_geometry(
+    connection: sa.Connection,
+) -> None:
+    rows = connection.exec_driver_sql(
+        "SELECT f_table_name, f_geometry_column, useAsDefault, styleQML FROM layer_styles"
+    ).all()
+    layers = connection.exec_driver_sql("SELECT table_name FROM gpkg_geometry_columns").scalars()
+    assert sorted(row[0] for row in rows) == sorted(layers)
+    assert {row[1:3] for row in rows} == {("geometry", 1)}
+    for layer, *_, style in rows:
+        legend = LEGENDS["helper" if layer.startswith("helper") else "poi"]
+        root = ET.fromstring(style.partition("\n")[2])
+        symbols = {each.get("name"): each for each in root.iter("symbol")}
+        for kind, of_kind in (("Point", "marker"), ("Line", "line"), ("Polygon", "fill")):
+            (rule,) = (each for each in root.iter("rule") if each.get("key") == kind)
+            assert [each.get("label") for each in rule] == [group.label for group in legend.all]
+            assert {symbols[each.get("symbol")].get("type") for each in rule} == {of_kind}
+            assert rule[-1].get("filter") == "ELSE"
+
+
+def test_the_rules_of_a_style_choose_the_group_of_every_category(
+    connection: sa.Connection,
+) -> None:
+    style = connection.exec_driver_sql(
+        "SELECT styleQML FROM layer_styles WHERE f_table_name = ?", (LAYER,)
+    ).scalar_one()
+    root = ET.fromstring(style.partition("\n")[2])
+    (points,) = (each for each in root.iter("rule") if each.get("key") == "Point")
+    rules = {each.get("label"): each.get("filter") or "" for each in points}
+    del rules[POIS_LEGEND.other.label]
+    categories = [*Taxonomy.load()._labels, "amenity", "shop", "aerialway", "unknown/thing"]
+    # QGIS's expressions are SQL here.
+    chosen = ", ".join(f'({condition}) AS "{label}"' for label, condition in rules.items())
+    for category in categories:
+        found = connection.exec_driver_sql(
+            f"SELECT {chosen} FROM (SELECT ? AS category)", (category,)
+        ).one()
+        labels = [label for label, holds in zip(rules, found, strict=True) if holds]
+        group = POIS_LEGEND.group_of(category)
+        assert labels == ([] if group == POIS_LEGEND.other else [group.label]), category
+
+
+def test_a_style_that_a_user_has_saved_stays_and_stays_the_default(path: Path) -> None:
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE layer_styles SET useAsDefault = 0")
+        connection.exec_driver_sql(
+            "INSERT INTO layer_styles (f_table_name, f_geometry_column, styleName, styleQML, "
+            f"useAsDefault, owner) VALUES ('{LAYER}', 'geometry', 'mine', '<qgis/>', 1, '')"
+        )
+        views.drop(connection)
+        views.create(connection)
+        styles = connection.exec_driver_sql(
+            f"SELECT styleName, useAsDefault FROM layer_styles WHERE f_table_name = '{LAYER}' "
+            "ORDER BY useAsDefault"
+        ).all()
+        others = connection.exec_driver_sql(
+            f"SELECT DISTINCT useAsDefault FROM layer_styles WHERE f_table_name != '{LAYER}'"
+        )
+        assert others.scalars().all() == [1]
+    assert [tuple(style) for style in styles] == [("by category", 0), ("mine", 1)]

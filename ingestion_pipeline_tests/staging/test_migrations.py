@@ -61,7 +61,15 @@ pytestmark = [
 
 POSTGIS_TABLES = {"spatial_ref_sys"}
 POSTGIS_VIEWS = {"geography_columns", "geometry_columns"}
-GEOPACKAGE_TABLES = {"gpkg_contents", "gpkg_geometry_columns", "gpkg_spatial_ref_sys"}
+GEOPACKAGE_TABLES = {
+    "gpkg_contents",
+    "gpkg_extensions",
+    "gpkg_geometry_columns",
+    "gpkg_spatial_ref_sys",
+    "layer_styles",
+}
+INDEX_OF_GEOPACKAGE = "rtree_"
+"""The beginning of the names of its spatial indexes and of the tables that these consist of."""
 
 
 @pytest.fixture
@@ -102,7 +110,7 @@ def test_the_migrations_make_the_declared_tables(engine: sa.Engine) -> None:
     foreign |= GEOPACKAGE_TABLES | POSTGIS_TABLES
 
     def ours(_: Any, name: str | None, *__: Any) -> bool:
-        return name not in foreign
+        return name not in foreign and not str(name).startswith(INDEX_OF_GEOPACKAGE)
 
     def types_differ(*five: Any) -> bool | None:
         return False if isinstance(five[-1], Geometry) else None
@@ -149,7 +157,8 @@ def _statements_of_sqlite(engine: sa.Engine) -> dict[str, object]:
         return {
             row.name: _parts_of_table(row.sql) if row.type == "table" else " ".join(row.sql.split())
             for row in rows
-            if not row.name.startswith(("gpkg_", "sqlite_", "alembic_"))
+            if not row.name.startswith(("gpkg_", "sqlite_", "alembic_", INDEX_OF_GEOPACKAGE))
+            and row.name not in GEOPACKAGE_TABLES
         }
 
 
@@ -265,7 +274,7 @@ def test_migrating_again_changes_nothing(engine: sa.Engine) -> None:
         connection.execute(sa.text("CREATE TABLE mine (number INTEGER)"))
     before = tables(engine)
     migrate(engine)
-    migrate(engine, "0008")
+    migrate(engine, "0009")
     assert tables(engine) == before
 
 
@@ -319,7 +328,7 @@ def test_the_ledger_and_the_staged_days_come_through_the_second_migration_both_w
     migrate(empty, "0001")
     assert columns_and_indexes(empty) == first
     assert rows_without(empty, ADDED_SINCE_0001) == rows
-    with pytest.raises(DatabaseNotMigrated, match=r"at migration 0001 .* needs 0008"):
+    with pytest.raises(DatabaseNotMigrated, match=r"at migration 0001 .* needs 0009"):
         require_migrated(empty)
 
     migrate(empty)
@@ -488,18 +497,42 @@ def test_what_others_have_built_on_a_view_is_left_alone_where_nothing_is_migrate
     assert views(engine) == {*definitions(), "mine"}
 
 
-def test_a_geopackage_lists_the_tables_of_the_second_migration_while_it_has_them(
+def test_a_geopackage_lists_its_tables_without_geometry_until_the_ninth_migration(
     tmp_path: Path,
 ) -> None:
     engine = create_engine(f"sqlite:///{tmp_path}/staging.gpkg")
     listed = sa.text("SELECT table_name FROM gpkg_contents WHERE data_type = 'attributes'")
     new = {"callback_message", "sensor_tick"}
-    for revision in ("head", "0001", "head"):
+    for revision in ("0006", "head", "0006", "0001", "head"):
         migrate(engine, revision)
         with engine.connect() as connection:
             names = set(connection.execute(listed).scalars())
-        assert names & new == (new if revision == "head" else set())
-        assert names >= {"ingestion_run", "staged_partition"}
+        assert names & new == (new if revision == "0006" else set())
+        if revision == "head":
+            assert names == set()
+        else:
+            assert names >= {"ingestion_run", "staged_partition"}
+    engine.dispose()
+
+
+def test_the_ninth_migration_indexes_what_is_there_and_goes_without_a_trace(
+    tmp_path: Path,
+) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/staging.gpkg")
+    migrate(engine)
+    stage(engine, "kazan", date(2026, 11, 19), {"node/1": "a", "way/3000": "b"})
+    entries = sa.text("SELECT * FROM rtree_poi_ingestion_staging_geometry ORDER BY id")
+    with engine.connect() as connection:
+        before = connection.execute(entries).all()
+    assert [tuple(map(int, entry[1:])) for entry in before] == [(0, 0, 0, 0), (3, 4, 0, 1)]
+    migrate(engine, "0006")
+    with engine.connect() as connection:
+        names = connection.execute(sa.text("SELECT name FROM sqlite_master")).scalars().all()
+    assert [name for name in names if "rtree" in name or name == "layer_styles"] == []
+    assert "gpkg_extensions" not in names
+    migrate(engine)
+    with engine.connect() as connection:
+        assert connection.execute(entries).all() == before
     engine.dispose()
 
 
@@ -563,7 +596,7 @@ def test_looking_for_a_geopackage_does_not_make_one(tmp_path: Path) -> None:
 def test_a_database_at_another_migration_is_refused_with_both_levels(engine: sa.Engine) -> None:
     set_revision(engine, "0000")
     with pytest.raises(
-        DatabaseNotMigrated, match=r"at migration 0000 .* needs 0008\. Run 'poi-ingest migrate'"
+        DatabaseNotMigrated, match=r"at migration 0000 .* needs 0009\. Run 'poi-ingest migrate'"
     ):
         require_migrated(engine)
 
@@ -646,7 +679,7 @@ def test_a_database_that_is_ahead_is_not_migrated_by_an_older_version(engine: sa
     for revision in ("head", "0001"):
         with pytest.raises(
             DatabaseNotMigrated,
-            match=r"from 9999 .*known migrations: 0001, 0002, 0003, 0004, 0005, 0006, 0007, 0008",
+            match=r"from 9999 .*known migrations: 0001, 0002, .* 0007, 0008, 0009",
         ):
             migrate(engine, revision)
     with pytest.raises(DatabaseNotMigrated, match="at migration 9999"):
@@ -657,7 +690,7 @@ def test_a_database_that_is_ahead_is_not_migrated_by_an_older_version(engine: sa
 def test_a_migration_that_does_not_exist_is_refused_with_those_that_do(empty: sa.Engine) -> None:
     with pytest.raises(
         DatabaseNotMigrated,
-        match=r"'no-such'.*migrations: 0001, 0002, 0003, 0004, 0005, 0006, 0007, 0008",
+        match=r"'no-such'.*migrations: 0001, 0002, 0003, 0004, 0005, 0006, 0007, 0008, 0009",
     ):
         migrate(empty, "no-such")
     assert tables(empty) == set()

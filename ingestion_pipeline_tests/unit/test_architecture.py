@@ -33,6 +33,7 @@ LAYERS = (
     {"datasets"},
     {"promotion", "sources"},
     {"plan", "export"},
+    {"maps"},
     {"dagster_runtime"},
     {"defs", "admin_api"},
     {"definitions"},

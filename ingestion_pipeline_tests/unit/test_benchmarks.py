@@ -114,7 +114,7 @@ def test_what_is_also_no_name_keeps_its_words_in_a_copy(merged: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("target", "installed"),
     [
-        (".venv/.run", "--require-hashes --requirement requirements/run.txt"),
+        (".venv/.run", "--require-hashes --requirement requirements/deploy.txt"),
         (".venv/.dev", "--require-hashes --requirement requirements/dev.txt"),
         (".venv/.bench", "--editable '.[bench]'"),
     ],

@@ -377,7 +377,7 @@ class TestExampleQueries:
             rows = connection.execute(sa.text(view.sql)).all()
             assert connection.execute(sa.text(table.sql)).all() == rows
         assert [(row[0], row[2]) for row in rows] == [
-            ("node/60068035", "before"),
+            ("node/267901573", "before"),
             ("node/7", "stays"),
         ]
 
@@ -388,11 +388,11 @@ class TestExampleQueries:
             changes = connection.execute(sa.text(feed.sql)).all()
             brought = connection.execute(sa.text(newest.sql)).all()
         assert [(row.source_ref, row.change, row.cause, row.name) for row in changes] == [
-            ("node/60068035", "changed", "upstream", "after"),
+            ("node/267901573", "changed", "upstream", "after"),
             ("node/8", "added", "upstream", "new"),
         ]
         assert [(row.source_ref, row.name_before, row.name) for row in brought] == [
-            ("node/60068035", "before", "after"),
+            ("node/267901573", "before", "after"),
             ("node/8", None, "new"),
         ]
 
@@ -401,30 +401,30 @@ def stage_two_days(engine: sa.Engine) -> None:
     """Stage the days of the example queries, with one rejection."""
     broken = Rejection("way/9", "missing_nodes", "the source has none of its nodes", {})
     for day, names in {
-        date(2019, 4, 21): {"node/60068035": "before", "node/7": "stays"},
-        date(2019, 4, 22): {"node/60068035": "after", "node/7": "stays", "node/8": "new"},
+        date(2021, 4, 21): {"node/267901573": "before", "node/7": "stays"},
+        date(2023, 12, 26): {"node/267901573": "after", "node/7": "stays", "node/8": "new"},
     }.items():
         replace_slice(
             engine,
-            slice_of("helsinki", day),
-            in_helsinki(poi_rows(names)),
+            slice_of("monaco", day),
+            in_monaco(poi_rows(names)),
             rejections=[broken],
             evidence=evidence_of(day),
-            claim=claim_key(engine, "helsinki", day),
+            claim=claim_key(engine, "monaco", day),
             now=NOW,
         )
     toilets = {"osm": {"node/9#toilets": "wc"}, "feed:city": {"1#toilets": "WC"}}
-    stage_helpers(engine, "helsinki", date(2019, 4, 22), toilets)
+    stage_helpers(engine, "monaco", date(2023, 12, 26), toilets)
 
 
-def in_helsinki(rows: pa.Table) -> pa.Table:
+def in_monaco(rows: pa.Table) -> pa.Table:
     """Move invented POIs to where the example queries look; one of them is disused."""
-    place = shapely.to_wkb(shapely.Point(24.9414, 60.1719), byte_order=1)
+    place = shapely.to_wkb(shapely.Point(7.4246, 43.7384), byte_order=1)
     names = rows.column("name").to_pylist()
     changed: dict[str, pa.Array[Any]] = {
         "geometry": pa.array([place] * len(names), pa.binary()),
-        "lon": pa.array([24.9414] * len(names)),
-        "lat": pa.array([60.1719] * len(names)),
+        "lon": pa.array([7.4246] * len(names)),
+        "lat": pa.array([43.7384] * len(names)),
         "category": pa.array(["amenity/restaurant/pizza"] * len(names)),
         "status": pa.array(["disused" if name == "stays" else "operating" for name in names]),
     }

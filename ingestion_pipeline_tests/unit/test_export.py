@@ -5,20 +5,26 @@ from __future__ import annotations
 import csv
 import json
 import re
+import sqlite3
 import subprocess
+from contextlib import closing
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import geopandas as gpd
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+import pyogrio
 import pytest
 import shapely
+from pmtiles.reader import MmapSource, Reader
 
 from ingestion_pipeline.export import Format, export_day, schema_of
 from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.tables import VERSION_TABLES
+from ingestion_pipeline_tests.staging.test_geopackage import VALIDATOR
 from ingestion_pipeline_tests.support.staged import stage, stage_helpers
 from testbed.claims import slice_of
 
@@ -181,3 +187,81 @@ def _unmarked(text: str) -> str:
     """Take the mark off, as the documentation says."""
     bare = text.lstrip("'")
     return text[1:] if text != bare and bare[:1] in tuple("=+-@\t\r\n＝＋－＠") else text
+
+
+def test_flatgeobuf_has_every_row_and_is_read_by_window(
+    two_days: sa.Engine, tmp_path: Path
+) -> None:
+    path = exported(two_days, tmp_path, slice_of("town", FIRST), "fgb")
+    info = pyogrio.read_info(path)
+    assert info["driver"] == "FlatGeobuf"
+    assert info["capabilities"]["fast_spatial_filter"]
+    assert info["layer_name"] == "poi_ingestion_staging"
+    frame = gpd.read_file(path)
+    rows = {row["source_ref"]: row for row in read_day(two_days, slice_of("town", FIRST)) or []}
+    assert set(frame["source_ref"]) == set(rows)
+    for _, feature in frame.iterrows():
+        assert shapely.normalize(feature.geometry) == shapely.normalize(
+            shapely.from_wkb(rows[feature["source_ref"]]["geometry"])
+        )
+        assert json.loads(feature["tags"]) == rows[feature["source_ref"]]["tags"]
+    assert list(gpd.read_file(path, bbox=(0, 0, 0.0015, 1))["source_ref"]) == ["node/1"]
+
+
+def test_tiles_have_every_feature_at_every_zoom_with_its_group(
+    engine: sa.Engine, tmp_path: Path
+) -> None:
+    # One next to another: at zoom 6 all are within one pixel.
+    places = {f"node/{number}": f"place {number}" for number in range(1, 3000)}
+    stage(engine, "town", FIRST, places)
+    path = exported(engine, tmp_path, slice_of("town", FIRST), "pmtiles")
+    with path.open("rb") as file:
+        reader: Any = Reader(MmapSource(file))  # type: ignore[no-untyped-call]
+        header, metadata = reader.header(), reader.metadata()
+    assert (header["min_zoom"], header["max_zoom"]) == (6, 14)
+    assert header["tile_type"].name == "MVT"
+    (layer,) = metadata["vector_layers"]
+    assert layer["id"] == "poi_ingestion_staging"
+    assert set(layer["fields"]) == {
+        *("day", "category", "group", "source_ref", "source", "name", "status", "opening_hours"),
+    }
+    for zoom in (6, 10, 14):
+        frame = gpd.read_file(path, ZOOM_LEVEL=zoom)
+        assert sorted(frame["source_ref"]) == sorted(places), zoom
+        assert set(frame["group"]) == {"food"}
+        assert dict(zip(frame["source_ref"], frame["name"], strict=True)) == places
+    lons = frame.to_crs(4326).bounds["minx"]
+    expected = [int(ref.partition("/")[2]) / 1000 for ref in frame["source_ref"]]
+    assert lons.tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_duckdb_reads_only_a_window_of_geoparquet(engine: sa.Engine, tmp_path: Path) -> None:
+    # Ids jump from one end of the town to the other.
+    places = {f"node/{1 + number * 7919 % 30_000}": "a" for number in range(30_000)}
+    stage(engine, "town", FIRST, places)
+    path = exported(engine, tmp_path, slice_of("town", FIRST), "parquet")
+    window = f"FROM '{path}' WHERE bbox.xmin <= 3.05 AND bbox.xmax >= 3.0 AND bbox.ymin <= 1"
+    profile = tmp_path / "profile.json"
+    with duckdb.connect() as connection:
+        connection.execute("PRAGMA enable_profiling = 'json'")
+        connection.execute(f"PRAGMA profiling_output = '{profile}'")
+        found = connection.execute(f"SELECT source_ref {window}").fetchall()
+    assert sorted(ref for (ref,) in found) == sorted(f"node/{id_}" for id_ in range(3000, 3051))
+    counts = dict(re.findall(r'"(\w*row_groups\w*)": (\d+)', profile.read_text("utf-8")))
+    assert counts["row_groups_scanned"] == "1"
+    assert counts["total_row_groups_to_scan"] == "4"
+
+
+@pytest.mark.process
+def test_an_exported_geopackage_is_valid_and_has_an_index(
+    two_days: sa.Engine, tmp_path: Path
+) -> None:
+    path = exported(two_days, tmp_path, slice_of("town", FIRST), "gpkg")
+    command = ["/usr/bin/python3", str(VALIDATOR), "-k", "--extra", str(path)]
+    done = subprocess.run(command, capture_output=True, check=False, text=True)
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+    with closing(sqlite3.connect(path)) as connection:
+        (count,) = connection.execute(
+            "SELECT count(*) FROM rtree_poi_ingestion_staging_geom"
+        ).fetchone()
+    assert count == 2

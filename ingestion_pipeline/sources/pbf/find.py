@@ -14,6 +14,7 @@ import numpy as np
 
 from ingestion_pipeline.columns.tag_sets import TagSets
 from ingestion_pipeline.core.parallel import cores, on_each
+from ingestion_pipeline.core.progress import tracked
 from ingestion_pipeline.osm.assemble import AREAL_TYPES, MAX_DEPTH, Elements, Member, Nested
 from ingestion_pipeline.sources.pbf import blocks as pbf
 from ingestion_pipeline.sources.pbf.block_filter import (
@@ -213,7 +214,9 @@ class _Search:
             self._kept |= zip(missing, pbf.read_blocks(self._file, missing), strict=True)
             yield from ((blob, self._kept[blob]) for blob in blobs)
         else:
-            yield from zip(blobs, pbf.read_blocks(self._file, blobs), strict=True)
+            read = zip(blobs, pbf.read_blocks(self._file, blobs), strict=True)
+            # Of several processes this one tells how far its own share is.
+            yield from tracked(read, f"blocks with {kind}s read", total=len(blobs))
 
     def _keep(self, kind: pbf.Kind, matches: Matches, places: IntArray) -> None:
         every = self._all[kind]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ingestion_pipeline.core.progress import tracked
 from ingestion_pipeline.sources.pbf import blocks as pbf
 from ingestion_pipeline.sources.pbf.copies import find_copies
 
@@ -50,7 +51,8 @@ def inspect(path: Path) -> Inspection:
         newest: list[int] = []
         ascends = True
         last = (-1, 0)
-        for block in pbf.read_blocks(file, blobs):
+        read = pbf.read_blocks(file, blobs)
+        for block in tracked(read, "blocks of the extract verified", total=len(blobs)):
             for rank, kind in enumerate(pbf.MEMBER_KINDS):
                 ids = block.ids(kind)
                 if not len(ids):

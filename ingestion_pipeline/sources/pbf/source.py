@@ -103,10 +103,12 @@ class ExtractSource(Source):
         return coverage.coverage_of(path)
 
     def _template(self) -> str:
+        from ingestion_pipeline.sources.pbf import extract
+
         template = self._city.osm_extract or self._settings.osm_extract
         if template is None:
             raise ExtractNotConfigured(
                 f"{self._city.slug} comes from an extract and names none, and OSM_EXTRACT is not "
                 "set; give the city an osm_extract in the cities file, or set OSM_EXTRACT"
             )
-        return template
+        return extract.without_sample(template)

