@@ -33,12 +33,11 @@ from ingestion_pipeline.columns.hashing import with_content_hash
 from ingestion_pipeline.core.legend import CHANGES, POIS
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.days import Slice, read_day
-from ingestion_pipeline.staging.slices import replace_slice
 from ingestion_pipeline_tests.support.browser import running_browser
 from ingestion_pipeline_tests.support.installation import installed
 from ingestion_pipeline_tests.support.staged import poi_rows
 from ingestion_pipeline_tests.unit.cli.test_main import invoke_in
-from testbed.claims import claim_key, evidence_of, slice_of
+from testbed.claims import claim_key, evidence_of, replace_slice, slice_of
 from testbed.towns import TOWN, write_cities
 
 if TYPE_CHECKING:

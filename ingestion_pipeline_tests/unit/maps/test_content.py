@@ -15,9 +15,8 @@ from ingestion_pipeline.core.legend import CHANGES
 from ingestion_pipeline.maps.content import as_json, of_day, of_difference
 from ingestion_pipeline.staging.days import Slice, difference
 from ingestion_pipeline.staging.errors import DayNotStaged
-from ingestion_pipeline.staging.slices import replace_slice
 from ingestion_pipeline_tests.support.staged import poi_rows, stage, stage_helpers
-from testbed.claims import NOW, claim_key, evidence_of, slice_of
+from testbed.claims import NOW, claim_key, evidence_of, replace_slice, slice_of
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
