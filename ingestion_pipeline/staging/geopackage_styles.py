@@ -55,8 +55,13 @@ _INSERT = """
 _SHAPES = {"cross": "cross_fill"}
 """QGIS's names of shapes, where they differ from ours."""
 
-_KINDS = {"Point": "marker", "Line": "line", "Polygon": "fill"}
-"""The symbol of each kind of geometry, by the value of QGIS's function `geometry_type`."""
+_KINDS = {
+    "Point": ("marker", "area($geometry) IS NULL AND length($geometry) IS NULL"),
+    "Line": ("line", "length($geometry) IS NOT NULL"),
+    "Polygon": ("fill", "area($geometry) IS NOT NULL"),
+}
+"""Of each kind of geometry: its symbol, and the expression that is true for it. In QGIS, what has
+no area or length has null; its function `geometry_type` is not in all releases."""
 
 
 def write(connection: sa.Connection) -> None:
@@ -80,11 +85,9 @@ def style_of(class_column: str, legend: Legend) -> str:
     renderer = ET.SubElement(root, "renderer-v2", {"type": "RuleRenderer", "enableorderby": "0"})
     rules = ET.SubElement(renderer, "rules", {"key": "root"})
     symbols = ET.SubElement(renderer, "symbols")
-    for kind, symbol_type in _KINDS.items():
+    for kind, (symbol_type, is_kind) in _KINDS.items():
         of_kind = ET.SubElement(
-            rules,
-            "rule",
-            {"key": kind, "label": f"{kind}s", "filter": f"geometry_type($geometry) = '{kind}'"},
+            rules, "rule", {"key": kind, "label": f"{kind}s", "filter": is_kind}
         )
         for group in legend.all:
             number = str(len(symbols))
