@@ -19,6 +19,7 @@ from ingestion_pipeline.cli.output import (
     TRY_LATER,
     log_to_stderr,
     print_table,
+    print_wrapped,
 )
 from ingestion_pipeline.config.cities import load_cities
 from ingestion_pipeline.config.settings import load_settings
@@ -231,7 +232,8 @@ def _report_success(
         (dataset.things, "name", "meaning"),
         [(f"{count:,}", each, meaning(each) or "") for each, count in counts],
     )
-    click.echo(f"\nthe rows are in {describe(engine)}, table {target.table.name}")
+    click.echo()
+    print_wrapped(f"the rows are in {describe(engine)}, table {target.table.name}")
     sys.exit(EXIT_CODES[outcome])
 
 

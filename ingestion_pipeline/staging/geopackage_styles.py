@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from ingestion_pipeline.staging.tables import CLASS_COLUMNS, LEGENDS, VERSION_TABLES, VIEWS
+from ingestion_pipeline.staging.tables import CLASS_COLUMNS, LEGENDS, layers_of
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -55,16 +55,21 @@ _INSERT = """
 _SHAPES = {"cross": "cross_fill"}
 """QGIS's names of shapes, where they differ from ours."""
 
-_KINDS = {"Point": "marker", "Line": "line", "Polygon": "fill"}
-"""The symbol of each kind of geometry, by the value of QGIS's function `geometry_type`."""
+_KINDS = {
+    "Point": ("marker", "area($geometry) IS NULL AND length($geometry) IS NULL"),
+    "Line": ("line", "length($geometry) IS NOT NULL"),
+    "Polygon": ("fill", "area($geometry) IS NOT NULL"),
+}
+"""Of each kind of geometry: its symbol, and the expression that is true for it. In QGIS, what has
+no area or length has null; its function `geometry_type` is not in all releases."""
 
 
 def write(connection: sa.Connection) -> None:
     """Write the style of every layer; the default unless a user has chosen another one."""
     connection.exec_driver_sql("DELETE FROM layer_styles WHERE owner = ?", (OWNER,))
-    for dataset, table in VERSION_TABLES.items():
-        style = style_of(CLASS_COLUMNS[dataset], LEGENDS[dataset])
-        for layer in (table.name, *VIEWS[dataset].layers):
+    for dataset, legend in LEGENDS.items():
+        style = style_of(CLASS_COLUMNS[dataset], legend)
+        for layer in layers_of(dataset):
             values = {"layer": layer, "name": NAME, "style": style, "owner": OWNER}
             connection.exec_driver_sql(_INSERT, values)
 
@@ -80,11 +85,9 @@ def style_of(class_column: str, legend: Legend) -> str:
     renderer = ET.SubElement(root, "renderer-v2", {"type": "RuleRenderer", "enableorderby": "0"})
     rules = ET.SubElement(renderer, "rules", {"key": "root"})
     symbols = ET.SubElement(renderer, "symbols")
-    for kind, symbol_type in _KINDS.items():
+    for kind, (symbol_type, is_kind) in _KINDS.items():
         of_kind = ET.SubElement(
-            rules,
-            "rule",
-            {"key": kind, "label": f"{kind}s", "filter": f"geometry_type($geometry) = '{kind}'"},
+            rules, "rule", {"key": kind, "label": f"{kind}s", "filter": is_kind}
         )
         for group in legend.all:
             number = str(len(symbols))

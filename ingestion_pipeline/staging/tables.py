@@ -453,6 +453,12 @@ PUBLIC_LAYER = "poi_public"
 """The view of the places that are not hidden, which a GeoPackage lists as a layer."""
 
 
+def layers_of(dataset: str) -> tuple[str, ...]:
+    """Return the tables and views with a geometry that have the classes of a dataset."""
+    public = (poi.name, PUBLIC_LAYER) if VERSION_TABLES[dataset] is poi_ingestion_staging else ()
+    return (VERSION_TABLES[dataset].name, *VIEWS[dataset].layers, *public)
+
+
 def content_columns(table: sa.Table) -> tuple[str, ...]:
     """Return the names of a version table's content columns, in order."""
     return tuple(column.name for column in table.columns if column.name not in VERSION_COLUMNS)

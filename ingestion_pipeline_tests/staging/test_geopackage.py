@@ -107,6 +107,7 @@ def test_pyogrio_finds_the_layers_and_what_they_are(path: Path) -> None:
         "poi_event": None,
         "poi_identity": None,
         "poi_override": None,
+        "poi_feed": None,
         "poi_change": None,
         "helper_change": None,
         "staged_partition": None,
@@ -149,6 +150,7 @@ def test_ogrinfo_reads_every_layer_without_a_warning(path: Path) -> None:
         "poi_event": "0",
         "poi_identity": "0",
         "poi_override": "0",
+        "poi_feed": "0",
         "staged_partition": "1",
         "ingestion_rejection": "0",
         "ingestion_run": "1",
@@ -156,7 +158,7 @@ def test_ogrinfo_reads_every_layer_without_a_warning(path: Path) -> None:
         "sensor_tick": "0",
         "poi_change": "0",
         "helper_change": "0",
-        "layer_styles": "6",
+        "layer_styles": "8",
         "alembic_version": "1",
     }
     assert 'ID["EPSG",4326]' in done.stdout
@@ -248,7 +250,7 @@ def test_every_column_has_a_type_that_a_geopackage_allows(connection: sa.Connect
         for table in tables
         for column in connection.exec_driver_sql(f"PRAGMA table_info('{table}')")
     }
-    assert types == {"INTEGER", "REAL", "TEXT", "DATE", "DATETIME", "GEOMETRY"}
+    assert types == {"BOOLEAN", "INTEGER", "REAL", "TEXT", "DATE", "DATETIME", "GEOMETRY"}
 
 
 def test_the_layers_key_is_one_that_is_never_used_again(connection: sa.Connection) -> None:

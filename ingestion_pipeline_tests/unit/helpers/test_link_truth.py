@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import osmium
 import pyarrow as pa
 import pytest
@@ -79,7 +80,8 @@ class Invented:
         self.truth[ref] = truth
 
     def table(self) -> pa.Table:
-        columns = {name: [row[name] for row in self.rows] for name in self.rows[0]}
+        columns: dict[str, Any] = {name: [row[name] for row in self.rows] for name in self.rows[0]}
+        columns |= {name: np.array(columns[name]) for name in ("lon", "lat")}
         return helper_rows(len(self.rows), columns)
 
 
