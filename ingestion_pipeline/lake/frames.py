@@ -173,7 +173,8 @@ def _opened(lake: Lake, key: str) -> Iterator[Any]:
             yield stream
     except FileNotFoundError as error:
         raise SnapshotMissing(
-            f"Frame {lake.address(key)} does not exist. Run this city and day first."
+            f"Frame {lake.address(key)} does not exist. Materialize the frame of this city and day "
+            "first."
         ) from error
     except pa.ArrowInvalid as error:
         raise _damaged(lake, key, str(error)) from error

@@ -82,7 +82,7 @@ def test_a_frame_that_is_written_again_takes_the_old_ones_place(lake: Lake) -> N
 def test_a_frame_that_is_not_there_is_missed_with_what_makes_it(
     lake: Lake, look: Callable[[Lake, str], object]
 ) -> None:
-    with pytest.raises(SnapshotMissing, match=r"20\.parquet does not exist\. Run this city"):
+    with pytest.raises(SnapshotMissing, match=r"20\.parquet does not exist\. Materialize the"):
         look(lake, KEY)
 
 
