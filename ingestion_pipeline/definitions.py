@@ -12,7 +12,7 @@ from ingestion_pipeline.defs.assets.city_day import FEEDS_POOL, UPSTREAM_POOL, b
 from ingestion_pipeline.defs.console import print_expected_errors_in_one_line
 from ingestion_pipeline.defs.coverage import build_coverage
 from ingestion_pipeline.defs.partitions import build_partitions
-from ingestion_pipeline.defs.promotion import REQUESTED, build_promotion
+from ingestion_pipeline.defs.promotion import build_promotion, requested
 from ingestion_pipeline.defs.resources import PipelineResources, build_pipeline_resource
 from ingestion_pipeline.defs.schedules import build_schedules
 from ingestion_pipeline.defs.sensors import build_sensors
@@ -43,7 +43,7 @@ def build_definitions(pipeline: PipelineResources, *, with_pools: bool = True) -
             coverage.asset,
         ],
         asset_checks=coverage.checks,
-        jobs=[*(job.definition for job in REQUESTED.values()), coverage.job],
+        jobs=[*(job.definition for job in requested().values()), coverage.job],
         schedules=[*build_schedules(pipeline), coverage.schedule],
         sensors=build_sensors(),
         resources={"pipeline": build_pipeline_resource(pipeline)},

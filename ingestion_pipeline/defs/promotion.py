@@ -59,8 +59,10 @@ PROMOTION = PromotionJob(
     ),
 )
 
-REQUESTED: Mapping[str, IngestionJob | PromotionJob] = {**JOBS, JOB_TYPE: PROMOTION}
-"""The jobs that the ledger can request, by type."""
+
+def requested() -> Mapping[str, IngestionJob | PromotionJob]:
+    """Return the jobs that the ledger can request, by type."""
+    return {**JOBS, JOB_TYPE: PROMOTION}
 
 
 def build_promotion(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:

@@ -12,7 +12,7 @@ from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, PRIORITY_TAG, WILL
 
 from ingestion_pipeline.config.cities import UnknownCity
 from ingestion_pipeline.core.identity import CityDay
-from ingestion_pipeline.defs.promotion import REQUESTED
+from ingestion_pipeline.defs.promotion import requested
 from ingestion_pipeline.defs.resources import PipelineResources
 from ingestion_pipeline.defs.work import RUN_ID_TAG, TRIGGER_TAG
 from ingestion_pipeline.staging.runs import Run
@@ -34,7 +34,7 @@ def request_of(run: Run, *, failed: int = 0) -> dg.RunRequest:
         run: The job.
         failed: The number of Dagster runs of the job that ended before they began to work on it.
     """
-    job = REQUESTED[run.job_type]
+    job = requested()[run.job_type]
     return dg.RunRequest(
         # Not only the job's id: Dagster never starts a second run with the same key.
         run_key=f"{run.id}:{run.attempt}" + (f":{failed}" if failed else ""),
@@ -145,8 +145,10 @@ def runs_of(instance: dg.DagsterInstance, jobs: Sequence[Run]) -> Mapping[str, l
 
 def why_impossible(run: Run, pipeline: PipelineResources) -> str | None:
     """Return why this code can never run a job; None if it can."""
-    if run.job_type not in REQUESTED:
-        return f"there is no job {run.job_type} in this version; there are: {', '.join(REQUESTED)}"
+    if run.job_type not in requested():
+        return (
+            f"there is no job {run.job_type} in this version; there are: {', '.join(requested())}"
+        )
     try:
         city = pipeline.cities.get(run.city_slug)
     except UnknownCity as error:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 
-from ingestion_pipeline.defs.promotion import REQUESTED, build_promotion_sensor
+from ingestion_pipeline.defs.promotion import build_promotion_sensor, requested
 from ingestion_pipeline.defs.reconcile import reconcile
 from ingestion_pipeline.defs.requests import is_due, next_request, runs_of, why_impossible
 from ingestion_pipeline.defs.resources import PipelineResources
@@ -31,7 +31,7 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
 
     @dg.sensor(
         name=ticks.TRIGGER_SENSOR,
-        jobs=[job.definition for job in REQUESTED.values()],
+        jobs=[job.definition for job in requested().values()],
         minimum_interval_seconds=INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Turns the ledger's PENDING jobs into runs. It only reads the jobs: a tick "
