@@ -24,6 +24,9 @@ from ingestion_pipeline.promotion.ledger import JOB_TYPE, Promotion
 
 ASSET = "poi"
 
+GROUP = "public"
+"""A group of its own: who materializes the group of staging does not promote."""
+
 SENSOR = "promotion_sensor"
 
 INTERVAL_S = 30
@@ -72,7 +75,7 @@ def build_promotion(partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         name=ASSET,
         partitions_def=partitions,
         deps=[dg.AssetKey(POI.staging_asset)],
-        group_name=POI.group,
+        group_name=GROUP,
         kinds={"sql"},
     )
     def poi(
