@@ -84,7 +84,9 @@ def components(left: IntArray, right: IntArray) -> list[IntArray]:
     lefts, row = np.unique(left, return_inverse=True)
     rights, column = np.unique(right, return_inverse=True)
     size = len(lefts) + len(rights)
-    graph = coo_array((np.ones(len(row)), (row, column + len(lefts))), shape=(size, size))
+    # SciPy 1.11 reads no other indexes.
+    ends = row.astype(np.int32), (column + len(lefts)).astype(np.int32)
+    graph = coo_array((np.ones(len(row)), ends), shape=(size, size))
     _, label = connected_components(graph, directed=False)
     of_pair = label[row]
     order = np.argsort(of_pair, kind="stable")

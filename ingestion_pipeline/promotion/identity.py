@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from ingestion_pipeline.core.arrays import FloatArray
     from ingestion_pipeline.promotion.evidence import Compared, Known
-    from ingestion_pipeline.promotion.nearness import Map, Near
+    from ingestion_pipeline.promotion.nearness import Map
 
-REACH_M = 250.0
+REACH_M = 200.0
 """The largest distance in metres between two features of one place."""
 
 MOVED_M = 50.0
@@ -33,6 +33,8 @@ MOVED_M = 50.0
 
 COMPATIBLE = 0.75
 """The smallest similarity of compatible names."""
+
+_NODE, _AREA = 0, 2  # dimensions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,8 +141,8 @@ def match(gone: Sequence[Place], new: Sequence[Place]) -> Matching:
     left, right = _sorted(gone), _sorted(new)
     if not left or not right:
         return Matching((), ())
-    pairs, compared = _pairs(left, right, REACH_M)
-    bits = evidence.bits_of(pairs, compared)
+    compared = _compared(left, right, REACH_M)
+    pairs, bits = compared.near, evidence.bits_of(compared)
     (likely,) = np.nonzero(bits > evidence.THRESHOLD_BITS)
     worth = bits[likely] - evidence.THRESHOLD_BITS
     assigned = assign(
@@ -154,7 +156,7 @@ def match(gone: Sequence[Place], new: Sequence[Place]) -> Matching:
             left[int(pairs.left[pair])].ref,
             right[int(pairs.right[pair])].ref,
             float(scores[pair]),
-            evidence.told(pairs, compared, bits, pair),
+            evidence.told(compared, bits, pair),
         )
 
     return Matching(
@@ -177,20 +179,17 @@ def twins(places: Sequence[Place]) -> tuple[Twin, ...]:
         Twins, sorted by refs. Each ref is in one twin at most.
     """
     import numpy as np
-    import shapely
 
     from ingestion_pipeline.promotion import evidence
 
-    ordered = _sorted(places)
-    areas = [each for each in ordered if shapely.get_dimensions(each.geometry) == 2]  # noqa: PLR2004
-    nodes = [each for each in ordered if shapely.get_dimensions(each.geometry) == 0]
-    if not areas or not nodes:
+    areas, nodes = _nodes_in_areas(_sorted(places))
+    if not areas:
         return ()
-    pairs, compared = _pairs(areas, nodes, 0.0)
-    bits = evidence.bits_of(pairs, compared)
+    compared = _compared(areas, nodes, 0.0)
+    pairs, bits = compared.near, evidence.bits_of(compared)
     around: dict[int, list[int]] = defaultdict(list)
     for pair in np.argsort(_sizes(areas)[pairs.left], kind="stable").tolist():
-        if _is_twin(areas[pairs.left[pair]], nodes[pairs.right[pair]], pairs, compared, pair):
+        if _is_twin(areas[pairs.left[pair]], nodes[pairs.right[pair]], compared, pair):
             around[int(pairs.right[pair])].append(pair)
     within: dict[int, list[int]] = defaultdict(list)
     for smallest, *_ in around.values():
@@ -204,7 +203,7 @@ def twins(places: Sequence[Place]) -> tuple[Twin, ...]:
         Twin(
             areas[int(pairs.left[pair])].ref,
             nodes[int(pairs.right[pair])].ref,
-            evidence.told(pairs, compared, bits, pair),
+            evidence.told(compared, bits, pair),
         )
         for pair in sorted(found)
     )
@@ -226,7 +225,7 @@ def is_reused(before: Place, after: Place) -> Mapping[str, Any] | None:
     one, other = _known(before), _known(after)
     relation = likeness.relation(one.categories, other.categories)
     similarity = likeness.best_similarity(one.names, other.names)
-    same, _ = evidence.identified(one.identifiers, other.identifiers)
+    same = evidence.identified_by(one.identifiers, other.identifiers).same
     renamed = (similarity or 0.0) < COMPATIBLE if one.names or other.names else False
     if relation != "contradicting" or not renamed or same:
         return None
@@ -246,12 +245,12 @@ def _sorted(places: Sequence[Place]) -> list[Place]:
     return sorted(places, key=lambda place: place.ref)
 
 
-def _pairs(left: Sequence[Place], right: Sequence[Place], reach_m: float) -> tuple[Near, Compared]:
+def _compared(left: Sequence[Place], right: Sequence[Place], reach_m: float) -> Compared:
     from ingestion_pipeline.promotion import evidence
     from ingestion_pipeline.promotion.nearness import near
 
     pairs = near(_map(left), _map(right), reach_m)
-    return pairs, evidence.compare([*map(_known, left)], [*map(_known, right)], pairs)
+    return evidence.compare([*map(_known, left)], [*map(_known, right)], pairs)
 
 
 def _map(places: Sequence[Place]) -> Map:
@@ -271,10 +270,33 @@ def _known(place: Place) -> Known:
     from ingestion_pipeline.promotion.evidence import Known
 
     return Known(
-        tuple(dict.fromkeys((place.category, *place.categories))),
+        likeness.specific((place.category, *place.categories), place.tags),
         likeness.names_of(place.name, place.names, place.tags),
         likeness.identifiers(place.tags, place.contact, place.wikidata),
+        likeness.details(place.tags),
     )
+
+
+def _nodes_in_areas(places: Sequence[Place]) -> tuple[list[Place], list[Place]]:
+    """Return the areas and the nodes of an equal category of which one is in the other."""
+    import numpy as np
+    import shapely
+
+    from ingestion_pipeline.promotion import likeness
+
+    areas = [each for each in places if shapely.get_dimensions(each.geometry) == _AREA]
+    nodes = [each for each in places if shapely.get_dimensions(each.geometry) == _NODE]
+    shapes, points = (
+        np.array([each.geometry for each in side], dtype=object) for side in (areas, nodes)
+    )
+    around, within = shapely.STRtree(points).query(shapes, predicate="intersects")
+    pairs = [
+        (area, node)
+        for area, node in zip(around.tolist(), within.tolist(), strict=True)
+        if likeness.relation(areas[area].categories, nodes[node].categories) == "equal"
+    ]
+    chosen, inside = ({pair[side] for pair in pairs} for side in (0, 1))
+    return [areas[area] for area in sorted(chosen)], [nodes[node] for node in sorted(inside)]
 
 
 def _ambiguity(pairs: Sequence[Link]) -> Ambiguity:
@@ -292,11 +314,11 @@ def _sizes(areas: Sequence[Place]) -> FloatArray:
     return sizes
 
 
-def _is_twin(area: Place, node: Place, pairs: Near, compared: Compared, pair: int) -> bool:
+def _is_twin(area: Place, node: Place, compared: Compared, pair: int) -> bool:
     return bool(
-        pairs.inside[pair]
+        compared.near.inside[pair]
         and compared.relation[pair] == "equal"
-        and not compared.different[pair]
+        and not compared.identified[pair].different
         and area.tags.get("level") == node.tags.get("level")
         and (compared.unnamed[pair] or compared.similarity[pair] >= COMPATIBLE)
     )

@@ -12,6 +12,7 @@ from functools import cache, lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
+from ingestion_pipeline.osm.taxonomy import MAIN_KEYS
 from ingestion_pipeline.text.names import FORMER_KEY, LESSER_KEYS, NAME_KEYS
 from ingestion_pipeline.text.value_lists import split_values
 
@@ -26,8 +27,9 @@ amenity/bar amenity/biergarten amenity/cafe amenity/fast_food amenity/food_court
 amenity/nightclub amenity/pub amenity/restaurant
 shop/bakery shop/coffee shop/confectionery shop/deli shop/pastry
 
-leisure/resort tourism/alpine_hut tourism/apartment tourism/camp_site tourism/caravan_site
-tourism/chalet tourism/guest_house tourism/hostel tourism/hotel tourism/motel tourism/wilderness_hut
+amenity/shelter building/hotel leisure/resort tourism/alpine_hut tourism/apartment
+tourism/camp_site tourism/caravan_site tourism/chalet tourism/guest_house tourism/hostel
+tourism/hotel tourism/motel tourism/wilderness_hut
 
 amenity/clinic amenity/dentist amenity/doctors amenity/hospital amenity/nursing_home
 amenity/social_facility healthcare
@@ -35,30 +37,34 @@ amenity/social_facility healthcare
 amenity/childcare amenity/college amenity/kindergarten amenity/language_school amenity/music_school
 amenity/school amenity/university education
 
-amenity/courthouse amenity/police amenity/public_building amenity/townhall
-office/diplomatic office/government police
+amenity/courthouse amenity/fire_station amenity/police amenity/public_building amenity/townhall
+building/fire_station office/diplomatic office/government police
 
-amenity/monastery amenity/place_of_worship historic/wayside_cross historic/wayside_shrine
+amenity/monastery amenity/place_of_worship historic tourism/attraction
+building/cathedral building/chapel building/church building/mosque building/synagogue
+building/temple
 
-historic tourism/artwork tourism/attraction tourism/museum tourism/viewpoint
+historic man_made/tower tourism/artwork tourism/attraction tourism/museum tourism/viewpoint
 
 amenity/arts_centre tourism/attraction tourism/gallery tourism/museum tourism/theme_park tourism/zoo
 
-leisure amenity/public_bath
+amenity/public_bath building/stadium landuse/recreation_ground leisure
 
 amenity/bureau_de_change amenity/car_rental amenity/car_wash amenity/driving_school amenity/fuel
 amenity/pharmacy amenity/veterinary craft shop
 
 amenity/bank amenity/bureau_de_change amenity/coworking_space amenity/post_office amenity/studio
-craft office shop/copyshop shop/estate_agent shop/travel_agency
+craft office shop/copyshop shop/travel_agency
 
-aerialway amenity/bus_station amenity/ferry_terminal amenity/taxi
-highway/bus_stop public_transport railway
+aeroway/helipad aeroway/heliport
+
+building/train_station public_transport/station
+
+amenity/grave_yard landuse/cemetery
 
 amenity/motorcycle_parking amenity/parking amenity/parking_entrance amenity/parking_space
 
-amenity/recycling amenity/recycling_centre amenity/recycling_container
-amenity/waste_disposal amenity/waste_transfer_station
+amenity/recycling amenity/waste_disposal amenity/waste_transfer_station
 
 amenity/drinking_water amenity/fountain amenity/water_point amenity/watering_place
 man_made/water_tap man_made/water_well natural/spring
@@ -71,6 +77,33 @@ leisure/sports_centre leisure/sports_hall
 """
 """Categories that mappers exchange for one place; each also covers the categories below it.
 Families are separated by blank lines."""
+
+BELOW: Mapping[str, str] = {
+    "amenity/parking_surface": "amenity/parking/surface",
+    "amenity/recycling_centre": "amenity/recycling/centre",
+    "amenity/recycling_container": "amenity/recycling/container",
+    "amenity/waste/dog_excrement": "amenity/waste_basket/dog_excrement",
+    "healthcare/dentist/orthodontics": "amenity/dentist/orthodontics",
+    "leisure/slipway_drivable": "leisure/slipway/drivable",
+    "man_made/geoglyph_multilinestring": "man_made/geoglyph/multilinestring",
+    "public_transport/platform_point": "public_transport/platform",
+    "public_transport/station_train": "public_transport/station/train",
+    "public_transport/station_train_halt": "public_transport/station/train/halt",
+    "type/site/climbing/crag": "climbing/crag/site",
+    **{
+        f"public_transport/station_{of}": f"public_transport/station/train/{of}"
+        for of in ("light_rail", "monorail", "subway")
+    },
+    **{
+        f"public_transport/{kind}_{of}": f"public_transport/{kind}/{of}"
+        for kind, several in {
+            "station": "aerialway bus ferry tram trolleybus",
+            "stop_position": "aerialway bus ferry light_rail monorail subway train tram trolleybus",
+        }.items()
+        for of in several.split()
+    },
+}
+"""Categories that are below another one in the tree, which their ids do not show."""
 
 IDENTIFIERS = frozenset(
     {"ele:ref", "fhrs:id", "gtfs:stop_id", "gtfs_id", "iata", "icao", "uic_ref", "wikipedia"}
@@ -85,8 +118,40 @@ _SCHEME = re.compile(r"https?://(www\.)?", re.IGNORECASE)
 _LEAST_LETTERS = 4
 """The fewest letters of a name that another one may merely contain."""
 
-CONTAINED = 0.9
-"""The similarity of names of which one has all the words of the other and more."""
+CONTAINED, SHORT_CONTAINED = 0.9, 0.8
+"""The similarity of names of which one has all the words of the other and more; if the longest of
+these has fewer than `_LEAST_LETTERS`, the second."""
+
+MOST_DETAILS = 3
+"""The most details that are counted."""
+
+NO_DETAILS = frozenset(
+    {
+        *(
+            *MAIN_KEYS,
+            *NAME_KEYS,
+            *LESSER_KEYS,
+            FORMER_KEY,
+            "brand",
+            "ref",
+            "wikidata",
+            "wikipedia",
+        ),
+        *("addr", "contact", "phone", "mobile", "fax", "email", "website", "url", "is_in"),
+        *("check_date", "created_by", "fixme", "level", "layer", "source", "survey"),
+    }
+)
+"""Keys, without what follows a colon, whose tags are compared otherwise or are no detail."""
+
+_TELLING = re.compile(r"\d|\S\s+\S")
+
+
+def specific(categories: Iterable[str], tags: Mapping[str, str]) -> tuple[str, ...]:
+    """Return categories with the tag's value where a category is only its key: `shop/yes`."""
+    return tuple(
+        each if "/" in each else f"{each}/{tags.get(each, '')}"
+        for each in dict.fromkeys(categories)
+    )
 
 
 def relation(one: Sequence[str], other: Sequence[str]) -> Relation:
@@ -105,6 +170,7 @@ def relation(one: Sequence[str], other: Sequence[str]) -> Relation:
 
 @lru_cache(maxsize=65_536)
 def _relation(one: tuple[str, ...], other: tuple[str, ...]) -> Relation:
+    one, other = _paths(one), _paths(other)
     if any(_includes(a, b) or _includes(b, a) for a in one[:1] for b in other) or any(
         _includes(a, b) or _includes(b, a) for a in one for b in other[:1]
     ):
@@ -114,8 +180,12 @@ def _relation(one: tuple[str, ...], other: tuple[str, ...]) -> Relation:
     return "contradicting"
 
 
+def _paths(categories: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(BELOW.get(category, category) for category in categories)
+
+
 def _includes(general: str, special: str) -> bool:
-    return special == general or special.startswith(f"{general}/")
+    return f"{special}/".startswith(f"{general}/")
 
 
 def _is_sibling(one: str, other: str) -> bool:
@@ -154,10 +224,10 @@ def names_of(
 
 @lru_cache(maxsize=100_000)
 def fold(name: str) -> str:
-    """Return the words of a name, sorted, in lower case and without accents: `cafe rosa`."""
+    """Return the words of a name, in lower case and without accents: `cafe rosa`."""
     decomposed = unicodedata.normalize("NFKD", name)
     bare = "".join(each for each in decomposed if not unicodedata.combining(each))
-    return " ".join(sorted(_WORDS.findall(bare.casefold())))
+    return " ".join(_WORDS.findall(bare.casefold()))
 
 
 @lru_cache(maxsize=200_000)
@@ -173,11 +243,11 @@ def similarity(one: str, other: str) -> float:
     numbers = set(_NUMBER.findall(one)), set(_NUMBER.findall(other))
     if all(numbers) and numbers[0] != numbers[1]:
         return 0.0
+    alike = max(fuzz.ratio(one, other), fuzz.token_sort_ratio(one, other)) / 100
     words = set(one.split()), set(other.split())
-    shared = words[0] & words[1]
-    alike: float = fuzz.ratio(one, other) / 100
-    if shared in words and any(len(word) >= _LEAST_LETTERS for word in shared):
-        alike = max(alike, CONTAINED)
+    if (shared := words[0] & words[1]) in words:
+        is_short = max(map(len, shared)) < _LEAST_LETTERS
+        alike = max(alike, SHORT_CONTAINED if is_short else CONTAINED)
     return round(alike, 2)
 
 
@@ -188,8 +258,8 @@ def best_similarity(ones: Iterable[str], others: Sequence[str]) -> float | None:
 
 def identifiers(
     tags: Mapping[str, str], contact: Mapping[str, Any], wikidata: str | None
-) -> dict[str, frozenset[str]]:
-    """Return what identifies a place, by kind: values that can be compared as they are."""
+) -> tuple[tuple[str, frozenset[str]], ...]:
+    """Return what identifies a place: kinds, sorted, with values that are compared as they are."""
     found: dict[str, Iterable[str]] = {
         key: split_values(tags[key]) for key in tags if key in IDENTIFIERS or key.startswith("ref:")
     }
@@ -208,4 +278,13 @@ def identifiers(
     ]
     if "addr:housenumber" in tags and (street := tags.get("addr:street") or tags.get("addr:place")):
         found["address"] = [f"{fold(street)} {tags['addr:housenumber'].casefold()}"]
-    return {kind: frozenset(values) for kind, values in found.items() if values}
+    return tuple((kind, frozenset(found[kind])) for kind in sorted(found) if found[kind])
+
+
+def details(tags: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    """Return the tags whose values have numbers or several words, which seldom agree by chance."""
+    return frozenset(
+        (key, value)
+        for key, value in tags.items()
+        if key.partition(":")[0] not in NO_DETAILS and _TELLING.search(value)
+    )

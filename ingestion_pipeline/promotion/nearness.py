@@ -34,7 +34,6 @@ class Near(NamedTuple):
         left: (P,) Index of the place of the left side.
         right: (P,) Index of the place of the right side.
         metres: (P,) Distance of their geometries in metres, 0 if they touch; 1 decimal.
-        apart: (P,) Distance of their representative points in metres, 1 decimal.
         overlap: (P,) Of two areas, the shared part of what both cover together, from 0 to 1, 2
             decimals. NaN if one of them is no area.
         inside: (P,) Whether one is an area and has the representative point of the other in it.
@@ -43,9 +42,18 @@ class Near(NamedTuple):
     left: IntArray
     right: IntArray
     metres: FloatArray
-    apart: FloatArray
     overlap: FloatArray
     inside: BoolArray
+
+    def at(self, indexes: IntArray) -> Near:
+        """Return some of the pairs."""
+        return Near(
+            self.left[indexes],
+            self.right[indexes],
+            self.metres[indexes],
+            self.overlap[indexes],
+            self.inside[indexes],
+        )
 
 
 class Map(NamedTuple):
@@ -107,7 +115,6 @@ def near(left: Map, right: Map, reach_m: float) -> Near:
         one[kept],
         other[kept],
         metres[kept],
-        _metres(*ends, scale[kept]),
         _overlap(*chosen),
         _inside(*chosen, *ends),
     )
@@ -133,17 +140,20 @@ def _candidates(left: Map, right: Map, reach_m: float) -> tuple[IntArray, IntArr
     tree = shapely.STRtree(right.geometry)
     # At the far end of the reach the scale is a little smaller.
     farther = 1.01 * reach_m / left.scale
-    west, _, east, _ = shapely.bounds(left.geometry).T
+    west, south, east, north = shapely.bounds(left.geometry).T
+    west, south, east, north = west - farther, south - farther, east + farther, north + farther
     shifts = (
         (np.ones(len(west), dtype=bool), 0.0),
-        (west - farther < -_TURN / 2, _TURN),
-        (east + farther > _TURN / 2, -_TURN),
+        (west < -_TURN / 2, _TURN),
+        (east > _TURN / 2, -_TURN),
     )
     found = []
     for mask, shift in shifts:
         (chosen,) = np.nonzero(mask)
-        moved = _shifted(left.geometry[chosen], np.full(len(chosen), shift))
-        one, other = tree.query(moved, predicate="dwithin", distance=farther[chosen])
+        boxes = shapely.box(
+            west[chosen] + shift, south[chosen], east[chosen] + shift, north[chosen]
+        )
+        one, other = tree.query(boxes)
         found.append((chosen[one], other, np.full(len(one), shift)))
     one, other, shift_of = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return one, other, shift_of
