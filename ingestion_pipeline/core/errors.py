@@ -18,6 +18,7 @@ in one file per area (`osm/errors.py`, `staging/errors.py`, ...).
     ├── HelpersError              sources/feed/errors.py
     ├── LakeError                 lake/errors.py
     ├── QualityError              quality/errors.py
+    ├── PromotionError            promotion/errors.py
     └── StagingError              staging/errors.py
 """
 

@@ -27,6 +27,9 @@ from ingestion_pipeline.promotion.ledger import JOB_TYPE, Promotion
 
 ASSET = "poi"
 
+GROUP = "public"
+"""A group of its own: who materializes the group of staging does not promote."""
+
 SENSOR = "promotion_sensor"
 
 INTERVAL_S = 30
@@ -86,7 +89,7 @@ def build_promotion(
         partitions_def=partitions,
         deps=[dg.AssetKey(POI.staging_asset)],
         required_resource_keys=set(LEDGER_RESOURCES),
-        **attributes,
+        **attributes | {"group_name": GROUP},
     )
     def poi(
         context: dg.AssetExecutionContext, config: PromotionConfig

@@ -98,17 +98,34 @@ class Nearby:
             .prefix_with("MATERIALIZED")
         )
         is_node = table.c.osm_type == "node"
-        query = sa.select(ours.c.number, table.c.source_ref).join_from(
+        is_around = sa.func.ST_Intersects(table.c.geometry, ours.c.shape, type_=sa.Boolean)
+        query = sa.select(
+            ours.c.number - 1, ours.c.is_area, table.c.source_ref, table.c.lon, table.c.lat
+        ).join_from(
             ours,
             table,
             sa.and_(
-                sa.func.ST_Intersects(table.c.geometry, ours.c.shape, type_=sa.Boolean),
+                table.c.geometry.op("&&", is_comparison=True)(ours.c.shape),
                 # Not an equality, by which PostgreSQL would join instead of the index.
-                sa.case((ours.c.is_area, is_node), else_=~is_node),
+                sa.case((ours.c.is_area, is_node), else_=~is_node & is_around),
                 *self._of_day,
             ),
         )
-        return {(number - 1, ref) for number, ref in self._connection.execute(query)}
+        rows = self._connection.execute(query).all()
+        found = {(number, ref) for number, is_area, ref, _, _ in rows if not is_area}
+        in_boxes = [(number, ref, lon, lat) for number, is_area, ref, lon, lat in rows if is_area]
+        # PostGIS would prepare an area anew for each node.
+        shapely.prepare(shapes)
+        numbers = [number for number, *_ in in_boxes]
+        points: Any = shapely.points(
+            [lon for *_, lon, _ in in_boxes], [each[3] for each in in_boxes]
+        )
+        inside = shapely.intersects(shapes[numbers], points) if in_boxes else ()
+        return found | {
+            (number, ref)
+            for (number, ref, _, _), is_inside in zip(in_boxes, inside, strict=True)
+            if is_inside
+        }
 
     def _in_geopackage(self, shapes: Any, areas: Any) -> set[tuple[int, str]]:
         """Return the numbers of shapes and the refs that meet; it has no spatial index."""
