@@ -13,6 +13,7 @@ import click
 
 from ingestion_pipeline.cli.options import (
     DAY,
+    LateChoice,
     default_stem,
     open_database,
     slice_of,
@@ -22,7 +23,6 @@ from ingestion_pipeline.cli.output import FAILED, print_table, print_wrapped
 from ingestion_pipeline.config.cities import load_cities
 from ingestion_pipeline.config.settings import load_settings
 from ingestion_pipeline.datasets.registry import DATASETS
-from ingestion_pipeline.export import Format
 
 CHANGES_SHOWN = 50
 
@@ -109,7 +109,7 @@ def diff(
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(get_args(Format)),
+    type=LateChoice("ingestion_pipeline.export", lambda export: get_args(export.Format)),
     required=True,
     help="File format.",
 )
