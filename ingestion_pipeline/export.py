@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from ingestion_pipeline.columns.geoparquet import geo_metadata
 from ingestion_pipeline.columns.hashing import canonical_json
 from ingestion_pipeline.core.errors import IngestionError
+from ingestion_pipeline.core.formats import Format
 from ingestion_pipeline.staging.database import read_transaction
 from ingestion_pipeline.staging.days import read_rows, require_staged
 from ingestion_pipeline.staging.geometry import Geometry
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ingestion_pipeline.staging.days import Slice
-
-Format = Literal["geojson", "gpkg", "parquet", "csv", "fgb", "pmtiles"]
 
 _GEOMETRY = "geometry"
 _BBOX = "bbox"

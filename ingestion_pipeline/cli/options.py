@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import date
 from functools import cached_property
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -46,23 +45,22 @@ class _Day(_DayType):
 DAY = _Day()
 
 
-class LateChoice(_Choice):
-    """A choice of names from a module that is imported when they are needed."""
+class _Registered(_Choice):
+    """A choice of names in the registry of datasets, which is imported when they are needed."""
 
-    def __init__(self, module: str, names: Callable[[Any], Iterable[str]]) -> None:
-        """Set the module, and what returns its names."""
-        self._module, self._names = module, names
+    def __init__(self, names: Callable[[Any], Iterable[str]]) -> None:
+        self._names = names
         self.case_sensitive = True
 
     @cached_property
     def choices(self) -> tuple[str, ...]:  # type: ignore[override]
         """The names."""
-        return tuple(self._names(import_module(self._module)))
+        from ingestion_pipeline.datasets import registry
+
+        return tuple(self._names(registry))
 
 
-_REGISTRY = "ingestion_pipeline.datasets.registry"
-
-JOB_TYPE = LateChoice(_REGISTRY, lambda registry: registry.job_types())
+JOB_TYPE = _Registered(lambda registry: registry.job_types())
 
 job_option = click.option(
     "--job",
@@ -80,7 +78,7 @@ def slice_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--source", default=SOURCE, show_default=True, help="Or 'feed:<slug>'."),
         click.option(
             "--dataset",
-            type=LateChoice(_REGISTRY, lambda registry: registry.DATASETS),
+            type=_Registered(lambda registry: registry.DATASETS),
             default=DEFAULT_DATASET,
             show_default=True,
             help="Points of interest, or helper places.",

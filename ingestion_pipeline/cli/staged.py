@@ -13,7 +13,6 @@ import click
 
 from ingestion_pipeline.cli.options import (
     DAY,
-    LateChoice,
     default_stem,
     open_database,
     slice_of,
@@ -22,6 +21,7 @@ from ingestion_pipeline.cli.options import (
 from ingestion_pipeline.cli.output import FAILED, print_table, print_wrapped
 from ingestion_pipeline.config.cities import load_cities
 from ingestion_pipeline.config.settings import load_settings
+from ingestion_pipeline.core.formats import Format
 from ingestion_pipeline.datasets.registry import DATASETS
 
 CHANGES_SHOWN = 50
@@ -109,7 +109,7 @@ def diff(
 @click.option(
     "--format",
     "format_",
-    type=LateChoice("ingestion_pipeline.export", lambda export: get_args(export.Format)),
+    type=click.Choice(get_args(Format)),
     required=True,
     help="File format.",
 )

@@ -21,7 +21,8 @@ import pytest
 import shapely
 from pmtiles.reader import MmapSource, Reader
 
-from ingestion_pipeline.export import Format, export_day, schema_of
+from ingestion_pipeline.core.formats import Format
+from ingestion_pipeline.export import export_day, schema_of
 from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.tables import VERSION_TABLES
 from ingestion_pipeline_tests.staging.test_geopackage import VALIDATOR

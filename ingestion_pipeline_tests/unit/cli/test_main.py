@@ -27,8 +27,8 @@ from ingestion_pipeline.cli.output import (
     WRONG_USAGE,
     print_table,
 )
+from ingestion_pipeline.core.formats import Format
 from ingestion_pipeline.core.rejection import Rejection
-from ingestion_pipeline.export import Format
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.views import definitions
