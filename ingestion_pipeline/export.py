@@ -19,7 +19,6 @@ import sqlalchemy as sa
 from ingestion_pipeline.columns.geoparquet import geo_metadata
 from ingestion_pipeline.columns.hashing import canonical_json
 from ingestion_pipeline.core.errors import IngestionError
-from ingestion_pipeline.core.formats import Format
 from ingestion_pipeline.staging.database import read_transaction
 from ingestion_pipeline.staging.days import read_rows, require_staged
 from ingestion_pipeline.staging.geometry import Geometry
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+    from ingestion_pipeline.core.formats import Format
     from ingestion_pipeline.staging.days import Slice
 
 _GEOMETRY = "geometry"

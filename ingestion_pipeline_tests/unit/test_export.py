@@ -21,7 +21,6 @@ import pytest
 import shapely
 from pmtiles.reader import MmapSource, Reader
 
-from ingestion_pipeline.core.formats import Format
 from ingestion_pipeline.export import export_day, schema_of
 from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.tables import VERSION_TABLES
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import sqlalchemy as sa
+
+    from ingestion_pipeline.core.formats import Format
 
 FIRST, SECOND = date(2024, 6, 1), date(2024, 6, 2)
 MOMENT = datetime(2024, 6, 1, 21, tzinfo=UTC)
