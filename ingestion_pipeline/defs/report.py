@@ -38,20 +38,20 @@ def lines(
     *before, last = dataset.chain
     count = f"{dataset.class_column}_count"
     for name in before:
-        found = _metadata_of(result, name)
-        if "replayed" in found:
-            as_of = datetime.fromtimestamp(found["as_of"], UTC).strftime("%Y-%m-%d %H:%M:%S")
+        reported = _metadata_of(result, name)
+        if "replayed" in reported:
+            as_of = datetime.fromtimestamp(reported["as_of"], UTC).strftime("%Y-%m-%d %H:%M:%S")
             yield (
-                "replayed" if found["replayed"] else "fetched",
-                f"{found['raw_bytes']:,} bytes from {_short(found['location'])}, as of {as_of} UTC",
+                "replayed" if reported["replayed"] else "fetched",
+                f"{reported['raw_bytes']:,} bytes from {_short(reported['location'])}, as of {as_of} UTC",
                 seconds[name],
             )
-        if count in found:
+        if count in reported:
             yield (
                 "normalized",
                 (
-                    f"{found['dagster/row_count']:,} {dataset.things} "
-                    f"in {found[count]} {dataset.classes}"
+                    f"{reported['dagster/row_count']:,} {dataset.things} "
+                    f"in {reported[count]} {dataset.classes}"
                 ),
                 seconds[name],
             )
