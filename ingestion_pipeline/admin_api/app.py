@@ -11,6 +11,7 @@ from ingestion_pipeline.admin_api import callback, contract, enqueue, health, jo
 from ingestion_pipeline.admin_api.expiry import keep_expiring
 from ingestion_pipeline.admin_api.pages import add_pages
 from ingestion_pipeline.admin_api.problems import install_error_handlers
+from ingestion_pipeline.admin_api.reading.mount import add_reading, reading_connections
 from ingestion_pipeline.admin_api.service import Service
 from ingestion_pipeline.config.cities import Cities
 from ingestion_pipeline.config.settings import Settings
@@ -38,7 +39,7 @@ def create_app(
         clock: The clock; by default the database's.
 
     Raises:
-        SettingsError: No database is configured.
+        SettingsError: No database is configured, or not that of the reading API.
         UnsupportedDatabase: The database's URL is not supported.
     """
     own = engine is None
@@ -50,9 +51,10 @@ def create_app(
     service = Service(settings, cities, database, clock or DatabaseClock(database, SystemClock()))
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         expiring = asyncio.create_task(keep_expiring(service))
-        yield
+        async with reading_connections(app):
+            yield
         expiring.cancel()
         with suppress(asyncio.CancelledError):
             await expiring
@@ -64,6 +66,7 @@ def create_app(
     install_error_handlers(app)
     for noun in (enqueue, callback, jobs, health, metrics):
         app.include_router(noun.router)
+    add_reading(app, service)
     add_pages(app)
     contract.complete(app)
     return app
