@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-LOCKED = {"deploy": (), "run": ("demo",), "dev": ("demo", "dev")}
+LOCKED = {"deploy": ("ogc",), "run": ("demo",), "dev": ("demo", "ogc", "dev")}
 
 
 def declared(*extras: str) -> list[Requirement]:

@@ -6,18 +6,21 @@ not belong here: the token (`mount.py`), and what a collection is (`collections.
 
 from datetime import date
 from functools import partial
+from http import HTTPStatus
 from importlib.metadata import version
-from typing import Any
+from typing import Annotated, Any
 
 import asyncpg
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Path, Request
 from fastapi.responses import HTMLResponse, JSONResponse
+from morecantile import Tile, tms
+from morecantile.defaults import TileMatrixSets
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette_cramjam.middleware import CompressionMiddleware
 from tipg import collections as tipg_collections
 from tipg import factory as tipg_factory
-from tipg.dependencies import datetime_query, filter_query
+from tipg.dependencies import TileParams, datetime_query, filter_query
 from tipg.errors import (
     InvalidDatetimeColumnName,
     InvalidGeometryColumnName,
@@ -30,6 +33,7 @@ from tipg.openapi import _update_openapi
 
 from ingestion_pipeline.admin_api.pages import contract_page
 from ingestion_pipeline.admin_api.problems import (
+    DATABASE_NOT_MIGRATED,
     INVALID_REQUEST,
     NOT_FOUND,
     Mistake,
@@ -41,6 +45,7 @@ from ingestion_pipeline.admin_api.problems import (
 from ingestion_pipeline.admin_api.reading.collections import Collections, collection_of
 from ingestion_pipeline.admin_api.reading.database import ReaderPool
 from ingestion_pipeline.admin_api.reading.filters import CONFORMANCE, filter_of, interval_of
+from ingestion_pipeline.admin_api.reading.mount import HEADER
 from ingestion_pipeline.admin_api.reading.pages import templates
 from ingestion_pipeline.config.cities import Cities
 
@@ -49,11 +54,19 @@ TITLE = "Ingestion pipeline: reading API"
 CACHE_SECONDS = 60
 """For how long clients may keep an answer; a city changes once a day."""
 
+TILING = "WebMercatorQuad"
+"""The tile matrix set, which web maps and QGIS use. Others do not contain every city."""
+
+DEEPEST_ZOOM = 24
+
 PAGE_SIZE = 1000
 """The number of items where a request has no `limit`. GDAL and QGIS read pages of this size."""
 
-_STATEMENT_STATES = ("22", "42")
-"""SQLSTATEs of a value or comparison that does not fit a column's type."""
+_STATEMENT_STATES = ("22", "42", "XX000")
+"""SQLSTATEs of a value, comparison or (from PostGIS) geometry that does not fit."""
+
+_CHANGED_STATES = ("42P01", "42703")
+"""SQLSTATEs of a view or column that is gone: names in requests are checked before."""
 
 
 class _Endpoints(Endpoints):
@@ -92,14 +105,19 @@ def create_reading_app(url: str, cities: Cities, *, first_day: date, is_public: 
         title=TITLE,
         templates=templates(),
         collection_dependency=collection_of,
+        supported_tms=TileMatrixSets({TILING: tms.get(TILING)}),
         with_tiles_viewer=False,
     )
     app.include_router(
         endpoints.router,
-        dependencies=[Depends(collections.refresh), Depends(reject_unknown_parameters)],
+        dependencies=[Depends(collections.refresh), Depends(reject_wrong_parameters)],
     )
 
-    app.dependency_overrides |= {filter_query: filter_of, datetime_query: interval_of}
+    app.dependency_overrides |= {
+        filter_query: filter_of,
+        datetime_query: interval_of,
+        TileParams: tile_of,
+    }
 
     @app.get("/api.html", include_in_schema=False, name="swagger_ui_html")
     async def page() -> HTMLResponse:
@@ -110,14 +128,30 @@ def create_reading_app(url: str, cities: Cities, *, first_day: date, is_public: 
     app.add_middleware(_EmptyCsv)
     app.add_middleware(CompressionMiddleware)
     _install_error_handlers(app)
-    app.add_middleware(_Headers, cache="public" if is_public else "private")
+    app.add_middleware(_Headers, is_public=is_public)
     return app
 
 
-async def reject_unknown_parameters(request: Request) -> None:
+def tile_of(
+    z: Annotated[int, Path(ge=0, le=DEEPEST_ZOOM)],
+    x: Annotated[int, Path(ge=0)],
+    y: Annotated[int, Path(ge=0)],
+) -> Tile:
+    """Return the tile of a request; stands in for tipg's `TileParams`, which accepts any numbers.
+
+    Raises:
+        ProblemError: The zoom has no such tile.
+    """
+    if max(x, y) >= 2**z:
+        raise ProblemError(NOT_FOUND, f"Zoom {z} has columns and rows from 0 to {2**z - 1}.")
+    return Tile(x, y, z)
+
+
+async def reject_wrong_parameters(request: Request) -> None:
     """Reject a parameter that is neither of the endpoint nor a column (OGC 17-069r4, 7.14).
 
-    Without this a misspelled filter would return the rows of all cities.
+    Without this a misspelled filter would return the rows of all cities. PostgreSQL has no null
+    character.
 
     Raises:
         ProblemError: There is one.
@@ -128,6 +162,9 @@ async def reject_unknown_parameters(request: Request) -> None:
     if path.endswith(("/items", "/{z}/{x}/{y}", "/tilejson.json", "/style.json")):
         collection = collection_of(request, request.path_params["collectionId"])
         known |= {column.name for column in collection.properties}
+    given = [*request.query_params.items(), *request.path_params.items()]
+    if binary := [name for name, value in given if "\0" in str(value)]:
+        raise invalid(Mistake(field=name, message="Has a null character.") for name in binary)
     unknown = [name for name in request.query_params if name not in known]
     if unknown:
         raise invalid(
@@ -142,7 +179,7 @@ def _declare_tokens(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         document = generated()
         document["components"]["securitySchemes"] = {
-            "ReadToken": {"type": "apiKey", "in": "header", "name": "X-Read-Token"},
+            "ReadToken": {"type": "apiKey", "in": "header", "name": HEADER},
             "BearerToken": {"type": "http", "scheme": "bearer"},
             "BasicToken": {"type": "http", "scheme": "basic"},
         }
@@ -172,10 +209,15 @@ async def _answer(kind: Any, _: Request, error: Exception) -> JSONResponse:
     return problem_response(ProblemError(kind, f"{str(error).strip().rstrip('.')}."))
 
 
-async def _statement(_: Request, error: Exception) -> JSONResponse:
+async def _statement(request: Request, error: Exception) -> JSONResponse:
     """Answer to a filter that does not fit the columns; anything else is an internal error."""
     assert isinstance(error, asyncpg.PostgresError)
-    if not (error.sqlstate or "").startswith(_STATEMENT_STATES):
+    state = error.sqlstate or ""
+    if state in _CHANGED_STATES:
+        request.app.state.collection_catalog = None
+        problem = ProblemError(DATABASE_NOT_MIGRATED, DATABASE_NOT_MIGRATED.example)
+        return problem_response(problem)
+    if not state.startswith(_STATEMENT_STATES):
         raise error
     return problem_response(ProblemError(INVALID_REQUEST, f"{error.args[0]}."))
 
@@ -200,10 +242,10 @@ class _EmptyCsv:
 class _Headers:
     """Adds headers for caches and browsers to every answer."""
 
-    def __init__(self, app: ASGIApp, *, cache: str) -> None:
+    def __init__(self, app: ASGIApp, *, is_public: bool) -> None:
         """Wrap an application."""
         self._app = app
-        self._cache = cache
+        self._is_public = is_public
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -211,10 +253,14 @@ class _Headers:
         async def complete(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                good = message["status"] == 200  # noqa: PLR2004
+                whose = "public" if self._is_public else "private"
+                is_good = message["status"] == HTTPStatus.OK
                 headers["Cache-Control"] = (
-                    f"{self._cache}, max-age={CACHE_SECONDS}" if good else "no-store"
+                    f"{whose}, max-age={CACHE_SECONDS}" if is_good else "no-store"
                 )
+                if not self._is_public:
+                    # QGIS would show what it keeps to a connection without a token.
+                    headers.add_vary_header(f"Authorization, {HEADER}")
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers.setdefault(
                     "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"

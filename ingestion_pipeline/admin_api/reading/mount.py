@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 from importlib.util import find_spec
 
 from fastapi import FastAPI
-from fastapi.responses import RedirectResponse
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingestion_pipeline.admin_api.auth import is_accepted
@@ -42,6 +42,7 @@ def add_reading(app: FastAPI, service: Service) -> None:
         SettingsError: READER_DATABASE_URL is not a PostgreSQL URL, or tipg is not installed.
     """
     settings = service.settings
+    is_public = settings.read_api_access == "public"
     refusal = why_closed(settings, embedded=service.engine.dialect.name == "sqlite")
     inner: ASGIApp = FastAPI()
     if refusal is None:
@@ -52,26 +53,30 @@ def add_reading(app: FastAPI, service: Service) -> None:
             settings.reader_database_url.get_secret_value(),
             service.cities,
             first_day=settings.partitions_start,
-            is_public=settings.read_api_access == "public",
+            is_public=is_public,
         )
-    is_public = settings.read_api_access == "public"
     tokens = None if is_public else secrets_in(settings.read_api_token)
     gate = Gate(inner, refusal=refusal, tokens=tokens)
 
-    @app.get(PATH, include_in_schema=False)
-    async def to_landing_page() -> RedirectResponse:
-        return RedirectResponse(f"{PATH.lstrip('/')}/")
-
     # A web map is on another origin than its tiles. Cookies are not used, so every origin may ask.
-    app.mount(
-        PATH,
-        CORSMiddleware(
-            gate,
-            allow_origins=["*"],
-            allow_methods=["GET"],
-            allow_headers=["Authorization", HEADER],
-        ),
+    reading = CORSMiddleware(
+        gate, allow_origins=["*"], allow_methods=["GET"], allow_headers=["Authorization", HEADER]
     )
+    app.mount(PATH, reading)
+    app.router.routes.append(Route(PATH, _LandingPage(reading), include_in_schema=False))
+
+
+class _LandingPage:
+    """Serves the landing page at the path without a slash; QGIS follows no redirect to it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Serve the root of an application."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        path = scope["path"]
+        await self._app(scope | {"path": f"{path}/", "root_path": path}, receive, send)
 
 
 @asynccontextmanager

@@ -39,7 +39,7 @@ PATHS = (
 )
 
 
-@pytest.mark.parametrize("path", PATHS[1:])
+@pytest.mark.parametrize("path", PATHS)
 def test_a_request_without_a_token_gets_nothing(reading: Reading, path: str) -> None:
     reply = httpx.get(reading.url + path)
     assert reply.status_code == 401
@@ -105,7 +105,7 @@ def test_a_page_of_another_origin_may_ask_with_a_token(reading: Reading) -> None
     assert reply.headers["Cache-Control"] == "private, max-age=60"
 
 
-@pytest.mark.parametrize("path", PATHS[1:])
+@pytest.mark.parametrize("path", PATHS)
 def test_an_embedded_geopackage_says_that_it_needs_no_server(api: Api, path: str) -> None:
     reply = api.http.get(f"/ogc{path}")
     assert reply.status_code == 501

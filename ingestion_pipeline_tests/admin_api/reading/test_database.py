@@ -195,6 +195,27 @@ def test_a_view_that_the_reader_may_read_later_appears_by_itself(
         owner.dispose()
 
 
+def test_a_view_that_a_migration_takes_away_is_named(
+    postgres_server: PostgresServer, staged: Staged, tmp_path: Path
+) -> None:
+    with postgres_server.fresh_database() as url:
+        make_roles(url)
+        owner = create_engine(as_role(url, OWNER))
+        migrate(owner)
+        make_roles(url)
+        settings = reading_settings(staged, reader_database_url=SecretStr(as_role(url, READER)))
+        with running_api(tmp_path, staged.engine, **settings) as api:
+            assert api.http.get(ITEMS, headers=TOKEN).status_code == 200
+            migrate(owner, "0001")
+            for _ in range(2):
+                reply = api.http.get(ITEMS, headers=TOKEN)
+                assert (reply.status_code, reply.json()["code"]) == (503, "database_not_migrated")
+            migrate(owner)
+            make_roles(url)
+            assert api.http.get(ITEMS, headers=TOKEN).status_code == 200
+        owner.dispose()
+
+
 def test_a_query_that_takes_too_long_is_ended(
     staged: Staged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

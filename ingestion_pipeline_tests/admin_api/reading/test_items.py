@@ -62,6 +62,12 @@ def test_every_link_of_the_landing_page_and_the_collections_leads_somewhere(
             assert reading.http.get(href).status_code == 200, href
 
 
+def test_the_landing_page_is_at_both_paths(reading: Reading) -> None:
+    for slash in ("", "/"):
+        page = reading.http.get(reading.url + slash, follow_redirects=False)
+        assert page.json()["links"][0]["href"] == f"{reading.url}/"
+
+
 # Items
 
 
@@ -149,6 +155,10 @@ def test_a_filter_finds_what_sql_finds(
         ({"filter": "(("}, "not CQL2"),
         ({"filter": "name > 5"}, "text > integer"),
         ({"filter": " OR ".join(["NOT (" * 30 + "id = 1" + ")" * 30])}, "deeper"),
+        ({"filter": "S_INTERSECTS(geometry, POLYGON((0 0, 1 1)))"}, "geometry"),
+        ({"filter": "id / 0 = 1"}, "division by zero"),
+        ({"filter": "name = 'a\0b'"}, "null character"),
+        ({"name": "a\0b"}, "null character"),
         ({"day": "someday"}, "someday"),
         ({"bbox": "a,b,c,d"}, "'a'"),
         ({"bbox": "0,0,500,1"}, "longitude"),
@@ -183,6 +193,7 @@ def test_a_parameter_that_is_wrong_is_named(
         "collections/poi_staging_current/items/x",
         "collections/poi_staging_current/items?sortby=no_such_column",
         "collections/poi_staging_current/items?geom-column=no_such_column",
+        "collections/poi_staging_current/tiles/WebMercatorQuad/1/2/0",
         "no/such/path",
     ],
 )
