@@ -28,7 +28,7 @@ from ingestion_pipeline.staging.tables import VIEWS, metadata
 ID_COLUMNS = ("poi_id", "id")
 """The column of feature ids: the first of these that a view has."""
 
-DATETIME_COLUMNS = ("day", "osm_timestamp")
+DATETIME_COLUMNS = ("day", "last_changed", "osm_timestamp")
 """The column of the parameter `datetime`: the first of these that a view has."""
 
 REFRESH_SECONDS = 60
@@ -108,7 +108,7 @@ class Collections:
             table=name,
             schema=schema,
             title=name,
-            description=_DESCRIPTIONS.get(name),
+            description=_DESCRIPTIONS.get(name, f"The view {name}; see the data dictionary"),
             table_columns=columns,
             properties=columns,
             id_column=next(by_name[each] for each in ID_COLUMNS if each in by_name),

@@ -76,7 +76,7 @@ class _LandingPage:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
         path = scope["path"]
-        await self._app(scope | {"path": f"{path}/", "root_path": path}, receive, send)
+        await self._app({**scope, "path": f"{path}/", "root_path": path}, receive, send)
 
 
 @asynccontextmanager

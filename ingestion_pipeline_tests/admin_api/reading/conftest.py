@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
+import psycopg
 import pytest
-import sqlalchemy as sa
 from pydantic import SecretStr
 
 from ingestion_pipeline.staging.database import create_engine, migrate
@@ -17,6 +18,8 @@ from testbed.postgres_server import OWNER, READER, WORKER, as_role, make_roles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import sqlalchemy as sa
 
     from testbed.postgres_server import PostgresServer
 
@@ -41,13 +44,15 @@ class Staged(NamedTuple):
     def reader_url(self) -> str:
         return as_role(self.url, READER)
 
+    def column(self, query: str) -> list[Any]:
+        """Return the first column of a query's result, by SQL alone, as the reader."""
+        with closing(psycopg.connect(self.reader_url)) as connection:
+            return [row[0] for row in connection.execute(query.encode())]
+
     def count(self, view: str, where: str = "true") -> int:
-        """Count rows by SQL alone, as the reader."""
-        engine = sa.create_engine(sa.make_url(self.reader_url).set(drivername="postgresql+psycopg"))
-        with engine.connect() as connection:
-            found: int = connection.scalar(sa.text(f"SELECT count(*) FROM {view} WHERE {where}"))
-        engine.dispose()
-        return found
+        """Count rows of a view."""
+        (found,) = self.column(f"SELECT count(*) FROM {view} WHERE {where}")
+        return int(found)
 
 
 class Reading(NamedTuple):

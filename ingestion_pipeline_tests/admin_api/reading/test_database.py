@@ -94,22 +94,34 @@ def test_a_role_that_may_do_more_is_refused(
         assert "town" not in reply.text
 
 
-def test_no_other_table_view_or_function_is_a_collection(reading: Reading) -> None:
-    engine = sa.create_engine(sa.make_url(reading.staged.url).set(drivername="postgresql+psycopg"))
-    with engine.begin() as connection:
-        connection.exec_driver_sql("CREATE SCHEMA others")
-        connection.exec_driver_sql("CREATE TABLE others.secret (id int, geometry geometry)")
-        connection.exec_driver_sql("CREATE TABLE own (id int, geometry geometry(POINT, 4326))")
-        connection.exec_driver_sql("GRANT USAGE ON SCHEMA others TO PUBLIC")
-        connection.exec_driver_sql("GRANT SELECT ON others.secret, own TO PUBLIC")
-        connection.exec_driver_sql(
-            "CREATE FUNCTION leak() RETURNS TABLE (id int, geometry geometry) "
-            "AS 'SELECT 1, NULL::geometry' LANGUAGE sql"
-        )
-    engine.dispose()
-    for name in ("others.secret", "secret", "own", "leak", "public.leak", "ingestion_run",
-                 "spatial_ref_sys", "geometry_columns"):  # fmt: skip
-        assert reading.http.get(f"collections/{name}/items").status_code == 404, name
+OTHERS = """
+CREATE SCHEMA others;
+CREATE TABLE others.secret (id int, geometry geometry);
+CREATE TABLE own (id int, geometry geometry(POINT, 4326));
+GRANT USAGE ON SCHEMA others TO PUBLIC;
+GRANT SELECT ON others.secret, own TO PUBLIC;
+CREATE FUNCTION leak() RETURNS TABLE (id int, geometry geometry)
+    AS 'SELECT 1, NULL::geometry' LANGUAGE sql;
+"""
+
+
+def test_no_other_table_view_or_function_is_a_collection(
+    reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collections, "REFRESH_SECONDS", 0)
+    before = reading.get("collections")["numberMatched"]
+    with psycopg.connect(reading.staged.url, autocommit=True) as administrator:
+        administrator.execute(OTHERS)
+        try:
+            assert reading.get("collections")["numberMatched"] == before
+            for name in ("others.secret", "secret", "own", "leak", "public.leak", "ingestion_run",
+                         "spatial_ref_sys", "geometry_columns"):  # fmt: skip
+                path = f"collections/{name}/items"
+                assert reading.http.get(path).status_code == 404, name
+        finally:
+            administrator.execute(
+                "DROP SCHEMA others CASCADE; DROP TABLE own; DROP FUNCTION leak()"
+            )
 
 
 # The server
