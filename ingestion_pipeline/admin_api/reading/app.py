@@ -62,6 +62,9 @@ DEEPEST_ZOOM = 24
 PAGE_SIZE = 1000
 """The number of items where a request has no `limit`. GDAL and QGIS read pages of this size."""
 
+_TILE = "/collections/{collectionId}/tiles/{tileMatrixSetId}/{z}/{x}/{y}"
+_OF_TILES = ("/tilejson.json", "/style.json")
+
 _STATEMENT_STATES = ("22", "42", "XX000")
 """SQLSTATEs of a value, comparison or (from PostGIS) geometry that does not fit."""
 
@@ -157,9 +160,11 @@ async def reject_wrong_parameters(request: Request) -> None:
         ProblemError: There is one.
     """
     path = request.scope["route"].path_format
-    described = request.app.openapi()["paths"][path]["get"].get("parameters", [])
-    known = {each["name"] for each in described if each["in"] == "query"}
-    if path.endswith(("/items", "/{z}/{x}/{y}", "/tilejson.json", "/style.json")):
+    known = _parameters(request.app, path)
+    if path.endswith(_OF_TILES):
+        # They pass their parameters on to the tiles.
+        known |= _parameters(request.app, _TILE)
+    if path.endswith(("/items", _TILE, *_OF_TILES)):
         collection = collection_of(request, request.path_params["collectionId"])
         known |= {column.name for column in collection.properties}
     given = [*request.query_params.items(), *request.path_params.items()]
@@ -170,6 +175,12 @@ async def reject_wrong_parameters(request: Request) -> None:
         raise invalid(
             Mistake(field=name, message="There is no such parameter.") for name in unknown
         )
+
+
+def _parameters(app: FastAPI, path: str) -> set[str]:
+    """Return the query parameters of an endpoint, by its contract."""
+    described = app.openapi()["paths"][path]["get"].get("parameters", [])
+    return {each["name"] for each in described if each["in"] == "query"}
 
 
 def _declare_tokens(app: FastAPI) -> None:

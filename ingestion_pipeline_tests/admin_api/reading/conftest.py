@@ -15,6 +15,7 @@ from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline_tests.support.api_server import running_api
 from ingestion_pipeline_tests.support.staged import stage, stage_helpers
 from testbed.postgres_server import OWNER, READER, WORKER, as_role, make_roles
+from testbed.towns import TOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,11 @@ READ_TOKEN = "a-token-of-the-readers"
 FIRST_DAY = date(2024, 1, 1)
 DAYS = [FIRST_DAY + timedelta(days=number) for number in range(3)]
 PLACES = 40
+BOX = [0.0, 0.0, 2.5, 1.0]
+CITIES = [
+    TOWN | {"bbox": [0.0, 0.0, 1.5, 1.0]},
+    TOWN | {"slug": "other-town", "bbox": [2.0, 0.0, 2.5, 1.0]},
+]
 
 
 class Staged(NamedTuple):
@@ -116,7 +122,7 @@ def reading_settings(staged: Staged, **others: Any) -> dict[str, Any]:
 def reading(staged: Staged, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reading]:
     folder = tmp_path_factory.mktemp("reading")
     with (
-        running_api(folder, staged.engine, **reading_settings(staged)) as api,
+        running_api(folder, staged.engine, cities=CITIES, **reading_settings(staged)) as api,
         httpx.Client(
             base_url=f"{api.url}/ogc/", headers={"X-Read-Token": READ_TOKEN}, timeout=60
         ) as http,

@@ -12,7 +12,7 @@ import pytest
 import shapely
 import shapely.geometry
 
-from ingestion_pipeline_tests.admin_api.reading.conftest import READ_TOKEN
+from ingestion_pipeline_tests.admin_api.reading.conftest import BOX, READ_TOKEN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,7 @@ def test_each_view_with_a_geometry_is_a_collection(reading: Reading) -> None:
     assert set(expected) >= set(COLLECTIONS)
     for each in listed:
         assert each["description"]
-        assert each["extent"]["spatial"]["bbox"] == [[10.0, 50.0, 11.1, 50.1]]
+        assert each["extent"]["spatial"]["bbox"] == [BOX]
         assert each["crs"] == ["http://www.opengis.net/def/crs/OGC/1.3/CRS84"]
 
 
@@ -290,10 +290,12 @@ def test_a_tile_has_the_places_of_its_area(reading: Reading, tmp_path: Path) -> 
 
 def test_the_tilejson_leads_to_tiles(reading: Reading) -> None:
     found = reading.get(
-        "collections/poi_staging_current/tiles/WebMercatorQuad/tilejson.json", city_slug="town"
+        "collections/poi_staging_current/tiles/WebMercatorQuad/tilejson.json",
+        city_slug="town",
+        properties="name",
     )
     (template,) = found["tiles"]
-    assert template.endswith("/{z}/{x}/{y}?city_slug=town")
+    assert template.endswith("/{z}/{x}/{y}?city_slug=town&properties=name")
     address = template.replace("{z}", "0").replace("{x}", "0").replace("{y}", "0")
     assert len(reading.http.get(address).content) > 100
 
