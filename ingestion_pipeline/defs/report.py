@@ -43,7 +43,10 @@ def lines(
             as_of = datetime.fromtimestamp(reported["as_of"], UTC).strftime("%Y-%m-%d %H:%M:%S")
             yield (
                 "replayed" if reported["replayed"] else "fetched",
-                f"{reported['raw_bytes']:,} bytes from {_short(reported['location'])}, as of {as_of} UTC",
+                (
+                    f"{reported['raw_bytes']:,} bytes from {_short(reported['location'])}, "
+                    f"as of {as_of} UTC"
+                ),
                 seconds[name],
             )
         if count in reported:
