@@ -49,6 +49,7 @@ MARKERS_OF_FIXTURES = {
     "browser": "browser",
     "api": "server",
     "fresh_api": "server",
+    "reading": "server",
     "site": "process",
     "osm_test_data": "real_data",
 }

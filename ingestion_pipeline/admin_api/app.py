@@ -19,6 +19,7 @@ from ingestion_pipeline.admin_api import (
 from ingestion_pipeline.admin_api.expiry import keep_expiring
 from ingestion_pipeline.admin_api.pages import add_pages
 from ingestion_pipeline.admin_api.problems import install_error_handlers
+from ingestion_pipeline.admin_api.reading.mount import add_reading, reading_connections
 from ingestion_pipeline.admin_api.service import Service
 from ingestion_pipeline.config.cities import Cities
 from ingestion_pipeline.config.settings import Settings
@@ -46,7 +47,7 @@ def create_app(
         clock: The clock; by default the database's.
 
     Raises:
-        SettingsError: No database is configured.
+        SettingsError: No database is configured, or not that of the reading API.
         UnsupportedDatabase: The database's URL is not supported.
     """
     own = engine is None
@@ -58,9 +59,10 @@ def create_app(
     service = Service(settings, cities, database, clock or DatabaseClock(database, SystemClock()))
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         expiring = asyncio.create_task(keep_expiring(service))
-        yield
+        async with reading_connections(app):
+            yield
         expiring.cancel()
         with suppress(asyncio.CancelledError):
             await expiring
@@ -72,6 +74,7 @@ def create_app(
     install_error_handlers(app)
     for noun in (enqueue, callback, jobs, promotions, health, metrics):
         app.include_router(noun.router)
+    add_reading(app, service)
     add_pages(app)
     contract.complete(app)
     return app

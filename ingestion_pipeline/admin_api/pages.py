@@ -42,6 +42,26 @@ class _Files(StaticFiles):
         return response
 
 
+def contract_page(title: str, *, document: str, assets: str) -> HTMLResponse:
+    """Return the page of a contract.
+
+    Args:
+        title: The API's title.
+        document: The address of its OpenAPI document, relative to the page's.
+        assets: The address of `ASSETS_PATH`, relative to the page's.
+    """
+    page = get_swagger_ui_html(
+        openapi_url=document,
+        title=title,
+        swagger_js_url=f"{assets}/swagger-ui-bundle.js",
+        swagger_css_url=f"{assets}/swagger-ui.css",
+        swagger_favicon_url=f"{assets}/favicon.png",
+        swagger_ui_parameters={"validatorUrl": None},
+    )
+    page.headers.update(_HEADERS)
+    return page
+
+
 def add_pages(app: FastAPI, *, site: Path | None = None) -> None:
     """Add the pages to an app.
 
@@ -53,16 +73,7 @@ def add_pages(app: FastAPI, *, site: Path | None = None) -> None:
 
     @app.get("/docs", include_in_schema=False)
     async def api_page() -> HTMLResponse:
-        page = get_swagger_ui_html(
-            openapi_url="openapi.json",
-            title=app.title,
-            swagger_js_url="docs/assets/swagger-ui-bundle.js",
-            swagger_css_url="docs/assets/swagger-ui.css",
-            swagger_favicon_url="docs/assets/favicon.png",
-            swagger_ui_parameters={"validatorUrl": None},
-        )
-        page.headers.update(_HEADERS)
-        return page
+        return contract_page(app.title, document="openapi.json", assets="docs/assets")
 
     app.mount(ASSETS_PATH, _Files(directory=_ASSETS))
 

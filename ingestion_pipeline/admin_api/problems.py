@@ -87,6 +87,26 @@ DATABASE_NOT_MIGRATED = ProblemType(
     "The database's schema is not that of this version",
     "Nothing was changed. Run 'poi-ingest migrate'.",
 )
+READING_NEEDS_POSTGIS = ProblemType(
+    "reading_needs_postgis",
+    HTTPStatus.NOT_IMPLEMENTED,
+    "The reading API needs PostGIS",
+    "The database is an embedded GeoPackage, which needs no server: open the file in QGIS or GDAL. "
+    "See /manual/reading/.",
+)
+READER_UNSAFE = ProblemType(
+    "reader_unsafe",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "The reader's role may do more than read views",
+    "The role in READER_DATABASE_URL may read or change tables, so the reading API is closed. Use "
+    "the reader's role of deploy/roles.sql.",
+)
+QUERY_TOO_SLOW = ProblemType(
+    "query_too_slow",
+    HTTPStatus.GATEWAY_TIMEOUT,
+    "The query takes too long",
+    "The database ended the query. Filter by city_slug and day, or use a smaller bbox.",
+)
 TOKEN_MISSING = ProblemType(
     "token_missing",
     HTTPStatus.UNAUTHORIZED,
@@ -197,11 +217,14 @@ PROBLEM_TYPES = (
     BODY_TOO_LARGE,
     INVALID_REQUEST,
     INTERNAL_ERROR,
+    READING_NEEDS_POSTGIS,
     NOT_CONFIGURED,
     DATABASE_UNAVAILABLE,
     DATABASE_READ_ONLY,
     DATABASE_FORBIDDEN,
     DATABASE_NOT_MIGRATED,
+    READER_UNSAFE,
+    QUERY_TOO_SLOW,
 )
 """All problem types, in the order of the documentation."""
 
@@ -410,9 +433,14 @@ def _response(
     )
 
 
+def problem_response(error: ProblemError) -> JSONResponse:
+    """Return the answer with a problem."""
+    return _response(error.kind, error.detail, error.errors, error.headers)
+
+
 async def _problem(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ProblemError)
-    return _response(error.kind, error.detail, error.errors, error.headers)
+    return problem_response(error)
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:

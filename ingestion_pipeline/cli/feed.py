@@ -246,14 +246,14 @@ def _print_place(row: Mapping[str, Any]) -> None:
     from ingestion_pipeline.helpers.rows import ATTRIBUTE_COLUMNS
 
     print_wrapped(f"  {row['source_ref']}  {row['lon']:.6f} {row['lat']:.6f}  {row['name'] or '-'}")
-    told = {
+    known = {
         name: row[name]
         for name in ("status", "opening_hours", *ATTRIBUTE_COLUMNS)
         if row[name] is not None
     }
-    told |= json.loads(row["attributes"])
-    if told:
-        print_wrapped("    " + ", ".join(f"{name}={each}" for name, each in told.items()))
+    known |= json.loads(row["attributes"])
+    if known:
+        print_wrapped("    " + ", ".join(f"{name}={each}" for name, each in known.items()))
 
 
 def _cut(text: str, width: int) -> str:

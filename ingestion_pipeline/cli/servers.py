@@ -133,6 +133,7 @@ def ui(
 def serve(host: str, port: int) -> None:
     """Serve the admin API, its own page (/docs) and the manual (/manual)."""
     from ingestion_pipeline.admin_api.app import create_app
+    from ingestion_pipeline.admin_api.reading.mount import why_closed
     from ingestion_pipeline.admin_api.server import build_server
     from ingestion_pipeline.admin_api.service import secrets_in
 
@@ -144,6 +145,8 @@ def serve(host: str, port: int) -> None:
         click.echo("ADMIN_API_TOKEN is not set: all requests for jobs are rejected")
     if not secrets_in(settings.callback_signing_keys):
         click.echo("CALLBACK_SIGNING_KEYS is not set: the callback is closed")
+    if refusal := why_closed(settings, embedded=settings.database.startswith("sqlite")):
+        click.echo(f"/ogc: {refusal.detail}")
     server = build_server(app, host=host, port=port)
     # uvicorn raises these on Ctrl-C, and after it has logged why it cannot start.
     with contextlib.suppress(KeyboardInterrupt, SystemExit):

@@ -90,7 +90,7 @@ def _reference(value: str) -> str:
     if value.startswith(("http://", "https://")):
         return _url(value)
     if re.search(r"\d", value) is None:
-        raise ValueError("nobody can check it; give a URL, or the id of a document")
+        raise ValueError("it cannot be checked; give a URL, or the id of a document")
     return value
 
 

@@ -145,6 +145,19 @@ class Settings(BaseSettings):
         description="The URL of the callback as the queue calls it, which the signature must name. "
         "Unset: the URL of the request, which is right if no proxy changes it.",
     )
+    reader_database_url: SecretStr | None = Field(
+        None,
+        description="`postgresql://user:password@host/database` with a role that may read the "
+        "views only, for the reading API. Unset: that API is closed. A secret.",
+    )
+    read_api_token: SecretStr | None = Field(
+        None,
+        description="The token of the reading API; several, separated by commas, during a "
+        "rotation. Unset: that API is closed, unless READ_API_ACCESS is `public`. A secret.",
+    )
+    read_api_access: Literal["token", "public"] = Field(
+        "token", description="Whether readers need the token, or everybody may read."
+    )
     start_deadline_minutes: int = Field(
         360,
         ge=1,

@@ -4,7 +4,7 @@ A step that takes long logs a line every few seconds, which Dagster stores as an
 and the command line prints. A step that is done before that logs nothing. For a progress bar, the
 logger `BARS` gets a record several times a second; it passes none on, and by default wants none.
 
-Belongs here: how often is told what. Does not belong here: how a terminal shows it
+Belongs here: what is reported how often. Does not belong here: how a terminal shows it
 (`cli/output.py`).
 """
 

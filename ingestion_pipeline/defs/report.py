@@ -16,7 +16,7 @@ HEAD: Line = ("step", "what happened", "seconds")
 
 def nothing_to_do(result: dg.ExecuteInProcessResult, chain: Sequence[str]) -> str | None:
     """Return why the run had nothing to do; None if it did work."""
-    why: str | None = _told(result, chain[0]).get("nothing_to_do")
+    why: str | None = _metadata_of(result, chain[0]).get("nothing_to_do")
     return why
 
 
@@ -38,24 +38,27 @@ def lines(
     *before, last = dataset.chain
     count = f"{dataset.class_column}_count"
     for name in before:
-        told = _told(result, name)
-        if "replayed" in told:
-            as_of = datetime.fromtimestamp(told["as_of"], UTC).strftime("%Y-%m-%d %H:%M:%S")
+        reported = _metadata_of(result, name)
+        if "replayed" in reported:
+            as_of = datetime.fromtimestamp(reported["as_of"], UTC).strftime("%Y-%m-%d %H:%M:%S")
             yield (
-                "replayed" if told["replayed"] else "fetched",
-                f"{told['raw_bytes']:,} bytes from {_short(told['location'])}, as of {as_of} UTC",
-                seconds[name],
-            )
-        if count in told:
-            yield (
-                "normalized",
+                "replayed" if reported["replayed"] else "fetched",
                 (
-                    f"{told['dagster/row_count']:,} {dataset.things} "
-                    f"in {told[count]} {dataset.classes}"
+                    f"{reported['raw_bytes']:,} bytes from {_short(reported['location'])}, "
+                    f"as of {as_of} UTC"
                 ),
                 seconds[name],
             )
-    staged = _told(result, last)
+        if count in reported:
+            yield (
+                "normalized",
+                (
+                    f"{reported['dagster/row_count']:,} {dataset.things} "
+                    f"in {reported[count]} {dataset.classes}"
+                ),
+                seconds[name],
+            )
+    staged = _metadata_of(result, last)
     yield "rejected", f"{counts['rejected']:,} objects", ""
     yield (
         "staged",
@@ -72,7 +75,7 @@ def lines(
         yield "accepted", staged["accepted_reason"], ""
 
 
-def _told(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
+def _metadata_of(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
     (materialization,) = result.asset_materializations_for_node(asset)
     return {name: entry.value for name, entry in materialization.metadata.items()}
 

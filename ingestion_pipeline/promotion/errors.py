@@ -27,7 +27,7 @@ class PromotionOff(PromotionError):
 
 
 class PromotionStopped(PromotionError):
-    """A gate stopped the promotion, which nobody can override."""
+    """A gate stopped the promotion. It cannot be overridden."""
 
     code = "promotion_stopped"
 

@@ -199,7 +199,7 @@ def score_of(bits: FloatArray) -> FloatArray:
     return score
 
 
-def told(compared: Compared, bits: FloatArray, pair: int) -> dict[str, Any]:
+def numbers_of(compared: Compared, bits: FloatArray, pair: int) -> dict[str, Any]:
     """Return the evidence of a pair, as JSON has it.
 
     Returns:

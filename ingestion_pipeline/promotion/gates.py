@@ -53,7 +53,7 @@ FAR_M = 50.0
 """A move from this distance in metres on counts as a move."""
 
 OLD_YEARS = 5
-"""A place that nobody changed for so long is an established one."""
+"""A place that did not change for so long is an established one."""
 
 SENSITIVE = 3
 """More changes of established places than this need a review."""
@@ -360,7 +360,7 @@ def established(changes: Sequence[Change], day: date) -> Gate:
     sentence = (
         f"{_counted(len(names))} with a Wikidata item renamed"
         + (f" ({_names(names)})" if names else "")
-        + f"; {_counted(len(gone))} deleted that nobody had changed for {OLD_YEARS} years"
+        + f"; {_counted(len(gone))} deleted that had not changed for {OLD_YEARS} years"
         + (f" ({_names(gone)})" if gone else "")
         + "."
     )
@@ -479,7 +479,7 @@ def _is_known(change: Change) -> bool:
 
 
 def _is_old(row: Row, day: date) -> bool:
-    """Return whether nobody had changed a place for years, or it has been public for so long."""
+    """Return whether a place had not changed for years, or has been public for so long."""
     moment = datetime(day.year, day.month, day.day, tzinfo=UTC)
     ages = [(day - row["first_promoted"]).days]
     if row["osm_timestamp"] is not None:

@@ -77,7 +77,7 @@ class Link(NamedTuple):
         gone: The ref of the feature that is gone.
         new: The ref of the new one.
         score: From 0.5 to 1, 3 decimals.
-        evidence: What they have in common; see `evidence.told`.
+        evidence: What they have in common; see `evidence.numbers_of`.
     """
 
     gone: str
@@ -156,7 +156,7 @@ def match(gone: Sequence[Place], new: Sequence[Place]) -> Matching:
             left[int(pairs.left[pair])].ref,
             right[int(pairs.right[pair])].ref,
             float(scores[pair]),
-            evidence.told(compared, bits, pair),
+            evidence.numbers_of(compared, bits, pair),
         )
 
     return Matching(
@@ -203,7 +203,7 @@ def twins(places: Sequence[Place]) -> tuple[Twin, ...]:
         Twin(
             areas[int(pairs.left[pair])].ref,
             nodes[int(pairs.right[pair])].ref,
-            evidence.told(compared, bits, pair),
+            evidence.numbers_of(compared, bits, pair),
         )
         for pair in sorted(found)
     )

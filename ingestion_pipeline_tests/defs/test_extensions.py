@@ -23,6 +23,7 @@ from ingestion_pipeline.staging.database import write_transaction
 from ingestion_pipeline.staging.tables import (
     CLASS_COLUMNS,
     JOB_TYPES,
+    LEGENDS,
     VERSION_TABLES,
     VIEWS,
     metadata,
@@ -53,7 +54,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[sa.Table]:
         patch.setitem(JOBS, BENCH.job_type, job_of(BENCH))
         yield table
     metadata.remove(table)
-    for registered in (VERSION_TABLES, CLASS_COLUMNS, VIEWS, JOB_TYPES):
+    for registered in (VERSION_TABLES, CLASS_COLUMNS, LEGENDS, VIEWS, JOB_TYPES):
         del registered[BENCH.name]
 
 

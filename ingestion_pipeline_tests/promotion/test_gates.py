@@ -130,7 +130,7 @@ def test_established_places_are_counted_and_named(engine: sa.Engine) -> None:
         f"Café {number} -> Nonsense" for number in (1, 2, 3)
     ]
     assert found.numbers["deleted_old"] == ["Café 9"]
-    assert "1 place deleted that nobody had changed for 5 years (Café 9)" in found.sentence
+    assert "1 place deleted that had not changed for 5 years (Café 9)" in found.sentence
 
 
 @pytest.mark.owner

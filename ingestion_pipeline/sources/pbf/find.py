@@ -215,7 +215,7 @@ class _Search:
             yield from ((blob, self._kept[blob]) for blob in blobs)
         else:
             read = zip(blobs, pbf.read_blocks(self._file, blobs), strict=True)
-            # Of several processes this one tells how far its own share is.
+            # Of several processes, this one reports the progress of its own share.
             yield from tracked(read, f"blocks with {kind}s read", total=len(blobs))
 
     def _keep(self, kind: pbf.Kind, matches: Matches, places: IntArray) -> None:
