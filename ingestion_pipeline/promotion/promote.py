@@ -26,7 +26,7 @@ from ingestion_pipeline.promotion.events import Reason, events_of
 from ingestion_pipeline.promotion.gates import Gate, Licensed, StagedDay
 from ingestion_pipeline.promotion.ledger import AUTOMATIC, Promotion
 from ingestion_pipeline.promotion.overrides import Retired
-from ingestion_pipeline.promotion.table import Stretch
+from ingestion_pipeline.promotion.table import Stretch, Written
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.database import write_transaction
 from ingestion_pipeline.staging.days import in_history, require_staged
@@ -180,8 +180,8 @@ def _promoted(
     run: Run,
     now: datetime,
     again: bool,
-) -> tuple[Promotion, int]:
-    """Return the promotion of a day, and the number of public rows that were written."""
+) -> tuple[Promotion, Written]:
+    """Return the promotion of a day, and what was written of the public table."""
     waiting = ledger.open_of(connection, target.city_slug)
     if waiting is not None and waiting.status == "APPROVED" and waiting.day == target.day:
         events = table.events_of_promotion(connection, waiting.id)
@@ -197,7 +197,7 @@ def _promoted(
     base = ledger.public_of(connection, target.city_slug)
     known = _known(connection, target, base, evidence, again=again)
     if known is not None:
-        return known, 0
+        return known, Written()
     promotion_id = str(uuid.uuid4())
     found = difference(
         connection,
@@ -217,7 +217,7 @@ def _promoted(
         ),
     )
     if base is not None and base.day == target.day and not found.changes:
-        return base, 0
+        return base, Written()
     past = ledger.past_of(connection, target.city_slug)
     day = _staged_day(connection, target, staged)
     judged = gates.judged(found, day, past)
@@ -245,14 +245,14 @@ def _promoted(
         run_id=run.id,
     )
     if gates.worst(judged) == "stop":
-        return _failed(connection, row), 0
+        return _failed(connection, row), Written()
     ledger.supersede(connection, target.city_slug)
     ledger.insert(connection, row)
     table.load_events(connection, row.id, found.events)
     asks = terms.policy == "review" or gates.worst(judged) == "review"
     # A day that changes nothing has nothing to look at.
     if asks and found.changes:
-        return row, 0
+        return row, Written()
     row = ledger.update(
         connection,
         row.id,
@@ -306,7 +306,7 @@ def _make_public(
     *,
     run: Run,
     now: datetime,
-) -> tuple[Promotion, int]:
+) -> tuple[Promotion, Written]:
     """Apply an approved promotion to the public table."""
     base = ledger.public_of(connection, row.city_slug)
     # A promotion supersedes what is open, so an open one has the public one as its base.
@@ -444,17 +444,11 @@ def _attribution(licences: Sequence[Licensed]) -> str:
     return "\n".join(sorted({f"{each.attribution} ({each.licence})" for each in licences}))
 
 
-def _run_counts(row: Promotion, written: int) -> dict[str, int]:
+def _run_counts(row: Promotion, written: Written) -> dict[str, int]:
     """Return the counts of a run in the ledger of runs."""
-    begins = ("appeared", "reopened", "split")
-    ends = ("disappeared", "merged", "left_area")
-    added = sum(row.counts.get(kind, 0) for kind in begins)
-    removed = sum(row.counts.get(kind, 0) for kind in ends)
     return {
         "rows": sum(row.totals.values()),
-        "added": added if written else 0,
-        "changed": max(0, written - added - removed),
-        "removed": removed if written else 0,
+        **written._asdict(),
         "rejected": 0,
-        "written": written,
+        "written": sum(written),
     }

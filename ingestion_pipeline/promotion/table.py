@@ -154,16 +154,20 @@ def last_rows(connection: sa.Connection, city_slug: str, dataset: str, *, since:
     return [from_json(before) for before in newest.values()]
 
 
+class Written(NamedTuple):
+    """The numbers of public places that were added, changed and removed."""
+
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+
+
 def apply(
     connection: sa.Connection, promotion_id: str, events: Sequence[Event], *, now: datetime
-) -> int:
-    """Apply the events of a promotion to the public table and to the identities.
-
-    Returns:
-        The number of rows that were inserted, changed or deleted.
-    """
+) -> Written:
+    """Apply the events of a promotion to the public table and to the identities."""
     if not events:
-        return 0
+        return Written()
     before = rows_of(connection, {event.poi_id for event in events if event.before is not None})
     after = dict(before)
     replay(after, events)
@@ -176,7 +180,11 @@ def apply(
     _record_identities(connection, promotion_id, before, after, events)
     if is_geopackage(connection):
         geopackage.refresh_contents(connection, poi, views=[PUBLIC_LAYER], now=now)
-    return len(before.keys() | after.keys())
+    return Written(
+        added=len(after.keys() - before.keys()),
+        changed=len(before.keys() & after.keys()),
+        removed=len(before.keys() - after.keys()),
+    )
 
 
 def _record_identities(

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from ingestion_pipeline.promotion import ledger, table
 from ingestion_pipeline.promotion.errors import DecisionRefused, PromotionOff, PromotionStopped
 from ingestion_pipeline.staging.errors import DayNotStaged
-from ingestion_pipeline.staging.tables import poi_identity
+from ingestion_pipeline.staging.tables import ingestion_run, poi_identity
 from ingestion_pipeline_tests.support.promoted import (
     SOMEBODY,
     by_ref,
@@ -71,6 +71,20 @@ def test_the_first_promotion_makes_every_staged_place_public(engine: sa.Engine) 
     )
     assert cafe["overrides"] == {}
     assert not cafe["hidden"]
+
+
+def test_a_run_counts_places_that_come_change_and_go(engine: sa.Engine) -> None:
+    shut = {**CAFE, "status": "disused"}
+    bar = {"category": "amenity/bar", "name": "Bar", "at": (24.99, 60.17)}
+    bank = {"category": "amenity/bank", "name": "Bank", "at": (24.90, 60.12)}
+    after(engine, {"node/1": shut, "node/2": bar}, {"node/1": CAFE, "node/3": bank})
+    found = sa.select(ingestion_run.c.counts).where(
+        ingestion_run.c.job_type == ledger.JOB_TYPE, ingestion_run.c.day == days(1)
+    )
+    with engine.connect() as connection:
+        counts = connection.execute(found).scalar_one()
+    counted = {name: counts[name] for name in ("added", "changed", "removed", "written")}
+    assert counted == {"added": 1, "changed": 1, "removed": 1, "written": 3}
 
 
 def test_promoting_a_day_again_changes_nothing(engine: sa.Engine) -> None:
