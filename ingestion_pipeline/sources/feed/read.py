@@ -5,6 +5,7 @@ Every column is documented in docs/data-dictionary.md.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -181,8 +182,9 @@ def read_feed(
         "unknown_status",
         [record.status() is None for record in mapped],
         lambda i: (
-            f"its status is {mapped[i].raw('status')!r}; add it to the feed's values, such as "
-            'status = { ... = "out_of_order" }'
+            f"its status is {mapped[i].raw('status')!r}; add its meaning to the feed's values: "
+            f"status = {{ {json.dumps(mapped[i].raw('status'), ensure_ascii=False)} = "
+            '"operating" }, or "out_of_order"'
         ),
     )
     geometry, quality = _sound(records.geometry)

@@ -7,12 +7,12 @@ problems, as `cities check` does.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from ingestion_pipeline.config.feeds import Feed
 from ingestion_pipeline.sources.feed.acquire import acquire
-from ingestion_pipeline.sources.feed.describe import describe
+from ingestion_pipeline.sources.feed.describe import describe, fields_of
 from ingestion_pipeline.sources.feed.errors import (
     FeedEncodingWrong,
     FeedError,
@@ -24,7 +24,7 @@ from ingestion_pipeline.sources.feed.errors import (
 )
 from ingestion_pipeline.sources.feed.hints import hints
 from ingestion_pipeline.sources.feed.read import read_feed
-from ingestion_pipeline.sources.feed.records import read_records
+from ingestion_pipeline.sources.feed.records import read_content, read_records
 from ingestion_pipeline.sources.feed.refusals import by_reason
 
 if TYPE_CHECKING:
@@ -138,6 +138,15 @@ def _describe(trial: Trial, path: Path) -> None:
         return  # the file is a list of pages, as no publisher has it
     with _problems(trial):
         trial.description = describe(path, maximum_bytes=trial.feed.maximum_bytes)
+    if trial.description and (trial.feed.columns or trial.feed.skip_lines):
+        # Its header is not the first line, so its fields have the names of the table.
+        with _problems(trial):
+            content = read_content(path, trial.feed)
+            trial.description = replace(
+                trial.description,
+                records=len(content.properties),
+                fields=tuple(fields_of(content)),
+            )
 
 
 def _read(trial: Trial, path: Path, town: Town) -> None:

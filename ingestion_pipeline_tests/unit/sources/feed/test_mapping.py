@@ -319,7 +319,8 @@ def test_a_status_that_is_not_understood_is_not_staged_as_operating(read: Read) 
     assert len(places.table) == 10
     (rejection,) = places.rejections
     assert (rejection.source_ref, rejection.reason) == ("record/1", "unknown_status")
-    assert "its status is '2'; add it to the feed's values" in rejection.detail
+    assert """its status is '2'""" in rejection.detail
+    assert 'status = { "2" = "operating" }, or "out_of_order"' in rejection.detail
 
 
 # Opening hours
