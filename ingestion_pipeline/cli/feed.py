@@ -220,7 +220,10 @@ def _facts(trial: Trial, city: City) -> Iterator[tuple[str, str]]:
     if places.skipped:
         yield "skipped", f"{places.skipped:,} by where and where_not"
     for column, count in places.unparsed.items():
-        yield column.replace("_", " "), f"{count:,} not understood"
+        texts = " | ".join(
+            _cut(" ".join(text.split()), _SAMPLES_WIDTH) for text in places.unparsed_texts[column]
+        )
+        yield column.replace("_", " "), f"{count:,} not understood, such as {texts}"
 
 
 def _print_fields(description: Description, used: Mapping[str, str]) -> None:
