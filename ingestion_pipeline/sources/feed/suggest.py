@@ -181,9 +181,14 @@ def suggest(
         Entry("location", location),
         *(Entry(key, value, _others(description, key)) for key, value in description.keys.items()),
         *(Entry(key, value) for key, value in position.items()),
+        *(() if position or description.has_geometry else _no_position(description)),
         _record_id(free, records),
         Entry("kind", TODO, _kinds_in_words(kinds, unused, records)),
-        *([Entry("fields", {**names, **targets})] if names or targets else []),
+        *(
+            [Entry("fields", {**names, **targets}, _rivals(targets, free))]
+            if names or targets
+            else []
+        ),
         *_values(targets, free),
         Entry("licence", TODO, f"as the publisher states it: one of {', '.join(LICENCES)}"),
         Entry("attribution", "", "the text that the publisher asks for"),
@@ -449,6 +454,27 @@ def _targets(fields: Sequence[Field]) -> dict[str, str]:
         if of_target:
             found[target] = of_target[0]
     return found
+
+
+def _no_position(description: Description) -> Iterator[Entry]:
+    """Yield the keys of a position that somebody has to find."""
+    further = ", or skip_lines if the header is further down"
+    why = "no position is recognized; set lon and lat, or lat_lon, lon_lat or geometry instead"
+    yield Entry("lon", TODO, why + (further if description.keys["format"] != "json" else ""))
+    yield Entry("lat", TODO)
+
+
+def _rivals(targets: Mapping[str, str], fields: Sequence[Field]) -> str | None:
+    """Return which other fields may have a column, as a comment."""
+    found = [
+        f"{target} may be in {each.name} too"
+        for target, name in targets.items()
+        for each in fields
+        if each.filled and each.name != name and _TARGETS[target].fullmatch(_last(each.name))
+    ]
+    if any(each.startswith("opening_hours") for each in found):
+        found.append("of weekdays or seasons, see hours")
+    return "; ".join(found) or None
 
 
 def _values(targets: Mapping[str, str], fields: Sequence[Field]) -> Iterator[Entry]:

@@ -138,7 +138,7 @@ def _describe(trial: Trial, path: Path) -> None:
         return  # the file is a list of pages, as no publisher has it
     with _problems(trial):
         trial.description = describe(path, maximum_bytes=trial.feed.maximum_bytes)
-    if trial.description and (trial.feed.columns or trial.feed.skip_lines):
+    if trial.description is not None and (trial.feed.columns or trial.feed.skip_lines):
         # Its header is not the first line, so its fields have the names of the table.
         with _problems(trial):
             content = read_content(path, trial.feed)

@@ -94,10 +94,19 @@ def test_the_fields_of_a_csv_without_a_header_have_the_names_of_its_columns(tmp_
     assert "better a field, if one is an id: column_1" in in_toml(found)
 
 
+def test_another_field_that_may_have_a_column_is_named(tmp_path: Path) -> None:
+    head = "id,x,y,summer_hours,winter_hours"
+    found = suggested(tmp_path / "a.csv", csv_of(head, "1,24.95,60.17,8-20,9-17"))
+    assert found.table["fields"] == {"opening_hours": "summer_hours"}
+    assert "# fields: opening_hours may be in winter_hours too; of weekdays" in in_toml(found)
+
+
 def test_a_price_is_no_position(tmp_path: Path) -> None:
     rows = [f"{n};0,50" for n in range(1, 9)]
     found = suggested(tmp_path / "a.csv", csv_of("nr;price", *rows))
     assert not {"lat_lon", "lon_lat"} & found.table.keys()
+    assert (found.table["lon"], found.table["lat"]) == (TODO, TODO)
+    assert "# lon: no position is recognized" in in_toml(found)
 
 
 def test_the_kind_is_found_by_a_value_that_all_records_have(tmp_path: Path) -> None:
