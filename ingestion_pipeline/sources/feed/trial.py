@@ -6,7 +6,7 @@ problems, as `cities check` does.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -137,16 +137,19 @@ def _describe(trial: Trial, path: Path) -> None:
     if trial.feed.pages is not None:
         return  # the file is a list of pages, as no publisher has it
     with _problems(trial):
-        trial.description = describe(path, maximum_bytes=trial.feed.maximum_bytes)
-    if trial.description is not None and (trial.feed.columns or trial.feed.skip_lines):
-        # Its header is not the first line, so its fields have the names of the table.
-        with _problems(trial):
-            content = read_content(path, trial.feed)
-            trial.description = replace(
-                trial.description,
-                records=len(content.properties),
-                fields=tuple(fields_of(content)),
-            )
+        trial.description = _description(path, trial.feed)
+
+
+def _description(path: Path, feed: Feed) -> Description:
+    found = describe(path, maximum_bytes=feed.maximum_bytes)
+    if not feed.columns and not feed.skip_lines:
+        return found
+    # Its header is not the first line, so its fields have the names of the table.
+    with suppress(FeedError):  # which `_read` meets again
+        content = read_content(path, feed)
+        named = tuple(fields_of(content))
+        return replace(found, records=len(content.properties), fields=named)
+    return found
 
 
 def _read(trial: Trial, path: Path, town: Town) -> None:
