@@ -116,7 +116,7 @@ def suggest(location: str, slug: str) -> None:
         f"\n# {found.records:,} records, {found.inside:,} of them in the box of {city.slug}. The "
         "fields of the file, with the\n# number of records that have one:"
     )
-    for each in description.fields:
+    for each in found.fields:
         samples = _cut(", ".join(each.samples), _SAMPLES_WIDTH)
         click.echo(f"#   {each.name}: {each.filled:,}, such as {samples}")
     click.echo(
@@ -163,8 +163,9 @@ def _licence_problems(feed: Feed) -> list[IngestionError]:
     verdict = judged_beside_osm(feed)
     if verdict.may_be_combined:
         return []
-    why = "; ".join(f"{finding.rule}: {finding.why}" for finding in verdict.findings)
-    return [LicenceConflict(why)]
+    why = "; ".join(finding.why for finding in verdict.findings)
+    to_do = "If you have the permission, say where it is: permission, a key of the feed."
+    return [LicenceConflict(f"{why}. {to_do}")]
 
 
 def _print_trial(trial: Trial, city: City) -> None:
@@ -219,7 +220,10 @@ def _facts(trial: Trial, city: City) -> Iterator[tuple[str, str]]:
     if places.skipped:
         yield "skipped", f"{places.skipped:,} by where and where_not"
     for column, count in places.unparsed.items():
-        yield column.replace("_", " "), f"{count:,} not understood"
+        texts = " | ".join(
+            _cut(" ".join(text.split()), _SAMPLES_WIDTH) for text in places.unparsed_texts[column]
+        )
+        yield column.replace("_", " "), f"{count:,} not understood, such as {texts}"
 
 
 def _print_fields(description: Description, used: Mapping[str, str]) -> None:

@@ -10,8 +10,7 @@ Two places of one kind are linked by, in this order:
    ("Platform 1", "Platform 2").
 
 How near depends on the kind. Each place gets one partner at most, and none if two are about as
-good. The same input always gives the
-same links, in any order of its rows.
+good. The same input always gives the same links, in any order of its rows.
 """
 
 from __future__ import annotations
@@ -50,12 +49,13 @@ REACH_M: Mapping[str, float] = {
     "defibrillator": 30.0,
     "drinking_water": 30.0,
     "hospital": 250.0,
-    "public_transport_stop": 40.0,
+    "public_transport_stop": 25.0,
 }
 """The largest distance, in metres, of two records of one place; `DEFAULT_REACH_M` for other kinds.
 
 Small things are close together, so a large distance would link neighbours; a hospital covers a
-large area, of which each source may use another point."""
+large area, of which each source may use another point. Stops have the name of those on the other
+side of the street, or around the corner: of links by name from 20 m on, 3 in 10 were wrong."""
 
 IDENTIFIER_REACH_M = 500.0
 """The largest distance, in metres, of two records with one identifier of a trusted scheme. A stop
@@ -66,6 +66,10 @@ NEXT_TO_M = 5.0
 
 WORTH_WITHOUT_NAMES = 0.5
 """The assumed similarity if the names say nothing."""
+
+DISTANCE_ALONE_SHARE = 0.6
+"""The share of the reach up to which two places are linked if the names say nothing. Farther away,
+a place that OpenStreetMap lacks is often linked to its neighbour."""
 
 DOUBLE_SHARE = 0.1
 """The share of the reach up to which two places are one that is recorded twice: as its pole and as
@@ -78,9 +82,11 @@ By = Literal["identifier", "name", "distance"]
 """The evidence of a link (documented in docs/data-dictionary.md)."""
 
 
-LEAST_LEAD: Mapping[By, float] = {"identifier": 0.0, "name": 0.05, "distance": 0.1}
-"""How much better than others the score of a pair must be. No link is better than a wrong one: of
-two stops with the same name on both sides of a street, the nearest may be the wrong one."""
+LEAST_LEAD_M: Mapping[By, float] = {"identifier": 0.0, "name": 8.0, "distance": 10.0}
+"""How much nearer than others, in metres, a pair with the same evidence must be. No link is better
+than a wrong one: of two stops with the same name on both sides of a street, or of the benches along
+a path, the nearest may be the wrong one. Publishers' positions have the same errors for all kinds,
+so this does not depend on the reach."""
 
 
 class Pair(NamedTuple):
@@ -153,7 +159,8 @@ def pairs(feed: pa.Table, osm: pa.Table) -> list[Pair]:
         feed: N places; see `link`.
         osm: M places.
     """
-    candidates = _candidates(feed, osm)
+    identifiers = identifiers_of_feed(feed), identifiers_of_osm(osm)
+    candidates = _candidates(feed, osm, identifiers)
     ours, theirs = (table.column("source_ref").to_pylist() for table in (feed, osm))
     candidates.sort(
         key=lambda pair: (
@@ -164,7 +171,7 @@ def pairs(feed: pa.Table, osm: pa.Table) -> list[Pair]:
         )
     )
     reach = [_reach_of(str(kind)) for kind in feed.column("kind").to_pylist()]
-    choice = _Choice(candidates, (_positions(feed), _positions(osm)), reach)
+    choice = _Choice(candidates, (_positions(feed), _positions(osm)), reach, identifiers[1])
     return [pair for pair in candidates if choice.takes(pair)]
 
 
@@ -176,6 +183,7 @@ class _Choice:
         candidates: Sequence[Pair],
         positions: tuple[FloatArray, FloatArray],
         reach: Sequence[float],
+        identifiers: Sequence[Mapping[str, Sequence[str]]],
     ) -> None:
         """Start without a choice.
 
@@ -183,9 +191,11 @@ class _Choice:
             candidates: All of them.
             positions: The points of the feed and of the other table: longitude, latitude.
             reach: In metres, by row of the feed.
+            identifiers: Of the other table, by row.
         """
         self._positions = positions
         self._reach = reach
+        self._identifiers = identifiers
         self._taken: tuple[set[int], set[int]] = (set(), set())
         self._of: tuple[dict[int, list[Pair]], ...] = (defaultdict(list), defaultdict(list))
         for pair in candidates:
@@ -194,7 +204,7 @@ class _Choice:
 
     def takes(self, pair: Pair) -> bool:
         """Take a pair if both places are free, and no other pair of one of them is as good."""
-        if not self._is_free(pair) or self._has_rival(pair):
+        if self._is_too_far(pair) or not self._is_free(pair) or self._has_rival(pair):
             return False
         self._taken[0].add(pair.feed_index)
         self._taken[1].add(pair.other_index)
@@ -203,8 +213,14 @@ class _Choice:
     def _is_free(self, pair: Pair) -> bool:
         return pair.feed_index not in self._taken[0] and pair.other_index not in self._taken[1]
 
+    def _is_too_far(self, pair: Pair) -> bool:
+        """Return whether a pair is only a rival of others."""
+        share = DISTANCE_ALONE_SHARE if pair.name_similarity is None else 1.0
+        reach = share * self._reach[pair.feed_index]
+        return pair.identifier is None and pair.distance_m > reach
+
     def _has_rival(self, pair: Pair) -> bool:
-        least = pair.score - LEAST_LEAD[pair.by]
+        least = pair.score - LEAST_LEAD_M[pair.by] / self._reach[pair.feed_index] / 2
         return any(
             other.score > least
             and other is not pair
@@ -218,28 +234,40 @@ class _Choice:
         if pair.other_index == other.other_index:
             one, two = self._positions[0][[pair.feed_index, other.feed_index]]
         else:
+            if self._have_different_identifiers(pair.other_index, other.other_index):
+                return False
             one, two = self._positions[1][[pair.other_index, other.other_index]]
         east, north = (two - one) * METRES_OF_DEGREE
         apart = np.hypot(east * np.cos(np.radians(one[1])), north)
         return bool(apart <= DOUBLE_SHARE * self._reach[pair.feed_index])
 
+    def _have_different_identifiers(self, one: int, two: int) -> bool:
+        """Return whether two places of the other table are two, such as platforms 1 and 2."""
+        ours, theirs = self._identifiers[one], self._identifiers[two]
+        return any(set(ours[key]).isdisjoint(theirs[key]) for key in ours.keys() & theirs.keys())
 
-def _candidates(feed: pa.Table, osm: pa.Table) -> list[Pair]:
+
+def _candidates(
+    feed: pa.Table,
+    osm: pa.Table,
+    ids: tuple[Sequence[Mapping[str, str]], Sequence[Mapping[str, Sequence[str]]]],
+) -> list[Pair]:
+    """Return the pairs within reach, and those that are only their rivals."""
     ours, theirs = _rows_by_kind(feed), _rows_by_kind(osm)
     names = _all_names(feed), _all_names(osm)
-    ids = identifiers_of_feed(feed), identifiers_of_osm(osm)
     found = []
     for kind in sorted(ours.keys() & theirs.keys()):
         reach = _reach_of(kind)
-        near = _near(feed, ours[kind], osm, theirs[kind], reach)
+        around = _near(feed, ours[kind], osm, theirs[kind], reach + max(LEAST_LEAD_M.values()))
+        near = {pair: distance for pair, distance in around.items() if distance <= reach}
         identifiers = Identifiers(
             {row: ids[0][row] for row in ours[kind]},
             {row: ids[1][row] for row in theirs[kind]},
             near,
         )
-        far = identifiers.of_trusted_schemes() - near.keys()
-        near |= _distances(feed, osm, sorted(far), IDENTIFIER_REACH_M)
-        for (one, other), distance in near.items():
+        far = identifiers.of_trusted_schemes() - around.keys()
+        around |= _distances(feed, osm, sorted(far), IDENTIFIER_REACH_M)
+        for (one, other), distance in around.items():
             if identifiers.differ(one, other):
                 continue
             pair = _pair(

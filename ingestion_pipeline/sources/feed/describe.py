@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ingestion_pipeline.sources.feed.content import Content
+    from ingestion_pipeline.sources.feed.errors import FeedUnreadable
 
 SAMPLES = 3
 """How many different values of a field are shown."""
@@ -40,6 +41,7 @@ _SNIFFED_BYTES = 1 << 16
 _ENCODINGS = ("utf-8", "cp1252")
 _DEEPEST = 3
 _ROOT = re.compile(rb"<(?:[\w.-]+:)?(kml|FeatureCollection)[\s>]")
+_OSM_ROOT = re.compile(rb"<(?:osm|osmChange)[\s>]")
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,9 @@ def describe(path: Path, *, maximum_bytes: int = 50_000_000) -> Description:
         with file.open("rb") as opened:
             form = form or _format_of(opened.read(_SNIFFED_BYTES))
         if form is None:
-            raise unreadable(probe(), "of no known format")
+            raise _of_no_format(file, probe())
         keys["format"] = form
+        file = _named_as(form, file, folder)
         more = _keys_of(form, file, probe(format=form), choices)
         keys |= {name: key for name, key in more.items() if key not in _DEFAULTS}
         content = content_of(file, probe(format=form, **more))
@@ -128,6 +131,28 @@ def describe(path: Path, *, maximum_bytes: int = 50_000_000) -> Description:
         },
         choices=choices,
     )
+
+
+def _of_no_format(file: Path, feed: Feed) -> FeedUnreadable:
+    with file.open("rb") as opened:
+        beginning = opened.read(_SNIFFED_BYTES)
+    if _OSM_ROOT.search(beginning):
+        what = "an OSM XML file, which is no feed"
+        to_do = "Its places are in OpenStreetMap, which the city has by its osm_source."
+        return unreadable(feed, what, to_do)
+    formats = ", ".join(SUFFIXES)
+    to_do = f"A feed is {formats}; it may be in a zip archive or gzip file. Look at its beginning."
+    return unreadable(feed, "of no known format", to_do)
+
+
+def _named_as(form: str, file: Path, folder: Path) -> Path:
+    """Return a file with the suffix of its format: GDAL takes any file.csv for CSV."""
+    suffixes = SUFFIXES[form]
+    if form in ("csv", "json", "geojson") or file.name.lower().endswith(suffixes):
+        return file
+    link = folder / f"named{suffixes[0]}"
+    link.symlink_to(file.absolute())
+    return link
 
 
 def _probe(maximum_bytes: int, **keys: Any) -> Feed:

@@ -144,9 +144,10 @@ def _sheet(rows: list[dict[str, Any]], names: Sequence[str], feed: Feed) -> Cont
     """Return the content of a sheet; a row without any value is no record."""
     if feed.skip_lines:
         head = rows[feed.skip_lines] if feed.skip_lines < len(rows) else {}
-        titles = {name: str(title) for name, title in head.items()}
+        # A column without a title keeps the name that GDAL gives it, such as Field4.
+        titles = {name: str(head.get(name, name)) for name in names}
         rows = [
-            {titles[name]: value for name, value in row.items() if name in titles}
+            {titles[name]: value for name, value in row.items()}
             for row in rows[feed.skip_lines + 1 :]
         ]
         names = list(titles.values())

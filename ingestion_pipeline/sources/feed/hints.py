@@ -71,6 +71,12 @@ def _of_texts(
         texts = [cell.strip() for cell in cells[:_SAMPLE] if cell.strip()]
         if not texts:
             continue
+        if _most(texts, _has_degrees):
+            yield (
+                f"{name} has degrees that are not read, such as {texts[0][:40]!r}: only lon and "
+                "lat may be in degrees, with N, S, E or W. Ask the publisher for decimal numbers."
+            )
+            return
         pairs = [pair for pair in (pair_of(text, ".") for text in texts) if pair]
         is_comma = _COMMA.fullmatch if key in ("lon", "lat") else _pair_with_comma
         if feed.decimal == "." and _most(texts, is_comma):
@@ -90,6 +96,10 @@ def _of_texts(
         if key in ("lat_lon", "lon_lat") and texts[0].upper().startswith(("POINT", "MULTI", "{")):
             yield f'{name} has geometries. Set geometry = "{name}" instead of {key}.'
             return
+
+
+def _has_degrees(text: str) -> bool:
+    return "°" in text and number_of(text, ".") is None
 
 
 def _pair_with_comma(text: str) -> list[float | None]:

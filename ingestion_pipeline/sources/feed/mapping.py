@@ -6,7 +6,7 @@ What is mapped and not understood is null, and counted by column; the row's `tag
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ingestion_pipeline.columns.hashing import canonical_json
@@ -132,6 +132,13 @@ class MappedRecord:
         ]
         return [*found, "opening_hours"] if self._has_unparsed_hours() else found
 
+    def said(self, target: str) -> str:
+        """Return what the publisher says of a column or an attribute."""
+        if target == "opening_hours" and self._feed.hours:
+            return "; ".join(f"{days}: {text or ''}" for days, text in self._parts_of_hours())
+        names = self._feed.attributes.get(target)
+        return (self.raw(target) if names is None else self._joined(names)) or ""
+
     def _is_unparsed(self, target: str, raw: str | None) -> bool:
         if raw is None or gives_no_value(raw):
             return False
@@ -223,6 +230,10 @@ def columns_of(place: Place, record: MappedRecord) -> dict[str, str | None]:
     }
 
 
-def count_unparsed(records: Iterable[MappedRecord]) -> dict[str, int]:
-    """Return the number of records whose text is not understood, by column."""
-    return dict(sorted(Counter(name for each in records for name in each.unparsed()).items()))
+def texts_unparsed(records: Iterable[MappedRecord]) -> dict[str, Counter[str]]:
+    """Return the texts that are not understood, with the number of their records, by column."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for each in records:
+        for name in each.unparsed():
+            found[name][each.said(name)] += 1
+    return dict(sorted(found.items()))

@@ -55,6 +55,12 @@ _PAIR = {
     )
     for mark, number in _NUMBERS.items()
 }
+_DEGREES = re.compile(
+    r"(\d{1,3})\s*°\s*(?:([0-5]?\d(?:[.,]\d+)?)\s*[\'’′]\s*)?"
+    r"(?:([0-5]?\d(?:[.,]\d+)?)\s*(?:[\"”″]|\'\'|′′)\s*)?([NSEW])"
+)
+"""Degrees, minutes and seconds with a letter. `O` is east in German and west in French."""
+
 _SRID = re.compile(r"SRID=\d+;", re.IGNORECASE)
 _HEX = re.compile("(?:[0-9A-Fa-f]{2}){21,}")
 _COORDINATES = 2
@@ -155,13 +161,18 @@ def _coordinates(
 
 
 def number_of(value: object, decimal: str) -> float | None:
-    """Return a coordinate that is a number, or a text with this decimal mark."""
+    """Return a coordinate that is a number, or a text with this decimal mark, or in degrees."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
         return float(value)
     if isinstance(value, str) and _NUMBER[decimal].fullmatch(value.strip()):
         return float(value.strip().replace(",", "."))
+    if isinstance(value, str) and (found := _DEGREES.fullmatch(value.strip())):
+        *parts, letter = found.groups()
+        degrees, minutes, seconds = (float((part or "0").replace(",", ".")) for part in parts)
+        size = degrees + minutes / 60 + seconds / 3600
+        return -size if letter in "SW" else size
     return None
 
 

@@ -5,6 +5,7 @@ Every column is documented in docs/data-dictionary.md.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,8 +30,8 @@ from ingestion_pipeline.sources.feed.mapping import (
     MappedRecord,
     Place,
     columns_of,
-    count_unparsed,
     places_of,
+    texts_unparsed,
 )
 from ingestion_pipeline.sources.feed.positions import ids_by_position
 from ingestion_pipeline.sources.feed.records import read_records
@@ -85,6 +86,7 @@ _NOT_OF_GEOMETRY: tuple[FeedRejectionReason, ...] = (
 )
 """Reasons of records that may have a geometry, and so may be outside the city."""
 
+_TEXTS_SHOWN = 3
 _MAIN_GEOMETRIES = 6  # GEOS type ids of points, lines, areas and their Multi forms
 
 
@@ -100,6 +102,7 @@ class FeedPlaces:
         outside: The number of records outside the city's boundary.
         skipped: The number of records that `where` and `where_not` leave out.
         unparsed: By column, the number of records whose text is not understood.
+        unparsed_texts: By column, the most frequent of these texts.
     """
 
     table: pa.Table
@@ -107,6 +110,7 @@ class FeedPlaces:
     outside: int
     skipped: int
     unparsed: Mapping[str, int]
+    unparsed_texts: Mapping[str, Sequence[str]]
 
 
 def read_feed(
@@ -181,8 +185,9 @@ def read_feed(
         "unknown_status",
         [record.status() is None for record in mapped],
         lambda i: (
-            f"its status is {mapped[i].raw('status')!r}; add it to the feed's values, such as "
-            'status = { ... = "out_of_order" }'
+            f"its status is {mapped[i].raw('status')!r}; add its meaning to the feed's values: "
+            f"status = {{ {json.dumps(mapped[i].raw('status'), ensure_ascii=False)} = "
+            '"operating" }, or "out_of_order"'
         ),
     )
     geometry, quality = _sound(records.geometry)
@@ -243,12 +248,17 @@ def read_feed(
         lat=lat[at],
         point_source=point_source[at],
     )
+    unparsed = texts_unparsed(mapped[i] for i in keep)
     return FeedPlaces(
         table=table,
         rejections=rejections,
         outside=outside,
         skipped=skipped,
-        unparsed=count_unparsed(mapped[i] for i in keep),
+        unparsed={name: texts.total() for name, texts in unparsed.items()},
+        unparsed_texts={
+            name: [text for text, _ in texts.most_common(_TEXTS_SHOWN)]
+            for name, texts in unparsed.items()
+        },
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ingestion_pipeline.config.feeds import POSITION_ID, Feed, is_http
@@ -90,6 +91,7 @@ _DEGREES = 180.0
 _POINTS = 50
 _AGE_OF: Mapping[str, int] = {"fetched": 1, "day_in_location": 2, "document": 30}
 _LONGEST_AGE = 366
+_WIDTH = 96
 
 
 class Entry(NamedTuple):
@@ -112,11 +114,13 @@ class Suggestion:
 
     Attributes:
         entries: Its keys.
+        fields: The fields of the file, as the table names them.
         records: The number of records.
         inside: How many of them are in the city's window.
     """
 
     entries: Sequence[Entry]
+    fields: Sequence[Field]
     records: int
     inside: int
 
@@ -170,24 +174,28 @@ def suggest(
     free = [each for each in fields if each.name not in named]
     names = _names(free)
     targets = _targets([each for each in free if each.name not in names.values()])
-    kinds = kinds_named_in(_file_name(location)) or kinds_named_in(
-        " ".join(each.name for each in free)
-    )
+    kinds = next(filter(None, map(kinds_named_in, _hints_of_kind(location, free))), [])
+    unused = [each for each in free if each.name not in {*names.values(), *targets.values()}]
     entries = [
         Entry("slug", _slug(location)),
         Entry("location", location),
         *(Entry(key, value, _others(description, key)) for key, value in description.keys.items()),
         *(Entry(key, value) for key, value in position.items()),
+        *(() if position or description.has_geometry else _no_position(description)),
         _record_id(free, records),
-        Entry("kind", TODO, _kinds_in_words(kinds, free, records)),
-        *([Entry("fields", {**names, **targets})] if names or targets else []),
+        Entry("kind", TODO, _kinds_in_words(kinds, unused, records)),
+        *(
+            [Entry("fields", {**names, **targets}, _rivals(targets, free))]
+            if names or targets
+            else []
+        ),
         *_values(targets, free),
         Entry("licence", TODO, f"as the publisher states it: one of {', '.join(LICENCES)}"),
         Entry("attribution", "", "the text that the publisher asks for"),
         *_as_of(description, free, location=location, last_modified=last_modified),
         Entry("minimum", max(1, inside // 2), f"half of the {inside:,} places in the city's box"),
     ]
-    return Suggestion(entries, records, inside)
+    return Suggestion(entries, fields, records, inside)
 
 
 def in_toml(suggestion: Suggestion) -> str:
@@ -195,7 +203,8 @@ def in_toml(suggestion: Suggestion) -> str:
     lines = ["[[city.feed]]"]
     for entry in suggestion.entries:
         if entry.comment is not None:
-            lines.append(f"# {entry.key}: {entry.comment}")
+            comment = f"{entry.key}: {entry.comment}"
+            lines += [f"# {line}" for line in wrap(comment, _WIDTH, break_on_hyphens=False)]
         lines.append(f"{entry.key} = {_toml(entry.value)}")
     return "\n".join(lines)
 
@@ -264,11 +273,16 @@ def _ways(description: Description) -> Iterator[dict[str, str]]:
             decimal = {"decimal": ","} if comma else {}
             yield {"lon": one.name, "lat": other.name, **decimal}
     for each in description.fields:
-        if each.samples and all(_PAIR.fullmatch(text.strip()) for text in each.samples):
+        if each.samples and all(map(_is_pair, each.samples)):
             yield {"lat_lon": each.name}
             yield {"lon_lat": each.name}
         elif each.samples and each.samples[0].lstrip().upper().startswith(("POINT", "MULTIPOINT")):
             yield {"geometry": each.name}
+
+
+def _is_pair(text: str) -> bool:
+    """Return whether a text may be two coordinates; `0,50` is a price."""
+    return _PAIR.fullmatch(text.strip()) is not None and "." in text
 
 
 def _ways_by_values(
@@ -377,10 +391,20 @@ def _record_id(fields: Sequence[Field], records: int) -> Entry:
         best = [each for each in unique if not rank(each)[1]][:1]
     if not best:
         why = "no field identifies a record: derived from kind and position"
+        if unique:
+            several = ", ".join(each.name for each in unique)[:60]
+            why = f"derived from kind and position; better a field, if one is an id: {several}"
         return Entry("record_id", POSITION_ID, why)
     others = ", ".join(each.name for each in unique if each is not best[0])
     comment = f"different in all records, as {others[:60]}" if others else None
     return Entry("record_id", best[0].name, comment)
+
+
+def _hints_of_kind(location: str, fields: Sequence[Field]) -> Iterator[str]:
+    """Yield what may name the kind: the file, a value that all records have, the fields."""
+    yield _file_name(location)
+    yield " ".join(text for each in fields if each.distinct == 1 for text in each.samples)
+    yield " ".join(each.name for each in fields)
 
 
 def _kinds_in_words(kinds: Sequence[str], fields: Sequence[Field], records: int) -> str:
@@ -430,6 +454,27 @@ def _targets(fields: Sequence[Field]) -> dict[str, str]:
         if of_target:
             found[target] = of_target[0]
     return found
+
+
+def _no_position(description: Description) -> Iterator[Entry]:
+    """Yield the keys of a position that somebody has to find."""
+    further = ", or skip_lines if the header is further down"
+    why = "no position is recognized; set lon and lat, or lat_lon, lon_lat or geometry instead"
+    yield Entry("lon", TODO, why + (further if description.keys["format"] != "json" else ""))
+    yield Entry("lat", TODO)
+
+
+def _rivals(targets: Mapping[str, str], fields: Sequence[Field]) -> str | None:
+    """Return which other fields may have a column, as a comment."""
+    found = [
+        f"{target} may be in {each.name} too"
+        for target, name in targets.items()
+        for each in fields
+        if each.filled and each.name != name and _TARGETS[target].fullmatch(_last(each.name))
+    ]
+    if any(each.startswith("opening_hours") for each in found):
+        found.append("of weekdays or seasons, see hours")
+    return "; ".join(found) or None
 
 
 def _values(targets: Mapping[str, str], fields: Sequence[Field]) -> Iterator[Entry]:

@@ -6,13 +6,13 @@ problems, as `cities check` does.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from ingestion_pipeline.config.feeds import Feed
 from ingestion_pipeline.sources.feed.acquire import acquire
-from ingestion_pipeline.sources.feed.describe import describe
+from ingestion_pipeline.sources.feed.describe import describe, fields_of
 from ingestion_pipeline.sources.feed.errors import (
     FeedEncodingWrong,
     FeedError,
@@ -24,7 +24,7 @@ from ingestion_pipeline.sources.feed.errors import (
 )
 from ingestion_pipeline.sources.feed.hints import hints
 from ingestion_pipeline.sources.feed.read import read_feed
-from ingestion_pipeline.sources.feed.records import read_records
+from ingestion_pipeline.sources.feed.records import read_content, read_records
 from ingestion_pipeline.sources.feed.refusals import by_reason
 
 if TYPE_CHECKING:
@@ -137,7 +137,19 @@ def _describe(trial: Trial, path: Path) -> None:
     if trial.feed.pages is not None:
         return  # the file is a list of pages, as no publisher has it
     with _problems(trial):
-        trial.description = describe(path, maximum_bytes=trial.feed.maximum_bytes)
+        trial.description = _description(path, trial.feed)
+
+
+def _description(path: Path, feed: Feed) -> Description:
+    found = describe(path, maximum_bytes=feed.maximum_bytes)
+    if not feed.columns and not feed.skip_lines:
+        return found
+    # Its header is not the first line, so its fields have the names of the table.
+    with suppress(FeedError):  # which `_read` meets again
+        content = read_content(path, feed)
+        named = tuple(fields_of(content))
+        return replace(found, records=len(content.properties), fields=named)
+    return found
 
 
 def _read(trial: Trial, path: Path, town: Town) -> None:

@@ -12,7 +12,13 @@ import pytest
 from pyproj import Geod
 
 from ingestion_pipeline.helpers.derive import derive
-from ingestion_pipeline.helpers.link import DEFAULT_REACH_M, REACH_M, link, pairs
+from ingestion_pipeline.helpers.link import (
+    DEFAULT_REACH_M,
+    DISTANCE_ALONE_SHARE,
+    REACH_M,
+    link,
+    pairs,
+)
 from ingestion_pipeline.text.names import Namer
 from ingestion_pipeline_tests.support.osm_objects import osm_nodes
 
@@ -98,15 +104,16 @@ def test_nothing_but_the_links_is_changed() -> None:
 @pytest.mark.parametrize("kind", ["pharmacy", "bench", "hospital"])
 @pytest.mark.parametrize("lat", [0.0, LAT, -80.0])
 @pytest.mark.parametrize("across", [(1.0, 0.0), (0.0, 1.0), (0.7, 0.7)])
-def test_how_near_depends_on_the_kind_and_on_nothing_else(
+def test_how_near_depends_on_the_kind_and_on_whether_there_are_names(
     kind: str, lat: float, across: tuple[float, float]
 ) -> None:
     reach = REACH_M.get(kind, DEFAULT_REACH_M) / (across[0] ** 2 + across[1] ** 2) ** 0.5
-    feed = table(Place("1", kind=kind), lat=lat)
-    for factor, count in ((0.97, 1), (1.03, 0)):
-        east, north = (reach * factor * part for part in across)
-        osm = table(Place("node/1", east=east, north=north, kind=kind), lat=lat)
-        assert len(pairs(feed, osm)) == count
+    for name, share in (("Rathaus", 1.0), (None, DISTANCE_ALONE_SHARE)):
+        feed = table(Place("1", kind=kind, name=name), lat=lat)
+        for factor, count in ((0.97, 1), (1.03, 0)):
+            east, north = (reach * share * factor * part for part in across)
+            osm = table(Place("node/1", east=east, north=north, kind=kind, name=name), lat=lat)
+            assert len(pairs(feed, osm)) == count
 
 
 def test_places_of_two_kinds_are_never_linked() -> None:
@@ -291,6 +298,40 @@ def test_no_place_is_linked_if_two_are_about_as_near() -> None:
     theirs = [Place("node/1", east=15.0), Place("node/2", east=-17.0)]
     assert linked(ours, theirs) == {}
     assert linked(ours, [theirs[0], Place("node/2", east=-40.0)]) == {"1": "node/1"}
+
+
+@pytest.mark.parametrize("kind", ["bench", "bicycle_parking", "drinking_water", "toilets"])
+def test_things_without_names_that_are_close_together_are_not_linked(kind: str) -> None:
+    # The positions of publishers have errors of some metres, whatever the kind.
+    ours = [Place("1", kind=kind)]
+    theirs = [Place(f"node/{n}", east=2.0 + 6.0 * n, kind=kind) for n in range(3)]
+    assert linked(ours, theirs) == {}
+    assert linked(ours, theirs[:1]) == {"1": "node/0"}
+    assert linked([*ours, Place("2", east=6.0, kind=kind)], theirs[:1]) == {}
+
+
+def test_a_place_beyond_the_reach_is_a_rival() -> None:
+    ours = [Place("1", kind="bench")]
+    theirs = [Place("node/1", east=2.5, kind="bench"), Place("node/2", east=-6.0, kind="bench")]
+    assert linked(ours, theirs) == {}
+
+
+def test_a_stop_is_not_linked_to_the_one_of_its_name_across_the_street() -> None:
+    ours = [Place("1", name="Rathaus", kind="public_transport_stop")]
+    across = Place("node/2", east=-17.0, name="Rathaus", kind="public_transport_stop")
+    assert linked(ours, [across._replace(ref="node/1", east=10.0), across]) == {}
+    assert linked(ours, [across._replace(east=-28.0)]) == {}
+
+
+def test_platforms_with_different_numbers_are_not_one_place_that_is_mapped_twice() -> None:
+    kind = "public_transport_stop"
+    theirs = [
+        Place(f"way/{number}", east=number, kind=kind, tags={"ref": str(number)})
+        for number in (1, 2)
+    ]
+    assert linked([Place("1", kind=kind)], theirs) == {}
+    same = [place._replace(tags={"ref": "1"}) for place in theirs]
+    assert linked([Place("1", kind=kind)], same) == {"1": "way/1"}
 
 
 def test_a_place_that_is_mapped_twice_is_linked() -> None:

@@ -81,6 +81,18 @@ def test_geodata_is_described(tmp_path: Path, driver: str, keys: dict[str, Any])
     assert "ref" in [field.name for field in found.fields]
 
 
+@pytest.mark.parametrize("driver", ["GPKG", "FlatGeobuf", "LIBKML", "GML", "XLSX"])
+def test_the_format_is_found_by_the_content_whatever_the_name(tmp_path: Path, driver: str) -> None:
+    # A file that no table describes yet is fetched under one name.
+    suffix = {"FlatGeobuf": "fgb", "LIBKML": "kml"}.get(driver, driver.lower())
+    written = tmp_path / f"a.{suffix}"
+    frame = PLACES if driver != "XLSX" else geopandas.GeoDataFrame(PLACES.drop(columns="geometry"))
+    frame.to_file(written, driver=driver, engine="pyogrio")
+    found = describe(written.rename(tmp_path / "file.csv"))
+    assert found.records == len(PLACES)
+    assert "ref" in [field.name for field in found.fields]
+
+
 def test_a_shapefile_is_described_out_of_its_archive(tmp_path: Path) -> None:
     folder = tmp_path / "files"
     folder.mkdir()
@@ -101,6 +113,12 @@ def test_layers_are_choices(tmp_path: Path) -> None:
 @pytest.mark.parametrize("body", [b"", b"\0\1\2", b"<html></html>", b"{}", b"[1]"], ids=ascii)
 def test_what_is_of_no_format_is_refused(tmp_path: Path, body: bytes) -> None:
     with pytest.raises(FeedUnreadable):
+        describe(put(tmp_path, body))
+
+
+def test_a_file_of_openstreetmap_is_no_feed(tmp_path: Path) -> None:
+    body = b'<?xml version="1.0"?>\n<osm version="0.6"><node id="1" lat="1" lon="2"/></osm>'
+    with pytest.raises(FeedUnreadable, match="an OSM XML file, which is no feed"):
         describe(put(tmp_path, body))
 
 

@@ -170,6 +170,31 @@ def test_lines_of_a_spreadsheet_before_its_header_are_skipped(read: Read, tmp_pa
     check(read(body, "a-spreadsheet", skip_lines=3, **keys))
 
 
+def test_a_column_of_a_sheet_without_a_title_has_a_number(read: Read, tmp_path: Path) -> None:
+    sheet = pd.DataFrame(
+        [
+            ["Toilets of Exempel", None, None],
+            ["ref", "position", None],
+            [None, "longitude", "latitude"],
+            *([str(100 + n), f"{24.91 + n / 500}", "60.16"] for n in range(9)),
+        ],
+        columns=["c0", "c1", "c2"],
+    )
+    body = written(tmp_path, "a.xlsx", "XLSX", geopandas.GeoDataFrame(sheet), layer="Toilets")
+    places = read(
+        body,
+        "a-spreadsheet",
+        skip_lines=2,
+        geometry=None,
+        crs=None,
+        lon="position",
+        lat="Field3",
+        where_not={"ref": ""},
+        fields={},
+    )
+    assert (places.table.num_rows, places.skipped) == (9, 1)
+
+
 def test_an_area_of_a_geopackage_has_a_point_inside(read: Read, tmp_path: Path) -> None:
     areas = PLACES.to_crs(3067)
     frame = areas.set_geometry(areas.geometry.buffer(20))

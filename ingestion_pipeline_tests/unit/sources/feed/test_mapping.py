@@ -12,7 +12,7 @@ import pytest
 from ingestion_pipeline.core.boundary import BboxBoundary
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.sources.feed.errors import FeedShrunken, FeedUnreadable
-from ingestion_pipeline.sources.feed.mapping import MappedRecord, as_text, count_unparsed
+from ingestion_pipeline.sources.feed.mapping import MappedRecord, as_text, texts_unparsed
 from ingestion_pipeline.sources.feed.read import FeedPlaces, read_feed
 from ingestion_pipeline.text.names import Namer
 from ingestion_pipeline_tests.support.feed_server import (
@@ -319,7 +319,8 @@ def test_a_status_that_is_not_understood_is_not_staged_as_operating(read: Read) 
     assert len(places.table) == 10
     (rejection,) = places.rejections
     assert (rejection.source_ref, rejection.reason) == ("record/1", "unknown_status")
-    assert "its status is '2'; add it to the feed's values" in rejection.detail
+    assert """its status is '2'""" in rejection.detail
+    assert 'status = { "2" = "operating" }, or "out_of_order"' in rejection.detail
 
 
 # Opening hours
@@ -366,7 +367,23 @@ def test_hours_may_have_a_column_for_each_weekday(
 def test_hours_of_columns_that_are_not_understood_are_counted_and_empty_ones_are_not() -> None:
     empty = record({}, hours=WEEK)
     wrong = record({"WORKDAYS": "ask"}, hours=WEEK)
-    assert count_unparsed([empty, wrong, wrong]) == {"opening_hours": 2}
+    (found,) = texts_unparsed([empty, wrong, wrong]).items()
+    assert found[0] == "opening_hours"
+    ((text, count),) = found[1].items()
+    assert ("ask" in text, count) == (True, 2)
+
+
+def test_texts_that_are_not_understood_are_named_with_their_records() -> None:
+    keys = {"fields": {"opening_hours": "HOURS", "wheelchair": "RAMP"}, "attributes": {"u": "U"}}
+    values = {"u": {"1": "yes"}}
+    records = [
+        record({"HOURS": hours, "RAMP": "yes", "U": "7"}, **keys, values=values)
+        for hours in ("see sign", "ask", "see sign", "24/7")
+    ]
+    assert texts_unparsed(records) == {
+        "opening_hours": {"see sign": 2, "ask": 1},
+        "u": {"7": 4},
+    }
 
 
 def test_an_empty_cell_may_mean_closed() -> None:

@@ -53,6 +53,28 @@ def test_a_coordinate_is_a_number_with_the_decimal_mark(
 
 
 @pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        # 45 minutes are 0.75 degrees, 36 seconds 0.01.
+        ("52°45'36\"N", 52.76),
+        ("52° 45' 36.0\" N", 52.76),
+        ("52°45′36″N", 52.76),
+        ("52°45'36''S", -52.76),
+        ("13°45' E", 13.75),
+        ("0°45,0' W", -0.75),
+        ("13.5° E", None),
+        ("13°45'36\" O", None),
+        ("13°75' E", None),
+        ("13°45'36\"", None),
+    ],
+)
+def test_a_coordinate_may_be_in_degrees_minutes_and_seconds(
+    value: str, number: float | None
+) -> None:
+    assert number_of(value, ".") == (None if number is None else pytest.approx(number, abs=1e-9))
+
+
+@pytest.mark.parametrize(
     ("value", "decimal", "pair"),
     [
         ("48.84, 2.30", ".", [48.84, 2.30]),

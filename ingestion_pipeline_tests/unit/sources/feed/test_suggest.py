@@ -87,6 +87,40 @@ def test_a_csv_without_a_header_gets_columns(tmp_path: Path) -> None:
     assert places_in(path, found, BBOX) == 7
 
 
+def test_the_fields_of_a_csv_without_a_header_have_the_names_of_its_columns(tmp_path: Path) -> None:
+    rows = [f"{100 + n},WC {n},60.17{n},24.93{n}" for n in range(1, 9)]
+    found = suggested(tmp_path / "a.csv", csv_of(*rows))
+    assert [each.name for each in found.fields] == found.table["columns"]
+    assert "better a field, if one is an id: column_1" in in_toml(found)
+
+
+def test_another_field_that_may_have_a_column_is_named(tmp_path: Path) -> None:
+    head = "id,x,y,summer_hours,winter_hours"
+    found = suggested(tmp_path / "a.csv", csv_of(head, "1,24.95,60.17,8-20,9-17"))
+    assert found.table["fields"] == {"opening_hours": "summer_hours"}
+    assert "# fields: opening_hours may be in winter_hours too; of weekdays" in in_toml(found)
+
+
+def test_a_price_is_no_position(tmp_path: Path) -> None:
+    rows = [f"{n};0,50" for n in range(1, 9)]
+    found = suggested(tmp_path / "a.csv", csv_of("nr;price", *rows))
+    assert not {"lat_lon", "lon_lat"} & found.table.keys()
+    assert (found.table["lon"], found.table["lat"]) == (TODO, TODO)
+    assert "# lon: no position is recognized" in in_toml(found)
+
+
+def test_the_kind_is_found_by_a_value_that_all_records_have(tmp_path: Path) -> None:
+    rows = [f"{n},Public toilets,24.9{n},60.1{n}" for n in range(1, 9)]
+    location = "https://data.example.org/7f3a.csv"
+    found = suggested(tmp_path / "a.csv", csv_of("nr,service,x,y", *rows), location=location)
+    assert "# kind: toilets" in in_toml(found)
+
+
+def test_no_line_of_a_suggestion_is_longer_than_a_screen(tmp_path: Path) -> None:
+    found = suggested(tmp_path / "a.csv", csv_of("id,x,y", "1,24.95,60.17"))
+    assert all(len(line) <= 100 for line in in_toml(found).splitlines())
+
+
 def test_fields_are_found_by_their_names_and_values(tmp_path: Path) -> None:
     head = "objectid,code,nom,horaires,acces_pmr,exploitant_operateur,x,y"
     rows = [

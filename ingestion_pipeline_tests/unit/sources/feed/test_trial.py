@@ -146,6 +146,33 @@ def test_a_feed_without_a_time_is_not_asked_for_a_past_day(tmp_path: Path) -> No
     assert trial.bytes is None
 
 
+@pytest.mark.parametrize(
+    ("before", "keys"),
+    [
+        ("", {"columns": ["id", "what", "x", "y"]}),
+        ("Town of Exempel\n\nid,what,x,y\n", {"skip_lines": 2}),
+    ],
+    ids=["no header", "a header further down"],
+)
+def test_the_fields_have_the_names_that_the_table_gives_them(
+    tmp_path: Path, before: str, keys: Mapping[str, Any]
+) -> None:
+    rows = "\n".join(f"{n},WC {n},{24.91 + n / 500:.3f},60.16" for n in range(1, 9))
+    table = file_of(
+        tmp_path,
+        f"{before}{rows}".encode(),
+        record_id="id",
+        fields={"name": "what"},
+        delimiter=",",
+        encoding="utf-8",
+        **keys,
+    )
+    trial = trial_of(tmp_path, table)
+    assert trial.description is not None
+    assert [each.name for each in trial.description.fields] == ["id", "what", "x", "y"]
+    assert (trial.description.records, codes(trial)) == (8, [])
+
+
 @pytest.mark.server
 def test_a_feed_of_several_pages_is_read_without_a_description(tmp_path: Path) -> None:
     page = geojson(map(toilet, range(1, 21)))
