@@ -3,6 +3,7 @@
 `promotion/` does the work. The asset belongs to the same partitions as `poi_staging`.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import date
 from typing import Any, NamedTuple
@@ -113,8 +114,9 @@ def build_promotion(
 def build_promotion_sensor() -> dg.SensorDefinition:
     """Return the sensor that requests a promotion for each newest staged day.
 
-    Dagster starts one run for each key, so a day is requested once for each time it was staged. The
-    sensor only reads: a tick that dies is made up for by the next one.
+    A day is requested once for each time it was staged, whatever became of it. The cursor has the
+    keys that were requested. Dagster also starts one run for each key, so a tick that dies before
+    its cursor is stored is made up for by the next one.
     """
 
     @dg.sensor(
@@ -126,10 +128,15 @@ def build_promotion_sensor() -> dg.SensorDefinition:
         description="Promotes or proposes the newest staged day of each city whose promotion is "
         "not off.",
     )
-    def promotion_sensor(context: dg.SensorEvaluationContext) -> list[dg.RunRequest]:
+    def promotion_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         pipeline = pipeline_of(context)
         first = pipeline.settings.first_partition
-        return [_request(each, first=first) for each in due(pipeline.engine, pipeline.cities)]
+        requests = [_request(each, first=first) for each in due(pipeline.engine, pipeline.cities)]
+        requested = json.loads(context.cursor or "[]")
+        return dg.SensorResult(
+            run_requests=[each for each in requests if each.run_key not in requested],
+            cursor=json.dumps([each.run_key for each in requests]),
+        )
 
     return promotion_sensor
 

@@ -69,12 +69,13 @@ def shown(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
     return {name: value.value for name, value in event.metadata.items()}
 
 
-def tick(here: Installation, sensor: str) -> SensorExecutionData:
+def tick(here: Installation, sensor: str, cursor: str | None = None) -> SensorExecutionData:
     repository = build_definitions(here.workshop).get_repository_def()
     with dg.build_sensor_context(
         instance=here.instance,
         repository_def=repository,
         resources={"pipeline": here.workshop},
+        cursor=cursor,
     ) as context:
         return repository.get_sensor_def(sensor).evaluate_tick(context)
 
@@ -139,12 +140,14 @@ def test_the_sensor_asks_once_for_each_time_a_day_was_staged(here: Installation)
     assert not tick(here, SENSOR).run_requests
     stage(here, YESTERDAY, cafes(1))
     stage(here, TODAY, cafes(1))
-    (first,) = tick(here, SENSOR).run_requests or ()
+    looked = tick(here, SENSOR)
+    (first,) = looked.run_requests or ()
     assert first.partition_key == f"town|{TODAY}"
+    assert not tick(here, SENSOR, looked.cursor).run_requests
     (same,) = tick(here, SENSOR).run_requests or ()
     assert same.run_key == first.run_key
     stage(here, TODAY, cafes(2))
-    (again,) = tick(here, SENSOR).run_requests or ()
+    (again,) = tick(here, SENSOR, looked.cursor).run_requests or ()
     assert again.run_key != first.run_key
 
 
