@@ -14,6 +14,7 @@ from ingestion_pipeline.core.identity import CityDay
 from ingestion_pipeline.datasets.poi import POI
 from ingestion_pipeline.defs import specs
 from ingestion_pipeline.defs.jobs import JOBS, IngestionJob
+from ingestion_pipeline.defs.metadata import cell_of
 from ingestion_pipeline.defs.partitions import key_and_tags
 from ingestion_pipeline.defs.resources import LEDGER_RESOURCES, PipelineResources, pipeline_of
 from ingestion_pipeline.defs.work import (
@@ -166,7 +167,9 @@ def _promote(pipeline: PipelineResources, work: ClaimedPartition, *, again: bool
 def _metadata(done: Promotion) -> dict[str, dg.MetadataValue]:
     """Return what the page of a run shows of a promotion."""
     lines = ["| gate | verdict | |", "|---|---|---|"]
-    lines += [f"| {gate.name} | {gate.verdict} | {gate.sentence} |" for gate in done.judged]
+    lines += [
+        f"| {gate.name} | {gate.verdict} | {cell_of(gate.sentence)} |" for gate in done.judged
+    ]
     decide = f"poi-ingest promotions {done.id}"
     return {
         "status": dg.MetadataValue.text(done.status),

@@ -124,6 +124,15 @@ def run_of_request(here: Installation) -> dict[str, Any]:
     return shown(materialize(here, day, request.tags))
 
 
+def test_a_name_with_a_pipe_does_not_break_the_table_of_gates(here: Installation) -> None:
+    stage(here, YESTERDAY, cafes(1) | {"node/1": cafes(1)["node/1"] | {"name": "Bar | Grill"}})
+    assert materialize(here, YESTERDAY).success
+    stage(here, TODAY, cafes(31))
+    gates = shown(materialize(here, TODAY))["gates"]
+    assert "Bar \\| Grill" in gates
+    assert {line.replace("\\|", "").count("|") for line in gates.splitlines()} == {4}
+
+
 def test_a_gate_that_stops_fails_the_run_with_what_to_do(here: Installation) -> None:
     for day in (YESTERDAY, TODAY):
         stage(here, day, cafes(1))
