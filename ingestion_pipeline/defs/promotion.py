@@ -170,12 +170,15 @@ def _metadata(done: Promotion) -> dict[str, dg.MetadataValue]:
     lines += [
         f"| {gate.name} | {gate.verdict} | {cell_of(gate.sentence)} |" for gate in done.judged
     ]
-    decide = f"poi-ingest promotions {done.id}"
+    is_public = done.status == "PROMOTED"
+    decide = {"decide_with": dg.MetadataValue.text(f"poi-ingest promotions {done.id}")}
     return {
         "status": dg.MetadataValue.text(done.status),
         "promotion": dg.MetadataValue.text(done.id),
-        "decide_with": dg.MetadataValue.text(decide if done.status == "PROPOSED" else ""),
+        **(decide if done.status == "PROPOSED" else {}),
         "events": dg.MetadataValue.json(dict(done.counts)),
-        "public_places": dg.MetadataValue.int(sum(done.totals.values())),
+        "public_places" if is_public else "public_places_if_approved": dg.MetadataValue.int(
+            sum(done.totals.values())
+        ),
         "gates": dg.MetadataValue.md("\n".join(lines)),
     }

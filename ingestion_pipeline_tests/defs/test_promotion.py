@@ -102,6 +102,7 @@ def test_a_third_of_the_cafes_is_proposed_approved_and_reverted_by_requests_of_t
     proposed = shown(materialize(here, TODAY))
     assert proposed["status"] == "PROPOSED"
     assert "amenity/cafe loses 30 of 90 (Café 1," in proposed["gates"]
+    assert (proposed["public_places_if_approved"], "public_places" in proposed) == (60, False)
     assert proposed["decide_with"] == f"poi-ingest promotions {proposed['promotion']}"
     assert public_rows(here.engine, "town") == before
 
