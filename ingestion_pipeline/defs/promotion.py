@@ -170,15 +170,16 @@ def _metadata(done: Promotion) -> dict[str, dg.MetadataValue]:
     lines += [
         f"| {gate.name} | {gate.verdict} | {cell_of(gate.sentence)} |" for gate in done.judged
     ]
-    is_public = done.status == "PROMOTED"
-    decide = {"decide_with": dg.MetadataValue.text(f"poi-ingest promotions {done.id}")}
-    return {
-        "status": dg.MetadataValue.text(done.status),
+    # The log of a run shows the first entries; the others are a click away.
+    shown = {"status": dg.MetadataValue.text(done.status)}
+    if done.status == "PROPOSED":
+        shown["decide_with"] = dg.MetadataValue.text(f"poi-ingest promotions {done.id}")
+    shown["gates"] = dg.MetadataValue.md("\n".join(lines))
+    if asking := " ".join(gate.sentence for gate in done.judged if gate.verdict == "review"):
+        shown["review"] = dg.MetadataValue.text(asking)
+    places = "public_places" if done.status == "PROMOTED" else "public_places_if_approved"
+    return shown | {
         "promotion": dg.MetadataValue.text(done.id),
-        **(decide if done.status == "PROPOSED" else {}),
+        places: dg.MetadataValue.int(sum(done.totals.values())),
         "events": dg.MetadataValue.json(dict(done.counts)),
-        "public_places" if is_public else "public_places_if_approved": dg.MetadataValue.int(
-            sum(done.totals.values())
-        ),
-        "gates": dg.MetadataValue.md("\n".join(lines)),
     }

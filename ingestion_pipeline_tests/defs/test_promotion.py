@@ -101,7 +101,9 @@ def test_a_third_of_the_cafes_is_proposed_approved_and_reverted_by_requests_of_t
     stage(here, TODAY, cafes(31))
     proposed = shown(materialize(here, TODAY))
     assert proposed["status"] == "PROPOSED"
-    assert "amenity/cafe loses 30 of 90 (Café 1," in proposed["gates"]
+    for place in ("gates", "review"):
+        assert "amenity/cafe loses 30 of 90 (Café 1," in proposed[place]
+    assert list(proposed)[:4] == ["status", "decide_with", "gates", "review"]
     assert (proposed["public_places_if_approved"], "public_places" in proposed) == (60, False)
     assert proposed["decide_with"] == f"poi-ingest promotions {proposed['promotion']}"
     assert public_rows(here.engine, "town") == before
