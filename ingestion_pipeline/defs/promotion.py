@@ -174,6 +174,8 @@ def _metadata(done: Promotion) -> dict[str, dg.MetadataValue]:
     shown = {"status": dg.MetadataValue.text(done.status)}
     if done.status == "PROPOSED":
         shown["decide_with"] = dg.MetadataValue.text(f"poi-ingest promotions {done.id}")
+    if done.decided_by is not None:
+        shown["decided"] = dg.MetadataValue.text(f"by {done.decided_by}: {done.decision_reason}")
     shown["gates"] = dg.MetadataValue.md("\n".join(lines))
     if asking := " ".join(gate.sentence for gate in done.judged if gate.verdict == "review"):
         shown["review"] = dg.MetadataValue.text(asking)

@@ -110,7 +110,11 @@ def test_a_third_of_the_cafes_is_proposed_approved_and_reverted_by_requests_of_t
 
     decision = SOMEBODY._replace(now=here.workshop.ledger_now())
     ledger.approve(here.engine, proposed["promotion"], decision, enqueue="admin")
-    assert run_of_request(here)["status"] == "PROMOTED"
+    approved = run_of_request(here)
+    assert (approved["status"], approved["decided"]) == (
+        "PROMOTED",
+        f"by {SOMEBODY.who}: {SOMEBODY.reason}",
+    )
     assert len(public_rows(here.engine, "town")) == 60
 
     promotion.revert(here.engine, proposed["promotion"], decision, enqueue="admin")
