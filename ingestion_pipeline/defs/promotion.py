@@ -171,7 +171,7 @@ def _metadata(done: Promotion) -> dict[str, dg.MetadataValue]:
         f"| {gate.name} | {gate.verdict} | {cell_of(gate.sentence)} |" for gate in done.judged
     ]
     # The log of a run shows the first entries; the others are a click away.
-    shown = {"status": dg.MetadataValue.text(done.status)}
+    shown: dict[str, dg.MetadataValue] = {"status": dg.MetadataValue.text(done.status)}
     if done.status == "PROPOSED":
         shown["decide_with"] = dg.MetadataValue.text(f"poi-ingest promotions {done.id}")
     if done.decided_by is not None:
