@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
     from ingestion_pipeline.config.cities import City
     from ingestion_pipeline.config.settings import Settings
-    from ingestion_pipeline.promotion.events import Event
     from ingestion_pipeline.promotion.ledger import Promotion
     from ingestion_pipeline.staging.clock import DatabaseClock
 
-EVENTS_SHOWN = 50
+SHOWN = 10
+"""The number of events of each kind that are shown."""
 
 STATUSES = ("PROPOSED", "APPROVED", "PROMOTED", "REJECTED", "SUPERSEDED", "FAILED")
 
@@ -83,21 +83,27 @@ def promote(slug: str, day: date, *, again: bool, as_json: bool) -> None:
 @click.option("--city", "slug", help="Only this city.")
 @click.option("--status", type=click.Choice(STATUSES), help="Only this status.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option("--kind", help="All changes of this kind of one promotion, such as disappeared.")
 @json_option
 def promotions(
-    promotion_id: str | None, slug: str | None, status: Any, limit: int, *, as_json: bool
+    promotion_id: str | None,
+    *,
+    slug: str | None,
+    status: Any,
+    limit: int,
+    kind: str | None,
+    as_json: bool,
 ) -> None:
     """List promotions, newest first; or show one with its gates and changes."""
-    from ingestion_pipeline.promotion import ledger, table
-    from ingestion_pipeline.staging.database import read_transaction
+    from ingestion_pipeline.promotion import ledger
 
     site = _Site.open()
     if promotion_id is not None:
         found = ledger.get(site.engine, promotion_id)
-        with read_transaction(site.engine) as connection:
-            events = table.events_of_promotion(connection, found.id)
-        _print_promotion(found, as_json=as_json, events=events)
+        _print_changes(site, found, kind, as_json=as_json)
         return
+    if kind is not None:
+        raise click.UsageError("--kind needs a PROMOTION.")
     listed = ledger.page(site.engine, city_slug=slug, status=status, limit=limit)
     if as_json:
         for each in listed:
@@ -230,7 +236,9 @@ def override(
 @json_option
 def explain(poi_id: str, *, as_json: bool) -> None:
     """Print where a public place comes from: bytes, rules, links, overrides, promotion."""
+    from ingestion_pipeline.cli import changes
     from ingestion_pipeline.promotion import explain as explaining
+    from ingestion_pipeline.promotion.events import Event
 
     found = explaining.explain(_Site.open().engine, poi_id)
     if as_json:
@@ -254,11 +262,15 @@ def explain(poi_id: str, *, as_json: bool) -> None:
     for name, text in lines.items():
         print_wrapped(f"  {name}: {text}")
     click.echo("objects that stood for it:")
+    days = {each["promotion_id"]: each["day"] for each in found["events"]}
     for each in found["identities"]:
-        link = each["evidence"].get("link", each["evidence"].get("twin", {}))
-        until = "" if each["to_promotion_id"] is None else f" to {each['to_promotion_id']}"
-        why = f" {json.dumps(link, ensure_ascii=False)}" if link else ""
-        print_wrapped(f"  {each['source_ref']} from {each['from_promotion_id']}{until}{why}")
+        ended = each["to_promotion_id"]
+        until = "" if ended is None else f" to {days[ended]}"
+        why = changes.link(each["evidence"])
+        print_wrapped(
+            f"  {each['source_ref']} from {days[each['from_promotion_id']]}{until}"
+            + (f": {why}" if why else "")
+        )
     click.echo("overrides:" if found["overrides"] else "overrides: none")
     for each in found["overrides"]:
         value = json.dumps(each["value"], ensure_ascii=False)
@@ -266,7 +278,8 @@ def explain(poi_id: str, *, as_json: bool) -> None:
         print_wrapped(f"  {each['column']} {value} by {each['who']}: {each['reason']}{ended}")
     click.echo("events:")
     for each in found["events"]:
-        print_wrapped(f"  {each['day']} {each['kind']}")
+        event = Event(poi_id, *(each[name] for name in Event._fields[1:]))
+        print_wrapped(f"  {each['day']} {each['kind']}: {changes.detail(event, {})}".rstrip(": "))
     click.echo("gates of the promotion:")
     for each in promotion["gates"]:
         print_wrapped(f"  {each['name']}: {each['verdict']}: {each['sentence']}")
@@ -304,11 +317,52 @@ def _made_public(site: _Site, found: Promotion) -> Promotion:
     return _run(site, site.city(found.city_slug), found.day)
 
 
-def _print_promotion(found: Promotion, *, as_json: bool, events: list[Event] | None = None) -> None:
+def _print_promotion(found: Promotion, *, as_json: bool) -> None:
     if as_json:
-        listed = {} if events is None else {"events": [event._asdict() for event in events]}
-        click.echo(json.dumps(found.as_json() | listed, ensure_ascii=False))
+        click.echo(json.dumps(found.as_json(), ensure_ascii=False))
         return
+    _print_head(found)
+    if found.counts:
+        click.echo(f"see the changes with:\n  poi-ingest promotions {found.id}")
+    _print_next(found)
+
+
+def _print_changes(site: _Site, found: Promotion, kind: str | None, *, as_json: bool) -> None:
+    """Print a promotion with its events, or only all of one kind."""
+    from ingestion_pipeline.cli import changes
+    from ingestion_pipeline.promotion import table
+    from ingestion_pipeline.promotion.rows import title_of
+    from ingestion_pipeline.staging.database import read_transaction
+
+    if kind is not None and kind not in changes.ORDER:
+        raise click.UsageError(f"--kind is one of {', '.join(changes.ORDER)}.")
+    with read_transaction(site.engine) as connection:
+        events = [event for _, event in table.numbered_events(connection, found.id, kind=kind)]
+        if as_json:
+            listed = {"events": [event._asdict() for event in events]}
+            click.echo(json.dumps(found.as_json() | listed, ensure_ascii=False))
+            return
+        groups = changes.by_kind(events)
+        most = SHOWN if kind is None else len(events)
+        shown = {each: some[:most] for each, some in groups.items()}
+        public = table.rows_of(
+            connection, changes.places_of(event for some in shown.values() for event in some)
+        )
+    titles = {poi_id: title_of(row) for poi_id, row in public.items()}
+    if kind is None:
+        _print_head(found)
+    for each, some in groups.items():
+        click.echo(f"{each}: {len(some):,}")
+        for event in shown[each]:
+            print_wrapped(f"  {event.poi_id}  {changes.summary(event, titles)}")
+        if len(some) > most:
+            click.echo(f"  ... and {len(some) - most:,} more; --kind {each} lists all")
+    if kind is None:
+        _print_next(found)
+
+
+def _print_head(found: Promotion) -> None:
+    """Print what was judged and decided."""
     kind = "revert" if found.reverts else "promotion"
     print_wrapped(f"{found.city_slug}, {found.day}: {kind} {found.id} is {found.status}")
     if found.decided_by:
@@ -321,24 +375,14 @@ def _print_promotion(found: Promotion, *, as_json: bool, events: list[Event] | N
     print_wrapped(f"events: {counts or 'none'}")
     for each in found.findings.get("ambiguous", ()):
         print_wrapped(f"not linked: {', '.join(each['gone'])} and {', '.join(each['new'])}")
-    for event in (events or [])[:EVENTS_SHOWN]:
-        print_wrapped(f"  {event.poi_id}  {event.kind}  {_summary(event)}")
-    if events and len(events) > EVENTS_SHOWN:
-        click.echo(f"  ... and {len(events) - EVENTS_SHOWN:,} more; --json lists all")
+
+
+def _print_next(found: Promotion) -> None:
+    """Print the commands that decide, each on one line to copy."""
     if found.status == "PROPOSED":
-        print_wrapped(f"Decide with 'poi-ingest approve {found.id}' or 'poi-ingest reject'.")
-
-
-def _summary(event: Event) -> str:
-    """Return the columns that changed, or the name of a place that comes or goes."""
-    if event.before is None or event.after is None:
-        row = event.before or event.after or {}
-        return str(row.get("name") or f"{row.get('category')} {row.get('source_ref')}")
-    if event.kind == "renamed":
-        return f"{event.before.get('name')} -> {event.after.get('name')}"
-    if "metres" in event.evidence:
-        return f"{event.evidence['metres']:,} m"
-    return ""
+        click.echo("decide with:")
+        for command in ("approve", "reject"):
+            click.echo(f"  poi-ingest {command} {found.id} --who WHO --reason WHY")
 
 
 def _parsed(value: str) -> Any:

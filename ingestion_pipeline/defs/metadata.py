@@ -150,8 +150,12 @@ def _standing_of(given: "FeedOfDay") -> str:
         how = "nothing new"
     else:
         how = "the day's own, kept" if given.is_own else "stale"
-    said = " ".join(str(given.failure).split()).replace("|", "\\|")
-    return f"{how}: {said}"
+    return f"{how}: {cell_of(str(given.failure))}"
+
+
+def cell_of(text: str) -> str:
+    """Return a text as a cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def sentence_on_slice(result: SliceResult, *, what: str) -> str:

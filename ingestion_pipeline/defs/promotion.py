@@ -3,6 +3,7 @@
 `promotion/` does the work. The asset belongs to the same partitions as `poi_staging`.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import date
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from ingestion_pipeline.core.identity import CityDay
 from ingestion_pipeline.datasets.poi import POI
 from ingestion_pipeline.defs import specs
 from ingestion_pipeline.defs.jobs import JOBS, IngestionJob
+from ingestion_pipeline.defs.metadata import cell_of
 from ingestion_pipeline.defs.partitions import key_and_tags
 from ingestion_pipeline.defs.resources import LEDGER_RESOURCES, PipelineResources, pipeline_of
 from ingestion_pipeline.defs.work import (
@@ -113,8 +115,9 @@ def build_promotion(
 def build_promotion_sensor() -> dg.SensorDefinition:
     """Return the sensor that requests a promotion for each newest staged day.
 
-    Dagster starts one run for each key, so a day is requested once for each time it was staged. The
-    sensor only reads: a tick that dies is made up for by the next one.
+    A day is requested once for each time it was staged, whatever became of it. The cursor has the
+    keys that were requested. Dagster also starts one run for each key, so a tick that dies before
+    its cursor is stored is made up for by the next one.
     """
 
     @dg.sensor(
@@ -126,10 +129,15 @@ def build_promotion_sensor() -> dg.SensorDefinition:
         description="Promotes or proposes the newest staged day of each city whose promotion is "
         "not off.",
     )
-    def promotion_sensor(context: dg.SensorEvaluationContext) -> list[dg.RunRequest]:
+    def promotion_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         pipeline = pipeline_of(context)
         first = pipeline.settings.first_partition
-        return [_request(each, first=first) for each in due(pipeline.engine, pipeline.cities)]
+        requests = [_request(each, first=first) for each in due(pipeline.engine, pipeline.cities)]
+        requested = json.loads(context.cursor or "[]")
+        return dg.SensorResult(
+            run_requests=[each for each in requests if each.run_key not in requested],
+            cursor=json.dumps([each.run_key for each in requests]),
+        )
 
     return promotion_sensor
 
@@ -159,13 +167,21 @@ def _promote(pipeline: PipelineResources, work: ClaimedPartition, *, again: bool
 def _metadata(done: Promotion) -> dict[str, dg.MetadataValue]:
     """Return what the page of a run shows of a promotion."""
     lines = ["| gate | verdict | |", "|---|---|---|"]
-    lines += [f"| {gate.name} | {gate.verdict} | {gate.sentence} |" for gate in done.judged]
-    decide = f"poi-ingest promotions {done.id}"
-    return {
-        "status": dg.MetadataValue.text(done.status),
+    lines += [
+        f"| {gate.name} | {gate.verdict} | {cell_of(gate.sentence)} |" for gate in done.judged
+    ]
+    # The log of a run shows the first entries; the others are a click away.
+    shown: dict[str, dg.MetadataValue] = {"status": dg.MetadataValue.text(done.status)}
+    if done.status == "PROPOSED":
+        shown["decide_with"] = dg.MetadataValue.text(f"poi-ingest promotions {done.id}")
+    if done.decided_by is not None:
+        shown["decided"] = dg.MetadataValue.text(f"by {done.decided_by}: {done.decision_reason}")
+    shown["gates"] = dg.MetadataValue.md("\n".join(lines))
+    if asking := " ".join(gate.sentence for gate in done.judged if gate.verdict == "review"):
+        shown["review"] = dg.MetadataValue.text(asking)
+    places = "public_places" if done.status == "PROMOTED" else "public_places_if_approved"
+    return shown | {
         "promotion": dg.MetadataValue.text(done.id),
-        "decide_with": dg.MetadataValue.text(decide if done.status == "PROPOSED" else ""),
+        places: dg.MetadataValue.int(sum(done.totals.values())),
         "events": dg.MetadataValue.json(dict(done.counts)),
-        "public_places": dg.MetadataValue.int(sum(done.totals.values())),
-        "gates": dg.MetadataValue.md("\n".join(lines)),
     }

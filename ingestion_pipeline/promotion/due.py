@@ -35,10 +35,14 @@ class Due(NamedTuple):
 def due(engine: sa.Engine, cities: Iterable[City]) -> list[Due]:
     """Return the newest staged day of each city whose policy is not `off`.
 
-    Promoting one that is public or proposed already changes nothing.
+    Promoting one that is public or proposed already changes nothing. A city that is `off` is not
+    asked for in the database.
     """
     promoted = {(city.slug, city.boundary_key) for city in cities if city.promotion != "off"}
-    newest = newest_days(engine, dataset=DATASET, source=SOURCE) if promoted else {}
+    if not promoted:
+        return []
+    slugs = sorted(slug for slug, _ in promoted)
+    newest = newest_days(engine, dataset=DATASET, source=SOURCE, slugs=slugs)
     return [
         Due(slug, day, staged["run_id"])
         for (slug, boundary), day in sorted(newest.items())

@@ -296,7 +296,8 @@ def category_losses(
             "category_losses",
             "pass",
             numbers,
-            f"{_counted(lost_places)} lost; no category loses more than usual.",
+            f"{_counted(lost_places)} gone, closed or of another category now; no category loses "
+            "more than usual.",
         )
     listed = [
         f"{category} loses {each['lost']:,} of {each['before']:,} ({_names(each['places'])}; usual "
@@ -499,7 +500,8 @@ def _counted(number: int) -> str:
 
 def _names(titles: Sequence[str]) -> str:
     more = len(titles) - NAMED
-    return ", ".join(titles[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    between = "; " if any(", " in title for title in titles[:NAMED]) else ", "
+    return between.join(titles[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _mix(rows: Mapping[str, int]) -> str:

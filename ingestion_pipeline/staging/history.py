@@ -101,8 +101,10 @@ def stored_check_results(engine: sa.Engine, target: Slice) -> StoredCheckResults
     return StoredCheckResults(*(staged[name] for name in StoredCheckResults._fields))
 
 
-def newest_days(engine: sa.Engine, *, dataset: str, source: str) -> dict[tuple[str, str], date]:
-    """Return the newest staged day of each city, by slug and boundary."""
+def newest_days(
+    engine: sa.Engine, *, dataset: str, source: str, slugs: Collection[str] | None = None
+) -> dict[tuple[str, str], date]:
+    """Return the newest staged day of each city, or of some, by slug and boundary."""
     columns = staged_partition.c
     by = (columns.city_slug, columns.boundary_ref)
     query = (
@@ -110,6 +112,8 @@ def newest_days(engine: sa.Engine, *, dataset: str, source: str) -> dict[tuple[s
         .where(columns.dataset == dataset, columns.source == source)
         .group_by(*by)
     )
+    if slugs is not None:
+        query = query.where(columns.city_slug.in_(slugs))
     with read_transaction(engine) as connection:
         return {(row.city_slug, row.boundary_ref): row.day for row in connection.execute(query)}
 

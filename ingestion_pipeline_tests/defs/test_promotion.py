@@ -69,12 +69,13 @@ def shown(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
     return {name: value.value for name, value in event.metadata.items()}
 
 
-def tick(here: Installation, sensor: str) -> SensorExecutionData:
+def tick(here: Installation, sensor: str, cursor: str | None = None) -> SensorExecutionData:
     repository = build_definitions(here.workshop).get_repository_def()
     with dg.build_sensor_context(
         instance=here.instance,
         repository_def=repository,
         resources={"pipeline": here.workshop},
+        cursor=cursor,
     ) as context:
         return repository.get_sensor_def(sensor).evaluate_tick(context)
 
@@ -100,13 +101,20 @@ def test_a_third_of_the_cafes_is_proposed_approved_and_reverted_by_requests_of_t
     stage(here, TODAY, cafes(31))
     proposed = shown(materialize(here, TODAY))
     assert proposed["status"] == "PROPOSED"
-    assert "amenity/cafe loses 30 of 90 (Café 1," in proposed["gates"]
+    for place in ("gates", "review"):
+        assert "amenity/cafe loses 30 of 90 (Café 1," in proposed[place]
+    assert list(proposed)[:4] == ["status", "decide_with", "gates", "review"]
+    assert (proposed["public_places_if_approved"], "public_places" in proposed) == (60, False)
     assert proposed["decide_with"] == f"poi-ingest promotions {proposed['promotion']}"
     assert public_rows(here.engine, "town") == before
 
     decision = SOMEBODY._replace(now=here.workshop.ledger_now())
     ledger.approve(here.engine, proposed["promotion"], decision, enqueue="admin")
-    assert run_of_request(here)["status"] == "PROMOTED"
+    approved = run_of_request(here)
+    assert (approved["status"], approved["decided"]) == (
+        "PROMOTED",
+        f"by {SOMEBODY.who}: {SOMEBODY.reason}",
+    )
     assert len(public_rows(here.engine, "town")) == 60
 
     promotion.revert(here.engine, proposed["promotion"], decision, enqueue="admin")
@@ -121,6 +129,15 @@ def run_of_request(here: Installation) -> dict[str, Any]:
     assert request.partition_key is not None
     day = date.fromisoformat(request.partition_key.split("|")[1])
     return shown(materialize(here, day, request.tags))
+
+
+def test_a_name_with_a_pipe_does_not_break_the_table_of_gates(here: Installation) -> None:
+    stage(here, YESTERDAY, cafes(1) | {"node/1": cafes(1)["node/1"] | {"name": "Bar | Grill"}})
+    assert materialize(here, YESTERDAY).success
+    stage(here, TODAY, cafes(31))
+    gates = shown(materialize(here, TODAY))["gates"]
+    assert "Bar \\| Grill" in gates
+    assert {line.replace("\\|", "").count("|") for line in gates.splitlines()} == {4}
 
 
 def test_a_gate_that_stops_fails_the_run_with_what_to_do(here: Installation) -> None:
@@ -139,12 +156,14 @@ def test_the_sensor_asks_once_for_each_time_a_day_was_staged(here: Installation)
     assert not tick(here, SENSOR).run_requests
     stage(here, YESTERDAY, cafes(1))
     stage(here, TODAY, cafes(1))
-    (first,) = tick(here, SENSOR).run_requests or ()
+    looked = tick(here, SENSOR)
+    (first,) = looked.run_requests or ()
     assert first.partition_key == f"town|{TODAY}"
+    assert not tick(here, SENSOR, looked.cursor).run_requests
     (same,) = tick(here, SENSOR).run_requests or ()
     assert same.run_key == first.run_key
     stage(here, TODAY, cafes(2))
-    (again,) = tick(here, SENSOR).run_requests or ()
+    (again,) = tick(here, SENSOR, looked.cursor).run_requests or ()
     assert again.run_key != first.run_key
 
 

@@ -92,7 +92,7 @@ def test_a_usual_loss_passes(engine: sa.Engine) -> None:
     done = second_day(engine, cafes(range(1, 91)), cafes(range(3, 91)))
     assert done.status == "PROMOTED"
     assert gate(done, "category_losses").sentence == (
-        "2 places lost; no category loses more than usual."
+        "2 places gone, closed or of another category now; no category loses more than usual."
     )
 
 

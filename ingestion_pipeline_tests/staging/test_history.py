@@ -142,6 +142,9 @@ def test_the_newest_day_of_every_city_is_known(engine: sa.Engine) -> None:
         ("kazan", BOUNDARY): DAY - timedelta(days=1),
         ("perm", BOUNDARY): DAY - timedelta(days=2),
     }
+    assert newest_days(engine, dataset="poi", source="osm", slugs=["perm", "tver"]) == {
+        ("perm", BOUNDARY): DAY - timedelta(days=2)
+    }
     assert newest_days(engine, dataset="poi", source="feed:x") == {}
 
 

@@ -67,8 +67,16 @@ def test_a_third_of_the_cafes_is_proposed_rejected_approved_and_reverted(
 
     shown = invoke("promotions", proposed["id"])
     assert "amenity/cafe loses 30 of 90 (Café 1," in " ".join(shown.output.split())
-    assert "disappeared  Café 1" in shown.output
+    assert "disappeared: 30" in shown.output
+    assert "\n  ... and 20 more; --kind disappeared lists all\n" in shown.output
+    assert f"\n  poi-ingest approve {proposed['id']} --who WHO --reason WHY\n" in shown.output
     assert max(map(len, shown.output.splitlines())) <= 80
+    whole = invoke("promotions", proposed["id"], "--kind", "disappeared").output.splitlines()
+    assert {line.rsplit("  ")[-1] for line in whole[1:]} == {
+        f"Café {number}" for number in range(1, 31)
+    }
+    assert invoke("promotions", proposed["id"], "--kind", "gone").exit_code == WRONG_USAGE
+    assert invoke("promotions", "--kind", "disappeared").exit_code == WRONG_USAGE
 
     assert invoke("reject", proposed["id"], *DECIDED).exit_code == 0
     assert public_rows(engine, TOWN["slug"]) == before
