@@ -8,16 +8,13 @@ earlier promotions. So a position stays valid, and nothing is inserted before it
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from ingestion_pipeline.promotion.errors import UnknownPromotion
 from ingestion_pipeline.promotion.ledger import DATASET
 from ingestion_pipeline.staging.views import view
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 LAST = 2**31 - 1
 """A number after that of any event."""
@@ -32,7 +29,7 @@ class Position(NamedTuple):
 
 def events_after(
     connection: sa.Connection, city_slug: str, position: Position | None, *, limit: int
-) -> list[Mapping[str, Any]]:
+) -> list[dict[str, Any]]:
     """Return events of a city in their order, as rows of the view.
 
     Args:
@@ -63,4 +60,4 @@ def events_after(
             feed.c.sequence >= sequence,
             sa.or_(feed.c.sequence > sequence, feed.c.number > position.number),
         )
-    return list(connection.execute(query).mappings())
+    return [dict(row) for row in connection.execute(query).mappings()]
