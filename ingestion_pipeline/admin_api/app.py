@@ -16,6 +16,7 @@ from ingestion_pipeline.admin_api import (
     metrics,
     promotions,
 )
+from ingestion_pipeline.admin_api.changes import add_changes, close_changes
 from ingestion_pipeline.admin_api.expiry import keep_expiring
 from ingestion_pipeline.admin_api.pages import add_pages
 from ingestion_pipeline.admin_api.problems import install_error_handlers
@@ -66,6 +67,7 @@ def create_app(
         expiring.cancel()
         with suppress(asyncio.CancelledError):
             await expiring
+        close_changes(app)
         if own:
             database.dispose()
 
@@ -75,6 +77,7 @@ def create_app(
     for noun in (enqueue, callback, jobs, promotions, health, metrics):
         app.include_router(noun.router)
     add_reading(app, service)
+    add_changes(app, service)
     add_pages(app)
     contract.complete(app)
     return app

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from ingestion_pipeline.admin_api.models import CallbackRequest, EnqueueRequest
 from ingestion_pipeline.admin_api.problems import MEDIA_TYPE, examples
 from ingestion_pipeline.admin_api.promotion_models import DecisionRequest, PromotionRequest
+from ingestion_pipeline.admin_api.reading.mount import HEADER
 
 ABOUT: dict[str, Any] = {
     "title": "Ingestion pipeline: admin API",
@@ -24,6 +25,7 @@ ABOUT: dict[str, Any] = {
     "openapi_tags": [
         {"name": "jobs", "description": "Requests to stage a city-day"},
         {"name": "promotions", "description": "What of the staged days becomes public"},
+        {"name": "changes", "description": "What happened to public places, for readers"},
         {"name": "operation", "description": "Health and metrics; no token required"},
     ],
     "openapi_url": "/openapi.json",
@@ -32,6 +34,27 @@ ABOUT: dict[str, Any] = {
     "redoc_url": None,
 }
 """The document's properties of the whole API."""
+
+READERS: dict[str, dict[str, str]] = {
+    "ReadToken": {
+        "type": "apiKey",
+        "in": "header",
+        "name": HEADER,
+        "description": "One of the tokens in `READ_API_TOKEN`; none if `READ_API_ACCESS` is "
+        "`public`.",
+    },
+    "ReadBearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The same token as a bearer token.",
+    },
+    "ReadBasic": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "The same token as the password of any user.",
+    },
+}
+"""The security schemes of readers, which `reading/mount.py` checks."""
 
 _BODIES: dict[str, type[BaseModel]] = {
     "enqueue_osm_import": EnqueueRequest,
@@ -69,6 +92,7 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
             _name_problems(operation)
             _take_null_from_parameters(operation)
             operation["responses"] = dict(sorted(operation["responses"].items()))
+    document["components"]["securitySchemes"] |= READERS
     document["components"]["schemas"] = dict(sorted(schemas.items()))
     document["components"]["examples"] = examples()
     return document

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.yaml"
 MANUAL = DOCUMENT.with_name("api.md")
 OPEN = {"get_health", "get_metrics"}
-SCHEMES = {"receive_delivery": ("DeliverySignature",)}
+SCHEMES = {
+    "receive_delivery": ("DeliverySignature",),
+    "list_changes": ("ReadToken", "ReadBearer", "ReadBasic"),
+}
 
 CONTRACT: dict[str, Any] = yaml.safe_load(DOCUMENT.read_text("utf-8"))
 OPERATIONS = {

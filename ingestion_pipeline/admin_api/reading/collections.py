@@ -19,6 +19,7 @@ from ingestion_pipeline.admin_api.problems import (
     ProblemError,
 )
 from ingestion_pipeline.admin_api.reading.database import DATABASE, ReaderPool
+from ingestion_pipeline.admin_api.reading.role import MAY_MORE
 from ingestion_pipeline.config.cities import Cities
 from ingestion_pipeline.staging import views
 from ingestion_pipeline.staging.errors import DatabaseNotMigrated
@@ -43,14 +44,7 @@ WHERE has_table_privilege(pg_class.oid, 'SELECT')
 ORDER BY relname
 """
 
-_MAY_MORE = """
-SELECT rolsuper OR EXISTS (
-    SELECT FROM pg_class
-    WHERE relname = ANY($1::text[]) AND relnamespace = (
-        SELECT relnamespace FROM pg_class WHERE oid = to_regclass(quote_ident($2))
-    ) AND has_table_privilege(oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')
-) FROM pg_roles WHERE rolname = current_user
-"""
+_MAY_MORE = MAY_MORE.format(tables="$1", view="$2")
 
 _TYPES = {"timestamp with time zone": "timestamptz", "varchar": "text"}
 

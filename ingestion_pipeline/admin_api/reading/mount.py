@@ -103,7 +103,27 @@ def why_closed(settings: Settings, *, embedded: bool) -> ProblemError | None:
     url = settings.reader_database_url
     if url is None and embedded:
         return ProblemError(READING_NEEDS_POSTGIS, READING_NEEDS_POSTGIS.example)
-    if url is None:
+    refusal = why_feed_closed(settings, embedded=embedded)
+    if refusal is not None:
+        return refusal
+    assert url is not None
+    _require_postgresql(url.get_secret_value())
+    if find_spec("tipg") is None:
+        raise SettingsError(
+            "READER_DATABASE_URL is set, but the packages of the reading API are not installed; "
+            "install ingestion-pipeline[ogc], or unset it"
+        )
+    return None
+
+
+def why_feed_closed(settings: Settings, *, embedded: bool) -> ProblemError | None:
+    """Return why the event feed is closed; None if it is open. It needs no PostGIS.
+
+    Args:
+        settings: The settings.
+        embedded: Whether the project's database is a GeoPackage.
+    """
+    if settings.reader_database_url is None and not embedded:
         return ProblemError(
             NOT_CONFIGURED,
             "READER_DATABASE_URL is not set, so the reading API is closed. Set it to the database "
@@ -114,12 +134,6 @@ def why_closed(settings: Settings, *, embedded: bool) -> ProblemError | None:
             NOT_CONFIGURED,
             "READ_API_TOKEN is not set, so the reading API is closed. Set it, or set "
             "READ_API_ACCESS=public if everybody may read.",
-        )
-    _require_postgresql(url.get_secret_value())
-    if find_spec("tipg") is None:
-        raise SettingsError(
-            "READER_DATABASE_URL is set, but the packages of the reading API are not installed; "
-            "install ingestion-pipeline[ogc], or unset it"
         )
     return None
 
@@ -158,7 +172,7 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
-        refusal = self._refusal or self._check_token(Request(scope))
+        refusal = self._refusal or check_token(Request(scope), self._tokens)
         if refusal is not None:
             await problem_response(refusal)(scope, receive, send)
             return
@@ -166,20 +180,27 @@ class Gate:
         own = {key: scope[key] for key in scope if key not in {"router", "app_root_path"}}
         await self._app(own, receive, send)
 
-    def _check_token(self, request: Request) -> ProblemError | None:
-        if self._tokens is None:
-            return None
-        given = token_of(request)
-        if given is None:
-            return ProblemError(
-                TOKEN_MISSING,
-                f"Send a token in the header {HEADER}, as Authorization: Bearer, or as the "
-                "password of Basic.",
-                headers=_CHALLENGE,
-            )
-        if not is_accepted(given, self._tokens):
-            return ProblemError(TOKEN_WRONG, "The token is not one of READ_API_TOKEN.")
+
+def check_token(request: Request, tokens: Sequence[bytes] | None) -> ProblemError | None:
+    """Return why a request may not read; None if it may.
+
+    Args:
+        request: The request.
+        tokens: The accepted tokens; None if no token is required.
+    """
+    if tokens is None:
         return None
+    given = token_of(request)
+    if given is None:
+        return ProblemError(
+            TOKEN_MISSING,
+            f"Send a token in the header {HEADER}, as Authorization: Bearer, or as the "
+            "password of Basic.",
+            headers=_CHALLENGE,
+        )
+    if not is_accepted(given, tokens):
+        return ProblemError(TOKEN_WRONG, "The token is not one of READ_API_TOKEN.")
+    return None
 
 
 def token_of(request: Request) -> bytes | None:
