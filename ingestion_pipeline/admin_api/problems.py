@@ -18,6 +18,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ingestion_pipeline.staging.errors import (
@@ -448,12 +449,27 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     return await _problem(request, invalid(mistakes_in(error.errors(), skip=1)))
 
 
-async def _framework(_: Request, error: Exception) -> JSONResponse:
+async def _framework(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     detail = NOT_FOUND.example
     kind = _BY_STATUS.get(status, ProblemType(status.name.lower(), status, status.phrase, detail))
-    return _response(kind, detail, headers=error.headers)
+    headers = error.headers
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {**(headers or {}), "Allow": ", ".join(_methods_of(request))}
+    return _response(kind, detail, headers=headers)
+
+
+def _methods_of(request: Request) -> list[str]:
+    """Return the methods of a path. The framework names those of its first route only."""
+    return sorted(
+        {
+            method
+            for route in request.app.routes
+            if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE
+            for method in route.methods or ()
+        }
+    )
 
 
 async def _database_unavailable(_: Request, error: Exception) -> JSONResponse:

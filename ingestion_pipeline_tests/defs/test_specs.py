@@ -99,6 +99,7 @@ def test_every_asset_says_what_it_is_who_owns_it_and_where_it_is(
         "upstream/feed/old_town/toilets",
         "upstream/feed/old_town/fountains",
     }
+    chains.add("poi")
     assert set(specs) == chains | upstream | {"staged_days"}
     for name, spec in specs.items():
         # Upstream and the list of staged days are not of one city-day; nothing materializes them.
@@ -134,13 +135,13 @@ def test_the_kind_of_the_database_is_that_of_the_installation(install: Install) 
     assert kinds(with_database(embedded, url)) == {"postgres"}
 
 
-def test_lineage_is_one_graph_from_upstream_to_the_staged_days(
+def test_lineage_is_one_graph_from_upstream_to_staged_days_and_public_places(
     specs: Mapping[str, dg.AssetSpec],
 ) -> None:
     above = {
         name: {dep.asset_key.to_user_string() for dep in spec.deps} for name, spec in specs.items()
     }
-    reached, look_at = set[str](), ["staged_days"]
+    reached, look_at = set[str](), ["staged_days", "poi"]
     while look_at:
         name = look_at.pop()
         if name not in reached:
@@ -265,9 +266,10 @@ def test_the_steps_require_the_resources_that_they_use(pipeline: PipelineResourc
         "helper_feeds": stored,
         "helper_snapshot": everything,
         "helper_places": everything,  # it shapes the rows too
+        "poi": {"pipeline", "database"},
     }
     sensors = [sensor.required_resource_keys for sensor in definitions.sensors or ()]
-    assert sensors == [{"pipeline", "database"}] * 2
+    assert sensors == [{"pipeline", "database"}] * 3
     for schedule in definitions.schedules or ():
         if isinstance(schedule, dg.ScheduleDefinition) and schedule.name.endswith("town_schedule"):
             assert schedule.required_resource_keys == stored

@@ -37,6 +37,7 @@ from ingestion_pipeline_tests.support.api_server import (
     succeed,
 )
 from ingestion_pipeline_tests.support.installation import ScriptedClock
+from ingestion_pipeline_tests.support.promoted import promote, stage_places
 from testbed.towns import TOWN
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def api(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactor
         with running_api(
             tmp_path_factory.mktemp("api"),
             engine,
-            cities=[TOWN | {"slug": "kazan"}],
+            cities=[TOWN | {"slug": "kazan", "promotion": "review"}],
             clock=ScriptedClock(NOW),
         ) as running:
             yield running
@@ -108,11 +109,14 @@ def calls_of_the_manual() -> list[str]:
 
 
 def test_the_calls_of_the_manual_work_as_they_stand(api: Api, tmp_path: Path) -> None:
+    before = date(2026, 11, 19)
+    stage_places(api.engine, "kazan", before, {"node/1": {"name": "Blue Door"}})
     environment = {
         "API": api.url,
         "ADMIN_API_TOKEN": TOKEN,
         "CALLBACK_SIGNING_KEYS": SIGNING_KEY,
         "JOB_ID": api.enqueue(city_slug="kazan", day="2024-03-03").json()["job_id"],
+        "PROMOTION_ID": promote(api.engine, "kazan", before, policy="review").id,
     }
     answers = [
         run(
@@ -121,12 +125,16 @@ def test_the_calls_of_the_manual_work_as_they_stand(api: Api, tmp_path: Path) ->
         )
         for fence in calls_of_the_manual()
     ]  # fmt: skip
-    asked, helpers, looked, listed, canceled, delivered, health, metrics = answers
+    (asked, helpers, looked, listed, canceled, promotion, approved, delivered, health, metrics) = (
+        answers
+    )
     assert json.loads(asked)["idempotency_key"].endswith("|2026-11-20")
     assert json.loads(helpers)["job_type"] == "helpers_import"
     assert json.loads(looked)["status"] == "PENDING"
     assert json.loads(listed)["jobs"] == []
     assert json.loads(canceled)["status"] == "CANCELED"
+    assert json.loads(promotion)["job_type"] == "poi_promotion"
+    assert json.loads(approved)["promotion"]["status"] == "APPROVED"
     assert json.loads(delivered)["job_id"] == json.loads(asked)["job_id"]
     assert json.loads(health)["status"] == "ok"
     assert "ingestion_database_up 1.0" in metrics

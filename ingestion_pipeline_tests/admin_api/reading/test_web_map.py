@@ -63,9 +63,10 @@ def test_maplibre_draws_the_places_of_a_city(
     assert spec is not None
     assert spec.origin is not None
     told: list[str] = []
+    failed: list[tuple[str, str | None]] = []
     page = browser.new_page(viewport={"width": 600, "height": 400})
     page.on("console", lambda message: told.append(message.text))
-    page.on("requestfailed", lambda request: told.append(f"{request.url} {request.failure}"))
+    page.on("requestfailed", lambda request: failed.append((request.url, request.failure)))
     page.on("pageerror", lambda error: told.append(str(error)))
     page.goto(origin)
     page.add_script_tag(path=Path(spec.origin).parent / "srcjs" / "maplibre-gl.js")
