@@ -106,7 +106,9 @@ def test_the_running_api_keeps_its_contract(api: Api, tmp_path: Path) -> None:
         folder=tmp_path,
     )  # fmt: skip
     assert "Operations:       16 selected / 16 total" in said
-    assert "No issues found" in said
+    assert "Failures:" not in said
+    # The ids of promotions and of public places are not in the contract.
+    assert set(re.findall(r"⚠️ +([\w ]+):", said)) <= {"Missing test data"}
 
 
 # The manual
