@@ -18,6 +18,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ingestion_pipeline.staging.errors import (
@@ -448,12 +449,24 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     return await _problem(request, invalid(mistakes_in(error.errors(), skip=1)))
 
 
-async def _framework(_: Request, error: Exception) -> JSONResponse:
+async def _framework(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     detail = NOT_FOUND.example
     kind = _BY_STATUS.get(status, ProblemType(status.name.lower(), status, status.phrase, detail))
-    return _response(kind, detail, headers=error.headers)
+    headers = error.headers
+    if kind is METHOD_NOT_ALLOWED:
+        headers = {**(headers or {}), "Allow": ", ".join(_methods(request))}
+    return _response(kind, detail, headers=headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Return the methods of an address; the framework names those of one endpoint only."""
+    found: set[str] = set()
+    for route in request.app.router.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return sorted(found)
 
 
 async def _database_unavailable(_: Request, error: Exception) -> JSONResponse:

@@ -19,6 +19,7 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from ingestion_pipeline.staging import ticks
 from ingestion_pipeline.staging.database import create_engine, migrate
@@ -37,6 +38,8 @@ from ingestion_pipeline_tests.support.api_server import (
     succeed,
 )
 from ingestion_pipeline_tests.support.installation import ScriptedClock
+from ingestion_pipeline_tests.support.promoted import promote, stage_places
+from testbed.postgres_server import OWNER, READER, WORKER, as_role, make_roles
 from testbed.towns import TOWN
 
 if TYPE_CHECKING:
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "openapi.yaml"
+READ_TOKEN = "a-token-of-the-readers"
 SCRIPTS = Path(sys.executable).parent
 NOW = datetime.combine(date(2026, 11, 20), time(12), UTC)
 
@@ -55,14 +59,20 @@ NOW = datetime.combine(date(2026, 11, 20), time(12), UTC)
 def api(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """The API on PostgreSQL, with the city of the contract's examples, on their day."""
     with postgres_server.fresh_database() as url:
-        engine = create_engine(url, service_connections=20)
-        migrate(engine)
+        make_roles(url)
+        owner = create_engine(as_role(url, OWNER))
+        migrate(owner)
+        owner.dispose()
+        make_roles(url)
+        engine = create_engine(as_role(url, WORKER), service_connections=20)
         ticks.record(engine, ticks.TRIGGER_SENSOR, now=NOW)
         with running_api(
             tmp_path_factory.mktemp("api"),
             engine,
-            cities=[TOWN | {"slug": "kazan"}],
+            cities=[TOWN | {"slug": "kazan", "promotion": "review"}],
             clock=ScriptedClock(NOW),
+            reader_database_url=SecretStr(as_role(url, READER)),
+            read_api_token=SecretStr(READ_TOKEN),
         ) as running:
             yield running
         engine.dispose()
@@ -91,10 +101,12 @@ def run(*command: str | Path, folder: Path, **environment: str) -> str:
 def test_the_running_api_keeps_its_contract(api: Api, tmp_path: Path) -> None:
     said = run(
         SCRIPTS / "schemathesis", "run", DOCUMENT, "--url", api.url, "--checks", "all",
-        "--header", f"X-Admin-Token: {TOKEN}", "--max-examples", "20", "--continue-on-failure",
+        "--header", f"X-Admin-Token: {TOKEN}", "--header", f"X-Read-Token: {READ_TOKEN}",
+        "--max-examples", "20", "--continue-on-failure",
+        "--warnings", "off",  # that promotions and places of the examples do not exist
         folder=tmp_path,
     )  # fmt: skip
-    assert "Operations:       8 selected / 8 total" in said
+    assert "Operations:       16 selected / 16 total" in said
     assert "No issues found" in said
 
 
@@ -108,11 +120,15 @@ def calls_of_the_manual() -> list[str]:
 
 
 def test_the_calls_of_the_manual_work_as_they_stand(api: Api, tmp_path: Path) -> None:
+    stage_places(api.engine, "kazan", date(2024, 3, 4), {"node/1": {"name": "Café"}})
+    proposed = promote(api.engine, "kazan", date(2024, 3, 4), policy="review")
     environment = {
         "API": api.url,
         "ADMIN_API_TOKEN": TOKEN,
+        "READ_API_TOKEN": READ_TOKEN,
         "CALLBACK_SIGNING_KEYS": SIGNING_KEY,
         "JOB_ID": api.enqueue(city_slug="kazan", day="2024-03-03").json()["job_id"],
+        "PROMOTION_ID": proposed.id,
     }
     answers = [
         run(
@@ -121,12 +137,16 @@ def test_the_calls_of_the_manual_work_as_they_stand(api: Api, tmp_path: Path) ->
         )
         for fence in calls_of_the_manual()
     ]  # fmt: skip
-    asked, helpers, looked, listed, canceled, delivered, health, metrics = answers
+    asked, helpers, looked, listed, canceled, *others = answers
+    promoted, approved, changes, delivered, health, metrics = others
     assert json.loads(asked)["idempotency_key"].endswith("|2026-11-20")
     assert json.loads(helpers)["job_type"] == "helpers_import"
     assert json.loads(looked)["status"] == "PENDING"
     assert json.loads(listed)["jobs"] == []
     assert json.loads(canceled)["status"] == "CANCELED"
+    assert json.loads(promoted)["job_type"] == "poi_promotion"
+    assert json.loads(approved)["promotion"]["promotion_id"] == proposed.id
+    assert json.loads(changes) == {"changes": [], "cursor": None, "more": False}
     assert json.loads(delivered)["job_id"] == json.loads(asked)["job_id"]
     assert json.loads(health)["status"] == "ok"
     assert "ingestion_database_up 1.0" in metrics
