@@ -18,7 +18,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.routing import Match, Route
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ingestion_pipeline.staging.errors import (
@@ -455,21 +455,21 @@ async def _framework(request: Request, error: Exception) -> JSONResponse:
     detail = NOT_FOUND.example
     kind = _BY_STATUS.get(status, ProblemType(status.name.lower(), status, status.phrase, detail))
     headers = error.headers
-    if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        headers = {**(headers or {}), "Allow": ", ".join(_methods_of(request))}
+    if kind is METHOD_NOT_ALLOWED:
+        headers = {**(headers or {}), "Allow": ", ".join(_methods(request))}
     return _response(kind, detail, headers=headers)
 
 
-def _methods_of(request: Request) -> list[str]:
-    """Return the methods of a path. The framework names those of its first route only."""
-    return sorted(
-        {
-            method
-            for route in request.app.routes
-            if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE
-            for method in route.methods or ()
-        }
-    )
+def _methods(request: Request) -> list[str]:
+    """Return the methods of an address; the framework names those of one endpoint only."""
+    routes = request.app.router.routes
+    return [
+        method
+        for method in ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes
+        )
+    ]
 
 
 async def _database_unavailable(_: Request, error: Exception) -> JSONResponse:

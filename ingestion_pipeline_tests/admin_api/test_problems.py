@@ -63,6 +63,11 @@ def test_the_frameworks_own_refusals_are_problems_too(
     assert ("Allow" in reply.headers) == (reply.status_code == 405)
 
 
+def test_a_refused_method_names_those_of_every_endpoint_at_the_address(api: Api) -> None:
+    reply = api.http.delete("/v1/admin/promotions")
+    assert (reply.status_code, reply.headers["Allow"]) == (405, "GET, POST")
+
+
 def test_every_code_is_in_the_manual_with_its_status_and_no_other() -> None:
     rows = re.findall(r"^\| (\d{3}) \| `(\w+)` \|", MANUAL.read_text("utf-8"), re.MULTILINE)
     assert rows == [(str(int(kind.status)), kind.code) for kind in PROBLEM_TYPES]
