@@ -60,6 +60,7 @@ class History:
         self.model = Model()
         self.promotions: dict[int, str] = {}
         self.places: dict[int, str] = {}
+        self.now = NOW
 
     def day(self, pause: int, names: dict[str, str], policy: str) -> None:
         """Stage a day as long after the last one, or that one again, and promote it."""
@@ -79,10 +80,14 @@ class History:
         expected = self.model.promote(day, policy)
         if expected is None:
             with pytest.raises(PromotionStopped):
-                promote(self.engine, self.city, day, policy=policy, matcher=BY_NAME)
+                self.run(day, policy)
             return
-        done = promote(self.engine, self.city, day, policy=policy, matcher=BY_NAME)
-        self.are_one(expected, done)
+        self.are_one(expected, self.run(day, policy))
+
+    def run(self, day: date, policy: str = "automatic") -> Promotion:
+        """Promote a day, later than all before: of proposals the latest counts."""
+        self.now += timedelta(seconds=1)
+        return promote(self.engine, self.city, day, policy=policy, matcher=BY_NAME, now=self.now)
 
     def decide(self, status: str) -> None:
         if self.model.open is None or self.model.open.status != "PROPOSED":
@@ -105,8 +110,7 @@ class History:
         self.are_one(expected, made)
         if at_once and expected.status == "APPROVED":
             self.model.make_public(expected)
-            done = promote(self.engine, self.city, made.day, matcher=BY_NAME)
-            self.are_one(expected, done)
+            self.are_one(expected, self.run(made.day))
 
     def override(self, place: int, value: Any) -> None:
         if not self.model.public:

@@ -116,6 +116,7 @@ def promote(
     matcher: Matcher | None = None,
     memory_days: int = 90,
     again: bool = False,
+    now: datetime = NOW,
 ) -> Promotion:
     """Promote a staged day, from claim to commit."""
     return run(
@@ -125,7 +126,7 @@ def promote(
         boundary_ref=evidence_of(day).boundary_ref,
         worker="test",
         is_alive=lambda _: True,
-        clock=Stopped(),
+        clock=Stopped(now),
         again=again,
     )
 
@@ -133,8 +134,11 @@ def promote(
 class Stopped:
     """A clock that always shows the same moment."""
 
+    def __init__(self, now: datetime = NOW) -> None:
+        self._now = now
+
     def now(self) -> datetime:
-        return NOW
+        return self._now
 
     def sleep(self, seconds: float) -> None:
         raise AssertionError(seconds)
