@@ -14,13 +14,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter, process_time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.parquet as pq
 import shapely
 
 from ingestion_pipeline.promotion.identity import Place, match
+from testbed.places import place_of_frame
 
 if TYPE_CHECKING:
     from benchmarks.harness import Values
@@ -33,7 +34,7 @@ def residue(path: Path, number: int, *, block: bool) -> tuple[list[Place], list[
     """Give features that are gone and those that replace them."""
     rows = pq.read_table(path).slice(0, number).to_pylist()
     chance = np.random.default_rng(1)
-    gone = [_place(row) for row in rows]
+    gone = [place_of_frame(row) for row in rows]
     if block:
         where = chance.uniform(0, BLOCK_M / METRES_OF_A_DEGREE, (number, 2))
         gone = [
@@ -60,23 +61,6 @@ def measure(path: Path, number: int, *, block: bool) -> Values:
     took = {"match s": perf_counter() - start, "match's CPU s": process_time() - cpu}
     in_doubt = sum(len(each.gone) for each in found.ambiguous)
     return took | {"links": len(found.links), "in doubt": in_doubt}
-
-
-def _place(row: dict[str, Any]) -> Place:
-    return Place(
-        ref=row["source_ref"],
-        category=row["category"],
-        categories=tuple(json.loads(row["categories"])),
-        name=row["name"],
-        names=json.loads(row["names"]),
-        tags=json.loads(row["tags"]),
-        contact=json.loads(row["contact"]),
-        wikidata=row["wikidata"],
-        geometry=shapely.from_wkb(row["geometry"]),
-        lon=row["lon"],
-        lat=row["lat"],
-        geom_quality=row["geom_quality"],
-    )
 
 
 def _at(place: Place, lon: float, lat: float, *, area: bool) -> Place:

@@ -110,6 +110,6 @@ def tracked(parts: Iterable[Part], what: str, *, total: int) -> Iterator[Part]:
 
 
 def silence() -> None:
-    """Tell nothing any more in this process: a fork in the middle of work must not log."""
+    """Report nothing any more in this process: a fork in the middle of work must not log."""
     global _is_silent  # noqa: PLW0603 - of the process
     _is_silent = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import random
 from collections import defaultdict
 from datetime import UTC, date, datetime, time
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import osmium
 import pytest
-import shapely
 
 from ingestion_pipeline.core.boundary import BboxBoundary
 from ingestion_pipeline.core.geo import Bbox
@@ -21,6 +19,7 @@ from ingestion_pipeline.osm.normalize import normalize
 from ingestion_pipeline.osm.taxonomy import Taxonomy
 from ingestion_pipeline.promotion.identity import Matching, Place, match, twins
 from ingestion_pipeline.sources.pbf import extract
+from testbed.places import place_of_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -105,23 +104,7 @@ def places_of(path: Path, day: date, country: str) -> dict[str, Place]:
         country=country,
         taxonomy=Taxonomy.load(),
     )
-    return {
-        row["source_ref"]: Place(
-            ref=row["source_ref"],
-            category=row["category"],
-            categories=tuple(json.loads(row["categories"])),
-            name=row["name"],
-            names=json.loads(row["names"]),
-            tags=json.loads(row["tags"]),
-            contact=json.loads(row["contact"]),
-            wikidata=row["wikidata"],
-            geometry=shapely.from_wkb(row["geometry"]),
-            lon=row["lon"],
-            lat=row["lat"],
-            geom_quality=row["geom_quality"],
-        )
-        for row in pois.table.to_pylist()
-    }
+    return {row["source_ref"]: place_of_frame(row) for row in pois.table.to_pylist()}
 
 
 @pytest.fixture(scope="module")
