@@ -40,7 +40,7 @@ SAMPLE_DAYS = 2021-04-21 2023-12-26
 SAMPLE_MAP = $(CURDIR)/data/monaco.html
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev test test-fast test-lowest test-python coverage check site build release \
+.PHONY: help run dev dev-cluster test test-fast test-lowest test-python coverage check site build release \
 	bench lock audit clean
 
 help: ## List the commands
@@ -67,6 +67,10 @@ run: $(VENV)/.run ## Stage two real days of Monaco, and write a map of what chan
 
 dev: $(VENV)/.run ## Start the Dagster UI, its daemon and the admin API (UI_PORT=3000 API_PORT=8000)
 	@exec $(BIN)/poi-ingest dev
+
+dev-cluster: $(VENV)/.dev ## The same, with Redis and two workers of Celery that execute the runs
+	@scripts/system-packages cluster
+	@exec $(BIN)/poi-ingest dev --workers 2
 
 test: $(VENV)/.dev ## Run all tests, with a private PostgreSQL + PostGIS
 	@scripts/system-packages test

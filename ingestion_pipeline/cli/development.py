@@ -1,8 +1,9 @@
-"""Starts and stops Dagster's UI and daemon and the admin API together, for development."""
+"""Starts and stops Dagster's UI, daemon and workers and the admin API together, for development."""
 
 from __future__ import annotations
 
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -33,6 +34,7 @@ SLOW_S = 90
 """The time after which a slow start is reported."""
 
 PACKAGE = "ingestion_pipeline"
+REDIS = "redis-server"
 LOCATION = "ingestion_pipeline"
 HOST = "127.0.0.1"
 
@@ -47,6 +49,12 @@ class PortTaken(IngestionError):
     """A port is in use."""
 
     code = "port_taken"
+
+
+class NoRedis(IngestionError):
+    """Redis is not installed."""
+
+    code = "no_redis"
 
 
 class _Terminated(Exception):
@@ -98,11 +106,25 @@ def _is_free(port: int) -> bool:
         return True
 
 
+def require_redis() -> None:
+    """Check that Redis is installed.
+
+    Raises:
+        NoRedis: It is not.
+    """
+    if shutil.which(REDIS) is None:
+        raise NoRedis(
+            f"The program {REDIS} is missing, which passes runs to workers. Install it, on Debian: "
+            "sudo apt-get install redis-server"
+        )
+
+
 def run_all(
     settings: Settings,
     *,
     token: str,
     ports: Ports,
+    workers: int = 0,
     when_ready: Callable[[], None],
     when_slow: Callable[[], None],
 ) -> None:
@@ -112,21 +134,25 @@ def run_all(
         settings: The settings; the processes read the same environment.
         token: The token of the admin API.
         ports: The ports of the servers.
+        workers: The number of Celery's workers, one run at a time each; none: the daemon forks.
         when_ready: Called once, when the UI and the admin API answer.
         when_slow: Called once, if they do not answer within `SLOW_S`.
 
     Raises:
         ProcessEnded: One of the processes ended; the others were stopped.
     """
-    environment = environment_with(
-        settings, admin_api_token=token, dagster_url=f"http://{HOST}:{ports.ui}"
-    )
     # The path of a Unix socket is limited to 107 characters, and TMPDIR may be long.
     short = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108 - the folder is this user's own
-    with (
-        TemporaryDirectory(prefix="poi-ingest-dev-", dir=short) as folder,
-        _family(environment) as family,
-    ):
+    with TemporaryDirectory(prefix="poi-ingest-dev-", dir=short) as folder, _family() as family:
+        socket_of_redis = Path(folder) / "redis.sock"
+        of_redis = f"redis+socket://{socket_of_redis}?virtual_host="
+        family.environment = environment_with(
+            settings,
+            admin_api_token=token,
+            dagster_url=f"http://{HOST}:{ports.ui}",
+            celery_broker_url=f"{of_redis}0",
+            celery_backend_url=f"{of_redis}1",
+        )
         socket_of_code = Path(folder) / "code-server.sock"
         family.start("the code server", *_code_server(socket_of_code))
         family.start("the admin API", "-m", PACKAGE, "serve", "--port", str(ports.api))
@@ -135,9 +161,20 @@ def run_all(
         of_code = ["--workspace", str(_workspace(Path(folder), socket_of_code))]
         family.start("Dagster's UI", "-m", PACKAGE, "ui", "--port", str(ports.ui), *of_code)
         family.start("Dagster's daemon", "-m", f"{PACKAGE}.dagster_runtime.daemon", "run", *of_code)
+        if workers:
+            family.start("Redis", *_redis(socket_of_redis), program=REDIS)
+            family.wait_until(socket_of_redis.exists)
+        for number in range(1, workers + 1):
+            name = f"worker-{number}"
+            family.start(name, "-m", PACKAGE, "worker", "--concurrency", "1", "--name", name)
         family.wait_until(lambda: _all_answer(ports), after_s=SLOW_S, then=when_slow)
         when_ready()
         family.wait_until(lambda: False)
+
+
+def _redis(at: Path) -> list[str]:
+    """Return the arguments of a Redis that stores nothing and listens on a socket only."""
+    return ["--port", "0", "--unixsocket", str(at), "--save", "", "--dir", str(at.parent)]
 
 
 def _code_server(at: Path) -> list[str]:
@@ -175,14 +212,14 @@ def _all_answer(ports: Ports) -> bool:
 class _Family:
     """The processes of a session."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = environment
+    def __init__(self) -> None:
+        self.environment: Mapping[str, str] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str, *arguments: str) -> None:
-        self._processes[name] = subprocess.Popen(  # noqa: S603 - this interpreter
-            [sys.executable, *arguments],
-            env=self._environment,
+    def start(self, name: str, *arguments: str, program: str = sys.executable) -> None:
+        self._processes[name] = subprocess.Popen(  # noqa: S603 - programs of this module
+            [program, *arguments],
+            env=self.environment,
             # Ctrl-C goes to the terminal's process group; this way each process gets one signal.
             process_group=0,
         )
@@ -232,8 +269,8 @@ class _Family:
 
 
 @contextmanager
-def _family(environment: Mapping[str, str]) -> Iterator[_Family]:
-    family = _Family(environment)
+def _family() -> Iterator[_Family]:
+    family = _Family()
     # Also SIGINT: a shell makes background processes ignore it.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _terminate)

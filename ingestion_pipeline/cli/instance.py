@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import dagster as dg
+
+CONFIGURATION = "dagster.yaml"
+
+CELERY = {
+    "module": "ingestion_pipeline.dagster_runtime.celery_launcher",
+    "class": "CeleryLauncher",
+    "config": {
+        "broker": {"env": "CELERY_BROKER_URL"},
+        "backend": {"env": "CELERY_BACKEND_URL"},
+    },
+}
+"""The launcher of several machines, as in `deploy/celery/dagster.yaml`."""
 
 
 def dagster_instance(home: Path) -> dg.DagsterInstance:
@@ -24,10 +35,26 @@ def dagster_instance(home: Path) -> dg.DagsterInstance:
 
 def prepare_dagster_home(home: Path) -> None:
     """Create the folder and its dagster.yaml where they are missing."""
+    if not (home / CONFIGURATION).exists():
+        _write(home, (Path(__file__).parents[1] / CONFIGURATION).read_text(encoding="utf-8"))
+
+
+def prepare_home_of_workers(home: Path) -> None:
+    """Create the folder, and a dagster.yaml by which Celery's workers execute the runs."""
+    import yaml
+
+    local = (Path(__file__).parents[1] / CONFIGURATION).read_text(encoding="utf-8")
+    configuration = yaml.safe_load(local) | {"run_launcher": CELERY}
+    _write(
+        home,
+        "# Of `poi-ingest dev --workers`, which writes it at each start.\n"
+        + yaml.safe_dump(configuration, sort_keys=False),
+    )
+
+
+def _write(home: Path, configuration: str) -> None:
     home.mkdir(parents=True, exist_ok=True)
-    configuration = home / "dagster.yaml"
-    if not configuration.exists():
-        # Renamed when complete, so that another process never reads a part of it.
-        complete = home / f"dagster.yaml.{os.getpid()}"
-        shutil.copyfile(Path(__file__).parents[1] / "dagster.yaml", complete)
-        complete.rename(configuration)
+    # Renamed when complete, so that another process never reads a part of it.
+    complete = home / f"{CONFIGURATION}.{os.getpid()}"
+    complete.write_text(configuration, encoding="utf-8")
+    complete.rename(home / CONFIGURATION)

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ingestion_pipeline.cli.instance import dagster_instance, prepare_dagster_home
+from ingestion_pipeline.cli.instance import (
+    dagster_instance,
+    prepare_dagster_home,
+    prepare_home_of_workers,
+)
 from ingestion_pipeline.cli.output import FAILED, log_to_stderr
 from ingestion_pipeline.config.cities import load_cities
 from ingestion_pipeline.config.settings import load_settings
@@ -43,15 +47,33 @@ _host_option = click.option(
     show_envvar=True,
     help="Port of the admin API.",
 )
-def dev(ui_port: int, api_port: int) -> None:
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Execute runs in this many workers of Celery, with a Redis of their own.  [default: "
+    "Dagster's daemon forks them]",
+)
+def dev(ui_port: int, api_port: int, workers: int | None) -> None:
     """Run the Dagster UI, its daemon and the admin API together, until Ctrl-C."""
-    from ingestion_pipeline.cli.development import Ports, new_token, require_free, run_all
+    from ingestion_pipeline.cli.development import (
+        Ports,
+        new_token,
+        require_free,
+        require_redis,
+        run_all,
+    )
     from ingestion_pipeline.staging import database
 
     settings = load_settings()
     cities = load_cities(settings.cities_file)
     ports = Ports(ui=ui_port, api=api_port)
     require_free(ports)
+    if workers:
+        require_redis()
+        # Of its own: the launcher of a home applies to all of its processes.
+        home = settings.dagster_home.with_name(f"{settings.dagster_home.name}-workers")
+        settings = settings.model_copy(update={"dagster_home": home})
+        prepare_home_of_workers(home)
     engine = database.create_engine(settings.database)
     database.migrate(engine)
     prepare_dagster_home(settings.dagster_home)
@@ -66,6 +88,7 @@ def dev(ui_port: int, api_port: int) -> None:
             f"  Dagster UI   http://127.0.0.1:{ui_port}\n"
             f"  Admin API    {url}/v1/api/health\n"
             f"  Database     {database.describe(engine)}\n"
+            + (f"  Workers      {workers}, one run at a time each\n" if workers else "")
             + ("" if given else f"ADMIN_API_TOKEN is not set; for this session it is {token}\n")
             + "Enqueue a day:\n"
             f"  curl {url}/v1/admin/ingestion/osm/enqueue \\\n"
@@ -80,6 +103,7 @@ def dev(ui_port: int, api_port: int) -> None:
         settings,
         token=given.get_secret_value() if given else token,
         ports=ports,
+        workers=workers or 0,
         when_ready=print_addresses,
         when_slow=lambda: click.echo(
             "Still starting: the UI, the code location or the admin API does not answer yet.\n"

@@ -23,6 +23,7 @@ from dagster._serdes import ConfigurableClassData, serialize_value
 from ingestion_pipeline.config.settings import environment
 from ingestion_pipeline.dagster_runtime import warm
 from ingestion_pipeline.dagster_runtime.liveness import has_died, process_of
+from ingestion_pipeline.dagster_runtime.single_thread import SINGLE_THREADED
 
 MODULE = warm.__name__
 
@@ -153,7 +154,7 @@ class _WarmProcess:
             self._process = subprocess.Popen(  # noqa: S603 - the interpreter of the run's code
                 [python, "-m", MODULE],
                 stdin=theirs.fileno(),
-                env=environment(**warm.SINGLE_THREADED),
+                env=environment(**SINGLE_THREADED),
             )
 
     def serves(self, python: str) -> bool:

@@ -17,7 +17,7 @@ import socket
 import sys
 import sysconfig
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -27,6 +27,7 @@ import dagster as dg
 import ingestion_pipeline
 from ingestion_pipeline.config.settings import SettingsError, load_settings, set_in_environment
 from ingestion_pipeline.dagster_runtime.liveness import WORKER_TAG, worker
+from ingestion_pipeline.dagster_runtime.single_thread import require_single_thread
 from ingestion_pipeline.datasets.registry import DATASETS
 from ingestion_pipeline.datasets.rules import rules_of_feeds
 
@@ -36,13 +37,6 @@ ACCEPTED = "accepted "
 STARTED = "started"
 """The second part of the answer, from a run that has started and now reports to Dagster itself. Any
 other text is the error that kept the run from starting."""
-
-SINGLE_THREADED = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
-"""Environment variables that keep the libraries below from starting threads on import.
-
-A fork copies one thread, and locks of the others stay locked. The variables do not change results:
-runs use no linear algebra, and Arrow allocates from mimalloc.
-"""
 
 LIBRARIES = (
     "PIL.ImageDraw",
@@ -181,13 +175,6 @@ def preload() -> None:
     rules_of_feeds()
 
 
-def require_single_thread() -> None:
-    """Exit if this process has more than one thread, because a fork copies only one."""
-    threads = len(list(Path("/proc/self/task").iterdir()))
-    if threads > 1:
-        sys.exit(f"Runs are not forked: an import has started {threads - 1} threads")
-
-
 def _reap_children(*_: object) -> None:
     """Reap ended runs; Dagster and the ledger have their status."""
     with suppress(ChildProcessError):
@@ -218,28 +205,41 @@ def _run_child(conversation: socket.socket) -> None:
 
 def _run(conversation: socket.socket) -> None:
     """Execute the requested run, as `dagster api execute_run` does."""
-    from dagster._cli.api import _execute_run_command_body
     from dagster._cli.utils import get_instance_for_cli
     from dagster._grpc.types import ExecuteRunArgs
     from dagster._serdes import deserialize_value
     from dagster._utils.interrupts import capture_interrupts
 
+    def report_start() -> None:
+        conversation.sendall(STARTED.encode())
+        conversation.close()
+
     with capture_interrupts():
         with conversation.makefile("r", encoding="utf-8") as order:
             args = deserialize_value(order.read(), ExecuteRunArgs)
         with get_instance_for_cli(instance_ref=args.instance_ref) as instance:
-            # By default, each of a run's hundred statements opens a connection to PostgreSQL.
-            instance.optimize_for_webserver(
-                statement_timeout=0, pool_recycle=CONNECTION_S, max_overflow=-1
-            )
-            # Before STARTED, so that the process of a started run can be interrupted.
-            instance.add_run_tags(args.run_id, {WORKER_TAG: worker()})
-            _have_partition_of(instance.get_run_by_id(args.run_id))
-            conversation.sendall(STARTED.encode())
-            conversation.close()
-            _execute_run_command_body(
-                args.run_id, instance, lambda _: None, set_exit_code_on_failure=False
-            )
+            execute(args.run_id, instance, on_start=report_start)
+
+
+def execute(
+    run_id: str, instance: dg.DagsterInstance, *, on_start: Callable[[], None] = lambda: None
+) -> None:
+    """Execute a run in this process, which serves no other one.
+
+    Args:
+        run_id: Dagster's run.
+        instance: The instance that has it; its pools of connections are changed.
+        on_start: Called when the process can be interrupted, before the run reports to Dagster.
+    """
+    from dagster._cli.api import _execute_run_command_body
+
+    # By default, each of a run's hundred statements opens a connection to PostgreSQL.
+    instance.optimize_for_webserver(statement_timeout=0, pool_recycle=CONNECTION_S, max_overflow=-1)
+    # Before STARTED, so that the process of a started run can be interrupted.
+    instance.add_run_tags(run_id, {WORKER_TAG: worker()})
+    _have_partition_of(instance.get_run_by_id(run_id))
+    on_start()
+    _execute_run_command_body(run_id, instance, lambda _: None, set_exit_code_on_failure=False)
 
 
 def _have_partition_of(run: dg.DagsterRun | None) -> None:
