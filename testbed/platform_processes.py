@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 T = TypeVar("T")
-Name = Literal["code-server", "daemon", "webserver", "api"]
+Name = Literal["code-server", "daemon", "webserver", "api", "redis", "worker-1", "worker-2"]
+
+WORKERS: tuple[Name, ...] = ("worker-1", "worker-2")
 
 TOKEN = "a-token-of-the-tests"
 LOCATION = "ingestion_pipeline"
@@ -68,6 +70,10 @@ LAUNCH = """mutation($parameters: ExecutionParams!) {
     ... on LaunchRunSuccess { run { runId } }
     ... on PythonError { message }
   }
+}"""
+
+TERMINATE = """mutation($id: String!) {
+  terminateRun(runId: $id) { __typename ... on PythonError { message } }
 }"""
 
 BACKFILL = """mutation($parameters: LaunchBackfillParams!) {
@@ -155,6 +161,7 @@ class Program:
         self._command = command
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
+        self.starts = 0
 
     @property
     def cpu_s(self) -> float:
@@ -168,6 +175,7 @@ class Program:
 
     def start(self) -> None:
         assert not self.runs, f"{self.log.stem} runs already"
+        self.starts += 1
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -185,10 +193,15 @@ class Program:
         self._process.kill()
         self._process.wait(LONG_ENOUGH_S)
 
-    def stop(self) -> None:
-        """Ask it to end."""
+    def terminate(self) -> None:
+        """Ask it to end, and do not wait for it."""
         assert self._process is not None
         self._process.terminate()
+
+    def stop(self) -> None:
+        """Ask it to end, and wait for it."""
+        self.terminate()
+        assert self._process is not None
         self._process.wait(LONG_ENOUGH_S)
 
     def close(self) -> None:
@@ -246,6 +259,8 @@ class Platform:
             self.postgres.start()
         self.start("code-server")
         self.start("webserver", "daemon", "api")
+        if "redis" in self.programs:
+            self.start("redis", *WORKERS)
 
     def kill_worker(self, name: str | None) -> None:
         """Kill the process that works for a run, by its name in the ledger or in Dagster."""
@@ -355,6 +370,11 @@ class Platform:
         run_id: str = launched["run"]["runId"]
         return run_id
 
+    def terminate(self, run_id: str) -> None:
+        """Terminate a run as the UI does."""
+        told = self.graphql(TERMINATE, id=run_id)
+        assert told["__typename"] == "TerminateRunSuccess", told
+
     def backfill(self, partitions: Sequence[str]) -> str:
         """Start a backfill of the three assets as the UI does; give its id."""
         launched = self.graphql(
@@ -433,6 +453,8 @@ class Platform:
         if name == "daemon":
             health = self.graphql(DAEMONS)["daemonHealth"]["allDaemonStatuses"]
             return all(daemon["healthy"] for daemon in health if daemon["required"])
+        if name in WORKERS:
+            return program.log.read_text(errors="replace").count("ready.") >= program.starts
         if not _listens(self.ports[name]):
             return False
         if name == "webserver":
@@ -461,6 +483,7 @@ def running_platform(
     towns: Sequence[Mapping[str, Any]],
     dagster_yaml: Path = DEPLOY / "dagster.yaml",
     module: str = "ingestion_pipeline.definitions",
+    workers: bool = False,
     **settings: str,
 ) -> Iterator[Platform]:
     """Start the platform in an empty folder, and end every process of it whatever happens.
@@ -473,12 +496,15 @@ def running_platform(
         towns: The cities.
         dagster_yaml: How Dagster is set up.
         module: Where the code server finds the definitions.
+        workers: Whether two workers of Celery execute the runs, with a Redis between.
         settings: Further environment variables.
     """
     (home := folder / "dagster_home").mkdir(parents=True)
     (logs := folder / "logs").mkdir()
     write_cities(folder / "cities.toml", towns)
     names: tuple[Name, ...] = ("code-server", "daemon", "webserver", "api")
+    if workers:
+        names = (*names, "redis")
     ports = {name: free_port() for name in names}
     shutil.copyfile(dagster_yaml, home / "dagster.yaml")
     with private_cluster(durable=True) as cluster:
@@ -495,12 +521,19 @@ def running_platform(
             "DAGSTER_URL": f"http://127.0.0.1:{ports['webserver']}",
             **settings,
         }
+        if workers:
+            of_redis = f"redis://127.0.0.1:{ports['redis']}"
+            environment |= {
+                "CELERY_BROKER_URL": f"{of_redis}/0",
+                "CELERY_BACKEND_URL": f"{of_redis}/1",
+            }
         engine = create_engine(database_url)
         migrate(engine)
         engine.dispose()
         programs = {
             name: Program(command, environment, logs / f"{name}.log")
             for name, command in _commands(folder, ports, module).items()
+            if name in ports or workers
         }
         platform = Platform(folder, database_url, environment, ports, programs, cluster)
         try:
@@ -544,4 +577,12 @@ def _commands(folder: Path, ports: Mapping[Name, int], module: str) -> dict[Name
             *(SCRIPTS / "poi-ingest", "serve", "--host", "127.0.0.1"),
             *("--port", str(ports["api"])),
         ],
+        "redis": [
+            *("redis-server", "--bind", "127.0.0.1", "--port", str(ports.get("redis", 0))),
+            *("--save", "", "--dir", folder),
+        ],
+        **{
+            name: [SCRIPTS / "poi-ingest", "worker", "--concurrency", "2", "--name", name]
+            for name in WORKERS
+        },
     }
