@@ -76,6 +76,18 @@ def _families(figures: Statistics, now: datetime) -> Iterator[Metric]:
         ("sensor",),
         [((sensor,), _age_s(ticked_at, now)) for sensor, ticked_at in figures.ticks.items()],
     )
+    yield _gauge(
+        "ingestion_pending_job_age_seconds",
+        "Time since the oldest pending job was requested.",
+        ("job_type",),
+        [((job_type,), _age_s(at, now)) for job_type, at in figures.oldest_pending.items()],
+    )
+    yield _gauge(
+        "ingestion_running_jobs",
+        "Running jobs by the host of their process.",
+        ("host",),
+        [((host,), number) for host, number in figures.running_by_host.items()],
+    )
 
 
 def _gauge(

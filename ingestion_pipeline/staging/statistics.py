@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -78,6 +79,8 @@ class Statistics:
     rejections: Sequence[RejectionCount]
     durations: Sequence[Durations]
     ticks: dict[str, datetime]
+    oldest_pending: dict[str, datetime]
+    running_by_host: dict[str, int]
 
 
 def collect(engine: sa.Engine) -> Statistics:
@@ -93,6 +96,8 @@ def collect(engine: sa.Engine) -> Statistics:
             rejections=_rejections(connection),
             durations=_durations(connection),
             ticks={row.sensor: row.ticked_at for row in connection.execute(sa.select(sensor_tick))},
+            oldest_pending=_oldest_pending(connection),
+            running_by_host=_running_by_host(connection),
         )
 
 
@@ -101,6 +106,26 @@ def _jobs(connection: sa.Connection) -> list[JobCount]:
     by = (columns.job_type, columns.city_slug, columns.status)
     query = sa.select(*by, sa.func.count()).group_by(*by).order_by(*by)
     return [JobCount(*row) for row in connection.execute(query)]
+
+
+def _oldest_pending(connection: sa.Connection) -> dict[str, datetime]:
+    """Return when the job that has waited longest was requested, by type."""
+    columns = ingestion_run.c
+    query = (
+        sa.select(columns.job_type, sa.func.min(columns.requested_at).label("since"))
+        .where(columns.status == "PENDING")
+        .group_by(columns.job_type)
+        .order_by(columns.job_type)
+    )
+    return {row.job_type: row.since for row in connection.execute(query)}
+
+
+def _running_by_host(connection: sa.Connection) -> dict[str, int]:
+    """Return the number of running jobs by the host, with which the name of a process begins."""
+    columns = ingestion_run.c
+    query = sa.select(columns.worker).where(columns.status == "RUNNING")
+    workers = connection.execute(query).scalars()
+    return dict(sorted(Counter(worker.partition("/")[0] for worker in workers if worker).items()))
 
 
 def _newest_slices(connection: sa.Connection) -> list[NewestSlice]:

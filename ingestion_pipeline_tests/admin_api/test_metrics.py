@@ -84,3 +84,16 @@ def test_the_newest_slice_and_its_rejections_count(fresh_api: Api) -> None:
 def test_the_sensors_ages_are_given(fresh_api: Api) -> None:
     ticks.record(fresh_api.engine, ticks.TRIGGER_SENSOR, now=NOON - timedelta(seconds=9))
     assert scrape(fresh_api)["ingestion_sensor_tick_age_seconds", ticks.TRIGGER_SENSOR] == 9
+
+
+def test_the_oldest_pending_job_has_an_age_by_type(fresh_api: Api) -> None:
+    fresh_api.enqueue()
+    fresh_api.clock.sleep(30)
+    fresh_api.enqueue(day="2024-05-31")
+    assert scrape(fresh_api)["ingestion_pending_job_age_seconds", "osm_import"] == 30
+
+
+def test_running_jobs_are_counted_by_host(fresh_api: Api) -> None:
+    claim(fresh_api.engine)
+    (host,) = [key[1] for key in scrape(fresh_api) if key[0] == "ingestion_running_jobs"]
+    assert scrape(fresh_api)["ingestion_running_jobs", host] == 1

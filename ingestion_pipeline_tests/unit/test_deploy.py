@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import configparser
 import re
+import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
+import kubernetes_validate
 import pytest
 import yaml
 from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
 from dagster._core.workspace.load import location_origins_from_yaml_paths
 
 from ingestion_pipeline.cli import main as cli
+from ingestion_pipeline.cli.instance import CELERY
 from ingestion_pipeline.config.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 SERVICES = sorted((DEPLOY / "systemd").glob("*.service"))
 DAGSTERS_OWN = "DAGSTER_STORAGE_URL"
+KUBERNETES = "1.31"
 
 
 def yaml_of(path: Path) -> dict[str, Any]:
@@ -115,6 +123,168 @@ def test_backfills_go_to_the_webserver() -> None:
         option(webserver, "--host"),
         option(webserver, "--port"),
     )
+
+
+# Celery
+
+
+def test_with_workers_only_the_launcher_and_its_times_differ() -> None:
+    ours, workers = yaml_of(DEPLOY / "dagster.yaml"), yaml_of(DEPLOY / "celery" / "dagster.yaml")
+    assert workers.pop("run_launcher") == CELERY
+    assert ours.pop("run_launcher") != CELERY
+    assert workers["run_monitoring"].pop("start_timeout_seconds") == 600
+    ours["run_monitoring"].pop("start_timeout_seconds")
+    assert workers == ours
+
+
+# Containers
+
+
+COMPOSE = yaml_of(DEPLOY / "compose" / "compose.yaml")
+OURS = {name: each for name, each in COMPOSE["services"].items() if "poi-ingest" in each["image"]}
+POI_INGEST = yaml.safe_load_all((DEPLOY / "helm" / "poi-ingest.yaml").read_text("utf-8"))
+MANIFESTS = {each["kind"] + "/" + each["metadata"]["name"]: each for each in POI_INGEST}
+
+
+@pytest.mark.process
+def test_the_dockerfile_has_no_finding() -> None:
+    linted = subprocess.run(
+        [Path(sys.executable).with_name("hadolint"), DEPLOY / "Dockerfile"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert linted.returncode == 0, linted.stdout + linted.stderr
+
+
+def test_the_image_is_built_from_files_that_are_there() -> None:
+    ignored = (ROOT / ".dockerignore").read_text("utf-8").split()
+    named = [line.removeprefix("!") for line in ignored if line.startswith("!")]
+    assert all((ROOT / name).exists() for name in named)
+    assert {"ingestion_pipeline", "requirements", "pyproject.toml", "setup.py"} <= set(named)
+    assert (ROOT / "requirements" / "image.txt").exists()
+
+
+def test_nothing_in_a_container_may_be_written_but_its_own_folders() -> None:
+    for name, service in OURS.items():
+        assert service["read_only"], name
+        assert service["user"] == "10001:10001", name
+        assert service["cap_drop"] == ["ALL"], name
+        assert any(mount.startswith("/var/lib/poi/dagster:") for mount in service["tmpfs"]), name
+
+
+def test_containers_have_settings_and_secrets_that_exist() -> None:
+    # Read by Dagster, Celery's launcher and the store's client.
+    others = {DAGSTERS_OWN, "CELERY_BROKER_URL", "CELERY_BACKEND_URL"}
+    settings = {name.upper() for name in Settings.model_fields} | others
+    for service in OURS.values():
+        for name, value in service["environment"].items():
+            if name not in settings:
+                plain = name.removesuffix("_FILE")
+                assert plain in settings or plain.startswith("AWS_"), name
+            if name.endswith("_FILE") and name not in settings:
+                assert Path(value).name in COMPOSE["secrets"], name
+                assert Path(value).name in service["secrets"], name
+    assert set(MANIFESTS["ConfigMap/poi-ingest"]["data"]) <= settings
+    assert set(MANIFESTS["Secret/poi-ingest"]["stringData"]) <= settings
+
+
+def test_no_secret_is_in_the_files_of_containers() -> None:
+    for value in MANIFESTS["Secret/poi-ingest"]["stringData"].values():
+        assert "CHANGE-ME" in value
+    ignored = (DEPLOY / "compose" / "secrets" / ".gitignore").read_text("utf-8")
+    assert "*" in ignored.split()
+
+
+def test_the_mounted_files_exist() -> None:
+    for config in COMPOSE["configs"].values():
+        assert (DEPLOY / "compose" / config["file"]).exists()
+
+
+def test_each_image_of_others_has_a_version() -> None:
+    for name, service in COMPOSE["services"].items():
+        if name not in OURS:
+            assert re.search(r":[\w.-]*\d", service["image"]), name
+
+
+def test_containers_find_the_code_server() -> None:
+    (location,) = yaml_of(DEPLOY / "compose" / "workspace.yaml")["load_from"]
+    server = location["grpc_server"]
+    assert f"--port={server['port']}" in OURS[server["host"]]["command"]
+    assert f"--location-name={server['location_name']}" in OURS[server["host"]]["command"]
+
+
+def commands_of_containers() -> Iterator[Sequence[str]]:
+    for service in OURS.values():
+        yield service.get("command", [])
+    for kind in ("Job/poi-ingest-migrate", "Deployment/poi-ingest-admin-api"):
+        for container in MANIFESTS[kind]["spec"]["template"]["spec"]["containers"]:
+            yield container["args"]
+
+
+@pytest.mark.parametrize("arguments", [*commands_of_containers()], ids=" ".join)
+def test_a_container_uses_the_command_line_as_it_is(arguments: Sequence[str]) -> None:
+    if arguments[:1] != ["poi-ingest"]:
+        return  # Dagster's own, or the image's
+    _, subcommand, *rest = arguments
+    rest = ["." if value.startswith("/") else value for value in rest]
+    command = cli.main.commands[subcommand]
+    with suppress(click.BadParameter):  # a file of the container
+        command.make_context(subcommand, rest)
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_the_manifests_are_as_kubernetes_wants_them(name: str) -> None:
+    kubernetes_validate.validate(MANIFESTS[name], KUBERNETES, strict=True)
+
+
+def test_the_chart_runs_dagster_as_the_other_set_ups_do() -> None:
+    chart = yaml_of(DEPLOY / "helm" / "values.yaml")
+    workers = yaml_of(DEPLOY / "celery" / "dagster.yaml")
+    daemon = chart["dagsterDaemon"]
+    queue = daemon["runCoordinator"]["config"]["queuedRunCoordinator"]
+    assert (
+        queue["tagConcurrencyLimits"] == (workers["concurrency"]["runs"]["tag_concurrency_limits"])
+    )
+    for ours, theirs in (
+        ("runMonitoring", "run_monitoring"),
+        ("runRetries", "run_retries"),
+    ):
+        assert {snake(name): value for name, value in daemon[ours].items()} == workers[theirs]
+    location = chart["dagster-user-deployments"]["deployments"][0]
+    assert "ingestion_pipeline.definitions" in location["dagsterApiGrpcArgs"]
+    settings = chart["runLauncher"]["config"]["k8sRunLauncher"]
+    assert settings["envConfigMaps"] == [{"name": "poi-ingest"}]
+    assert settings["envSecrets"] == [{"name": "poi-ingest"}]
+
+
+def snake(name: str) -> str:
+    return re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name)
+
+
+# Monitoring
+
+
+@pytest.mark.process
+def test_the_alerts_are_valid_and_fire_when_they_should() -> None:
+    tested = subprocess.run(
+        ["promtool", "test", "rules", "alerts_test.yml"],
+        cwd=DEPLOY / "monitoring",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+@pytest.mark.parametrize("name", ["alerts.yml", "dashboard.json"])
+def test_monitoring_uses_metrics_that_are_documented(name: str) -> None:
+    documented = set(
+        re.findall(r"`(ingestion_\w+)`", (ROOT / "docs" / "api.md").read_text("utf-8"))
+    )
+    text = (DEPLOY / "monitoring" / name).read_text("utf-8")
+    used = set(re.findall(r"\bingestion_\w+", text))
+    assert {re.sub("_(bucket|count|sum)$", "", metric) for metric in used} <= documented
 
 
 # Services

@@ -11,7 +11,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-LOCKED = {"deploy": ("ogc",), "dev": ("ogc", "dev")}
+LOCKED = {
+    "deploy": ("ogc",),
+    "dev": ("ogc", "celery", "dev"),
+    "image": ("ogc", "celery", "s3", "aws", "k8s"),
+}
 
 
 def declared(*extras: str) -> list[Requirement]:
