@@ -12,17 +12,19 @@ import pytest
 
 from ingestion_pipeline.config.settings import FIRST_PARTITION, load_settings
 from ingestion_pipeline.dagster_runtime import warm
+from ingestion_pipeline.dagster_runtime.single_thread import SINGLE_THREADED
 from testbed.platform_processes import tags_of_partition
 
 PROGRAM = """
 from ingestion_pipeline.dagster_runtime import warm
+from ingestion_pipeline.dagster_runtime.single_thread import require_single_thread
 from ingestion_pipeline.datasets.registry import DATASETS
 from ingestion_pipeline.datasets.rules import rules_of, rules_of_feeds
 
 warm.preload()
 read = rules_of.cache_info().misses
 rules_of_feeds(), [dataset.rules for dataset in DATASETS.values()]
-warm.require_single_thread()
+require_single_thread()
 print(read, rules_of.cache_info().misses)
 """
 
@@ -40,7 +42,7 @@ def run_of(city: str, day: str) -> dg.DagsterRun:
 def test_a_forked_run_need_not_read_the_rules() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
-        env=os.environ | warm.SINGLE_THREADED,
+        env=os.environ | SINGLE_THREADED,
         check=True,
         capture_output=True,
         text=True,
