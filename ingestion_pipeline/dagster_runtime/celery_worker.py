@@ -49,7 +49,7 @@ def app_of(instance: dg.DagsterInstance) -> Celery:
             f"{type(launcher).__name__}, so no worker gets any. Set run_launcher as in "
             "deploy/celery/dagster.yaml."
         )
-    app: Celery = make_app(launcher.app_args())
+    app: Celery = make_app(launcher.app_args())  # type: ignore[no-untyped-call]
     app.conf.update(
         worker_max_tasks_per_child=1,
         worker_prefetch_multiplier=1,
