@@ -22,9 +22,7 @@ from dagster._serdes import ConfigurableClassData, serialize_value
 
 from ingestion_pipeline.config.settings import environment
 from ingestion_pipeline.dagster_runtime import warm
-from ingestion_pipeline.dagster_runtime.liveness import has_died, process_of
-
-MODULE = warm.__name__
+from ingestion_pipeline.dagster_runtime.liveness import FORKED_BY, has_died, process_of
 
 ANSWER_S = 120
 """The time a run may take to start, including the imports of a new process."""
@@ -92,7 +90,7 @@ class WarmRunLauncher(DefaultRunLauncher):
         if run is None or run.is_finished:
             return False
         process = process_of(run)
-        if process is None or MODULE not in process.cmdline():
+        if process is None or FORKED_BY not in process.cmdline():
             return bool(super().terminate(run_id))  # type: ignore[no-untyped-call]
         self._instance.report_run_canceling(run)
         with suppress(psutil.NoSuchProcess):  # it has just ended
@@ -151,7 +149,7 @@ class _WarmProcess:
         self._line, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - the interpreter of the run's code
-                [python, "-m", MODULE],
+                [python, "-m", FORKED_BY],
                 stdin=theirs.fileno(),
                 env=environment(**warm.SINGLE_THREADED),
             )

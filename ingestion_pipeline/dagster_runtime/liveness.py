@@ -12,6 +12,7 @@ In the functions here `lease` is whether the run's lease has not ended; None if 
 import os
 import platform
 import socket
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from ingestion_pipeline.staging.runs import Run
 
 WORKER_TAG = "ingestion/worker"
 """The tag with the process of a Dagster run; set after its start, before any step."""
+
+FORKED_BY = "ingestion_pipeline.dagster_runtime.warm"
+"""The module whose processes each work for one run."""
 
 _SEPARATOR = " "
 
@@ -74,6 +78,17 @@ def process_of(dagster_run: dg.DagsterRun) -> psutil.Process | None:
     if machine != _machine() or not _process_lives(process):
         return None
     return psutil.Process(int(process.partition(_SEPARATOR)[0]))
+
+
+def kill_process_of(dagster_run: dg.DagsterRun) -> None:
+    """Kill the process of a run that counts as dead, if it is on this host and forked for the run.
+
+    A stopped process would keep its locks of files, for which its successor waits.
+    """
+    process = process_of(dagster_run)
+    with suppress(psutil.NoSuchProcess):
+        if process is not None and FORKED_BY in process.cmdline():
+            process.kill()
 
 
 def _is_working(worker_name: str | None, lease: bool | None) -> bool | None:

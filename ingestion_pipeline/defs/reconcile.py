@@ -15,9 +15,18 @@ from typing import NamedTuple
 
 import dagster as dg
 
-from ingestion_pipeline.dagster_runtime.liveness import has_died, is_alive, is_known
+from ingestion_pipeline.dagster_runtime.liveness import (
+    has_died,
+    is_alive,
+    is_known,
+    kill_process_of,
+)
 from ingestion_pipeline.dagster_runtime.planned_checks import forget_planned_checks
-from ingestion_pipeline.dagster_runtime.private import MAX_RETRIES_TAG, WILL_RETRY_TAG
+from ingestion_pipeline.dagster_runtime.private import (
+    AUTO_RETRY_RUN_ID_TAG,
+    MAX_RETRIES_TAG,
+    WILL_RETRY_TAG,
+)
 from ingestion_pipeline.dagster_runtime.slots import free_slots
 from ingestion_pipeline.defs.requests import (
     is_carried_on,
@@ -130,8 +139,8 @@ class _Sweep:
             return
         if dagster_run is not None and not dagster_run.is_finished:
             return  # its process died just now; the next sweep reports it to Dagster
-        if job.cancel_requested_at is not None:
-            self._stop_retries(job)
+        if dagster_run is not None and job.cancel_requested_at is not None:
+            self._stop_retry(dagster_run)
         elif dagster_run is not None and is_carried_on(
             job,
             dagster_run,
@@ -188,13 +197,13 @@ class _Sweep:
         if stops and now is not None and now.status == dg.DagsterRunStatus.STARTED:
             self.instance.report_run_canceling(now)  # a launcher that leaves it to its caller
 
-    def _stop_retries(self, job: Run) -> None:
-        """Stop what Dagster has queued to carry a job on, or is about to."""
-        for dagster_run in runs_of(self.instance, [job])[job.id]:
-            if dagster_run.is_finished:
-                self.instance.add_run_tags(dagster_run.run_id, _NO_RETRY)
-            else:
-                self._stop(dagster_run)
+    def _stop_retry(self, dagster_run: dg.DagsterRun) -> None:
+        """Stop the run that carries on a finished one, or keep Dagster from starting it."""
+        self.instance.add_run_tags(dagster_run.run_id, _NO_RETRY)
+        again = dagster_run.tags.get(AUTO_RETRY_RUN_ID_TAG)
+        retry = None if again is None else self.instance.get_run_by_id(again)
+        if retry is not None and not retry.is_finished:
+            self._stop(retry)
 
     def _declare_over(self, dagster_run: dg.DagsterRun) -> None:
         run_id = dagster_run.run_id
@@ -205,6 +214,7 @@ class _Sweep:
             else "The process that worked for this run is gone."
         )
         leases.revoke(self.pipeline.engine, run_id)
+        kill_process_of(dagster_run)
         forget_planned_checks(self.instance, run_id)
         if dagster_run.status == dg.DagsterRunStatus.CANCELING or run_id in self.canceling:
             self.instance.report_run_canceled(dagster_run, message)
