@@ -30,6 +30,7 @@ from ingestion_pipeline.lake.snapshots import Lake
 from ingestion_pipeline.staging import leases
 from ingestion_pipeline.staging.clock import DatabaseClock
 from ingestion_pipeline.staging.database import address_of, create_engine, require_migrated
+from ingestion_pipeline.staging.file_leases import FileLease
 from ingestion_pipeline.staging.heartbeat import Heartbeat
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class PipelineResources:
         clock: This machine's clock, which also waits.
         retrying: The retry policy for transient errors.
         ledger_clock: The clock for times in the database; by default the database's own.
-        heartbeats: The heartbeats of the runs that this process works for, by Dagster run.
+        leases: The leases of the runs that this process works for, by Dagster run.
     """
 
     settings: Settings
@@ -70,7 +71,7 @@ class PipelineResources:
     clock: Clock = field(default_factory=SystemClock)
     retrying: Retrying = field(default_factory=Retrying)
     ledger_clock: Clock | None = None
-    heartbeats: dict[str, Heartbeat] = field(default_factory=dict)
+    leases: dict[str, Heartbeat | FileLease] = field(default_factory=dict)
 
     @cached_property
     def engine(self) -> sa.Engine:
@@ -93,33 +94,37 @@ class PipelineResources:
         return (self.ledger_clock or DatabaseClock(self.engine, self.clock)).now()
 
     def hold_lease(self, dagster_run_id: str) -> str | None:
-        """Take the lease of a run, and renew it until `release_lease`; return its token.
+        """Take the lease of a run, and hold it until `release_lease`; return its token.
 
         Returns:
-            The same token for each call of a run; None in a GeoPackage, where no run has a lease.
+            The same token for each call of a run; None if no claim has to name one.
 
         Raises:
             DatabaseUnavailable: The database cannot be reached.
         """
-        if not leases.are_used(self.engine):
+        lease = self.leases.get(dagster_run_id) or self._take_lease(dagster_run_id)
+        if lease is None:
             return None
-        heartbeat = self.heartbeats.get(dagster_run_id)
-        if heartbeat is None:
-            heartbeat = Heartbeat(
-                self.engine,
-                dagster_run_id,
-                beat_s=self.settings.heartbeat_seconds,
-                lease_s=self.settings.lease_seconds,
-            )
-            heartbeat.begin()
-            self.heartbeats[dagster_run_id] = heartbeat
-        return heartbeat.token
+        self.leases[dagster_run_id] = lease
+        return lease.token
+
+    def _take_lease(self, dagster_run_id: str) -> Heartbeat | FileLease | None:
+        if not leases.are_stored(self.engine):
+            return FileLease.taken(self.engine, dagster_run_id)
+        heartbeat = Heartbeat(
+            self.engine,
+            dagster_run_id,
+            beat_s=self.settings.heartbeat_seconds,
+            lease_s=self.settings.lease_seconds,
+        )
+        heartbeat.begin()
+        return heartbeat
 
     def release_lease(self, dagster_run_id: str) -> None:
         """Release the lease of a run that has ended; do nothing if it has none."""
-        heartbeat = self.heartbeats.pop(dagster_run_id, None)
-        if heartbeat is not None:
-            heartbeat.end()
+        lease = self.leases.pop(dagster_run_id, None)
+        if lease is not None:
+            lease.end()
 
     @property
     def database_address(self) -> str:

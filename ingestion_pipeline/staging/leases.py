@@ -4,9 +4,8 @@ A run takes a lease when its process begins, renews it (`heartbeat.py`), and rel
 Every moment is of the database's clock, so the clocks of machines may differ. An ended lease cannot
 be renewed: who sees that it has ended may take the run's work over.
 
-A lease says who is alive, and the fence of a claim (`runs.py`) who may write. In a GeoPackage
-nothing takes a lease: it belongs to one machine, where processes are visible, and each renewal
-would lock the file.
+A lease says who is alive, and the fence of a claim (`runs.py`) who may write. A GeoPackage belongs
+to one machine, and each renewal would lock the file: there a lease is a lock (`file_leases.py`).
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
+from ingestion_pipeline.staging import file_leases
 from ingestion_pipeline.staging.database import read_transaction, write_transaction
 from ingestion_pipeline.staging.tables import run_lease
 
@@ -31,8 +31,8 @@ _NOW: sa.ColumnElement[Any] = sa.func.clock_timestamp(type_=sa.DateTime(timezone
 _IS_LIVE = (run_lease.c.expires_at > _NOW).label("is_live")
 
 
-def are_used(engine: sa.Engine) -> bool:
-    """Return whether runs on this database have leases."""
+def are_stored(engine: sa.Engine) -> bool:
+    """Return whether leases are in the database, and are renewed."""
     return engine.dialect.name == "postgresql"
 
 
@@ -92,7 +92,7 @@ def revoke(engine: sa.Engine, dagster_run_id: str) -> None:
     Raises:
         DatabaseUnavailable: The database cannot be reached.
     """
-    if are_used(engine):
+    if are_stored(engine):
         with write_transaction(engine) as connection:
             connection.execute(
                 sa.update(run_lease)
@@ -113,8 +113,8 @@ def is_live(engine: sa.Engine, dagster_run_id: str) -> bool | None:
     Raises:
         DatabaseUnavailable: The database cannot be reached.
     """
-    if not are_used(engine):
-        return None
+    if not are_stored(engine):
+        return file_leases.is_live(engine, dagster_run_id)
     with read_transaction(engine) as connection:
         return connection.execute(
             sa.select(_IS_LIVE).where(run_lease.c.dagster_run_id == dagster_run_id)
@@ -130,8 +130,8 @@ def all_live(engine: sa.Engine) -> Mapping[str, bool]:
     Raises:
         DatabaseUnavailable: The database cannot be reached.
     """
-    if not are_used(engine):
-        return {}
+    if not are_stored(engine):
+        return file_leases.all_live(engine)
     with write_transaction(engine) as connection:
         connection.execute(
             sa.update(run_lease)
@@ -148,9 +148,11 @@ def forget_ended(engine: sa.Engine) -> None:
     Raises:
         DatabaseUnavailable: The database cannot be reached.
     """
-    if are_used(engine):
-        with write_transaction(engine) as connection:
-            connection.execute(sa.delete(run_lease).where(run_lease.c.expires_at < _NOW - KEPT))
+    if not are_stored(engine):
+        file_leases.forget_ended(engine, kept=KEPT)
+        return
+    with write_transaction(engine) as connection:
+        connection.execute(sa.delete(run_lease).where(run_lease.c.expires_at < _NOW - KEPT))
 
 
 def _held(dagster_run_id: str, token: str) -> tuple[sa.ColumnElement[bool], ...]:

@@ -603,7 +603,7 @@ def test_a_run_has_a_lease_from_its_start_to_its_end_and_writes_only_while_it_la
     def reply(_: object) -> Reply:
         seen.append(leases.all_live(here.engine))
         if len(seen) > 1:  # the second run is taken for dead while it fetches
-            (dead,) = here.workshop.heartbeats
+            (dead,) = here.workshop.leases
             leases.revoke(here.engine, dead)
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return Reply(body=overpass_json(overpass_cafes({1: "A", 2: "B"}), base=now))
@@ -620,7 +620,7 @@ def test_a_run_has_a_lease_from_its_start_to_its_end_and_writes_only_while_it_la
         late = here.run(key, refetch=True)
         assert failure(late)[0] == "lease_lost"
         assert leases.all_live(here.engine) == {late.run_id: False}  # for the sweep
-        assert not here.workshop.heartbeats
+        assert not here.workshop.leases
     assert [run.error_code for run in here.ledger()] == [None, "lease_lost"]
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from datetime import date
 from typing import TYPE_CHECKING
@@ -13,12 +16,14 @@ from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.staging import leases, runs
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.errors import LeaseLost
+from ingestion_pipeline.staging.file_leases import FileLease
 from ingestion_pipeline.staging.tables import run_lease
 from testbed.claims import NOW
 from testbed.postgres_server import as_worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 KEY = JobKey("osm_import", "town", "bbox:0,0,1,1", date(2026, 11, 20))
 LONG = 60.0
@@ -107,18 +112,49 @@ def test_only_the_holder_of_the_lease_may_write_and_the_others_may_end_its_run(
     assert runs.fail(server, claim, error_code="lease_lost", error_message="late", now=NOW)
 
 
-def test_in_a_geopackage_nothing_has_a_lease(engine: sa.Engine) -> None:
-    if engine.dialect.name == "postgresql":
-        assert leases.are_used(engine)
-        return
-    assert not leases.are_used(engine)
-    leases.revoke(engine, "run")
-    leases.forget_ended(engine)
+@pytest.mark.process
+def test_in_a_geopackage_a_lease_is_a_lock_that_ends_with_its_process(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/staging.gpkg")
+    migrate(engine)
     assert leases.is_live(engine, "run") is None
     assert leases.all_live(engine) == {}
-    runs.require(engine, _claim(engine, lease=None))
+    lease = FileLease.taken(engine, "run")
+    assert lease is not None
+    runs.require(engine, _claim(engine, lease=lease.token))
+    taking = (
+        "import sys; from pathlib import Path\n"
+        "from ingestion_pipeline.staging.file_leases import FileLease\n"
+        "lease = FileLease(Path(sys.argv[1]), 'killed'); print(flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", taking, f"{tmp_path}/staging.gpkg.leases"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert leases.all_live(engine) == {"run": True, "killed": True}
+        process.kill()
+    assert leases.all_live(engine) == {"run": True, "killed": False}
+    another = FileLease.taken(engine, "run")  # another process of the run
+    assert another is not None
+    lease.end()
+    assert leases.is_live(engine, "run")
+    another.end()
+    assert leases.all_live(engine) == {"killed": False}
+    leases.forget_ended(engine)
+    assert leases.is_live(engine, "killed") is False
+    os.utime(tmp_path / "staging.gpkg.leases/killed", (0, 0))
+    leases.forget_ended(engine)
+    assert leases.all_live(engine) == {}
     with engine.connect() as connection:
         assert connection.execute(sa.select(run_lease)).all() == []
+
+
+def test_where_files_cannot_be_locked_a_run_has_no_lease(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/no/such/folder/staging.gpkg")
+    assert FileLease.taken(engine, "run") is None
+    assert leases.is_live(engine, "run") is None
 
 
 def _claim(engine: sa.Engine, *, lease: str | None) -> runs.Claim:

@@ -11,15 +11,17 @@ from __future__ import annotations
 import sys
 import time
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingestion_pipeline.core.clock import SystemClock
 from ingestion_pipeline.core.errors import IngestionError
 from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.dagster_runtime.liveness import worker
-from ingestion_pipeline.staging import runs
+from ingestion_pipeline.staging import leases, runs
 from ingestion_pipeline.staging.clock import DatabaseClock
 from ingestion_pipeline.staging.database import create_engine
+from ingestion_pipeline.staging.file_leases import FileLease
 from ingestion_pipeline.staging.heartbeat import Heartbeat
 from ingestion_pipeline_tests.support.staged import poi_rows
 from testbed.claims import evidence_of, replace_slice, slice_of
@@ -38,8 +40,12 @@ def main() -> None:
         right, by = time.time, 3600 * float(off[0])
         time.time = lambda: right() + by
     engine = create_engine(url)
-    heartbeat = Heartbeat(engine, run_id, beat_s=float(beat_s), lease_s=float(lease_s))
-    heartbeat.begin()
+    lease: Heartbeat | FileLease
+    if leases.are_stored(engine):
+        lease = Heartbeat(engine, run_id, beat_s=float(beat_s), lease_s=float(lease_s))
+        lease.begin()
+    else:
+        lease = FileLease(Path(f"{engine.url.database}.leases"), run_id)
     claim = runs.claim(
         engine,
         KEY,
@@ -48,13 +54,13 @@ def main() -> None:
         trigger="cli",
         is_alive=lambda _: False,
         now=DatabaseClock(engine, SystemClock()).now(),
-        lease=heartbeat.token,
+        lease=lease.token,
     )
     assert isinstance(claim, runs.Claim)
     say(worker())
     for _ in sys.stdin:
         say(written(engine, claim))
-    heartbeat.end()
+    lease.end()
 
 
 def say(what: str) -> None:
