@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -12,7 +13,14 @@ import dagster as dg
 import psutil
 import pytest
 
-from ingestion_pipeline.dagster_runtime.liveness import is_alive, is_known, worker
+from ingestion_pipeline.dagster_runtime.liveness import (
+    FORKED_BY,
+    WORKER_TAG,
+    is_alive,
+    is_known,
+    kill_process_of,
+    worker,
+)
 from ingestion_pipeline.staging.runs import Run
 from ingestion_pipeline_tests.support.installation import new_run_id
 
@@ -183,3 +191,23 @@ def test_a_live_process_whose_run_has_no_lease_any_more_works_for_another_run(
     process.kill()
     process.wait()
     assert not is_alive(holder, instance, lease=True)  # at once, before its lease ends
+
+
+@pytest.mark.parametrize("forked", [True, False], ids=["forked for a run", "of a pool"])
+def test_the_process_of_a_dead_run_is_killed_only_where_it_works_for_no_other(
+    *, forked: bool
+) -> None:
+    program = f"{NAME_OF_PROCESS}; input()"
+    arguments = [FORKED_BY] if forked else []
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        name = process.stdout.readline().strip()
+        kill_process_of(dg.DagsterRun(job_name="osm_import", tags={WORKER_TAG: name}))
+        if not forked:
+            process.communicate("\n")
+        assert process.wait() == (-signal.SIGKILL if forked else 0)

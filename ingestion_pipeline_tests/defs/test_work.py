@@ -621,7 +621,7 @@ def test_a_run_has_a_lease_from_its_start_to_its_end_and_writes_only_while_it_la
         assert failure(late)[0] == "lease_lost"
         assert leases.all_live(here.engine) == {late.run_id: False}  # for the sweep
         assert not here.workshop.leases
-    assert [run.error_code for run in here.ledger()] == [None, "lease_lost"]
+        assert [run.error_code for run in here.ledger()] == [None, "lease_lost"]
 
 
 # Jobs of the ledger that are started more than once
