@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import subprocess
 import sys
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -87,18 +88,32 @@ def _note_start(event: str, _: object) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give tests their markers, and leave those on real data out without OSM_TEST_DATA.
+    """Give tests their markers, and leave out those for which this machine lacks something.
 
-    They are deselected and not skipped: a skip is always a fault in this project.
+    These are those on real data without OSM_TEST_DATA, and those in namespaces of their own where
+    this user may not make any, as in most containers. They are deselected and not skipped: a skip
+    is always a fault in this project.
     """
     for item in items:
         _mark(item)
-    if os.environ.get("OSM_TEST_DATA"):
-        return
-    extra = [item for item in items if item.get_closest_marker("real_data")]
+    without = []
+    if not os.environ.get("OSM_TEST_DATA"):
+        without.append("real_data")
+    if any(item.get_closest_marker("namespaces") for item in items) and not _may_unshare():
+        without.append("namespaces")
+    extra = [item for item in items if any(map(item.get_closest_marker, without))]
     if extra:
         config.hook.pytest_deselected(items=extra)
         items[:] = [item for item in items if not item.get_closest_marker("real_data")]
+
+
+def _may_unshare() -> bool:
+    """Return whether this user may start a process in namespaces of its own."""
+    command = ["unshare", "--uts", "--pid", "--fork", "--mount-proc", "true"]
+    try:
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0
+    except FileNotFoundError:
+        return False
 
 
 def _mark(item: pytest.Item) -> None:

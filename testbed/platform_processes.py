@@ -264,11 +264,20 @@ class Platform:
 
     def kill_worker(self, name: str | None) -> None:
         """Kill the process that works for a run, by its name in the ledger or in Dagster."""
+        self._worker(name).kill()
+
+    def stop_worker(self, name: str | None) -> psutil.Process:
+        """Stop such a process until it is resumed."""
+        worker = self._worker(name)
+        worker.suspend()
+        return worker
+
+    def _worker(self, name: str | None) -> psutil.Process:
         assert name is not None
         _, pid, _ = name.rsplit(" ", 2)
         worker = psutil.Process(int(pid))
         assert _is_of(worker, self.environment["DAGSTER_HOME"])
-        worker.kill()
+        return worker
 
     def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run `poi-ingest` in the platform's environment, with further settings."""

@@ -292,6 +292,7 @@ def _run(site: _Site, city: City, day: date, *, again: bool = False) -> Promotio
     from ingestion_pipeline.promotion.promote import Terms
     from ingestion_pipeline.promotion.run import run
     from ingestion_pipeline.staging.errors import KeyHeld
+    from ingestion_pipeline.staging.leases import is_live
 
     with dagster_instance(site.settings.dagster_home) as instance:
         try:
@@ -301,7 +302,9 @@ def _run(site: _Site, city: City, day: date, *, again: bool = False) -> Promotio
                 Terms(policy=city.promotion, memory_days=city.identity_memory_days),
                 boundary_ref=city.boundary_key,
                 worker=worker(),
-                is_alive=lambda holder: is_alive(holder, instance),
+                is_alive=lambda holder: is_alive(
+                    holder, instance, lease=is_live(site.engine, str(holder.dagster_run_id))
+                ),
                 clock=site.clock,
                 again=again,
             )

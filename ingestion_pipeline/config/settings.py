@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ingestion_pipeline.config.sources import SourceKind
@@ -31,6 +31,9 @@ thousands of partitions, not tens of thousands. It is fixed: with a start that m
 staged days would disappear from Dagster one by one. A release must not move it forward either."""
 
 EMBEDDED_DATABASE = "staging.gpkg"
+
+BEATS_PER_LEASE = 3
+"""The least number of beats in a lease, so that one that fails can be made up for."""
 
 
 def _absolute(path: Path) -> Path:
@@ -164,6 +167,19 @@ class Settings(BaseSettings):
         description="How long a job may wait for a Dagster run, or in a queue that starts nothing, "
         "before it is FAILED.",
     )
+    heartbeat_seconds: int = Field(
+        15,
+        ge=1,
+        le=300,
+        description="How often a run renews its lease in PostgreSQL.",
+    )
+    lease_seconds: int = Field(
+        90,
+        ge=3,
+        le=3600,
+        description="How long after its last heartbeat a run counts as dead, and stops itself; at "
+        "least 3 times HEARTBEAT_SECONDS.",
+    )
     schedules: Literal["on", "off"] = Field(
         "off",
         description="Whether the daily schedules are on by default. The UI can switch each one.",
@@ -183,6 +199,16 @@ class Settings(BaseSettings):
         description="The URL of a MapLibre style, as the background of maps. It is written into "
         "their files, with any key in it. Unset: maps have a plain background and request nothing.",
     )
+
+    @model_validator(mode="after")
+    def _leave_time_for_beats(self) -> Self:
+        least = BEATS_PER_LEASE * self.heartbeat_seconds
+        if self.lease_seconds < least:
+            raise ValueError(
+                f"LEASE_SECONDS must be at least {BEATS_PER_LEASE} times HEARTBEAT_SECONDS, which "
+                f"is {least}"
+            )
+        return self
 
     @property
     def first_partition(self) -> date:
@@ -252,8 +278,12 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         mistakes = "; ".join(
-            f"{'.'.join(str(part) for part in detail['loc']).upper()}: "
-            + detail["msg"].removeprefix("Value error, ")
+            ": ".join(
+                [
+                    *(part for part in [".".join(map(str, detail["loc"])).upper()] if part),
+                    detail["msg"].removeprefix("Value error, "),
+                ]
+            )
             for detail in error.errors(include_input=False, include_url=False)
         )
         raise SettingsError(

@@ -22,10 +22,8 @@ from dagster._serdes import ConfigurableClassData, serialize_value
 
 from ingestion_pipeline.config.settings import environment
 from ingestion_pipeline.dagster_runtime import warm
-from ingestion_pipeline.dagster_runtime.liveness import has_died, process_of
+from ingestion_pipeline.dagster_runtime.liveness import FORKED_BY, has_died, process_of
 from ingestion_pipeline.dagster_runtime.single_thread import SINGLE_THREADED
-
-MODULE = warm.__name__
 
 ANSWER_S = 120
 """The time a run may take to start, including the imports of a new process."""
@@ -93,7 +91,7 @@ class WarmRunLauncher(DefaultRunLauncher):
         if run is None or run.is_finished:
             return False
         process = process_of(run)
-        if process is None or MODULE not in process.cmdline():
+        if process is None or FORKED_BY not in process.cmdline():
             return bool(super().terminate(run_id))  # type: ignore[no-untyped-call]
         self._instance.report_run_canceling(run)
         with suppress(psutil.NoSuchProcess):  # it has just ended
@@ -152,7 +150,7 @@ class _WarmProcess:
         self._line, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - the interpreter of the run's code
-                [python, "-m", MODULE],
+                [python, "-m", FORKED_BY],
                 stdin=theirs.fileno(),
                 env=environment(**SINGLE_THREADED),
             )

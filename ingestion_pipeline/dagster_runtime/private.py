@@ -11,6 +11,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError as RunInterrup
 from dagster._core.execution.plan.objects import ErrorSource
 from dagster._core.storage.tags import (
     AUTO_RETRY_RUN_ID_TAG,
+    MAX_RETRIES_TAG,
     PARENT_RUN_ID_TAG,
     PRIORITY_TAG,
     RETRY_NUMBER_TAG,
@@ -19,6 +20,7 @@ from dagster._core.storage.tags import (
 
 __all__ = [
     "AUTO_RETRY_RUN_ID_TAG",
+    "MAX_RETRIES_TAG",
     "PARENT_RUN_ID_TAG",
     "PRIORITY_TAG",
     "RETRY_NUMBER_TAG",

@@ -8,6 +8,7 @@ Each process opens its own connections, on first use, and shares them among its 
 steps.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,12 +22,18 @@ from pydantic import Field
 from ingestion_pipeline.config.cities import Cities, City
 from ingestion_pipeline.config.settings import Settings, SettingsError
 from ingestion_pipeline.core.clock import Clock, SystemClock
+from ingestion_pipeline.core.errors import IngestionError
 from ingestion_pipeline.core.locations import redacted
 from ingestion_pipeline.dagster_runtime.liveness import name_worker
 from ingestion_pipeline.defs.failures import Retrying
 from ingestion_pipeline.lake.snapshots import Lake
+from ingestion_pipeline.staging import leases
 from ingestion_pipeline.staging.clock import DatabaseClock
 from ingestion_pipeline.staging.database import address_of, create_engine, require_migrated
+from ingestion_pipeline.staging.file_leases import FileLease
+from ingestion_pipeline.staging.heartbeat import Heartbeat
+
+log = logging.getLogger(__name__)
 
 PIPELINE = "pipeline"
 DATABASE = "database"
@@ -56,6 +63,7 @@ class PipelineResources:
         clock: This machine's clock, which also waits.
         retrying: The retry policy for transient errors.
         ledger_clock: The clock for times in the database; by default the database's own.
+        leases: The leases of the runs that this process works for, by Dagster run.
     """
 
     settings: Settings
@@ -63,6 +71,7 @@ class PipelineResources:
     clock: Clock = field(default_factory=SystemClock)
     retrying: Retrying = field(default_factory=Retrying)
     ledger_clock: Clock | None = None
+    leases: dict[str, Heartbeat | FileLease] = field(default_factory=dict)
 
     @cached_property
     def engine(self) -> sa.Engine:
@@ -83,6 +92,39 @@ class PipelineResources:
             DatabaseUnavailable: The database cannot be reached.
         """
         return (self.ledger_clock or DatabaseClock(self.engine, self.clock)).now()
+
+    def hold_lease(self, dagster_run_id: str) -> str | None:
+        """Take the lease of a run, and hold it until `release_lease`; return its token.
+
+        Returns:
+            The same token for each call of a run; None if no claim has to name one.
+
+        Raises:
+            DatabaseUnavailable: The database cannot be reached.
+        """
+        lease = self.leases.get(dagster_run_id) or self._take_lease(dagster_run_id)
+        if lease is None:
+            return None
+        self.leases[dagster_run_id] = lease
+        return lease.token
+
+    def _take_lease(self, dagster_run_id: str) -> Heartbeat | FileLease | None:
+        if not leases.are_stored(self.engine):
+            return FileLease.taken(self.engine, dagster_run_id)
+        heartbeat = Heartbeat(
+            self.engine,
+            dagster_run_id,
+            beat_s=self.settings.heartbeat_seconds,
+            lease_s=self.settings.lease_seconds,
+        )
+        heartbeat.begin()
+        return heartbeat
+
+    def release_lease(self, dagster_run_id: str) -> None:
+        """Release the lease of a run that has ended; do nothing if it has none."""
+        lease = self.leases.pop(dagster_run_id, None)
+        if lease is not None:
+            lease.end()
 
     @property
     def database_address(self) -> str:
@@ -164,10 +206,19 @@ class PipelineResource(SettingsResource):
         }
 
     def create_resource(self, context: dg.InitResourceContext) -> PipelineResources:
-        """Return the resources, and record the process of the run in Dagster."""
+        """Return the resources; record the process of the run in Dagster, and take its lease."""
         if context.run is not None and context.instance is not None:
             name_worker(context.run, context.instance)
+            try:
+                self.pipeline.hold_lease(context.run.run_id)
+            except IngestionError as error:  # the first step reports it, and takes the lease
+                log.warning("The run has no lease yet: %s", error)
         return self.pipeline
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """Release the lease of the run."""
+        if context.run is not None:
+            self.pipeline.release_lease(context.run.run_id)
 
 
 class DatabaseResource(SettingsResource):

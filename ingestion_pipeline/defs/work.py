@@ -25,7 +25,7 @@ from ingestion_pipeline.dagster_runtime.private import (
 from ingestion_pipeline.defs.failures import failure_of
 from ingestion_pipeline.defs.partitions import city_day, require_partition
 from ingestion_pipeline.defs.resources import PipelineResources
-from ingestion_pipeline.staging import runs
+from ingestion_pipeline.staging import leases, runs
 from ingestion_pipeline.staging.errors import DatabaseForbidden, DatabaseUnavailable
 
 log = logging.getLogger(__name__)
@@ -206,6 +206,7 @@ def _claim(
     refetch: bool,
 ) -> runs.Claim | runs.NothingToDo:
     run = context.run
+    lease = pipeline.hold_lease(run.run_id)
     now = pipeline.ledger_now()
     return runs.claim(
         pipeline.engine,
@@ -213,12 +214,17 @@ def _claim(
         dagster_run_id=run.run_id,
         worker=worker(),
         trigger=trigger_of(run.tags),
-        is_alive=lambda holder: is_alive(holder, context.instance),
+        is_alive=lambda holder: is_alive(
+            holder,
+            context.instance,
+            lease=leases.is_live(pipeline.engine, str(holder.dagster_run_id)),
+        ),
         now=now,
         requested_at=_requested_at(context, pipeline, now=now),
         run_id=None if _is_started_anew(run.tags) else run.tags.get(RUN_ID_TAG),
         refetch=refetch,
         whole=len(_asked(context, chain)) == len(chain),
+        lease=lease,
     )
 
 

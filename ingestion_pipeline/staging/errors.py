@@ -9,6 +9,7 @@
     ├── UnsupportedDatabase     neither PostgreSQL with PostGIS nor a GeoPackage     never
     ├── KeyHeld                 another live run holds the key                       never
     ├── ClaimLost               the run's claim was taken over; it may not write     never
+    ├── LeaseLost               the run did not renew its lease; it may not write    never
     ├── CancelRequested         the run was canceled; it may not write               never
     ├── DayNotStaged            a day is read that was never staged                  never
     └── BadRows                 rows do not match the table                          never
@@ -72,6 +73,12 @@ class ClaimLost(StagingError):
     """The run no longer holds its key, and may not write."""
 
     code = "claim_lost"
+
+
+class LeaseLost(StagingError):
+    """The run did not renew its lease in time, and may not write."""
+
+    code = "lease_lost"
 
 
 class CancelRequested(StagingError):

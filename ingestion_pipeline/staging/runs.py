@@ -9,7 +9,7 @@ alive.
 
 A partial unique index allows one PENDING or RUNNING row per key. A claim is fenced: when the slice
 is written, the row must be RUNNING for the same Dagster run and attempt, without a request to
-cancel. A terminal status is never overwritten.
+cancel, and a run with a lease (`leases.py`) must hold it. A terminal status is never overwritten.
 
 A Dagster run that does not get the key leaves a row of its own:
 
@@ -29,8 +29,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ingestion_pipeline.core.errors import shortened
+from ingestion_pipeline.staging import leases
 from ingestion_pipeline.staging.database import read_transaction, write_transaction
-from ingestion_pipeline.staging.errors import CancelRequested, ClaimLost, KeyHeld
+from ingestion_pipeline.staging.errors import CancelRequested, ClaimLost, KeyHeld, LeaseLost
 from ingestion_pipeline.staging.tables import callback_message, ingestion_run
 
 if TYPE_CHECKING:
@@ -90,13 +91,18 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to write a key's slice, as long as the ledger confirms it."""
+    """The right to write a key's slice, as long as the ledger confirms it.
+
+    Attributes:
+        lease: The token of the run's lease; None for a run without one.
+    """
 
     run_id: str
     idempotency_key: str
     dagster_run_id: str
     attempt: int
     refetch: bool
+    lease: str | None = None
 
 
 @dataclass(frozen=True)
@@ -179,6 +185,7 @@ def claim(
     run_id: str | None = None,
     refetch: bool = False,
     whole: bool = True,
+    lease: str | None = None,
 ) -> Claim | NothingToDo:
     """Claim the key for a Dagster run, before it fetches or writes anything.
 
@@ -198,6 +205,7 @@ def claim(
         run_id: The ledger row that this Dagster run was started for, if any.
         refetch: Whether the run fetches from upstream again.
         whole: Whether the run does the whole job. A partial run yields to a PENDING job.
+        lease: The token of the run's lease, if it has one.
 
     Returns:
         The claim, or that there is nothing to do.
@@ -207,7 +215,7 @@ def claim(
         ClaimLost: The claim of this Dagster run, or the job that it was started for, has ended.
     """
     request = _ClaimRequest(
-        key, dagster_run_id, worker, trigger, requested_at or now, run_id, refetch, now
+        key, dagster_run_id, worker, trigger, requested_at or now, run_id, refetch, now, lease
     )
     while True:
         with write_transaction(engine) as connection:
@@ -216,7 +224,7 @@ def claim(
                 connection, key, trigger=trigger, now=request.requested_at, lock=True
             )
             if run.dagster_run_id == dagster_run_id and run.worker == worker:
-                return _claim_of(_refetching(connection, run) if refetch else run)
+                return request.hold(_refetching(connection, run) if refetch else run)
             settled = request.resolve(connection)
             if settled is not None:
                 if made:
@@ -262,6 +270,7 @@ class _ClaimRequest:
     run_id: str | None
     refetch: bool
     now: datetime
+    lease: str | None
 
     def resolve(self, connection: sa.Connection) -> NothingToDo | None:
         """Return `NothingToDo` if the day was staged since the run was requested, else None.
@@ -307,7 +316,13 @@ class _ClaimRequest:
             )
             .returning(ingestion_run)
         ).one()
-        return _claim_of(_run(row))
+        return self.hold(_run(row))
+
+    def hold(self, run: Run) -> Claim:
+        """Return the claim on a row of this run."""
+        return Claim(
+            run.id, run.idempotency_key, self.dagster_run_id, run.attempt, run.refetch, self.lease
+        )
 
     def fail_held_by_run(self, engine: sa.Engine, holder: Run) -> NoReturn:
         """Fail because another run holds the key.
@@ -399,10 +414,17 @@ def fence(connection: sa.Connection, claim: Claim) -> Run:
     Raises:
         ClaimLost: The row is no longer RUNNING for this Dagster run and attempt.
         CancelRequested: Cancellation was requested.
+        LeaseLost: The run's lease has ended.
     """
     run = _held_run(connection, claim)
     if run.cancel_requested_at is not None:
         raise CancelRequested(_canceled_on_request(run))
+    if claim.lease and not leases.is_held(connection, claim.dagster_run_id, token=claim.lease):
+        raise LeaseLost(
+            f"Dagster run {claim.dagster_run_id} has lost its lease: it did not renew it in time, "
+            f"or another process has taken it. Job {run.id} wrote nothing. Check the worker's "
+            "network and the database, then start a new run unless another one has taken over."
+        )
     return run
 
 
@@ -412,6 +434,7 @@ def require(engine: sa.Engine, claim: Claim) -> None:
     Raises:
         ClaimLost: The row is no longer RUNNING for this Dagster run and attempt.
         CancelRequested: Cancellation was requested.
+        LeaseLost: The run's lease has ended.
     """
     with write_transaction(engine) as connection:
         fence(connection, claim)
@@ -491,6 +514,16 @@ def request_cancel(engine: sa.Engine, run_id: str, *, now: datetime) -> Run | No
                 error_message=_canceled_on_request(asked),
             )
         return _find(connection, run_id, lock=True)
+
+
+def canceling(engine: sa.Engine) -> frozenset[str]:
+    """Return the Dagster runs of RUNNING jobs that were asked to stop."""
+    columns = ingestion_run.c
+    query = sa.select(columns.dagster_run_id).where(
+        columns.status == "RUNNING", columns.cancel_requested_at.is_not(None)
+    )
+    with read_transaction(engine) as connection:
+        return frozenset(connection.execute(query).scalars())
 
 
 def end_if_unchanged(
@@ -811,11 +844,6 @@ def _refetching(connection: sa.Connection, run: Run) -> Run:
         .returning(ingestion_run)
     ).one()
     return _run(row)
-
-
-def _claim_of(run: Run) -> Claim:
-    assert run.dagster_run_id is not None
-    return Claim(run.id, run.idempotency_key, run.dagster_run_id, run.attempt, run.refetch)
 
 
 def _run(row: sa.Row[Any]) -> Run:

@@ -308,6 +308,16 @@ sensor_tick = sa.Table(
     sa.Column("ticked_at", UtcDateTime, nullable=False),
 )
 
+# Apart from `ingestion_run`: the transaction that writes a slice locks its row there.
+run_lease = sa.Table(
+    "run_lease",
+    metadata,
+    sa.Column("dagster_run_id", sa.Text, primary_key=True),
+    sa.Column("token", sa.Text, nullable=False),
+    sa.Column("beat_at", UtcDateTime, nullable=False),
+    sa.Column("expires_at", UtcDateTime, nullable=False),
+)
+
 
 _OPEN = sa.text("status IN ('PROPOSED', 'APPROVED')")
 

@@ -11,15 +11,23 @@ from dagster._core.events import DagsterEvent, DagsterEventType, JobFailureData
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
 from ingestion_pipeline.core.identity import JobKey
-from ingestion_pipeline.dagster_runtime.liveness import WORKER_TAG, worker
+from ingestion_pipeline.dagster_runtime.liveness import WORKER_TAG, is_alive, worker
+from ingestion_pipeline.dagster_runtime.private import MAX_RETRIES_TAG
 from ingestion_pipeline.defs.reconcile import LONGEST_RUN, reconcile
 from ingestion_pipeline.defs.work import RUN_ID_TAG
-from ingestion_pipeline.staging import runs
-from ingestion_pipeline_tests.support.installation import TODAY, Installation, ScriptedClock
-from testbed.towns import NOON
+from ingestion_pipeline.staging import leases, runs
+from ingestion_pipeline_tests.support.installation import (
+    TODAY,
+    Installation,
+    ScriptedClock,
+    WrongClock,
+    installed,
+)
+from testbed.towns import NOON, TOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from ingestion_pipeline.core.identity import JobType
     from ingestion_pipeline_tests.support.installations import Install
@@ -345,3 +353,153 @@ def test_a_canceled_job_stays_active_while_its_process_lives(here: Installation)
     job = sweep(here)
     assert job.status == "RUNNING"
     assert job.cancel_requested_at == NOON
+
+
+# Leases
+
+
+@pytest.fixture
+def server(tmp_path: Path, postgis_url: str) -> Iterator[Installation]:
+    """An installation with leases, whose sweep is on a machine with a wrong clock."""
+    by = WrongClock(timedelta(hours=-1))
+    arguments: dict[str, Any] = {"cities": [TOWN], "partitions_start": date(2020, 1, 1)}
+    with installed(tmp_path, postgis_url, stored=True, **arguments) as here:
+        here.workshop.clock = by
+        yield here
+
+
+def lease(here: Installation, dagster_run_id: str, *, ended: bool = False) -> None:
+    seconds = 0 if ended else 60
+    leases.take(here.engine, dagster_run_id, token="of the run", seconds=seconds)
+
+
+def claimed_elsewhere(
+    here: Installation, *, ended: bool, job: runs.Run | None = None, known: bool = True
+) -> str:
+    """Let a run on another machine hold the key, with a lease; give the run's id."""
+    tags = {WORKER_TAG: ELSEWHERE} | ({} if job is None else {RUN_ID_TAG: job.id})
+    run_id = dagster_run(here, STATUS.STARTED, tags) if known else "of another Dagster"
+    lease(here, run_id, ended=ended)
+    claim(here, run_id, ELSEWHERE)
+    return run_id
+
+
+def test_runs_elsewhere_are_left_alone_while_they_have_a_lease_and_end_with_it(
+    server: Installation,
+) -> None:
+    run_id = claimed_elsewhere(server, ended=False)
+    waiting = dagster_run(server, STATUS.STARTED, {WORKER_TAG: ELSEWHERE})  # without a claim
+    lease(server, waiting)
+    assert sweep(server).status == "RUNNING"
+    assert [status_of(server, each) for each in (run_id, waiting)] == [STATUS.STARTED] * 2
+    for each in (run_id, waiting):
+        lease(server, each, ended=True)
+    server.instance.add_run_tags(run_id, {MAX_RETRIES_TAG: "0"})
+    job = sweep(server)
+    assert [status_of(server, each) for each in (run_id, waiting)] == [STATUS.FAILURE] * 2
+    assert (job.status, job.error_code) == ("FAILED", "run_died")
+    assert "its lease" in (job.error_message or "")
+    assert not leases.renew(server.engine, waiting, token="of the run", seconds=60)
+
+
+def test_the_slot_of_a_run_whose_lease_has_ended_is_free_at_once(server: Installation) -> None:
+    storage = server.instance.event_log_storage
+    storage.set_concurrency_slots("osm_upstream", 1)
+    run_id = claimed_elsewhere(server, ended=True)
+    next_id = dagster_run(server, STATUS.STARTED, {WORKER_TAG: worker()})
+    assert storage.claim_concurrency_slot("osm_upstream", run_id, "osm_snapshot").is_claimed
+    assert not storage.claim_concurrency_slot("osm_upstream", next_id, "osm_snapshot").is_claimed
+    sweep(server)
+    assert storage.claim_concurrency_slot("osm_upstream", next_id, "osm_snapshot").is_claimed
+
+
+def test_the_job_of_a_run_whose_lease_has_ended_is_carried_on_by_dagsters_retry(
+    server: Installation,
+) -> None:
+    job = enqueue(server)
+    first = claimed_elsewhere(server, ended=True, job=job)
+    assert sweep(server).status == "RUNNING"  # it waits for the retry
+    run = server.instance.get_run_by_id(first)
+    assert run is not None
+    assert (run.status, run.tags[WILL_RETRY_TAG]) == (STATUS.FAILURE, "true")
+    again = dagster_run(server, STATUS.STARTED, {RUN_ID_TAG: job.id, WORKER_TAG: worker()})
+    lease(server, again)
+    held = runs.claim(
+        server.engine,
+        key_of(server),
+        dagster_run_id=again,
+        worker=worker(),
+        trigger="admin",
+        is_alive=lambda holder: is_alive(
+            holder, server.instance, lease=leases.is_live(server.engine, first)
+        ),
+        now=server.workshop.ledger_now(),
+        run_id=job.id,
+        lease="of the run",
+    )
+    assert isinstance(held, runs.Claim)
+    assert (held.run_id, held.attempt) == (job.id, 2)
+    runs.require(server.engine, held)
+
+
+def test_a_job_of_another_dagster_whose_lease_has_ended_fails_at_once(server: Installation) -> None:
+    claimed_elsewhere(server, ended=False, known=False)
+    assert sweep(server).status == "RUNNING"
+    lease(server, "of another Dagster", ended=True)
+    job = sweep(server)
+    assert (job.status, job.error_code) == ("FAILED", "run_died")
+    assert "its lease has ended" in (job.error_message or "")
+
+
+def test_a_canceled_run_that_dies_before_it_is_stopped_is_canceled_and_not_retried(
+    server: Installation,
+) -> None:
+    job = enqueue(server)
+    run_id = claimed_elsewhere(server, ended=True, job=job)
+    runs.request_cancel(server.engine, job.id, now=server.workshop.ledger_now())
+    ended = sweep(server)
+    assert (ended.status, ended.error_code) == ("CANCELED", "canceled")
+    assert status_of(server, run_id) == STATUS.CANCELED
+
+
+class Killer(dg.DefaultRunLauncher):
+    """A launcher that kills a run without a word to Dagster, as that of Celery does."""
+
+    def terminate(self, run_id: str) -> bool:
+        del run_id
+        return True
+
+
+def test_a_canceled_run_is_not_retried_however_its_launcher_stops_it(
+    server: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = enqueue(server)
+    run_id = claimed_elsewhere(server, ended=False, job=job)
+    runs.request_cancel(server.engine, job.id, now=server.workshop.ledger_now())
+    monkeypatch.setattr(server.instance, "_run_launcher", Killer())
+    assert sweep(server).status == "RUNNING"  # until its lease ends, it may be at work
+    assert status_of(server, run_id) == STATUS.CANCELING
+    lease(server, run_id, ended=True)
+    assert sweep(server).status == "CANCELED"
+    assert status_of(server, run_id) == STATUS.CANCELED
+
+
+@pytest.mark.parametrize("of_api", [True, False], ids=["job of the API", "run of the UI"])
+def test_a_canceled_run_that_dagster_takes_for_dead_is_not_retried(
+    server: Installation, monkeypatch: pytest.MonkeyPatch, *, of_api: bool
+) -> None:
+    monkeypatch.setattr(server.instance, "_run_launcher", Killer())
+    asked = enqueue(server) if of_api else None
+    run_id = claimed_elsewhere(server, ended=False, job=asked)
+    (job,) = server.ledger()
+    runs.request_cancel(server.engine, job.id, now=server.workshop.ledger_now())
+    dead = server.instance.get_run_by_id(run_id)
+    assert dead is not None
+    server.instance.report_run_failed(dead)  # as Dagster's monitoring does
+    again = dagster_run(server, STATUS.STARTED)
+    server.instance.add_run_tags(run_id, {AUTO_RETRY_RUN_ID_TAG: again})
+    assert sweep(server).status == "CANCELED"
+    after = server.instance.get_run_by_id(run_id)
+    assert after is not None
+    assert after.tags[WILL_RETRY_TAG] == "false"
+    assert status_of(server, again) == STATUS.CANCELING

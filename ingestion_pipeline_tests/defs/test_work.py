@@ -27,7 +27,7 @@ from ingestion_pipeline.dagster_runtime.liveness import WORKER_TAG, worker
 from ingestion_pipeline.defs.failures import Retrying
 from ingestion_pipeline.defs.work import ERROR_CODE_TAG, trigger_of
 from ingestion_pipeline.quality.catalogue import CHECKS
-from ingestion_pipeline.staging import runs
+from ingestion_pipeline.staging import leases, runs
 from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.tables import staged_partition
 from ingestion_pipeline_tests.support.installation import (
@@ -590,6 +590,38 @@ def test_a_machine_whose_clock_is_wrong_keeps_no_later_run_from_its_work(
     for moment in (staged_at, *moments):
         assert moment is not None
         assert before - timedelta(milliseconds=1) <= moment <= after
+
+
+# Leases
+
+
+def test_a_run_has_a_lease_from_its_start_to_its_end_and_writes_only_while_it_lasts(
+    tmp_path: Path, postgis_url: str
+) -> None:
+    seen = []
+
+    def reply(_: object) -> Reply:
+        seen.append(leases.all_live(here.engine))
+        if len(seen) > 1:  # the second run is taken for dead while it fetches
+            (dead,) = here.workshop.leases
+            leases.revoke(here.engine, dead)
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return Reply(body=overpass_json(overpass_cafes({1: "A", 2: "B"}), base=now))
+
+    with (
+        OverpassServer(reply) as server,
+        installed(tmp_path, postgis_url, cities=[TOWN], overpass_url=server.url) as here,
+    ):
+        key = f"town|{here.workshop.clock.now():%Y-%m-%d}"
+        first = here.run(key)
+        assert first.success, why(first)
+        assert seen == [{first.run_id: True}]
+        assert leases.all_live(here.engine) == {}
+        late = here.run(key, refetch=True)
+        assert failure(late)[0] == "lease_lost"
+        assert leases.all_live(here.engine) == {late.run_id: False}  # for the sweep
+        assert not here.workshop.leases
+        assert [run.error_code for run in here.ledger()] == [None, "lease_lost"]
 
 
 # Jobs of the ledger that are started more than once

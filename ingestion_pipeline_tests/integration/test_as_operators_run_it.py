@@ -13,12 +13,14 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
+from ingestion_pipeline.core.clock import SystemClock
 from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.definitions import build_definitions
 from ingestion_pipeline.defs.failures import Retrying
 from ingestion_pipeline.defs.resources import build_resources
 from ingestion_pipeline.defs.work import RUN_ID_TAG
 from ingestion_pipeline.staging import runs, ticks, views
+from ingestion_pipeline.staging.clock import DatabaseClock
 from ingestion_pipeline.staging.database import (
     create_engine,
     migrate,
@@ -33,7 +35,13 @@ from ingestion_pipeline.staging.errors import (
     DatabaseReadOnly,
     DatabaseUnavailable,
 )
-from ingestion_pipeline.staging.tables import VERSION_TABLES, metadata, poi_ingestion_staging
+from ingestion_pipeline.staging.heartbeat import Heartbeat
+from ingestion_pipeline.staging.tables import (
+    VERSION_TABLES,
+    metadata,
+    poi_ingestion_staging,
+    run_lease,
+)
 from ingestion_pipeline_tests.support.api_server import running_api
 from ingestion_pipeline_tests.support.installation import (
     TODAY,
@@ -52,6 +60,7 @@ from testbed.postgres_server import (
     READER,
     WORKER,
     as_role,
+    as_worker,
     end_sessions,
     make_roles,
     private_cluster,
@@ -64,6 +73,7 @@ from testbed.towns import NOON, TOWN, write_extract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
     from pathlib import Path
 
     from testbed.postgres_server import Cluster
@@ -330,14 +340,44 @@ def test_after_a_failover_the_new_primary_server_is_found() -> None:
             f"postgresql://{ADMINISTRATOR}@/poi?{hosts}&target_session_attrs=read-write"
         )
         stage(both, "town", TODAY, {"node/1": "b"})
+        lost: list[str] = []
+        heartbeat = Heartbeat(both, "run", beat_s=0.5, lease_s=90, on_lost=lost.append)
+        heartbeat.begin()
         primary.stop()
         with pytest.raises(DatabaseUnavailable):
             require_writable(both)
         standby.promote()
+        promoted = DatabaseClock(alone, SystemClock()).now()
+        wait_until(lambda: beat_at(alone) > promoted, "the lease is renewed at the new server")
+        heartbeat.end()
+        assert lost == []
         # What was connected to the standby while it took no writes finds that it does.
         for day, engine in enumerate((both, alone), start=1):
             stage(engine, "town", TODAY + timedelta(days=day), {"node/1": "c"})
             engine.dispose()
+
+
+def test_a_worker_behind_pgbouncer_renews_its_lease(pooled: str) -> None:
+    owner = create_engine(pooled)
+    migrate(owner)
+    owner.dispose()
+    engine = create_engine(as_worker(pooled))
+    assert engine.url.username == WORKER
+    lost: list[str] = []
+    heartbeat = Heartbeat(engine, "run", beat_s=0.2, lease_s=60, on_lost=lost.append)
+    heartbeat.begin()
+    first = beat_at(engine)
+    wait_until(lambda: beat_at(engine) > first, "the lease is renewed")
+    heartbeat.end()
+    engine.dispose()
+    assert lost == []
+
+
+def beat_at(engine: sa.Engine) -> datetime:
+    """Tell when the only lease was renewed."""
+    with engine.connect() as connection:
+        moment: datetime = connection.execute(sa.select(run_lease.c.beat_at)).scalar_one()
+        return moment
 
 
 def is_migrated(engine: sa.Engine) -> bool:

@@ -54,6 +54,9 @@ pytestmark = pytest.mark.timeout(1800)
 FETCHES = 4
 """How many runs may fetch at a time: no two wait for each other, but where a test is of that."""
 
+LEASE_S = 30
+"""Longer than PostgreSQL is gone in one of the tests."""
+
 ENQUEUE = "/v1/admin/ingestion/osm/enqueue"
 
 
@@ -73,7 +76,12 @@ def platform(folder: Path, upstream: Upstream) -> Iterator[Platform]:
     with (
         OverpassServer(upstream) as server,
         running_platform(
-            folder, towns=towns, OVERPASS_URL=server.url, PARTITIONS_START=str(FIRST_DAY)
+            folder,
+            towns=towns,
+            OVERPASS_URL=server.url,
+            PARTITIONS_START=str(FIRST_DAY),
+            HEARTBEAT_SECONDS="5",
+            LEASE_SECONDS=str(LEASE_S),
         ) as platform,
     ):
         platform.allow_fetches(FETCHES)
@@ -290,6 +298,29 @@ def test_a_run_worker_that_is_killed_while_it_writes_leaves_no_row_and_is_follow
         platform.kill_worker(job.worker)
     (job,) = assert_all_staged(platform, ids)
     assert job.attempt == 2
+
+
+def test_a_run_worker_that_is_stopped_is_killed_and_followed_by_another(
+    platform: Platform, upstream: Upstream
+) -> None:
+    platform.allow_fetches(1)  # which the stopped one holds
+    try:
+        with upstream.shut():
+            ids = enqueue(platform, [today()], [0], refetch=True)
+            wait_until(upstream.asked.is_set, "the run asks upstream")
+            (job,) = running(platform, ids)
+            stopped = platform.stop_worker(job.worker)
+            wait_until(
+                lambda: len(runs_for(platform, *ids)) == 2, "another follows", timeout=5 * LEASE_S
+            )
+            assert not stopped.is_running()  # it held the lock of the server
+        (job,) = assert_all_staged(platform, ids)
+        assert job.attempt == 2
+        (job_id,) = ids
+        followed = platform.dagster_runs(**{"ingestion/run_id": job_id})
+        assert sorted(run.status for run in followed) == ["FAILURE", "SUCCESS"]
+    finally:
+        platform.allow_fetches(FETCHES)
 
 
 def somebody_waits(platform: Platform) -> bool:

@@ -115,6 +115,7 @@ def test_pyogrio_finds_the_layers_and_what_they_are(path: Path) -> None:
         "ingestion_run": None,
         "callback_message": None,
         "sensor_tick": None,
+        "run_lease": None,
         "layer_styles": None,
         "alembic_version": None,
     }
@@ -156,6 +157,7 @@ def test_ogrinfo_reads_every_layer_without_a_warning(path: Path) -> None:
         "ingestion_run": "1",
         "callback_message": "0",
         "sensor_tick": "0",
+        "run_lease": "0",
         "poi_change": "0",
         "helper_change": "0",
         "layer_styles": "8",

@@ -183,3 +183,27 @@ def test_owners_are_teams_and_addresses(owners: str) -> None:
 def test_other_owners_are_refused(owners: str) -> None:
     with pytest.raises(ValidationError, match="asset_owners"):
         Settings(asset_owners=owners)
+
+
+@pytest.mark.parametrize(
+    ("beat", "lease", "mistake"),
+    [
+        ("1", "3", None),
+        ("30", "90", None),
+        ("31", "90", r"accepted: LEASE_SECONDS must be at least 3 times .* which is 93"),
+        ("0", "90", r"HEARTBEAT_SECONDS: .*greater than or equal to 1"),
+        ("1", "2", r"LEASE_SECONDS: .*greater than or equal to 3"),
+        ("15", "3601", r"LEASE_SECONDS: .*less than or equal to 3600"),
+    ],
+)
+def test_a_lease_leaves_time_for_three_heartbeats(
+    monkeypatch: pytest.MonkeyPatch, beat: str, lease: str, mistake: str | None
+) -> None:
+    monkeypatch.setenv("HEARTBEAT_SECONDS", beat)
+    monkeypatch.setenv("LEASE_SECONDS", lease)
+    if mistake is None:
+        settings = load_settings()
+        assert (settings.heartbeat_seconds, settings.lease_seconds) == (int(beat), int(lease))
+    else:
+        with pytest.raises(SettingsError, match=mistake):
+            load_settings()
