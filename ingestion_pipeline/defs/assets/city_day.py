@@ -140,8 +140,9 @@ def _snapshot(
             if isinstance(work, NothingToDo):
                 return nothing_to_do(work)
             manifest, replayed = snapshots.take(pipeline, work, dataset)
+            usage = {} if replayed else snapshots.usage_today(pipeline, work)
             return dg.MaterializeResult(
-                metadata=metadata.of_snapshot(manifest, replayed=replayed),
+                metadata=metadata.of_snapshot(manifest, replayed=replayed) | usage,
                 data_version=dg.DataVersion(manifest.digest),
             )
 
