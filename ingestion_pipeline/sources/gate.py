@@ -401,7 +401,7 @@ class _Keeper:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         # In a database that does not answer it may hang, and then ends with this process.
-        self._thread.join(timeout=1.0)
+        self._thread.join(timeout=1.0 if self._turn.lost is None else 0.0)
         if not self._thread.is_alive() and self._turn.lost is None:
             self._try(self._steps[1:])
 
