@@ -84,15 +84,16 @@ def obtained(pipeline: PipelineResources, work: ClaimedPartition, dataset: Datas
         IngestionError: No snapshot is stored, and upstream has none either.
     """
     manifest = stored(pipeline, work, dataset)
-    if manifest is None:
-        log.info(
-            "No snapshot of dataset %s is stored for %s on %s; asking upstream",
-            dataset.name,
-            work.city.slug,
-            work.day,
-        )
-        manifest = _fetch(pipeline, work, dataset)
-    return manifest
+    if manifest is not None:
+        return manifest
+    log.info(
+        "No snapshot of dataset %s is stored for %s on %s; asking upstream",
+        dataset.name,
+        work.city.slug,
+        work.day,
+    )
+    with work.slot():
+        return _fetch(pipeline, work, dataset)
 
 
 def stored(
