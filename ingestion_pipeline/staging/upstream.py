@@ -108,6 +108,7 @@ def take_lease(
         if not _is_first(connection, name, holder, now) or not _granted(
             connection, name, {"holder": holder, "worker": worker, "leased_until": now + lasts}, now
         ):
+            _shorten(connection, name, now, lasts)
             _wait(connection, name, holder, now)
             return False
         _leave(connection, name, holder)
@@ -264,6 +265,19 @@ def _granted(connection: sa.Connection, name: str, given: dict[str, Any], now: d
         .returning(upstream_lease.c.holder)
     ).one_or_none()
     return taken is not None
+
+
+def _shorten(connection: sa.Connection, name: str, now: datetime, lasts: timedelta) -> None:
+    """Let no lease and no place end later than it can, as after a failover to a slower clock."""
+    for column, longest in (
+        (upstream_lease.c.leased_until, now + lasts),
+        (upstream_waiter.c.waits_until, now + WAITER),
+    ):
+        connection.execute(
+            sa.update(column.table)
+            .where(column.table.c.name == name, column > longest)
+            .values({column: longest})
+        )
 
 
 def _wait(connection: sa.Connection, name: str, holder: str, now: datetime) -> None:

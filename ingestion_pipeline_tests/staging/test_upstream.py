@@ -162,6 +162,21 @@ def test_a_lease_that_ended_is_the_next_ones_and_no_longer_the_first_ones(
     assert not take(leasing, "c")
 
 
+def test_a_lease_of_a_clock_that_was_ahead_ends_in_time(leasing: sa.Engine) -> None:
+    """As after a failover to a server whose clock is behind."""
+    assert [take(leasing, holder) for holder in "ab"] == [True, False]
+    with leasing.begin() as connection:
+        for column in (upstream_lease.c.leased_until, upstream_waiter.c.waits_until):
+            later = datetime.now(UTC) + timedelta(days=1)
+            connection.execute(sa.update(column.table).values({column: later}))
+    assert not take(leasing, "c")
+    (held,) = upstream.leases(leasing)
+    assert held.leased_until <= datetime.now(UTC) + LASTS
+    with leasing.connect() as connection:
+        ends = connection.execute(sa.select(upstream_waiter.c.waits_until)).scalars().all()
+    assert max(ends) <= datetime.now(UTC) + upstream.WAITER
+
+
 def test_many_at_once_get_one_lease(leasing: sa.Engine) -> None:
     with ThreadPoolExecutor(5) as threads:
         taken = list(threads.map(lambda number: take(leasing, f"{number}"), range(15)))
