@@ -363,7 +363,7 @@ def test_jobs_of_both_datasets_at_once_ask_once(
 ) -> None:
     """The second waits and then finds the snapshot, also where no pool makes it wait."""
     here = install_town(clock=ScriptedClock(), overpass_url=server.url)
-    assert here.engine
+    assert here.ledger() == []
     server.default = lambda request: replace(answer(request), delay_s=0.5)
     with ThreadPoolExecutor(2) as threads:
         poi, helper = threads.map(lambda name: fetch(here, name), ("poi", "helper"))

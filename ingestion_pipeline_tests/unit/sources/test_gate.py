@@ -11,7 +11,7 @@ import threading
 import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 import pytest
@@ -135,7 +135,7 @@ def test_downloads_of_extracts_are_counted_by_host(engine: sa.Engine, tmp_path: 
 
     with OverpassServer(default=lambda request: answer(request.path)) as server:
         url = f"http://user:hush@{name_of(server)}/x.osm.pbf"
-        arguments = {"clock": SystemClock(), "gate": gate}
+        arguments: dict[str, Any] = {"clock": SystemClock(), "gate": gate}
         extract.fetch(url, workdir=_folder(tmp_path / "1"), **arguments)
         asked = len(server.requests)
         with pytest.raises(
