@@ -1,6 +1,6 @@
 """The metrics endpoint, in Prometheus' text format; `staging/statistics.py` has the queries."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from fastapi import APIRouter, Response
@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from ingestion_pipeline.admin_api.problems import Responses, responses
 from ingestion_pipeline.admin_api.service import Service, ServiceDep
+from ingestion_pipeline.sources.gate import budgets_of
 from ingestion_pipeline.staging import statistics
 from ingestion_pipeline.staging.errors import (
     DatabaseForbidden,
@@ -17,6 +18,7 @@ from ingestion_pipeline.staging.errors import (
     DatabaseUnavailable,
 )
 from ingestion_pipeline.staging.statistics import DURATION_BOUNDS_S, Durations, Statistics
+from ingestion_pipeline.staging.upstream import Budget, Usage, usage_since
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -35,6 +37,7 @@ class LedgerCollector(Collector):
         try:
             figures = statistics.collect(self._service.database())
             now = self._service.clock.now()
+            usage = usage_since(self._service.database(), now.date())
         except (DatabaseUnavailable, DatabaseNotMigrated, DatabaseForbidden):
             figures = None
         yield _gauge(
@@ -45,6 +48,7 @@ class LedgerCollector(Collector):
         )
         if figures is not None:
             yield from _families(figures, now)
+            yield from _of_upstream(usage, budgets_of(self._service.settings))
 
 
 def _families(figures: Statistics, now: datetime) -> Iterator[Metric]:
@@ -88,6 +92,22 @@ def _families(figures: Statistics, now: datetime) -> Iterator[Metric]:
         ("host",),
         [((host,), number) for host, number in figures.running_by_host.items()],
     )
+
+
+def _of_upstream(usage: Iterable[Usage], budgets: Mapping[str, Budget]) -> Iterator[Metric]:
+    for name, unit in (("requests", "Requests to"), ("bytes", "Bytes received from")):
+        yield _gauge(
+            f"ingestion_upstream_{name}",
+            f"{unit} a server on the current UTC day.",
+            ("source", "server"),
+            [((each.source, each.server), getattr(each, name)) for each in usage],
+        )
+        yield _gauge(
+            f"ingestion_upstream_{name}_limit",
+            f"{unit} a server that the budget of a UTC day allows; 0 for no limit.",
+            ("source",),
+            [((source,), getattr(budget, name)) for source, budget in budgets.items()],
+        )
 
 
 def _gauge(
@@ -134,6 +154,6 @@ _RESPONSES: Responses = {
 def get_metrics(service: ServiceDep) -> Response:
     """Return metrics of the ledger and of staged slices; no token required.
 
-    They contain the names of the cities, and counts.
+    They contain the names of the cities and of upstream servers, and counts.
     """
     return Response(generate_latest(LedgerCollector(service)), media_type=CONTENT_TYPE)

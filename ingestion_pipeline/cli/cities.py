@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import sys
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ingestion_pipeline.cli.options import DAY
+from ingestion_pipeline.cli.options import DAY, open_database
 from ingestion_pipeline.cli.output import FAILED, TRY_LATER, print_table
 from ingestion_pipeline.config.cities import load_cities
-from ingestion_pipeline.config.settings import load_settings
+from ingestion_pipeline.config.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from ingestion_pipeline.core.clock import Clock
+    from ingestion_pipeline.sources.gate import Gate
 
 HOUR = timedelta(hours=1)
 
@@ -59,7 +64,15 @@ def check(slugs: Sequence[str], day: date | None) -> None:
     known = load_cities(settings.cities_file)
     chosen = [known.get(slug) for slug in dict.fromkeys(slugs)] or list(known.enabled())
     clock = SystemClock()
-    checked = list(check_cities(chosen, day or clock.now().date(), settings=settings, clock=clock))
+    checked = list(
+        check_cities(
+            chosen,
+            day or clock.now().date(),
+            settings=settings,
+            clock=clock,
+            gate=_gate(settings, clock),
+        )
+    )
     print_table(
         ("slug", "source", "as of", "age", "boundary", "covered", "result"),
         [
@@ -81,6 +94,29 @@ def check(slugs: Sequence[str], day: date | None) -> None:
     if problems:
         is_final = any(not problem.should_retry for _, problem in problems)
         sys.exit(FAILED if is_final else TRY_LATER)
+
+
+def _gate(settings: Settings, clock: Clock) -> Gate:
+    """Return what admits requests; cities may be checked before there is a database."""
+    from ingestion_pipeline.sources.gate import DatabaseGate, LocalGate, budgets_of
+    from ingestion_pipeline.staging.errors import StagingError
+
+    lock_dir = settings.state_dir / "locks"
+    try:
+        engine = open_database(settings)
+    except (SettingsError, StagingError) as error:
+        if settings.database_url is not None:
+            click.echo(
+                f"Requests are not counted, and other workers are not waited for: {error}", err=True
+            )
+        return LocalGate(lock_dir)
+    return DatabaseGate(
+        lambda: engine,
+        clock=clock,
+        lock_dir=lock_dir,
+        worker=f"{socket.gethostname()} {os.getpid()} cities check",
+        budgets=budgets_of(settings),
+    )
 
 
 def _coverage(coverage: Mapping[str, Any] | None) -> str:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ingestion_pipeline.core.boundary import Boundary
     from ingestion_pipeline.core.clock import Clock
     from ingestion_pipeline.sources.base import Acquisition, Source
+    from ingestion_pipeline.sources.gate import Gate
 
 
 @dataclass
@@ -51,7 +52,7 @@ class CheckedCity:
 
 
 def check_cities(
-    cities: Iterable[City], day: date, *, settings: Settings, clock: Clock
+    cities: Iterable[City], day: date, *, settings: Settings, clock: Clock, gate: Gate
 ) -> Iterator[CheckedCity]:
     """Check cities one by one.
 
@@ -60,9 +61,10 @@ def check_cities(
         day: The UTC day to check for.
         settings: Addresses of the sources.
         clock: The time.
+        gate: Admits requests to upstream.
     """
     with scratch_folder() as folder:
-        checking = _Checking(day, settings, clock, folder)
+        checking = _Checking(day, settings, clock, gate, folder)
         for city in cities:
             yield checking.check(city)
 
@@ -70,10 +72,13 @@ def check_cities(
 class _Checking:
     """The checks of several cities, with the extracts that they share."""
 
-    def __init__(self, day: date, settings: Settings, clock: Clock, folder: Path) -> None:
+    def __init__(
+        self, day: date, settings: Settings, clock: Clock, gate: Gate, folder: Path
+    ) -> None:
         self._day = day
         self._settings = settings
         self._clock = clock
+        self._gate = gate
         self._folder = folder
         self._fetched: dict[str, Acquisition] = {}
 
@@ -120,7 +125,7 @@ class _Checking:
 
     def _probe(self, source: Source) -> Acquisition:
         workdir = Path(mkdtemp(dir=self._folder))
-        return source.probe(self._day, clock=self._clock, workdir=workdir)
+        return source.probe(self._day, clock=self._clock, workdir=workdir, gate=self._gate)
 
     def _check_answer(self, found: CheckedCity, source: Source) -> None:
         from ingestion_pipeline.osm.boundary import known_boundary

@@ -30,6 +30,7 @@ from ingestion_pipeline.cli.promotion import (
 from ingestion_pipeline.cli.run import run, runs
 from ingestion_pipeline.cli.servers import dev, serve, ui
 from ingestion_pipeline.cli.staged import diff, export, notice, rejections
+from ingestion_pipeline.cli.upstream import upstream
 from ingestion_pipeline.cli.worker import worker
 from ingestion_pipeline.config.cities import CitiesFileError, UnknownCity
 from ingestion_pipeline.config.settings import SettingsError
@@ -69,6 +70,6 @@ for _command in (
     *(migrate, cities, run, backfill, runs),
     *(rejections, diff, map_, export, notice, feed),
     *(promote, promotions, approve, reject, revert, override, explain),
-    *(dev, ui, serve, worker, prune, error),
+    *(dev, ui, serve, worker, prune, upstream, error),
 ):
     main.add_command(_command)

@@ -103,6 +103,32 @@ class Settings(BaseSettings):
         description="An e-mail address or URL for the User-Agent, so that the server's operator "
         "can contact you. Public servers require it.",
     )
+    overpass_daily_requests: int = Field(
+        10_000,
+        ge=0,
+        description="How many requests all workers together may send to an Overpass server on one "
+        "UTC day; 0 for no limit. The default is what the operators of the public servers ask for. "
+        "Your own server needs none.",
+    )
+    overpass_daily_bytes: int = Field(
+        1_000_000_000,
+        ge=0,
+        description="How many bytes they may receive from it, as they come over the network "
+        "(compressed); 0 for no limit. Looked at before a request, so the last answer may exceed "
+        "it. The default is that of the public servers.",
+    )
+    extract_daily_requests: int = Field(
+        0,
+        ge=0,
+        description="How many extracts all workers together may download from a host on one UTC "
+        "day; 0 for no limit.",
+    )
+    extract_daily_bytes: int = Field(
+        0,
+        ge=0,
+        description="How many bytes of extracts they may download from it; 0 for no limit. Looked "
+        "at before a download.",
+    )
     osm_extract: str | None = Field(
         None,
         description="The path or URL of `.osm.pbf` files, with `{region}` and `{day}`, for cities "
@@ -122,8 +148,9 @@ class Settings(BaseSettings):
     )
     state_dir: AbsolutePath = Field(
         Path("~/.local/state/ingestion_pipeline"),
-        description="The local folder of the locks that limit requests to one at a time per "
-        "upstream server. All processes of the machine must share it.",
+        description="The local folder of locks. All processes of the machine must share it: with a "
+        "GeoPackage they limit requests to one at a time per Overpass server (with PostgreSQL, "
+        "leases in the database do), and always passes over a shared extract.",
         validate_default=True,
     )
     dagster_home: AbsolutePath = Field(

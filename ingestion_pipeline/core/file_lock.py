@@ -15,29 +15,15 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def one_request_at_a_time(server: str, *, lock_dir: Path) -> Iterator[None]:
-    """Hold the lock of a server; wait while another process or thread holds it.
+def one_at_a_time(what: str, *, lock_dir: Path) -> Iterator[None]:
+    """Hold a named lock; wait while another process or thread of the machine holds it.
 
     The operating system releases the lock when its holder dies. This wait cannot be tested with an
     injected clock: another process ends it.
 
-    Its holder only asks and reads: a wait before the next request begins after its release.
-
-    Args:
-        server: `host:port`.
-        lock_dir: The folder of lock files: local, and the same for every process of the machine.
-    """
-    with one_at_a_time(f"request to {server}", lock_dir=lock_dir):
-        yield
-
-
-@contextmanager
-def one_at_a_time(what: str, *, lock_dir: Path) -> Iterator[None]:
-    """Hold a named lock; wait while another process or thread of the machine holds it.
-
     Args:
         what: The work that needs the lock; names the lock.
-        lock_dir: See `one_request_at_a_time`.
+        lock_dir: The folder of lock files: local, and the same for every process of the machine.
     """
     import filelock
 

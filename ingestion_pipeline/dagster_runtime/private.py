@@ -8,6 +8,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
     UnresolvedAssetJobDefinition as AssetJob,
 )
 from dagster._core.errors import DagsterExecutionInterruptedError as RunInterrupted
+from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
 from dagster._core.execution.plan.objects import ErrorSource
 from dagster._core.storage.tags import (
     AUTO_RETRY_RUN_ID_TAG,
@@ -27,5 +28,6 @@ __all__ = [
     "WILL_RETRY_TAG",
     "AssetJob",
     "ErrorSource",
+    "InstanceConcurrencyContext",
     "RunInterrupted",
 ]

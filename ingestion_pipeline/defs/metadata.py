@@ -4,7 +4,7 @@ This module selects and words them. Each area counts its own rows, and `defs/pre
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,12 @@ from ingestion_pipeline.core.manual import manual_url
 from ingestion_pipeline.datasets.base import Dataset
 from ingestion_pipeline.defs.preview import Places, picture_of_day
 from ingestion_pipeline.lake.snapshots import Manifest
+from ingestion_pipeline.sources.gate import sentence_on_usage
 from ingestion_pipeline.staging.days import Slice
 from ingestion_pipeline.staging.outcomes import COUNTS, outcome_of, sources_of
 from ingestion_pipeline.staging.slices import SliceResult
 from ingestion_pipeline.staging.tables import LEGENDS
+from ingestion_pipeline.staging.upstream import Budget, Usage
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,6 +66,12 @@ def of_snapshot(manifest: Manifest, *, replayed: bool) -> dict[str, dg.MetadataV
         "attribution": dg.MetadataValue.text(manifest.attribution),
         "runbook": _OPERATIONS_DOC,
     }
+
+
+def of_usage(usage: Iterable[Usage], budgets: Mapping[str, Budget]) -> dict[str, dg.MetadataValue]:
+    """Return the metadata of what servers were asked for today."""
+    sentences = [sentence_on_usage(each, budgets[each.source]) for each in usage]
+    return {"upstream_today": dg.MetadataValue.text("; ".join(sentences))} if sentences else {}
 
 
 def sentence_on_frame(frame: Frame, dataset: Dataset, *, reused: bool) -> str:

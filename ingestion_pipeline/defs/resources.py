@@ -24,9 +24,10 @@ from ingestion_pipeline.config.settings import Settings, SettingsError
 from ingestion_pipeline.core.clock import Clock, SystemClock
 from ingestion_pipeline.core.errors import IngestionError
 from ingestion_pipeline.core.locations import redacted
-from ingestion_pipeline.dagster_runtime.liveness import name_worker
+from ingestion_pipeline.dagster_runtime.liveness import name_worker, worker
 from ingestion_pipeline.defs.failures import Retrying
 from ingestion_pipeline.lake.snapshots import Lake
+from ingestion_pipeline.sources.gate import DatabaseGate, Gate, budgets_of
 from ingestion_pipeline.staging import leases
 from ingestion_pipeline.staging.clock import DatabaseClock
 from ingestion_pipeline.staging.database import address_of, create_engine, require_migrated
@@ -135,6 +136,17 @@ class PipelineResources:
     def lake(self) -> Lake:
         """The lake."""
         return Lake(self.settings.data_dir)
+
+    @cached_property
+    def gate(self) -> Gate:
+        """What admits requests to upstream servers."""
+        return DatabaseGate(
+            lambda: self.engine,
+            clock=self.clock,
+            lock_dir=self.settings.state_dir / "locks",
+            worker=worker(),
+            budgets=budgets_of(self.settings),
+        )
 
     def cities_from(self, source: str) -> list[City]:
         """Return the cities whose data comes from a kind of source."""

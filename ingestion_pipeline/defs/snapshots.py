@@ -7,6 +7,7 @@ stores them, and `datasets/` shapes rows from them.
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,7 +20,7 @@ from ingestion_pipeline.core.evidence import Coverage
 from ingestion_pipeline.core.parallel import ProcessDied
 from ingestion_pipeline.dagster_runtime.private import RunInterrupted
 from ingestion_pipeline.datasets.base import Dataset
-from ingestion_pipeline.datasets.registry import DATASETS
+from ingestion_pipeline.datasets.registry import DATASETS, selection_of_all
 from ingestion_pipeline.defs import metadata
 from ingestion_pipeline.defs.resources import PipelineResources
 from ingestion_pipeline.defs.work import ClaimedPartition
@@ -27,16 +28,19 @@ from ingestion_pipeline.lake.errors import LakeUnavailable, SnapshotDamaged, Sna
 from ingestion_pipeline.lake.scratch import scratch_folder
 from ingestion_pipeline.lake.snapshots import Manifest, Part
 from ingestion_pipeline.osm.boundary import boundary_of, known_boundary
-from ingestion_pipeline.osm.errors import ExtractDoesNotCover, OsmError
+from ingestion_pipeline.osm.errors import ExtractDoesNotCover, OsmError, WrongSnapshotDate
 from ingestion_pipeline.sources import registry as sources
 from ingestion_pipeline.sources import shared_extracts
-from ingestion_pipeline.sources.as_of import require_enough
+from ingestion_pipeline.sources.as_of import require_enough, require_true_on
 from ingestion_pipeline.sources.base import Asked
+from ingestion_pipeline.sources.gate import budgets_of
 from ingestion_pipeline.staging import runs
+from ingestion_pipeline.staging.upstream import usage_since
 
 if TYPE_CHECKING:
     from ingestion_pipeline.core.evidence import SnapshotEvidence
     from ingestion_pipeline.osm.features import Reading
+    from ingestion_pipeline.osm.selection import AnyOf, Selection
     from ingestion_pipeline.sources.base import RawPart, Source
 
 # The command line prints it; `managed_python_loggers` in dagster.yaml adds it to the run's log.
@@ -62,6 +66,14 @@ def take(
     return manifest, replayed
 
 
+def usage_today(pipeline: PipelineResources, work: ClaimedPartition) -> dict[str, dg.MetadataValue]:
+    """Return the metadata of what the servers of the city's kind of source were asked for today."""
+    kind = _source(pipeline, work).kind
+    usage = usage_since(pipeline.engine, pipeline.ledger_now().date())
+    of_kind = [each for each in usage if each.source == kind]
+    return metadata.of_usage(of_kind, budgets_of(pipeline.settings))
+
+
 def obtained(pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset) -> Manifest:
     """Return the day's snapshot for a step that reads it; fetch it if none is stored.
 
@@ -72,15 +84,16 @@ def obtained(pipeline: PipelineResources, work: ClaimedPartition, dataset: Datas
         IngestionError: No snapshot is stored, and upstream has none either.
     """
     manifest = stored(pipeline, work, dataset)
-    if manifest is None:
-        log.info(
-            "No snapshot of dataset %s is stored for %s on %s; asking upstream",
-            dataset.name,
-            work.city.slug,
-            work.day,
-        )
-        manifest = _fetch(pipeline, work, dataset)
-    return manifest
+    if manifest is not None:
+        return manifest
+    log.info(
+        "No snapshot of dataset %s is stored for %s on %s; asking upstream",
+        dataset.name,
+        work.city.slug,
+        work.day,
+    )
+    with work.slot():
+        return _fetch(pipeline, work, dataset)
 
 
 def stored(
@@ -297,8 +310,61 @@ def _files(pipeline: PipelineResources, manifest: Manifest) -> str:
 
 
 def _fetch(pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset) -> Manifest:
-    """Fetch the raw bytes and store them; propose them as the day's candidate only afterwards."""
-    source, known = _source(pipeline, work), None
+    """Return a new candidate of the day: what another dataset has fetched, or new raw bytes."""
+    source = _source(pipeline, work)
+    if source.shared:
+        return _fetch_new(pipeline, work, dataset, source)
+    city = work.city
+    # A job of another dataset that runs at the same time fetches for both.
+    with pipeline.gate.alone(f"fetch of {city.slug} {city.boundary_key} on {work.day}"):
+        manifest = None if work.claim.refetch else _of_another(pipeline, work, dataset, source)
+        if manifest is None:
+            return _fetch_new(pipeline, work, dataset, source)
+        runs.require(pipeline.engine, work.claim)
+        pipeline.lake.propose_candidate(manifest)
+        return manifest
+
+
+def _of_another(
+    pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset, source: "Source"
+) -> Manifest | None:
+    """Return the snapshot of the day that another dataset has, if it serves this one as well.
+
+    It has to come from the server that would be asked now, to hold what would be asked for, to be
+    of the day by the rule for new data, and not to be one that was quarantined here.
+    """
+    city = work.city
+    for other in (name for name in DATASETS if name != dataset.name):
+        with suppress(SnapshotDamaged, WrongSnapshotDate):
+            found = pipeline.lake.manifest(other, city.slug, city.boundary_key, work.day)
+            ours = found and replace(found, dataset=dataset.name)
+            if (
+                ours is None
+                or (ours.obtained, ours.location) != (source.kind, source.location(work.day))
+                or not sources.holds_what_is_asked(ours, city)
+                or pipeline.lake.is_quarantined(ours)
+            ):
+                continue
+            require_true_on(
+                work.day,
+                as_of=ours.as_of,
+                now=pipeline.clock.now(),
+                maximum_age=city.maximum_age,
+                origin=ours.location,
+            )
+            log.info("Using the snapshot of the day that dataset %s has fetched", other)
+            return ours
+    return None
+
+
+def _fetch_new(
+    pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset, source: "Source"
+) -> Manifest:
+    """Fetch the raw bytes and store them; propose them as the day's candidate only afterwards.
+
+    A server is asked for the objects of all datasets at once.
+    """
+    known = None
     if source.shared and not work.claim.refetch:
         known = shared_extracts.known(
             pipeline.lake,
@@ -307,8 +373,9 @@ def _fetch(pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset
             clock=pipeline.clock,
             maximum_age=work.city.maximum_age,
         )
+    selection = dataset.selection if source.shared else selection_of_all()
     boundary = known_boundary(work.city.area, city=work.city.slug)
-    evidence, parts = known or _acquire(pipeline, work, dataset, source)
+    evidence, parts = known or _acquire(pipeline, work, selection, source)
     if evidence.coverage is not None and boundary is not None:
         _require_covered(work, boundary, evidence.coverage, evidence.location)
     manifest = manifest_of(
@@ -316,8 +383,8 @@ def _fetch(pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset
         parts,
         work,
         dataset=dataset.name,
-        selection=dataset.selection.digest,
-        selected=None if source.shared else dataset.selection.as_json(),
+        selection=selection.digest,
+        selected=None if source.shared else selection.as_json(),
     )
     runs.require(pipeline.engine, work.claim)
     pipeline.lake.propose_candidate(manifest)
@@ -325,7 +392,10 @@ def _fetch(pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset
 
 
 def _acquire(
-    pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset, source: "Source"
+    pipeline: PipelineResources,
+    work: ClaimedPartition,
+    selection: "Selection | AnyOf",
+    source: "Source",
 ) -> "tuple[SnapshotEvidence, tuple[Part, ...]]":
     """Fetch the raw bytes from upstream and store them; record those that other cities share."""
     state = source.state(work.day) if source.shared else None
@@ -333,9 +403,10 @@ def _acquire(
         acquired = source.acquire(
             work.day,
             Asked(
-                dataset.selection,
+                selection,
                 pipeline.clock,
                 folder,
+                pipeline.gate,
                 histories=_histories(pipeline, work),
                 caller_retries=pipeline.retrying.waits,
             ),

@@ -4,10 +4,11 @@ The work itself is in `assets/`, the ledger in `staging/runs.py`.
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Protocol, get_args
 
 import dagster as dg
@@ -17,6 +18,7 @@ from ingestion_pipeline.core.errors import IngestionError, described
 from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.dagster_runtime.liveness import is_alive, worker
 from ingestion_pipeline.dagster_runtime.planned_checks import forget_planned_checks
+from ingestion_pipeline.dagster_runtime.pools import slot_of
 from ingestion_pipeline.dagster_runtime.private import (
     PARENT_RUN_ID_TAG,
     RETRY_NUMBER_TAG,
@@ -70,11 +72,13 @@ class ClaimedPartition:
         city: The city.
         day: The UTC day.
         claim: The claim on its key.
+        slot: Returns the slot of a pool, to be held while the step fetches.
     """
 
     city: City
     day: date
     claim: runs.Claim
+    slot: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 def nothing_to_do(work: NothingToDo) -> dg.MaterializeResult[None]:
@@ -90,6 +94,7 @@ def claimed(
     job: Chain,
     *,
     refetch: bool = False,
+    pool: str | None = None,
 ) -> Iterator[ClaimedPartition | NothingToDo]:
     """Claim the run's city-day, and record in the ledger how the step ended.
 
@@ -103,6 +108,7 @@ def claimed(
         pipeline: The resources.
         job: The job that the asset belongs to, such as that of a dataset.
         refetch: Whether the run refetches.
+        pool: The pool of steps that fetch, if this step is none of them.
 
     Yields:
         The claimed city-day; or `NothingToDo` if another run staged the day while this one was
@@ -125,7 +131,7 @@ def claimed(
             claim = got
             # After the claim, so that the job of the admin API ends.
             require_partition(partition, first=pipeline.settings.first_partition)
-            yield ClaimedPartition(city, partition.day, claim)
+            yield ClaimedPartition(city, partition.day, claim, partial(slot_of, pool, context))
         else:
             yield got
     except IngestionError as error:

@@ -377,7 +377,17 @@ class Lake:
         Raises:
             LakeUnavailable: The lake cannot be written.
         """
-        return self._move_candidate(manifest, state=f".refused-{manifest.digest[:12]}")
+        return self._move_candidate(manifest, state=_refused(manifest))
+
+    def is_quarantined(self, manifest: Manifest) -> bool:
+        """Return whether these bytes were set aside for this dataset and day.
+
+        Raises:
+            LakeUnavailable: The lake cannot be read.
+        """
+        key = _manifest_key(*_day_of(manifest), state=_refused(manifest))
+        with self._reachable(key):
+            return bool(self._filesystem.exists(self.address(key)))
 
     def manifest(
         self, dataset: str, city_slug: str, boundary_ref: str, day: date
@@ -754,6 +764,10 @@ def _selection_key(digest: str) -> str:
 def _manifest_key(dataset: str, city_slug: str, boundary_ref: str, day: date, *, state: str) -> str:
     folder = f"snapshots/{dataset}/{city_slug}/{boundary_folder(boundary_ref)}"
     return f"{folder}/{day.isoformat()}{state}.json"
+
+
+def _refused(manifest: Manifest) -> str:
+    return f".refused-{manifest.digest[:12]}"
 
 
 def _day_of(manifest: Manifest) -> tuple[str, str, str, date]:

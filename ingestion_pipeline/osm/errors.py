@@ -13,7 +13,9 @@
     │   ├── OverpassTruncated          cut body, counts that differ, bad content     retry
     │   ├── OverpassOtherQuestion      the response to another query or time         retry
     │   ├── OverpassUnreachable        connection refused, cut or timed out          retry
-    │   └── OverpassSnapshotMoved      the parts of a city are of different states   retry
+    │   ├── OverpassSnapshotMoved      the parts of a city are of different states   retry
+    │   └── OverpassLeaseLost          the right to ask the server ended meanwhile   retry
+    ├── UpstreamBudgetSpent            the budget of a server's day is spent         retry
     ├── ExtractError
     │   ├── ExtractNotConfigured       no OSM_EXTRACT, unknown sample                never
     │   ├── ExtractNotFound            no file for that region and day               never
@@ -129,6 +131,20 @@ class OverpassSnapshotMoved(OverpassError):
     """The server's data changed while the parts of one city were fetched."""
 
     code = "overpass_snapshot_moved"
+    should_retry = True
+
+
+class OverpassLeaseLost(OverpassError):
+    """The worker could not renew its lease on the server, and ended its request."""
+
+    code = "overpass_lease_lost"
+    should_retry = True
+
+
+class UpstreamBudgetSpent(OsmError):
+    """A server was asked for as much as its budget of the UTC day allows."""
+
+    code = "upstream_budget_spent"
     should_retry = True
 
 

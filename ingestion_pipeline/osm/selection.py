@@ -18,8 +18,8 @@ case, and with blanks around it; an empty one does not. Keys match exactly.
 rejected with a reason (`no_main_tag`, `not_a_place`), never dropped silently.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -325,6 +325,42 @@ class Selection:
         return {key: frozenset(values) for key, values in self.listed_values.items()}
 
 
+@dataclass(frozen=True)
+class AnyOf:
+    """Several selections that are asked for in one query; an object is in one of them at least.
+
+    Attributes:
+        members: The selections.
+    """
+
+    members: tuple[Selection, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """The digest of all tables; stored with Overpass responses to identify their query."""
+        return digest_of_bytes(" ".join(each.digest for each in self.members).encode())
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the tables as a JSON object; see `is_asked_for`."""
+        return {"any_of": [each.as_json() for each in self.members]}
+
+
+def any_of(selections: Iterable[Selection]) -> Selection | AnyOf:
+    """Return the smallest selection that has all objects of several ones."""
+    members: list[Selection] = []
+    for each in selections:
+        if is_asked_for(each, AnyOf(tuple(members)).as_json()):
+            continue
+        members = [other for other in members if not other.is_within(each.as_json())]
+        members.append(each)
+    return members[0] if len(members) == 1 else AnyOf(tuple(members))
+
+
+def is_asked_for(selection: Selection, recorded: Mapping[str, Any]) -> bool:
+    """Return whether a recorded selection, or one of several, has every object of this one."""
+    return any(selection.is_within(each) for each in recorded.get("any_of", [recorded]))
+
+
 POIS = Selection(OPEN_KEYS, CLOSED_TAGS, LIFECYCLE_PREFIXES, LIFECYCLE_WORDS)
 
 NOTHING = Selection(closed_tags={"boundary": ("none of this name",)})
@@ -339,7 +375,7 @@ def overpass_query(
     timeout_s: int,
     maxsize_bytes: int,
     date: str | None = None,
-    selection: Selection = POIS,
+    selection: Selection | AnyOf = POIS,
     asked: Mapping[str, str] | None = None,
 ) -> str:
     """Return the Overpass QL of one part of a city.
@@ -370,7 +406,7 @@ def overpass_query(
     if date is not None:
         settings += f'[date:"{date}"]'
     statements = [
-        f"nwr[{condition}]({box});" for condition in _conditions(selection, dated=date is not None)
+        f"nwr[{condition}]({box});" for condition in _statements(selection, dated=date is not None)
     ]
     query = f"{settings};\n{repeating(asked)}({' '.join(statements)})->.p;\n"
     query += ".p out count;\n.p out meta geom;\n"
@@ -398,6 +434,21 @@ def is_answered_wrongly(query: str) -> bool:
     Earlier versions of this project sent such queries; see `overpass_query`.
     """
     return "[date:" in query and "[~" in query
+
+
+def _statements(selection: Selection | AnyOf, *, dated: bool) -> list[str]:
+    """Return the conditions of a selection, or of several without those that others imply."""
+    if isinstance(selection, Selection):
+        return _conditions(selection, dated=dated)
+    conditions: dict[str, None] = {}
+    for member in selection.members:
+        any_value = {key for each in selection.members for key in each.any_value_keys}
+        implied = any_value - {*member.any_value_keys}
+        rest = {key: values for key, values in member.closed_tags.items() if key not in implied}
+        if not (member.prefixes or member.words):  # where a condition has several keys
+            member = replace(member, closed_tags=rest)  # noqa: PLW2901
+        conditions |= dict.fromkeys(_conditions(member, dated=dated))
+    return [*conditions]
 
 
 def _conditions(selection: Selection, *, dated: bool) -> list[str]:

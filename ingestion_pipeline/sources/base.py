@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ingestion_pipeline.osm.area import Area
     from ingestion_pipeline.osm.errors import OsmError
     from ingestion_pipeline.osm.features import Reading
-    from ingestion_pipeline.osm.selection import Selection
+    from ingestion_pipeline.osm.selection import AnyOf, Selection
+    from ingestion_pipeline.sources.gate import Gate
 
 Way = Literal["staged", "snapshot", "dated extract", "history", "current data", "none"]
 """The evidence for staging a day, the cheapest first. `staged`: already staged from equal inputs.
@@ -81,14 +82,16 @@ class Asked:
         selection: The selection of objects; a shared file contains all objects.
         clock: The clock, which also waits.
         workdir: An empty local folder for the bytes.
+        gate: Admits requests to upstream.
         histories: By the location of a server, an earlier proof that its history reaches back to
             the end of the day.
         caller_retries: Whether the caller waits and retries if a server is busy.
     """
 
-    selection: Selection
+    selection: Selection | AnyOf
     clock: Clock
     workdir: Path
+    gate: Gate
     histories: Mapping[str, str] = field(default_factory=dict)
     caller_retries: bool = False
 
@@ -146,7 +149,7 @@ class Source(ABC):
             OsmError: The source is not configured, or has no acceptable data.
         """
 
-    def probe(self, day: date, *, clock: Clock, workdir: Path) -> Acquisition:
+    def probe(self, day: date, *, clock: Clock, workdir: Path, gate: Gate) -> Acquisition:
         """Fetch what shows whether a city can be staged: its boundary, and nothing selected.
 
         A shared source fetches the file, and leaves it to the caller to check its date.
@@ -154,7 +157,7 @@ class Source(ABC):
         Raises:
             OsmError: The source is not configured, or has no acceptable data.
         """
-        return self.acquire(day, Asked(NOTHING, clock, workdir))
+        return self.acquire(day, Asked(NOTHING, clock, workdir, gate))
 
     @staticmethod
     @abstractmethod

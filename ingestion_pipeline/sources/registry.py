@@ -10,7 +10,7 @@ from ingestion_pipeline.config.sources import SOURCE_CODE
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.datasets.registry import DATASETS
 from ingestion_pipeline.osm.errors import OsmError
-from ingestion_pipeline.osm.selection import is_answered_wrongly
+from ingestion_pipeline.osm.selection import is_answered_wrongly, is_asked_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,5 +71,5 @@ def _asked_for(manifest: Manifest, selection: Selection) -> bool:
     if manifest.selection == selection.digest:
         return True
     with suppress(KeyError, TypeError, AttributeError):  # a damaged record proves nothing
-        return manifest.selected is not None and selection.is_within(manifest.selected)
+        return manifest.selected is not None and is_asked_for(selection, manifest.selected)
     return False

@@ -318,6 +318,34 @@ run_lease = sa.Table(
     sa.Column("expires_at", UtcDateTime, nullable=False),
 )
 
+upstream_lease = sa.Table(
+    "upstream_lease",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("worker", sa.Text, nullable=False),
+    sa.Column("leased_until", UtcDateTime, nullable=False),
+)
+
+upstream_waiter = sa.Table(
+    "upstream_waiter",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, primary_key=True),
+    sa.Column("since", UtcDateTime, nullable=False),
+    sa.Column("waits_until", UtcDateTime, nullable=False),
+)
+
+upstream_usage = sa.Table(
+    "upstream_usage",
+    metadata,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("server", sa.Text, primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("requests", BIG_INTEGER, nullable=False),
+    sa.Column("bytes", BIG_INTEGER, nullable=False),
+)
+
 
 _OPEN = sa.text("status IN ('PROPOSED', 'APPROVED')")
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from prometheus_client.parser import text_string_to_metric_families
 
 from ingestion_pipeline.core.rejection import Rejection
-from ingestion_pipeline.staging import ticks
+from ingestion_pipeline.staging import ticks, upstream
+from ingestion_pipeline.staging.upstream import Budget, Server
 from ingestion_pipeline_tests.support.api_server import claim, fail
 from ingestion_pipeline_tests.support.staged import stage
 from testbed.towns import NOON
@@ -97,3 +98,15 @@ def test_running_jobs_are_counted_by_host(fresh_api: Api) -> None:
     claim(fresh_api.engine)
     (host,) = [key[1] for key in scrape(fresh_api) if key[0] == "ingestion_running_jobs"]
     assert scrape(fresh_api)["ingestion_running_jobs", host] == 1
+
+
+def test_what_servers_were_asked_for_today_and_may_be_is_given(fresh_api: Api) -> None:
+    server = Server("overpass", "overpass.example:443")
+    for moment in (NOON - timedelta(days=1), NOON, NOON):
+        upstream.count_request(fresh_api.engine, server, Budget(), now=moment)
+    upstream.count_bytes(fresh_api.engine, server, 1234, now=NOON)
+    samples = scrape(fresh_api)
+    assert samples["ingestion_upstream_requests", server.name, server.source] == 2
+    assert samples["ingestion_upstream_bytes", server.name, server.source] == 1234
+    assert samples["ingestion_upstream_requests_limit", "overpass"] == 10_000
+    assert samples["ingestion_upstream_bytes_limit", "extract"] == 0

@@ -21,9 +21,10 @@ from PIL import Image
 from pydantic import SecretStr
 
 from ingestion_pipeline.core.identity import CityDay
+from ingestion_pipeline.datasets.registry import selection_of_all
 from ingestion_pipeline.defs.partitions import key_and_tags
 from ingestion_pipeline.lake.snapshots import Lake, Part
-from ingestion_pipeline.osm.selection import POIS, overpass_box, overpass_query
+from ingestion_pipeline.osm.selection import overpass_box, overpass_query
 from ingestion_pipeline.staging.tables import (
     ingestion_run,
     poi_ingestion_staging,
@@ -610,7 +611,7 @@ def test_a_boundary_relation_decides_which_features_are_the_citys(
             "day": TOWN_KEY.partition("|")[2],
             "at": "now",
             "box": overpass_box(area.bbox),
-            "tags": POIS.digest,
+            "tags": selection_of_all().digest,
         }
         assert server.queries == [
             overpass_query(
@@ -619,6 +620,7 @@ def test_a_boundary_relation_decides_which_features_are_the_citys(
                 with_boundary=True,
                 timeout_s=180,
                 maxsize_bytes=1 << 28,
+                selection=selection_of_all(),
                 asked=asked,
             )
         ]

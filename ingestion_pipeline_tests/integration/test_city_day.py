@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from ingestion_pipeline.core.boundary import BboxBoundary
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.osm.area import Area
 from ingestion_pipeline.osm.normalize import normalize
+from ingestion_pipeline.osm.selection import POIS
 from ingestion_pipeline.osm.taxonomy import Taxonomy
 from ingestion_pipeline.sources.overpass import client as overpass
 from ingestion_pipeline.sources.pbf import extract
@@ -503,6 +504,13 @@ def test_the_history_of_a_server_is_proven_once_a_day(
 
     assert proofs("osm_import", "osm_snapshot") == [1, 1]
     assert proofs("osm_import", "osm_snapshot") == [0, 0]
+    assert proofs("helpers_import", "helper_snapshot") == [0, 0]  # it takes that of the POIs
+    lake, city = here.workshop.lake, here.workshop.cities.get("town")
+    both = lake.manifest("poi", "town", city.boundary_key, date.fromisoformat(YESTERDAY))
+    assert both is not None
+    less = replace(both, selection=POIS.digest, selected=POIS.as_json())
+    for name in ("poi", "helper"):  # of a version that asked for less
+        lake.propose_candidate(replace(less, dataset=name))
     assert proofs("helpers_import", "helper_snapshot") == [0, 1]
     assert proofs("osm_import", "osm_snapshot", refetch=True) == [1, 1]
 

@@ -9,9 +9,9 @@ in Overpass's form. Does not belong here: anything that understands Overpass QL.
         assert [request.query for request in server.requests] == [...]
 
 Replies are used in the order in which they were enqueued, whatever is asked, `/api/status`
-included. When none is left, `default` answers; where there is no default, a 500 says so. Two kinds
-of requests are answered beside the script: `/api/timestamp` by `timestamp`, and a query for objects
-by id, which asks for proof of history, by `history`.
+included unless `status` is set. When none is left, `default` answers; where there is no default, a
+500 says so. Two kinds of requests are answered beside the script: `/api/timestamp` by `timestamp`,
+and a query for objects by id, which asks for proof of history, by `history`.
 
 Into a JSON body goes what `make asked` of the query would print, as a real server does.
 """
@@ -220,8 +220,9 @@ class OverpassServer:
         default: Answers when no enqueued reply is left: a reply, or a function of the request.
         most_at_once: How many requests were under way at the same time, at most.
         timestamp: What `/api/timestamp` says; None for a server that does not have it.
+        status: What `/api/status` says beside the script; None for a reply of the script.
         history: Answers a query for objects by id.
-        asides: The requests that these two answered, in order; they are not among `requests`.
+        asides: The requests that these answered, in order; they are not among `requests`.
     """
 
     def __init__(self, default: Reply | Callable[[Request], Reply] | None = None) -> None:
@@ -229,6 +230,7 @@ class OverpassServer:
         self.requests: list[Request] = []
         self.default = default
         self.timestamp: str | None = None
+        self.status: str | None = None
         self.history: Callable[[Request], Reply] = known_before
         self.asides: list[Request] = []
         self.most_at_once = 0
@@ -280,14 +282,10 @@ class OverpassServer:
         self._replies.extend(replies)
 
     def _next(self, request: Request) -> Reply:
-        if request.path.partition("?")[0].endswith("/timestamp"):
+        beside = self._beside_script(request)
+        if beside is not None:
             self.asides.append(request)
-            if self.timestamp is None:
-                return Reply(404, "404 Not Found", "text/plain")
-            return Reply(200, f"{self.timestamp}\n", "text/plain")
-        if "(id:" in request.question:
-            self.asides.append(request)
-            return self.history(request)
+            return beside
         with self._lock:
             self.requests.append(request)
             if self._replies:
@@ -295,6 +293,16 @@ class OverpassServer:
         if callable(self.default):
             return self.default(request)
         return self.default or Reply(500, "the script has no further reply", "text/plain")
+
+    def _beside_script(self, request: Request) -> Reply | None:
+        resource = request.path.partition("?")[0].rpartition("/")[2]
+        if resource == "timestamp":
+            if self.timestamp is None:
+                return Reply(404, "404 Not Found", "text/plain")
+            return Reply(200, f"{self.timestamp}\n", "text/plain")
+        if resource == "status" and self.status is not None:
+            return Reply(200, self.status, "text/plain")
+        return self.history(request) if "(id:" in request.question else None
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
         with self._lock:

@@ -52,9 +52,11 @@ def build_assets(
     # Feeds come first. OpenStreetMap can be queried again on a later day, but the bytes that a feed
     # has today cannot be fetched then.
     feeds_asset = [_feeds(dataset, partitions, pipeline, feeds_pool)] if dataset.feeds_asset else []
-    frame_asset = [_frame(dataset, partitions, pipeline)] if dataset.frame_asset else []
+    frame_asset = (
+        [_frame(dataset, partitions, pipeline, upstream_pool)] if dataset.frame_asset else []
+    )
     snapshot_asset = _snapshot(dataset, partitions, pipeline, upstream_pool)
-    staging_asset = _staging(dataset, partitions, pipeline)
+    staging_asset = _staging(dataset, partitions, pipeline, upstream_pool)
     return [*feeds_asset, snapshot_asset, *frame_asset, staging_asset]
 
 
@@ -140,8 +142,9 @@ def _snapshot(
             if isinstance(work, NothingToDo):
                 return nothing_to_do(work)
             manifest, replayed = snapshots.take(pipeline, work, dataset)
+            usage = {} if replayed else snapshots.usage_today(pipeline, work)
             return dg.MaterializeResult(
-                metadata=metadata.of_snapshot(manifest, replayed=replayed),
+                metadata=metadata.of_snapshot(manifest, replayed=replayed) | usage,
                 data_version=dg.DataVersion(manifest.digest),
             )
 
@@ -149,7 +152,10 @@ def _snapshot(
 
 
 def _frame(
-    dataset: Dataset, partitions: dg.PartitionsDefinition, pipeline: PipelineResources
+    dataset: Dataset,
+    partitions: dg.PartitionsDefinition,
+    pipeline: PipelineResources,
+    pool: str | None,
 ) -> dg.AssetsDefinition:
     attributes = specs.attributes_of(
         dataset,
@@ -175,7 +181,7 @@ def _frame(
         GeoParquet in the lake, with the evidence of its rows inside.
         """
         pipeline = pipeline_of(context)
-        with claimed(context, pipeline, dataset) as work:
+        with claimed(context, pipeline, dataset, pool=pool) as work:
             if isinstance(work, NothingToDo):
                 return nothing_to_do(work)
             shaped, reused = frames.store_frame(pipeline, work, dataset)
@@ -193,7 +199,10 @@ def _frame(
 
 
 def _staging(
-    dataset: Dataset, partitions: dg.PartitionsDefinition, pipeline: PipelineResources
+    dataset: Dataset,
+    partitions: dg.PartitionsDefinition,
+    pipeline: PipelineResources,
+    pool: str | None,
 ) -> dg.AssetsDefinition:
     attributes = specs.attributes_of(
         dataset,
@@ -225,7 +234,7 @@ def _staging(
         """
         pipeline = pipeline_of(context)
         try:
-            with claimed(context, pipeline, dataset) as work:
+            with claimed(context, pipeline, dataset, pool=pool) as work:
                 if isinstance(work, NothingToDo):
                     staged = nothing_to_do(work)
                 else:

@@ -7,10 +7,14 @@ Otherwise it becomes one of the errors in `osm/errors.py`.
 
 The client handles these by itself, in up to `attempts` attempts for each part:
 
-- No free slot (429): it reads `/api/status` and waits for the slot, at least 30 s.
+- No free slot (429): it reads `/api/status` and waits for the slot, at least 30 s. If all slots
+  work on queries, it waits until the first of these reaches its time limit, at most 90 s.
 - Overload (504, 5xx, `protocol_error`), dispatcher down, server unreachable: it waits with
-  exponential back-off and jitter. After a 504 it also declares half the time and memory, because a
-  server refuses what it cannot reserve; not if its dispatcher is turned off.
+  exponential back-off and jitter. After a 504 it also reads `/api/status`, and declares half the
+  time and memory, because a server refuses what it cannot reserve; not if its dispatcher is turned
+  off.
+- A header `Retry-After`: it waits at least that long.
+- A lease on the server that could not be renewed (`sources/gate.py`): it asks for another one.
 - The same text again (`duplicate_query`): every attempt declares one second more, which makes
   another text; comments and spaces do not.
 - An incomplete body: it sends the query again.
@@ -68,6 +72,7 @@ from ingestion_pipeline.osm.errors import (
     OverpassDuplicateQuery,
     OverpassError,
     OverpassForbidden,
+    OverpassLeaseLost,
     OverpassNoAttic,
     OverpassNoMetadata,
     OverpassNotConfigured,
@@ -80,7 +85,13 @@ from ingestion_pipeline.osm.errors import (
     StaleUpstream,
 )
 from ingestion_pipeline.osm.features import Reading
-from ingestion_pipeline.osm.selection import POIS, Selection, overpass_box, overpass_query
+from ingestion_pipeline.osm.selection import (
+    POIS,
+    AnyOf,
+    Selection,
+    overpass_box,
+    overpass_query,
+)
 from ingestion_pipeline.sources.as_of import CLOCK_TOLERANCE, is_current, require_true_on
 from ingestion_pipeline.sources.base import Acquisition, RawPart
 from ingestion_pipeline.sources.overpass.wire import Patience, Refusal, Reply, Wire
@@ -95,6 +106,7 @@ if TYPE_CHECKING:
     from ingestion_pipeline.core.clock import Clock
     from ingestion_pipeline.osm.area import Area
     from ingestion_pipeline.osm.assemble import Elements
+    from ingestion_pipeline.sources.gate import Gate
     from ingestion_pipeline.sources.overpass.answer import Body, Section
     from ingestion_pipeline.sources.overpass.history import Edit
 
@@ -122,6 +134,8 @@ ADVICE: dict[type[OverpassError], str] = {
     OverpassBusy: "Run the partition again later, or set OVERPASS_URL to another server.",
     OverpassDuplicateQuery: "Run the partition again in a few minutes.",
     OverpassForbidden: "Check OVERPASS_URL, and set OVERPASS_CONTACT.",
+    OverpassLeaseLost: "Check the network between this worker and the database, then run the "
+    "partition again.",
     OverpassNoMetadata: "Use a server whose database has metadata (--meta).",
     OverpassNoAttic: "Use a server whose history covers that day, a dated extract, or the snapshot "
     "stored on that day.",
@@ -220,7 +234,7 @@ class OverpassClient:
         url: str,
         http: httpx.Client,
         clock: Clock,
-        lock_dir: Path,
+        gate: Gate,
         user_agent: str,
         attempts: int = 4,
         limits: Limits = DEFAULT_LIMITS,
@@ -235,7 +249,7 @@ class OverpassClient:
                 password or a key, which are never shown.
             http: The client for requests; its own timeouts and redirects are not used.
             clock: The time, and waiting.
-            lock_dir: See `core.file_lock.one_request_at_a_time`.
+            gate: Admits each request.
             user_agent: Product and contact. Public servers answer a default one with 406.
             attempts: How many times a part is queried.
             limits: The limits that a query declares at first.
@@ -252,7 +266,7 @@ class OverpassClient:
             endpoint=self._endpoint,
             http=http,
             clock=clock,
-            lock_dir=lock_dir,
+            gate=gate,
             user_agent=user_agent,
             patience=patience,
         )
@@ -269,7 +283,7 @@ class OverpassClient:
         day: date,
         maximum_age: timedelta,
         workdir: Path,
-        selection: Selection = POIS,
+        selection: Selection | AnyOf = POIS,
         histories: Mapping[str, str] | None = None,
     ) -> Acquisition:
         """Acquire the raw bytes of a city-day.
@@ -344,7 +358,7 @@ class _CityFetch:
     """
 
     area: Area
-    selection: Selection
+    selection: Selection | AnyOf
     day: date
     maximum_age: timedelta
     folder: Path
@@ -741,6 +755,10 @@ class _CityFetch:
         if refusal.status == HTTPStatus.TOO_MANY_REQUESTS:
             least = max(NO_SLOT_WAIT_S, self._seconds_to_slot())
             seconds = least + self.jitter()
+        elif refusal.less_helps:
+            least = max(least, self._seconds_to_slot())
+        least = max(least, refusal.retry_after_s or 0)
+        seconds = max(seconds, least)
         if least > self.longest_wait_s:
             error.retry_after_s = seconds
             raise error from refusal
@@ -748,7 +766,7 @@ class _CityFetch:
         log.warning("%s. Waiting %.0f s before the next attempt", error, seconds)
         self.clock.sleep(seconds)
 
-    def _seconds_to_slot(self) -> int:
+    def _seconds_to_slot(self) -> float:
         """Return the seconds until the server has a slot; 0 if unknown."""
         path = self.folder / "status.txt"
         try:
@@ -758,15 +776,36 @@ class _CityFetch:
         return seconds_to_slot(reply.text())
 
 
-def seconds_to_slot(status: str) -> int:
+def seconds_to_slot(status: str) -> float:
     """Return the seconds until there is a slot, from the text of `/api/status`.
 
-    The lines about slots may be missing, and the number may be negative.
+    A slot becomes free when its cooling ends, or when the query in it does, at the latest at its
+    time limit. Most queries end long before that, so no more than `LONGEST_WAIT_S` is waited for
+    one. The lines about slots may be missing, and a number may be negative.
     """
     if re.search(r"^[1-9]\d* slots? available now", status, re.MULTILINE):
         return 0
-    cooling = re.findall(r"^Slot available after: .*, in (-?\d+) seconds", status, re.MULTILINE)
-    return max(0, min(map(int, cooling), default=0))
+    cooling = re.findall(r"^Slot available after: .*, in (-?\d{1,9}) seconds", status, re.MULTILINE)
+    ends = [float(seconds) for seconds in cooling]
+    ends += [min(seconds, LONGEST_WAIT_S) for seconds in _seconds_to_ends(status)]
+    return max(0.0, min(ends, default=0.0))
+
+
+_NOW = re.compile(r"^Current time: (\S{20})$", re.MULTILINE)
+_RUNNING = re.compile(r"^\d+\t\d+\t(\d{1,9})\t(\S{20})$", re.MULTILINE)
+"""A running query in `/api/status`: process, memory, time limit in seconds, and start."""
+
+
+def _seconds_to_ends(status: str) -> Iterator[float]:
+    """Yield the seconds until each running query reaches its time limit."""
+    from ingestion_pipeline.sources.overpass.answer import moment_in
+
+    found = _NOW.search(status)
+    now = moment_in(found[1]) if found else None
+    for limit, start in _RUNNING.findall(status):
+        begun = moment_in(start)
+        if now is not None and begun is not None:
+            yield int(limit) - (now - begun).total_seconds()
 
 
 def refuse_other_than_json(reply: Reply, *, redact: Callable[[str], str]) -> None:
@@ -795,6 +834,7 @@ def refuse_other_than_json(reply: Reply, *, redact: Callable[[str], str]) -> Non
         kind_by_status(reply.status, "; ".join(lines)),
         what,
         reply.status,
+        retry_after_s=reply.retry_after_s,
         less_helps=reply.status == HTTPStatus.GATEWAY_TIMEOUT and not stopped,
     )
 

@@ -63,7 +63,7 @@ class OverpassSource(Source):
                 url=url,
                 http=http,
                 clock=asked.clock,
-                lock_dir=self._settings.state_dir / "locks",
+                gate=asked.gate,
                 user_agent=f"ingestion-pipeline/{version('ingestion-pipeline')} ({contact})",
                 caller_retries=asked.caller_retries,
             )

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import socket
 import zlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ingestion_pipeline.core.errors import quoted
-from ingestion_pipeline.core.file_lock import one_request_at_a_time
 from ingestion_pipeline.core.progress import Progress
 from ingestion_pipeline.osm.errors import (
     OverpassError,
+    OverpassLeaseLost,
     OverpassTooBig,
     OverpassTruncated,
     OverpassUnreachable,
 )
+from ingestion_pipeline.staging.upstream import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
     from pathlib import Path
 
@@ -25,12 +30,15 @@ if TYPE_CHECKING:
 
     from ingestion_pipeline.core.clock import Clock
     from ingestion_pipeline.core.locations import Endpoint
+    from ingestion_pipeline.sources.gate import Gate, Turn
 
 STATUS_TIMEOUT_S = 10
 """The timeout of `/api/status` and `/api/timestamp`, which respond at once."""
 
 TEXT_BYTES = 65_536
 """How much is read of a body for people."""
+
+_DAY_S = 86_400.0
 
 _PIECE_BYTES = 1 << 20
 """How much is decompressed at a time."""
@@ -44,6 +52,7 @@ class Refusal(Exception):
         what: What happened.
         status: The HTTP status, or None without a response.
         less_helps: Whether the server may have room for a query that declares less.
+        retry_after_s: The wait in seconds that the server asks for, or None.
         more_helps: Whether the server may answer a query that declares more.
     """
 
@@ -55,6 +64,7 @@ class Refusal(Exception):
         *,
         less_helps: bool = False,
         more_helps: bool = True,
+        retry_after_s: float | None = None,
     ) -> None:
         """Store the data for the decision on a retry and for the public error."""
         super().__init__(what)
@@ -63,6 +73,7 @@ class Refusal(Exception):
         self.status = status
         self.less_helps = less_helps
         self.more_helps = more_helps
+        self.retry_after_s = retry_after_s
 
 
 class Patience(NamedTuple):
@@ -90,6 +101,7 @@ class Reply:
         status: The HTTP status.
         content_type: The media type without parameters, in lower case.
         redirect: The target of a redirect, or an empty text.
+        retry_after_s: The wait in seconds that the server asks for, or None.
         path: The file with the body.
         requested_at: The time of the request (UTC).
         received_at: The time when the last byte arrived (UTC).
@@ -98,6 +110,7 @@ class Reply:
     status: int
     content_type: str
     redirect: str
+    retry_after_s: float | None
     path: Path
     requested_at: datetime
     received_at: datetime
@@ -108,19 +121,57 @@ class Reply:
             return file.read(TEXT_BYTES).decode("utf-8", "replace")
 
 
+class Line:
+    """The connection of a client that sends one request at a time and keeps the connection open."""
+
+    def __init__(self) -> None:
+        """Begin without a connection."""
+        self._stream: Any = None
+
+    def look(self, turn: Turn) -> Callable[[str, dict[str, Any]], None]:
+        """Return what httpx calls at every event of a request; it notes the connection.
+
+        The request is not sent if the right to send it is lost by then.
+        """
+
+        def note(event: str, info: dict[str, Any]) -> None:
+            if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+                self._stream = info["return_value"]
+            elif event.endswith(".send_request_headers.started") and turn.lost is not None:
+                raise Refusal(OverpassLeaseLost, turn.lost)
+
+        return note
+
+    def cut(self) -> None:
+        """End the connection; a thread that waits for its bytes goes on at once."""
+        line = self._stream and self._stream.get_extra_info("socket")
+        if line is not None:
+            with suppress(OSError):  # it has ended
+                # That of TLS would first forget its keys, under the hands of the other thread.
+                socket.socket.shutdown(line, socket.SHUT_RDWR)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Wire:
-    """The connection to one server: one request at a time across all processes of the machine.
+    """The connection to one server: one request at a time across all workers.
 
-    Attributes: see `OverpassClient`.
+    Attributes: see `OverpassClient`, and
+
+        line: The open connection.
     """
 
     endpoint: Endpoint
     http: httpx.Client
     clock: Clock
-    lock_dir: Path
+    gate: Gate
     user_agent: str
     patience: Patience
+    line: Line = field(default_factory=Line)
+
+    @property
+    def server(self) -> Server:
+        """The server, as its requests are counted."""
+        return Server("overpass", self.endpoint.server)
 
     def longest_s(self, timeout_s: int) -> float:
         """Return the time after which the client gives up a query that declares `timeout_s`."""
@@ -166,50 +217,84 @@ class Wire:
         most_bytes: int,
         to: Path,
     ) -> Reply:
-        import httpx
-
-        with one_request_at_a_time(self.endpoint.server, lock_dir=self.lock_dir):
-            requested_at = self.clock.now()
+        with self.gate.request(self.server) as turn:
+            turn.abort_by(self.line.cut)
             try:
-                with self.http.stream(
+                return self._exchanged(
+                    turn,
                     method,
                     address,
-                    data=form,
-                    headers={
-                        "User-Agent": self.user_agent,
-                        "Accept-Encoding": "gzip",
-                        "Cache-Control": "no-cache",  # so that proxies return no older data
-                    },
-                    timeout=httpx.Timeout(
-                        self.patience.connect_s,
-                        read=timeout_s + self.patience.beyond_timeout_s,
-                    ),
-                    # A redirected POST would become a GET (301, 302, 303) or carry the
-                    # credentials elsewhere.
-                    follow_redirects=False,
-                    auth=self.endpoint.auth or httpx.USE_CLIENT_DEFAULT,
-                ) as response:
-                    self._save(
-                        response,
-                        to=to,
-                        before=requested_at,
-                        timeout_s=timeout_s,
-                        most_bytes=most_bytes,
-                    )
-            except httpx.TransportError as error:
-                raise Refusal(OverpassUnreachable, _named(error)) from error
-            return Reply(
-                status=response.status_code,
-                content_type=_media_type(response),
-                redirect=response.headers.get("Location", ""),
-                path=to,
-                requested_at=requested_at,
-                received_at=self.clock.now(),
-            )
+                    form=form,
+                    timeout_s=timeout_s,
+                    most_bytes=most_bytes,
+                    to=to,
+                )
+            except Exception as error:
+                if turn.lost is None:
+                    raise
+                raise Refusal(
+                    OverpassLeaseLost, f"the request was ended, because {turn.lost}"
+                ) from error
+
+    def _exchanged(
+        self,
+        turn: Turn,
+        method: str,
+        address: str,
+        *,
+        form: dict[str, str] | None,
+        timeout_s: int,
+        most_bytes: int,
+        to: Path,
+    ) -> Reply:
+        import httpx
+
+        requested_at = self.clock.now()
+        try:
+            with self.http.stream(
+                method,
+                address,
+                data=form,
+                headers={
+                    "User-Agent": self.user_agent,
+                    "Accept-Encoding": "gzip",
+                    "Cache-Control": "no-cache",  # so that proxies return no older data
+                },
+                timeout=httpx.Timeout(
+                    self.patience.connect_s,
+                    read=timeout_s + self.patience.beyond_timeout_s,
+                ),
+                # A redirected POST would become a GET (301, 302, 303) or carry the
+                # credentials elsewhere.
+                follow_redirects=False,
+                auth=self.endpoint.auth or httpx.USE_CLIENT_DEFAULT,
+                extensions={"trace": self.line.look(turn)},
+            ) as response:
+                self._save(
+                    response,
+                    turn,
+                    to=to,
+                    before=requested_at,
+                    timeout_s=timeout_s,
+                    most_bytes=most_bytes,
+                )
+        except httpx.TransportError as error:
+            raise Refusal(OverpassUnreachable, _named(error)) from error
+        received_at = self.clock.now()
+        return Reply(
+            status=response.status_code,
+            content_type=_media_type(response),
+            redirect=response.headers.get("Location", ""),
+            retry_after_s=_retry_after_s(response, now=received_at),
+            path=to,
+            requested_at=requested_at,
+            received_at=received_at,
+        )
 
     def _save(
         self,
         response: httpx.Response,
+        turn: Turn,
         *,
         to: Path,
         before: datetime,
@@ -230,6 +315,7 @@ class Wire:
                 Progress("bytes of the answer received", None) as progress,
             ):
                 for piece in _decompressed(response):
+                    turn.received(response.num_bytes_downloaded - turn.received_bytes)
                     file.write(piece)
                     progress.advance(len(piece))
                     if file.tell() > most_bytes:
@@ -254,6 +340,20 @@ class Wire:
             raise Refusal(
                 OverpassTruncated, f"the body was cut off ({_named(error)})", status
             ) from error
+
+
+def _retry_after_s(response: httpx.Response, *, now: datetime) -> float | None:
+    """Return the seconds of the header Retry-After (RFC 9110, 10.2.3), at most a day."""
+    text = response.headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit():
+        seconds = float(text[:10])
+    else:
+        try:
+            moment = parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        seconds = (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds()
+    return min(max(seconds, 0.0), _DAY_S)
 
 
 def _decompressed(response: httpx.Response) -> Iterator[bytes]:

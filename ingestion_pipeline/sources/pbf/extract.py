@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import re
 import shutil
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 from ingestion_pipeline.columns.hashing import digest
 from ingestion_pipeline.core.errors import quoted
 from ingestion_pipeline.core.evidence import SnapshotEvidence
-from ingestion_pipeline.core.locations import redacted
+from ingestion_pipeline.core.locations import http_parts, redacted
 from ingestion_pipeline.core.progress import Progress
 from ingestion_pipeline.core.redirects import RedirectRefused, fsspec_options
 from ingestion_pipeline.geometry.polygon_file import MAXIMUM_BYTES
@@ -50,6 +51,7 @@ from ingestion_pipeline.sources.pbf.formats import (
     recognized,
 )
 from ingestion_pipeline.sources.pbf.inspection import inspect
+from ingestion_pipeline.staging.upstream import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from ingestion_pipeline.core.geo import Bbox
     from ingestion_pipeline.osm.area import Area
     from ingestion_pipeline.osm.assemble import Member
+    from ingestion_pipeline.sources.gate import Gate, Turn
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +129,7 @@ def acquire(
     clock: Clock,
     maximum_age: timedelta,
     workdir: Path,
+    gate: Gate | None = None,
 ) -> Acquisition:
     """Fetch an extract and check that it can be staged for `day`; see `fetch`.
 
@@ -135,12 +139,13 @@ def acquire(
         clock: The current time.
         maximum_age: The maximum age of current data.
         workdir: An empty folder for the download.
+        gate: See `fetch`.
 
     Raises:
         ExtractError: See `fetch`.
         WrongSnapshotDate: The extract is of another day.
     """
-    fetched = fetch(location, clock=clock, workdir=workdir)
+    fetched = fetch(location, clock=clock, workdir=workdir, gate=gate)
     require_true_on(
         day,
         as_of=fetched.evidence.as_of,
@@ -151,7 +156,7 @@ def acquire(
     return fetched
 
 
-def fetch(location: str, *, clock: Clock, workdir: Path) -> Acquisition:
+def fetch(location: str, *, clock: Clock, workdir: Path, gate: Gate | None = None) -> Acquisition:
     """Fetch an extract, and determine its time and the area that it covers.
 
     A local file is hard-linked to `workdir` if possible, because a provider's `latest` file may be
@@ -167,8 +172,10 @@ def fetch(location: str, *, clock: Clock, workdir: Path) -> Acquisition:
         location: A path, or any URL that fsspec supports.
         clock: The current time.
         workdir: An empty folder for the download.
+        gate: Admits the download, and counts it; None for no limit.
 
     Raises:
+        UpstreamBudgetSpent: The server must not be asked any more today.
         ExtractNotFound: There is no such file.
         ExtractUnreachable: Its server does not respond.
         ExtractCorrupt: It is truncated or damaged, or of no known format.
@@ -178,7 +185,7 @@ def fetch(location: str, *, clock: Clock, workdir: Path) -> Acquisition:
     """
     safe = redacted(location)
     requested_at = clock.now()
-    path, sha256, poly = _fetched(location, workdir)
+    path, sha256, poly = _fetched(location, workdir, gate)
     received_at = clock.now()
     as_of, as_of_source = _time_of(path, safe)
     path = path.rename(path.with_name(f"extract.{recognized(path)}"))
@@ -202,7 +209,7 @@ def fetch(location: str, *, clock: Clock, workdir: Path) -> Acquisition:
     )
 
 
-def _fetched(location: str, workdir: Path) -> tuple[Path, str, bytes | None]:
+def _fetched(location: str, workdir: Path, gate: Gate | None) -> tuple[Path, str, bytes | None]:
     """Return a local file with the bytes of `location`, after checking its size and checksum.
 
     Also return its digest, and the `.poly` file beside it if there is one. The digest is computed
@@ -212,18 +219,22 @@ def _fetched(location: str, workdir: Path) -> tuple[Path, str, bytes | None]:
 
     safe = redacted(location)
     filesystem, remote = _opened(location)
-    try:
-        announced = filesystem.info(remote).get("size")
-        path = workdir / "extract"
-        if isinstance(filesystem, LocalFileSystem):
-            _hold(Path(remote), path)
-        else:
-            with Progress("bytes of the extract downloaded", announced) as progress:
-                filesystem.get_file(remote, str(path), callback=_downloading(progress))
-        checksum = _published_md5(filesystem, remote)
-        poly = _published_poly(filesystem, remote)
-    except Exception as error:  # noqa: BLE001 - every file system of fsspec has errors of its own
-        _raise(safe, error)
+    path = workdir / "extract"
+    is_local = isinstance(filesystem, LocalFileSystem)
+    admitted = gate.download(_server_of(location)) if gate and not is_local else nullcontext()
+    with admitted as turn:
+        try:
+            announced = filesystem.info(remote).get("size")
+            if is_local:
+                _hold(Path(remote), path)
+            else:
+                with Progress("bytes of the extract downloaded", announced) as progress:
+                    callback = _downloading(progress, turn)
+                    filesystem.get_file(remote, str(path), callback=callback)
+            checksum = _published_md5(filesystem, remote)
+            poly = _published_poly(filesystem, remote)
+        except Exception as error:  # noqa: BLE001 - every file system of fsspec has errors of its own
+            _raise(safe, error)
     size = path.stat().st_size
     if announced is not None and size != announced:
         raise ExtractCorrupt(f"{safe}: received {size} of {announced} announced bytes. Try again.")
@@ -236,7 +247,18 @@ def _fetched(location: str, workdir: Path) -> tuple[Path, str, bytes | None]:
     return path, sha256, poly
 
 
-def _downloading(progress: Progress) -> Any:
+def _server_of(location: str) -> Server:
+    """Return the server of a location, without credentials: `host:port`, or the bucket's URL."""
+    try:
+        parts, port = http_parts(location)
+    except ValueError:
+        scheme, _, rest = location.partition("://")
+        host = rest.partition("/")[0].rpartition("@")[2]
+        return Server("extract", f"{scheme.rpartition('::')[2]}://{host}")
+    return Server("extract", f"{parts.hostname}:{port}")
+
+
+def _downloading(progress: Progress, turn: Turn | None) -> Any:
     """Return the callback by which a file system of fsspec reports a download."""
     from fsspec.callbacks import Callback
 
@@ -245,9 +267,11 @@ def _downloading(progress: Progress) -> Any:
 
         def relative_update(self, inc: int = 1) -> None:
             progress.advance(inc)
+            if turn is not None:
+                turn.received(inc)
 
         def absolute_update(self, value: int) -> None:
-            progress.advance(value - self.value)
+            self.relative_update(value - self.value)
             self.value = value
 
     return Downloading()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ingestion_pipeline.osm.features import Reading
     from ingestion_pipeline.osm.selection import Selection
     from ingestion_pipeline.sources.base import Acquisition, Asked
+    from ingestion_pipeline.sources.gate import Gate
 
 
 class ExtractSource(Source):
@@ -77,13 +78,14 @@ class ExtractSource(Source):
             clock=asked.clock,
             maximum_age=self._city.maximum_age,
             workdir=asked.workdir,
+            gate=asked.gate,
         )
 
-    def probe(self, day: date, *, clock: Clock, workdir: Path) -> Acquisition:
+    def probe(self, day: date, *, clock: Clock, workdir: Path, gate: Gate) -> Acquisition:
         """Get the extract of a day, of any date; see `extract.fetch`."""
         from ingestion_pipeline.sources.pbf import extract
 
-        return extract.fetch(self.location(day), clock=clock, workdir=workdir)
+        return extract.fetch(self.location(day), clock=clock, workdir=workdir, gate=gate)
 
     @staticmethod
     def read(

@@ -48,6 +48,7 @@ def check(tmp_path: Path) -> Check:
                     TODAY,
                     settings=here.workshop.settings,
                     clock=here.workshop.clock,
+                    gate=here.workshop.gate,
                 )
             )
             assert here.ledger() == []

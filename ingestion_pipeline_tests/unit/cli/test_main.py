@@ -27,10 +27,13 @@ from ingestion_pipeline.cli.output import (
     WRONG_USAGE,
     print_table,
 )
+from ingestion_pipeline.core.clock import SystemClock
 from ingestion_pipeline.core.formats import Format
 from ingestion_pipeline.core.rejection import Rejection
+from ingestion_pipeline.staging import upstream
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.days import Slice, read_day
+from ingestion_pipeline.staging.upstream import Budget, Server
 from ingestion_pipeline.staging.views import definitions
 from ingestion_pipeline_tests.support.feed_server import BBOX, FOUNTAINS
 from ingestion_pipeline_tests.support.installation import SAMPLE_KEY, installed
@@ -857,3 +860,27 @@ def test_a_run_tells_that_feeds_failed_and_why_and_by_its_exit_code(
     assert "feed_not_found: " in south
     listed = " ".join(invoke_in(tmp_path, "runs").output.split())
     assert ("partial: feed:south" if there else "feeds_failed: feed:north, feed:south") in listed
+
+
+# Upstream servers
+
+
+def test_what_servers_were_asked_for_is_listed_with_their_budgets(
+    invoke: Invoke, tmp_path: Path
+) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/staging.gpkg")
+    migrate(engine)
+    now = SystemClock().now()
+    server = Server("overpass", "overpass.example:443")
+    for moment in (now - timedelta(days=7), now - timedelta(days=6), now):
+        upstream.count_request(engine, server, Budget(), now=moment)
+    upstream.count_bytes(engine, server, 1234, now=now)
+    engine.dispose()
+    result = invoke("upstream", env={"OVERPASS_DAILY_BYTES": "0"})
+    assert result.exit_code == 0
+    _, *lines = result.output.splitlines()
+    assert [line.split() for line in lines if "overpass" in line] == [
+        [f"{now:%Y-%m-%d}", *server, "1", "10,000", "1,234", "-"],
+        [f"{now - timedelta(days=6):%Y-%m-%d}", *server, "1", "10,000", "0", "-"],
+    ]
+    assert "in progress" not in result.output

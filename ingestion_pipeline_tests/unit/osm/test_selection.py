@@ -22,10 +22,13 @@ from ingestion_pipeline.osm.selection import (
     LIFECYCLE_PREFIXES,
     OPEN_KEYS,
     POIS,
+    AnyOf,
     Selection,
+    any_of,
     is_answered_wrongly,
     overpass_query,
 )
+from ingestion_pipeline.osm.selection import is_asked_for as is_recorded
 from ingestion_pipeline.osm.taxonomy import Taxonomy
 from ingestion_pipeline.text.value_lists import folded_values
 from ingestion_pipeline_tests.support.independent import is_selected
@@ -39,7 +42,7 @@ def query(
     *,
     with_boundary: bool = True,
     date: str | None = None,
-    selection: Selection = POIS,
+    selection: Selection | AnyOf = POIS,
 ) -> str:
     return overpass_query(
         Area(BBOX, relation),
@@ -124,14 +127,17 @@ def test_everything_else_is_not(tags: dict[str, str]) -> None:
     assert not is_selected(tags)
 
 
-def is_asked_for(tags: dict[str, str]) -> bool:
+def is_asked_for(tags: dict[str, str], selection: Selection | AnyOf = POIS) -> bool:
     """Tell whether a server that keeps to the query, dated or not, sends such an object."""
     return all(
         any(
             _meets(tags, *condition)
             for condition in re.findall(r'nwr\[(~?)"([^"]*)"(?:~"([^"]*)"(,i)?)?\]', text)
         )
-        for text in (query(), query(date="2026-11-19T23:59:59Z"))
+        for text in (
+            query(selection=selection),
+            query(date="2026-11-19T23:59:59Z", selection=selection),
+        )
     )
 
 
@@ -283,6 +289,56 @@ def test_a_selection_is_within_itself(selection: Selection) -> None:
 )
 def test_the_pois_are_within_what_was_asked_for(wider: Selection, is_within: bool) -> None:
     assert POIS.is_within(wider.as_json()) is is_within
+
+
+BOTH = any_of([POIS, HELPER.selection])
+
+HELPED = st.dictionaries(
+    st.sampled_from((*HELPER.selection.listed_values, "amenity", "disused:amenity", "railway")),
+    st.sampled_from(["", "no", " YES ", *(value for _, value in HELPER.selection.closed_pairs)]),
+    max_size=3,
+)
+
+
+@given(SELECTABLE, HELPED)
+def test_one_query_asks_for_all_that_either_dataset_selects(
+    tags: dict[str, str], others: dict[str, str]
+) -> None:
+    for each in (tags, others, tags | others):
+        if POIS.selects(each) or HELPER.selection.selects(each):
+            assert is_asked_for(each, BOTH)
+
+
+@pytest.mark.parametrize("date", [None, "2026-11-19T23:59:59Z"])
+def test_one_query_for_both_names_nothing_twice(date: str | None) -> None:
+    conditions = re.findall(r"nwr\[(.*?)\]\(", query(date=date, selection=BOTH))
+    assert len(conditions) == len(set(conditions))
+    assert not any(condition.startswith('"amenity"~') for condition in conditions)
+
+
+@given(selections=st.lists(SELECTIONS, min_size=1, max_size=3), tags=ANY_TAGS)
+def test_several_selections_hold_each_of_them_and_no_more(
+    selections: list[Selection], tags: dict[str, str]
+) -> None:
+    union = any_of(selections)
+    recorded = json.loads(json.dumps(union.as_json()))
+    assert all(is_recorded(each, recorded) for each in selections)
+    members = [union] if isinstance(union, Selection) else list(union.members)
+    assert any(each.selects(tags) for each in selections) == any(
+        each.selects(tags) for each in members
+    )
+
+
+def test_a_selection_that_another_holds_adds_nothing() -> None:
+    narrower = replace(POIS, open_keys=OPEN_KEYS[:-1])
+    assert any_of([narrower, POIS]) == any_of([POIS, narrower]) == POIS
+    assert any_of([POIS, HELPER.selection, narrower]) == BOTH
+    assert not is_recorded(POIS, any_of([narrower, HELPER.selection]).as_json())
+
+
+def test_several_selections_have_the_same_digest_for_ever() -> None:
+    union = any_of([Selection(("amenity",)), Selection(("shop",))])
+    assert union.digest == "4c46471e1c2321f8555925848a546bcb"
 
 
 def test_a_selection_by_another_rule_of_values_holds_nothing() -> None:

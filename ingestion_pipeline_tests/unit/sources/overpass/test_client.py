@@ -18,7 +18,7 @@ import pytest
 import shapely
 
 from ingestion_pipeline.core.clock import SystemClock
-from ingestion_pipeline.core.file_lock import one_request_at_a_time
+from ingestion_pipeline.core.file_lock import one_at_a_time
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.osm.area import Area
 from ingestion_pipeline.osm.errors import (
@@ -43,6 +43,7 @@ from ingestion_pipeline.osm.errors import (
     StaleUpstream,
 )
 from ingestion_pipeline.osm.selection import POIS
+from ingestion_pipeline.sources.gate import LocalGate
 from ingestion_pipeline.sources.overpass.answer import without_users
 from ingestion_pipeline.sources.overpass.client import (
     LONGEST_WAIT_S,
@@ -182,7 +183,7 @@ class Bench:
             url=url or self.server.url,
             http=self.http,
             clock=clock or self.clock,
-            lock_dir=self.lock_dir,
+            gate=LocalGate(self.lock_dir),
             user_agent="poi-tests/1 (tests@example.org)",
             **settings,
         )
@@ -378,7 +379,7 @@ def test_an_address_that_is_none_is_refused_at_once(bench: Bench, url: str) -> N
             url=url.replace("://", "://user:hush@"),
             http=bench.http,
             clock=bench.clock,
-            lock_dir=bench.lock_dir,
+            gate=LocalGate(bench.lock_dir),
             user_agent="x",
         )
     assert "hush" not in str(caught.value)
@@ -461,6 +462,7 @@ PASSING: dict[str, tuple[Reply, type[OverpassError]]] = {
 @pytest.mark.parametrize("name", PASSING)
 def test_what_passes_is_asked_again_after_a_wait(bench: Bench, name: str) -> None:
     reply, _ = PASSING[name]
+    bench.server.status = ""
     (part,) = bench.acquire(reply, whole(node(5))).parts
     assert part.path.read_bytes() == kept_of(whole(node(5)), part)
     assert len(bench.clock.sleeps) == 1
@@ -469,6 +471,7 @@ def test_what_passes_is_asked_again_after_a_wait(bench: Bench, name: str) -> Non
 @pytest.mark.parametrize("name", PASSING)
 def test_what_does_not_pass_is_told_after_all_attempts(bench: Bench, name: str) -> None:
     reply, kind = PASSING[name]
+    bench.server.status = ""
     bench.server.default = reply
     message = bench.fails(kind, client=bench.client(attempts=3))
     assert kind.should_retry
@@ -573,6 +576,7 @@ def test_after_a_stopped_dispatcher_no_less_is_declared(bench: Bench, said: str)
 
 def test_after_a_504_less_is_declared(bench: Bench) -> None:
     overload = PASSING["504 overload"][0]
+    bench.server.status = ""
     bench.acquire(overload, overload, whole())
     declared = [re.findall(r"(?:timeout|maxsize):(\d+)", query) for query in bench.server.queries]
     assert declared == [["180", "268435456"], ["91", "134217728"], ["47", "67108864"]]
@@ -588,6 +592,14 @@ def status(text: str) -> Reply:
     return Reply(200, STATUS_HEAD + text, "text/plain; charset=utf-8")
 
 
+def running(*queries: tuple[int, str]) -> str:
+    """Write what `/api/status` says of running queries: their time limits and starts."""
+    lines = [f"{7}\t268435456\t{limit}\t2026-11-20T{start}Z\n" for limit, start in queries]
+    return "Currently running queries (pid, space limit, time limit, start time):\n" + "".join(
+        lines
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "least"),
     [
@@ -600,6 +612,11 @@ def status(text: str) -> Reply:
             85,
         ),
         ("1 slots available now.\nSlot available after: x, in 85 seconds.\n", 30),
+        (running((180, "12:28:00"), (120, "12:29:15")), 60),
+        (running((900, "12:29:59")), 90),
+        (running((60, "12:00:00")), 30),
+        ("Slot available after: x, in 40 seconds.\n" + running((180, "12:29:59")), 40),
+        ("Slot available after: x, in 80 seconds.\n" + running((75, "12:29:30")), 45),
     ],
 )
 def test_a_slot_is_waited_for_as_long_as_the_server_says(
@@ -610,6 +627,43 @@ def test_a_slot_is_waited_for_as_long_as_the_server_says(
     assert least <= waited < least + 2
     assert [request.method for request in bench.server.requests] == ["POST", "GET", "POST"]
     assert bench.server.requests[1].path == "/api/status"
+
+
+def test_after_an_overload_the_status_is_read_for_the_wait(bench: Bench) -> None:
+    overload = PASSING["504 overload"][0]
+    bench.acquire(overload, status("Slot available after: x, in 70 seconds.\n"), whole())
+    assert bench.clock.sleeps == [70]
+    assert [request.method for request in bench.server.requests] == ["POST", "GET", "POST"]
+
+
+@pytest.mark.parametrize("code", [429, 502, 503, 504])
+@pytest.mark.parametrize("text", ["75", "Fri, 20 Nov 2026 12:31:15 GMT"])
+def test_a_wait_that_the_server_asks_for_is_kept(bench: Bench, code: int, text: str) -> None:
+    bench.server.status = ""
+    bench.acquire(replace(page("busy", status=code), headers={"Retry-After": text}), whole())
+    (waited,) = bench.clock.sleeps
+    assert 75 <= waited < 77
+
+
+@pytest.mark.parametrize("text", ["soon", "-5", "", "Fri, 20 Nov 2026 11:00:00 GMT", "٣٠"])
+def test_a_wait_that_is_none_is_that_of_the_back_off(bench: Bench, text: str) -> None:
+    headers = {"Retry-After": text.encode().decode("latin-1")}
+    bench.acquire(
+        replace(page("busy", status=503), headers=headers),
+        whole(),
+        client=bench.client(jitter=lambda: 0.5),
+    )
+    assert bench.clock.sleeps == [15]
+
+
+def test_a_wait_that_the_server_asks_for_and_is_too_long_is_left_to_a_later_run(
+    bench: Bench,
+) -> None:
+    away = Reply(503, "maintenance", "text/plain", headers={"Retry-After": "99999999999999"})
+    with pytest.raises(OverpassBusy) as caught:
+        bench.acquire(away)
+    assert caught.value.retry_after_s == 86_400
+    assert bench.clock.sleeps == []
 
 
 def test_a_slot_that_was_free_before_now_is_free_now() -> None:
@@ -702,7 +756,7 @@ def test_the_server_is_not_locked_during_a_wait(bench: Bench) -> None:
             free.append(not run.is_alive())
 
     def take() -> None:
-        with one_request_at_a_time(server, lock_dir=bench.lock_dir):
+        with one_at_a_time(f"request to {server}", lock_dir=bench.lock_dir):
             pass
 
     busy = Reply(502, "", "text/plain")
@@ -1163,13 +1217,14 @@ import sys, pathlib, datetime, httpx
 from ingestion_pipeline.core.clock import SystemClock
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.osm.area import Area
+from ingestion_pipeline.sources.gate import LocalGate
 from ingestion_pipeline.sources.overpass.client import OverpassClient
 
 url, lock_dir, workdir = sys.argv[1:]
 clock = SystemClock()
 with httpx.Client() as http:
     client = OverpassClient(
-        url=url, http=http, clock=clock, lock_dir=pathlib.Path(lock_dir), user_agent="x"
+        url=url, http=http, clock=clock, gate=LocalGate(pathlib.Path(lock_dir)), user_agent="x"
     )
     for _ in range(3):
         client.acquire(
@@ -1224,7 +1279,7 @@ def test_waiting_for_another_run_is_logged(bench: Bench, caplog: pytest.LogCaptu
     bench.server.enqueue(whole())
     server = bench.server.url.split("/")[2]
     run = threading.Thread(target=bench.acquire)
-    with one_request_at_a_time(server, lock_dir=bench.lock_dir):
+    with one_at_a_time(f"request to {server}", lock_dir=bench.lock_dir):
         run.start()
         assert waiting.wait(timeout=30)
         assert bench.server.requests == []
@@ -1524,7 +1579,7 @@ def test_a_recorded_state_of_the_past_needs_proof(bench: Bench, osm_test_data: P
 @pytest.mark.real_data
 @pytest.mark.parametrize(
     ("name", "seconds"),
-    [("43-status", 0), ("81-status-two-running", 0), ("84-status-after-slots-cooling", 4)],
+    [("43-status", 0), ("81-status-two-running", 31), ("84-status-after-slots-cooling", 4)],
 )
 def test_a_recorded_status_is_understood(
     bench: Bench, osm_test_data: Path, name: str, seconds: int
