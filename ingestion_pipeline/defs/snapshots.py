@@ -298,17 +298,12 @@ def _files(pipeline: PipelineResources, manifest: Manifest) -> str:
 
 def _fetch(pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset) -> Manifest:
     """Fetch the raw bytes and store them; propose them as the day's candidate only afterwards."""
-    source, known = _source(pipeline, work), None
-    if source.shared and not work.claim.refetch:
-        known = shared_extracts.known(
-            pipeline.lake,
-            source,
-            work.day,
-            clock=pipeline.clock,
-            maximum_age=work.city.maximum_age,
-        )
+    source = _source(pipeline, work)
     boundary = known_boundary(work.city.area, city=work.city.slug)
-    evidence, parts = known or _acquire(pipeline, work, dataset, source)
+    if source.shared:
+        evidence, parts = _acquire_shared(pipeline, work, dataset, source)
+    else:
+        evidence, parts = _acquire(pipeline, work, dataset, source)
     if evidence.coverage is not None and boundary is not None:
         _require_covered(work, boundary, evidence.coverage, evidence.location)
     manifest = manifest_of(
@@ -322,6 +317,24 @@ def _fetch(pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset
     runs.require(pipeline.engine, work.claim)
     pipeline.lake.propose_candidate(manifest)
     return manifest
+
+
+def _acquire_shared(
+    pipeline: PipelineResources, work: ClaimedPartition, dataset: Dataset, source: "Source"
+) -> "tuple[SnapshotEvidence, tuple[Part, ...]]":
+    """Return the extract that another run has fetched, or fetch it; others wait meanwhile."""
+    location, lock_dir = source.location(work.day), pipeline.settings.state_dir / "locks"
+    with shared_extracts.fetching(pipeline.lake, location, lock_dir=lock_dir):
+        known = None
+        if not work.claim.refetch:
+            known = shared_extracts.known(
+                pipeline.lake,
+                source,
+                work.day,
+                clock=pipeline.clock,
+                maximum_age=work.city.maximum_age,
+            )
+        return known or _acquire(pipeline, work, dataset, source)
 
 
 def _acquire(
