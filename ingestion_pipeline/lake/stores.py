@@ -361,15 +361,17 @@ class RemoteStore(Store):
 
     def names(self, folder: str) -> list[str]:
         """Return the names in a folder, sorted; empty where it does not exist."""
-        with self._reached(folder):
-            self._filesystem.invalidate_cache(self._path(folder))  # others write to the lake
-            try:
-                listed = self._filesystem.ls(self._path(folder), detail=False)
-            except FileNotFoundError as error:
-                if fault_of(error) is not None:
-                    raise
-                return []
-        return sorted(posixpath.basename(path.rstrip("/")) for path in listed)
+        path = self._path(folder)
+        try:
+            with self._reached(folder):
+                if self._is_s3:
+                    listed = _listed_by_s3(self._filesystem, path)
+                else:
+                    self._filesystem.invalidate_cache(path)  # others write to the lake
+                    listed = self._filesystem.ls(path, detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted(posixpath.basename(each.rstrip("/")) for each in listed)
 
     def remove(self, key: str) -> None:
         """Remove a file, if it exists."""
@@ -509,6 +511,26 @@ def _options_of_s3(access: StoreAccess) -> dict[str, Any]:
             "retries": {"mode": "standard", "total_max_attempts": access.attempts},
         },
     }
+
+
+def _listed_by_s3(filesystem: Any, path: str) -> list[str]:
+    """Return the keys of a folder; `S3FileSystem.ls` lists the parent too if it is empty."""
+    bucket, folder, _ = filesystem.split_path(path)
+    asked = {"Bucket": bucket, "Prefix": f"{folder}/", "Delimiter": "/"}
+    listed: list[str] = []
+    while True:
+        page = filesystem.call_s3("list_objects_v2", **asked)
+        listed += [each["Key"] for each in page.get("Contents", ())]
+        listed += [each["Prefix"] for each in page.get("CommonPrefixes", ())]
+        if not page.get("IsTruncated"):
+            return listed
+        asked["ContinuationToken"] = page["NextContinuationToken"]
+
+
+def libraries_of(url: str) -> tuple[str, ...]:
+    """Return the modules that access to a lake imports, beside those that every run needs."""
+    is_s3 = url.partition("://")[0] in _S3
+    return ("s3fs", "aiobotocore.session", "botocore.handlers") if is_s3 else ()
 
 
 def _repeat_reading(filesystem: Any) -> None:

@@ -144,6 +144,29 @@ def test_a_city_day_asks_little_and_lists_nothing(s3: S3, lake: Lake, tmp_path: 
     ]
 
 
+def test_an_empty_folder_is_listed_alone(s3: S3, lake: Lake) -> None:
+    lake.propose_candidate(manifest_of())
+    s3.requests.clear()
+    assert lake.names("snapshots/poi/kazan/relation-7") == ["2026-11-20.candidate.json"]
+    assert lake.names("snapshots/poi") == ["kazan"]
+    assert lake.names("snapshots/poi/nowhere") == []
+    assert [each.prefix for each in s3.requests] == [
+        f"lake/snapshots/poi{folder}/" for folder in ("/kazan/relation-7", "", "/nowhere")
+    ]
+
+
+def test_a_listing_of_many_pages_is_read_to_its_end(
+    s3: S3, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "5")  # instead of 1,000
+    days = [DAY - timedelta(days=number) for number in range(12)]
+    for day in days:
+        lake.propose_candidate(manifest_of(day=day))
+    s3.requests.clear()
+    assert len(lake.names("snapshots/poi/kazan/relation-7")) == len(days)
+    assert len(s3.requests) == 3
+
+
 def test_a_year_is_one_listing_of_its_city(s3: S3, lake: Lake) -> None:
     days = [DAY - timedelta(days=number) for number in range(12)]
     for day in days:
@@ -165,18 +188,17 @@ def test_a_large_file_goes_in_parts_and_comes_in_blocks(s3: S3, lake: Lake, tmp_
     assert 2 <= len(s3.sent("GET", part.key)) <= 5
 
 
-def test_a_blob_that_another_host_stored_meanwhile_is_not_replaced(
+def test_a_blob_that_another_host_stores_meanwhile_is_not_replaced(
     s3: S3, lake: Lake, tmp_path: Path
 ) -> None:
     part = store(lake, tmp_path / "work")
-    (put,) = s3.sent("PUT")
+    remote = RemoteStore(s3.lake, ACCESS)
+    remote.put(part.key, b"of the other host")
     s3.fault = times(1, Answer(404, "404"), when=lambda each: each.method == "HEAD")
-    assert store(lake, tmp_path / "work") == part  # it asked too early and saw none
-    assert len(s3.sent("PUT")) == 2
-    assert [each.body for each in s3.sent("PUT")] == [put.body] * 2
-    s3.fault = None
-    assert not RemoteStore(s3.lake, ACCESS).create(part.key, b"other")
-    assert lake.restore(part, tmp_path).read_bytes() == TEXT
+    store(lake, tmp_path / "work")  # it asked just before the other host stored it
+    assert remote.read(part.key) == b"of the other host"
+    assert not remote.create(part.key, b"another")
+    assert remote.read(part.key) == b"of the other host"
 
 
 @pytest.mark.parametrize("refusal", [Answer(501, "NotImplemented"), None])
@@ -228,6 +250,21 @@ def test_two_hosts_that_write_one_day_leave_one_of_both(s3: S3, tmp_path: Path) 
     last = lakes[0].accepted(*OF_DAY)
     assert last in manifests
     assert lakes[1].restore(last.parts[0], tmp_path).read_bytes() in (b"0", b"1")
+
+
+def test_an_acceptance_that_was_cut_off_is_made_up_for(s3: S3, lake: Lake, tmp_path: Path) -> None:
+    old, new = (manifest_of(store(lake, tmp_path / "work", content=each)) for each in (b"1", b"2"))
+    lake.propose_candidate(old)
+    lake.accept(old)
+    lake.propose_candidate(new)
+    s3.fault = lambda each: Answer(403, "AccessDenied") if each.method == "DELETE" else None
+    with pytest.raises(LakeForbidden):
+        lake.accept(new)
+    s3.fault = None
+    assert lake.accepted(*OF_DAY) == lake.manifest(*OF_DAY) == new
+    lake.accept(new)
+    assert lake.accepted(*OF_DAY) == lake.manifest(*OF_DAY) == new
+    assert not [key for key in s3.objects() if "candidate" in key]
 
 
 UPLOADS = """
