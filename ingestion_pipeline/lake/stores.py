@@ -339,7 +339,7 @@ class RemoteStore(Store):
             except (NotImplementedError, TypeError, ValueError):
                 pass
             except OSError as error:
-                if code_of(error) in _CONFLICT:
+                if code_of(error) in _EXISTS | _CONFLICT:
                     return False
                 if code_of(error) not in _WITHOUT_CONDITIONS:
                     raise
@@ -407,6 +407,8 @@ class RemoteStore(Store):
         except FileExistsError:
             return  # another process wrote equal content
         except OSError as error:
+            if once and code_of(error) in _EXISTS:
+                return
             if not once or code_of(error) not in _WITHOUT_CONDITIONS | _CONFLICT:
                 raise
             self._filesystem.put_file(str(local), path, **parts)
@@ -549,6 +551,9 @@ def _repeat_wrong_checksums() -> None:
 
     add_retryable_error(FlexibleChecksumError)
 
+
+_EXISTS = frozenset({"PreconditionFailed", "412"})
+"""Answers to a conditional write where the file exists; s3fs knows them only of AWS."""
 
 _WITHOUT_CONDITIONS = frozenset({"NotImplemented", "501"})
 """Answers to a conditional write of stores that have none."""

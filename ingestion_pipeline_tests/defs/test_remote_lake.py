@@ -25,7 +25,7 @@ from ingestion_pipeline_tests.support.installation import (
     installed,
     why,
 )
-from ingestion_pipeline_tests.support.s3_server import BROKEN, KEY, SECRET, SLOW_DOWN, Answer
+from ingestion_pipeline_tests.support.s3_server import KEY, SECRET, SLOW_DOWN, Answer
 from testbed.towns import NOON, TOWN, write_cities, write_extract
 
 if TYPE_CHECKING:
@@ -117,10 +117,8 @@ def test_hosts_fetch_an_extract_once_and_replay_each_others_days(s3: S3, tmp_pat
 @pytest.mark.parametrize(
     ("fault", "code"),
     [
-        pytest.param(Answer(403, "AccessDenied"), "lake_forbidden", id="access denied"),
         pytest.param(Answer(400, "ExpiredToken"), "lake_forbidden", id="expired"),
         pytest.param(SLOW_DOWN, "lake_unavailable", id="slow down"),
-        pytest.param(BROKEN, "lake_unavailable", id="broken"),
     ],
 )
 def test_a_day_that_cannot_be_stored_fails_with_its_reason_and_is_whole_afterwards(

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-LOCKED = {"deploy": ("ogc",), "dev": ("ogc", "dev")}
+LOCKED = {"deploy": ("ogc", "s3"), "dev": ("ogc", "s3", "dev")}
 
 
 def declared(*extras: str) -> list[Requirement]:

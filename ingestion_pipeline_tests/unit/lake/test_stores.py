@@ -198,6 +198,8 @@ def test_a_blob_that_another_host_stores_meanwhile_is_not_replaced(
     store(lake, tmp_path / "work")  # it asked just before the other host stored it
     assert remote.read(part.key) == b"of the other host"
     assert not remote.create(part.key, b"another")
+    s3.fault = times(1, Answer(412, "PreconditionFailed"), when=is_put)  # not in AWS's words
+    assert not remote.create("locks/1", b"another")
     assert remote.read(part.key) == b"of the other host"
 
 
