@@ -76,7 +76,11 @@ class LocalCopies:
             self._folder.mkdir(parents=True, exist_ok=True)
             with FileLock(self._folder / ".lock"):
                 self._make_room(size)
-                _link(path, beside)
+                if path.stat().st_nlink > 1:
+                    # A provider's own file, whose time must not change when the copy is used.
+                    shutil.copyfile(path, beside)
+                else:
+                    _link(path, beside)
                 beside.replace(self._folder / sha256)
         except OSError as error:
             log.warning("No local copy is kept in %s (%s)", self._folder, error.strerror)

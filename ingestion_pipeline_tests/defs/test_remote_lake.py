@@ -94,7 +94,7 @@ def test_hosts_fetch_an_extract_once_and_replay_each_others_days(s3: S3, tmp_pat
         provider.pause_s = 3  # both hosts ask while it sends
         here, there = (Host(tmp_path / name, s3.lake, provider.url) for name in ("a", "b"))
         with here.start("west") as one, there.start("east") as other:
-            said = [each.communicate(timeout=120)[0] for each in (one, other)]
+            said = [each.communicate(timeout=300)[0] for each in (one, other)]
         assert [one.returncode, other.returncode] == [0, 0], said
         assert provider.sent == 1
     assert sum("Using the extract that another run fetched" in each for each in said) == 1
@@ -103,7 +103,7 @@ def test_hosts_fetch_an_extract_once_and_replay_each_others_days(s3: S3, tmp_pat
     Lake(s3.lake).remove_folder("frames")
     third = Host(tmp_path / "c", s3.lake, provider.url)
     with third.start("west") as replay:
-        text = replay.communicate(timeout=120)[0]
+        text = replay.communicate(timeout=300)[0]
     assert replay.returncode == 0, text
     assert len(rows(third.database_url, "west")) == 3
     assert rows(third.database_url, "west") == rows(here.database_url, "west")

@@ -11,13 +11,16 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import fsspec
 import pyarrow as pa
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from ingestion_pipeline.lake.copies import LocalCopies
 from ingestion_pipeline.lake.errors import (
@@ -118,6 +121,34 @@ def test_an_address_on_a_store_is_its_url(s3: S3, lake: Lake) -> None:
     assert lake.address("raw/x") == f"{s3.lake}/raw/x"
     store_of_others = RemoteStore("memory://user:hush@place/lake?token=hush", StoreAccess())
     assert store_of_others.address("raw/x") == "memory://place/lake/raw/x"
+
+
+class _Renaming(MemoryFileSystem):  # type: ignore[misc]
+    """A file system that is no object store, such as SFTP."""
+
+    protocol = "renaming"
+
+
+def test_a_store_that_renames_never_shows_half_a_file() -> None:
+    fsspec.register_implementation("renaming", _Renaming, clobber=True)
+    store_of_files = open_store(f"renaming://{uuid.uuid4()}/lake", StoreAccess())
+    store_of_files.put("a/b", b"old")
+
+    def fail_in_the_middle() -> None:
+        with store_of_files.written("a/b") as stored:
+            stored.write(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_in_the_middle()
+    assert store_of_files.names("a") == ["b"]
+    assert store_of_files.read("a/b") == b"old"
+    assert not store_of_files.create("a/b", b"new")
+    assert store_of_files.create("a/c", b"new")
+    store_of_files.move("a/c", "a/d", b"new")
+    assert store_of_files.read_many(["a/b", "a/c", "a/d"]) == [b"old", None, b"new"]
+    store_of_files.remove_folder("a")
+    assert store_of_files.names("a") == []
 
 
 # Requests
@@ -520,15 +551,30 @@ def test_other_work_is_not_waited_for(s3: S3, tmp_path: Path) -> None:
 
 
 def test_a_large_file_comes_once_to_a_machine(s3: S3, tmp_path: Path) -> None:
-    copies = LocalCopies(tmp_path / "copies", most_bytes=30_000_000)
-    lake = Lake(s3.lake, ACCESS, copies=copies)
-    part = store(lake, tmp_path / "work", "x.pbf", LARGE)
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-        assert lake.restore(part, tmp_path / name).read_bytes() == LARGE
-        if name == "first":
-            s3.requests.clear()
-    assert s3.requests == []
+    here, there = (
+        Lake(s3.lake, ACCESS, copies=LocalCopies(tmp_path / host, most_bytes=30_000_000))
+        for host in ("here", "there")
+    )
+    part = store(here, tmp_path / "work", "x.pbf", LARGE)
+    sent = []
+    for number, lake in enumerate((here, there, there)):
+        s3.requests.clear()
+        (tmp_path / f"{number}").mkdir()
+        assert lake.restore(part, tmp_path / f"{number}").read_bytes() == LARGE
+        sent.append(len(s3.requests))
+    assert sent[0] == sent[2] == 0
+    assert sent[1] > 0
+
+
+def test_the_use_of_a_copy_leaves_the_time_of_a_providers_file(tmp_path: Path) -> None:
+    copies = LocalCopies(tmp_path / "copies", most_bytes=250, least_bytes=1)
+    (tmp_path / "of-provider").write_bytes(b"good")
+    os.utime(tmp_path / "of-provider", (1_000, 1_000))
+    os.link(tmp_path / "of-provider", tmp_path / "in-scratch")
+    sha256 = hashlib.sha256(b"good").hexdigest()
+    copies.keep(sha256, tmp_path / "in-scratch")
+    assert copies.take(sha256, tmp_path / "out")
+    assert (tmp_path / "of-provider").stat().st_mtime == 1_000
 
 
 def test_copies_keep_within_their_bound_and_the_oldest_goes_first(tmp_path: Path) -> None:
