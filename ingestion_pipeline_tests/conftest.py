@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from contextlib import AbstractContextManager
 
+    from ingestion_pipeline_tests.support.s3_server import S3
+
     EmptyDatabase = Callable[[], AbstractContextManager[str]]
 
 
@@ -52,6 +54,7 @@ MARKERS_OF_FIXTURES = {
     "fresh_api": "server",
     "reading": "server",
     "site": "process",
+    "s3": "server",
     "osm_test_data": "real_data",
 }
 """What a test needs that uses a fixture, directly or through another one."""
@@ -147,6 +150,26 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     if _started and item.get_closest_marker("slow") is None:
         pytest.fail(f"give this test the marker {' and '.join(sorted(_started))}", pytrace=False)
     return result
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3]:
+    """A real S3 server behind a proxy."""
+    from ingestion_pipeline_tests.support.s3_server import running_s3  # noqa: PLC0415 - takes 0.7 s
+
+    with running_s3() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
+    """The S3 server with an empty bucket, which the environment names."""
+    from ingestion_pipeline_tests.support.s3_server import ENVIRONMENT  # noqa: PLC0415 - as above
+
+    for name, value in (ENVIRONMENT | {"AWS_ENDPOINT_URL": s3_server.url}).items():
+        monkeypatch.setenv(name, value)
+    s3_server.renew()
+    return s3_server
 
 
 @pytest.fixture(scope="session")

@@ -122,10 +122,10 @@ def backfill(
 def _plan(
     settings: Settings, cities: Iterable[City], days: Sequence[date], job: IngestionJob
 ) -> list[PlannedDay]:
-    from ingestion_pipeline.lake.snapshots import Lake
+    from ingestion_pipeline.config.lake import open_lake
     from ingestion_pipeline.plan import look, plan
 
-    lake, engine, now = Lake(settings.data_dir), open_database(settings), datetime.now(UTC)
+    lake, engine, now = open_lake(settings), open_database(settings), datetime.now(UTC)
     planned = []
     for city in cities:
         kept = look(lake, engine, city, days, dataset=job.dataset)

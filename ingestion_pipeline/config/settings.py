@@ -9,9 +9,16 @@ import os
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ingestion_pipeline.config.sources import SourceKind
@@ -47,11 +54,25 @@ def _absolute(path: Path) -> Path:
 
 def _absolute_or_url(place: str) -> str:
     # Dagster's processes start in different folders, where a relative path names different places.
-    return place if "://" in place else str(_absolute(Path(place)))
+    if "://" not in place:
+        return str(_absolute(Path(place)))
+    scheme, _, rest = place.partition("://")
+    if scheme in ("s3", "s3a") and "@" in rest:
+        raise ValueError(
+            "a URL of S3 has no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+    return place
 
 
 def _http_url(value: str) -> str:
     http_parts(value)
+    return value
+
+
+def _public_http_url(value: str) -> str:
+    parts, _ = http_parts(value)
+    if "@" in parts.netloc or parts.query:
+        raise ValueError("it has a user, a password or a query, which an endpoint has not")
     return value
 
 
@@ -63,6 +84,7 @@ def _secret_http_url(value: SecretStr) -> SecretStr:
 _OWNER = r"(team:[A-Za-z0-9_-]+|[^@\s,]+@[^@\s,]+\.[^@\s,]+)"
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+PublicHttpUrl = Annotated[str, AfterValidator(_public_http_url)]
 SecretHttpUrl = Annotated[SecretStr, AfterValidator(_secret_http_url)]
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 AbsolutePathOrUrl = Annotated[str, AfterValidator(_absolute_or_url)]
@@ -85,6 +107,24 @@ class Settings(BaseSettings):
         "data",
         description="The lake, with raw snapshots and GeoParquet: a folder or any fsspec URL.",
         validate_default=True,
+    )
+    aws_access_key_id: SecretStr | None = Field(
+        None,
+        description="The access key of a lake at `s3://`. Unset: as AWS's tools find it (profile, "
+        "web identity, role of the machine). A secret.",
+    )
+    aws_secret_access_key: SecretStr | None = Field(None, description="Its secret. A secret.")
+    aws_session_token: SecretStr | None = Field(
+        None, description="The session token, for temporary credentials. A secret."
+    )
+    aws_endpoint_url: PublicHttpUrl | None = Field(
+        None, description="The URL of an S3-compatible store. Unset: AWS."
+    )
+    lake_cache_mb: int = Field(
+        4096,
+        ge=0,
+        description="The largest total size, in MB, of the copies of extracts that this machine "
+        "keeps in STATE_DIR of a lake that is no folder; 0 keeps none.",
     )
     cities_file: AbsolutePath | None = Field(
         None, description="Your own `cities.toml`, instead of the shipped one."
@@ -148,9 +188,10 @@ class Settings(BaseSettings):
     )
     state_dir: AbsolutePath = Field(
         Path("~/.local/state/ingestion_pipeline"),
-        description="The local folder of locks. All processes of the machine must share it: with a "
-        "GeoPackage they limit requests to one at a time per Overpass server (with PostgreSQL, "
-        "leases in the database do), and always passes over a shared extract.",
+        description="The local folder of locks, and of local copies (LAKE_CACHE_MB). All processes "
+        "of the machine must share it. With a GeoPackage the locks limit requests to one at a time "
+        "per Overpass server (with PostgreSQL, leases in the database do), and always passes over "
+        "a shared extract.",
         validate_default=True,
     )
     dagster_home: AbsolutePath = Field(
@@ -237,6 +278,14 @@ class Settings(BaseSettings):
             )
         return self
 
+    @field_validator("feed_secret", mode="before")
+    @classmethod
+    def _without_files(cls, value: object) -> object:
+        """Leave out the names of files: `load_settings` has read them."""
+        if not isinstance(value, Mapping):
+            return value
+        return {name: each for name, each in value.items() if not name.lower().endswith("_file")}
+
     @property
     def first_partition(self) -> date:
         """The first day with a partition in Dagster.
@@ -291,20 +340,33 @@ def set_in_environment(name: str, value: str) -> None:
 
 def environment(**changed: str) -> dict[str, str]:
     """Return the environment for a child process: that of this process, with changed variables."""
-    return os.environ | changed
+    files = {f"{name}{FILE}" for name in changed}
+    return {name: value for name, value in os.environ.items() if name not in files} | changed
+
+
+FILE = "_FILE"
+"""The end of a variable that names a file with the value of a secret."""
+
+_FEED_SECRET = "FEED_SECRET__"  # noqa: S105 - the beginning of a name
+
+SECRETS = frozenset(
+    name.upper() for name, field in Settings.model_fields.items() if "SecretStr" in str(field)
+) - {"FEED_SECRET"}
+"""The variables whose values are secrets; those of FEED_SECRET have names of their own."""
 
 
 def load_settings() -> Settings:
-    """Read the settings from the environment.
+    """Read the settings from the environment, and secrets also from the files that it names.
 
     Raises:
-        SettingsError: One or more values are not accepted. The message names the variables, and
-            shows no value.
+        SettingsError: One or more values are not accepted, or files cannot be read. The message
+            names the variables, and shows no value.
     """
+    secrets, mistakes = _secrets_in_files()
     try:
-        return Settings()
+        settings = Settings(**secrets)
     except ValidationError as error:
-        mistakes = "; ".join(
+        mistakes += [
             ": ".join(
                 [
                     *(part for part in [".".join(map(str, detail["loc"])).upper()] if part),
@@ -312,8 +374,53 @@ def load_settings() -> Settings:
                 ]
             )
             for detail in error.errors(include_input=False, include_url=False)
-        )
+        ]
+    if mistakes:
         raise SettingsError(
-            f"environment variables are not accepted: {mistakes}; the settings are listed in "
-            "the manual, /manual/operations/#settings"
+            f"environment variables are not accepted: {'; '.join(mistakes)}; the settings are "
+            "listed in the manual, /manual/operations/#settings"
         ) from None
+    return settings
+
+
+def _secrets_in_files() -> tuple[dict[str, Any], list[str]]:
+    """Return the secrets that are in files, by field, and what is wrong with the files."""
+    secrets: dict[str, Any] = {}
+    mistakes = []
+    for variable, path in sorted(os.environ.items()):
+        name = variable.upper().removesuffix(FILE)
+        is_of_feed = name.startswith(_FEED_SECRET) and name != _FEED_SECRET
+        if not path or not variable.upper().endswith(FILE) or not (is_of_feed or name in SECRETS):
+            continue
+        if os.environ.get(name):
+            mistakes.append(f"{name} and {name}{FILE} are both set: unset one of them")
+            continue
+        try:
+            content = _secret_in(Path(path))
+        except ValueError as error:
+            mistakes.append(f"{name}{FILE}: {error}")
+            continue
+        if is_of_feed:
+            feeds = secrets.setdefault("feed_secret", {})
+            feeds[name.removeprefix(_FEED_SECRET).lower()] = content
+        else:
+            secrets[name.lower()] = content
+    return secrets, mistakes
+
+
+def _secret_in(path: Path) -> str:
+    """Return the text of a file, without the end of its line.
+
+    Raises:
+        ValueError: It cannot be read, or is empty.
+    """
+    try:
+        content = path.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ValueError(
+            f"{path} cannot be read ({reason}); mount the secret there, or correct the path"
+        ) from None
+    if not content:
+        raise ValueError(f"{path} is empty; write the secret into it")
+    return content

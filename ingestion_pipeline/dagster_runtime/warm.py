@@ -30,6 +30,7 @@ from ingestion_pipeline.dagster_runtime.liveness import WORKER_TAG, worker
 from ingestion_pipeline.dagster_runtime.single_thread import require_single_thread
 from ingestion_pipeline.datasets.registry import DATASETS
 from ingestion_pipeline.datasets.rules import rules_of_feeds
+from ingestion_pipeline.lake.stores import libraries_of
 
 ACCEPTED = "accepted "
 """The answer to an order before the fork. Missing if this process has ended."""
@@ -166,7 +167,7 @@ def preload() -> None:
         for module in pkgutil.iter_modules([f"{root}/{package}"])
     ]
     importlib.import_module("ingestion_pipeline.definitions")
-    for name in (*LIBRARIES, *modules):
+    for name in (*LIBRARIES, *libraries_of(load_settings().data_dir), *modules):
         with suppress(ModuleNotFoundError):
             importlib.import_module(name)
     # Each run needs them, and reading the code takes longer than shaping a small city.

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from pydantic import Field
 
 from ingestion_pipeline.config.cities import Cities, City
+from ingestion_pipeline.config.lake import open_lake
 from ingestion_pipeline.config.settings import Settings, SettingsError
 from ingestion_pipeline.core.clock import Clock, SystemClock
 from ingestion_pipeline.core.errors import IngestionError
@@ -135,7 +136,7 @@ class PipelineResources:
     @cached_property
     def lake(self) -> Lake:
         """The lake."""
-        return Lake(self.settings.data_dir)
+        return open_lake(self.settings)
 
     @cached_property
     def gate(self) -> Gate:

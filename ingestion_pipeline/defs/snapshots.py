@@ -364,18 +364,10 @@ def _fetch_new(
 
     A server is asked for the objects of all datasets at once.
     """
-    known = None
-    if source.shared and not work.claim.refetch:
-        known = shared_extracts.known(
-            pipeline.lake,
-            source,
-            work.day,
-            clock=pipeline.clock,
-            maximum_age=work.city.maximum_age,
-        )
-    selection = dataset.selection if source.shared else selection_of_all()
     boundary = known_boundary(work.city.area, city=work.city.slug)
-    evidence, parts = known or _acquire(pipeline, work, selection, source)
+    selection = dataset.selection if source.shared else selection_of_all()
+    acquire = _acquire_shared if source.shared else _acquire
+    evidence, parts = acquire(pipeline, work, selection, source)
     if evidence.coverage is not None and boundary is not None:
         _require_covered(work, boundary, evidence.coverage, evidence.location)
     manifest = manifest_of(
@@ -389,6 +381,27 @@ def _fetch_new(
     runs.require(pipeline.engine, work.claim)
     pipeline.lake.propose_candidate(manifest)
     return manifest
+
+
+def _acquire_shared(
+    pipeline: PipelineResources,
+    work: ClaimedPartition,
+    selection: "Selection | AnyOf",
+    source: "Source",
+) -> "tuple[SnapshotEvidence, tuple[Part, ...]]":
+    """Return the extract that another run has fetched, or fetch it; others wait meanwhile."""
+    location, lock_dir = source.location(work.day), pipeline.settings.state_dir / "locks"
+    with shared_extracts.fetching(pipeline.lake, location, lock_dir=lock_dir):
+        known = None
+        if not work.claim.refetch:
+            known = shared_extracts.known(
+                pipeline.lake,
+                source,
+                work.day,
+                clock=pipeline.clock,
+                maximum_age=work.city.maximum_age,
+            )
+        return known or _acquire(pipeline, work, selection, source)
 
 
 def _acquire(

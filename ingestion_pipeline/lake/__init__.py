@@ -1,1 +1,1 @@
-"""Files: content-addressed raw snapshots, their manifests, and GeoParquet frames, on fsspec."""
+"""Files: content-addressed raw snapshots, their manifests, and GeoParquet frames, in a store."""

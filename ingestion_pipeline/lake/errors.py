@@ -1,7 +1,8 @@
 """Errors of the lake.
 
     LakeError
-    ├── LakeNotConfigured       no file system is installed for DATA_DIR         never
+    ├── LakeNotConfigured       DATA_DIR names no store that can be used         never
+    ├── LakeForbidden           the store refuses the credentials                never
     ├── LakeUnavailable         the lake does not answer or cannot be written    retry
     ├── SnapshotMissing         no snapshot is stored for that city and day      never
     ├── FrameOutdated           a frame was made from another snapshot           never
@@ -22,9 +23,15 @@ class LakeError(IngestionError):
 
 
 class LakeNotConfigured(LakeError):
-    """No file system is installed for the lake's URL."""
+    """No file system is installed for the lake's URL, or the URL names no bucket that exists."""
 
     code = "lake_not_configured"
+
+
+class LakeForbidden(LakeError):
+    """The store has no valid credentials of this process, or they lack a right."""
+
+    code = "lake_forbidden"
 
 
 class LakeUnavailable(LakeError):

@@ -26,32 +26,30 @@ import hashlib
 import json
 import posixpath
 import shutil
-import time
-import uuid
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ingestion_pipeline.core.evidence import Coverage, SnapshotEvidence
-from ingestion_pipeline.lake.errors import (
-    BytesChanged,
-    LakeNotConfigured,
-    LakeUnavailable,
-    SnapshotDamaged,
-)
+from ingestion_pipeline.core.file_lock import one_at_a_time
+from ingestion_pipeline.lake.errors import BytesChanged, LakeUnavailable, SnapshotDamaged
+from ingestion_pipeline.lake.lease import Pace, lease
+from ingestion_pipeline.lake.stores import StoreAccess, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from ingestion_pipeline.lake.copies import LocalCopies
 
 MANIFEST_VERSION = 1
 
 _CHUNK_BYTES = 1 << 20
 _COMPRESSED = (".pbf", ".gz", ".bz2")
-_PARTIAL = ".part"
-_PARTIAL_KEPT_S = 86_400
+_FEW_DAYS = 8
+"""So many days are read one by one, because a listing has all days of a city."""
 
 
 @dataclass(frozen=True)
@@ -182,27 +180,50 @@ _WHOLE_FILES = ("extract", "feed")
 class Lake:
     """Snapshots and frames in a folder, or under any fsspec URL."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        access: StoreAccess | None = None,
+        *,
+        copies: LocalCopies | None = None,
+        pace: Pace | None = None,
+    ) -> None:
         """Open a lake; nothing is written yet.
 
         Args:
             url: A path, or an fsspec URL such as `s3://bucket/prefix`.
+            access: How a store is reached; by default as its library finds.
+            copies: Local copies of extracts, where the lake is not a folder of this machine.
+            pace: How quickly a lease is renewed and taken over.
 
         Raises:
             LakeNotConfigured: No file system is installed for the URL.
         """
-        import fsspec
-
         self._selections: dict[str, Mapping[str, Any]] = {}
-        try:
-            self._filesystem, root = fsspec.core.url_to_fs(url)
-        except (ImportError, ValueError) as error:
-            # The URL may hold credentials, and the error's own text the URL.
-            raise LakeNotConfigured(
-                f"No file system for DATA_DIR ({type(error).__name__}). Check the scheme of the "
-                "URL, and install the package that fsspec needs for it (s3fs for s3://, ...)."
-            ) from None
-        self._root: str = root.rstrip("/")
+        self._store = open_store(url, access or StoreAccess())
+        self._copies = None if self._store.is_local else copies
+        self._pace = pace or Pace()
+
+    @contextmanager
+    def one_at_a_time(self, what: str, *, lock_dir: Path) -> Iterator[None]:
+        """Hold a named lock among all processes that share the lake; wait while another holds it.
+
+        A lake in a folder needs the lock of its machine only. The lock of a process that dies is
+        taken over. It spares work and guards nothing: two holders would write equal files.
+
+        Args:
+            what: The work; names the lock.
+            lock_dir: The folder of lock files of this machine.
+
+        Raises:
+            LakeUnavailable: The lake cannot be read or written.
+        """
+        with one_at_a_time(what, lock_dir=lock_dir):
+            if self._store.is_local:
+                yield
+                return
+            with lease(self._store, what, self._pace):
+                yield
 
     def store(
         self,
@@ -240,8 +261,10 @@ class Lake:
         compressed = path.suffix in _COMPRESSED
         key = f"raw/{sha256[:2]}/{sha256}{path.suffix if compressed else path.suffix + '.zst'}"
         with self._reachable(key):
-            if not self._holds(key, sha256):
-                with path.open("rb") as file, self._written(key) as stored:
+            found = self._digest_of(key)
+            if found != sha256:
+                replaces = found is not None
+                with path.open("rb") as file, self._store.written(key, once=not replaces) as stored:
                     hashed = _Hashed(file)
                     if compressed:
                         shutil.copyfileobj(hashed, stored, _CHUNK_BYTES)
@@ -249,11 +272,13 @@ class Lake:
                         _compress(hashed, stored)
                     if hashed.digest.hexdigest() != sha256:
                         raise _changed(origin or str(path))
-            size = self._filesystem.size(self.address(key))
+            size = self._store.size(key)
+        if self._copies is not None:
+            self._copies.keep(sha256, path)  # this machine reads it next
         return Part(
             sha256=sha256,
             raw_bytes=path.stat().st_size,
-            stored_bytes=int(size),
+            stored_bytes=size,
             key=key,
             query=query,
             requested_at=requested_at,
@@ -268,6 +293,21 @@ class Lake:
             LakeUnavailable: The lake cannot be read.
         """
         target = folder / posixpath.basename(part.key).removesuffix(".zst")
+        if self._copies is not None and self._copies.take(part.sha256, target):
+            return target
+        # What a network damaged is whole when it is read again; a disk's damage stays.
+        for is_last in (True,) if self._store.is_local else (False, True):
+            try:
+                self._restore(part, target)
+                break
+            except SnapshotDamaged:
+                if is_last:
+                    raise
+        if self._copies is not None:
+            self._copies.keep(part.sha256, target)
+        return target
+
+    def _restore(self, part: Part, target: Path) -> None:
         digest = hashlib.sha256()
         with self._reachable(part.key), target.open("wb") as raw:
             for chunk in self._raw_bytes(part.key):
@@ -275,7 +315,6 @@ class Lake:
                 raw.write(chunk)
         if digest.hexdigest() != part.sha256:
             raise _damaged(self.address(part.key))
-        return target
 
     def propose_candidate(self, manifest: Manifest) -> str:
         """Write a manifest as the candidate of its day; return its address.
@@ -284,24 +323,22 @@ class Lake:
             LakeUnavailable: The lake cannot be written.
         """
         key = _manifest_key(*_day_of(manifest), state=".candidate")
-        document = {"manifest_version": MANIFEST_VERSION, **asdict(manifest)}
-        selected = document.pop("selected")
+        selected = manifest.selected
         if selected is not None and self._selection(manifest.selection) is None:
             self._write_json(_selection_key(manifest.selection), selected)
-        self._write_json(key, document)
+        self._write_json(key, _document_of(manifest))
         return self.address(key)
 
     def _write_json(self, key: str, document: Mapping[str, Any]) -> None:
-        text = json.dumps(document, default=_json_default, ensure_ascii=False, indent=2)
-        with self.written(key) as stored:
-            stored.write(text.encode())
+        with self._reachable(key):
+            self._store.put(key, _json_bytes(document))
 
     def _selection(self, digest: str) -> Mapping[str, Any] | None:
         """Return a recorded selection; None where it is missing or damaged."""
         if digest not in self._selections:
             key = _selection_key(digest)
             with self._reachable(key), suppress(FileNotFoundError, ValueError):
-                self._selections[digest] = json.loads(self._filesystem.cat_file(self.address(key)))
+                self._selections[digest] = json.loads(self._store.read(key))
         return self._selections.get(digest)
 
     def begin_candidate_read(self, manifest: Manifest, run_id: str) -> int:
@@ -456,7 +493,7 @@ class Lake:
         key = _manifest_key(dataset, city_slug, boundary_ref, day, state=f".{name}")
         with self._reachable(key):
             try:
-                found: dict[str, Any] = json.loads(self._filesystem.cat_file(self.address(key)))
+                found: dict[str, Any] = json.loads(self._store.read(key))
             except (FileNotFoundError, ValueError):
                 return {}
         return found
@@ -480,12 +517,11 @@ class Lake:
         Raises:
             LakeUnavailable: The lake cannot be written.
         """
-        with self.written(_extract_key(location)) as stored:
-            evidence = asdict(known.evidence)
-            for name in _NOT_OF_EXTRACTS:
-                del evidence[name]
-            document = {"part": asdict(known.part), "state": known.state, **evidence}
-            stored.write(json.dumps(document, default=_json_default, indent=2).encode())
+        evidence = asdict(known.evidence)
+        for name in _NOT_OF_EXTRACTS:
+            del evidence[name]
+        document = {"part": asdict(known.part), "state": known.state, **evidence}
+        self._write_json(_extract_key(location), document)
 
     def known_extract(self, location: str) -> KnownExtract | None:
         """Return the extract last fetched from a location, if its bytes still exist.
@@ -496,12 +532,16 @@ class Lake:
         key = _extract_key(location)
         with self._reachable(key):
             try:
-                document = json.loads(self._filesystem.cat_file(self.address(key)))
+                document = json.loads(self._store.read(key))
                 part, state = _part_from(document.pop("part")), document.pop("state")
                 evidence = SnapshotEvidence(obtained="extract", **_typed(document))
             except (FileNotFoundError, ValueError, KeyError, TypeError):
                 return None  # the caller fetches it again
-            if evidence.coverage is None or not self._filesystem.exists(self.address(part.key)):
+            if evidence.coverage is None:
+                return None
+            try:
+                self._store.size(part.key)
+            except FileNotFoundError:
                 return None
             return KnownExtract(part, state, evidence)
 
@@ -527,13 +567,13 @@ class Lake:
         key = _feed_key(location, rules)
         with self._reachable(key):
             try:
-                document = json.loads(self._filesystem.cat_file(self.address(key)))
+                document = json.loads(self._store.read(key))
                 part = _part_from(document.pop("part"))
                 as_of = datetime.fromisoformat(document.pop("as_of"))
                 known = KnownFeed(part=part, as_of=as_of, **document)
             except (FileNotFoundError, ValueError, KeyError, TypeError):
                 return None  # the caller fetches it again
-            return known if self._holds(part.key, part.sha256) else None
+            return known if self._digest_of(part.key) == part.sha256 else None
 
     def record_rejections(
         self,
@@ -568,30 +608,34 @@ class Lake:
         Raises:
             LakeUnavailable: The lake cannot be read.
         """
-        address = self.address(folder)
         with self._reachable(folder):
-            self._filesystem.invalidate_cache(address)
-            try:
-                listed = self._filesystem.ls(address, detail=False)
-            except FileNotFoundError:
-                return []
-        return sorted(posixpath.basename(path.rstrip("/")) for path in listed)
+            return self._store.names(folder)
 
     def remove(self, key: str) -> None:
-        """Remove a file or a folder, if it exists.
+        """Remove a file, if it exists.
 
         Raises:
             LakeUnavailable: The lake cannot be written.
         """
-        with self._reachable(key), suppress(FileNotFoundError):
-            self._filesystem.rm(self.address(key), recursive=True)
+        with self._reachable(key):
+            self._store.remove(key)
+
+    def remove_folder(self, folder: str) -> None:
+        """Remove a folder with all its files, if it exists.
+
+        Raises:
+            LakeUnavailable: The lake cannot be written.
+        """
+        with self._reachable(folder):
+            self._store.remove_folder(folder)
 
     def manifests(
         self, dataset: str, city_slug: str, boundary_ref: str, days: Iterable[date]
     ) -> dict[date, Manifest | SnapshotDamaged]:
         """Return the manifests of many days, as `manifest` does for one day.
 
-        Uses one listing and one bulk read, so that a year in an object store takes seconds.
+        Many days cost one listing and one bulk read, so that a year in an object store takes
+        seconds. A few cost two reads each, because a city's listing grows with its days.
 
         Returns:
             The manifests; for an unreadable one, the error.
@@ -600,38 +644,35 @@ class Lake:
             LakeUnavailable: The lake cannot be read.
         """
         of_day = partial(_manifest_key, dataset, city_slug, boundary_ref)
-        folder = self.address(posixpath.dirname(of_day(date.min, state="")))
+        one = partial(self.manifest, dataset, city_slug, boundary_ref)
+        asked = list(days)
+        if len(asked) <= _FEW_DAYS:
+            return _present({day: _or_damage(partial(one, day)) for day in asked})
+        folder = posixpath.dirname(of_day(date.min, state=""))
         with self._reachable(folder):
-            self._filesystem.invalidate_cache(folder)  # other processes write to the lake
-            try:
-                listed = self._filesystem.ls(folder, detail=False)
-            except FileNotFoundError:
-                return {}
-            names = {posixpath.basename(path) for path in listed}
+            names = set(self._store.names(folder))
             keys = {  # the candidate comes last, because it takes precedence
                 day: key
-                for day in days
+                for day in asked
                 for state in ("", ".candidate")
                 if posixpath.basename(key := of_day(day, state=state)) in names
             }
-            addresses = [self.address(key) for key in keys.values()]
-            texts = self._filesystem.cat_ranges(addresses, None, None, on_error="return")
-        found: dict[date, Manifest | SnapshotDamaged | None] = {}
-        for (day, key), text in zip(keys.items(), texts, strict=True):
-            try:
-                found[day] = (
-                    self._read_manifest(key, text)
-                    if isinstance(text, bytes)
-                    else self.manifest(dataset, city_slug, boundary_ref, day)  # moved meanwhile
+            texts = self._store.read_many(list(keys.values()))
+        return _present(
+            {
+                day: _or_damage(
+                    partial(one, day)  # moved meanwhile
+                    if text is None
+                    else partial(self._read_manifest, key, text)
                 )
-            except SnapshotDamaged as error:
-                found[day] = error
-        return {day: manifest for day, manifest in found.items() if manifest is not None}
+                for (day, key), text in zip(keys.items(), texts, strict=True)
+            }
+        )
 
     def _manifest(self, key: str) -> Manifest | None:
         with self._reachable(key):
             try:
-                text = self._filesystem.cat_file(self.address(key))
+                text = self._store.read(key)
             except FileNotFoundError:
                 return None
         return self._read_manifest(key, text)
@@ -652,11 +693,11 @@ class Lake:
         candidate = _manifest_key(*_day_of(manifest), state=".candidate")
         if self._manifest(candidate) != manifest:
             return None
-        target = self.address(_manifest_key(*_day_of(manifest), state=state))
+        target = _manifest_key(*_day_of(manifest), state=state)
         with self._reachable(candidate):
-            self._filesystem.mv(self.address(candidate), target)
+            self._store.move(candidate, target, _json_bytes(_document_of(manifest)))
         self.remove(_manifest_key(*_day_of(manifest), state=".trials"))
-        return target
+        return self.address(target)
 
     @contextmanager
     def written(self, key: str) -> Iterator[Any]:
@@ -665,7 +706,7 @@ class Lake:
         Raises:
             LakeUnavailable: The lake cannot be written.
         """
-        with self._reachable(key), self._written(key) as stored:
+        with self._reachable(key), self._store.written(key) as stored:
             yield stored
 
     @contextmanager
@@ -676,24 +717,27 @@ class Lake:
             FileNotFoundError: The file does not exist.
             LakeUnavailable: The lake cannot be read.
         """
-        with self._reachable(key), self._filesystem.open(self.address(key), "rb") as stored:
+        with self._reachable(key), self._store.opened(key) as stored:
             yield stored
 
     def address(self, key: str) -> str:
-        """Return the path of a key in the file system."""
-        return f"{self._root}/{key}"
+        """Return the path or the URL of a key, without credentials."""
+        return self._store.address(key)
 
     def _raw_bytes(self, key: str) -> Iterator[bytes]:
         """Yield a blob's raw bytes in chunks."""
-        import pyarrow as pa
-
         try:
-            stored = self._filesystem.open(self.address(key), "rb")
+            stored = self._store.opened(key, whole=True)
         except FileNotFoundError as error:
             raise SnapshotDamaged(
                 f"{self.address(key)} is in a manifest but not in the lake. "
                 "Restore it from a backup, or fetch the day again (refetch)."
             ) from error
+        yield from self._chunks(key, stored)
+
+    def _chunks(self, key: str, stored: Any) -> Iterator[bytes]:
+        import pyarrow as pa
+
         with stored:
             source = pa.input_stream(stored, compression="zstd") if key.endswith(".zst") else stored
             try:
@@ -705,44 +749,19 @@ class Lake:
                     raise
                 raise _damaged(self.address(key)) from error
 
-    def _holds(self, key: str, sha256: str) -> bool:
-        """Return whether a blob exists and matches its digest."""
-        if not self._filesystem.exists(self.address(key)):
-            return False
+    def _digest_of(self, key: str) -> str | None:
+        """Return the digest of a blob's raw bytes; None without a blob, "" if it is unreadable."""
         digest = hashlib.sha256()
         try:
-            for chunk in self._raw_bytes(key):
+            stored = self._store.opened(key, whole=True)
+        except FileNotFoundError:
+            return None
+        try:
+            for chunk in self._chunks(key, stored):
                 digest.update(chunk)
         except SnapshotDamaged:
-            return False
-        return digest.hexdigest() == sha256
-
-    @contextmanager
-    def _written(self, key: str) -> Iterator[Any]:
-        """Write beside the target and move into place, so that no reader sees a partial file."""
-        target = self.address(key)
-        beside = f"{target}.{uuid.uuid4().hex}{_PARTIAL}"
-        self._filesystem.makedirs(posixpath.dirname(target), exist_ok=True)
-        self._remove_partial(posixpath.dirname(target))
-        try:
-            with self._filesystem.open(beside, "wb") as stored:
-                yield stored
-            self._filesystem.mv(beside, target)
-        finally:
-            if self._filesystem.exists(beside):
-                self._filesystem.rm(beside)
-
-    def _remove_partial(self, folder: str) -> None:
-        """Remove the partial files of killed processes; only local folders have them."""
-        from fsspec.implementations.local import LocalFileSystem
-
-        if not isinstance(self._filesystem, LocalFileSystem):
-            return
-        oldest = time.time() - _PARTIAL_KEPT_S
-        for path in Path(folder).glob(f"*{_PARTIAL}"):
-            with suppress(FileNotFoundError):  # another process removed it
-                if path.stat().st_mtime < oldest:
-                    path.unlink()
+            return ""
+        return digest.hexdigest()
 
     @contextmanager
     def _reachable(self, key: str) -> Iterator[None]:
@@ -755,6 +774,29 @@ class Lake:
                 f"The lake cannot read or write {self.address(key)}: {error}. Check DATA_DIR, its "
                 "permissions and its free space."
             ) from error
+
+
+def _or_damage(read: Callable[[], Manifest | None]) -> Manifest | SnapshotDamaged | None:
+    try:
+        return read()
+    except SnapshotDamaged as error:
+        return error
+
+
+def _present(
+    found: Mapping[date, Manifest | SnapshotDamaged | None],
+) -> dict[date, Manifest | SnapshotDamaged]:
+    return {day: each for day, each in found.items() if each is not None}
+
+
+def _document_of(manifest: Manifest) -> dict[str, Any]:
+    document = {"manifest_version": MANIFEST_VERSION, **asdict(manifest)}
+    del document["selected"]  # it is stored once, beside the manifests
+    return document
+
+
+def _json_bytes(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, default=_json_default, ensure_ascii=False, indent=2).encode()
 
 
 def _selection_key(digest: str) -> str:

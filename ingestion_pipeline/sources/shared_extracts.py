@@ -13,11 +13,11 @@ for the other cities. They can be rebuilt, so unused ones are removed.
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from ingestion_pipeline.columns.hashing import digest
-from ingestion_pipeline.core.file_lock import one_at_a_time
 from ingestion_pipeline.datasets.provenance import code_of
 from ingestion_pipeline.lake.errors import SnapshotDamaged, SnapshotMissing
 from ingestion_pipeline.lake.frames import describe_table, read_table, write_table
@@ -28,7 +28,7 @@ from ingestion_pipeline.sources.as_of import require_true_on
 from ingestion_pipeline.sources.registry import SOURCES, source_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from ingestion_pipeline.config.cities import City
@@ -72,6 +72,19 @@ def _location(city: City, day: date, settings: Settings) -> str | None:
 def keep(lake: Lake, location: str, state: str, evidence: SnapshotEvidence, part: Part) -> None:
     """Record that the extract of a location was fetched and validated in this state."""
     lake.record_extract(location, KnownExtract(part, state, evidence))
+
+
+@contextmanager
+def fetching(lake: Lake, location: str, *, lock_dir: Path) -> Iterator[None]:
+    """Let one run of the fleet at a time look for the extract of a location, and fetch it.
+
+    Args:
+        lake: The lake.
+        location: The location; it may contain credentials.
+        lock_dir: The folder of lock files of this machine.
+    """
+    with lake.one_at_a_time(f"fetch of extract {digest(location)}", lock_dir=lock_dir):
+        yield
 
 
 def known(
@@ -135,7 +148,7 @@ def read(
     from ingestion_pipeline.sources import city_clip
 
     # Runs of the other cities wait, because this run does their work too.
-    with one_at_a_time(f"pass over extract {manifest.digest}", lock_dir=lock_dir):
+    with lake.one_at_a_time(f"pass over extract {manifest.digest}", lock_dir=lock_dir):
         for day in (today, today - timedelta(days=DAYS_KEPT)):
             found = _take_clip(lake, _key(manifest, dataset, city.area, day))
             if found is not None:
@@ -182,4 +195,4 @@ def _remove_old(lake: Lake, today: date) -> None:
     oldest = (today - timedelta(days=DAYS_KEPT)).isoformat()
     for name in lake.names("cuts"):
         if name < oldest:
-            lake.remove(f"cuts/{name}")
+            lake.remove_folder(f"cuts/{name}")

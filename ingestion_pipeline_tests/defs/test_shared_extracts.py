@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import threading
 from contextlib import contextmanager
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ingestion_pipeline.staging.tables import helper_place, poi_ingestion_staging, staged_partition
+from ingestion_pipeline_tests.support.extract_server import Provider, running_provider
 from ingestion_pipeline_tests.support.installation import TODAY, ScriptedClock, contents, installed
 from testbed.towns import NOON, TOWN, write_extract
 
@@ -81,56 +79,11 @@ def test_one_pass_serves_all_cities_of_an_extract_and_the_rows_are_as_one_by_one
     assert all(len(each) > 50 for each in alone)
 
 
-class Provider:
-    """A real HTTP server of one extract, which says in what state it is.
-
-    Attributes:
-        file: The extract.
-        says: Whether it sends an ETag.
-        sent: How often it sent the file.
-    """
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self.says = True
-        self.sent = 0
-        provider = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_HEAD(self) -> None:
-                self._head()
-
-            def do_GET(self) -> None:
-                body = self._head()
-                provider.sent += bool(body)
-                self.wfile.write(body)
-
-            def _head(self) -> bytes:
-                found = self.path == "/region.osm.pbf"
-                body = provider.file.read_bytes() if found else b""
-                self.send_response(200 if found else 404)
-                self.send_header("Content-Length", str(len(body)))
-                if found and provider.says:
-                    self.send_header("ETag", hashlib.sha256(body).hexdigest())
-                self.end_headers()
-                return body
-
-            def log_message(self, format: str, *_: object) -> None:  # noqa: A002
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}/region.osm.pbf"
-
-
 @pytest.fixture
 def provider(tmp_path: Path) -> Iterator[Provider]:
-    provider = Provider(write_extract(tmp_path / "region.osm.pbf", {1: "A", 2: "B", 60: "C"}))
-    thread = threading.Thread(target=provider.http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield provider
-    provider.http.shutdown()
-    thread.join()
-    provider.http.server_close()
+    file = write_extract(tmp_path / "region.osm.pbf", {1: "A", 2: "B", 60: "C"})
+    with running_provider(file) as provider:
+        yield provider
 
 
 def towns(location: str, *more: dict[str, Any]) -> list[dict[str, Any]]:

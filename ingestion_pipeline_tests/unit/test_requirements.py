@@ -12,8 +12,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 LOCKED = {
-    "deploy": ("ogc",),
-    "dev": ("ogc", "celery", "dev"),
+    "deploy": ("ogc", "s3"),
+    "dev": ("ogc", "s3", "celery", "dev"),
     "image": ("ogc", "celery", "s3", "aws", "k8s"),
 }
 

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from ingestion_pipeline.config.settings import Settings, SettingsError, load_settings
+from ingestion_pipeline.config.lake import open_lake
+from ingestion_pipeline.config.settings import (
+    FILE,
+    SECRETS,
+    Settings,
+    SettingsError,
+    environment,
+    load_settings,
+)
 from ingestion_pipeline.staging.database import create_engine
 
 SECRET = "hunter2"
@@ -18,6 +26,7 @@ SECRET = "hunter2"
 def _an_empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
+        monkeypatch.delenv(f"{name.upper()}{FILE}", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
 
@@ -207,3 +216,146 @@ def test_a_lease_leaves_time_for_three_heartbeats(
     else:
         with pytest.raises(SettingsError, match=mistake):
             load_settings()
+
+
+# Secrets in files
+
+VALUES = {
+    name: f"postgresql://user:{SECRET}@host/database" for name in SECRETS if "DATABASE" in name
+} | {"OVERPASS_URL": f"https://user:{SECRET}@overpass.example/api/interpreter"}
+
+
+def value_of(name: str) -> str:
+    return VALUES.get(name, SECRET)
+
+
+def test_the_secrets_are_those_that_the_settings_hide() -> None:
+    assert sorted(SECRETS) == [
+        "ADMIN_API_TOKEN",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "CALLBACK_SIGNING_KEYS",
+        "DATABASE_URL",
+        "OVERPASS_URL",
+        "READER_DATABASE_URL",
+        "READ_API_TOKEN",
+    ]
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+@pytest.mark.parametrize("name", sorted(SECRETS))
+def test_every_secret_may_be_in_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, end: str
+) -> None:
+    (tmp_path / "secret").write_bytes(f"{value_of(name)}{end}".encode())
+    monkeypatch.setenv(f"{name}_FILE", str(tmp_path / "secret"))
+    settings = load_settings()
+    assert getattr(settings, name.lower()).get_secret_value() == value_of(name)
+    assert SECRET not in repr(settings)
+
+
+def test_a_secret_of_feeds_may_be_in_a_file_beside_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "transit").write_text("Bearer hush\n")
+    monkeypatch.setenv("FEED_SECRET__TRANSIT_FILE", str(tmp_path / "transit"))
+    monkeypatch.setenv("FEED_SECRET__CITY_KEY", "hush=7")
+    settings = load_settings()
+    assert settings.feed_secret is not None
+    assert {name: secret.get_secret_value() for name, secret in settings.feed_secret.items()} == {
+        "transit": "Bearer hush",
+        "city_key": "hush=7",
+    }
+
+
+def test_blanks_within_a_secret_are_part_of_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text(" two words \n")
+    monkeypatch.setenv("ADMIN_API_TOKEN_FILE", str(tmp_path / "secret"))
+    token = load_settings().admin_api_token
+    assert token is not None
+    assert token.get_secret_value() == " two words "
+
+
+@pytest.mark.parametrize("name", [*sorted(SECRETS), "FEED_SECRET__TRANSIT"])
+def test_a_secret_that_is_set_twice_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "secret").write_text(value_of(name))
+    monkeypatch.setenv(f"{name}_FILE", str(tmp_path / "secret"))
+    monkeypatch.setenv(name, value_of(name))
+    with pytest.raises(SettingsError, match=f"{name} and {name}_FILE are both set") as refused:
+        load_settings()
+    assert SECRET not in str(refused.value)
+    monkeypatch.setenv(name, "")  # then it is not set
+    assert load_settings() != Settings()
+
+
+def test_files_that_hold_no_secret_are_named_with_every_other_mistake(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    monkeypatch.setenv("ADMIN_API_TOKEN_FILE", str(tmp_path / "missing"))
+    monkeypatch.setenv("READ_API_TOKEN_FILE", str(tmp_path / "empty"))
+    monkeypatch.setenv("DATABASE_URL_FILE", str(tmp_path / "binary"))
+    monkeypatch.setenv("AWS_SESSION_TOKEN_FILE", str(tmp_path))
+    monkeypatch.setenv("OSM_SOURCE", "carrier pigeon")
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    message = str(refused.value)
+    assert f"ADMIN_API_TOKEN_FILE: {tmp_path}/missing cannot be read (No such file" in message
+    assert "mount the secret there, or correct the path" in message
+    assert f"READ_API_TOKEN_FILE: {tmp_path}/empty is empty" in message
+    assert f"DATABASE_URL_FILE: {tmp_path}/binary cannot be read (it is not UTF-8)" in message
+    assert f"AWS_SESSION_TOKEN_FILE: {tmp_path} cannot be read (Is a directory)" in message
+    assert "OSM_SOURCE: Input should be" in message
+
+
+def test_what_is_no_secret_has_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DATA_DIR_FILE", str(tmp_path / "missing"))
+    monkeypatch.setenv("CITIES_FILE", str(tmp_path / "cities.toml"))
+    settings = load_settings()
+    assert settings.data_dir == f"{tmp_path}/data"
+    assert settings.cities_file == tmp_path / "cities.toml"
+
+
+def test_a_child_process_gets_the_value_that_it_is_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ADMIN_API_TOKEN_FILE", str(tmp_path / "missing"))
+    monkeypatch.setenv("READ_API_TOKEN_FILE", str(tmp_path / "missing"))
+    given = environment(ADMIN_API_TOKEN="new")
+    assert given["ADMIN_API_TOKEN"] == "new"
+    assert "ADMIN_API_TOKEN_FILE" not in given
+    assert "READ_API_TOKEN_FILE" in given
+
+
+# The lake
+
+
+@pytest.mark.parametrize("url", ["s3://key:hush@bucket/lake", "s3a://hush@bucket"])
+def test_a_url_of_s3_has_no_credentials(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("DATA_DIR", url)
+    with pytest.raises(SettingsError, match="DATA_DIR: a URL of S3 has no credentials") as refused:
+        load_settings()
+    assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["http://user:hush@minio:9000", "http://minio/?hush=1"])
+def test_an_endpoint_has_no_credentials(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+    with pytest.raises(SettingsError, match="AWS_ENDPOINT_URL: it has a user") as refused:
+        load_settings()
+    assert "hush" not in str(refused.value)
+
+
+def test_the_lake_of_the_settings_is_where_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert open_lake(load_settings()).address("x") == f"{load_settings().data_dir}/x"
+    monkeypatch.setenv("DATA_DIR", "s3://bucket/prefix/")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    lake = open_lake(load_settings())
+    assert lake.address("x") == "s3://bucket/prefix/x"
+    assert SECRET not in repr(vars(lake))
