@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ingestion_pipeline.sources.feed.records import Records
 
 _COMMA = re.compile(r"[-+]?\d+,\d+")
+_DEGREE_SIGN = re.compile("[°º]")
 _SAMPLE = 50
 _MAX_SYSTEMS = 400
 _FOUND_SHARE = 0.5
@@ -73,8 +74,9 @@ def _of_texts(
             continue
         if _most(texts, _has_degrees):
             yield (
-                f"{name} has degrees that are not read, such as {texts[0][:40]!r}: only lon and "
-                "lat may be in degrees, with N, S, E or W. Ask the publisher for decimal numbers."
+                f"{name} has degrees that are not read, such as {texts[0][:40]!r}: their letters "
+                "are N, S, E and W, and both coordinates in one field need lat_lon. Ask the "
+                "publisher for decimal numbers."
             )
             return
         pairs = [pair for pair in (pair_of(text, ".") for text in texts) if pair]
@@ -99,7 +101,8 @@ def _of_texts(
 
 
 def _has_degrees(text: str) -> bool:
-    return "°" in text and number_of(text, ".") is None
+    is_read = number_of(text, ".") is not None or pair_of(text, ".")
+    return _DEGREE_SIGN.search(text) is not None and not is_read
 
 
 def _pair_with_comma(text: str) -> list[float | None]:

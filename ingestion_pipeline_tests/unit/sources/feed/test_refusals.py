@@ -80,7 +80,7 @@ def test_degrees_with_another_letter_are_named(read: Read) -> None:
     text = csv_of("nr;x;y", [f"{n};24°5{n}'12\" O;60°10'12\" N" for n in range(1, 5)])
     said = said_by(read, FeedShrunken, text, delimiter=";")
     assert "x has degrees that are not read, such as" in said
-    assert "with N, S, E or W" in said
+    assert "their letters are N, S, E and W" in said
 
 
 def test_a_decimal_point_where_the_table_says_comma_is_named(read: Read) -> None:
