@@ -85,6 +85,7 @@ _WORDS: Mapping[str, str] = {
 _AS_THEY_ARE = frozenset({"yes", "no", "limited", "designated"})
 _PAIR = re.compile(r"\(?\s*[-+]?\d+([.]\d+)?\s*[,; ]\s*[-+]?\d+([.]\d+)?\s*\)?")
 _COMMA = re.compile(r"[-+]?\d+,\d+")
+_OBEYED = re.compile("[\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]")
 _FEW, _MANY = 2, 12
 _KINDS_SHOWN = 3
 _DEGREES = 180.0
@@ -213,8 +214,10 @@ def _toml(value: Any) -> str:
     if isinstance(value, Mapping):
         inner = ", ".join(f"{_toml_key(key)} = {_toml(each)}" for key, each in value.items())
         return f"{{ {inner} }}"
-    # Texts and numbers of JSON are those of TOML, but for the character DEL.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    # Texts and numbers of JSON are those of TOML, but for the character DEL; and a terminal obeys
+    # some characters.
+    text = json.dumps(value, ensure_ascii=False)
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _toml_key(key: str) -> str:
