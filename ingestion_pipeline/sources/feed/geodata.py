@@ -154,6 +154,21 @@ def _sheet(rows: list[dict[str, Any]], names: Sequence[str], feed: Feed) -> Cont
     return Content(properties=[row for row in rows if row], names=names)
 
 
+def rows_of_sheet(path: Path, layer: str, feed: Feed, *, count: int = 30) -> list[list[str | None]]:
+    """Return the cells of the first rows of a sheet, whether they are a header or not.
+
+    Raises:
+        FeedUnreadable: GDAL does not read it.
+    """
+    import pyogrio
+
+    with _errors_of_gdal(feed):
+        table = pyogrio.read_arrow(path, layer=layer, max_features=count, HEADERS="DISABLE")[1]
+    return [
+        [None if cell is None else str(cell) for cell in row.values()] for row in table.to_pylist()
+    ]
+
+
 def layers_of(path: Path, feed: Feed) -> list[str]:
     """Return the names of the layers or sheets of a file.
 

@@ -25,6 +25,7 @@ _COMMA = re.compile(r"[-+]?\d+,\d+")
 _DEGREE_SIGN = re.compile("[°º]")
 _SAMPLE = 50
 _MAX_SYSTEMS = 400
+_FIRST_NEW_CODE = 10_000
 _FOUND_SHARE = 0.5
 _SHOWN_KINDS = 8
 _DEGREES = 180.0
@@ -187,7 +188,15 @@ def systems_of(points: FloatArray, bbox: Sequence[float]) -> list[tuple[str, str
         share = float(((west <= lon) & (lon <= east) & (south <= lat) & (lat <= north)).mean())
         if share > _FOUND_SHARE:
             found.append((f"EPSG:{each.code}", each.name, share))
-    return sorted(found, key=lambda each: -each[2])
+    return sorted(found, key=lambda each: (-each[2], _is_unusual(*each[:2])))
+
+
+def _is_unusual(code: str, name: str) -> bool:
+    """Return whether a system was registered lately, or is another one but for its axes.
+
+    The name of the latter has the axes in brackets: "ETRS89 / UTM zone 32N (N-E)".
+    """
+    return int(code.partition(":")[2]) >= _FIRST_NEW_CODE or "(" in name
 
 
 def _size(system: Any) -> float:

@@ -6,14 +6,14 @@ import json
 import re
 from collections import defaultdict
 from itertools import chain, count
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from ingestion_pipeline.sources.feed.content import unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Hashable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -76,9 +76,16 @@ _NUMBER_IN_ANGLE = re.compile(r"\d+(?:[.,]\d+)?")
 _DEGREE_SIGN = re.compile("[°º]")
 
 _SRID = re.compile(r"SRID=\d+;", re.IGNORECASE)
+_WKT = re.compile(
+    r"(SRID=\d+;)?\s*(MULTI)?(POINT|LINESTRING|POLYGON|GEOMETRYCOLLECTION)\b", re.IGNORECASE
+)
 _HEX = re.compile("(?:[0-9A-Fa-f]{2}){21,}")
 _COORDINATES = 2
 _LONGEST_PAIR = 1000
+
+
+Position = Literal["number", "comma", "pair", "pair with comma", "geometry"]
+"""A way of position: a number or a pair of numbers, also with decimal commas; or a geometry."""
 
 
 class Positions(NamedTuple):
@@ -232,6 +239,46 @@ def _degrees(text: str) -> float | None:
 
 def _letters(text: str) -> list[str]:
     return re.findall(_LETTER, text)
+
+
+def way_of_position(value: object) -> Position | None:
+    """Return the way of position that a value can be. `0,50` may be a price, so it is no pair."""
+    return next(_ways_of(value), None)
+
+
+def _ways_of(value: object) -> Iterator[Position]:
+    if isinstance(value, dict):
+        if is_geometry(value):
+            yield "geometry"
+        return
+    if isinstance(value, list):
+        if len(value) == _COORDINATES and None not in pair_of(value, "."):
+            yield "pair"
+        return
+    text = str(value).strip()
+    if _WKT.match(text) or _HEX.fullmatch(text) or (text.startswith("{") and _is_geojson(text)):
+        yield "geometry"
+    if number_of(value, ".") is not None:
+        yield "number"
+    if number_of(value, ",") is not None:
+        yield "comma"
+    if ("." in text or _DEGREE_SIGN.search(text)) and pair_of(text, "."):
+        yield "pair"
+    if text.count(",") > 1 and pair_of(text, ","):
+        yield "pair with comma"
+
+
+def is_geometry(value: Mapping[str, Any]) -> bool:
+    """Return whether an object is a geometry of GeoJSON."""
+    return "type" in value and isinstance(value.get("coordinates"), list)
+
+
+def _is_geojson(text: str) -> bool:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and is_geometry(value)
 
 
 def _geometries(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,7 @@ def read_records(path: Path, feed: Feed) -> Records:
     content = read_content(path, feed)
     values = _values(content, feed)
     _require_fields(feed, content, values)
+    _require_texts(feed, values)
     broken = repair(values, feed)
     positions = positions_of(content, values, feed)
     return Records(
@@ -149,6 +151,31 @@ def _require_fields(feed: Feed, content: Content, values: Sequence[Mapping[str, 
             f"{', '.join(has) or 'none'}{more}",
             advice,
         )
+
+
+def _require_texts(feed: Feed, values: Sequence[Mapping[str, Any]]) -> None:
+    """Check that the fields of columns have texts or numbers, and not objects."""
+    for target, given in feed.fields.items():
+        for name in (given,) if isinstance(given, str) else given:
+            there = [record[name] for record in values if name in record]
+            inner = [path for path in map(_path_inside, there) if path]
+            if inner and len(inner) * 2 > len(there):
+                shown = json.dumps(there[0], ensure_ascii=False)[:80]
+                raise unreadable(
+                    feed,
+                    f"without texts in {name!r}: it has objects, such as {shown}",
+                    f"Name one of their members: {target} = {json.dumps(name + inner[0])}.",
+                )
+
+
+def _path_inside(value: object) -> str:
+    """Return the path of the first text or number in an object or a list of objects."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "[0]" + _path_inside(value[0])
+    if not isinstance(value, dict):
+        return ""
+    texts = (name for name, each in value.items() if isinstance(each, str | int | float))
+    return f".{next(texts, '')}".rstrip(".")
 
 
 def _ids(content: Content, values: Sequence[Mapping[str, Any]], feed: Feed) -> list[str | None]:

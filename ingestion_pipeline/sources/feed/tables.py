@@ -29,7 +29,7 @@ _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 _UNDECODED = re.compile("[\udc80-\udcff]")
 """Bytes that cannot be decoded (Python's `surrogateescape`)."""
 _MARK = "\N{BYTE ORDER MARK}"
-_LINE_END = re.compile(r"\r\n|\r|\n")
+LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 def decoded(raw: bytes, feed: Feed) -> str:
@@ -83,7 +83,7 @@ def read_csv(text: str, feed: Feed) -> Content:
             the feed's table names occurs twice.
     """
     if feed.skip_lines:
-        text = _LINE_END.split(text, maxsplit=feed.skip_lines)[-1]
+        text = LINE_END.split(text, maxsplit=feed.skip_lines)[-1]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=feed.delimiter, strict=True)
     try:
         # A row without any value, such as the last ones of a spreadsheet, is no record.
