@@ -17,16 +17,23 @@ from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from ingestion_pipeline.config.feeds import WITH_LAYERS, Feed
+from ingestion_pipeline.config.feeds import SHEETS, WITH_LAYERS, Feed
 from ingestion_pipeline.core.json_paths import value_at
 from ingestion_pipeline.lake.scratch import scratch_folder
 from ingestion_pipeline.sources.feed.content import unreadable
-from ingestion_pipeline.sources.feed.documents import lists_of_records, parsed
-from ingestion_pipeline.sources.feed.geodata import layers_of, rows_of_sheet
+from ingestion_pipeline.sources.feed.documents import document_of_xml, lists_of_records, parsed
+from ingestion_pipeline.sources.feed.errors import FeedEncodingWrong
+from ingestion_pipeline.sources.feed.geodata import layers_of, require_xml, rows_of_sheet
 from ingestion_pipeline.sources.feed.positions import is_geometry, number_of, way_of_position
 from ingestion_pipeline.sources.feed.records import content_of, id_of
 from ingestion_pipeline.sources.feed.tables import DELIMITERS, LINE_END, decoded
-from ingestion_pipeline.sources.feed.unpack import SUFFIXES, members_of, unpacked
+from ingestion_pipeline.sources.feed.unpack import (
+    SUFFIXES,
+    WORKBOOKS,
+    members_of,
+    named_as,
+    unpacked,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -141,14 +148,21 @@ def describe(path: Path, *, maximum_bytes: int = 50_000_000) -> Description:
             choices["member"] = members_of(path, probe())
         file = unpacked(path, probe(format=form or "csv", **keys), folder)
         with file.open("rb") as opened:
-            form = form or _format_of(opened.read(_SNIFFED_BYTES))
+            beginning = opened.read(_SNIFFED_BYTES)
+        form = _format_of(beginning) or form if form in (None, "gml") else form
         if form is None:
             raise _of_no_format(file, probe())
         keys["format"] = form
-        file = _named_as(form, file, folder)
+        file = named_as(form, file, folder)
         more = _keys_of(form, file, probe(format=form), choices)
         keys |= {name: key for name, key in more.items() if key not in _DEFAULTS}
-        content = content_of(file, probe(format=form, **more))
+        try:
+            content = content_of(file, probe(format=form, **more))
+        except FeedEncodingWrong:  # the table of a shapefile, which names no encoding
+            more |= {"encoding": _OF_LATIN[0]}
+            keys |= more
+            choices["encoding"] = _OF_LATIN
+            content = content_of(file, probe(format=form, **more))
     return Description(
         keys=keys,
         records=len(content.properties),
@@ -175,16 +189,6 @@ def _of_no_format(file: Path, feed: Feed) -> FeedUnreadable:
     formats = ", ".join(SUFFIXES)
     to_do = f"A feed is {formats}; it may be in a zip archive or gzip file. Look at its beginning."
     return unreadable(feed, "of no known format", to_do)
-
-
-def _named_as(form: str, file: Path, folder: Path) -> Path:
-    """Return a file with the suffix of its format: GDAL takes any file.csv for CSV."""
-    suffixes = SUFFIXES[form]
-    if form in ("csv", "json", "geojson") or file.name.lower().endswith(suffixes):
-        return file
-    link = folder / f"named{suffixes[0]}"
-    link.symlink_to(file.absolute())
-    return link
 
 
 def _probe(maximum_bytes: int, **keys: Any) -> Feed:
@@ -217,10 +221,15 @@ def _keys_of(
             "encoding": encodings[0],
             **_dialect(file.read_bytes().decode(encodings[0], "replace")),
         }
-    if form == "json":
-        lists = lists_of_records(parsed(decoded(file.read_bytes(), feed), feed))
+    if form in ("json", "xml"):
+        if form == "xml":
+            require_xml(file, feed)
+            document = document_of_xml(file)
+        else:
+            document = parsed(decoded(file.read_bytes(), feed), feed)
+        lists = lists_of_records(document)
         if not lists:
-            raise unreadable(feed, "JSON without a list of records")
+            raise unreadable(feed, f"{form.upper()} without a list of records")
         choices["records"] = tuple(lists)
         return {"records": max(lists, key=lambda name: lists[name])}
     keys: dict[str, Any] = {}
@@ -229,7 +238,7 @@ def _keys_of(
         if len(layers) > 1:
             choices["layer"] = layers
             keys["layer"] = layers[0]
-    if form == "xlsx":
+    if form in SHEETS:
         keys["skip_lines"] = _lines_before_header(rows_of_sheet(file, layers[0], feed))
     return keys
 
@@ -241,8 +250,9 @@ def _format_in(path: Path, probe: Feed) -> tuple[Any, str | None]:
     if not beginning.startswith(b"PK\3\4"):
         return (None, None) if beginning.startswith(b"\x1f\x8b") else (_format_of(beginning), None)
     names = members_of(path, probe)
-    if "xl/workbook.xml" in names:
-        return "xlsx", None
+    for form in SHEETS:
+        if WORKBOOKS[form] in names:
+            return form, None
     for form, suffixes in SUFFIXES.items():
         found = [name for name in names if name.lower().endswith(suffixes)]
         if found:
@@ -267,8 +277,10 @@ def _format_of(beginning: bytes) -> str | None:
         is_collection = b'"type":"FeatureCollection"' in compact
         return "geojson" if is_collection or is_sequence else "json"
     if text.startswith(b"<"):
+        if any(mark.search(text) for _, mark, _ in _NO_FORMATS):
+            return None
         root = _ROOT.search(text)
-        return None if root is None else {b"kml": "kml"}.get(root[1], "gml")
+        return "xml" if root is None else {b"kml": "kml"}.get(root[1], "gml")
     return None if b"\0" in text or not text else "csv"
 
 

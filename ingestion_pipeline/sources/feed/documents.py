@@ -1,4 +1,4 @@
-"""JSON and GeoJSON documents as content."""
+"""JSON, GeoJSON and XML documents as content."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import numpy as np
 
 from ingestion_pipeline.core.json_paths import value_at
 from ingestion_pipeline.sources.feed.content import Content, names_in, unreadable
+from ingestion_pipeline.sources.feed.geodata import require_xml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from ingestion_pipeline.config.feeds import Feed
 
@@ -47,6 +49,31 @@ def read_document(text: str, feed: Feed) -> Content:
         content = _features(records, first, feed)
     _require_finite(content, feed)
     return content
+
+
+def read_xml(path: Path, feed: Feed) -> Content:
+    """Return the content of an XML document, whose elements are read as members of objects.
+
+    An attribute is a member with `@` before its name, and the text of an element with attributes
+    is `#text`. Elements that repeat are a list. Prefixes of namespaces stay.
+
+    Raises:
+        FeedUnreadable: It is not XML, declares a document type, or has no records where the feed's
+            table says.
+    """
+    require_xml(path, feed)
+    document = document_of_xml(path)
+    records = records_of(document, feed)
+    return Content(properties=records, names=names_in(records), document=document)
+
+
+def document_of_xml(path: Path) -> dict[str, Any]:
+    """Return an XML document as `read_xml` reads it; the caller has checked it."""
+    import xmltodict
+
+    with path.open("rb") as file:
+        document: dict[str, Any] = xmltodict.parse(file)
+    return document
 
 
 def parsed(text: str | bytes, feed: Feed) -> Any:
@@ -107,6 +134,8 @@ def records_of(page: Any, feed: Feed) -> list[dict[str, Any]]:
             raise unreadable(feed, "the JSON of Esri, not GeoJSON", to_do)
         return features
     records = page if feed.records == "@" else value_at(page, feed.records)
+    if isinstance(records, dict) and feed.format == "xml":
+        records = [records]  # an element that does not repeat is no list
     if isinstance(records, dict) and feed.records != "@":
         # Records by their keys, as in {"station-1": {...}}.
         records = [
@@ -114,9 +143,10 @@ def records_of(page: Any, feed: Feed) -> list[dict[str, Any]]:
             for key, record in records.items()
         ]
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        form = feed.format.upper()
         where = "at its top" if feed.records == "@" else f"at {feed.records!r}"
         raise unreadable(
-            feed, f"JSON without a list of records {where}", _advice_on_records(page, feed)
+            feed, f"{form} without a list of records {where}", _advice_on_records(page, feed)
         )
     return records
 
@@ -207,7 +237,7 @@ def _advice_on_records(page: Any, feed: Feed) -> str:
     if not found:
         return ""
     best = max(found, key=lambda path: found[path])
-    form = "" if feed.format == "json" else 'format = "json" and '
+    form = "" if feed.format in ("json", "xml") else 'format = "json" and '
     return f"Set {form}records = {json.dumps(best)}, which has {found[best]:,} records."
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,9 @@ _COMMA = re.compile(r"[-+]?\d+,\d+")
 _DEGREE_SIGN = re.compile("[°º]")
 _SAMPLE = 50
 _MAX_SYSTEMS = 400
-_FIRST_NEW_CODE = 10_000
+_OTHER_AXES = re.compile(r"\((N-E|N,E|N-zE|zE-N|E-N)\)")
+_NEW_CODES = range(10_000, 20_000)
+_DATUM = 0.02
 _FOUND_SHARE = 0.5
 _SHOWN_KINDS = 8
 _DEGREES = 180.0
@@ -165,7 +168,7 @@ def systems_of(points: FloatArray, bbox: Sequence[float]) -> list[tuple[str, str
 
     The smallest area of use comes first, because a national system is likelier than a world one.
     """
-    from pyproj import Transformer
+    from pyproj import Proj, Transformer
     from pyproj.aoi import AreaOfInterest
     from pyproj.database import query_crs_info
     from pyproj.enums import PJType
@@ -175,20 +178,29 @@ def systems_of(points: FloatArray, bbox: Sequence[float]) -> list[tuple[str, str
     known = query_crs_info(
         auth_name="EPSG", pj_types=[PJType.PROJECTED_CRS], area_of_interest=AreaOfInterest(*bbox)
     )
-    known = sorted(known, key=_size)[:_MAX_SYSTEMS]
+    # A system with several areas of use is listed once for each.
+    systems = {f"EPSG:{each.code}": each for each in sorted(known, key=_size)}
+    # A projection without its datum is some hundred metres off, and 150 times as fast.
+    near = (west - _DATUM, south - _DATUM, east + _DATUM, north + _DATUM)
     found = []
-    for each in known:
+    for code, each in islice(systems.items(), _MAX_SYSTEMS):
         try:
-            transformer = Transformer.from_crs(
-                f"EPSG:{each.code}", "EPSG:4326", always_xy=True, only_best=False
-            )
-            lon, lat = transformer.transform(points[:, 0], points[:, 1])
+            if _share(Proj(code)(*points.T, inverse=True), near) <= _FOUND_SHARE:
+                continue
+            transform = Transformer.from_crs(code, "EPSG:4326", always_xy=True, only_best=False)
+            share = _share(transform.transform(*points.T), bbox)
         except ProjError:
             continue
-        share = float(((west <= lon) & (lon <= east) & (south <= lat) & (lat <= north)).mean())
         if share > _FOUND_SHARE:
-            found.append((f"EPSG:{each.code}", each.name, share))
+            found.append((code, each.name, share))
     return sorted(found, key=lambda each: (-each[2], _is_unusual(*each[:2])))
+
+
+def _share(lon_lat: tuple[FloatArray, FloatArray], bbox: Sequence[float]) -> float:
+    """Return the share of points inside of a window."""
+    lon, lat = map(np.asarray, lon_lat)
+    west, south, east, north = bbox
+    return float(((west <= lon) & (lon <= east) & (south <= lat) & (lat <= north)).mean())
 
 
 def _is_unusual(code: str, name: str) -> bool:
@@ -196,7 +208,7 @@ def _is_unusual(code: str, name: str) -> bool:
 
     The name of the latter has the axes in brackets: "ETRS89 / UTM zone 32N (N-E)".
     """
-    return int(code.partition(":")[2]) >= _FIRST_NEW_CODE or "(" in name
+    return int(code.partition(":")[2]) in _NEW_CODES or _OTHER_AXES.search(name) is not None
 
 
 def _size(system: Any) -> float:

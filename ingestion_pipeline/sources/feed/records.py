@@ -12,7 +12,7 @@ from ingestion_pipeline.core.characters import are_storable
 from ingestion_pipeline.core.json_paths import value_at
 from ingestion_pipeline.lake.scratch import scratch_folder
 from ingestion_pipeline.sources.feed.content import Content, unreadable
-from ingestion_pipeline.sources.feed.documents import inner, read_document
+from ingestion_pipeline.sources.feed.documents import inner, read_document, read_xml
 from ingestion_pipeline.sources.feed.geodata import read_layers
 from ingestion_pipeline.sources.feed.positions import positions_of
 from ingestion_pipeline.sources.feed.tables import advice_on_delimiter, decoded, read_csv
@@ -116,6 +116,8 @@ def content_of(file: Path, feed: Feed) -> Content:
         return read_csv(decoded(file.read_bytes(), feed), feed)
     if feed.format in ("json", "geojson"):
         return read_document(decoded(file.read_bytes(), feed), feed)
+    if feed.format == "xml":
+        return read_xml(file, feed)
     return read_layers(file, feed)
 
 

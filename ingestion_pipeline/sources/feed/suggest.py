@@ -421,7 +421,7 @@ def _last(name: str) -> str:
 
 def _part(name: str) -> str:
     """Return the last part of a path; that of translations is the name of their list."""
-    return _TRANSLATIONS.sub("", name).rpartition(".")[2].strip(' "')
+    return _TRANSLATIONS.sub("", name).rstrip(". ").rpartition(".")[2].strip(' "')
 
 
 def _points(description: Description, path: Path, keys: Mapping[str, str]) -> FloatArray | None:
