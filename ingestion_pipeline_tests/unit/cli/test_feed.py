@@ -7,6 +7,7 @@ import csv
 import gzip
 import json
 import re
+import time
 import tomllib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -120,6 +121,27 @@ def test_a_map_has_the_places_and_hostile_names_stay_texts(invoke: Invoke, tmp_p
     assert list(data["asOf"]) == [data["day"]]
     page = (tmp_path / "maps/it.html").read_text("utf-8")
     assert not any(name in page for name in HOSTILE[:4])
+
+
+def test_five_thousand_records_and_their_map_take_less_than_five_seconds(
+    invoke: Invoke, tmp_path: Path
+) -> None:
+    rows = "".join(
+        f"{number};Well {number};{24.9 + number / 60_000:.6f};{60.151 + number % 97 / 2500:.6f};"
+        f"Mo-Fr 0{number % 9}:00-1{number % 7}:00;text {number % 13};{'x' * (number % 40)}\n"
+        for number in range(1, 5001)
+    )
+    today = tmp_path / f"{datetime.now(UTC):%Y-%m-%d}.csv"
+    today.write_text(f"nr;name;x;y;hours;more;much\n{rows}")
+    started = time.process_time()
+    result = invoke(
+        *("try", "--feed", "fountains", "--json"),
+        feed={"fields": {"name": "name", "opening_hours": "hours"}},
+    )
+    assert time.process_time() - started < 5
+    shown = json.loads(result.output)
+    assert shown["places"] == 5000
+    assert len(shown_by_map(tmp_path / shown["map"])["columns"]["name"]) == 5000
 
 
 def test_a_trial_is_one_json_object_with_the_path_of_its_map(
