@@ -9,13 +9,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 from ingestion_pipeline.config.feeds import SHEETS, WITH_LAYERS, Feed
 from ingestion_pipeline.core.json_paths import value_at
@@ -24,12 +23,19 @@ from ingestion_pipeline.sources.feed.content import unreadable
 from ingestion_pipeline.sources.feed.documents import document_of_xml, lists_of_records, parsed
 from ingestion_pipeline.sources.feed.errors import FeedEncodingWrong
 from ingestion_pipeline.sources.feed.geodata import layers_of, require_xml, rows_of_sheet
-from ingestion_pipeline.sources.feed.positions import is_geometry, number_of, way_of_position
+from ingestion_pipeline.sources.feed.nested import paths_in, paths_of
+from ingestion_pipeline.sources.feed.positions import number_of, way_of_position
 from ingestion_pipeline.sources.feed.records import content_of, id_of
+from ingestion_pipeline.sources.feed.sniff import (
+    LATIN,
+    SNIFFED_BYTES,
+    encodings_of,
+    format_in,
+    format_of,
+    of_no_format,
+)
 from ingestion_pipeline.sources.feed.tables import DELIMITERS, LINE_END, decoded
 from ingestion_pipeline.sources.feed.unpack import (
-    SUFFIXES,
-    WORKBOOKS,
     members_of,
     named_as,
     unpacked,
@@ -40,7 +46,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ingestion_pipeline.sources.feed.content import Content
-    from ingestion_pipeline.sources.feed.errors import FeedUnreadable
     from ingestion_pipeline.sources.feed.positions import Position
 
 SAMPLES = 3
@@ -48,36 +53,9 @@ SAMPLES = 3
 
 _SHOWN = 80
 _DEFAULTS = (",", "utf-8", "@", 0)
-_SNIFFED_BYTES = 1 << 16
 _SNIFFED_ROWS = 30
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-_OF_SCRIPTS = (
-    *("cp1251", "cp1253", "cp1255", "cp1256", "cp932", "euc_jp", "big5", "gb18030", "euc_kr"),
-)
-_OF_LATIN = ("cp1252", "cp1250")
-_WESTERN_SIGNS_IN_WORDS = re.compile("[a-z][³¹¿]|[³¹¿][a-z]")
-"""Polish letters of cp1250, read as cp1252."""
-
 _FEWEST_COLUMNS = 2
 _SHARE_OF_HEADER = 0.6
-_DEEPEST = 3
-_ROOT = re.compile(rb"<(?:[\w.-]+:)?(kml|FeatureCollection)[\s>]")
-_ELSEWHERE = "Ask the portal for the same data as GeoJSON, CSV or JSON."
-_NO_FORMATS = (
-    (
-        "an OSM XML file, which is no feed",
-        re.compile(rb"<(?:osm|osmChange)[\s>]"),
-        "Its places are in OpenStreetMap, which the city has by its osm_source.",
-    ),
-    (
-        "an HTML page",
-        re.compile(rb"<html[\s>]|<!doctype html", re.IGNORECASE),
-        "Its address is that of a page about the data, or of a login; find that of the file.",
-    ),
-    ("an Excel file of before 2007", re.compile(rb"^\xd0\xcf\x11\xe0"), _ELSEWHERE),
-    ("a Parquet file", re.compile(rb"^PAR1"), _ELSEWHERE),
-)
-"""What files that are no feeds are, their marks, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -142,16 +120,16 @@ def describe(path: Path, *, maximum_bytes: int = 50_000_000) -> Description:
     keys: dict[str, Any] = {}
     choices: dict[str, Sequence[str]] = {}
     with scratch_folder() as folder:
-        form, member = _format_in(path, probe())
+        form, member = format_in(path, probe())
         if member is not None:
             keys["member"] = member
             choices["member"] = members_of(path, probe())
         file = unpacked(path, probe(format=form or "csv", **keys), folder)
         with file.open("rb") as opened:
-            beginning = opened.read(_SNIFFED_BYTES)
-        form = _format_of(beginning) or form if form in (None, "gml") else form
+            beginning = opened.read(SNIFFED_BYTES)
+        form = format_of(beginning) or form if form in (None, "gml") else form
         if form is None:
-            raise _of_no_format(file, probe())
+            raise of_no_format(file, probe())
         keys["format"] = form
         file = named_as(form, file, folder)
         more = _keys_of(form, file, probe(format=form), choices)
@@ -159,9 +137,9 @@ def describe(path: Path, *, maximum_bytes: int = 50_000_000) -> Description:
         try:
             content = content_of(file, probe(format=form, **more))
         except FeedEncodingWrong:  # the table of a shapefile, which names no encoding
-            more |= {"encoding": _OF_LATIN[0]}
+            more |= {"encoding": LATIN[0]}
             keys |= more
-            choices["encoding"] = _OF_LATIN
+            choices["encoding"] = LATIN
             content = content_of(file, probe(format=form, **more))
     return Description(
         keys=keys,
@@ -172,23 +150,12 @@ def describe(path: Path, *, maximum_bytes: int = 50_000_000) -> Description:
         members={
             path: _text(value)
             for name, member in content.document.items()
-            for path in _paths(member, name, 1)
+            for path in paths_in(member, name)
             if "[" not in path
             and isinstance(value := value_at(content.document, path), str | int | float)
         },
         choices=choices,
     )
-
-
-def _of_no_format(file: Path, feed: Feed) -> FeedUnreadable:
-    with file.open("rb") as opened:
-        beginning = opened.read(_SNIFFED_BYTES)
-    for what, mark, to_do in _NO_FORMATS:
-        if mark.search(beginning):
-            return unreadable(feed, what, to_do)
-    formats = ", ".join(SUFFIXES)
-    to_do = f"A feed is {formats}; it may be in a zip archive or gzip file. Look at its beginning."
-    return unreadable(feed, "of no known format", to_do)
 
 
 def _probe(maximum_bytes: int, **keys: Any) -> Feed:
@@ -214,7 +181,7 @@ def _keys_of(
 ) -> dict[str, Any]:
     """Return the keys that reading a format needs; add what else a key could be to `choices`."""
     if form == "csv":
-        encodings = _encodings_of(file.read_bytes())
+        encodings = encodings_of(file.read_bytes())
         if len(encodings) > 1:
             choices["encoding"] = encodings
         return {
@@ -243,69 +210,9 @@ def _keys_of(
     return keys
 
 
-def _format_in(path: Path, probe: Feed) -> tuple[Any, str | None]:
-    """Return the format of a file or of the file in an archive, and the archive's file."""
-    with path.open("rb") as file:
-        beginning = file.read(_SNIFFED_BYTES)
-    if not beginning.startswith(b"PK\3\4"):
-        return (None, None) if beginning.startswith(b"\x1f\x8b") else (_format_of(beginning), None)
-    names = members_of(path, probe)
-    for form in SHEETS:
-        if WORKBOOKS[form] in names:
-            return form, None
-    for form, suffixes in SUFFIXES.items():
-        found = [name for name in names if name.lower().endswith(suffixes)]
-        if found:
-            # GTFS has many tables; one of them has the stops.
-            stops = [name for name in found if name.rpartition("/")[2] == "stops.txt"]
-            return form, (stops or sorted(found))[0] if len(found) > 1 else None
-    raise unreadable(probe, "a zip archive without a file of a known format")
-
-
-def _format_of(beginning: bytes) -> str | None:
-    """Return the format of a file by its beginning."""
-    if beginning.startswith(_UTF_16):
-        beginning = beginning.decode("utf-16", "ignore").encode()
-    if beginning.startswith(b"SQLite format 3\0"):
-        return "geopackage"
-    if beginning.startswith(b"fgb\3"):
-        return "flatgeobuf"
-    text = beginning.removeprefix(b"\xef\xbb\xbf").lstrip().lstrip(b"\x1e")
-    if text.startswith((b"{", b"[")):
-        compact = b"".join(text.split())
-        is_sequence = re.match(rb'\{"type":"Feature"[,}]', compact) is not None
-        is_collection = b'"type":"FeatureCollection"' in compact
-        return "geojson" if is_collection or is_sequence else "json"
-    if text.startswith(b"<"):
-        if any(mark.search(text) for _, mark, _ in _NO_FORMATS):
-            return None
-        root = _ROOT.search(text)
-        return "xml" if root is None else {b"kml": "kml"}.get(root[1], "gml")
-    return None if b"\0" in text or not text else "csv"
-
-
-def _encodings_of(raw: bytes) -> tuple[str, ...]:
-    """Return the encodings that bytes may have, the likeliest first."""
-    if raw.startswith(_UTF_16):
-        return ("utf-16",)
-    if raw.isascii():
-        return ("utf-8",)
-    with suppress(UnicodeDecodeError):
-        raw.decode("utf-8")
-        return ("utf-8",)
-    import charset_normalizer
-
-    # It tells scripts apart, but not the encodings of Western and Central European languages.
-    best = charset_normalizer.from_bytes(raw, cp_isolation=[*_OF_SCRIPTS, *_OF_LATIN]).best()
-    if best is not None and best.encoding in _OF_SCRIPTS:
-        return (best.encoding, *_OF_LATIN)
-    is_polish = _WESTERN_SIGNS_IN_WORDS.search(raw.decode("cp1252", "replace")) is not None
-    return _OF_LATIN[::-1] if is_polish else _OF_LATIN
-
-
 def _dialect(text: str) -> dict[str, Any]:
     """Return the delimiter of a CSV, and the number of lines before its header."""
-    text = text[:_SNIFFED_BYTES].removeprefix("\N{BYTE ORDER MARK}")
+    text = text[:SNIFFED_BYTES].removeprefix("\N{BYTE ORDER MARK}")
     delimiter = max(DELIMITERS, key=lambda mark: _columns_of(text, mark))
     lines = LINE_END.split(text, maxsplit=_SNIFFED_ROWS)[:_SNIFFED_ROWS]
     rows = [next(csv.reader([line], delimiter=delimiter), []) for line in lines]
@@ -366,42 +273,12 @@ def fields_of(content: Content) -> Iterator[Field]:
     """Yield the fields of a file; of nested data, the members by their paths."""
     for name in content.names:
         values = [properties.get(name) for properties in content.properties]
-        if any(isinstance(value, dict) or _is_list_of_objects(value) for value in values):
-            quoted = name if re.fullmatch(r"\w+", name) else json.dumps(name)
-            for path in dict.fromkeys(
-                path for value in values for path in _paths(value, quoted, 1)
-            ):
-                yield _field(path, [value_at(each, path) for each in content.properties])
-        else:
+        paths = paths_of(name, values)
+        if paths == [name]:
             yield _field(name, values)
-
-
-def _paths(value: object, path: str, depth: int) -> Iterator[str]:
-    """Yield the paths of the members of nested data that are not objects themselves.
-
-    A geometry of GeoJSON is one value. Of a list of objects, the first counts; of translations,
-    each language.
-    """
-    if _is_list_of_objects(value) and depth <= _DEEPEST:
-        first = f"{path}[0]"
-        yield from _paths(value[0], first, depth + 1)
-        if {"text", "language"} <= value[0].keys():
-            languages = [each.get("language") for each in value]
-            yield from (
-                f"{path}[?language=='{language}'].text | [0]"
-                for language in languages
-                if re.fullmatch("[a-z]{2,3}(-[A-Za-z]+)?", str(language))
-            )
-    elif isinstance(value, dict) and not is_geometry(value) and depth <= _DEEPEST:
-        for name, member in value.items():
-            inner = name if re.fullmatch(r"\w+", name) else json.dumps(name)
-            yield from _paths(member, f"{path}.{inner}", depth + 1)
-    elif value is not None:
-        yield path
-
-
-def _is_list_of_objects(value: Any) -> TypeGuard[list[dict[str, Any]]]:
-    return isinstance(value, list) and bool(value) and all(isinstance(each, dict) for each in value)
+            continue
+        for path in paths:
+            yield _field(path, [value_at(each, path) for each in content.properties])
 
 
 def _field(name: str, values: Sequence[object]) -> Field:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ingestion_pipeline.core.json_paths import value_at
+from ingestion_pipeline.core.json_paths import PLAIN_NAMES, value_at
 from ingestion_pipeline.sources.feed.content import Content, names_in, unreadable
 from ingestion_pipeline.sources.feed.geodata import require_xml
 
@@ -24,6 +24,7 @@ _NAMES_OF_CELLS = (
     *("meta.view.columns[*].name", "columns[*].name", "fields[*].name", "headers[*].name"),
     *("columns", "fields", "headers", "header"),
 )
+_OF_PATH = re.compile('[A-Za-z_][A-Za-z0-9_]*|.*".*')
 _IDENTIFIER = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _DEEPEST = 4
 """How deep a list of records may be for `lists_of_records` to find it."""
@@ -134,7 +135,7 @@ def records_of(page: Any, feed: Feed) -> list[dict[str, Any]]:
             raise unreadable(feed, "the JSON of Esri, not GeoJSON", to_do)
         return features
     records = page if feed.records == "@" else value_at(page, feed.records)
-    if isinstance(records, dict) and feed.format == "xml":
+    if isinstance(records, dict) and feed.format == "xml" and feed.records != "@":
         records = [records]  # an element that does not repeat is no list
     if isinstance(records, dict) and feed.records != "@":
         # Records by their keys, as in {"station-1": {...}}.
@@ -206,7 +207,7 @@ def _members(value: Any, path: str, depth: int) -> Iterator[tuple[Any, str]]:
     """Yield the members of an object, with their paths."""
     if isinstance(value, dict) and depth < _DEEPEST:
         for name, member in value.items():
-            inner = name if name.isidentifier() else json.dumps(name)
+            inner = name if PLAIN_NAMES.fullmatch(name) else json.dumps(name)
             yield member, inner if path == "@" else f"{path}.{inner}"
 
 
@@ -229,7 +230,9 @@ def _as_objects(path: str, document: Any) -> str:
         for place, name in enumerate(names)
         if names.index(name) == place
     )
-    return f"{'' if path == '@' else path}[*].{{{cells}}}"
+    parts = [] if path == "@" else [path] if '"' in path else path.split(".")
+    quoted = (part if _OF_PATH.fullmatch(part) else json.dumps(part) for part in parts)
+    return f"{'.'.join(quoted)}[*].{{{cells}}}"
 
 
 def _advice_on_records(page: Any, feed: Feed) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ingestion_pipeline.sources.feed.positions import number_of, pair_of
+from ingestion_pipeline.sources.feed.positions import is_geometry, number_of, pair_of
 from ingestion_pipeline.sources.feed.records import id_of
 
 if TYPE_CHECKING:
@@ -72,6 +72,10 @@ def _of_texts(
         name = getattr(feed, key)
         if name is None:
             continue
+        objects = [record[name] for record in values if isinstance(record.get(name), dict)]
+        if objects:
+            yield _of_objects(name, objects[0])
+            return
         cells = [record[name] for record in values if isinstance(record.get(name), str)]
         texts = [cell.strip() for cell in cells[:_SAMPLE] if cell.strip()]
         if not texts:
@@ -102,6 +106,16 @@ def _of_texts(
         if key in ("lat_lon", "lon_lat") and texts[0].upper().startswith(("POINT", "MULTI", "{")):
             yield f'{name} has geometries. Set geometry = "{name}" instead of {key}.'
             return
+
+
+def _of_objects(name: str, first: Mapping[str, Any]) -> str:
+    """Return what to do about a field that has an object in place of a coordinate."""
+    if first.keys() & {"rings", "paths", "points"}:
+        return f'{name} has geometries of Esri. Ask the service for f=geojson, format = "geojson".'
+    if is_geometry(first):
+        return f'{name} has geometries. Set geometry = "{name}" instead.'
+    members = ", ".join(f"{name}.{member}" for member in first)
+    return f"{name} has objects with members. Set lon and lat to two of {members[:200]}."
 
 
 def _has_degrees(text: str) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ingestion_pipeline.sources.feed.content import Content, unreadable
 from ingestion_pipeline.sources.feed.errors import FeedEncodingWrong
+from ingestion_pipeline.sources.feed.sniff import encodings_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +60,7 @@ def decoded(raw: bytes, feed: Feed) -> str:
             + (
                 "GeoJSON is always UTF-8. Ask the publisher to correct it."
                 if feed.format == "geojson"
-                else "Set the feed's encoding, such as cp1252, cp1251 or cp932."
+                else f"Set the feed's encoding: it may be {' or '.join(encodings_of(raw))}."
             )
         ) from None
 

@@ -558,5 +558,7 @@ def test_a_database_with_views_or_virtual_tables_is_refused(read: Read, tmp_path
     ids=ascii,
 )
 def test_what_is_not_of_the_format_is_refused(read: Read, slug: str, body: bytes) -> None:
-    with pytest.raises(FeedUnreadable, match=r"Check the feed|Correct its|Fetch it again"):
+    with pytest.raises(
+        FeedUnreadable, match=r"Check the feed|Correct its|Fetch it again|The file is"
+    ):
         read(body, slug)

@@ -212,7 +212,7 @@ JSON: dict[str, tuple[Any, dict[str, Any]]] = {
                 }
             ),
         },
-        {"records": '"@graph"', "lon": "location.longitude", "record_id": "id"},
+        {"records": "@graph", "lon": "location.longitude", "record_id": "id"},
     ),
     "names by language": (
         each(
