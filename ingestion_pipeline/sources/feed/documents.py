@@ -195,8 +195,9 @@ def _by_keys(value: Any, path: str, depth: int) -> Iterator[tuple[str, int]]:
     """Yield the paths of objects whose members are objects with the same members."""
     if not isinstance(value, dict):
         return
-    forms = {frozenset(each) if isinstance(each, dict) else None for each in value.values()}
-    if path != "@" and len(value) > 1 and None not in forms and frozenset.intersection(*forms):
+    forms = [frozenset(each) for each in value.values() if isinstance(each, dict)]
+    are_objects = len(forms) == len(value) > 1
+    if path != "@" and are_objects and frozenset.intersection(*forms):
         yield path, len(value)
     else:
         for member, inner in _members(value, path, depth):

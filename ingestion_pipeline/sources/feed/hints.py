@@ -199,10 +199,10 @@ def systems_of(points: FloatArray, bbox: Sequence[float]) -> list[tuple[str, str
     found = []
     for code, each in islice(systems.items(), _MAX_SYSTEMS):
         try:
-            if _share(Proj(code)(*points.T, inverse=True), near) <= _FOUND_SHARE:
+            if _share(Proj(code)(points[:, 0], points[:, 1], inverse=True), near) <= _FOUND_SHARE:
                 continue
             transform = Transformer.from_crs(code, "EPSG:4326", always_xy=True, only_best=False)
-            share = _share(transform.transform(*points.T), bbox)
+            share = _share(transform.transform(points[:, 0], points[:, 1]), bbox)
         except ProjError:
             continue
         if share > _FOUND_SHARE:

@@ -233,7 +233,7 @@ def _degrees(text: str) -> float | None:
         return None
     if any("." in part for part in parts[:-1]) or ("-" in text and letters):
         return None  # 60.5°30' and -60° N are mistakes
-    size = sum(float(part) / 60**place for place, part in enumerate(parts))
+    size: float = sum(float(part) / 60.0**place for place, part in enumerate(parts))
     return -size if "-" in text or {"S", "W"} & {*letters} else size
 
 
