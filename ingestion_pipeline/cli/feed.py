@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ingestion_pipeline.cli.options import DAY
-from ingestion_pipeline.cli.output import FAILED, TRY_LATER, print_table, print_wrapped
+from ingestion_pipeline.cli.output import FAILED, TRY_LATER, print_table, print_wrapped, visible
 from ingestion_pipeline.config.cities import load_cities
 from ingestion_pipeline.config.settings import load_settings
 from ingestion_pipeline.config.toml_tables import did_you_mean
+from ingestion_pipeline.core.characters import storable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import date
 
     from ingestion_pipeline.config.cities import City
@@ -41,12 +43,19 @@ def feed() -> None:
 @click.option("--city", "slug", required=True, help="Slug of the city.")
 @click.option("--feed", "feed_slug", required=True, help="Slug of the feed in the cities file.")
 @click.option("--day", type=DAY, help="UTC day to read the feed for.  [default: today]")
-def try_(slug: str, feed_slug: str, day: date | None) -> None:
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File of the map.  [default: <city>-feed-<feed>.html]",
+)
+@click.option("--json", "in_json", is_flag=True, help="JSON instead of text.")
+def try_(slug: str, feed_slug: str, day: date | None, out: Path | None, *, in_json: bool) -> None:
     """Fetch and read one feed of the cities file, and show what its table makes of it.
 
-    Stages nothing, and needs neither a database nor OpenStreetMap data: a city with a boundary
-    relation is its box here. Exit codes: 0 a run would stage the feed; 1 it would not; 75 a later
-    try may succeed.
+    Writes a map of its places as one HTML file, whose path is printed last; none if no place is in
+    the city. Stages nothing, and needs neither a database nor OpenStreetMap data: a city with a
+    boundary relation is its box here. Exit codes: 0 a run would stage the feed; 1 it would not; 75
+    a later try may succeed.
     """
     import httpx
 
@@ -58,25 +67,38 @@ def try_(slug: str, feed_slug: str, day: date | None) -> None:
     city = load_cities(settings.cities_file).get(slug)
     found = _feed_of(city, feed_slug)
     clock = SystemClock()
+    day = day or clock.now().date()
     started = time.monotonic()
     with scratch_folder() as folder, httpx.Client() as http:
         trial = try_feed(
             found,
-            day or clock.now().date(),
+            day,
             _town_of(city),
             http=http,
             clock=clock,
             workdir=folder,
             secrets=settings.feed_secret or {},
         )
+    path = out or Path(f"{city.slug}-feed-{found.slug}.html")
+    has_map = _write_map(path, trial, city, day, basemap=settings.basemap_style_url)
     seconds = time.monotonic() - started
     problems = [*_licence_problems(found), *trial.problems]
-    click.echo(f"feed {found.slug} of {city.slug}: {'refused' if problems else 'good'}")
-    _print_trial(trial, city)
-    for problem in problems:
-        click.echo("")
-        print_wrapped(f"Error ({problem.code}): {problem}")
-    click.echo(f"\n{seconds:.1f} s; nothing was staged")
+    if in_json:
+        shown = _in_json(trial, city, problems) | {
+            "map": str(path) if has_map else None,
+            "seconds": round(seconds, 1),
+        }
+        click.echo(json.dumps(storable(shown), ensure_ascii=False))
+    else:
+        click.echo(f"feed {found.slug} of {city.slug}: {'refused' if problems else 'good'}")
+        _print_trial(trial, city)
+        for problem in problems:
+            click.echo("")
+            print_wrapped(f"Error ({problem.code}): {problem}")
+        of_map = "; a map of the places:" if has_map else ", and no place is on a map"
+        click.echo(f"\n{seconds:.1f} s; nothing was staged{of_map}")
+        if has_map:
+            click.echo(str(path))
     if problems:
         is_final = any(not problem.should_retry for problem in problems)
         sys.exit(FAILED if is_final else TRY_LATER)
@@ -111,14 +133,15 @@ def suggest(location: str, slug: str) -> None:
             bbox=city.bbox,
             last_modified=fetched.validators.last_modified,
         )
-    click.echo(in_toml(found))
+    for line in in_toml(found).splitlines():
+        click.echo(visible(line))
     click.echo(
         f"\n# {found.records:,} records, {found.inside:,} of them in the box of {city.slug}. The "
         "fields of the file, with the\n# number of records that have one:"
     )
     for each in found.fields:
         samples = _cut(", ".join(each.samples), _SAMPLES_WIDTH)
-        click.echo(f"#   {each.name}: {each.filled:,}, such as {samples}")
+        click.echo(visible(f"#   {each.name}: {each.filled:,}, such as {samples}"))
     click.echo(
         "# Set kind, licence and attribution, put the table below that of the city, and try it:\n"
         f"# poi-ingest feed try --city {city.slug} --feed {found.table['slug']}"
@@ -166,6 +189,81 @@ def _licence_problems(feed: Feed) -> list[IngestionError]:
     why = "; ".join(finding.why for finding in verdict.findings)
     to_do = "If you have the permission, say where it is: permission, a key of the feed."
     return [LicenceConflict(f"{why}. {to_do}")]
+
+
+def _write_map(path: Path, trial: Trial, city: City, day: date, *, basemap: str | None) -> bool:
+    """Write a map of a trial's places; return whether there are any."""
+    from ingestion_pipeline.datasets.registry import WITH_FEEDS
+    from ingestion_pipeline.export import replacing
+    from ingestion_pipeline.maps.content import as_json, of_places
+    from ingestion_pipeline.maps.document import document
+
+    if trial.places is None or not trial.places.table.num_rows:
+        return False
+    target = replace(WITH_FEEDS.slice_of(city.slug, day), source=trial.feed.source)
+    content = of_places(target, trial.places.table, as_of=trial.as_of)
+    page = document(
+        as_json(
+            content,
+            title=f"{city.name.get('en', city.slug)}, feed {trial.feed.slug}",
+            things=WITH_FEEDS.things,
+            meaning=WITH_FEEDS.meanings(),
+            basemap=basemap,
+        )
+    )
+    with replacing(path, option="--out") as beside:
+        beside.write_text(page, "utf-8")
+    return True
+
+
+def _in_json(trial: Trial, city: City, problems: Sequence[IngestionError]) -> dict[str, Any]:
+    """Return what a trial shows, as JSON values; places are the first of all."""
+    description, places = trial.description, trial.places
+    rows = [] if places is None else places.table.slice(0, PLACES_SHOWN).to_pylist()
+    return {
+        "city": city.slug,
+        "feed": trial.feed.slug,
+        "state": "refused" if problems else "good",
+        "problems": [
+            {"code": each.code, "message": str(each), "should_retry": each.should_retry}
+            for each in problems
+        ],
+        "location": trial.feed.public_location,
+        "licence": trial.feed.licence,
+        "bytes": trial.bytes,
+        "as_of": None if trial.as_of is None else f"{trial.as_of:%Y-%m-%dT%H:%M:%SZ}",
+        "as_of_source": trial.feed.as_of.source,
+        "file": None if description is None else dict(description.keys),
+        "records": None if description is None else description.records,
+        "fields": [
+            {
+                "name": each.name,
+                "records": each.filled,
+                "different": each.distinct,
+                "used_as": trial.used.get(each.name),
+                "samples": list(each.samples),
+            }
+            for each in (() if description is None else description.fields)
+        ],
+        "places": None if places is None else places.table.num_rows,
+        "outside": None if places is None else places.outside,
+        "skipped": None if places is None else places.skipped,
+        "not_understood": {} if places is None else dict(places.unparsed),
+        "first_places": [_known_of(row) for row in rows],
+        "rejections": [
+            asdict(each) | {"examples": list(each.examples)} for each in trial.rejections
+        ],
+        "hint": trial.hint,
+    }
+
+
+def _known_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a record becomes: the columns that have a value."""
+    from ingestion_pipeline.helpers.rows import ATTRIBUTE_COLUMNS
+
+    names = ("source_ref", "kind", "lon", "lat", "name", "status", "opening_hours")
+    known = {name: row[name] for name in (*names, *ATTRIBUTE_COLUMNS) if row[name] is not None}
+    return known | {"attributes": json.loads(row["attributes"])}
 
 
 def _print_trial(trial: Trial, city: City) -> None:
@@ -247,15 +345,11 @@ def _print_fields(description: Description, used: Mapping[str, str]) -> None:
 
 def _print_place(row: Mapping[str, Any]) -> None:
     """Print what a record becomes: the columns that have a value."""
-    from ingestion_pipeline.helpers.rows import ATTRIBUTE_COLUMNS
-
     print_wrapped(f"  {row['source_ref']}  {row['lon']:.6f} {row['lat']:.6f}  {row['name'] or '-'}")
-    known = {
-        name: row[name]
-        for name in ("status", "opening_hours", *ATTRIBUTE_COLUMNS)
-        if row[name] is not None
-    }
-    known |= json.loads(row["attributes"])
+    known = _known_of(row)
+    for name in ("source_ref", "kind", "lon", "lat", "name"):
+        known.pop(name, None)
+    known |= known.pop("attributes")
     if known:
         print_wrapped("    " + ", ".join(f"{name}={each}" for name, each in known.items()))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import sys
 import textwrap
@@ -23,6 +24,9 @@ SOME_FEEDS_FAILED, ALL_FEEDS_FAILED = 4, 5
 COLUMN_GAP = "  "
 MORE_INDENT = "    "
 
+_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, those that change the direction of text, and halves of surrogate pairs."""
+
 
 def print_table(
     head: Sequence[str], rows: Iterable[Sequence[str]], *, notes: Sequence[str] = ()
@@ -37,7 +41,7 @@ def print_table(
         rows: The cells.
         notes: A line below each row.
     """
-    table = [head, *rows]
+    table = [head, *([visible(cell) for cell in row] for row in rows)]
     lines = _lines_of_row(list(zip(*table, strict=True)), _width())
     for row, note in zip_longest(table, ["", *notes], fillvalue=""):
         for number, widths in enumerate(lines):
@@ -48,8 +52,22 @@ def print_table(
 
 def print_wrapped(line: str) -> None:
     """Print a line, wrapped and indented to fit the terminal."""
-    for text in _wrap(line, _width(), indent=4):
+    for text in _wrap(visible(line), _width(), indent=4):
         click.echo(text)
+
+
+def visible(text: str) -> str:
+    r"""Return a text with `\x1b` in place of each character that a terminal obeys.
+
+    Names and tags come from strangers: an escape sequence could hide or forge lines.
+    """
+    return _OBEYED.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    if found[0] in "\t\n\v\f\r":
+        return " "
+    return found[0].encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def log_to_stderr(*loggers: str) -> None:

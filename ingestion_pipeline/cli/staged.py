@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -23,6 +23,10 @@ from ingestion_pipeline.config.cities import load_cities
 from ingestion_pipeline.config.settings import load_settings
 from ingestion_pipeline.core.formats import Format
 from ingestion_pipeline.datasets.registry import DATASETS
+
+if TYPE_CHECKING:
+    from ingestion_pipeline.config.cities import City
+    from ingestion_pipeline.config.settings import Settings
 
 CHANGES_SHOWN = 50
 
@@ -44,7 +48,11 @@ CAUSE_NOTES = {
 def rejections(
     slug: str, day: date | None, reason: str | None, *, dataset: str, source: str
 ) -> None:
-    """List the objects of a staged day that could not be staged, and why."""
+    """List the objects of a staged day that could not be staged, and why.
+
+    Of a feed that was refused on the day, also what its refused file rejects.
+    """
+    from ingestion_pipeline.staging.errors import DayNotStaged
     from ingestion_pipeline.staging.rejections import count_rejections, rejected_objects
 
     settings = load_settings()
@@ -59,11 +67,27 @@ def rejections(
         )
         return
     target = slice_of(city, day, dataset=dataset, source=source)
-    rows = [
-        (found["reason"], found["source_ref"], found["detail"], _tags(found["raw"]))
-        for found in rejected_objects(engine, target, reason=reason)
-    ]
-    print_table(("reason", "object", "why", "tags"), rows)
+    refused = _refused(settings, city, day, source)
+    try:
+        objects = rejected_objects(engine, target, reason=reason)
+    except DayNotStaged:
+        if not refused:
+            raise
+    else:
+        rows = [
+            (found["reason"], found["source_ref"], found["detail"], _tags(found["raw"]))
+            for found in objects
+        ]
+        print_table(("reason", "object", "why", "tags"), rows)
+    if refused:
+        click.echo(f"the file of {source} for {day} was refused, of which these are examples:")
+        rows = [
+            (f"{found['count']:,}", found["reason"], one["source_ref"], one["detail"])
+            for found in refused
+            if reason in (None, found["reason"])
+            for one in found["examples"]
+        ]
+        print_table(("records", "reason", "object", "why"), rows)
 
 
 @click.command()
@@ -152,7 +176,17 @@ def notice(slug: str) -> None:
 
 
 def _tags(raw: Any) -> str:
-    """Return the tags of a rejected object on one line."""
-    return " ".join(
-        ", ".join(f"{key}={value}" for key, value in sorted(raw.get("tags", {}).items())).split()
-    )
+    """Return the tags of a rejected object, or the fields of a feed's record, on one line."""
+    tags = raw["tags"] if isinstance(raw.get("tags"), dict) else raw
+    return " ".join(", ".join(f"{key}={value}" for key, value in sorted(tags.items())).split())
+
+
+def _refused(settings: Settings, city: City, day: date, source: str) -> list[dict[str, Any]]:
+    """Return what the refused file of a feed rejects, by reason; nothing of other sources."""
+    from ingestion_pipeline.lake.snapshots import Lake
+
+    datasets = [feed.dataset for feed in city.feeds if feed.source == source]
+    if not datasets:
+        return []
+    lake = Lake(settings.data_dir)
+    return lake.last_rejections(datasets[0], city.slug, city.boundary_key, day)

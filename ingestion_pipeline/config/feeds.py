@@ -63,26 +63,31 @@ Format = Literal[
     "flatgeobuf",
     "gml",
     "xlsx",
+    "ods",
+    "xml",
 ]
 """The formats of feeds. A `.gz`, or a file in a zip archive, is unpacked first."""
 
 FORMATS: tuple[str, ...] = get_args(Format)
 
-BY_GDAL = frozenset({"geopackage", "shapefile", "kml", "flatgeobuf", "gml", "xlsx"})
+BY_GDAL = frozenset({"geopackage", "shapefile", "kml", "flatgeobuf", "gml", "xlsx", "ods"})
 """Formats that GDAL reads."""
 
 WITH_GEOMETRY = frozenset({"geojson", "geopackage", "shapefile", "kml", "flatgeobuf", "gml"})
 """Formats whose records have a geometry of their own."""
 
-WITH_LAYERS = frozenset({"geopackage", "shapefile", "kml", "gml", "xlsx"})
+WITH_LAYERS = frozenset({"geopackage", "shapefile", "kml", "gml", "xlsx", "ods"})
 """Formats whose files may have several layers or sheets."""
+
+SHEETS = frozenset({"xlsx", "ods"})
+"""Formats of spreadsheets."""
 
 _ONLY_FOR: Mapping[str, frozenset[str]] = {
     "columns": frozenset({"csv"}),
-    "skip_lines": frozenset({"csv", "xlsx"}),
+    "skip_lines": SHEETS | {"csv"},
     "delimiter": frozenset({"csv"}),
     "encoding": frozenset({"csv", "json", "shapefile"}),
-    "records": frozenset({"json"}),
+    "records": frozenset({"json", "xml"}),
     "pages": frozenset({"json", "geojson"}),
     "layer": WITH_LAYERS,
 }
@@ -598,7 +603,7 @@ def _conflicts_of_format(
     if valid.get("record_id") == GEOJSON_ID and form != "geojson":
         yield "record_id", f'"{GEOJSON_ID}" is only for GeoJSON; name a column'
     as_of = valid.get("as_of", "")
-    if as_of.startswith("document:") and form not in ("json", "geojson"):
+    if as_of.startswith("document:") and form not in ("json", "geojson", "xml"):
         named = "CSV" if form == "csv" else form
         yield "as_of", f"a {named} document has no members; use another rule"
 

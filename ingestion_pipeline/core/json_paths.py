@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
+
+PLAIN_NAMES = re.compile(r"[\w@:$-]+(?:\.[\w@:$-]+)*")
+"""Names of members joined by dots, which need no quotation marks though JMESPath wants them."""
 
 
 def value_at(data: object, path: str) -> Any:
@@ -31,7 +35,7 @@ def value_at(data: object, path: str) -> Any:
 
 def is_path(text: str) -> bool:
     """Return whether a text is a valid path."""
-    return _compiled(text) is not None
+    return PLAIN_NAMES.fullmatch(text) is not None or _compiled(text) is not None
 
 
 def _searched(expression: Any, data: object) -> Any:

@@ -1,4 +1,4 @@
-"""What a map shows: the places of a staged day, or the changes between two.
+"""What a map shows: the places of a staged day or of a feed, or the changes between two days.
 
 Belongs here: the values that the page gets. Does not belong here: the page (`document.py`), and
 what two days differ in (`staging/days.py`).
@@ -6,6 +6,7 @@ what two days differ in (`staging/days.py`).
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from math import asin, cos, radians, sin, sqrt
@@ -15,10 +16,12 @@ from ingestion_pipeline.core.legend import CHANGES
 from ingestion_pipeline.staging.database import read_transaction
 from ingestion_pipeline.staging.days import changes_between, read_rows, require_staged
 from ingestion_pipeline.staging.tables import CLASS_COLUMNS, LEGENDS, content_columns
+from ingestion_pipeline.staging.types import Json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    import pyarrow as pa
     import sqlalchemy as sa
 
     from ingestion_pipeline.core.legend import Group
@@ -58,7 +61,7 @@ class Content:
     Attributes:
         target: The slice of the day.
         earlier: The day to compare with; None on the map of one day.
-        as_of: The time of the data, by day.
+        as_of: The time of the data, by day; nothing of a feed whose time is not known.
         groups: The groups of the legend.
         columns: The columns of the rows.
         items: The places or changes: in the order of the groups, and those with a name first.
@@ -82,13 +85,37 @@ def of_day(engine: sa.Engine, target: Slice) -> Content:
     Raises:
         DayNotStaged: The day is not staged.
     """
-    legend, columns = LEGENDS[target.dataset], _columns_of(target)
-    class_column = CLASS_COLUMNS[target.dataset]
     with read_transaction(engine) as connection:
         staged = require_staged(connection, target)
-        rows = read_rows(connection, target, columns)
-    items = (Item(legend.group_of(row[class_column]).key, None, dict(row)) for row in rows)
-    of_day = {target.day: staged["as_of"]}
+        rows = read_rows(connection, target, _columns_of(target))
+    return _of_rows(target, map(dict, rows), as_of=staged["as_of"])
+
+
+def of_places(target: Slice, places: pa.Table, *, as_of: datetime | None) -> Content:
+    """Return places that are not staged, such as those of a feed that is tried.
+
+    Args:
+        target: The slice that they would be staged as.
+        places: One row per place, with the columns of staging; JSON columns are texts.
+        as_of: The time of the data, or None if it is not known.
+    """
+    columns = [name for name in _columns_of(target) if name in places.column_names]
+    documents = {name for name in columns if isinstance(target.table.c[name].type, Json)}
+    rows = (
+        {"source": target.source}
+        | {name: json.loads(each) if name in documents else each for name, each in row.items()}
+        for row in places.select(columns).to_pylist()
+    )
+    return _of_rows(target, rows, as_of=as_of)
+
+
+def _of_rows(
+    target: Slice, rows: Iterable[Mapping[str, Any]], *, as_of: datetime | None
+) -> Content:
+    legend, class_column = LEGENDS[target.dataset], CLASS_COLUMNS[target.dataset]
+    items = (Item(legend.group_of(row[class_column]).key, None, row) for row in rows)
+    of_day = {} if as_of is None else {target.day: as_of}
+    columns = _columns_of(target)
     return Content(target, None, of_day, legend.all, columns, _sorted(items, legend.all))
 
 

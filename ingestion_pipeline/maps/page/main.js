@@ -74,8 +74,8 @@ function close() {
 }
 
 function summary() {
-  const days = Object.entries(data.asOf).map(([day, moment]) => `${day}: data of ${moment}`);
-  return `${data.size.toLocaleString("en")} ${what(data)}. ${days.join("; ")}.`;
+  const days = Object.entries(data.asOf).map(([day, moment]) => ` ${day}: data of ${moment}`);
+  return `${data.size.toLocaleString("en")} ${what(data)}.${days.length ? `${days.join(";")}.` : ""}`;
 }
 
 function attribution() {

@@ -133,7 +133,7 @@ function table(data, states, differing) {
   for (const name of [...names, "as of"].sort((a, b) => order(a) - order(b))) {
     const cells = states.map(([day, row]) => {
       if (row === null) return "";
-      if (name === "as of") return data.asOf[day];
+      if (name === "as of") return data.asOf[day] ?? null;
       const value = data.columns[name][row];
       return name === data.classColumn ? `${data.classes[value]} (${value})` : value;
     });

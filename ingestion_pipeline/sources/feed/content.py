@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from ingestion_pipeline.config.feeds import Feed
 
 
+CHECK_KEYS = "Check the feed, and correct its keys in the cities file."
+"""What to do about bytes that do not match the feed's table, where nothing more is known."""
+
+
 @dataclass(frozen=True)
 class Content:
     """N records, in the order of the file.
@@ -51,5 +55,5 @@ def unreadable(feed: Feed, what: str, to_do: str = "") -> FeedUnreadable:
         what: What it is, such as "not CSV".
         to_do: The keys to correct, in sentences; by default those of the feed.
     """
-    to_do = to_do or "Check the feed, and correct its keys in the cities file."
+    to_do = to_do or CHECK_KEYS
     return FeedUnreadable(f"{feed.public_location}: feed {feed.slug} is {what}. {to_do}")

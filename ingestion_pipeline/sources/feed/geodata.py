@@ -17,8 +17,9 @@ from xml.parsers import expat
 
 import numpy as np
 
-from ingestion_pipeline.config.feeds import WITH_LAYERS
+from ingestion_pipeline.config.feeds import SHEETS, WITH_LAYERS
 from ingestion_pipeline.sources.feed.content import Content, names_in, unreadable
+from ingestion_pipeline.sources.feed.errors import FeedEncodingWrong
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +36,7 @@ _BEGINNINGS: Mapping[str, bytes] = {
     "flatgeobuf": b"fgb\3",
     "shapefile": b"\0\0\x27\x0a",
     "xlsx": b"PK\3\4",
+    "ods": b"PK\3\4",
 }
 _ROOTS: Mapping[str, tuple[str, ...]] = {
     "kml": ("kml", "Document", "Folder"),
@@ -50,10 +52,14 @@ _OPTIONS: Mapping[str, Mapping[str, str]] = {
         "EXPOSE_GML_ID": "YES",
     },
     "xlsx": {"HEADERS": "FORCE"},
+    "ods": {"HEADERS": "FORCE"},
 }
 """The options with which GDAL opens a file."""
 
 _NO_NETWORK = {"CPL_VSIL_CURL_ALLOWED_EXTENSIONS": "{none}", "GML_DOWNLOAD_WFS_SCHEMA": "NO"}
+MAX_DEPTH = 100
+"""How many elements of XML may be inside of each other."""
+
 ALL_LAYERS = "*"
 """The value of `layer` for all layers together."""
 
@@ -98,8 +104,14 @@ def _content(path: Path, layer: str | int, feed: Feed) -> Content:
     meta, table = _by_gdal(path, layer, feed)
     geometry_name = meta["geometry_name"] or "wkb_geometry"
     names = [name for name in table.column_names if name != geometry_name]
-    properties = _properties(table, names)
-    if feed.format == "xlsx":
+    try:
+        properties = _properties(table, names)
+    except UnicodeDecodeError as error:
+        raise FeedEncodingWrong(
+            f"{feed.public_location}: feed {feed.slug} has texts that are not {feed.encoding} "
+            f"({error.reason}). Set its encoding, such as cp1252."
+        ) from None
+    if feed.format in SHEETS:
         return _sheet(properties, names, feed)
     geometry = np.full(len(table), None, dtype=object)
     if geometry_name in table.column_names:
@@ -143,15 +155,42 @@ def _errors_of_gdal(feed: Feed) -> Iterator[None]:
 def _sheet(rows: list[dict[str, Any]], names: Sequence[str], feed: Feed) -> Content:
     """Return the content of a sheet; a row without any value is no record."""
     if feed.skip_lines:
-        head = rows[feed.skip_lines] if feed.skip_lines < len(rows) else {}
-        # A column without a title keeps the name that GDAL gives it, such as Field4.
-        titles = {name: str(head.get(name, name)) for name in names}
+        titles = _titles(rows, names, feed.skip_lines)
         rows = [
             {titles[name]: value for name, value in row.items()}
             for row in rows[feed.skip_lines + 1 :]
         ]
         names = list(titles.values())
     return Content(properties=[row for row in rows if row], names=names)
+
+
+def _titles(rows: Sequence[Mapping[str, Any]], names: Sequence[str], line: int) -> dict[str, str]:
+    """Return the title of each column: of the header, or else of the line before it.
+
+    A column without a title, or with one that another has, keeps the name that GDAL gives it, such
+    as `Field4`.
+    """
+    head, above = (rows[each] if each < len(rows) else {} for each in (line, line - 1))
+    titles: dict[str, str] = {}
+    for name in names:
+        title = str(head.get(name) or above.get(name) or name)
+        titles[name] = name if title in titles.values() else title
+    return titles
+
+
+def rows_of_sheet(path: Path, layer: str, feed: Feed, *, count: int = 30) -> list[list[str | None]]:
+    """Return the cells of the first rows of a sheet, whether they are a header or not.
+
+    Raises:
+        FeedUnreadable: GDAL does not read it.
+    """
+    import pyogrio
+
+    with _errors_of_gdal(feed):
+        table = pyogrio.read_arrow(path, layer=layer, max_features=count, HEADERS="DISABLE")[1]
+    return [
+        [None if cell is None else str(cell) for cell in row.values()] for row in table.to_pylist()
+    ]
 
 
 def layers_of(path: Path, feed: Feed) -> list[str]:
@@ -211,7 +250,7 @@ def _json(value: object) -> Any:
 def _require_format(path: Path, feed: Feed) -> None:
     """Check that a file is of the feed's format, and names no other file or URL to be opened."""
     if feed.format in _ROOTS:
-        _require_xml(path, feed)
+        require_xml(path, feed)
         return
     with path.open("rb") as file:
         beginning = file.read(16)
@@ -244,17 +283,29 @@ def _plain_tables(path: Path, feed: Feed) -> set[str]:
     return tables
 
 
-def _require_xml(path: Path, feed: Feed) -> None:
+def require_xml(path: Path, feed: Feed) -> None:
     """Check that XML is well-formed, has the right root, and declares no document type.
 
     A document type can declare entities that are other files, or that grow exponentially.
+
+    Raises:
+        FeedUnreadable: It is not, or has elements inside of more than `MAX_DEPTH` others.
     """
     parser = expat.ParserCreate(namespace_separator=" ")
     roots: list[str] = []
+    depth = 0
 
     def start(name: str, _: Mapping[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise unreadable(feed, f"XML with more than {MAX_DEPTH} elements inside of each other")
         if not roots:
             roots.append(name.rpartition(" ")[2])
+
+    def end(_: str) -> None:
+        nonlocal depth
+        depth -= 1
 
     def refuse(*_: object) -> None:
         raise unreadable(
@@ -262,6 +313,7 @@ def _require_xml(path: Path, feed: Feed) -> None:
         )
 
     parser.StartElementHandler = start
+    parser.EndElementHandler = end
     parser.StartDoctypeDeclHandler = refuse
     try:
         with path.open("rb") as file:
@@ -270,5 +322,5 @@ def _require_xml(path: Path, feed: Feed) -> None:
             parser.Parse(b"", True)
     except expat.ExpatError as error:
         raise unreadable(feed, f"not {feed.format}: {error}") from None
-    if roots[0] not in _ROOTS[feed.format]:
+    if feed.format in _ROOTS and roots[0] not in _ROOTS[feed.format]:
         raise unreadable(feed, f"not {feed.format}: its root element is {roots[0][:80]!r}")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ingestion_pipeline.sources.feed.positions import number_of, pair_of
+from ingestion_pipeline.sources.feed.positions import is_geometry, number_of, pair_of
 from ingestion_pipeline.sources.feed.records import id_of
 
 if TYPE_CHECKING:
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
     from ingestion_pipeline.sources.feed.records import Records
 
 _COMMA = re.compile(r"[-+]?\d+,\d+")
+_DEGREE_SIGN = re.compile("[°º]")
 _SAMPLE = 50
 _MAX_SYSTEMS = 400
+_OTHER_AXES = re.compile(r"\((N-E|N,E|N-zE|zE-N|E-N)\)")
+_NEW_CODES = range(10_000, 20_000)
+_DATUM = 0.02
 _FOUND_SHARE = 0.5
 _SHOWN_KINDS = 8
 _DEGREES = 180.0
@@ -67,14 +72,19 @@ def _of_texts(
         name = getattr(feed, key)
         if name is None:
             continue
+        objects = [record[name] for record in values if isinstance(record.get(name), dict)]
+        if objects:
+            yield _of_objects(name, objects[0])
+            return
         cells = [record[name] for record in values if isinstance(record.get(name), str)]
         texts = [cell.strip() for cell in cells[:_SAMPLE] if cell.strip()]
         if not texts:
             continue
         if _most(texts, _has_degrees):
             yield (
-                f"{name} has degrees that are not read, such as {texts[0][:40]!r}: only lon and "
-                "lat may be in degrees, with N, S, E or W. Ask the publisher for decimal numbers."
+                f"{name} has degrees that are not read, such as {texts[0][:40]!r}: their letters "
+                "are N, S, E and W, and both coordinates in one field need lat_lon. Ask the "
+                "publisher for decimal numbers."
             )
             return
         pairs = [pair for pair in (pair_of(text, ".") for text in texts) if pair]
@@ -98,8 +108,19 @@ def _of_texts(
             return
 
 
+def _of_objects(name: str, first: Mapping[str, Any]) -> str:
+    """Return what to do about a field that has an object in place of a coordinate."""
+    if first.keys() & {"rings", "paths", "points"}:
+        return f'{name} has geometries of Esri. Ask the service for f=geojson, format = "geojson".'
+    if is_geometry(first):
+        return f'{name} has geometries. Set geometry = "{name}" instead.'
+    members = ", ".join(f"{name}.{member}" for member in first)
+    return f"{name} has objects with members. Set lon and lat to two of {members[:200]}."
+
+
 def _has_degrees(text: str) -> bool:
-    return "°" in text and number_of(text, ".") is None
+    is_read = number_of(text, ".") is not None or pair_of(text, ".")
+    return _DEGREE_SIGN.search(text) is not None and not is_read
 
 
 def _pair_with_comma(text: str) -> list[float | None]:
@@ -161,7 +182,7 @@ def systems_of(points: FloatArray, bbox: Sequence[float]) -> list[tuple[str, str
 
     The smallest area of use comes first, because a national system is likelier than a world one.
     """
-    from pyproj import Transformer
+    from pyproj import Proj, Transformer
     from pyproj.aoi import AreaOfInterest
     from pyproj.database import query_crs_info
     from pyproj.enums import PJType
@@ -171,20 +192,37 @@ def systems_of(points: FloatArray, bbox: Sequence[float]) -> list[tuple[str, str
     known = query_crs_info(
         auth_name="EPSG", pj_types=[PJType.PROJECTED_CRS], area_of_interest=AreaOfInterest(*bbox)
     )
-    known = sorted(known, key=_size)[:_MAX_SYSTEMS]
+    # A system with several areas of use is listed once for each.
+    systems = {f"EPSG:{each.code}": each for each in sorted(known, key=_size)}
+    # A projection without its datum is some hundred metres off, and 150 times as fast.
+    near = (west - _DATUM, south - _DATUM, east + _DATUM, north + _DATUM)
     found = []
-    for each in known:
+    for code, each in islice(systems.items(), _MAX_SYSTEMS):
         try:
-            transformer = Transformer.from_crs(
-                f"EPSG:{each.code}", "EPSG:4326", always_xy=True, only_best=False
-            )
-            lon, lat = transformer.transform(points[:, 0], points[:, 1])
+            if _share(Proj(code)(points[:, 0], points[:, 1], inverse=True), near) <= _FOUND_SHARE:
+                continue
+            transform = Transformer.from_crs(code, "EPSG:4326", always_xy=True, only_best=False)
+            share = _share(transform.transform(points[:, 0], points[:, 1]), bbox)
         except ProjError:
             continue
-        share = float(((west <= lon) & (lon <= east) & (south <= lat) & (lat <= north)).mean())
         if share > _FOUND_SHARE:
-            found.append((f"EPSG:{each.code}", each.name, share))
-    return sorted(found, key=lambda each: -each[2])
+            found.append((code, each.name, share))
+    return sorted(found, key=lambda each: (-each[2], _is_unusual(*each[:2])))
+
+
+def _share(lon_lat: tuple[FloatArray, FloatArray], bbox: Sequence[float]) -> float:
+    """Return the share of points inside of a window."""
+    lon, lat = map(np.asarray, lon_lat)
+    west, south, east, north = bbox
+    return float(((west <= lon) & (lon <= east) & (south <= lat) & (lat <= north)).mean())
+
+
+def _is_unusual(code: str, name: str) -> bool:
+    """Return whether a system was registered lately, or is another one but for its axes.
+
+    The name of the latter has the axes in brackets: "ETRS89 / UTM zone 32N (N-E)".
+    """
+    return int(code.partition(":")[2]) in _NEW_CODES or _OTHER_AXES.search(name) is not None
 
 
 def _size(system: Any) -> float:

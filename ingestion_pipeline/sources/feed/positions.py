@@ -6,14 +6,14 @@ import json
 import re
 from collections import defaultdict
 from itertools import chain, count
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from ingestion_pipeline.sources.feed.content import unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Hashable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -55,16 +55,37 @@ _PAIR = {
     )
     for mark, number in _NUMBERS.items()
 }
-_DEGREES = re.compile(
-    r"(\d{1,3})\s*°\s*(?:([0-5]?\d(?:[.,]\d+)?)\s*[\'’′]\s*)?"
-    r"(?:([0-5]?\d(?:[.,]\d+)?)\s*(?:[\"”″]|\'\'|′′)\s*)?([NSEW])"
+_ANGLE = (
+    r"[-+]?\d{1,3}(?:[.,]\d+)?\s*[°º]?"
+    r"(?:\s*[0-5]?\d(?:[.,]\d+)?\s*['’′´]"
+    r"(?:\s*[0-5]?\d(?:[.,]\d+)?\s*(?:[\"”“″]|['’′´]{2}))?)?"
 )
-"""Degrees, minutes and seconds with a letter. `O` is east in German and west in French."""
+"""Degrees, minutes and seconds. The sign of degrees may be missing, as in `60.17 N`."""
+
+_LETTER = "[NSEW]"
+"""The letter of a direction. `O` is east in German and west in French."""
+
+_ANGLES = [f"{_LETTER}\\s*{_ANGLE}", f"{_ANGLE}\\s*{_LETTER}", _ANGLE]
+"""An angle with its letter before it, after it, or without one."""
+
+_DEGREES = re.compile("|".join(_ANGLES))
+_PAIR_OF_DEGREES = [
+    re.compile(rf"[(\[]?\s*({each})\s*[,;/]?\s*({each})\s*[)\]]?") for each in _ANGLES
+]
+_NUMBER_IN_ANGLE = re.compile(r"\d+(?:[.,]\d+)?")
+_DEGREE_SIGN = re.compile("[°º]")
 
 _SRID = re.compile(r"SRID=\d+;", re.IGNORECASE)
+_WKT = re.compile(
+    r"(SRID=\d+;)?\s*(MULTI)?(POINT|LINESTRING|POLYGON|GEOMETRYCOLLECTION)\b", re.IGNORECASE
+)
 _HEX = re.compile("(?:[0-9A-Fa-f]{2}){21,}")
 _COORDINATES = 2
 _LONGEST_PAIR = 1000
+
+
+Position = Literal["number", "comma", "pair", "pair with comma", "geometry"]
+"""A way of position: a number or a pair of numbers, also with decimal commas; or a geometry."""
 
 
 class Positions(NamedTuple):
@@ -150,7 +171,7 @@ def _coordinates(
             shown = f"{feed.lon} is {_shown(cells[0])}, {feed.lat} is {_shown(cells[1])}"
         else:
             name = feed.lat_lon or feed.lon_lat or ""
-            pair = pair_of(record.get(name), feed.decimal)
+            pair = pair_of(record.get(name), feed.decimal, latitude_first=feed.lat_lon is not None)
             pair = pair[::-1] if feed.lat_lon is not None else pair
             shown = f"{name} is {_shown(record.get(name))}"
         if None in pair or len(pair) != _COORDINATES:
@@ -168,21 +189,96 @@ def number_of(value: object, decimal: str) -> float | None:
         return float(value)
     if isinstance(value, str) and _NUMBER[decimal].fullmatch(value.strip()):
         return float(value.strip().replace(",", "."))
-    if isinstance(value, str) and (found := _DEGREES.fullmatch(value.strip())):
-        *parts, letter = found.groups()
-        degrees, minutes, seconds = (float((part or "0").replace(",", ".")) for part in parts)
-        size = degrees + minutes / 60 + seconds / 3600
-        return -size if letter in "SW" else size
-    return None
+    return _degrees(value.strip()) if isinstance(value, str) else None
 
 
-def pair_of(value: object, decimal: str) -> list[float | None]:
-    """Return the two coordinates of a list, or of a text such as `(48.84, 2.30)`; or none."""
+def pair_of(value: object, decimal: str, *, latitude_first: bool = True) -> list[float | None]:
+    """Return the two coordinates of a list, or of a text such as `(48.84, 2.30)`; or none.
+
+    Degrees with letters, such as `2°18' E 48°50' N`, are returned in the order that is asked for.
+    """
     if isinstance(value, list):
         return [number_of(each, decimal) for each in value]
-    is_short = isinstance(value, str) and len(value) <= _LONGEST_PAIR
-    found = _PAIR[decimal].fullmatch(str(value)) if is_short else None
-    return [] if found is None else [number_of(each, decimal) for each in found.groups()]
+    if not isinstance(value, str) or len(value) > _LONGEST_PAIR:
+        return []
+    if found := _PAIR[decimal].fullmatch(value):
+        return [number_of(each, decimal) for each in found.groups()]
+    return _pair_of_degrees(value.strip(), latitude_first=latitude_first)
+
+
+def _pair_of_degrees(text: str, *, latitude_first: bool) -> list[float | None]:
+    pairs = (each.fullmatch(text) for each in _PAIR_OF_DEGREES)
+    found = next(filter(None, pairs), None)
+    if found is None:
+        return []
+    axes = ["".join(_letters(angle)) for angle in found.groups()]
+    pair = [_degrees(angle) for angle in found.groups()]
+    if None in pair:
+        return []
+    if axes == ["", ""]:
+        return pair
+    is_latitude = [axis in "NS" for axis in axes]
+    if is_latitude[0] == is_latitude[1]:
+        return []
+    return pair if is_latitude[0] == latitude_first else pair[::-1]
+
+
+def _degrees(text: str) -> float | None:
+    """Return an angle in degrees; south and west are negative."""
+    if not _DEGREES.fullmatch(text):
+        return None
+    letters = _letters(text)
+    parts = [part.replace(",", ".") for part in _NUMBER_IN_ANGLE.findall(text)]
+    if not _DEGREE_SIGN.search(text) and (not letters or len(parts) > 1):
+        return None
+    if any("." in part for part in parts[:-1]) or ("-" in text and letters):
+        return None  # 60.5°30' and -60° N are mistakes
+    size: float = sum(float(part) / 60.0**place for place, part in enumerate(parts))
+    return -size if "-" in text or {"S", "W"} & {*letters} else size
+
+
+def _letters(text: str) -> list[str]:
+    return re.findall(_LETTER, text)
+
+
+def way_of_position(value: object) -> Position | None:
+    """Return the way of position that a value can be. `0,50` may be a price, so it is no pair."""
+    return next(_ways_of(value), None)
+
+
+def _ways_of(value: object) -> Iterator[Position]:
+    if isinstance(value, dict):
+        if is_geometry(value):
+            yield "geometry"
+        return
+    if isinstance(value, list):
+        if len(value) == _COORDINATES and None not in pair_of(value, "."):
+            yield "pair"
+        return
+    text = str(value).strip()
+    if _WKT.match(text) or _HEX.fullmatch(text) or (text.startswith("{") and _is_geojson(text)):
+        yield "geometry"
+    if number_of(value, ".") is not None:
+        yield "number"
+    if number_of(value, ",") is not None:
+        yield "comma"
+    if ("." in text or _DEGREE_SIGN.search(text)) and pair_of(text, "."):
+        yield "pair"
+    if text.count(",") > 1 and pair_of(text, ","):
+        yield "pair with comma"
+
+
+def is_geometry(value: Mapping[str, Any]) -> bool:
+    """Return whether an object is a geometry of GeoJSON."""
+    return "type" in value and isinstance(value.get("coordinates"), list)
+
+
+def _is_geojson(text: str) -> bool:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and is_geometry(value)
 
 
 def _geometries(

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice, product
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +26,7 @@ from ingestion_pipeline.sources.feed.describe import fields_of
 from ingestion_pipeline.sources.feed.errors import FeedError
 from ingestion_pipeline.sources.feed.fetch import Fetched, fetch
 from ingestion_pipeline.sources.feed.hints import systems_of
+from ingestion_pipeline.sources.feed.positions import number_of
 from ingestion_pipeline.sources.feed.records import read_content, read_records
 from ingestion_pipeline.sources.feed.times import time_format_of
 
@@ -42,17 +44,38 @@ if TYPE_CHECKING:
 TODO = "TODO"
 """The value of a key that somebody has to set. It is no kind and no licence."""
 
-_LON = re.compile(r"lon|lng|long|longitude|l(ä|ae)ngengrad|pituus|x|geox|coordx|easting|x_?coord.*")
-_LAT = re.compile(r"lat|latitude|breitengrad|leveys|y|geoy|coordy|northing|y_?coord.*")
+_EAST = frozenset(
+    {
+        *("lon", "lng", "long", "longitude", "longitud", "longitudine", "x", "e", "easting"),
+        *("eastings", "länge", "laenge", "längengrad", "laengengrad", "ostwert", "rechtswert"),
+        *("rechts", "lengtegraad", "længdegrad", "pituus", "pituusaste", "długość", "dlugosc"),
+        *("délka", "долгота", "経度", "hosszúság", "itä"),
+    }
+)
+_NORTH = frozenset(
+    {
+        *("lat", "latitude", "latitud", "latitudine", "y", "n", "northing", "northings", "breite"),
+        *("breitengrad", "nordwert", "hochwert", "hoch", "breedtegraad", "breddegrad", "leveys"),
+        *("leveysaste", "szerokość", "szerokosc", "šířka", "широта", "緯度", "szélesség"),
+        "pohjoinen",
+    }
+)
+"""Words in the names of fields with a coordinate, in the languages of publishers."""
+
+_OF_AXIS = re.compile(
+    r"(?:c?oord|koord|geo|utm|pos|point|gps|rd)([xy])|([xy])(?:c?oord|koord|utm|rd)\w*"
+)
 _NAME = re.compile(
-    r"name|title|nom|nombre|nome|naam|nimi|namn|navn|bezeichnung|anzeigename|libell?e|standort"
-    r"|название|имя|.*[ _]name|.*name"
+    r"name|title|titel|tit(o|u|ú)lo|(.*[ _])?(nom|nombre|nome|naam|nimi|namn|navn|nazwa)"
+    r"|n(á|a)zev|denominazione|denominaci(ó|o)n|bezeichnung|anzeigename|libell?e"
+    r"|standort(bezeichnung)?|название|имя|名称|.*[ _]name|.*name"
 )
 _LANGUAGE_OF: Mapping[str, str] = {
     "name": "en",
     "nom": "fr",
     "nombre": "es",
     "nome": "it",
+    "nazwa": "pl",
     "naam": "nl",
     "nimi": "fi",
     "namn": "sv",
@@ -63,14 +86,30 @@ _LANGUAGE_OF: Mapping[str, str] = {
 """The language of the word for a name. Several such fields are one name in several languages."""
 
 _LANGUAGE = re.compile(r"(?:name|nom|title)[ _:-]([a-z]{2})")
-_ID = re.compile(r"(.*[ _-])?(id|uuid|uprn|code|ref|number|nummer|nr|key|.*id)")
-_POOR_ID = re.compile(r"o?g?c?_?fid|objectid.*|_id|row_?(id|number)|cartodb_id|.*parent.*")
+_TRANSLATION = re.compile(r"(.*)(?:\[\?language=='([a-z]{2})[^']*'\]\.text \| \[0\]|\.([a-z]{2}))")
+"""The path of a name in a language: of a list of translations, or of an object by languages."""
+
+_TRANSLATIONS = re.compile(r"\[(?:0|\?language==[^\]]*)\]\.text(?: \| \[0\])?$")
+_ID = re.compile(
+    r"(.*[ _-])?(id|uuid|uprn|code|ref|number|numbers?|num(é|e|m)ero|nummer|nr|pk|@?key|identifier"
+    r"|identificador|kennung|kod|c(ó|o)digo|codice|tunnus|no|.*id\d?)\.?"
+)
+_POOR_ID = re.compile(
+    r"o?g?c?_?fid|objectid.*|_id|row_?(id|number)|cartodb_id|.*parent.*|(lfd|l)\W*(nr|p)\W*"
+)
 """Numbers of rows, which change when the file is made anew; and ids of something else."""
 _TARGETS: Mapping[str, re.Pattern[str]] = {
-    "opening_hours": re.compile(r".*(opening|hours|horaires?|heures|(ö|oe)ffnung|aukiolo).*"),
-    "wheelchair": re.compile(r".*(wheel|accessib|pmr|handicap|barrierefrei|rollstuhl).*"),
+    "opening_hours": re.compile(
+        r".*(opening|hours|horair|heures|horario|orari|(ö|oe)ffnung|openingstijd|öppet|aukiolo"
+        r"|godzin|часы|режим|disp_h).*"
+    ),
+    "wheelchair": re.compile(
+        r".*(wheel|acc?ess?ib|pmr|handicap|barrierefrei|rollstuhl|rolstoel|esteet).*"
+    ),
     "fee": re.compile(r"(.*[ _])?(fee|charge|chargeamount|price|kosten|tarif|paid)"),
-    "operator": re.compile(r"(.*[ _])?(operator|operateur|betreiber|operaattor.*|gestionnaire)"),
+    "operator": re.compile(
+        r"(.*[ _])?(operator|operateur|betreiber|operaattor.*|gestionnaire|gestore?|beheerder)"
+    ),
     "level": re.compile(r"level|floor|etage|kerros|stockwerk"),
 }
 """The names of fields with the columns of a helper place."""
@@ -83,12 +122,14 @@ _WORDS: Mapping[str, str] = {
     **dict.fromkeys(("no", "n", "non", "nein", "nee", "ei", "nej", "não", "false", "нет"), "no"),
 }
 _AS_THEY_ARE = frozenset({"yes", "no", "limited", "designated"})
-_PAIR = re.compile(r"\(?\s*[-+]?\d+([.]\d+)?\s*[,; ]\s*[-+]?\d+([.]\d+)?\s*\)?")
-_COMMA = re.compile(r"[-+]?\d+,\d+")
+_OBEYED = re.compile("[\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]")
 _FEW, _MANY = 2, 12
 _KINDS_SHOWN = 3
 _DEGREES = 180.0
 _POINTS = 50
+_MOST_WAYS = 20
+"""How many ways of position are tried; each reads the file."""
+
 _AGE_OF: Mapping[str, int] = {"fetched": 1, "day_in_location": 2, "document": 30}
 _LONGEST_AGE = 366
 _WIDTH = 96
@@ -213,8 +254,10 @@ def _toml(value: Any) -> str:
     if isinstance(value, Mapping):
         inner = ", ".join(f"{_toml_key(key)} = {_toml(each)}" for key, each in value.items())
         return f"{{ {inner} }}"
-    # Texts and numbers of JSON are those of TOML, but for the character DEL.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    # Texts and numbers of JSON are those of TOML, but for the character DEL; and a terminal obeys
+    # some characters.
+    text = json.dumps(value, ensure_ascii=False)
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _toml_key(key: str) -> str:
@@ -242,47 +285,89 @@ def _position(
     description: Description, path: Path, bbox: Sequence[float]
 ) -> tuple[dict[str, Any], int]:
     """Return the keys of the position, and how many records they place in the city's window."""
-    best: tuple[dict[str, Any], int] = ({}, -1)
-    ways = list(_ways(description))
-    for keys in ways or _ways_by_values(description, path, bbox):
-        points = _points(description, path, keys)
-        if points is None:
-            continue
-        inside = _inside(points, bbox)
-        off = _off_earth(points)
-        if not inside and len(off) and (systems := systems_of(off[:_POINTS], bbox)):
-            keys = {**keys, "crs": systems[0][0]}  # noqa: PLW2901
-            moved = _points(description, path, keys)
-            inside = 0 if moved is None else _inside(moved, bbox)
-        if inside > best[1]:
-            best = keys, inside
-    return best[0], max(best[1], 0)
+    best: tuple[dict[str, Any], int] = ({}, 0)
+    for ways in (_ways(description), _ways_by_values(description, path, bbox)):
+        for keys in islice(ways, _MOST_WAYS):
+            found = _placed(description, path, keys, bbox)
+            if found is not None and (found[1] > best[1] or not (best[1] or best[0])):
+                best = found
+            if best[1] == description.records:
+                return best
+        if best[1]:
+            break
+    return best
+
+
+def _placed(
+    description: Description, path: Path, keys: dict[str, Any], bbox: Sequence[float]
+) -> tuple[dict[str, Any], int] | None:
+    """Return keys, with the coordinate system that they need, and how many records are inside."""
+    points = _points(description, path, keys)
+    if points is None or not len(points):
+        return None
+    inside = _inside(points, bbox)
+    off = _off_earth(points)
+    if inside or not len(off):
+        return keys, inside
+    for system in _systems(description, off, bbox):
+        moved = _points(description, path, {**keys, "crs": system})
+        if moved is not None and _inside(moved, bbox):
+            return {**keys, "crs": system}, _inside(moved, bbox)
+    return keys, 0
+
+
+def _systems(description: Description, points: FloatArray, bbox: Sequence[float]) -> Iterator[str]:
+    """Yield the coordinate system that a document of Esri names, then the likeliest."""
+    for name in ("latestWkid", "wkid"):
+        code = description.members.get(f"spatialReference.{name}")
+        if code is not None:
+            yield f"EPSG:{code}"
+    yield from (code for code, _, _ in systems_of(points[:_POINTS], bbox)[:1])
 
 
 def _ways(description: Description) -> Iterator[dict[str, str]]:
-    """Yield the keys of each way of position that the fields may have."""
+    """Yield the keys of each way of position that the fields may have; the likeliest first."""
     if description.has_geometry:
         yield {}
-    lon, lat = (
-        [each for each in description.fields if pattern.fullmatch(_last(each.name))]
-        for pattern in (_LON, _LAT)
+    numbers = [each for each in description.fields if each.position in ("number", "comma")]
+    east, north = (
+        [each for each in numbers if words & _words_of(each.name)] for words in (_EAST, _NORTH)
     )
-    for one in lon:
-        for other in lat:
-            comma = any(_COMMA.fullmatch(text) for text in (*one.samples, *other.samples))
-            decimal = {"decimal": ","} if comma else {}
-            yield {"lon": one.name, "lat": other.name, **decimal}
+    # Names of one form belong together, and degrees come before a grid.
+    pairs = sorted(
+        product(east, north),
+        key=lambda pair: (_are_large(pair), _form_of_name(pair[0]) != _form_of_name(pair[1])),
+    )
+    for one, other in pairs:
+        is_comma = "comma" in (one.position, other.position)
+        yield {"lon": one.name, "lat": other.name, **({"decimal": ","} if is_comma else {})}
     for each in description.fields:
-        if each.samples and all(map(_is_pair, each.samples)):
-            yield {"lat_lon": each.name}
-            yield {"lon_lat": each.name}
-        elif each.samples and each.samples[0].lstrip().upper().startswith(("POINT", "MULTIPOINT")):
+        if each.position in ("pair", "pair with comma"):
+            decimal = {"decimal": ","} if each.position == "pair with comma" else {}
+            yield {"lat_lon": each.name, **decimal}
+            yield {"lon_lat": each.name, **decimal}
+        elif each.position == "geometry":
             yield {"geometry": each.name}
 
 
-def _is_pair(text: str) -> bool:
-    """Return whether a text may be two coordinates; `0,50` is a price."""
-    return _PAIR.fullmatch(text.strip()) is not None and "." in text
+def _words_of(name: str) -> set[str]:
+    """Return the words of a field's name that say which coordinate it has."""
+    parted = re.sub("(?<=[a-zä-ü])(?=[A-Z])", " ", _part(name))
+    words = {word.lower() for word in re.findall(r"[^\W\d_]+", parted)}
+    found = (_OF_AXIS.fullmatch(word) for word in {*words, "".join(words)})
+    return words | {axis[1] or axis[2] for axis in found if axis}
+
+
+def _are_large(fields: Sequence[Field]) -> bool:
+    """Return whether fields have numbers that are no degrees."""
+    samples = (number_of(text, mark) for each in fields for text in each.samples for mark in ".,")
+    return any(abs(number) > _DEGREES for number in samples if number is not None)
+
+
+def _form_of_name(field: Field) -> str:
+    """Return a field's name without the words of its axis."""
+    axes = "|".join(sorted(_EAST | _NORTH, key=len, reverse=True))
+    return re.sub(axes, "", _part(field.name).lower())
 
 
 def _ways_by_values(
@@ -300,17 +385,19 @@ def _ways_by_values(
         keys = {**description.keys, **columns}
         content = read_content(path, _probe({**keys, "lon": "-", "lat": "-"}))
         west, south, east, north = bbox
-        for one in _fields_between(content, west, east):
-            for other in _fields_between(content, south, north):
-                yield {**columns, "lon": one, "lat": other}
+        for mark in ".,":
+            decimal = {"decimal": ","} if mark == "," else {}
+            for one in _fields_between(content, west, east, mark):
+                for other in _fields_between(content, south, north, mark):
+                    yield {**columns, "lon": one, "lat": other, **decimal}
 
 
-def _fields_between(content: Content, least: float, most: float) -> list[str]:
+def _fields_between(content: Content, least: float, most: float, mark: str) -> list[str]:
     """Return the fields most of whose values are numbers between two."""
     found = []
     for name in content.names:
-        values = [str(record[name]) for record in content.properties if name in record]
-        between = sum(_is_number(text) and least <= float(text) <= most for text in values)
+        values = [number_of(each[name], mark) for each in content.properties if name in each]
+        between = sum(value is not None and least <= value <= most for value in values)
         if between * 2 > len(content.properties):
             found.append(name)
     return found
@@ -327,9 +414,14 @@ def _without_header(position: Mapping[str, Any], path: Path) -> tuple[Sequence[F
 
 
 def _last(name: str) -> str:
-    """Return the last part of a path, without case: `position.lng`, `stop_lat`."""
-    part = name.rpartition(".")[2].lower()
-    return part.rpartition("_")[2] if part.startswith(("stop_", "geo_", "gps_")) else part
+    """Return the last part of a path, without case and prefix: `position.lng`, `stop_lat`."""
+    part = _part(name).lower()
+    return re.sub("^(?:stop|geo|gps|[a-z])_", "", part)
+
+
+def _part(name: str) -> str:
+    """Return the last part of a path; that of translations is the name of their list."""
+    return _TRANSLATIONS.sub("", name).rstrip(". ").rpartition(".")[2].strip(' "')
 
 
 def _points(description: Description, path: Path, keys: Mapping[str, str]) -> FloatArray | None:
@@ -426,9 +518,9 @@ def _names(fields: Sequence[Field]) -> dict[str, str]:
     """Return the fields with names, by their keys."""
     found: dict[str, str] = {}
     for each in fields:
-        language = _LANGUAGE.fullmatch(_last(each.name)) or _LANGUAGE.fullmatch(each.name.lower())
+        language = _language_of(each.name)
         if language is not None and each.filled:
-            found[f"name:{language[1]}"] = each.name
+            found.setdefault(f"name:{language}", each.name)
     words = {_last(each.name): each.name for each in fields if each.filled}
     several = {f"name:{code}": words[word] for word, code in _LANGUAGE_OF.items() if word in words}
     if len(several) > 1:
@@ -438,10 +530,21 @@ def _names(fields: Sequence[Field]) -> dict[str, str]:
         for each in fields
         if each.filled and each.name not in found.values() and _NAME.fullmatch(_last(each.name))
     ]
+    if not plain and found:
+        found = {"name": next(iter(found.values())), **found}
     if plain:
         shortest = min(plain, key=lambda each: (len(_last(each.name)), -each.distinct))
         found = {"name": shortest.name, **found}
     return found
+
+
+def _language_of(name: str) -> str | None:
+    """Return the language of a field with a name, or None."""
+    translation = _TRANSLATION.fullmatch(name)
+    if translation is not None and _NAME.fullmatch(_last(translation[1])):
+        return translation[2] or translation[3]
+    language = _LANGUAGE.fullmatch(_last(name)) or _LANGUAGE.fullmatch(name.lower())
+    return None if language is None else language[1]
 
 
 def _targets(fields: Sequence[Field]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ingestion_pipeline.sources.feed.content import Content, unreadable
 from ingestion_pipeline.sources.feed.errors import FeedEncodingWrong
+from ingestion_pipeline.sources.feed.sniff import encodings_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +30,7 @@ _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 _UNDECODED = re.compile("[\udc80-\udcff]")
 """Bytes that cannot be decoded (Python's `surrogateescape`)."""
 _MARK = "\N{BYTE ORDER MARK}"
-_LINE_END = re.compile(r"\r\n|\r|\n")
+LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 def decoded(raw: bytes, feed: Feed) -> str:
@@ -59,7 +60,7 @@ def decoded(raw: bytes, feed: Feed) -> str:
             + (
                 "GeoJSON is always UTF-8. Ask the publisher to correct it."
                 if feed.format == "geojson"
-                else "Set the feed's encoding, such as cp1252, cp1251 or cp932."
+                else f"Set the feed's encoding: it may be {' or '.join(encodings_of(raw))}."
             )
         ) from None
 
@@ -83,7 +84,7 @@ def read_csv(text: str, feed: Feed) -> Content:
             the feed's table names occurs twice.
     """
     if feed.skip_lines:
-        text = _LINE_END.split(text, maxsplit=feed.skip_lines)[-1]
+        text = LINE_END.split(text, maxsplit=feed.skip_lines)[-1]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=feed.delimiter, strict=True)
     try:
         # A row without any value, such as the last ones of a spreadsheet, is no record.

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING
 
+from ingestion_pipeline.config.feeds import SHEETS
 from ingestion_pipeline.sources.feed.content import unreadable
 from ingestion_pipeline.sources.feed.errors import FeedTooBig
 
@@ -33,6 +34,8 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = {
     "flatgeobuf": (".fgb",),
     "gml": (".gml", ".xml"),
     "xlsx": (".xlsx",),
+    "ods": (".ods",),
+    "xml": (".xml", ".gpx", ".rss"),
 }
 """The suffixes of the files of each format in an archive; the first is that of unpacked files."""
 
@@ -46,7 +49,12 @@ _END_BYTES = 22 + 65_535
 _ENCRYPTED = 1
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _PARTS_OF_SHAPEFILE = (".shp", ".shx", ".dbf", ".prj", ".cpg")
-_WORKBOOK = "xl/workbook.xml"
+WORKBOOKS: Mapping[str, str] = {
+    "xlsx": "xl/workbook.xml",
+    "ods": "META-INF/manifest.xml",
+}
+"""The file that every archive of a spreadsheet's format has."""
+
 _DOCUMENT_TYPE = b"<!DOCTYPE"
 
 
@@ -73,6 +81,16 @@ def unpacked(path: Path, feed: Feed, folder: Path) -> Path:
             return _from_archive(path, archive, feed, folder)
 
 
+def named_as(form: str, file: Path, folder: Path) -> Path:
+    """Return a file with the suffix of its format; GDAL goes by it for CSV and ODS."""
+    suffixes = SUFFIXES[form]
+    if form in ("csv", "json", "geojson") or file.name.lower().endswith(suffixes):
+        return file
+    link = folder / f"named{suffixes[0]}"
+    link.symlink_to(file.absolute())
+    return link
+
+
 def members_of(path: Path, feed: Feed) -> list[str]:
     """Return the names of the files in a zip archive.
 
@@ -93,16 +111,16 @@ def _from_archive(path: Path, archive: zipfile.ZipFile, feed: Feed, folder: Path
     names = archive.namelist()
     if len(names) > MAX_MEMBERS:
         raise _too_many(feed)
-    if feed.format == "xlsx" and _WORKBOOK in names:
+    if feed.format in SHEETS and WORKBOOKS[feed.format] in names:
         _require_small(archive, names, feed)
         _require_harmless(archive, names, feed)
-        return path
+        return named_as(feed.format, path, folder)
     chosen = _member(names, feed)
     if feed.format != "shapefile":
         _require_small(archive, [chosen], feed)
         with _opened(archive, chosen, feed) as packed:
             unzipped = _written(packed, folder / f"zip{SUFFIXES[feed.format][0]}", feed)
-        return unpacked(unzipped, feed, folder) if feed.format == "xlsx" else unzipped
+        return unpacked(unzipped, feed, folder) if feed.format in SHEETS else unzipped
     stem = chosen[: -len(".shp")]
     parts = {
         suffix: name

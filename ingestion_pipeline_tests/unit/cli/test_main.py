@@ -27,15 +27,17 @@ from ingestion_pipeline.cli.output import (
     WRONG_USAGE,
     print_table,
 )
+from ingestion_pipeline.config.cities import load_cities
 from ingestion_pipeline.core.clock import SystemClock
 from ingestion_pipeline.core.formats import Format
 from ingestion_pipeline.core.rejection import Rejection
+from ingestion_pipeline.lake.snapshots import Lake
 from ingestion_pipeline.staging import upstream
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.upstream import Budget, Server
 from ingestion_pipeline.staging.views import definitions
-from ingestion_pipeline_tests.support.feed_server import BBOX, FOUNTAINS
+from ingestion_pipeline_tests.support.feed_server import BBOX, FOUNTAINS, TOILETS
 from ingestion_pipeline_tests.support.installation import SAMPLE_KEY, installed
 from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, refusing_url
 from ingestion_pipeline_tests.support.staged import stage, stage_helpers
@@ -326,6 +328,29 @@ def test_rejections_of_a_day_are_listed_by_reason_and_object(rejected: Invoke) -
     assert [line.split() for line in none.output.splitlines()] == [
         ["reason", "object", "why", "tags"]
     ]
+
+
+def test_what_the_refused_file_of_a_feed_rejects_is_listed(
+    rejected: Invoke, tmp_path: Path
+) -> None:
+    write_cities(tmp_path / "cities.toml", [TOWN | {"feed": [dict(TOILETS)]}])
+    of_feed = ("rejections", "--city", "town", "--dataset", "helper", "--source", "feed:toilets")
+    missing = rejected(*of_feed, "--day", "2024-01-01")
+    assert "Error (day_not_staged)" in missing.output
+    city = load_cities(tmp_path / "cities.toml").get("town")
+    examples = [{"source_ref": "record/1", "detail": "TYPE is 'UR'", "raw": {"TYPE": "UR"}}]
+    Lake(str(tmp_path / "lake")).record_rejections(
+        *("feed-toilets", "town", city.boundary_key, date(2024, 1, 1)),
+        [{"reason": "unknown_kind", "count": 1234, "examples": examples}],
+    )
+    result = rejected(*of_feed, "--day", "2024-01-01")
+    assert result.exit_code == 0
+    assert [line.split(maxsplit=3) for line in result.output.splitlines()[1:]] == [
+        ["records", "reason", "object", "why"],
+        ["1,234", "unknown_kind", "record/1", "TYPE is 'UR'"],
+    ]
+    none = rejected(*of_feed, "--day", "2024-01-01", "--reason", "no_id")
+    assert "record/1" not in none.output
 
 
 def test_without_a_day_rejections_are_counted_by_day_and_reason(rejected: Invoke) -> None:

@@ -248,7 +248,10 @@ def test_a_wrong_value_of_csv_is_refused(key: str, value: Any, said: str) -> Non
         ({**TOILETS, "decimal": ","}, "decimal: is only for coordinates in texts"),
         ({**TOILETS, "columns": ["a"]}, "columns: is only for CSV"),
         ({**TOILETS, "records": "data"}, "records: is only for json"),
-        ({**TOILETS, "layer": "a"}, "layer: is only for geopackage, shapefile, kml, gml, xlsx"),
+        (
+            {**TOILETS, "layer": "a"},
+            "layer: is only for geopackage, shapefile, kml, gml, xlsx, ods",
+        ),
         ({**TOILETS, "record_id": ["a", "@position"]}, "use @id and @position by themselves"),
         ({**TOILETS, "record_id": ["a", "a"]}, "a list has different fields"),
         ({**TOILETS, "as_of": "metadata:a"}, "metadata_location: belongs to as_of"),

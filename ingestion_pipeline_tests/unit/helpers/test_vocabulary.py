@@ -40,13 +40,14 @@ STATUSES = {
     "operating": [
         *("operating", "Open", "Active", "In service", "operational", "In Betrieb", "En service"),
         *("Ouvert", "en servicio", "In funzione", "i drift", "Käytössä", "czynna", "v provozu"),
-        *("работает", "In gebruik", "ativo"),
+        *("работает", "In gebruik", "ativo", "En fonctionnement"),
     ],
     "out_of_order": [
         *("out_of_order", "Closed", "CLOSED", "Temporarily closed", "out of service", "Fermé"),
         *("HORS SERVICE", "Fermeture hivernale", "Außer Betrieb", "geschlossen", "defekt"),
         *("Fuera de servicio", "chiuso", "Stängd", "suljettu", "nieczynny", "mimo provoz"),
         *("не работает", "buiten gebruik", "ude af drift", "fechado", "needs_maintenance"),
+        *("Closed for Construction", "Absent momentanément"),
     ],
     "construction": ["construction", "Under construction", "Im Bau", "en construction"],
     "disused": ["Permanently closed", "stillgelegt", "decommissioned"],

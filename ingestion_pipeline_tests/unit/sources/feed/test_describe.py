@@ -30,9 +30,9 @@ def test_a_csv_is_described_with_its_delimiter_and_its_encoding(tmp_path: Path) 
     assert found.keys == {"format": "csv", "delimiter": ";", "encoding": "cp1252"}
     assert found.records == 2
     assert found.fields == (
-        Field("nr", 2, 2, ("1", "2")),
+        Field("nr", 2, 2, ("1", "2"), "number"),
         Field("naïve", 1, 1, ("é",)),
-        Field("x", 2, 1, ("2",)),
+        Field("x", 2, 1, ("2",), "number"),
     )
     assert [field.is_unique(found.records) for field in found.fields] == [True, False, False]
     assert not found.has_geometry
@@ -41,7 +41,7 @@ def test_a_csv_is_described_with_its_delimiter_and_its_encoding(tmp_path: Path) 
 def test_geojson_is_described_with_its_geometry(tmp_path: Path) -> None:
     found = describe(put(tmp_path, gzip.compress(toilets())))
     assert (found.keys, found.records, found.has_geometry) == ({"format": "geojson"}, 20, True)
-    assert found.fields[0] == Field("OBJECTID", 20, 20, ("1", "2", "3"))
+    assert found.fields[0] == Field("OBJECTID", 20, 20, ("1", "2", "3"), "number")
 
 
 def test_json_is_described_with_the_longest_list_and_nested_members(tmp_path: Path) -> None:

@@ -195,6 +195,53 @@ def test_a_column_of_a_sheet_without_a_title_has_a_number(read: Read, tmp_path: 
     assert (places.table.num_rows, places.skipped) == (9, 1)
 
 
+def test_a_column_without_a_title_has_that_of_the_line_before(read: Read, tmp_path: Path) -> None:
+    sheet = pd.DataFrame(
+        [
+            ["ref", "name", "position", None, None],
+            [None, None, "longitude", "latitude", "latitude"],
+            *([str(100 + n), f"WC {n}", f"{24.91 + n / 500}", "60.16", "0"] for n in range(9)),
+        ],
+        columns=[f"c{number}" for number in range(5)],
+    )
+    body = written(tmp_path, "a.xlsx", "XLSX", geopandas.GeoDataFrame(sheet), layer="Toilets")
+    keys = {"geometry": None, "crs": None, "lon": "longitude", "lat": "latitude"}
+    places = read(body, "a-spreadsheet", skip_lines=2, attributes={"second": "Field5"}, **keys)
+    assert places.table.column("source_ref")[0].as_py() == "100#toilets"
+    assert places.table.column("name")[0].as_py() == "WC 0"
+    assert places.table.column("attributes")[0].as_py() == '{"second":"0"}'
+
+
+def test_a_sheet_of_opendocument_is_read(read: Read, tmp_path: Path) -> None:
+    sheet = pd.DataFrame(PLACES.drop(columns="geometry"))
+    sheet = sheet.assign(lon=PLACES.geometry.x, lat=PLACES.geometry.y)
+    body = written(tmp_path, "a.ods", "ODS", geopandas.GeoDataFrame(sheet), layer="Toilets")
+    check(read(body, "an-opendocument-sheet"))
+    check(read(zipped({"data/a.ods": body}), "an-opendocument-sheet"))
+
+
+RECORDS = "".join(
+    f"<wc ref='{ref}'><name>{name}</name><at lon='{point.x}'>{point.y}</at></wc>"
+    for ref, name, point in zip(PLACES["ref"], PLACES["name"], PLACES.geometry, strict=True)
+)
+
+
+def test_the_elements_of_xml_are_read_as_members_of_objects(read: Read) -> None:
+    body = f"<?xml version='1.0' encoding='latin-1'?><r><list>{RECORDS}</list></r>".encode(
+        "latin-1"
+    )
+    check(read(body, "an-xml"))
+    # An element that does not repeat is a list of one record.
+    one = "<r><list><wc ref='1'><name>A</name><at lon='24.95'>60.17</at></wc></list></r>"
+    assert read(one.encode(), "an-xml", minimum=1).table.num_rows == 1
+
+
+def test_xml_is_as_deep_as_its_limit(read: Read) -> None:
+    body = b"<a>" * 101 + b"</a>" * 101
+    with pytest.raises(FeedUnreadable, match="more than 100 elements inside of each other"):
+        read(body, "an-xml")
+
+
 def test_an_area_of_a_geopackage_has_a_point_inside(read: Read, tmp_path: Path) -> None:
     areas = PLACES.to_crs(3067)
     frame = areas.set_geometry(areas.geometry.buffer(20))
@@ -334,16 +381,25 @@ def test_a_spreadsheet_that_unpacks_to_more_than_the_limit_is_refused(read: Read
         read(body, "a-spreadsheet", maximum_bytes=1_000_000)
 
 
-def test_a_spreadsheet_with_a_document_type_is_refused(read: Read, tmp_path: Path) -> None:
-    sheet = pd.DataFrame(PLACES.drop(columns="geometry"))
-    body = written(tmp_path, "a.xlsx", "XLSX", geopandas.GeoDataFrame(sheet), layer="Toilets")
+@pytest.mark.parametrize(
+    ("name", "root", "slug"),
+    [
+        ("xl/worksheets/sheet1.xml", b"<worksheet", "a-spreadsheet"),
+        ("content.xml", b"<office:document", "an-opendocument-sheet"),
+    ],
+)
+def test_a_spreadsheet_with_a_document_type_is_refused(
+    read: Read, tmp_path: Path, name: str, root: bytes, slug: str
+) -> None:
+    sheet = geopandas.GeoDataFrame(pd.DataFrame(PLACES.drop(columns="geometry")))
+    driver = "ODS" if name == "content.xml" else "XLSX"
+    body = written(tmp_path, f"a.{driver.lower()}", driver, sheet, layer="Toilets")
     with zipfile.ZipFile(io.BytesIO(body)) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
-    name = "xl/worksheets/sheet1.xml"
-    entity = b'<!DOCTYPE a [<!ENTITY file SYSTEM "file:///etc/passwd">]><worksheet'
-    files[name] = files[name].replace(b"<worksheet", entity, 1)
-    with pytest.raises(FeedUnreadable, match=r"'xl/worksheets/sheet1\.xml' has a document type"):
-        read(zipped(files), "a-spreadsheet")
+    entity = b'<!DOCTYPE a [<!ENTITY file SYSTEM "file:///etc/passwd">]>' + root
+    files[name] = files[name].replace(root, entity, 1)
+    with pytest.raises(FeedUnreadable, match=f"{name}' has a document type"):
+        read(zipped(files), slug)
 
 
 def test_a_spreadsheet_is_not_believed_about_its_size(read: Read) -> None:
@@ -424,6 +480,13 @@ def test_xml_that_refers_to_other_files_is_refused(
         read(body.encode(), slug)
 
 
+def test_plain_xml_with_a_document_type_is_refused(read: Read) -> None:
+    entities = '<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;"><!ENTITY f SYSTEM "/etc/passwd">'
+    body = f"<!DOCTYPE r [{entities}]><r><list><wc>&b;&f;</wc></list></r>"
+    with pytest.raises(FeedUnreadable, match="a document type, refused"):
+        read(body.encode(), "an-xml")
+
+
 @pytest.mark.server
 def test_no_link_in_a_document_is_followed(read: Read, tmp_path: Path) -> None:
     with FeedServer(lambda _: Reply(body=b"<kml/>", content_type="text/xml")) as server:
@@ -476,7 +539,11 @@ def test_a_database_with_views_or_virtual_tables_is_refused(read: Read, tmp_path
 
 
 @pytest.mark.parametrize(
-    "slug", ["a-geopackage", "a-flatgeobuf", "a-shapefile", "a-spreadsheet", "a-kml", "a-gml"]
+    "slug",
+    [
+        *("a-geopackage", "a-flatgeobuf", "a-shapefile", "a-spreadsheet", "an-opendocument-sheet"),
+        *("a-kml", "a-gml", "an-xml"),
+    ],
 )
 @pytest.mark.parametrize(
     "body",
@@ -491,5 +558,7 @@ def test_a_database_with_views_or_virtual_tables_is_refused(read: Read, tmp_path
     ids=ascii,
 )
 def test_what_is_not_of_the_format_is_refused(read: Read, slug: str, body: bytes) -> None:
-    with pytest.raises(FeedUnreadable, match=r"Check the feed|Correct its|Fetch it again"):
+    with pytest.raises(
+        FeedUnreadable, match=r"Check the feed|Correct its|Fetch it again|The file is"
+    ):
         read(body, slug)

@@ -36,7 +36,7 @@ from ingestion_pipeline_tests.support.feed_server import TOILETS, feed_of
         ("52,5", ".", None),
         ("52.5", ",", None),
         ("392.672,488", ",", None),
-        ("52.5 N", ".", None),
+        ("52.5 O", ".", None),
         ("1_000", ".", None),
         ("nan", ".", None),
         ("inf", ".", None),
@@ -62,10 +62,21 @@ def test_a_coordinate_is_a_number_with_the_decimal_mark(
         ("52°45'36''S", -52.76),
         ("13°45' E", 13.75),
         ("0°45,0' W", -0.75),
-        ("13.5° E", None),
+        ("13º45´36´´ E", 13.76),
+        ("N 52°45'", 52.75),
+        ("W0°45.0'", -0.75),
+        ("13.5° E", 13.5),
+        ("13,5 W", -13.5),
+        ("13°45'36\"", 13.76),
+        ("-13°45'", -13.75),
         ("13°45'36\" O", None),
         ("13°75' E", None),
-        ("13°45'36\"", None),
+        ('13°36" E', None),
+        ("13.5°30' E", None),
+        ("-13°45' W", None),
+        ("N 13°45' E", None),
+        ("13 45' E", None),
+        ("13 45 36", None),
     ],
 )
 def test_a_coordinate_may_be_in_degrees_minutes_and_seconds(
@@ -104,8 +115,39 @@ def test_two_coordinates_may_be_in_one_text(
     assert pair_of(value, decimal) == pair
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "60°10'12\"N 24°56'15\"E",
+        "60° 10' 12.0\" N, 24° 56' 15.0\" E",
+        "60°10′12″N / 24°56′15″E",
+        "(60º10´12´´N; 24º56´15´´E)",
+        "N 60°10'12\" E 24°56'15\"",
+        "N60°10.2' E24°56.25'",
+        "60°10'12\", 24°56'15\"",
+        "60.17° N, 24.9375° E",
+        "60,17° N, 24,9375° E",
+        "60.17N 24.9375E",
+        "24°56'15\"E 60°10'12\"N",
+    ],
+)
+def test_two_angles_may_be_in_one_text_and_their_letters_say_which_is_which(text: str) -> None:
+    expected = pytest.approx([60.17, 24.9375], abs=1e-9)
+    assert pair_of(text, ".") == pair_of(text, ",") == expected
+    if "E" in text:
+        assert pair_of(text, ".", latitude_first=False)[::-1] == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["60°10'N 61°10'N", "60°10'N", "60°10'N 24°56'O", "60°10' N 24°75' E", "N 60 E"]
+)
+def test_two_angles_that_are_no_position_are_none(text: str) -> None:
+    assert pair_of(text, ".") == []
+
+
 def test_a_text_of_many_digits_takes_no_time() -> None:
     assert pair_of("1" * 999 + "x", ".") == []
+    assert pair_of("1°" + " " * 990 + "x", ".") == []
     assert number_of("1" * 60_000 + "x", ".") is None
 
 

@@ -9,7 +9,12 @@ import pytest
 
 from ingestion_pipeline.core.boundary import BboxBoundary
 from ingestion_pipeline.core.geo import Bbox
-from ingestion_pipeline.sources.feed.errors import FeedError, FeedShrunken, FeedUnreadable
+from ingestion_pipeline.sources.feed.errors import (
+    FeedEncodingWrong,
+    FeedError,
+    FeedShrunken,
+    FeedUnreadable,
+)
 from ingestion_pipeline.sources.feed.read import FeedPlaces, read_feed
 from ingestion_pipeline.sources.feed.refusals import EXAMPLES
 from ingestion_pipeline.text.names import Namer
@@ -41,11 +46,11 @@ BERLIN = (13.0, 52.3, 13.8, 52.7)
 
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
-    """Read a text by the table, changed."""
+    """Read a text or bytes by the table, changed."""
 
-    def places(text: str, bbox: tuple[float, ...] = BBOX, **changes: Any) -> FeedPlaces:
+    def places(text: str | bytes, bbox: tuple[float, ...] = BBOX, **changes: Any) -> FeedPlaces:
         path = tmp_path / "feed"
-        path.write_text(text, "utf-8")
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
         return read_feed(
             path,
             feed_of(TABLE, **changes),
@@ -80,7 +85,7 @@ def test_degrees_with_another_letter_are_named(read: Read) -> None:
     text = csv_of("nr;x;y", [f"{n};24°5{n}'12\" O;60°10'12\" N" for n in range(1, 5)])
     said = said_by(read, FeedShrunken, text, delimiter=";")
     assert "x has degrees that are not read, such as" in said
-    assert "with N, S, E or W" in said
+    assert "their letters are N, S, E and W" in said
 
 
 def test_a_decimal_point_where_the_table_says_comma_is_named(read: Read) -> None:
@@ -242,7 +247,7 @@ def test_a_nested_member_that_no_record_has_refuses_the_feed(read: Read) -> None
     nested = {"format": "json", "lon": "at.x", "lat": "at.y"}
     assert len(read(text, **nested).table) == 4
     said = said_by(read, FeedUnreadable, text, **nested, fields={"name": "at.name"})
-    assert "without the field 'at.name'; it has 'at', 'nr'" in said
+    assert "without the field 'at.name'; it has 'at.x', 'at.y', 'nr'" in said
 
 
 def test_an_id_of_several_fields_is_joined_without_ambiguity(read: Read) -> None:
@@ -284,3 +289,40 @@ def test_a_row_of_another_length_costs_its_record(read: Read) -> None:
 def test_a_file_that_ends_within_a_row_is_refused(read: Read) -> None:
     rows = [f"{number},24.95,60.17" for number in range(20)]
     assert "truncated" in said_by(read, FeedUnreadable, csv_of("nr,x,y", rows)[:-7])
+
+
+@pytest.mark.parametrize(
+    ("body", "keys", "said"),
+    [
+        (b"<html></html>", {}, "The file is an HTML page. Its address is that of a page"),
+        (b'{"a": 1}\n{"a": 2}', {}, 'The file is json. Set format = "json".'),
+        (b"<rss><a/></rss>", {"format": "gml"}, 'The file is xml. Set format = "xml".'),
+        (b"id;lon\n1;2\n", {"format": "geojson"}, 'The file is csv. Set format = "csv".'),
+        (b"Toilets,,\n,,\nnr,x,y\n1,2,3\n", {}, "One of the next rows has them: set skip_lines"),
+        (b'[{"nr": 1, "at": {"x": 2}}]', {"format": "json", "lat": "x"}, "did you mean 'at.x'?"),
+        ("nr,x,y\n1,2,é".encode("utf-16"), {}, "Set the feed's encoding: it may be utf-16."),
+    ],
+)
+def test_a_file_that_is_not_what_the_table_says_is_named(
+    read: Read, body: bytes, keys: dict[str, Any], said: str
+) -> None:
+    given = {"lon": None, "lat": None} if keys.get("format") in ("gml", "geojson") else {}
+    error = FeedEncodingWrong if "encoding" in said else FeedUnreadable
+    assert said in said_by(read, error, body, **given, **keys)
+
+
+def test_an_object_in_place_of_a_coordinate_is_named_with_its_members(read: Read) -> None:
+    pair = {"format": "json", "lon": None, "lat": None}
+    body = json.dumps([{"nr": n, "at": {"lon": 24.95, "lat": 60.17}} for n in range(9)])
+    said = said_by(read, FeedShrunken, body, **pair, lat_lon="at")
+    assert "at has objects with members. Set lon and lat to two of at.lon, at.lat." in said
+    body = json.dumps([{"nr": n, "at": {"rings": [[[24.95, 60.17]]]}} for n in range(9)])
+    said = said_by(read, FeedShrunken, body, **pair, geometry="at")
+    assert "at has geometries of Esri. Ask the service for f=geojson" in said
+
+
+def test_a_name_that_is_an_object_is_refused_with_the_path_of_its_text(read: Read) -> None:
+    names = [{"text": "A", "language": "fr"}]
+    body = json.dumps([{"nr": n, "x": 24.95, "y": 60.17, "name": names} for n in range(9)])
+    said = said_by(read, FeedUnreadable, body, format="json", fields={"name": "name"})
+    assert 'Name one of their members: name = "name[0].text".' in said

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -189,22 +188,3 @@ def test_a_feed_of_several_pages_is_read_without_a_description(tmp_path: Path) -
     assert trial.description is None
     assert trial.places is not None
     assert trial.places.table.num_rows == 20
-
-
-def test_five_thousand_records_take_less_than_five_seconds(tmp_path: Path) -> None:
-    rows = "".join(
-        f"{number};Well {number};{24.9 + number / 60_000:.6f};{60.151 + number % 97 / 2500:.6f};"
-        f"Mo-Fr 0{number % 9}:00-1{number % 7}:00;text {number % 13};{'x' * (number % 40)}\n"
-        for number in range(1, 5001)
-    )
-    table = file_of(
-        tmp_path,
-        f"nr;name;x;y;hours;more;much\n{rows}".encode(),
-        encoding="utf-8",
-        fields={"name": "name", "opening_hours": "hours"},
-    )
-    started = time.process_time()
-    trial = trial_of(tmp_path, table)
-    assert time.process_time() - started < 5
-    assert trial.places is not None
-    assert trial.places.table.num_rows == 5000
