@@ -48,15 +48,15 @@ class Nearby:
     def could_be_twins(self, features: Collection[Row]) -> set[str]:
         """Return the refs of features that could be twins of some features.
 
-        These are the nodes in an area among them, and the areas around a node among them, with an
-        equal category.
+        These are the nodes in an area among them, and the areas around a node among them, whose
+        categories agree.
 
         Args:
             features: Rows of staging.
         """
         import shapely
 
-        from ingestion_pipeline.promotion.likeness import relation
+        from ingestion_pipeline.promotion.likeness import could_be_twins
 
         rows = list(features)
         shapes = shapely.from_wkb([row["geometry"] for row in rows])
@@ -64,11 +64,12 @@ class Nearby:
         meet = self._in_geopackage if is_geopackage(self._connection) else self._in_postgis
         meeting = meet(shapes, areas)
         categories = self._categories({ref for _, ref in meeting})
-        return {
-            ref
-            for number, ref in meeting
-            if relation(tuple(rows[number]["categories"]), tuple(categories[ref])) == "equal"
-        }
+
+        def agree(number: int, ref: str) -> bool:
+            given, found = rows[number]["categories"], categories[ref]
+            return could_be_twins(*((given, found) if areas[number] else (found, given)))
+
+        return {ref for number, ref in meeting if agree(number, ref)}
 
     def _in_postgis(self, shapes: Any, areas: Any) -> set[tuple[int, str]]:
         """Return the numbers of shapes and the refs that meet, through the GiST index."""

@@ -167,6 +167,22 @@ def test_a_node_inside_an_area_is_one_place_with_both_refs(engine: sa.Engine) ->
     assert row["opening_hours"] == "24/7"
 
 
+def test_a_mere_building_takes_the_category_of_the_node_in_it(engine: sa.Engine) -> None:
+    hotel = {"category": "tourism/hotel", "name": "Krone"}
+    place = {"building": "hotel"}
+    outline = {"category": "building/hotel", "name": None, "tags": place, "box": 0.0002}
+    stage_places(engine, "kazan", DAY, {"node/9": hotel})
+    promote(engine, "kazan", DAY)
+    before = by_ref(engine, "kazan")["node/9"]
+    stage_places(engine, "kazan", days(1), {"node/9": hotel, "way/9": outline})
+    done = promote(engine, "kazan", days(1))
+    assert set(done.counts) == {"reidentified", "attributes_changed"}
+    (row,) = public_rows(engine, "kazan")
+    assert (row["poi_id"], row["source_ref"]) == (before["poi_id"], "way/9")
+    assert (row["category"], row["categories"]) == ("tourism/hotel", ["tourism/hotel"])
+    assert row["name"] == "Krone"
+
+
 def test_a_node_that_becomes_a_twin_merges_and_comes_back_when_it_splits(
     engine: sa.Engine,
 ) -> None:
