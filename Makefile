@@ -40,7 +40,7 @@ SAMPLE_DAYS = 2021-04-21 2023-12-26
 SAMPLE_MAP = $(CURDIR)/data/monaco.html
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev dev-cluster test test-fast test-lowest test-python coverage check site build release \
+.PHONY: help run dev dev-cluster test test-fast test-lowest test-python test-histories coverage check site build release \
 	bench lock audit clean
 
 help: ## List the commands
@@ -78,6 +78,11 @@ test: $(VENV)/.dev ## Run all tests, with a private PostgreSQL + PostGIS
 
 test-fast: $(VENV)/.dev ## Run the fast tier of tests: no server, no process, under two minutes
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m 'not slow' $(PYTEST_ARGS)
+
+test-histories: $(VENV)/.dev ## Try 500 random histories of promotions on each database
+	@scripts/system-packages test
+	@HISTORIES=$${HISTORIES:-500} $(BIN)/python -m pytest -n 0 --timeout=0 \
+		ingestion_pipeline_tests/promotion/test_histories.py $(PYTEST_ARGS)
 
 test-python: $(VENV)/.dev ## Run the fast tier with each supported Python that is installed
 	@scripts/test-python $(BIN)/uv $(PYTEST_ARGS)

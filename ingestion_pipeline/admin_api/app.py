@@ -14,6 +14,7 @@ from ingestion_pipeline.admin_api import (
     health,
     jobs,
     metrics,
+    overrides,
     promotions,
 )
 from ingestion_pipeline.admin_api.changes import add_changes, close_changes
@@ -74,7 +75,7 @@ def create_app(
     app = FastAPI(lifespan=lifespan, redirect_slashes=False, **contract.ABOUT)
     app.state.service = service
     install_error_handlers(app)
-    for noun in (enqueue, callback, jobs, promotions, health, metrics):
+    for noun in (enqueue, callback, jobs, promotions, health, metrics, overrides):
         app.include_router(noun.router)
     add_reading(app, service)
     add_changes(app, service)

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from ingestion_pipeline.admin_api.models import CallbackRequest, EnqueueRequest
+from ingestion_pipeline.admin_api.override_models import OverrideRequest
 from ingestion_pipeline.admin_api.problems import MEDIA_TYPE, examples
 from ingestion_pipeline.admin_api.promotion_models import DecisionRequest, PromotionRequest
 from ingestion_pipeline.admin_api.reading.mount import HEADER
@@ -64,6 +65,8 @@ _BODIES: dict[str, type[BaseModel]] = {
     "approve_promotion": DecisionRequest,
     "reject_promotion": DecisionRequest,
     "revert_promotion": DecisionRequest,
+    "set_override": OverrideRequest,
+    "retire_override": DecisionRequest,
 }
 """The bodies of operations, which endpoints parse with `bodies.py`."""
 

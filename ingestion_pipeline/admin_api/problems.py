@@ -158,6 +158,13 @@ UNKNOWN_PLACE = ProblemType(
     "Unknown place",
     "No public place has or had the id '7a0d1f60-2f0e-4f2e-9a83-1f6f7f5b2c11'. Take it from poi.",
 )
+UNKNOWN_OVERRIDE = ProblemType(
+    "unknown_override",
+    HTTPStatus.NOT_FOUND,
+    "Unknown override",
+    "Place 7a0d1f60-2f0e-4f2e-9a83-1f6f7f5b2c11 has no override with the id "
+    "'c1d2a2b4-5a0f-4c39-8a53-9a5b0c7e2f10'. List its overrides.",
+)
 METHOD_NOT_ALLOWED = ProblemType(
     "method_not_allowed",
     HTTPStatus.METHOD_NOT_ALLOWED,
@@ -211,6 +218,7 @@ PROBLEM_TYPES = (
     UNKNOWN_JOB,
     UNKNOWN_PROMOTION,
     UNKNOWN_PLACE,
+    UNKNOWN_OVERRIDE,
     METHOD_NOT_ALLOWED,
     JOB_ENDED,
     DECISION_REFUSED,

@@ -13,8 +13,8 @@ from ingestion_pipeline.promotion.ledger import Status
 
 _EXAMPLE_ID = "7a0d1f60-2f0e-4f2e-9a83-1f6f7f5b2c11"
 
-Said = Annotated[str, Field(min_length=1, max_length=2000, pattern=r"\S")]
-"""A text of a person that is not blank."""
+Said = Annotated[str, Field(min_length=1, max_length=2000, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")]
+"""A text of a person that is not blank and has no U+0000, which no database stores."""
 
 
 class PromotionRequest(BaseModel):

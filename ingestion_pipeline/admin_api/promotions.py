@@ -171,7 +171,7 @@ def get_promotion(
 
     The events of a SUPERSEDED promotion are deleted.
     """
-    found = _known(lambda: ledger.get(service.database(), str(promotion_id)))
+    found = known(lambda: ledger.get(service.database(), str(promotion_id)))
     with read_transaction(service.database()) as connection:
         events = table.numbered_events(
             connection, found.id, kind=query.kind, after=query.after, limit=query.limit + 1
@@ -197,7 +197,7 @@ def approve_promotion(
     promotion_id: uuid.UUID, asked: DecisionBody, service: ServiceDep, response: Response
 ) -> Decided:
     """Approve it, and enqueue the job that makes it public. Idempotent."""
-    found, job = _known(
+    found, job = known(
         lambda: ledger.approve(
             service.database(), str(promotion_id), _decision(asked, service), enqueue="admin"
         )
@@ -215,7 +215,7 @@ def reject_promotion(
     promotion_id: uuid.UUID, asked: DecisionBody, service: ServiceDep, response: Response
 ) -> Decided:
     """Reject it; nothing becomes public. Idempotent."""
-    found = _known(
+    found = known(
         lambda: ledger.reject(service.database(), str(promotion_id), _decision(asked, service))
     )
     return _decided(found, None, response)
@@ -236,7 +236,7 @@ def revert_promotion(
     """
     from ingestion_pipeline.promotion.promote import revert
 
-    found, job = _known(
+    found, job = known(
         lambda: revert(
             service.database(), str(promotion_id), _decision(asked, service), enqueue="admin"
         )
@@ -254,7 +254,7 @@ def explain_place(poi_id: uuid.UUID, service: ServiceDep) -> Explanation:
     """Return what is stored of a place: bytes, rules, links, overrides, gates, events."""
     from ingestion_pipeline.promotion.explain import explain
 
-    return Explanation(**_known(lambda: explain(service.database(), str(poi_id))))
+    return Explanation(**known(lambda: explain(service.database(), str(poi_id))))
 
 
 def _decision(asked: DecisionRequest, service: Service) -> Decision:
@@ -266,7 +266,7 @@ def _decided(found: ledger.Promotion, job: runs.Run | None, response: Response) 
     return Decided(promotion=Promotion.of(found), job=None if job is None else Job.of(job))
 
 
-def _known(get: Callable[[], Result]) -> Result:
+def known(get: Callable[[], Result]) -> Result:
     """Return a result; errors of promotion become problems.
 
     Raises:

@@ -192,21 +192,23 @@ def override(
     from ingestion_pipeline.promotion import ledger, overrides
 
     site = _Site.open()
-    if column is not None and remove:
-        overrides.remove_override(site.engine, poi_id, column, now=site.clock.now())
-    elif column is not None:
-        if value is None or who is None or reason is None:
-            raise click.UsageError("An override needs --value, --who and --reason.")
-        overrides.set_override(
-            site.engine,
-            poi_id,
-            column,
-            _parsed(value),
-            reason=reason,
-            who=who,
-            until=until,
-            now=site.clock.now(),
-        )
+    if column is not None:
+        if who is None or reason is None or (value is None) != remove:
+            raise click.UsageError("An override needs --value or --remove, --who and --reason.")
+        now = site.clock.now()
+        if value is None:
+            overrides.remove_override(site.engine, poi_id, column, reason=reason, who=who, now=now)
+        else:
+            overrides.set_override(
+                site.engine,
+                poi_id,
+                column,
+                _parsed(value),
+                reason=reason,
+                who=who,
+                until=until,
+                now=now,
+            )
     found = overrides.overrides_of(site.engine, poi_id)
     if as_json:
         for each in found:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
@@ -24,7 +25,7 @@ from ingestion_pipeline.promotion.rows import STAGED, joined, place_of, refs_of
 from ingestion_pipeline.promotion.table import rows_of
 from ingestion_pipeline.staging.bulk import CHUNK, fetch
 from ingestion_pipeline.staging.days import in_history
-from ingestion_pipeline.staging.tables import poi
+from ingestion_pipeline.staging.tables import ingestion_rejection, poi
 from ingestion_pipeline.staging.views import valid_on
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def difference(connection: sa.Connection, target: Slice, compared: Comparison) -
         target: The staged day.
         compared: What else it depends on.
     """
+    rejected = cache(lambda: _rejected(connection, target))
     staged, public = _residue(connection, target, compared)
     twins = compared.matcher.twins([place_of(staged[ref]) for ref in sorted(staged)])
     found = continuity_of(
@@ -121,7 +123,7 @@ def difference(connection: sa.Connection, target: Slice, compared: Comparison) -
         staged=staged,
         matcher=compared.matcher,
         new_id=lambda ref: str(uuid.uuid5(_IDS, f"{compared.promotion_id}|{target.source}|{ref}")),
-        ended=lambda row: _ended(row, compared.boundaries),
+        ended=lambda row: _ended(row, compared.boundaries, rejected()),
     )
     changes: list[Change] = []
     retired: list[Retired] = []
@@ -287,6 +289,20 @@ def _may_retire(row: Row, overrides: Mapping[str, Sequence[Override]]) -> bool:
     )
 
 
+def _rejected(connection: sa.Connection, target: Slice) -> dict[str, str]:
+    """Return why objects of the day could not be staged, by ref."""
+    columns = ingestion_rejection.c
+    rows = connection.execute(
+        sa.select(columns.source_ref, columns.reason).where(
+            columns.city_slug == target.city_slug,
+            columns.dataset == target.dataset,
+            columns.source == target.source,
+            columns.day == target.day,
+        )
+    )
+    return {row.source_ref: row.reason for row in rows}
+
+
 def _staged_rows(
     connection: sa.Connection, target: Slice, refs: Sequence[str] | None
 ) -> dict[str, Row]:
@@ -337,8 +353,17 @@ def _change(
     return Change(before, row, events_of(before, row, reason)), retired
 
 
-def _ended(row: Row, boundaries: tuple[str, str]) -> Reason:
-    """Return why a place ends: upstream removed it, or the city's boundary changed."""
+def _ended(row: Row, boundaries: tuple[str, str], rejected: Mapping[str, str]) -> Reason:
+    """Return why a place ends: upstream removed it, or the city's boundary changed.
+
+    Args:
+        row: The public row.
+        boundaries: The boundary of the base and that of the day.
+        rejected: Why objects of the day could not be staged, by ref.
+    """
+    if row["source_ref"] in rejected:
+        # It is still mapped in the city.
+        return Reason("disappeared", {"rejected": rejected[row["source_ref"]]})
     before, after = boundaries
     if before == after or _is_inside(row, after):
         return Reason("disappeared")

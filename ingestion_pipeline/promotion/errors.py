@@ -6,7 +6,8 @@
     ├── UnknownPromotion       no promotion has this id                               never
     ├── UnknownPlace           no place has or had this id                            never
     ├── DecisionRefused        the promotion's status does not allow the decision     never
-    └── BadOverride            an override that cannot be applied                     never
+    ├── BadOverride            an override that cannot be applied                     never
+    └── UnknownOverride        the place has no override with this id                 never
 
 The last column says whether a retry may succeed.
 """
@@ -51,6 +52,21 @@ class DecisionRefused(PromotionError):
 
 
 class BadOverride(PromotionError):
-    """An override cannot be applied, or does not exist."""
+    """An override cannot be applied, or does not exist.
+
+    Attributes:
+        field: What of it is wrong: `column`, `value`, `reason` or `who`.
+    """
 
     code = "bad_override"
+
+    def __init__(self, message: str, *, field: str = "column") -> None:
+        """Create an error."""
+        super().__init__(message)
+        self.field = field
+
+
+class UnknownOverride(PromotionError):
+    """The place has no override with this id."""
+
+    code = "unknown_override"

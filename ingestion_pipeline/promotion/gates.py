@@ -31,11 +31,15 @@ Verdict = Literal["pass", "review", "stop"]
 GUARD_OF_CATEGORY = 0.10
 """The share of a category that may go without a review while there is no history."""
 
-GUARD = 0.02
-"""The share of all places that may move, be renamed or close without a review."""
+GUARD = 0.01
+"""The share of all places that may move, be renamed, recategorised, overwritten or closed without a
+review. On ordinary days of whole countries it is below 0.5 % (docs/promotion.md)."""
 
 LEAST = 5
 """Changes of so few places are never a mass."""
+
+LEAST_OF_CATEGORY = 3
+"""Losses of so few places of a category never need a review."""
 
 HISTORY = 3
 """From this number of promotions on, what is usual in the city widens a band."""
@@ -46,17 +50,30 @@ HISTORY_PROMOTIONS = 28
 STRICTNESS = 4.0
 """The allowed distance from the usual share, in spreads."""
 
-CHANGE_PER_DAY = 0.001
-"""The share of places that change on a day; a pause adds up."""
+CHANGE_PER_DAY = 0.0001
+"""The share of places that change in one way on a day; a pause adds up. In years it was 0.003 % for
+closures and up to 0.011 % for renames."""
 
-FAR_M = 50.0
-"""A move from this distance in metres on counts as a move."""
+FAR_M = 20.0
+"""A move from this distance in metres on counts as a move: what is drawn anew as an area moves
+less."""
+
+OVERWRITABLE = ("opening_hours", "contact", "address", "wikidata")
+"""Columns whose values are replaced by spam or emptied by a faulty import."""
 
 OLD_YEARS = 5
 """A place that did not change for so long is an established one."""
 
+LONGEST_PAUSE_DAYS = 90
+"""A longer pause excuses no more changes."""
+
 SENSITIVE = 3
-"""More changes of established places than this need a review."""
+"""More changes of established places than this need a review, in a large city than this share."""
+
+SENSITIVE_SHARE = 0.0002
+
+UNCLEAR_SHARE = 0.00002
+"""The share of places that may be unclear without a review: none in a town, two in a metropolis."""
 
 NAMED = 5
 """The number of places that a sentence names."""
@@ -144,6 +161,12 @@ def judged(found: Difference, staged: StagedDay, past: Past) -> list[Gate]:
             ("mass_move", "moved", moved(found.changes)),
             ("mass_rename", "were renamed", renamed(found.changes)),
             ("mass_closure", "closed or disappeared", closed(found.changes)),
+            ("mass_recategorisation", "got another category", recategorised(found.changes)),
+            (
+                "mass_overwrite",
+                "had hours, contacts, address or Wikidata item replaced or removed",
+                overwritten(found.changes),
+            ),
         )
     ]
     return [
@@ -153,8 +176,8 @@ def judged(found: Difference, staged: StagedDay, past: Past) -> list[Gate]:
         after_revert(past.reverted),
         category_losses(lost(found.changes), before, past, pause_days=pause),
         *masses,
-        established(found.changes, staged.day),
-        identity(found),
+        established(found.changes, staged.day, places=places, pause_days=pause),
+        identity(found, places=places),
     ]
 
 
@@ -282,7 +305,7 @@ def category_losses(
             if older.get(category)
         ]
         most = band(usual, GUARD_OF_CATEGORY, pause_days)
-        if len(titles) > max(LEAST, most * total):
+        if len(titles) > max(LEAST_OF_CATEGORY, most * total):
             fallen[category] = {
                 "before": total,
                 "lost": len(titles),
@@ -345,8 +368,17 @@ def mass(
     return Gate(name, "pass", numbers, f"{_counted(len(titles))} {what}.")
 
 
-def established(changes: Sequence[Change], day: date) -> Gate:
-    """Judge the changes that vandals make most often: names with `wikidata`, and old places."""
+def established(
+    changes: Sequence[Change], day: date, *, places: int = 0, pause_days: int = 0
+) -> Gate:
+    """Judge the changes that vandals make most often: names with `wikidata`, and old places.
+
+    Args:
+        changes: What changes.
+        day: The day that becomes public.
+        places: The public places before.
+        pause_days: Days since the last promotion.
+    """
     names = [
         f"{title_of(change.before)} -> {title_of(change.after)}"
         for change in changes
@@ -365,24 +397,29 @@ def established(changes: Sequence[Change], day: date) -> Gate:
         + (f" ({_names(gone)})" if gone else "")
         + "."
     )
-    verdict: Verdict = "review" if len(names) + len(gone) > SENSITIVE else "pass"
+    most = max(SENSITIVE, _with_pause(SENSITIVE_SHARE, pause_days) * places)
+    verdict: Verdict = "review" if len(names) + len(gone) > most else "pass"
     return Gate("established", verdict, numbers, sentence)
 
 
-def identity(found: Difference) -> Gate:
-    """Judge the links of places: what is ambiguous needs a person."""
+def identity(found: Difference, *, places: int = 0) -> Gate:
+    """Judge the links of places: what is ambiguous needs a person.
+
+    Args:
+        found: The difference.
+        places: The public places before.
+    """
     linked = sum(event.kind == "reidentified" for event in found.events)
     unclear = [f"{', '.join(each.gone)} and {', '.join(each.new)}" for each in found.ambiguous]
     numbers = {"reidentified": linked, "ambiguous": len(unclear)}
+    sentence = f"{_counted(linked)} continue as another object."
     if unclear:
-        return Gate(
-            "identity",
-            "review",
-            numbers,
+        sentence = (
             f"{len(unclear):,} groups of features could be one place in several ways, and are not "
-            f"linked: {_names(unclear)}.",
+            f"linked: {_names(unclear)}."
         )
-    return Gate("identity", "pass", numbers, f"{_counted(linked)} continue as another object.")
+    verdict: Verdict = "review" if len(unclear) > UNCLEAR_SHARE * places else "pass"
+    return Gate("identity", verdict, numbers, sentence)
 
 
 def band(usual: Sequence[float], guard: float, pause_days: int) -> float:
@@ -401,7 +438,7 @@ def band(usual: Sequence[float], guard: float, pause_days: int) -> float:
         middle = _median(usual)
         spread = _MAD_TO_SIGMA * _median([abs(share - middle) for share in usual])
         most = max(guard, middle + STRICTNESS * spread)
-    return min(1.0, most + CHANGE_PER_DAY * pause_days)
+    return min(1.0, _with_pause(most, pause_days))
 
 
 def shares(gates: Iterable[Gate]) -> dict[str, float]:
@@ -449,6 +486,26 @@ def closed(changes: Sequence[Change]) -> list[str]:
     ]
 
 
+def recategorised(changes: Sequence[Change]) -> list[str]:
+    """Return the places whose category changed."""
+    return [
+        f"{title_of(after)} ({before['category']} -> {after['category']})"
+        for before, after, _ in changes
+        if before is not None and after is not None and before["category"] != after["category"]
+    ]
+
+
+def overwritten(changes: Sequence[Change]) -> list[str]:
+    """Return the places of which a value was replaced or removed; an added one is none."""
+    return [
+        title_of(after)
+        for before, after, _ in changes
+        if before is not None
+        and after is not None
+        and not all(_keeps(before[name], after[name]) for name in OVERWRITABLE)
+    ]
+
+
 def totals(before: Mapping[str, int], changes: Sequence[Change]) -> dict[str, int]:
     """Return the public places by category after the changes."""
     after = Counter(before)
@@ -466,6 +523,20 @@ def sum_by(pairs: Iterable[tuple[str, int]]) -> Counter[str]:
     for name, number in pairs:
         sums[name] += number
     return sums
+
+
+def _with_pause(share: float, pause_days: int) -> float:
+    """Return a share with what may change in a pause."""
+    return share + CHANGE_PER_DAY * min(pause_days, LONGEST_PAUSE_DAYS)
+
+
+def _keeps(before: Any, after: Any) -> bool:
+    """Return whether a value is still there, with others or without."""
+    if isinstance(before, dict):
+        return all(_keeps(value, after.get(key)) for key, value in before.items())
+    if isinstance(before, list):
+        return set(before) <= set(after or ())
+    return before is None or before == after
 
 
 def _has_closed(before: Row, after: Row) -> bool:

@@ -168,9 +168,10 @@ def match(gone: Sequence[Place], new: Sequence[Place]) -> Matching:
 def twins(places: Sequence[Place]) -> tuple[Twin, ...]:
     """Return the nodes that are the same place as an area around them.
 
-    These have an equal category, compatible names or one without a name, no different identifiers,
-    and are on the same level. Of several areas the smallest counts. A node is no twin if the area
-    has another one that is as good, as a school has several buildings.
+    These have an equal category, or the area is only the outline of a building of the node's
+    category (`likeness.OUTLINES`). They have compatible names or one without a name, no different
+    identifiers, and are on the same level. Of several areas the smallest counts. A node is no twin
+    if the area has another one that is as good, as a school has several buildings.
 
     Args:
         places: Features of one day.
@@ -278,7 +279,7 @@ def _known(place: Place) -> Known:
 
 
 def _nodes_in_areas(places: Sequence[Place]) -> tuple[list[Place], list[Place]]:
-    """Return the areas and the nodes of an equal category of which one is in the other."""
+    """Return the areas and the nodes of which one is in the other, if their categories agree."""
     import numpy as np
     import shapely
 
@@ -293,7 +294,7 @@ def _nodes_in_areas(places: Sequence[Place]) -> tuple[list[Place], list[Place]]:
     pairs = [
         (area, node)
         for area, node in zip(around.tolist(), within.tolist(), strict=True)
-        if likeness.relation(areas[area].categories, nodes[node].categories) == "equal"
+        if likeness.could_be_twins(areas[area].categories, nodes[node].categories)
     ]
     chosen, inside = ({pair[side] for pair in pairs} for side in (0, 1))
     return [areas[area] for area in sorted(chosen)], [nodes[node] for node in sorted(inside)]
@@ -315,9 +316,14 @@ def _sizes(areas: Sequence[Place]) -> FloatArray:
 
 
 def _is_twin(area: Place, node: Place, compared: Compared, pair: int) -> bool:
+    from ingestion_pipeline.promotion import likeness
+
     return bool(
         compared.near.inside[pair]
-        and compared.relation[pair] == "equal"
+        and (
+            compared.relation[pair] == "equal"
+            or likeness.is_outline(area.categories, node.categories)
+        )
         and not compared.identified[pair].different
         and area.tags.get("level") == node.tags.get("level")
         and (compared.unnamed[pair] or compared.similarity[pair] >= COMPATIBLE)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
+from ingestion_pipeline.core.characters import are_storable
 from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.promotion.errors import DecisionRefused, UnknownPromotion
 from ingestion_pipeline.promotion.gates import HISTORY_PROMOTIONS, Gate, Past, shares
@@ -310,6 +311,8 @@ def require_decision(decision: Decision) -> None:
     for what, text in (("reason", decision.reason), ("person", decision.who)):
         if not text.strip():
             raise DecisionRefused(f"A decision needs a {what}.")
+        if not are_storable([text]):
+            raise DecisionRefused(f"No database stores the {what} {text!r}.")
 
 
 def _locked(connection: sa.Connection, promotion_id: str) -> Promotion:

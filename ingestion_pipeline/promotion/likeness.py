@@ -105,6 +105,20 @@ BELOW: Mapping[str, str] = {
 }
 """Categories that are below another one in the tree, which their ids do not show."""
 
+OUTLINES: Mapping[str, tuple[str, ...]] = {
+    "building/fire_station": ("amenity/fire_station",),
+    "building/hotel": (
+        *("leisure/resort", "tourism/apartment", "tourism/guest_house", "tourism/hostel"),
+        *("tourism/hotel", "tourism/motel"),
+    ),
+    "building/train_station": ("public_transport/station",),
+    **{
+        f"building/{kind}": ("amenity/place_of_worship",)
+        for kind in ("cathedral", "chapel", "church", "mosque", "synagogue", "temple")
+    },
+}
+"""The categories of a node that says what an outline is of which only the building is mapped."""
+
 IDENTIFIERS = frozenset(
     {"ele:ref", "fhrs:id", "gtfs:stop_id", "gtfs_id", "iata", "icao", "uic_ref", "wikipedia"}
 )
@@ -166,6 +180,22 @@ def relation(one: Sequence[str], other: Sequence[str]) -> Relation:
         any of them are below one category that is more than a key, or in one family.
     """
     return _relation(tuple(one), tuple(other))
+
+
+def is_outline(area: Sequence[str], node: Sequence[str]) -> bool:
+    """Return whether an area is only the outline of a building of a node's category.
+
+    Args:
+        area: All categories of the area, the primary one first.
+        node: Those of a node in it.
+    """
+    kinds = OUTLINES.get(area[0], ())
+    return any(_includes(kind, each) for kind in kinds for each in _paths(tuple(node[:1])))
+
+
+def could_be_twins(area: Sequence[str], node: Sequence[str]) -> bool:
+    """Return whether an area and a node in it can be one place by their categories."""
+    return relation(area, node) == "equal" or is_outline(area, node)
 
 
 @lru_cache(maxsize=65_536)

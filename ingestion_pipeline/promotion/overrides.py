@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import sqlalchemy as sa
 
-from ingestion_pipeline.osm.taxonomy import Status
-from ingestion_pipeline.promotion.errors import BadOverride, UnknownPlace
+from ingestion_pipeline.core.characters import are_storable
+from ingestion_pipeline.osm.taxonomy import Status, Taxonomy
+from ingestion_pipeline.promotion.errors import BadOverride, UnknownOverride, UnknownPlace
 from ingestion_pipeline.staging.bulk import CHUNK
-from ingestion_pipeline.staging.database import read_transaction, write_transaction
+from ingestion_pipeline.staging.database import is_geopackage, read_transaction, write_transaction
 from ingestion_pipeline.staging.tables import poi, poi_identity, poi_override
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from datetime import date, datetime
 
     from ingestion_pipeline.promotion.rows import Row
@@ -34,9 +35,10 @@ OVERRIDABLE: tuple[str, ...] = get_args(OverrideColumn)
 
 AGREES = "upstream agrees"
 EXPIRED = "its last day has passed"
+REPLACED = "replaced"
 REMOVED = "removed"
 
-_CATEGORY = re.compile(r"[a-z0-9_:]+(/[a-z0-9_:]+)+")
+_WIKIDATA = re.compile(r"Q[1-9][0-9]*")
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,16 @@ class Override:
     who: str
     until: date | None
     created_at: datetime
-    retired_at: datetime | None
-    retired_why: str | None
-    retired_promotion_id: str | None
+    retired_at: datetime | None = None
+    retired_why: str | None = None
+    retired_promotion_id: str | None = None
+    retired_by: str | None = None
+    retired_reason: str | None = None
+
+    @property
+    def asked(self) -> tuple[Any, ...]:
+        """What was requested: equal requests make one override."""
+        return (self.value, self.reason, self.who, self.until)
 
 
 class Retired(NamedTuple):
@@ -106,41 +115,88 @@ def set_override(
     who: str,
     until: date | None,
     now: datetime,
-) -> Override:
+) -> tuple[Override, bool]:
     """Store an override; the next promotion applies it. It replaces one of the same column.
+
+    Returns:
+        The override in force, and whether it was stored now: the same request again stores none.
 
     Raises:
         UnknownPlace: No place has or had this id.
         BadOverride: The column cannot be overridden, the value does not fit it, or the reason or
             the person is missing.
     """
-    _require_good(column, value, reason=reason, who=who)
+    _require_said(reason=reason, who=who)
     with write_transaction(engine) as connection:
-        _require_known(connection, poi_id)
-        _retire_in_force(connection, poi_id, column, now=now, why="replaced")
-        override = Override(
-            str(uuid.uuid4()), poi_id, column, value, reason, who, until, now, None, None, None
+        _lock_place(connection, poi_id)
+        made = Override(
+            id=str(uuid.uuid4()),
+            poi_id=poi_id,
+            column=column,
+            value=_fitting(column, value),
+            reason=reason,
+            who=who,
+            until=until,
+            created_at=now,
         )
-        connection.execute(sa.insert(poi_override).values(vars(override)))
-    return override
+        known = _in_force(connection, poi_id, column)
+        if known is not None and known.asked == made.asked:
+            return known, False
+        if known is not None:
+            _retire_by_hand(connection, known, why=REPLACED, reason=reason, who=who, now=now)
+        connection.execute(sa.insert(poi_override).values(vars(made)))
+    return made, True
 
 
-def remove_override(engine: sa.Engine, poi_id: str, column: str, *, now: datetime) -> None:
+def remove_override(
+    engine: sa.Engine, poi_id: str, column: str, *, reason: str, who: str, now: datetime
+) -> Override:
     """Retire the override of a column; the next promotion shows what upstream says.
 
     Raises:
-        BadOverride: There is none.
+        UnknownPlace: No place has or had this id.
+        BadOverride: There is none, or the reason or the person is missing.
     """
+    _require_said(reason=reason, who=who)
     with write_transaction(engine) as connection:
-        if not _retire_in_force(connection, poi_id, column, now=now, why=REMOVED):
+        _lock_place(connection, poi_id)
+        known = _in_force(connection, poi_id, column)
+        if known is None:
             raise BadOverride(
                 f"Place {poi_id} has no override of {column!r} in force. "
                 f"'poi-ingest override {poi_id}' lists its overrides."
             )
+        return _retire_by_hand(connection, known, why=REMOVED, reason=reason, who=who, now=now)
+
+
+def retire_override(
+    engine: sa.Engine, poi_id: str, override_id: str, *, reason: str, who: str, now: datetime
+) -> Override:
+    """Retire an override; the next promotion shows what upstream says.
+
+    Returns:
+        The override; as it is, if it is no longer in force.
+
+    Raises:
+        UnknownPlace: No place has or had this id.
+        UnknownOverride: The place has no override with this id.
+        BadOverride: The reason or the person is missing.
+    """
+    _require_said(reason=reason, who=who)
+    with write_transaction(engine) as connection:
+        _lock_place(connection, poi_id)
+        known = {each.id: each for each in in_order(connection, poi_id)}.get(override_id)
+        if known is None:
+            raise UnknownOverride(
+                f"Place {poi_id} has no override with the id {override_id!r}. List its overrides."
+            )
+        if known.retired_at is not None:
+            return known
+        return _retire_by_hand(connection, known, why=REMOVED, reason=reason, who=who, now=now)
 
 
 def overrides_of(engine: sa.Engine, poi_id: str) -> list[Override]:
-    """Return all overrides of a place, the newest first.
+    """Return all overrides of a place, those in force first, then the newest.
 
     Raises:
         UnknownPlace: No place has or had this id.
@@ -151,11 +207,15 @@ def overrides_of(engine: sa.Engine, poi_id: str) -> list[Override]:
 
 
 def in_order(connection: sa.Connection, poi_id: str) -> list[Override]:
-    """Return all overrides of a place, the newest first."""
+    """Return all overrides of a place, those in force first, then the newest."""
     query = (
         sa.select(poi_override)
         .where(poi_override.c.poi_id == poi_id)
-        .order_by(poi_override.c.created_at.desc(), poi_override.c.id)
+        .order_by(
+            poi_override.c.retired_at.is_not(None),
+            poi_override.c.created_at.desc(),
+            poi_override.c.id,
+        )
     )
     return [_override(row) for row in connection.execute(query)]
 
@@ -197,46 +257,82 @@ def restore(connection: sa.Connection, promotion_ids: Sequence[str]) -> None:
         other.c.retired_at.is_(None),
     )
     for start in range(0, len(promotion_ids), CHUNK):
+        of_them = poi_override.c.retired_promotion_id.in_(promotion_ids[start : start + CHUNK])
+        query = sa.select(poi_override.c.poi_id).where(of_them).distinct()
+        for poi_id in sorted(connection.execute(query).scalars()):
+            _lock_place(connection, poi_id)
         connection.execute(
             sa.update(poi_override)
-            .where(
-                poi_override.c.retired_promotion_id.in_(promotion_ids[start : start + CHUNK]),
-                sa.not_(replaced),
-            )
+            .where(of_them, sa.not_(replaced))
             .values(retired_at=None, retired_why=None, retired_promotion_id=None)
         )
 
 
-def _require_good(column: str, value: Any, *, reason: str, who: str) -> None:
+def _require_said(*, reason: str, who: str) -> None:
+    for field, what, text in (("reason", "reason", reason), ("who", "person", who)):
+        if not text.strip():
+            raise BadOverride(f"An override needs a {what}.", field=field)
+        if not are_storable([text]):
+            raise BadOverride(f"No database stores the {what} {text!r}.", field=field)
+
+
+def _fitting(column: str, value: Any) -> Any:
+    """Return a value in the form in which staging has it.
+
+    Raises:
+        BadOverride: The column cannot be overridden, or the value does not fit it.
+    """
     if column not in OVERRIDABLE:
         raise BadOverride(
             f"Column {column!r} cannot be overridden. Use one of {', '.join(OVERRIDABLE)}."
         )
-    for what, text in (("reason", reason), ("person", who)):
-        if not text.strip():
-            raise BadOverride(f"An override needs a {what}.")
     expected = _expected(column, value)
     if expected:
-        raise BadOverride(f"An override of {column!r} needs {expected}; found {value!r}.")
+        raise BadOverride(
+            f"An override of {column!r} needs {expected}; found {value!r}.", field="value"
+        )
+    if not are_storable(_texts_in(value)):
+        raise BadOverride(
+            f"An override of {column!r} has a character that no database stores: {value!r}.",
+            field="value",
+        )
+    return _hours(value) if column == "opening_hours" else value
 
 
 def _expected(column: str, value: Any) -> str | None:
     """Return what a column accepts if a value does not fit it."""
-    if column == "hidden":
-        return None if value is True else "true"
-    if column == "status":
-        return None if value in get_args(Status) else f"one of {', '.join(get_args(Status))}"
-    if column == "category":
-        fits = isinstance(value, str) and _CATEGORY.fullmatch(value) is not None
-        return None if fits else "a category, such as amenity/cafe"
-    if column == "address":
-        return None if _is_object(value, str) else 'an object of texts, such as {"street": "..."}'
-    if column == "contact":
-        fits = _is_object(value, list) and all(
-            isinstance(text, str) for texts in value.values() for text in texts
-        )
-        return None if fits else 'an object of lists of texts, such as {"phone": ["..."]}'
-    return None if value is None or (isinstance(value, str) and value) else "a text, or null"
+    fits, expected = _FORMS[column]
+    return None if fits(value) else expected
+
+
+def _hours(value: str | None) -> str | None:
+    """Return opening hours as staging has them; None if they cannot be read."""
+    from ingestion_pipeline.text.hours import normalized_hours
+
+    return None if value is None else normalized_hours(value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_contact(value: Any) -> bool:
+    return _is_object(value, list) and all(
+        texts and all(map(_is_text, texts)) for texts in value.values()
+    )
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    """Yield all texts of a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            yield key
+            yield from _texts_in(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts_in(each)
 
 
 def _is_object(value: Any, kind: type) -> bool:
@@ -245,10 +341,53 @@ def _is_object(value: Any, kind: type) -> bool:
     )
 
 
+_FORMS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "name": (lambda value: value is None or _is_text(value), "a text, or null"),
+    "category": (
+        lambda value: isinstance(value, str) and Taxonomy.load().label(value, "en") is not None,
+        "a category of docs/categories.md, such as amenity/cafe",
+    ),
+    "opening_hours": (
+        lambda value: value is None or (_is_text(value) and _hours(value) is not None),
+        "opening hours as OpenStreetMap writes them, such as Mo-Fr 09:00-18:00, or null",
+    ),
+    "address": (
+        lambda value: _is_object(value, str),
+        'an object of texts, such as {"street": "..."}',
+    ),
+    "contact": (_is_contact, 'an object of lists of texts, such as {"phone": ["..."]}'),
+    "wikidata": (
+        lambda value: (
+            value is None or (isinstance(value, str) and bool(_WIKIDATA.fullmatch(value)))
+        ),
+        "an item of Wikidata, such as Q64, or null",
+    ),
+    "status": (lambda value: value in get_args(Status), f"one of {', '.join(get_args(Status))}"),
+    "hidden": (lambda value: value is True, "true"),
+}
+"""What fits each column, and how an error says that."""
+
+
 def _require_known(connection: sa.Connection, poi_id: str) -> None:
     known = sa.select(poi_identity.c.poi_id).where(poi_identity.c.poi_id == poi_id).limit(1)
     if connection.execute(known).first() is None:
         raise unknown_place(poi_id)
+
+
+def _lock_place(connection: sa.Connection, poi_id: str) -> None:
+    """Lock the overrides of a place for the rest of the transaction.
+
+    A GeoPackage needs no lock: the write transaction locks the file.
+
+    Raises:
+        UnknownPlace: No place has or had this id.
+    """
+    _require_known(connection, poi_id)
+    if not is_geopackage(connection):
+        name = f"override|{poi_id}"
+        connection.execute(
+            sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(name, 0)))
+        )
 
 
 def unknown_place(poi_id: str) -> UnknownPlace:
@@ -256,19 +395,28 @@ def unknown_place(poi_id: str) -> UnknownPlace:
     return UnknownPlace(f"No public place has or had the id {poi_id!r}. Take it from {poi.name}.")
 
 
-def _retire_in_force(
-    connection: sa.Connection, poi_id: str, column: str, *, now: datetime, why: str
-) -> bool:
-    done = connection.execute(
+def _in_force(connection: sa.Connection, poi_id: str, column: str) -> Override | None:
+    found = (each for each in in_order(connection, poi_id) if each.column == column)
+    return next((each for each in found if each.retired_at is None), None)
+
+
+def _retire_by_hand(
+    connection: sa.Connection, known: Override, *, why: str, reason: str, who: str, now: datetime
+) -> Override:
+    ended = {
+        "retired_at": now,
+        "retired_why": why,
+        "retired_by": who,
+        "retired_reason": reason,
+    }
+    connection.execute(
         sa.update(poi_override)
-        .where(
-            poi_override.c.poi_id == poi_id,
-            poi_override.c.column == column,
-            poi_override.c.retired_at.is_(None),
-        )
-        .values(retired_at=now, retired_why=why)
+        # A promotion may have retired it meanwhile.
+        .where(poi_override.c.id == known.id, poi_override.c.retired_at.is_(None))
+        .values(ended)
     )
-    return done.rowcount > 0
+    query = sa.select(poi_override).where(poi_override.c.id == known.id)
+    return _override(connection.execute(query).one())
 
 
 def _override(row: sa.Row[Any]) -> Override:

@@ -45,6 +45,9 @@ STAGED = (*CONTENT, *HASHES)
 _FILLED = ("opening_hours", "wikidata")
 """Columns that an area takes from its node where it has none."""
 
+_OF_KIND = ("category", "categories", "status")
+"""Columns that a mere building takes from its node."""
+
 _MERGED = ("address", "contact", "names", "tags")
 """JSON objects of an area to which the entries of its node are added."""
 
@@ -55,7 +58,7 @@ _EARTH_M = 6_371_008.8
 def joined(area: Row, node: Row | None) -> Row:
     """Return the staged row of a place that is mapped as an area and as a node in it.
 
-    The area decides. The node adds what the area lacks.
+    The area decides. The node adds what the area lacks, and says what a mere building is.
 
     Args:
         area: The columns `STAGED` of the area, or of the only feature.
@@ -63,7 +66,11 @@ def joined(area: Row, node: Row | None) -> Row:
     """
     if node is None:
         return dict(area)
+    from ingestion_pipeline.promotion.likeness import is_outline
+
     row = dict(area)
+    if is_outline(area["categories"], node["categories"]):
+        row |= {name: node[name] for name in _OF_KIND}
     if row["name"] is None:
         row["name"], row["name_source"] = node["name"], node["name_source"]
     row |= {name: node[name] for name in _FILLED if row[name] is None}

@@ -84,7 +84,7 @@ def create_spatial_index(connection: sa.Connection, table: str) -> None:
         table: The layer: a table with the columns `id` and `geometry`. A migration that makes it
             anew (`batch_alter_table`) drops its triggers, and has to index it again.
     """
-    index = _index_of(table)
+    index = index_name(table)
     if not _exists(connection, "gpkg_extensions"):
         connection.exec_driver_sql(_EXTENSIONS)
     connection.exec_driver_sql(
@@ -106,7 +106,7 @@ def create_spatial_index(connection: sa.Connection, table: str) -> None:
 
 def drop_spatial_index(connection: sa.Connection, table: str) -> None:
     """Drop the index of a layer; the last one takes the list of extensions with it."""
-    index = _index_of(table)
+    index = index_name(table)
     for name in _TRIGGERS:
         connection.exec_driver_sql(f"DROP TRIGGER {index}_{name}")
     connection.exec_driver_sql(f"DROP TABLE {index}")
@@ -115,7 +115,8 @@ def drop_spatial_index(connection: sa.Connection, table: str) -> None:
         connection.exec_driver_sql("DROP TABLE gpkg_extensions")
 
 
-def _index_of(table: str) -> str:
+def index_name(table: str) -> str:
+    """Return the name of the index of a layer."""
     return f"rtree_{table}_{_COLUMN}"
 
 

@@ -476,6 +476,8 @@ poi_override = sa.Table(
     sa.Column("retired_at", UtcDateTime),
     sa.Column("retired_why", sa.Text),
     sa.Column("retired_promotion_id", sa.Text),
+    sa.Column("retired_by", sa.Text),
+    sa.Column("retired_reason", sa.Text),
     # At most one override in force per place and column.
     sa.Index(
         "uq_poi_override_in_force",

@@ -104,7 +104,7 @@ def test_bodies_take_nothing_that_they_do_not_name_and_have_examples() -> None:
         for operation in OPERATIONS.values()
         if "requestBody" in operation
     ]
-    assert len(bodies) == 7
+    assert len(bodies) == 9
     for body in bodies:
         assert body["additionalProperties"] is False
         assert body["examples"]

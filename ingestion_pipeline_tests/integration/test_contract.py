@@ -38,7 +38,7 @@ from ingestion_pipeline_tests.support.api_server import (
     succeed,
 )
 from ingestion_pipeline_tests.support.installation import ScriptedClock
-from ingestion_pipeline_tests.support.promoted import promote, stage_places
+from ingestion_pipeline_tests.support.promoted import promote, public_rows, stage_places
 from testbed.postgres_server import OWNER, READER, WORKER, as_role, make_roles
 from testbed.towns import TOWN
 
@@ -106,7 +106,7 @@ def test_the_running_api_keeps_its_contract(api: Api, tmp_path: Path) -> None:
         "--warnings", "off",  # that promotions and places of the examples do not exist
         folder=tmp_path,
     )  # fmt: skip
-    assert "Operations:       16 selected / 16 total" in said
+    assert "Operations:       19 selected / 19 total" in said
     assert "No issues found" in said
 
 
@@ -122,6 +122,9 @@ def calls_of_the_manual() -> list[str]:
 def test_the_calls_of_the_manual_work_as_they_stand(api: Api, tmp_path: Path) -> None:
     stage_places(api.engine, "kazan", date(2024, 3, 4), {"node/1": {"name": "Café"}})
     proposed = promote(api.engine, "kazan", date(2024, 3, 4), policy="review")
+    stage_places(api.engine, "elsewhere", date(2024, 3, 4), {"node/1": {"name": "Blue Door"}})
+    promote(api.engine, "elsewhere", date(2024, 3, 4))
+    (place,) = public_rows(api.engine, "elsewhere")
     environment = {
         "API": api.url,
         "ADMIN_API_TOKEN": TOKEN,
@@ -129,6 +132,7 @@ def test_the_calls_of_the_manual_work_as_they_stand(api: Api, tmp_path: Path) ->
         "CALLBACK_SIGNING_KEYS": SIGNING_KEY,
         "JOB_ID": api.enqueue(city_slug="kazan", day="2024-03-03").json()["job_id"],
         "PROMOTION_ID": proposed.id,
+        "POI_ID": place["poi_id"],
     }
     answers = [
         run(
@@ -138,7 +142,7 @@ def test_the_calls_of_the_manual_work_as_they_stand(api: Api, tmp_path: Path) ->
         for fence in calls_of_the_manual()
     ]  # fmt: skip
     asked, helpers, looked, listed, canceled, *others = answers
-    promoted, approved, changes, delivered, health, metrics = others
+    promoted, approved, overridden, changes, delivered, health, metrics = others
     assert json.loads(asked)["idempotency_key"].endswith("|2026-11-20")
     assert json.loads(helpers)["job_type"] == "helpers_import"
     assert json.loads(looked)["status"] == "PENDING"
@@ -146,6 +150,7 @@ def test_the_calls_of_the_manual_work_as_they_stand(api: Api, tmp_path: Path) ->
     assert json.loads(canceled)["status"] == "CANCELED"
     assert json.loads(promoted)["job_type"] == "poi_promotion"
     assert json.loads(approved)["promotion"]["promotion_id"] == proposed.id
+    assert json.loads(overridden)["value"] == "Green Door"
     assert json.loads(changes) == {"changes": [], "cursor": None, "more": False}
     assert json.loads(delivered)["job_id"] == json.loads(asked)["job_id"]
     assert json.loads(health)["status"] == "ok"

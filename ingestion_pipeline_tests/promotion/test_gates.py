@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from ingestion_pipeline.promotion import gates, ledger
+from ingestion_pipeline.promotion.difference import Change
 from ingestion_pipeline.promotion.errors import PromotionStopped
 from ingestion_pipeline.promotion.gates import Licensed, StagedDay
 from ingestion_pipeline.staging.tables import poi_ingestion_staging, staged_partition
@@ -88,6 +89,30 @@ def test_a_city_that_loses_a_third_of_its_cafes_waits_for_a_person(engine: sa.En
     assert public_rows(engine, "kazan") == before
 
 
+def test_a_small_category_may_lose_three(engine: sa.Engine) -> None:
+    parks = {f"node/{number}": {"category": "leisure/park"} for number in range(1000, 1900)}
+    done = second_day(engine, cafes(range(11)) | parks, cafes(range(3, 11)) | parks)
+    assert done.status == "PROMOTED"
+    stage_places(engine, "kazan", days(2), cafes(range(7, 11)) | parks)
+    proposed = promote(engine, "kazan", days(2))
+    assert gate(proposed, "category_losses").sentence.startswith("amenity/cafe loses 4 of 8 (")
+
+
+def test_in_a_metropolis_more_old_places_go_in_a_day() -> None:
+    day = date(2026, 11, 1)
+    row = {
+        "name": "Old",
+        "wikidata": None,
+        "category": "amenity/cafe",
+        "first_promoted": date(2019, 1, 1),
+        "osm_timestamp": None,
+    }
+    gone = [Change(row, None, ())] * 4
+    assert gates.established(gone, day, places=1_500, pause_days=1).verdict == "review"
+    assert gates.established(gone, day, places=100_000, pause_days=1).verdict == "pass"
+    assert gates.established(gone * 8, day, places=100_000, pause_days=1).verdict == "review"
+
+
 def test_a_usual_loss_passes(engine: sa.Engine) -> None:
     done = second_day(engine, cafes(range(1, 91)), cafes(range(3, 91)))
     assert done.status == "PROMOTED"
@@ -102,17 +127,35 @@ def test_a_usual_loss_passes(engine: sa.Engine) -> None:
         ({"name": "Vandal"}, "mass_rename", "30 places of 300 were renamed (10.0%;"),
         ({"status": "disused"}, "mass_closure", "30 places of 300 closed or disappeared"),
         ({"at": (25.0, 0.5)}, "mass_move", "30 places of 300 moved (10.0%;"),
+        (
+            {"category": "amenity/bench"},
+            "mass_recategorisation",
+            "30 places of 300 got another category (10.0%;",
+        ),
+        ({"opening_hours": None}, "mass_overwrite", "30 places of 300 had hours, contacts,"),
+        ({"contact": {"phone": ["+7 1"]}}, "mass_overwrite", "30 places of 300 had hours,"),
     ],
 )
 def test_a_mass_of_changes_waits_for_a_person(
     engine: sa.Engine, change: dict[str, Any], name: str, sentence: str
 ) -> None:
-    whole = cafes(range(1, 301))
-    changed = whole | cafes(range(1, 31), **change)
+    more = {"opening_hours": "24/7", "contact": {"phone": ["+7 2"]}}
+    whole = cafes(range(1, 301), **more)
+    changed = whole | cafes(range(1, 31), **{**more, **change})
     proposed = second_day(engine, whole, changed)
     assert proposed.status == "PROPOSED"
     assert gate(proposed, name).verdict == "review"
     assert gate(proposed, name).sentence.startswith(sentence)
+
+
+def test_added_hours_and_contacts_are_no_overwriting(engine: sa.Engine) -> None:
+    few = {"contact": {"phone": ["+7 1"]}, "opening_hours": None}
+    more = {"contact": {"phone": ["+7 1", "+7 2"], "email": ["a@b.example"]}}
+    done = second_day(
+        engine, cafes(range(300), **few), cafes(range(300), **more, opening_hours="24/7")
+    )
+    assert gate(done, "mass_overwrite").numbers["places"] == 0
+    assert done.status == "PROMOTED"
 
 
 def test_established_places_are_counted_and_named(engine: sa.Engine) -> None:
@@ -201,7 +244,8 @@ def test_a_city_where_more_is_usual_has_a_wider_band() -> None:
     assert gates.band(lively[:2], 0.02, 0) == 0.02
     # One bad day that was approved does not widen it.
     assert gates.band([*calm, 0.9], 0.02, 0) == 0.02
-    assert gates.band([], 0.02, 10) == pytest.approx(0.03)
+    assert gates.band([], 0.02, 10) == pytest.approx(0.021)
+    assert gates.band([], 0.02, 2000) == gates.band([], 0.02, 90) == pytest.approx(0.029)
 
 
 def test_the_attribution_of_each_licence_is_counted() -> None:

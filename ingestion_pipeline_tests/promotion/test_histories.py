@@ -186,7 +186,7 @@ class History:
 
 @pytest.mark.slow
 @settings(
-    max_examples=int(os.environ.get("HISTORIES", "200")),
+    max_examples=int(os.environ.get("HISTORIES", "50")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -42,9 +44,10 @@ def cafe(engine: sa.Engine) -> str:
 def override(
     engine: sa.Engine, poi_id: str, column: str, value: Any, until: date | None = None
 ) -> Override:
-    return overrides.set_override(
+    made, _ = overrides.set_override(
         engine, poi_id, column, value, reason="a letter", who="ann", until=until, now=NOW
     )
+    return made
 
 
 def test_an_override_is_applied_by_the_next_promotion_and_shown_in_the_row(
@@ -124,7 +127,12 @@ def test_a_hidden_place_stays_in_the_table_and_not_in_the_view_of_readers(
     shown = sa.text(f"SELECT poi_id FROM {PUBLIC_LAYER}")
     with engine.connect() as connection:
         assert connection.execute(shown).all() == []
-    overrides.remove_override(engine, cafe, "hidden", now=NOW)
+    removed = overrides.remove_override(engine, cafe, "hidden", reason="sold", who="bob", now=NOW)
+    assert (removed.retired_why, removed.retired_by, removed.retired_reason) == (
+        "removed",
+        "bob",
+        "sold",
+    )
     promote(engine, "kazan", DAY)
     with engine.connect() as connection:
         assert connection.execute(shown).all() == [(cafe,)]
@@ -147,10 +155,17 @@ def test_a_second_override_of_a_column_replaces_the_first(engine: sa.Engine, caf
         ("geometry", "POINT(1 1)", "Column 'geometry' cannot be overridden. Use one of name,"),
         ("hidden", False, "An override of 'hidden' needs true; found False."),
         ("status", "gone", "needs one of operating, construction"),
-        ("category", "cafe", "needs a category, such as amenity/cafe"),
+        ("category", "cafe", "needs a category of docs/categories.md, such as amenity/cafe"),
+        ("category", "amenity/caffe", "needs a category of docs/categories.md"),
+        ("opening_hours", "from nine to five", "needs opening hours as OpenStreetMap writes them"),
+        ("wikidata", "Berlin", "needs an item of Wikidata, such as Q64, or null"),
         ("address", {"street": 1}, "needs an object of texts"),
         ("contact", {"phone": "+7"}, "needs an object of lists of texts"),
+        ("contact", {"phone": []}, "needs an object of lists of texts"),
         ("name", "", "needs a text, or null"),
+        ("name", " ", "needs a text, or null"),
+        ("name", "a\0b", "has a character that no database stores"),
+        ("address", {"street": "\ud800"}, "has a character that no database stores"),
     ],
 )
 def test_an_override_that_does_not_fit_is_refused(
@@ -158,6 +173,33 @@ def test_an_override_that_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(BadOverride, match=message):
         override(engine, cafe, column, value)
+
+
+def test_opening_hours_are_stored_as_staging_writes_them(engine: sa.Engine, cafe: str) -> None:
+    assert override(engine, cafe, "opening_hours", "mo-fr 9-18").value == "Mo-Fr 09:00-18:00"
+
+
+def test_the_same_request_again_stores_no_override(engine: sa.Engine, cafe: str) -> None:
+    made = override(engine, cafe, "address", {"street": "Long Lane"})
+    again = override(engine, cafe, "address", {"street": "Long Lane"})
+    assert again == made
+    assert overrides.overrides_of(engine, cafe) == [made]
+
+
+def test_many_who_set_one_column_at_once_leave_one_override_in_force(
+    engine: sa.Engine, cafe: str
+) -> None:
+    start = threading.Barrier(8)
+
+    def client(number: int) -> None:
+        start.wait()
+        override(engine, cafe, "name", f"Door {number % 4}")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(client, range(8)))
+    found = overrides.overrides_of(engine, cafe)
+    assert [each.retired_at for each in found].count(None) == 1
+    assert {each.retired_why for each in found} == {None, "replaced"}
 
 
 def test_an_override_of_an_unknown_place_is_refused(engine: sa.Engine) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
+from ingestion_pipeline.core.rejection import Rejection
 from ingestion_pipeline.promotion import ledger, table
 from ingestion_pipeline.promotion.errors import DecisionRefused, PromotionOff, PromotionStopped
 from ingestion_pipeline.staging.errors import DayNotStaged
@@ -165,6 +166,36 @@ def test_a_node_inside_an_area_is_one_place_with_both_refs(engine: sa.Engine) ->
     assert row["source_ref"] == "way/9"
     assert list(row["other_refs"]) == ["node/1"]
     assert row["opening_hours"] == "24/7"
+
+
+def test_a_place_whose_object_cannot_be_staged_says_so(engine: sa.Engine) -> None:
+    stage_places(engine, "kazan", days(0), {"node/1": CAFE, "way/2": CAFE})
+    promote(engine, "kazan", days(0))
+    rejection = Rejection("way/2", "missing_nodes", "none of its nodes is there", {})
+    stage_places(engine, "kazan", days(1), {"node/3": {"name": "Other"}}, rejections=[rejection])
+    done = promote(engine, "kazan", days(1))
+    evidence = {
+        event.before["source_ref"]: event.evidence
+        for event in events(engine, done)
+        if event.before is not None
+    }
+    assert evidence == {"node/1": {}, "way/2": {"rejected": "missing_nodes"}}
+
+
+def test_a_mere_building_takes_the_category_of_the_node_in_it(engine: sa.Engine) -> None:
+    hotel = {"category": "tourism/hotel", "name": "Krone"}
+    place = {"building": "hotel"}
+    outline = {"category": "building/hotel", "name": None, "tags": place, "box": 0.0002}
+    stage_places(engine, "kazan", DAY, {"node/9": hotel})
+    promote(engine, "kazan", DAY)
+    before = by_ref(engine, "kazan")["node/9"]
+    stage_places(engine, "kazan", days(1), {"node/9": hotel, "way/9": outline})
+    done = promote(engine, "kazan", days(1))
+    assert set(done.counts) == {"reidentified", "attributes_changed"}
+    (row,) = public_rows(engine, "kazan")
+    assert (row["poi_id"], row["source_ref"]) == (before["poi_id"], "way/9")
+    assert (row["category"], row["categories"]) == ("tourism/hotel", ["tourism/hotel"])
+    assert row["name"] == "Krone"
 
 
 def test_a_node_that_becomes_a_twin_merges_and_comes_back_when_it_splits(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import date, datetime
 
     from ingestion_pipeline.core.evidence import SliceEvidence
+    from ingestion_pipeline.core.rejection import Rejection
     from ingestion_pipeline.promotion.identity import Place
     from ingestion_pipeline.promotion.ledger import Promotion
 
@@ -94,13 +95,14 @@ def stage_places(
     places: Mapping[str, Mapping[str, Any]],
     *,
     evidence: SliceEvidence | None = None,
+    rejections: Sequence[Rejection] = (),
 ) -> None:
     """Stage a day's places, from claim to commit."""
     replace_slice(
         engine,
         slice_of(city, day),
         place_rows(places),
-        rejections=(),
+        rejections=rejections,
         evidence=evidence or evidence_of(day, inputs=digest(str(sorted(places.items())))),
         claim=claim_key(engine, city, day),
         now=NOW,

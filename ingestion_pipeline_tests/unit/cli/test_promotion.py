@@ -123,11 +123,13 @@ def test_an_override_is_set_listed_applied_and_removed(invoke: Invoke, engine: s
     assert "The next promotion of the city applies it." in result.output
     promote(invoke, DAYS[0])
     assert public_rows(engine, TOWN["slug"])[0]["name"] == "Green Door"
-    invoke("override", poi_id, "--column", "name", "--remove")
+    invoke("override", poi_id, "--column", "name", "--remove", *DECIDED)
     (listed,) = invoke("override", poi_id, "--json").output.splitlines()
     assert json.loads(listed)["retired_why"] == "removed"
-    incomplete = invoke("override", poi_id, "--column", "name")
-    assert incomplete.exit_code == WRONG_USAGE
+    assert json.loads(listed)["retired_by"] == DECIDED[1]
+    for incomplete in (DECIDED, ["--remove"], [*values[2:], "--remove", *DECIDED]):
+        refused = invoke("override", poi_id, "--column", "name", *incomplete)
+        assert refused.exit_code == WRONG_USAGE
 
 
 def test_a_place_is_explained_from_its_bytes_to_its_row(invoke: Invoke, engine: sa.Engine) -> None:

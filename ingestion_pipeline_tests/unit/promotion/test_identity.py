@@ -426,10 +426,27 @@ def test_areas_alone_and_nodes_alone_have_no_twins() -> None:
         ("amenity=restaurant|name=Sonne|level=0", "amenity=restaurant|name=Sonne|level=1"),
         ("tourism=museum|wikidata=Q1", "tourism=museum|wikidata=Q2"),
         ("shop=yes", "shop=bakery|name=Huber"),
+        ("building=hotel", "amenity=restaurant|name=Krone"),
+        ("building=church", "historic=tomb|name=A bishop"),
+        ("building=hotel|name=Krone", "tourism=hotel|name=Adler"),
     ],
 )
 def test_a_node_in_an_area_that_is_another_place_is_no_twin(area: str, node: str) -> None:
     assert twins([place("way/1", area, size=50), place("node/1", node, 10)]) == ()
+
+
+@pytest.mark.parametrize(
+    ("outline", "node"),
+    [
+        ("building=hotel", "tourism=hotel|name=Krone"),
+        ("building=hotel|name=Krone", "tourism=guest_house|name=Gasthof Krone"),
+        ("building=church", "amenity=place_of_worship|religion=christian|name=St. Anna"),
+        ("building=train_station", "public_transport=station|railway=station|train=yes"),
+    ],
+)
+def test_a_node_that_says_what_a_building_is_is_its_twin(outline: str, node: str) -> None:
+    (twin,) = twins([place("way/1", outline, size=50), place("node/1", node, 10)])
+    assert twin.evidence["category"] == "sibling"
 
 
 def test_of_nested_areas_the_smallest_is_the_twin() -> None:

