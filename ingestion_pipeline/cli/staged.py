@@ -183,10 +183,9 @@ def _tags(raw: Any) -> str:
 
 def _refused(settings: Settings, city: City, day: date, source: str) -> list[dict[str, Any]]:
     """Return what the refused file of a feed rejects, by reason; nothing of other sources."""
-    from ingestion_pipeline.lake.snapshots import Lake
+    from ingestion_pipeline.config.lake import open_lake
 
     datasets = [feed.dataset for feed in city.feeds if feed.source == source]
     if not datasets:
         return []
-    lake = Lake(settings.data_dir)
-    return lake.last_rejections(datasets[0], city.slug, city.boundary_key, day)
+    return open_lake(settings).last_rejections(datasets[0], city.slug, city.boundary_key, day)

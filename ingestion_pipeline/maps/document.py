@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_PAGE = Path(__file__).with_name("page")
+PAGE = Path(__file__).with_name("page")
+"""The folder of the page's files."""
 
 _MODULES = ("data", "symbols", "view", "panel")
 """The modules that `main.js` imports; each is a file in `page/`."""
@@ -38,24 +39,24 @@ def document(shown: Mapping[str, Any]) -> str:
     data = base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
     # The digest of the data, which no text of the data can contain.
     nonce = hashlib.sha256(data.encode()).hexdigest()
-    maplibre = _maplibre()
-    modules = {f"map/{name}.js": _as_url(_PAGE / f"{name}.js") for name in _MODULES}
+    maplibre = maplibre_folder()
+    modules = {f"map/{name}.js": _as_url(PAGE / f"{name}.js") for name in _MODULES}
     values = {
         "title": html.escape(shown["title"]),
         "nonce": nonce,
         "policy": html.escape(_policy(nonce, basemap=bool(shown["basemap"]))),
         "maplibre_css": (maplibre / "maplibre-gl.css").read_text("utf-8"),
-        "css": (_PAGE / "map.css").read_text("utf-8"),
+        "css": (PAGE / "map.css").read_text("utf-8"),
         "maplibre_js": (maplibre / "maplibre-gl.js").read_text("utf-8"),
         "modules": json.dumps({"imports": modules}),
-        "main": (_PAGE / "main.js").read_text("utf-8"),
+        "main": (PAGE / "main.js").read_text("utf-8"),
         "data": data,
     }
-    page = (_PAGE / "map.html").read_text("utf-8")
+    page = (PAGE / "map.html").read_text("utf-8")
     return _PLACEHOLDER.sub(lambda found: values[found[1]], page)
 
 
-def _maplibre() -> Path:
+def maplibre_folder() -> Path:
     """Return the folder of MapLibre GL JS in the package maplibre, without importing that."""
     spec = importlib.util.find_spec("maplibre")
     if spec is None or spec.origin is None:
