@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _PAGE = Path(__file__).with_name("page")
 
-_MODULES = ("data", "symbols", "view", "panel")
+_MODULES = ("data", "symbols", "values", "view", "panel")
 """The modules that `main.js` imports; each is a file in `page/`."""
 
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
@@ -38,24 +38,24 @@ def document(shown: Mapping[str, Any]) -> str:
     data = base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
     # The digest of the data, which no text of the data can contain.
     nonce = hashlib.sha256(data.encode()).hexdigest()
-    maplibre = _maplibre()
+    maplibre = maplibre_folder()
     modules = {f"map/{name}.js": _as_url(_PAGE / f"{name}.js") for name in _MODULES}
     values = {
         "title": html.escape(shown["title"]),
         "nonce": nonce,
         "policy": html.escape(_policy(nonce, basemap=bool(shown["basemap"]))),
         "maplibre_css": (maplibre / "maplibre-gl.css").read_text("utf-8"),
-        "css": (_PAGE / "map.css").read_text("utf-8"),
+        "css": "".join((_PAGE / name).read_text("utf-8") for name in ("base.css", "map.css")),
         "maplibre_js": (maplibre / "maplibre-gl.js").read_text("utf-8"),
         "modules": json.dumps({"imports": modules}),
-        "main": (_PAGE / "main.js").read_text("utf-8"),
+        "main": _named_imports(_PAGE / "main.js"),
         "data": data,
     }
     page = (_PAGE / "map.html").read_text("utf-8")
     return _PLACEHOLDER.sub(lambda found: values[found[1]], page)
 
 
-def _maplibre() -> Path:
+def maplibre_folder() -> Path:
     """Return the folder of MapLibre GL JS in the package maplibre, without importing that."""
     spec = importlib.util.find_spec("maplibre")
     if spec is None or spec.origin is None:
@@ -65,7 +65,17 @@ def _maplibre() -> Path:
 
 def _as_url(module: Path) -> str:
     # In base64, the script that lists the modules cannot be closed by their text.
-    return "data:text/javascript;base64," + base64.b64encode(module.read_bytes()).decode()
+    text = _named_imports(module).encode()
+    return "data:text/javascript;base64," + base64.b64encode(text).decode()
+
+
+def _named_imports(module: Path) -> str:
+    """Return a module that imports the others by the names in the import map.
+
+    Files import each other by their addresses, as the review page needs them. In the file of a
+    map they have none.
+    """
+    return module.read_text("utf-8").replace('from "./', 'from "map/')
 
 
 def _policy(nonce: str, *, basemap: bool) -> str:
