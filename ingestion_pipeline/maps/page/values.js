@@ -34,8 +34,7 @@ export function content(value, leaf = linked) {
       const line = element("div", {}, element("bdi", {}, key), ": ");
       inner.forEach((part, place) => {
         if (place) line.append(", ");
-        line.append(typeof part === "object" && part !== null
-          ? element("bdi", {}, JSON.stringify(part)) : leaf(String(part)));
+        line.append(leaf(typeof part === "object" ? JSON.stringify(part) : String(part)));
       });
       box.append(line);
     }

@@ -1,0 +1,29 @@
+/** The gates of a promotion: verdict, sentence and numbers. */
+import { badge, element, english, text } from "./dom.js";
+import { has, named, t } from "./texts.js";
+import { tree } from "./tree.js";
+
+const ORDER = ["stop", "review", "pass"];
+
+/** Return the gates, the most severe first. */
+export function gatesList(gates) {
+  const sorted = gates.toSorted((a, b) => ORDER.indexOf(a.verdict) - ORDER.indexOf(b.verdict));
+  return element("ul", { class: "gates" }, ...sorted.map(gate));
+}
+
+function gate({ name, verdict, numbers, sentence }) {
+  const about = has(`gate_about.${name}`) ? [text("p", `gate_about.${name}`, {}, { class: "quiet" })] : [];
+  return element(
+    "li",
+    { "data-gate": name },
+    element("div", {}, badge(verdict, t(`verdict.${verdict}`)), " ", element("strong", {}, named("gate", name))),
+    element("p", {}, english(sentence)),
+    element(
+      "details",
+      {},
+      text("summary", "numbers"),
+      ...about,
+      tree(numbers),
+    ),
+  );
+}

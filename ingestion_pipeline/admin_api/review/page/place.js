@@ -1,0 +1,117 @@
+/** One place in full: what it was and what it would be, by column, and where it comes from. */
+import { symbol } from "./map/symbols.js";
+import { content, isEmpty, osmLink } from "./map/values.js";
+import { element, text, value } from "./dom.js";
+import { counted } from "./items.js";
+import { day, named, t } from "./texts.js";
+import { tree } from "./tree.js";
+
+const COORDINATES = 300;
+
+/**
+ * Return what is shown of a place.
+ *
+ * `found` is the answer of `difference/place`; `others` are items at the same position, of which
+ * `onPick` opens one.
+ */
+export function placeParts(found, { data, item, others, onPick }) {
+  const parts = [];
+  if (others.length > 1) parts.push(...sameSpot(data, item, others, onPick));
+  const kinds = found.items.map((each) => element("li", {}, ...event(each)));
+  if (kinds.length) parts.push(element("ul", { class: "kinds" }, ...kinds));
+  const changed = found.columns.filter((column) => column.changed);
+  const same = found.columns.filter((column) => !column.changed && !isEmpty(column.after));
+  const both = found.positions.before && found.positions.after;
+  if (both) {
+    parts.push(table(found, changed, t("changed_columns")));
+    parts.push(
+      element("details", {}, text("summary", "same_columns", { n: same.length }), table(found, same, t("same"))),
+    );
+  } else {
+    const all = found.columns.filter((each) => !isEmpty(each.before) || !isEmpty(each.after));
+    parts.push(table(found, all, t("all_columns")));
+  }
+  const link = osmLink(found.source_ref, t("show_in_osm"));
+  if (link) parts.push(element("p", {}, link));
+  parts.push(
+    element("details", { id: "evidence" }, text("summary", "evidence"), tree(found.staged)),
+    explanation(found),
+  );
+  return parts;
+}
+
+function sameSpot(data, item, others, onPick) {
+  const entries = others.map((other) => {
+    const made = element(
+      "button",
+      { type: "button" },
+      symbol(data.group(other)),
+      element("span", { dir: "auto" }, data.name(other).slice(0, COORDINATES)),
+      element("span", { class: "quiet" }, ` ${named("kind", data.kind(other))}`),
+    );
+    if (other === item) made.setAttribute("aria-current", "true");
+    made.addEventListener("click", () => onPick(other, others));
+    return element("li", {}, made);
+  });
+  return [
+    text("p", "same_spot", { changes: counted(others.length, others.length) }),
+    element("ul", { class: "here" }, ...entries),
+  ];
+}
+
+function event({ kind, size, cause, evidence }) {
+  const words = [named("kind", kind)];
+  if (size.unit === "metres") words.push(t("metres", { n: size.value }));
+  if (cause && cause !== "upstream") words.push(t("cause", { cause: named("cause", cause) }));
+  const nodes = [element("strong", {}, words.join(" · "))];
+  const rest = Object.fromEntries(Object.entries(evidence).filter(([name]) => name !== "metres"));
+  if (Object.keys(rest).length) {
+    nodes.push(element("details", {}, text("summary", "evidence_of_event"), tree(rest)));
+  }
+  return nodes;
+}
+
+function table(found, columns, caption) {
+  const sides = ["before", "after"].filter((side) => found.positions[side]);
+  const heads = sides.map((side) => {
+    const when = side === "before" ? found.from_day : found.to_day;
+    return element("th", { scope: "col" }, t(side, { day: when ? day(when) : "" }));
+  });
+  const rows = columns.map((column) => {
+    const name = named("column", column.column);
+    const differs = column.changed && sides.length === 2;
+    const head = element("th", { scope: "row" }, name);
+    if (differs) head.append(text("span", "differs", {}, { class: "hidden" }));
+    const cells = sides.map((side) => element("td", {}, cellOf(column.column, column[side])));
+    return element("tr", { "data-column": column.column, ...(differs && { class: "differs" }) }, head, ...cells);
+  });
+  return element(
+    "table",
+    { class: "columns" },
+    element("caption", { class: "hidden" }, caption),
+    element("thead", {}, element("tr", {}, element("td"), ...heads)),
+    element("tbody", {}, ...rows),
+  );
+}
+
+function cellOf(column, cell) {
+  if (column !== "geometry" || cell === null) return content(cell, value);
+  return element("div", {}, cell.type, " ", value(JSON.stringify(cell.coordinates ?? cell.geometries)));
+}
+
+function explanation({ explanation: found }) {
+  if (!found) return text("p", "not_explained", {}, { class: "quiet" });
+  const { events, promotion, ...rest } = found;
+  const history = events.map((each) => element("li", {}, tree(each)));
+  return element(
+    "details",
+    { id: "explanation" },
+    text("summary", "explanation"),
+    tree(rest),
+    text("h4", "explained_promotion"),
+    tree(promotion),
+    text("h4", "explained_events"),
+    element("ol", {}, ...history),
+  );
+}
+
