@@ -10,22 +10,14 @@ import json
 import re
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import date
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from io import BytesIO
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-import shapely
-from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -33,8 +25,11 @@ from ingestion_pipeline.columns.hashing import with_content_hash
 from ingestion_pipeline.core.legend import CHANGES, POIS
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.days import Slice, read_day
+from ingestion_pipeline_tests.support import pages
 from ingestion_pipeline_tests.support.browser import running_browser
+from ingestion_pipeline_tests.support.crowd import crowd as crowd_rows
 from ingestion_pipeline_tests.support.installation import installed
+from ingestion_pipeline_tests.support.pages import DESKTOP, PHONE, has_colour
 from ingestion_pipeline_tests.support.staged import poi_rows
 from ingestion_pipeline_tests.unit.cli.test_main import invoke_in
 from testbed.claims import claim_key, evidence_of, replace_slice, slice_of
@@ -43,16 +38,13 @@ from testbed.towns import TOWN, write_cities
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from playwright.sync_api import Browser, FloatRect, Page, ViewportSize
+    from playwright.sync_api import Browser, ViewportSize
 
     from ingestion_pipeline.core.legend import Group
 
 EARLIER, LATER = "2021-04-21", "2023-12-26"
 DAY = date(2024, 6, 1)
-DESKTOP: ViewportSize = {"width": 1300, "height": 850}
-PHONE: ViewportSize = {"width": 360, "height": 740}
 PICTURE = Path(__file__).parents[2] / "docs" / "img" / "map-of-a-difference.png"
-SOON_MS = 60_000
 
 
 # What is opened
@@ -100,18 +92,8 @@ def browser(sample: Path) -> Iterator[Browser]:
         yield browser
 
 
-@dataclass
-class Opened:
-    """A page, what its console said, and the hosts that it requested something from."""
-
-    page: Page
-    told: list[str] = field(default_factory=list)
-    hosts: set[str] = field(default_factory=set)
-
-    def note(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("data", "blob", "file"):
-            self.hosts.add(parts.netloc)
+class Opened(pages.Opened):
+    """A map."""
 
     @property
     def refs(self) -> list[str]:
@@ -133,20 +115,6 @@ class Opened:
         )
         return found
 
-    @property
-    def box(self) -> FloatRect:
-        box = self.page.locator("#map").bounding_box()
-        assert box is not None
-        return box
-
-    def picture(self) -> Image.Image:
-        """The map as it is drawn, without what stands over its edges."""
-        box = self.box
-        shot = Image.open(BytesIO(self.page.screenshot())).convert("RGB")
-        left, top = round(box["x"]), round(box["y"])
-        right, bottom = left + round(box["width"]), top + round(box["height"])
-        return shot.crop((left, top, right - 50, bottom - 40))
-
     def search(self, text: str) -> None:
         self.page.get_by_role("searchbox").fill(text)
         self.page.wait_for_timeout(500)
@@ -157,44 +125,18 @@ class Opened:
         self.page.locator(f"#groups input[value={group.key}]").check()
         self.page.wait_for_timeout(1200)
 
-    def violations(self) -> list[str]:
-        """What axe-core finds that is serious or worse."""
-        found = Axe().run(self.page).response["violations"]
-        return [
-            f"{each['id']}: {each['nodes'][0]['html']}"
-            for each in found
-            if each["impact"] in ("serious", "critical")
-        ]
-
 
 @contextmanager
 def opened(
     browser: Browser, path: Path, *, offline: bool = True, before: str = "", **context: Any
 ) -> Iterator[Opened]:
     """Open a map from its file; its console has no error, and it asks no other host."""
-    options = {"viewport": DESKTOP, "reduced_motion": "reduce"} | context
-    with browser.new_context(offline=offline, **options) as session:
-        page = session.new_page()
-        page.set_default_timeout(SOON_MS)
-        shown = Opened(page)
-        page.on("console", lambda message: shown.told.append(f"{message.type} {message.text}"))
-        page.on("pageerror", lambda error: shown.told.append(str(error)))
-        page.on("request", lambda request: shown.note(request.url))
-        if before:
-            page.add_init_script(before)
-        page.goto(path.as_uri())
-        page.wait_for_selector("html[data-state=ready]")
+    options = {"offline": offline} | context
+    with pages.opened_as(Opened, browser, path.as_uri(), before=before, **options) as shown:
+        shown.page.wait_for_selector("html[data-state=ready]")
         yield shown
-        assert shown.told == []
         if offline:
             assert shown.hosts == set()
-
-
-def has_colour(picture: Image.Image, group: Group) -> bool:
-    """Return whether a symbol in the group's colour is in the picture: 20 pixels of it."""
-    colour = tuple(int(group.colour[at : at + 2], 16) for at in (1, 3, 5))
-    colours = picture.getcolors(picture.width * picture.height) or []
-    return sum(count for count, found in colours if found == colour) >= 20
 
 
 def staged(folder: Path, day: str) -> dict[str, Mapping[str, Any]]:
@@ -532,31 +474,12 @@ def test_a_basemap_is_drawn_below_the_places_where_there_is_one(
 
 
 MANY = 100_000
-COPIES = 53
 
 
 @pytest.fixture(scope="module")
 def crowd(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The places of the sample beside themselves, until there are 100,000."""
     (frame,) = (sample / "lake" / "frames").rglob(f"{LATER}.parquet")
-    rows = pq.read_table(frame)
-    copies = []
-    for copy in range(COPIES):
-        east, north = 0.04 * (copy % 8), 0.03 * (copy // 8)
-        shapes = shapely.from_wkb(rows.column("geometry").to_numpy())
-        moved = shapely.transform(shapes, partial(np.add, (east, north)))
-        refs = [f"{ref}{copy:02}" for ref in rows.column("source_ref").to_pylist()]
-        changed: dict[str, pa.Array[Any]] = {
-            "source_ref": pa.array(refs, pa.string()),
-            "geometry": pa.array(shapely.to_wkb(moved, byte_order=1), pa.binary()),
-            "lon": pa.array(rows.column("lon").to_numpy() + east),
-            "lat": pa.array(rows.column("lat").to_numpy() + north),
-        }
-        table = rows
-        for name, values in changed.items():
-            table = table.set_column(table.column_names.index(name), name, values)
-        copies.append(table)
-    many = pa.concat_tables(copies).slice(0, MANY).replace_schema_metadata()
     folder = tmp_path_factory.mktemp("crowd")
     write_cities(folder / "cities.toml", [TOWN])
     engine = create_engine(f"sqlite:///{folder}/staging.gpkg")
@@ -564,7 +487,7 @@ def crowd(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     replace_slice(
         engine,
         slice_of("town", DAY),
-        with_content_hash(many.drop_columns(["content_hash"]).combine_chunks()),
+        crowd_rows(frame, MANY),
         rejections=(),
         evidence=evidence_of(DAY),
         claim=claim_key(engine, "town", DAY),
@@ -572,20 +495,6 @@ def crowd(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     engine.dispose()
     return folder
-
-
-FRAMES = """async () => {
-    const times = [];
-    let last = performance.now();
-    const until = last + 3000;
-    while (last < until) {
-        const now = await new Promise(requestAnimationFrame);
-        times.push(now - last);
-        last = now;
-    }
-    return times.slice(1).sort((a, b) => a - b);
-}"""
-"""The milliseconds between frames in three seconds, in ascending order."""
 
 
 def test_a_hundred_thousand_places_stay_fluid(
@@ -598,16 +507,7 @@ def test_a_hundred_thousand_places_stay_fluid(
         drawn = page.evaluate("performance.getEntriesByName('drawn')[0].startTime")
         assert sum(shown.counts.values()) == MANY
         page.screenshot(path=artifacts / "map-of-many.png")
-        page.evaluate(f"window.frames_ = ({FRAMES})()")
-        box = shown.box
-        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-        page.mouse.move(x, y)
-        page.mouse.down()
-        for step in range(60):
-            page.mouse.move(x - 4 * step, y - 2 * step)
-            page.wait_for_timeout(16)
-        page.mouse.up()
-        frames: list[float] = page.evaluate("window.frames_")
+        frames = shown.pan()
         middle, late = frames[len(frames) // 2], frames[len(frames) * 95 // 100]
         told = {
             "places": MANY,
