@@ -16,21 +16,19 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from ingestion_pipeline.columns.hashing import with_content_hash
 from ingestion_pipeline.core.legend import CHANGES, POIS
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline_tests.support import pages
 from ingestion_pipeline_tests.support.browser import running_browser
 from ingestion_pipeline_tests.support.crowd import crowd as crowd_rows
+from ingestion_pipeline_tests.support.hostile import MARKUP, NAMES, stage_hostile
 from ingestion_pipeline_tests.support.installation import installed
 from ingestion_pipeline_tests.support.pages import DESKTOP, PHONE, has_colour
-from ingestion_pipeline_tests.support.staged import poi_rows
 from ingestion_pipeline_tests.unit.cli.test_main import invoke_in
 from testbed.claims import claim_key, evidence_of, replace_slice, slice_of
 from testbed.towns import TOWN, write_cities
@@ -349,21 +347,6 @@ def test_without_webgl_the_list_has_the_places_and_the_page_says_so(
 # A hostile city
 
 
-MARKUP = '<img src=x onerror="document.title=1"><script>document.title = 2</script>'
-LONG = "long " * 2000
-NAMES = {
-    "node/1": MARKUP,
-    "node/2": "</script><script>document.title = 3</script>",
-    "node/3": "<!--<script>",
-    "node/4": LONG,
-    "node/5": "مقهى القدس \u202e reversed",
-    "node/6": "☕️ 👩‍👩‍👧‍👦 🇲🇨",
-    "node/7": "{{data}} {{nonce}} \\u003c/script\\u003e ${1+1}",
-    "node/8": "'\"`&amp;&lt;",
-    "node/9": " \t\u2028\u2029 blank",
-}
-
-
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A town whose names, tags, contacts and licences are markup and worse, on two days."""
@@ -372,31 +355,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_cities(folder / "cities.toml", [TOWN | {"name": name}])
     engine = create_engine(f"sqlite:///{folder}/staging.gpkg")
     migrate(engine)
-    for day, names in ((DAY, {"node/1": "a", "node/10": MARKUP}), (date(2024, 6, 2), NAMES)):
-        rows = poi_rows(names)
-        texts = list(names.values())
-        tags = [json.dumps({"amenity": "cafe", text[:250]: text}) for text in texts]
-        website = json.dumps({"website": ["javascript:alert(1)", "https://example.org/"]})
-        other = {
-            "tags": tags,
-            "names": [json.dumps({"ar": text, "x": text}) for text in texts],
-            "contact": [website] * len(texts),
-            "opening_hours": texts,
-            "licence": texts,
-            "attribution": texts,
-        }
-        for column, values in other.items():
-            place = rows.column_names.index(column)
-            rows = rows.set_column(place, column, pa.array(values, pa.string()))
-        replace_slice(
-            engine,
-            slice_of("town", day),
-            with_content_hash(rows.drop_columns(["content_hash"])),
-            rejections=(),
-            evidence=evidence_of(day),
-            claim=claim_key(engine, "town", day),
-            now=evidence_of(day).as_of,
-        )
+    stage_hostile(engine, "town", DAY, date(2024, 6, 2))
     engine.dispose()
     return folder
 
