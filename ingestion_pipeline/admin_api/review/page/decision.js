@@ -65,7 +65,7 @@ function ask(kind, promotion, city, onDecided) {
     const empty = [who, why].find((field) => !field.value.trim());
     for (const field of [who, why]) field.setAttribute("aria-invalid", String(!field.value.trim()));
     if (empty) {
-      problem.append(text("p", `${empty.id}_empty`));
+      problem.append(text("p", `empty.${empty.id}`));
       empty.focus();
       return;
     }
