@@ -10,7 +10,7 @@ import json
 import tomllib
 from collections import Counter
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -34,7 +34,7 @@ from ingestion_pipeline_tests.support.pages import DESKTOP, PHONE, has_colour
 from ingestion_pipeline_tests.support.promoted import promote, public_rows, stage_places
 from ingestion_pipeline_tests.unit.cli.test_main import invoke_in
 from testbed.claims import NOW, claim_key, evidence_of, replace_slice, slice_of
-from testbed.towns import TOWN
+from testbed.towns import NOON, TOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,13 +114,14 @@ def cafes(first: int, **others: Any) -> dict[str, dict[str, Any]]:
 def propose(engine: sa.Engine, city: str) -> None:
     """Make a first day public, and propose a second one that needs a review."""
     stage_places(engine, city, FIRST, cafes(1))
-    promote(engine, city, FIRST)
+    promote(engine, city, FIRST, now=NOON - timedelta(hours=2))
     new = {"category": "shop/bakery", "name": "مخبز السلام", "at": (10.02, 50.06)}
     later = cafes(13) | {"node/90": new}
     later["node/20"] |= {"name": "Кафе двадцать", "opening_hours": "Mo-Fr 08:00-18:00"}
     later["node/30"] |= {"at": (10.0315, 50.0535)}
     stage_places(engine, city, SECOND, later)
-    assert promote(engine, city, SECOND, policy="review").status == "PROPOSED"
+    later_on = NOON - timedelta(hours=1)
+    assert promote(engine, city, SECOND, policy="review", now=later_on).status == "PROPOSED"
 
 
 def shipped_monaco() -> dict[str, Any]:
@@ -140,9 +141,9 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     engine = create_engine(url)
     for city in (BY_MOUSE, BY_KEYBOARD, BY_ANOTHER, LOOKED_AT):
         propose(engine, city)
-    stage_hostile(engine, "hostile", FIRST, SECOND)
-    promote(engine, "hostile", FIRST)
-    assert promote(engine, "hostile", SECOND, policy="review").status == "PROPOSED"
+    stage_hostile(engine, "hostile", FIRST, SECOND, licence="ODbL-1.0")
+    promote(engine, "hostile", FIRST, now=NOON - timedelta(hours=2))
+    promote(engine, "hostile", SECOND, policy="review", now=NOON - timedelta(hours=1))
     names = {"hostile": {"en": f"Town {MARKUP}"}, LOOKED_AT: {"en": "Examined", "ru": "Осмотр"}}
     towns = [
         TOWN
@@ -189,7 +190,7 @@ class Review(pages.Opened):
                 "[...document.querySelectorAll('#items button')]"
                 ".map((each) => [each.dataset.kind, each.dataset.item])"
             )
-            following = self.page.get_by_role("button", name="Next page")
+            following = self.page.get_by_role("button", name="Next", exact=True)
             if following.is_disabled():
                 return [(kind, item) for kind, item in found]
             following.click()
@@ -368,7 +369,7 @@ def test_filters_leave_what_matches_on_the_map_and_in_the_list(
     with reviewed(browser, desk, f"#city/monaco/days/{EARLIER}/{LATER}") as shown:
         page = shown.page
         everything = shown.page.locator("#count").inner_text()
-        page.get_by_label("Category").select_option("amenity/restaurant")
+        page.get_by_label("Category", exact=True).select_option("amenity/restaurant")
         restaurants = len(shown.listed())
         assert 10 < restaurants < 300
         assert shown.drawn() == restaurants
@@ -379,7 +380,7 @@ def test_filters_leave_what_matches_on_the_map_and_in_the_list(
         page.get_by_role("searchbox").fill("nothing has this name")
         expect(page.get_by_text("No change matches the filters")).to_be_visible()
         page.get_by_role("searchbox").fill("")
-        page.get_by_label("Category").select_option("")
+        page.get_by_label("Category", exact=True).select_option("")
         expect(page.locator("#count")).to_have_text(everything)
 
 
@@ -408,6 +409,7 @@ def test_a_proposal_is_examined_approved_and_reverted_by_mouse(
         expect(losses).to_contain_text("10%")
         page.locator("#items button", has_text="Кафе двадцать").first.click()
         row = page.locator("#details tr[data-column=name]")
+        expect(row).to_be_visible()
         assert row.locator("td").all_inner_texts() == ["Café 20", "Кафе двадцать"]
         expect(page.locator("#explanation")).to_have_count(1)
         page.locator("#explanation > summary").click()

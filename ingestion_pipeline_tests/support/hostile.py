@@ -35,8 +35,10 @@ BEFORE = {"node/1": "a", "node/10": MARKUP}
 """Those of the earlier day."""
 
 
-def stage_hostile(engine: sa.Engine, city: str, earlier: date, later: date) -> None:
-    """Stage two days of a city."""
+def stage_hostile(
+    engine: sa.Engine, city: str, earlier: date, later: date, *, licence: str | None = None
+) -> None:
+    """Stage two days of a city; with a real licence, they can be promoted."""
     for day, names in ((earlier, BEFORE), (later, NAMES)):
         rows = poi_rows(names)
         texts = list(names.values())
@@ -47,7 +49,7 @@ def stage_hostile(engine: sa.Engine, city: str, earlier: date, later: date) -> N
             "names": [json.dumps({"ar": text, "x": text}) for text in texts],
             "contact": [website] * len(texts),
             "opening_hours": texts,
-            "licence": texts,
+            "licence": [licence or text for text in texts],
             "attribution": texts,
         }
         for column, values in other.items():

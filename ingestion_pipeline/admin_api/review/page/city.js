@@ -123,19 +123,16 @@ export class CityView {
   }
 
   async #decided(answer, problem) {
-    const { context, route, city } = this;
-    if (problem) {
-      if (!problem.isOfToken) await context.reload();
-      context.failed(problem);
-      return;
+    const { context, city } = this;
+    if (answer) {
+      const { promotion, job } = answer;
+      if (job) jobs.set(promotion.promotion_id, job.job_id);
+      const address = format({ city: city.city_slug });
+      if (location.hash !== address) history.pushState(null, "", address);
     }
-    const { promotion, job } = answer;
-    if (job) jobs.set(promotion.promotion_id, job.job_id);
-    announce(t(`status.${promotion.status}`));
-    const address = format({ city: city.city_slug });
-    const isThere = format({ ...route, place: undefined }) === address && route.place === undefined;
-    if (isThere) await context.reload();
-    else location.hash = address;
+    if (!problem?.isOfToken) await context.reload();
+    if (problem) context.failed(problem);
+    else announce(t(`status.${answer.promotion.status}`));
   }
 
   /** Wait until a job has made an approved promotion public; then show that. */

@@ -23,6 +23,9 @@ export class Difference {
     Object.assign(this, { data, route, sides, path, context });
     this.map = null;
     this.opener = null;
+    this.item = null;
+    this.picked = null;
+    this.nearby = [];
     this.list = new Listing(data, (item) => this.#go(item, [item]));
     this.root = element(
       "section",
@@ -83,8 +86,9 @@ export class Difference {
       return;
     }
     const ofPlace = this.data.ofPlace(place);
-    const others = this.picked?.some((item) => ofPlace.includes(item)) ? this.picked : ofPlace;
-    const item = others.find((each) => ofPlace.includes(each)) ?? null;
+    const isPicked = ofPlace.includes(this.picked);
+    this.item = isPicked ? this.picked : (ofPlace[0] ?? null);
+    const nearby = isPicked ? this.nearby : ofPlace;
     this.details.setAttribute("aria-busy", "true");
     let found;
     try {
@@ -99,7 +103,7 @@ export class Difference {
     if (this.place !== place) return;
     this.title.textContent = found.name || found.category_label;
     const onPick = (picked, all) => this.#go(picked, all);
-    this.body.replaceChildren(...placeParts(found, { data: this.data, item, others, onPick }));
+    this.body.replaceChildren(...placeParts(found, { data: this.data, item: this.item, nearby, onPick }));
     this.details.hidden = false;
     this.details.scrollTop = 0;
     this.map?.map.resize();
@@ -108,7 +112,7 @@ export class Difference {
   }
 
   #go(item, items) {
-    this.picked = items;
+    [this.picked, this.nearby] = [item, items];
     this.opener = document.activeElement;
     this.fromMap = this.canvas.contains(this.opener);
     const address = format({ ...this.route, place: this.data.place(item) });
@@ -123,7 +127,7 @@ export class Difference {
   }
 
   #mark(options) {
-    const [item = null] = this.place === undefined ? [] : this.data.ofPlace(this.place);
+    const item = this.place === undefined ? null : this.item;
     this.list.mark(item);
     this.map?.map.resize();
     this.map?.select(item, options);

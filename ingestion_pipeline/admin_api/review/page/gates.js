@@ -5,11 +5,21 @@ import { tree } from "./tree.js";
 
 const ORDER = ["stop", "review", "pass"];
 
-/** Return the gates, the most severe first. */
+/** Return the gates, the most severe first; those that passed are folded. */
 export function gatesList(gates) {
   const sorted = gates.toSorted((a, b) => ORDER.indexOf(a.verdict) - ORDER.indexOf(b.verdict));
-  return element("ul", { class: "gates" }, ...sorted.map(gate));
+  const passed = sorted.filter((each) => each.verdict === "pass");
+  const others = sorted.filter((each) => each.verdict !== "pass");
+  const folded = element(
+    "details",
+    { id: "passed-gates" },
+    text("summary", "gates_passed", { n: passed.length }),
+    listOf(passed),
+  );
+  return element("div", {}, listOf(others), passed.length ? folded : "");
 }
+
+const listOf = (gates) => element("ul", { class: "gates" }, ...gates.map(gate));
 
 function gate({ name, verdict, numbers, sentence }) {
   const about = has(`gate_about.${name}`) ? [text("p", `gate_about.${name}`, {}, { class: "quiet" })] : [];

@@ -48,7 +48,10 @@ export class Listing {
       const isIt = item !== null && each.dataset.item === this.data.id(item);
       if (isIt) each.setAttribute("aria-current", "true");
       else each.removeAttribute("aria-current");
-      if (isIt) this.#rove(each);
+      if (isIt) {
+        this.#rove(each);
+        each.scrollIntoView({ block: "nearest" });
+      }
     }
   }
 

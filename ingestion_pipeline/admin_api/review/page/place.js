@@ -6,26 +6,31 @@ import { counted } from "./items.js";
 import { day, named, t } from "./texts.js";
 import { tree } from "./tree.js";
 
-const COORDINATES = 300;
+const NAME = 300;
+
+/** The columns that accompany any change. */
+const BOOKKEEPING = new Set([
+  "content_hash", "source_hash", "first_promoted", "last_changed", "promotion_id",
+]);
 
 /**
  * Return what is shown of a place.
  *
- * `found` is the answer of `difference/place`; `others` are items at the same position, of which
+ * `found` is the answer of `difference/place`; `nearby` are the items at the same position, of which
  * `onPick` opens one.
  */
-export function placeParts(found, { data, item, others, onPick }) {
+export function placeParts(found, { data, item, nearby, onPick }) {
   const parts = [];
-  if (others.length > 1) parts.push(...sameSpot(data, item, others, onPick));
+  if (nearby.length > 1) parts.push(...sameSpot(data, item, nearby, onPick));
   const kinds = found.items.map((each) => element("li", {}, ...event(each)));
   if (kinds.length) parts.push(element("ul", { class: "kinds" }, ...kinds));
-  const changed = found.columns.filter((column) => column.changed);
-  const same = found.columns.filter((column) => !column.changed && !isEmpty(column.after));
+  const changed = found.columns.filter((each) => each.changed && !BOOKKEEPING.has(each.column));
+  const others = found.columns.filter((each) => !changed.includes(each) && !isEmpty(each.after));
   const both = found.positions.before && found.positions.after;
   if (both) {
     parts.push(table(found, changed, t("changed_columns")));
     parts.push(
-      element("details", {}, text("summary", "same_columns", { n: same.length }), table(found, same, t("same"))),
+      element("details", {}, text("summary", "other_columns", { n: others.length }), table(found, others, t("others"))),
     );
   } else {
     const all = found.columns.filter((each) => !isEmpty(each.before) || !isEmpty(each.after));
@@ -40,21 +45,21 @@ export function placeParts(found, { data, item, others, onPick }) {
   return parts;
 }
 
-function sameSpot(data, item, others, onPick) {
-  const entries = others.map((other) => {
+function sameSpot(data, item, nearby, onPick) {
+  const entries = nearby.map((other) => {
     const made = element(
       "button",
       { type: "button" },
       symbol(data.group(other)),
-      element("span", { dir: "auto" }, data.name(other).slice(0, COORDINATES)),
+      element("span", { dir: "auto" }, data.name(other).slice(0, NAME)),
       element("span", { class: "quiet" }, ` ${named("kind", data.kind(other))}`),
     );
     if (other === item) made.setAttribute("aria-current", "true");
-    made.addEventListener("click", () => onPick(other, others));
+    made.addEventListener("click", () => onPick(other, nearby));
     return element("li", {}, made);
   });
   return [
-    text("p", "same_spot", { changes: counted(others.length, others.length) }),
+    text("p", "same_spot", { changes: counted(nearby.length, nearby.length) }),
     element("ul", { class: "here" }, ...entries),
   ];
 }
