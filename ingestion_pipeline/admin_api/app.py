@@ -21,6 +21,8 @@ from ingestion_pipeline.admin_api.expiry import keep_expiring
 from ingestion_pipeline.admin_api.pages import add_pages
 from ingestion_pipeline.admin_api.problems import install_error_handlers
 from ingestion_pipeline.admin_api.reading.mount import add_reading, reading_connections
+from ingestion_pipeline.admin_api.review.page import add_review_page
+from ingestion_pipeline.admin_api.review.routes import add_review
 from ingestion_pipeline.admin_api.service import Service
 from ingestion_pipeline.config.cities import Cities
 from ingestion_pipeline.config.settings import Settings
@@ -76,8 +78,10 @@ def create_app(
     install_error_handlers(app)
     for noun in (enqueue, callback, jobs, promotions, health, metrics):
         app.include_router(noun.router)
+    add_review(app)
     add_reading(app, service)
     add_changes(app, service)
     add_pages(app)
+    add_review_page(app, settings)
     contract.complete(app)
     return app

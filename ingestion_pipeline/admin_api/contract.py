@@ -25,6 +25,7 @@ ABOUT: dict[str, Any] = {
     "openapi_tags": [
         {"name": "jobs", "description": "Requests to stage a city-day"},
         {"name": "promotions", "description": "What of the staged days becomes public"},
+        {"name": "review", "description": "What a person looks at before a decision"},
         {"name": "changes", "description": "What happened to public places, for readers"},
         {"name": "operation", "description": "Health and metrics; no token required"},
     ],

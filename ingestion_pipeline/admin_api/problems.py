@@ -158,6 +158,32 @@ UNKNOWN_PLACE = ProblemType(
     "Unknown place",
     "No public place has or had the id '7a0d1f60-2f0e-4f2e-9a83-1f6f7f5b2c11'. Take it from poi.",
 )
+DAY_NOT_STAGED = ProblemType(
+    "day_not_staged",
+    HTTPStatus.NOT_FOUND,
+    "The day is not staged",
+    "kazan poi from osm on 2026-11-20 is not staged. Staged days near it: 2026-11-19. Stage it "
+    "with 'poi-ingest run --city kazan --day 2026-11-20'.",
+)
+NO_PROPOSAL = ProblemType(
+    "no_proposal",
+    HTTPStatus.CONFLICT,
+    "No promotion is open",
+    "No promotion of kazan is open. Compare two staged days.",
+)
+NO_PUBLIC_DAY = ProblemType(
+    "no_public_day",
+    HTTPStatus.CONFLICT,
+    "Nothing of the city is public",
+    "Nothing of kazan is public yet. Compare two staged days.",
+)
+DIFFERENCE_CHANGED = ProblemType(
+    "difference_changed",
+    HTTPStatus.CONFLICT,
+    "The cursor is of another difference",
+    "The difference has changed, or the cursor is of other filters. Read it again from the first "
+    "page.",
+)
 METHOD_NOT_ALLOWED = ProblemType(
     "method_not_allowed",
     HTTPStatus.METHOD_NOT_ALLOWED,
@@ -211,10 +237,14 @@ PROBLEM_TYPES = (
     UNKNOWN_JOB,
     UNKNOWN_PROMOTION,
     UNKNOWN_PLACE,
+    DAY_NOT_STAGED,
     METHOD_NOT_ALLOWED,
     JOB_ENDED,
     DECISION_REFUSED,
     PROMOTION_OFF,
+    NO_PROPOSAL,
+    NO_PUBLIC_DAY,
+    DIFFERENCE_CHANGED,
     BODY_TOO_LARGE,
     INVALID_REQUEST,
     INTERNAL_ERROR,

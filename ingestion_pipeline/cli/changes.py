@@ -8,33 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ingestion_pipeline.promotion.events import ORDER
 from ingestion_pipeline.promotion.rows import title_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from ingestion_pipeline.promotion.events import Event, Kind
-
-ORDER: tuple[Kind, ...] = (
-    "disappeared",
-    "left_area",
-    "closed",
-    "merged",
-    "split",
-    "reidentified",
-    "recategorised",
-    "renamed",
-    "moved",
-    "hours_changed",
-    "contact_changed",
-    "address_changed",
-    "attributes_changed",
-    "rules_changed",
-    "licence_changed",
-    "reopened",
-    "appeared",
-)
-"""The kinds of events, those first that a person looks at first."""
 
 _UNSAID = frozenset(
     {"content_hash", "source_hash", "first_promoted", "last_changed", "promotion_id", "overrides"}

@@ -331,11 +331,12 @@ def _print_changes(site: _Site, found: Promotion, kind: str | None, *, as_json: 
     """Print a promotion with its events, or only all of one kind."""
     from ingestion_pipeline.cli import changes
     from ingestion_pipeline.promotion import table
+    from ingestion_pipeline.promotion.events import ORDER
     from ingestion_pipeline.promotion.rows import title_of
     from ingestion_pipeline.staging.database import read_transaction
 
-    if kind is not None and kind not in changes.ORDER:
-        raise click.UsageError(f"--kind is one of {', '.join(changes.ORDER)}.")
+    if kind is not None and kind not in ORDER:
+        raise click.UsageError(f"--kind is one of {', '.join(ORDER)}.")
     with read_transaction(site.engine) as connection:
         events = [event for _, event in table.numbered_events(connection, found.id, kind=kind)]
         if as_json:

@@ -180,8 +180,9 @@ class Settings(BaseSettings):
     )
     basemap_style_url: HttpUrl | None = Field(
         None,
-        description="The URL of a MapLibre style, as the background of maps. It is written into "
-        "their files, with any key in it. Unset: maps have a plain background and request nothing.",
+        description="The URL of a MapLibre style, as the background of maps and of the review "
+        "page. It is written into the files of maps, with any key in it. Unset: maps have a plain "
+        "background and request nothing.",
     )
 
     @property

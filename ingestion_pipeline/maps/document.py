@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_PAGE = Path(__file__).with_name("page")
+PAGE = Path(__file__).with_name("page")
+"""The folder of the page's files."""
 
 _MODULES = ("data", "symbols", "values", "view", "panel")
 """The modules that `main.js` imports; each is a file in `page/`."""
@@ -39,19 +40,19 @@ def document(shown: Mapping[str, Any]) -> str:
     # The digest of the data, which no text of the data can contain.
     nonce = hashlib.sha256(data.encode()).hexdigest()
     maplibre = maplibre_folder()
-    modules = {f"map/{name}.js": _as_url(_PAGE / f"{name}.js") for name in _MODULES}
+    modules = {f"map/{name}.js": _as_url(PAGE / f"{name}.js") for name in _MODULES}
     values = {
         "title": html.escape(shown["title"]),
         "nonce": nonce,
         "policy": html.escape(_policy(nonce, basemap=bool(shown["basemap"]))),
         "maplibre_css": (maplibre / "maplibre-gl.css").read_text("utf-8"),
-        "css": "".join((_PAGE / name).read_text("utf-8") for name in ("base.css", "map.css")),
+        "css": "".join((PAGE / name).read_text("utf-8") for name in ("base.css", "map.css")),
         "maplibre_js": (maplibre / "maplibre-gl.js").read_text("utf-8"),
         "modules": json.dumps({"imports": modules}),
-        "main": _named_imports(_PAGE / "main.js"),
+        "main": _named_imports(PAGE / "main.js"),
         "data": data,
     }
-    page = (_PAGE / "map.html").read_text("utf-8")
+    page = (PAGE / "map.html").read_text("utf-8")
     return _PLACEHOLDER.sub(lambda found: values[found[1]], page)
 
 

@@ -41,12 +41,33 @@ Kind = Literal[
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
+ORDER: tuple[Kind, ...] = (
+    "disappeared",
+    "left_area",
+    "closed",
+    "merged",
+    "split",
+    "reidentified",
+    "recategorised",
+    "renamed",
+    "moved",
+    "hours_changed",
+    "contact_changed",
+    "address_changed",
+    "attributes_changed",
+    "rules_changed",
+    "licence_changed",
+    "reopened",
+    "appeared",
+)
+"""The kinds of events, those first that a person looks at first."""
+
 OPERATING = "operating"
 
 LEAST_MOVE_M = 1.0
 """A point that moves less is drawn anew, and the place did not move."""
 
-_BOOKKEEPING = frozenset(
+BOOKKEEPING = frozenset(
     {
         "content_hash",
         "source_hash",
@@ -139,11 +160,11 @@ def events_of(before: Row | None, after: Row | None, reason: Reason) -> list[Eve
     differing = {name for name in COLUMNS if before[name] != after[name]}
     if not differing:
         return []
-    parts = _parts(before, after, differing - _BOOKKEEPING)
+    parts = _parts(before, after, differing - BOOKKEEPING)
     # What accompanies any change is in the first event.
     parts = parts or [("attributes_changed", frozenset())]
     kind, first = parts[0]
-    parts[0] = (kind, first | (differing & _BOOKKEEPING))
+    parts[0] = (kind, first | (differing & BOOKKEEPING))
     return [
         Event(
             after["poi_id"],

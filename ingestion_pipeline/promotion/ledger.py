@@ -180,6 +180,32 @@ def public_of(connection: sa.Connection, city_slug: str) -> Promotion | None:
     )
 
 
+def open_by_city(connection: sa.Connection) -> dict[str, Promotion]:
+    """Return the open promotions by city."""
+    query = sa.select(promotion).where(promotion.c.dataset == DATASET, promotion.c.status.in_(OPEN))
+    return {row.city_slug: _promotion(row) for row in connection.execute(query)}
+
+
+def public_by_city(connection: sa.Connection) -> dict[str, Promotion]:
+    """Return the promotions that are public by city."""
+    columns = promotion.c
+    last = (
+        sa.select(columns.city_slug, sa.func.max(columns.sequence).label("sequence"))
+        .where(columns.dataset == DATASET)
+        .group_by(columns.city_slug)
+        .subquery("last")
+    )
+    query = sa.select(promotion).join(
+        last,
+        sa.and_(
+            columns.city_slug == last.c.city_slug,
+            columns.sequence == last.c.sequence,
+            columns.dataset == DATASET,
+        ),
+    )
+    return {row.city_slug: _promotion(row) for row in connection.execute(query)}
+
+
 def last_of_base(
     connection: sa.Connection, city_slug: str, day: date, base_id: str | None
 ) -> Promotion | None:

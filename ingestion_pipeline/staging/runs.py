@@ -633,6 +633,37 @@ def succeeded(engine: sa.Engine, dagster_run_id: str) -> Run | None:
     return None if row is None else _run(row)
 
 
+def last_failed(connection: sa.Connection) -> dict[str, tuple[Run, bool]]:
+    """Return each city's last FAILED run, and whether a later one of its key SUCCEEDED."""
+    later, columns = ingestion_run.alias("later"), ingestion_run.c
+    number = sa.func.row_number().over(
+        partition_by=columns.city_slug, order_by=(columns.requested_at.desc(), columns.id.desc())
+    )
+    ranked = (
+        sa.select(columns.id, number.label("number")).where(columns.status == "FAILED").subquery()
+    )
+    resolved = (
+        sa.select(sa.literal_column("1"))
+        .where(
+            later.c.idempotency_key == columns.idempotency_key,
+            later.c.status == "SUCCEEDED",
+            later.c.requested_at > columns.requested_at,
+        )
+        .exists()
+    )
+    query = (
+        sa.select(ingestion_run, resolved.label("resolved"))
+        .join(ranked, ranked.c.id == columns.id)
+        .where(ranked.c.number == 1)
+    )
+    found = {}
+    for row in connection.execute(query):
+        *values, is_resolved = row
+        run = Run(**dict(zip(ingestion_run.columns.keys(), values, strict=True)))
+        found[run.city_slug] = (run, bool(is_resolved))
+    return found
+
+
 def get(engine: sa.Engine, run_id: str) -> Run | None:
     """Return a run, or None."""
     with read_transaction(engine) as connection:

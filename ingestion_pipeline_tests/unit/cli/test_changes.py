@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ingestion_pipeline.cli.changes import ORDER, by_kind, places_of, summary
-from ingestion_pipeline.promotion.events import KINDS, Event, Kind
+from ingestion_pipeline.cli.changes import by_kind, places_of, summary
+from ingestion_pipeline.promotion.events import KINDS, ORDER, Event, Kind
 
 TITLES = {"a": "Blue Door", "b": "Red Door"}
 LINK = {
