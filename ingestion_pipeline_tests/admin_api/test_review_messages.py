@@ -63,6 +63,7 @@ def test_every_message_that_a_module_names_exists_and_every_message_is_used() ->
     words = "\n".join(path.read_text("utf-8") for path in PAGE.glob("*.*s"))
     words += (PAGE / "index.html").read_text("utf-8")
     static = set(re.findall(r'"([a-z_.]+)"', words)) | set(re.findall(r"`([a-z_]+)\.\$\{", words))
+    static |= {f"{key}_none" for key in static}
     for key in messages("en"):
         assert key in static or key.partition(".")[0] in static, key
     named = set(re.findall(r'\bt\("(\w+)"', words)) | set(

@@ -23,7 +23,8 @@ from playwright.sync_api import expect
 from ingestion_pipeline.core.legend import CHANGES
 from ingestion_pipeline.promotion import ledger
 from ingestion_pipeline.promotion.ledger import Decision
-from ingestion_pipeline.staging.database import create_engine
+from ingestion_pipeline.promotion.table import numbered_events
+from ingestion_pipeline.staging.database import create_engine, read_transaction
 from ingestion_pipeline_tests.support import pages
 from ingestion_pipeline_tests.support.api_server import NEXT_TOKEN, TOKEN, Api, running_api
 from ingestion_pipeline_tests.support.browser import running_browser
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import sqlalchemy as sa
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, ViewportSize
 
     from ingestion_pipeline.promotion.ledger import Promotion
 
@@ -50,6 +51,7 @@ EARLIER, LATER = "2021-04-21", "2023-12-26"
 FIRST, SECOND = date(2024, 5, 30), date(2024, 5, 31)
 MANY = 100_000
 WHO = "ann@example.org"
+WHOLE: ViewportSize = {"width": 1300, "height": 1400}
 BY_MOUSE, BY_KEYBOARD, BY_ANOTHER, LOOKED_AT = "by-mouse", "by-keyboard", "by-another", "looked-at"
 PICTURE = Path(__file__).parents[2] / "docs" / "img" / "review-of-a-proposal.png"
 
@@ -139,6 +141,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         for day in (EARLIER, LATER):
             assert here.run(f"monaco|{day}").success
     engine = create_engine(url)
+    promote(engine, "monaco", date.fromisoformat(EARLIER), now=NOON - timedelta(hours=2))
+    promote(engine, "monaco", date.fromisoformat(LATER), now=NOON - timedelta(hours=1))
     for city in (BY_MOUSE, BY_KEYBOARD, BY_ANOTHER, LOOKED_AT):
         propose(engine, city)
     stage_hostile(engine, "hostile", FIRST, SECOND, licence="ODbL-1.0")
@@ -153,7 +157,9 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
             (BY_MOUSE, BY_KEYBOARD, BY_ANOTHER, LOOKED_AT, "hostile", "crowd")
         )
     ]
-    with running_api(folder / "api", engine, cities=[shipped_monaco(), *towns]) as api:
+    with running_api(
+        folder / "api", engine, cities=[shipped_monaco() | {"promotion": "automatic"}, *towns]
+    ) as api:
         yield Desk(folder, api)
     engine.dispose()
 
@@ -164,6 +170,13 @@ def browser(desk: Desk) -> Iterator[Browser]:
     del desk
     with running_browser() as browser:
         yield browser
+
+
+def events_of(desk: Desk, promotion: Promotion) -> list[tuple[int, str, str]]:
+    """The number, kind and place of each event of a promotion, from its table."""
+    with read_transaction(desk.api.engine) as connection:
+        found = numbered_events(connection, promotion.id)
+    return [(number, event.kind, event.poi_id) for number, event in found]
 
 
 class Review(pages.Opened):
@@ -309,7 +322,7 @@ def test_the_cities_have_their_newest_day_checks_promotion_and_lag(
         shown.page.screenshot(path=artifacts / "review-cities.png")
         rows = shown.page.locator(".cities tbody tr")
         monaco = rows.filter(has_text="Monaco")
-        for text in ("Dec 26, 2023", "1,899 POIs", "9 passed", "Not promoted", "158 days behind"):
+        for text in ("Dec 26, 2023", "1,899 POIs", "9 passed", "Automatic", "158 days behind"):
             expect(monaco).to_contain_text(text)
         town = rows.filter(has_text="Examined")
         for text in ("May 31, 2024", "29 POIs", "Waits for a decision", "May 30, 2024", "40"):
@@ -363,6 +376,27 @@ def test_the_difference_of_the_sample_is_that_of_diff_on_the_map_and_in_the_list
             assert set(marked) - {"content_hash", "source_hash"} == set(change["changed_fields"])
 
 
+def test_what_would_become_public_is_every_event_of_the_proposal_in_its_group_of_colours(
+    browser: Browser, desk: Desk, artifacts: Path
+) -> None:
+    proposed = desk.newest("monaco")
+    assert proposed.status == "PROPOSED"
+    events = events_of(desk, proposed)
+    with reviewed(browser, desk, "#city/monaco") as shown:
+        page = shown.page
+        assert shown.counts == dict(Counter(kind for _, kind, _ in events))
+        assert shown.drawn() == len(events)
+        listed = shown.listed()
+        assert sorted(listed) == sorted((kind, str(number)) for number, kind, _ in events)
+        page.set_viewport_size(WHOLE)
+        renamed = next(place for _, kind, place in events if kind == "renamed")
+        shown.go(f"#city/monaco/place/{renamed}")
+        expect(page.locator("#details")).to_be_visible()
+        page.evaluate("map_.jumpTo({ center: map_.getCenter(), zoom: 15.2 }); scrollTo(0, 0)")
+        page.wait_for_timeout(1000)
+        page.screenshot(path=artifacts / PICTURE.name)
+
+
 def test_filters_leave_what_matches_on_the_map_and_in_the_list(
     browser: Browser, desk: Desk
 ) -> None:
@@ -387,11 +421,6 @@ def test_filters_leave_what_matches_on_the_map_and_in_the_list(
 # Decisions
 
 
-def events_of(desk: Desk, promotion: Promotion) -> Counter[str]:
-    found = desk.api.http.get(f"/v1/admin/promotions/{promotion.id}", params={"limit": 1000})
-    return Counter(event["kind"] for event in found.json()["events"])
-
-
 def test_a_proposal_is_examined_approved_and_reverted_by_mouse(
     browser: Browser, desk: Desk, artifacts: Path
 ) -> None:
@@ -402,7 +431,7 @@ def test_a_proposal_is_examined_approved_and_reverted_by_mouse(
         page = shown.page
         page.locator(f"[data-city={BY_MOUSE}]").click()
         shown.until_drawn()
-        assert shown.counts == dict(events_of(desk, proposed))
+        assert shown.counts == dict(Counter(kind for _, kind, _ in events_of(desk, proposed)))
         losses = page.locator("[data-gate=category_losses]")
         expect(losses).to_contain_text("amenity/cafe loses 12 of 40 (Café 1,")
         losses.locator("summary").click()
@@ -414,8 +443,6 @@ def test_a_proposal_is_examined_approved_and_reverted_by_mouse(
         expect(page.locator("#explanation")).to_have_count(1)
         page.locator("#explanation > summary").click()
         expect(page.locator("#explanation")).to_contain_text("invented.osm.pbf")
-        page.evaluate("scrollTo(0, 0)")
-        page.screenshot(path=artifacts / "review-of-a-proposal.png", full_page=True)
 
         page.get_by_role("button", name="Approve…").click()
         page.get_by_role("button", name="Approve", exact=True).click()

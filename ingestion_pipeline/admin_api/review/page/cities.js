@@ -2,7 +2,7 @@
 import { get } from "./api.js";
 import { badge, element, english, text, value } from "./dom.js";
 import { format } from "./routes.js";
-import { current, day, moment, named, number, t } from "./texts.js";
+import { current, day, moment, named, t } from "./texts.js";
 
 const COLUMNS = ["city", "newest_day", "checks", "promotion", "lag"];
 
@@ -110,7 +110,7 @@ export function promotionOf(city) {
     );
   }
   const words = last
-    ? t("public_day", { day: day(last.day), places: number(last.places) })
+    ? t("public_day", { day: day(last.day), places: last.places })
     : t("nothing_public");
   lines.push(element("div", { class: "quiet" }, words));
   return lines;
@@ -121,7 +121,9 @@ export function lag(city) {
   const pois = city.datasets.find(({ dataset }) => dataset === "poi");
   const behind = city.promotion.days_behind;
   const lines = [];
-  if (pois) lines.push(element("div", {}, t("lag_staged", { n: pois.lag_days })));
-  if (behind !== null) lines.push(element("div", {}, t("lag_public", { n: behind })));
+  if (pois) lines.push(element("div", {}, behindBy("lag_staged", pois.lag_days)));
+  if (behind !== null) lines.push(element("div", {}, behindBy("lag_public", behind)));
   return lines.length ? lines : [t("none")];
 }
+
+const behindBy = (key, n) => (n === 0 ? t(`${key}_none`) : t(key, { n }));

@@ -59,6 +59,10 @@ function ask(kind, promotion, city, onDecided) {
     if (confirm.disabled) event.preventDefault();
   });
   dialog.addEventListener("close", () => dialog.remove());
+  form.addEventListener("input", ({ target }) => {
+    target.removeAttribute("aria-invalid");
+    problem.replaceChildren();
+  });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     problem.replaceChildren();

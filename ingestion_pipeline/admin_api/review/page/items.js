@@ -1,6 +1,6 @@
 /** The items of a difference: what the map and the list show, and how they are filtered. */
 import { Data, folded } from "./map/data.js";
-import { named, number, t } from "./texts.js";
+import { named, t } from "./texts.js";
 
 export class Items extends Data {
   /** `json` is the answer of `difference/map`; its groups and kinds are in display order. */
@@ -68,4 +68,4 @@ export class Items extends Data {
 
 /** Return the number of items in words. */
 export const counted = (n, of) =>
-  n === of ? t("changes", { n }) : t("changes_of", { n, all: number(of) });
+  n === of ? t("changes", { n }) : t("changes_of", { n, all: of });

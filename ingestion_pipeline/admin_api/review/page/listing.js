@@ -5,7 +5,7 @@
  */
 import { symbol } from "./map/symbols.js";
 import { button, element, text } from "./dom.js";
-import { named, number, t } from "./texts.js";
+import { named, t } from "./texts.js";
 
 const PAGE = 50;
 const NAME = 300;
@@ -83,7 +83,7 @@ export class Listing {
     if (!items.length) this.body.append(text("p", "nothing_matches", {}, { class: "quiet" }));
     this.#rove(this.#buttons()[0]);
     const last = Math.max(1, Math.ceil(items.length / PAGE));
-    const range = { from: number(start + 1), to: number(start + shown.length), all: number(items.length) };
+    const range = { from: start + 1, to: start + shown.length, all: items.length };
     this.position.textContent = items.length ? t("page", range) : "";
     this.previous.disabled = this.page === 0;
     this.next.disabled = this.page >= last - 1;
