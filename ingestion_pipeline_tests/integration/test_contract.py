@@ -106,7 +106,7 @@ def test_the_running_api_keeps_its_contract(api: Api, tmp_path: Path) -> None:
         "--warnings", "off",  # that promotions and places of the examples do not exist
         folder=tmp_path,
     )  # fmt: skip
-    assert "Operations:       16 selected / 16 total" in said
+    assert "Operations:       22 selected / 22 total" in said
     assert "No issues found" in said
 
 
@@ -138,7 +138,7 @@ def test_the_calls_of_the_manual_work_as_they_stand(api: Api, tmp_path: Path) ->
         for fence in calls_of_the_manual()
     ]  # fmt: skip
     asked, helpers, looked, listed, canceled, *others = answers
-    promoted, approved, changes, delivered, health, metrics = others
+    promoted, approved, reviewed, changes, delivered, health, metrics = others
     assert json.loads(asked)["idempotency_key"].endswith("|2026-11-20")
     assert json.loads(helpers)["job_type"] == "helpers_import"
     assert json.loads(looked)["status"] == "PENDING"
@@ -146,6 +146,7 @@ def test_the_calls_of_the_manual_work_as_they_stand(api: Api, tmp_path: Path) ->
     assert json.loads(canceled)["status"] == "CANCELED"
     assert json.loads(promoted)["job_type"] == "poi_promotion"
     assert json.loads(approved)["promotion"]["promotion_id"] == proposed.id
+    assert json.loads(reviewed)["kinds"] == [{"kind": "appeared", "count": 1, "matching": 1}]
     assert json.loads(changes) == {"changes": [], "cursor": None, "more": False}
     assert json.loads(delivered)["job_id"] == json.loads(asked)["job_id"]
     assert json.loads(health)["status"] == "ok"

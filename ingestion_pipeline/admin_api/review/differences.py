@@ -275,13 +275,13 @@ def resolve(connection: sa.Connection, city_slug: str, sides: Sides) -> Compared
             NO_PUBLIC_DAY, f"Nothing of {city_slug} is public yet. Compare two staged days."
         )
     last = sides.after or _proposal(connection, city_slug).day
-    if first >= last:
-        raise invalid([Mistake(field="from", message=f"{first} is not before {last}.")])
     stored = [
         str((day, row["run_id"], row["staged_at"], row["digest"]))
         for day in (first, last)
         for row in [_staged(connection, Slice(city_slug, ledger.DATASET, SOURCE, day))]
     ]
+    if first >= last:
+        raise invalid([Mistake(field="from", message=f"{first} is not before {last}.")])
     # The ids of places come from what is public.
     version = digest_of("days", city_slug, "" if public is None else public.id, *stored)
     return Compared(city_slug, "days", first, last, None, version)
@@ -449,7 +449,8 @@ def _with(side: Side | None, columns: Mapping[str, Any]) -> Side:
 def _metres(before: Side | None, after: Side | None) -> float:
     assert before is not None
     assert after is not None
-    return metres_between(before._asdict(), after._asdict())
+    one, other = ({"lon": side.lon, "lat": side.lat} for side in (before, after))
+    return metres_between(one, other)
 
 
 def _text_of(item: Item) -> str:

@@ -1,5 +1,6 @@
 """The endpoints that the review page reads; decisions are those of `promotions.py`."""
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date
 from importlib.metadata import version
@@ -7,7 +8,7 @@ from typing import Annotated, Any
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from ingestion_pipeline.admin_api.auth import Authorized
 from ingestion_pipeline.admin_api.jobs import each_parameter_once
@@ -56,7 +57,7 @@ CURSOR = f"^[0-9a-f]{{{_DIGEST_DIGITS}}}[0-7][0-9a-f]{{{_OFFSET_DIGITS - 1}}}$"
 the page."""
 
 _DIFFERENCE = "/cities/{city_slug}/difference"
-_EVERY_KIND = frozenset(kind for kinds in KINDS.values() for kind in kinds)
+_KIND = "|".join(dict.fromkeys(kind for kinds in KINDS.values() for kind in kinds))
 
 
 # What a person may see depends on the token, and a stored answer would hide what came since.
@@ -71,17 +72,19 @@ router = APIRouter(
 )
 
 
-def _side(value: str) -> str:
-    if not value.isalpha():
-        date.fromisoformat(value)
-    return value
+def _side(word: str) -> tuple[BeforeValidator, WithJsonSchema]:
+    """Return how a side is read and described: None for a word, or else a day."""
 
+    def parsed(value: object) -> object:
+        if value == word:
+            return None
+        if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
+            raise ValueError(f"use {word} or YYYY-MM-DD")
+        return value
 
-def _kinds(value: str) -> str:
-    unknown = sorted(set(value.split(",")) - _EVERY_KIND)
-    if unknown:
-        raise ValueError(f"no kind is {', '.join(unknown)}")
-    return value
+    # Not `anyOf`, which is how null is described.
+    schema = {"oneOf": [{"const": word}, {"type": "string", "format": "date"}]}
+    return BeforeValidator(parsed), WithJsonSchema(schema)
 
 
 class DaysQuery(BaseModel):
@@ -98,26 +101,17 @@ class SidesQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    from_: Annotated[str, AfterValidator(_side)] = Field(
-        alias="from",
-        pattern=r"^(public|\d{4}-\d{2}-\d{2})$",
-        description="`public`, or a staged day",
-        examples=["public"],
+    from_: Annotated[date | None, *_side("public")] = Field(
+        alias="from", description="`public`, or a staged day", examples=["public"]
     )
-    to: Annotated[str, AfterValidator(_side)] = Field(
-        pattern=r"^(proposal|\d{4}-\d{2}-\d{2})$",
+    to: Annotated[date | None, *_side("proposal")] = Field(
         description="`proposal`, which is the open promotion, or a staged day",
         examples=["proposal"],
     )
 
     def sides(self) -> Sides:
-        """Return the days; None for what is public, and for the proposal."""
-        return Sides(
-            *(
-                None if each.isalpha() else date.fromisoformat(each)
-                for each in (self.from_, self.to)
-            )
-        )
+        """Return the days."""
+        return Sides(self.from_, self.to)
 
 
 class PlaceQuery(SidesQuery):
@@ -129,8 +123,12 @@ class PlaceQuery(SidesQuery):
 class MapQuery(SidesQuery):
     """The filters of a difference."""
 
-    kind: Annotated[str | None, AfterValidator(lambda value: value and _kinds(value))] = Field(
-        None, max_length=500, description="Only these kinds, with commas between them"
+    kind: str | None = Field(
+        None,
+        pattern=f"^({_KIND})(,({_KIND}))*$",
+        max_length=500,
+        description="Only these kinds, with commas between them",
+        examples=["moved"],
     )
     category: str | None = Field(
         None, min_length=1, max_length=200, description="Only this category and those below it"

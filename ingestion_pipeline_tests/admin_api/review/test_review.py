@@ -294,11 +294,11 @@ def test_a_difference_needs_two_sides_that_are_there(fresh_api: Api) -> None:
     assert code("public", str(TODAY)) == (409, "no_public_day")
     assert code(str(YESTERDAY), "proposal") == (409, "no_proposal")
     assert code(str(YESTERDAY), str(TODAY)) == (404, "day_not_staged")
-    assert code(str(TODAY), str(TODAY)) == (422, "invalid_request")
     assert code("2026-02-30", str(TODAY)) == (422, "invalid_request")
     assert code("proposal", "public") == (422, "invalid_request")
     stage_places(fresh_api.engine, "town", TODAY, AFTER)
     promote(fresh_api.engine, "town", TODAY, policy="review")
+    assert code(str(TODAY), "proposal") == (422, "invalid_request")
     first = get(fresh_api, DIFFERENCE, **PROPOSED)
     assert (first["from_day"], first["total"]) == (None, len(AFTER))
     assert {item["kind"] for item in first["items"]} == {"appeared"}
