@@ -19,15 +19,17 @@ export class CityView {
   /** Read what the address shows. */
   static async load(route, context) {
     const { signal } = context;
+    const ofCity = `admin/review/cities/${encodeURIComponent(route.city)}`;
     const [{ cities }, days, history] = await Promise.all([
       get("admin/review/cities", { signal }),
-      get(`admin/review/cities/${encodeURIComponent(route.city)}/days`, { query: { limit: 200 }, signal }),
+      get(`${ofCity}/days`, { query: { limit: 200 }, signal }),
       get("admin/promotions", { query: { city_slug: route.city, limit: 20 }, signal }),
     ]);
     const city = cities.find((each) => each.city_slug === route.city);
     const { open, public: last } = city.promotion;
     const id = route.promotion ?? open?.promotion_id ?? last?.promotion_id;
-    const detail = id && (await get(`admin/promotions/${encodeURIComponent(id)}`, { query: { limit: 0 }, signal }));
+    const path = `admin/promotions/${encodeURIComponent(id)}`;
+    const detail = id && (await get(path, { query: { limit: 0 }, signal }));
     const promotion = detail?.promotion ?? null;
     const found = { city, days: days.days, history: history.promotions, promotion };
     const sides = sidesOf(route, found);
@@ -102,7 +104,9 @@ export class CityView {
       ),
     ];
     if (promotion.decided_by) lines.push(decidedBy(promotion));
-    const counts = Object.entries(promotion.counts).map(([kind, n]) => `${named("kind", kind)}: ${number(n)}`);
+    const counts = Object.entries(promotion.counts)
+      .toSorted(([, one], [, other]) => other - one)
+      .map(([kind, n]) => `${named("kind", kind)}: ${number(n)}`);
     if (counts.length) lines.push(element("p", { class: "quiet" }, counts.join(" · ")));
     if (promotion.attribution) {
       lines.push(element("p", { class: "quiet" }, t("attribution"), " ", value(promotion.attribution)));

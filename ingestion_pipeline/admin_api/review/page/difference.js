@@ -102,8 +102,9 @@ export class Difference {
     }
     if (this.place !== place) return;
     this.title.textContent = found.name || found.category_label;
+    const { data, item } = this;
     const onPick = (picked, all) => this.#go(picked, all);
-    this.body.replaceChildren(...placeParts(found, { data: this.data, item: this.item, nearby, onPick }));
+    this.body.replaceChildren(...placeParts(found, { data, item, nearby, onPick }));
     this.details.hidden = false;
     this.details.scrollTop = 0;
     this.map?.map.resize();
@@ -165,13 +166,15 @@ export class Difference {
       box.addEventListener("change", () => this.#filter());
       this.boxes.push(box);
       const words = element("span", {}, named("kind", kind));
-      return element("label", {}, box, symbol(group), words, element("span", { class: "count" }, number(count)));
+      const counts = element("span", { class: "count" }, number(count));
+      return element("label", {}, box, symbol(group), words, counts);
     });
     const all = (on) => () => {
       for (const box of this.boxes) box.checked = on;
       this.#filter();
       announce(this.root.querySelector("#count").textContent);
     };
+    const buttons = [button("show_all_kinds", all(true)), button("hide_all_kinds", all(false))];
     return element(
       "section",
       { id: "filters", "aria-label": t("filters") },
@@ -184,7 +187,7 @@ export class Difference {
         { id: "kinds" },
         text("legend", "kinds"),
         ...labels,
-        element("div", { class: "bar" }, button("show_all_kinds", all(true)), button("hide_all_kinds", all(false))),
+        element("div", { class: "bar" }, ...buttons),
       ),
     );
   }

@@ -22,17 +22,19 @@ export function gatesList(gates) {
 const listOf = (gates) => element("ul", { class: "gates" }, ...gates.map(gate));
 
 function gate({ name, verdict, numbers, sentence }) {
-  const about = has(`gate_about.${name}`) ? [text("p", `gate_about.${name}`, {}, { class: "quiet" })] : [];
+  const about = `gate_about.${name}`;
   return element(
     "li",
     { "data-gate": name },
-    element("div", {}, badge(verdict, t(`verdict.${verdict}`)), " ", element("strong", {}, named("gate", name))),
+    badge(verdict, t(`verdict.${verdict}`)),
+    " ",
+    element("strong", {}, named("gate", name)),
     element("p", {}, english(sentence)),
     element(
       "details",
       {},
       text("summary", "numbers"),
-      ...about,
+      has(about) ? text("p", about, {}, { class: "quiet" }) : "",
       tree(numbers),
     ),
   );

@@ -2,7 +2,6 @@
 import { symbol } from "./map/symbols.js";
 import { content, isEmpty, osmLink } from "./map/values.js";
 import { element, text, value } from "./dom.js";
-import { counted } from "./items.js";
 import { day, named, t } from "./texts.js";
 import { tree } from "./tree.js";
 
@@ -16,12 +15,13 @@ const BOOKKEEPING = new Set([
 /**
  * Return what is shown of a place.
  *
- * `found` is the answer of `difference/place`; `nearby` are the items at the same position, of which
+ * `found` is the answer of `difference/place`; `nearby` are the items at the same spot, of which
  * `onPick` opens one.
  */
 export function placeParts(found, { data, item, nearby, onPick }) {
   const parts = [];
-  if (nearby.length > 1) parts.push(...sameSpot(data, item, nearby, onPick));
+  const spots = [...new Map(nearby.map((each) => [data.place(each), each])).values()];
+  if (spots.length > 1) parts.push(...sameSpot(data, item, spots, onPick));
   const kinds = found.items.map((each) => element("li", {}, ...event(each)));
   if (kinds.length) parts.push(element("ul", { class: "kinds" }, ...kinds));
   const changed = found.columns.filter((each) => each.changed && !BOOKKEEPING.has(each.column));
@@ -30,7 +30,12 @@ export function placeParts(found, { data, item, nearby, onPick }) {
   if (both) {
     parts.push(table(found, changed, t("changed_columns")));
     parts.push(
-      element("details", {}, text("summary", "other_columns", { n: others.length }), table(found, others, t("others"))),
+      element(
+        "details",
+        {},
+        text("summary", "other_columns", { n: others.length }),
+        table(found, others, t("others")),
+      ),
     );
   } else {
     const all = found.columns.filter((each) => !isEmpty(each.before) || !isEmpty(each.after));
@@ -45,21 +50,20 @@ export function placeParts(found, { data, item, nearby, onPick }) {
   return parts;
 }
 
-function sameSpot(data, item, nearby, onPick) {
-  const entries = nearby.map((other) => {
+function sameSpot(data, item, spots, onPick) {
+  const entries = spots.map((other) => {
     const made = element(
       "button",
       { type: "button" },
       symbol(data.group(other)),
       element("span", { dir: "auto" }, data.name(other).slice(0, NAME)),
-      element("span", { class: "quiet" }, ` ${named("kind", data.kind(other))}`),
     );
-    if (other === item) made.setAttribute("aria-current", "true");
-    made.addEventListener("click", () => onPick(other, nearby));
+    if (data.place(other) === data.place(item)) made.setAttribute("aria-current", "true");
+    made.addEventListener("click", () => onPick(other, spots));
     return element("li", {}, made);
   });
   return [
-    text("p", "same_spot", { changes: counted(nearby.length, nearby.length) }),
+    text("p", "same_spot", { n: spots.length }),
     element("ul", { class: "here" }, ...entries),
   ];
 }
@@ -88,7 +92,8 @@ function table(found, columns, caption) {
     const head = element("th", { scope: "row" }, name);
     if (differs) head.append(text("span", "differs", {}, { class: "hidden" }));
     const cells = sides.map((side) => element("td", {}, cellOf(column.column, column[side])));
-    return element("tr", { "data-column": column.column, ...(differs && { class: "differs" }) }, head, ...cells);
+    const attributes = { "data-column": column.column, ...(differs && { class: "differs" }) };
+    return element("tr", attributes, head, ...cells);
   });
   return element(
     "table",
@@ -106,17 +111,14 @@ function cellOf(column, cell) {
 
 function explanation({ explanation: found }) {
   if (!found) return text("p", "not_explained", {}, { class: "quiet" });
-  const { events, promotion, ...rest } = found;
-  const history = events.map((each) => element("li", {}, tree(each)));
+  // The row is in the table of columns.
+  const { place: _, events, promotion, ...rest } = found;
   return element(
     "details",
     { id: "explanation" },
     text("summary", "explanation"),
     tree(rest),
-    text("h4", "explained_promotion"),
-    tree(promotion),
-    text("h4", "explained_events"),
-    element("ol", {}, ...history),
+    element("details", {}, text("summary", "explained_promotion"), tree(promotion)),
+    element("details", {}, text("summary", "explained_events", { n: events.length }), tree(events)),
   );
 }
-

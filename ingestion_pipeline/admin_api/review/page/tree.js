@@ -1,6 +1,6 @@
 /** JSON of the API as lists that people can read. */
 import { element, value } from "./dom.js";
-import { day, moment, named, number, share, t } from "./texts.js";
+import { day, has, moment, named, number, share, t } from "./texts.js";
 
 const SHARES = new Set(["share", "most"]);
 const DAY = /^\d{4}-\d\d-\d\d$/;
@@ -19,7 +19,7 @@ export function tree(json, name = "") {
     return element("ul", {}, ...json.map((each) => element("li", {}, tree(each))));
   }
   const rows = Object.entries(json).flatMap(([key, each]) => [
-    element("dt", {}, element("bdi", {}, named("number", key))),
+    element("dt", {}, element("bdi", {}, label(key))),
     element("dd", {}, tree(each, key)),
   ]);
   return rows.length ? element("dl", { class: "facts" }, ...rows) : document.createTextNode(t("none"));
@@ -29,3 +29,5 @@ function written(text) {
   if (DAY.test(text)) return document.createTextNode(day(text));
   return MOMENT.test(text) ? document.createTextNode(moment(text)) : value(text);
 }
+
+const label = (key) => named(has(`number.${key}`) ? "number" : "column", key);
