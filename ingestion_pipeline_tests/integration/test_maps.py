@@ -11,9 +11,7 @@ import re
 from collections import Counter
 from contextlib import contextmanager
 from datetime import date
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +22,7 @@ from ingestion_pipeline.core.legend import CHANGES, POIS
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline_tests.support import pages
+from ingestion_pipeline_tests.support.basemap import BASEMAP_COLOUR, serving_basemap
 from ingestion_pipeline_tests.support.browser import running_browser
 from ingestion_pipeline_tests.support.crowd import crowd as crowd_rows
 from ingestion_pipeline_tests.support.hostile import MARKUP, NAMES, stage_hostile
@@ -388,41 +387,17 @@ def test_whatever_a_city_contains_is_shown_as_text(
 # A basemap
 
 
-class _Basemap(BaseHTTPRequestHandler):
-    style = json.dumps(
-        {
-            "version": 8,
-            "sources": {},
-            "layers": [{"id": "b", "type": "background", "paint": {"background-color": "#00ff00"}}],
-        }
-    ).encode()
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Access-Control-Allow-Origin", "*")
-        self.send_header("Content-Type", "application/json")
-        self.end_headers()
-        self.wfile.write(self.style)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 def test_a_basemap_is_drawn_below_the_places_where_there_is_one(
     browser: Browser, sample: Path
 ) -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Basemap)
-    Thread(target=server.serve_forever, daemon=True).start()
-    host = f"127.0.0.1:{server.server_port}"
-    env = {"BASEMAP_STYLE_URL": f"http://{host}/style.json"}
-    out = ("--out", str(sample / "basemap.html"))
-    path = map_of(sample, "--city", "monaco", "--day", LATER, *out, env=env)
-    with opened(browser, path, offline=False) as shown:
-        assert shown.hosts == {host}
-        assert shown.picture().getpixel((10, 300)) == (0, 255, 0)
-        assert has_colour(shown.picture(), POIS.groups[0])
-    server.shutdown()
-    server.server_close()
+    with serving_basemap() as host:
+        env = {"BASEMAP_STYLE_URL": f"http://{host}/style.json"}
+        out = ("--out", str(sample / "basemap.html"))
+        path = map_of(sample, "--city", "monaco", "--day", LATER, *out, env=env)
+        with opened(browser, path, offline=False) as shown:
+            assert shown.hosts == {host}
+            assert shown.picture().getpixel((10, 300)) == BASEMAP_COLOUR
+            assert has_colour(shown.picture(), POIS.groups[0])
     with opened(browser, path) as shown:  # without a network
         assert has_colour(shown.picture(), POIS.groups[0])
         shown.told.clear()  # the browser says that the style cannot be fetched

@@ -27,6 +27,7 @@ from ingestion_pipeline.promotion.table import numbered_events
 from ingestion_pipeline.staging.database import create_engine, read_transaction
 from ingestion_pipeline_tests.support import pages
 from ingestion_pipeline_tests.support.api_server import NEXT_TOKEN, TOKEN, Api, running_api
+from ingestion_pipeline_tests.support.basemap import BASEMAP_COLOUR, serving_basemap
 from ingestion_pipeline_tests.support.browser import running_browser
 from ingestion_pipeline_tests.support.crowd import crowd
 from ingestion_pipeline_tests.support.hostile import MARKUP, NAMES, stage_hostile
@@ -698,6 +699,32 @@ def test_whatever_a_city_contains_is_shown_as_text(
     assert desk.newest("hostile").decided_by == MARKUP
 
 
+# A basemap
+
+
+def test_a_basemap_is_drawn_below_the_changes_where_there_is_one(
+    browser: Browser, desk: Desk, tmp_path: Path
+) -> None:
+    address = f"#city/monaco/days/{EARLIER}/{LATER}"
+    with reviewed(browser, desk, address) as shown:
+        assert shown.picture().getpixel((10, 300)) != BASEMAP_COLOUR
+    with (
+        serving_basemap() as host,
+        running_api(
+            tmp_path,
+            desk.api.engine,
+            cities=[shipped_monaco()],
+            basemap_style_url=f"http://{host}/style.json",
+        ) as api,
+        pages.opened_as(Review, browser, f"{api.url}/review/{address}", before=KEEP_MAPS) as shown,
+    ):
+        shown.sign_in()
+        shown.until_drawn()
+        assert shown.hosts == {urlsplit(api.url).netloc, host}
+        assert shown.picture().getpixel((10, 300)) == BASEMAP_COLOUR
+        assert has_colour(shown.picture(), CHANGES.groups[0])
+
+
 # Many places
 
 
@@ -705,7 +732,8 @@ def test_a_hundred_thousand_changes_stay_fluid(
     browser: Browser, desk: Desk, artifacts: Path
 ) -> None:
     engine = desk.api.engine
-    stage_places(engine, "crowd", FIRST, cafes(40))
+    removed = {"node/1": {"category": "amenity/cafe", "at": (7.42, 43.73)}}
+    stage_places(engine, "crowd", FIRST, removed)
     (frame,) = (desk.folder / "lake" / "frames").rglob(f"{LATER}.parquet")
     replace_slice(
         engine,
@@ -729,8 +757,13 @@ def test_a_hundred_thousand_changes_stay_fluid(
         page.screenshot(path=artifacts / "review-of-many.png")
         frames = shown.pan()
         middle, late = frames[len(frames) // 2], frames[len(frames) * 95 // 100]
+        answer = page.evaluate(
+            "performance.getEntriesByType('resource')"
+            ".find((each) => each.name.includes('/difference/map')).duration"
+        )
         told = {
             "changes": MANY + 1,
+            "answer of the server, ms": round(answer),
             "list shown, ms": round(at["listed"] - at["asked"]),
             "first draw, ms": round(at["drawn"] - at["asked"]),
             "frames while it is moved": len(frames),

@@ -27,9 +27,7 @@ export async function use(code) {
     share: new Intl.NumberFormat(code, { style: "percent", maximumFractionDigits: 1 }),
     day: new Intl.DateTimeFormat(code, { dateStyle: "medium", ...utc }),
     moment: new Intl.DateTimeFormat(code, { dateStyle: "medium", timeStyle: "short", ...utc }),
-    list: new Intl.ListFormat(code),
     plural: new Intl.PluralRules(code),
-    order: new Intl.Collator(code),
   };
   document.documentElement.lang = code;
 }
@@ -37,8 +35,6 @@ export async function use(code) {
 export const current = () => language;
 export const number = (value) => format.number.format(value);
 export const share = (value) => format.share.format(value);
-export const list = (values) => format.list.format(values);
-export const compare = (one, other) => format.order.compare(one, other);
 
 /** Return a day `2026-11-20` for people. */
 export const day = (text) => format.day.format(new Date(`${text}T00:00:00Z`));
