@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).with_name("page")
 """The folder of the page's files."""
 
-_MODULES = ("data", "symbols", "view", "panel")
+_MODULES = ("data", "symbols", "values", "view", "panel")
 """The modules that `main.js` imports; each is a file in `page/`."""
 
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
@@ -46,10 +46,10 @@ def document(shown: Mapping[str, Any]) -> str:
         "nonce": nonce,
         "policy": html.escape(_policy(nonce, basemap=bool(shown["basemap"]))),
         "maplibre_css": (maplibre / "maplibre-gl.css").read_text("utf-8"),
-        "css": (PAGE / "map.css").read_text("utf-8"),
+        "css": "".join((PAGE / name).read_text("utf-8") for name in ("base.css", "map.css")),
         "maplibre_js": (maplibre / "maplibre-gl.js").read_text("utf-8"),
         "modules": json.dumps({"imports": modules}),
-        "main": (PAGE / "main.js").read_text("utf-8"),
+        "main": _named_imports(PAGE / "main.js"),
         "data": data,
     }
     page = (PAGE / "map.html").read_text("utf-8")
@@ -66,7 +66,17 @@ def maplibre_folder() -> Path:
 
 def _as_url(module: Path) -> str:
     # In base64, the script that lists the modules cannot be closed by their text.
-    return "data:text/javascript;base64," + base64.b64encode(module.read_bytes()).decode()
+    text = _named_imports(module).encode()
+    return "data:text/javascript;base64," + base64.b64encode(text).decode()
+
+
+def _named_imports(module: Path) -> str:
+    """Return a module that imports the others by the names in the import map.
+
+    Files import each other by their addresses, as the review page needs them. In the file of a
+    map they have none.
+    """
+    return module.read_text("utf-8").replace('from "./', 'from "map/')
 
 
 def _policy(nonce: str, *, basemap: bool) -> str:

@@ -10,32 +10,24 @@ import json
 import re
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import date
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from io import BytesIO
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-import shapely
-from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import expect
 
-from ingestion_pipeline.columns.hashing import with_content_hash
 from ingestion_pipeline.core.legend import CHANGES, POIS
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.days import Slice, read_day
+from ingestion_pipeline_tests.support import pages
+from ingestion_pipeline_tests.support.basemap import BASEMAP_COLOUR, serving_basemap
 from ingestion_pipeline_tests.support.browser import running_browser
+from ingestion_pipeline_tests.support.crowd import crowd as crowd_rows
+from ingestion_pipeline_tests.support.hostile import MARKUP, NAMES, stage_hostile
 from ingestion_pipeline_tests.support.installation import installed
-from ingestion_pipeline_tests.support.staged import poi_rows
+from ingestion_pipeline_tests.support.pages import DESKTOP, PHONE, has_colour
 from ingestion_pipeline_tests.unit.cli.test_main import invoke_in
 from testbed.claims import claim_key, evidence_of, replace_slice, slice_of
 from testbed.towns import TOWN, write_cities
@@ -43,16 +35,13 @@ from testbed.towns import TOWN, write_cities
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from playwright.sync_api import Browser, FloatRect, Page, ViewportSize
+    from playwright.sync_api import Browser, ViewportSize
 
     from ingestion_pipeline.core.legend import Group
 
 EARLIER, LATER = "2021-04-21", "2023-12-26"
 DAY = date(2024, 6, 1)
-DESKTOP: ViewportSize = {"width": 1300, "height": 850}
-PHONE: ViewportSize = {"width": 360, "height": 740}
 PICTURE = Path(__file__).parents[2] / "docs" / "img" / "map-of-a-difference.png"
-SOON_MS = 60_000
 
 
 # What is opened
@@ -100,18 +89,8 @@ def browser(sample: Path) -> Iterator[Browser]:
         yield browser
 
 
-@dataclass
-class Opened:
-    """A page, what its console said, and the hosts that it requested something from."""
-
-    page: Page
-    told: list[str] = field(default_factory=list)
-    hosts: set[str] = field(default_factory=set)
-
-    def note(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("data", "blob", "file"):
-            self.hosts.add(parts.netloc)
+class Opened(pages.Opened):
+    """A map."""
 
     @property
     def refs(self) -> list[str]:
@@ -133,20 +112,6 @@ class Opened:
         )
         return found
 
-    @property
-    def box(self) -> FloatRect:
-        box = self.page.locator("#map").bounding_box()
-        assert box is not None
-        return box
-
-    def picture(self) -> Image.Image:
-        """The map as it is drawn, without what stands over its edges."""
-        box = self.box
-        shot = Image.open(BytesIO(self.page.screenshot())).convert("RGB")
-        left, top = round(box["x"]), round(box["y"])
-        right, bottom = left + round(box["width"]), top + round(box["height"])
-        return shot.crop((left, top, right - 50, bottom - 40))
-
     def search(self, text: str) -> None:
         self.page.get_by_role("searchbox").fill(text)
         self.page.wait_for_timeout(500)
@@ -157,44 +122,18 @@ class Opened:
         self.page.locator(f"#groups input[value={group.key}]").check()
         self.page.wait_for_timeout(1200)
 
-    def violations(self) -> list[str]:
-        """What axe-core finds that is serious or worse."""
-        found = Axe().run(self.page).response["violations"]
-        return [
-            f"{each['id']}: {each['nodes'][0]['html']}"
-            for each in found
-            if each["impact"] in ("serious", "critical")
-        ]
-
 
 @contextmanager
 def opened(
     browser: Browser, path: Path, *, offline: bool = True, before: str = "", **context: Any
 ) -> Iterator[Opened]:
     """Open a map from its file; its console has no error, and it asks no other host."""
-    options = {"viewport": DESKTOP, "reduced_motion": "reduce"} | context
-    with browser.new_context(offline=offline, **options) as session:
-        page = session.new_page()
-        page.set_default_timeout(SOON_MS)
-        shown = Opened(page)
-        page.on("console", lambda message: shown.told.append(f"{message.type} {message.text}"))
-        page.on("pageerror", lambda error: shown.told.append(str(error)))
-        page.on("request", lambda request: shown.note(request.url))
-        if before:
-            page.add_init_script(before)
-        page.goto(path.as_uri())
-        page.wait_for_selector("html[data-state=ready]")
+    options = {"offline": offline} | context
+    with pages.opened_as(Opened, browser, path.as_uri(), before=before, **options) as shown:
+        shown.page.wait_for_selector("html[data-state=ready]")
         yield shown
-        assert shown.told == []
         if offline:
             assert shown.hosts == set()
-
-
-def has_colour(picture: Image.Image, group: Group) -> bool:
-    """Return whether a symbol in the group's colour is in the picture: 20 pixels of it."""
-    colour = tuple(int(group.colour[at : at + 2], 16) for at in (1, 3, 5))
-    colours = picture.getcolors(picture.width * picture.height) or []
-    return sum(count for count, found in colours if found == colour) >= 20
 
 
 def staged(folder: Path, day: str) -> dict[str, Mapping[str, Any]]:
@@ -407,21 +346,6 @@ def test_without_webgl_the_list_has_the_places_and_the_page_says_so(
 # A hostile city
 
 
-MARKUP = '<img src=x onerror="document.title=1"><script>document.title = 2</script>'
-LONG = "long " * 2000
-NAMES = {
-    "node/1": MARKUP,
-    "node/2": "</script><script>document.title = 3</script>",
-    "node/3": "<!--<script>",
-    "node/4": LONG,
-    "node/5": "مقهى القدس \u202e reversed",
-    "node/6": "☕️ 👩‍👩‍👧‍👦 🇲🇨",
-    "node/7": "{{data}} {{nonce}} \\u003c/script\\u003e ${1+1}",
-    "node/8": "'\"`&amp;&lt;",
-    "node/9": " \t\u2028\u2029 blank",
-}
-
-
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A town whose names, tags, contacts and licences are markup and worse, on two days."""
@@ -430,31 +354,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_cities(folder / "cities.toml", [TOWN | {"name": name}])
     engine = create_engine(f"sqlite:///{folder}/staging.gpkg")
     migrate(engine)
-    for day, names in ((DAY, {"node/1": "a", "node/10": MARKUP}), (date(2024, 6, 2), NAMES)):
-        rows = poi_rows(names)
-        texts = list(names.values())
-        tags = [json.dumps({"amenity": "cafe", text[:250]: text}) for text in texts]
-        website = json.dumps({"website": ["javascript:alert(1)", "https://example.org/"]})
-        other = {
-            "tags": tags,
-            "names": [json.dumps({"ar": text, "x": text}) for text in texts],
-            "contact": [website] * len(texts),
-            "opening_hours": texts,
-            "licence": texts,
-            "attribution": texts,
-        }
-        for column, values in other.items():
-            place = rows.column_names.index(column)
-            rows = rows.set_column(place, column, pa.array(values, pa.string()))
-        replace_slice(
-            engine,
-            slice_of("town", day),
-            with_content_hash(rows.drop_columns(["content_hash"])),
-            rejections=(),
-            evidence=evidence_of(day),
-            claim=claim_key(engine, "town", day),
-            now=evidence_of(day).as_of,
-        )
+    stage_hostile(engine, "town", DAY, date(2024, 6, 2))
     engine.dispose()
     return folder
 
@@ -487,41 +387,17 @@ def test_whatever_a_city_contains_is_shown_as_text(
 # A basemap
 
 
-class _Basemap(BaseHTTPRequestHandler):
-    style = json.dumps(
-        {
-            "version": 8,
-            "sources": {},
-            "layers": [{"id": "b", "type": "background", "paint": {"background-color": "#00ff00"}}],
-        }
-    ).encode()
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Access-Control-Allow-Origin", "*")
-        self.send_header("Content-Type", "application/json")
-        self.end_headers()
-        self.wfile.write(self.style)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 def test_a_basemap_is_drawn_below_the_places_where_there_is_one(
     browser: Browser, sample: Path
 ) -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Basemap)
-    Thread(target=server.serve_forever, daemon=True).start()
-    host = f"127.0.0.1:{server.server_port}"
-    env = {"BASEMAP_STYLE_URL": f"http://{host}/style.json"}
-    out = ("--out", str(sample / "basemap.html"))
-    path = map_of(sample, "--city", "monaco", "--day", LATER, *out, env=env)
-    with opened(browser, path, offline=False) as shown:
-        assert shown.hosts == {host}
-        assert shown.picture().getpixel((10, 300)) == (0, 255, 0)
-        assert has_colour(shown.picture(), POIS.groups[0])
-    server.shutdown()
-    server.server_close()
+    with serving_basemap() as host:
+        env = {"BASEMAP_STYLE_URL": f"http://{host}/style.json"}
+        out = ("--out", str(sample / "basemap.html"))
+        path = map_of(sample, "--city", "monaco", "--day", LATER, *out, env=env)
+        with opened(browser, path, offline=False) as shown:
+            assert shown.hosts == {host}
+            assert shown.picture().getpixel((10, 300)) == BASEMAP_COLOUR
+            assert has_colour(shown.picture(), POIS.groups[0])
     with opened(browser, path) as shown:  # without a network
         assert has_colour(shown.picture(), POIS.groups[0])
         shown.told.clear()  # the browser says that the style cannot be fetched
@@ -532,31 +408,12 @@ def test_a_basemap_is_drawn_below_the_places_where_there_is_one(
 
 
 MANY = 100_000
-COPIES = 53
 
 
 @pytest.fixture(scope="module")
 def crowd(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The places of the sample beside themselves, until there are 100,000."""
     (frame,) = (sample / "lake" / "frames").rglob(f"{LATER}.parquet")
-    rows = pq.read_table(frame)
-    copies = []
-    for copy in range(COPIES):
-        east, north = 0.04 * (copy % 8), 0.03 * (copy // 8)
-        shapes = shapely.from_wkb(rows.column("geometry").to_numpy())
-        moved = shapely.transform(shapes, partial(np.add, (east, north)))
-        refs = [f"{ref}{copy:02}" for ref in rows.column("source_ref").to_pylist()]
-        changed: dict[str, pa.Array[Any]] = {
-            "source_ref": pa.array(refs, pa.string()),
-            "geometry": pa.array(shapely.to_wkb(moved, byte_order=1), pa.binary()),
-            "lon": pa.array(rows.column("lon").to_numpy() + east),
-            "lat": pa.array(rows.column("lat").to_numpy() + north),
-        }
-        table = rows
-        for name, values in changed.items():
-            table = table.set_column(table.column_names.index(name), name, values)
-        copies.append(table)
-    many = pa.concat_tables(copies).slice(0, MANY).replace_schema_metadata()
     folder = tmp_path_factory.mktemp("crowd")
     write_cities(folder / "cities.toml", [TOWN])
     engine = create_engine(f"sqlite:///{folder}/staging.gpkg")
@@ -564,7 +421,7 @@ def crowd(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     replace_slice(
         engine,
         slice_of("town", DAY),
-        with_content_hash(many.drop_columns(["content_hash"]).combine_chunks()),
+        crowd_rows(frame, MANY),
         rejections=(),
         evidence=evidence_of(DAY),
         claim=claim_key(engine, "town", DAY),
@@ -572,20 +429,6 @@ def crowd(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     engine.dispose()
     return folder
-
-
-FRAMES = """async () => {
-    const times = [];
-    let last = performance.now();
-    const until = last + 3000;
-    while (last < until) {
-        const now = await new Promise(requestAnimationFrame);
-        times.push(now - last);
-        last = now;
-    }
-    return times.slice(1).sort((a, b) => a - b);
-}"""
-"""The milliseconds between frames in three seconds, in ascending order."""
 
 
 def test_a_hundred_thousand_places_stay_fluid(
@@ -598,16 +441,7 @@ def test_a_hundred_thousand_places_stay_fluid(
         drawn = page.evaluate("performance.getEntriesByName('drawn')[0].startTime")
         assert sum(shown.counts.values()) == MANY
         page.screenshot(path=artifacts / "map-of-many.png")
-        page.evaluate(f"window.frames_ = ({FRAMES})()")
-        box = shown.box
-        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-        page.mouse.move(x, y)
-        page.mouse.down()
-        for step in range(60):
-            page.mouse.move(x - 4 * step, y - 2 * step)
-            page.wait_for_timeout(16)
-        page.mouse.up()
-        frames: list[float] = page.evaluate("window.frames_")
+        frames = shown.pan()
         middle, late = frames[len(frames) // 2], frames[len(frames) * 95 // 100]
         told = {
             "places": MANY,

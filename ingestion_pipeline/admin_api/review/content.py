@@ -94,6 +94,7 @@ def pieces(
             "cause": (item.cause for item in items),
             "id": (item.id for item in items),
             "place": (item.place for item in items),
+            "size": (item.size for item in items),
         }
     )
     yield "}}"

@@ -41,7 +41,6 @@ _MAPLIBRE = ("maplibre-gl.js", "maplibre-gl.css")
 _MAP_FILES = (".js", ".css")
 _FOREVER = "public, max-age=31536000, immutable"
 _PLACEHOLDER = b"{{assets}}"
-_MAP_IMPORT = re.compile(rb'(from\s+")map/')
 _HOST = re.compile(r"[a-z0-9.-]+|\[[0-9a-f:.]+\]")
 
 # By the standard; the machine's own table may say something else.
@@ -75,8 +74,7 @@ class Files:
         }
         for path in sorted(MAP_PAGE.iterdir()):
             if path.suffix in _MAP_FILES:
-                # An import map, which resolves these names in a file, would be an inline script.
-                found[f"map/{path.name}"] = _MAP_IMPORT.sub(rb"\1./", path.read_bytes())
+                found[f"map/{path.name}"] = path.read_bytes()
         for name in _MAPLIBRE:
             found[f"maplibre/{name}"] = (maplibre_folder() / name).read_bytes()
         return cls(found)

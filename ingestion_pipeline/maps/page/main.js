@@ -1,7 +1,7 @@
 /** The page: one list of items, shown by the map and by the list, filtered by legend and search. */
-import { folded, read } from "map/data.js";
-import { List, details, legend, what } from "map/panel.js";
-import { View } from "map/view.js";
+import { folded, read } from "./data.js";
+import { List, details, legend, what } from "./panel.js";
+import { View } from "./view.js";
 
 const byId = (id) => document.getElementById(id);
 const SEARCH_MS = 150;
@@ -30,6 +30,7 @@ filter();
 try {
   view = await View.open(data, {
     container: byId("map"),
+    label: "Map; arrow keys move it, plus and minus zoom",
     onPick: (items) => pick(items[0], items),
     onMove: ({ lng, lat }) => {
       byId("coordinates").textContent = `${lat.toFixed(5)}, ${lng.toFixed(5)}`;

@@ -1,9 +1,6 @@
-/**
- * The legend, the list and the details beside the map.
- *
- * Every text of the data gets into the page by `textContent`, and never as markup.
- */
-import { symbol } from "map/symbols.js";
+/** The legend, the list and the details beside the map. */
+import { symbol } from "./symbols.js";
+import { content, element, heading, isEmpty, osmLink } from "./values.js";
 
 const SHOWN_AT_ONCE = 100;
 
@@ -14,14 +11,6 @@ const FIRST = [
 ];
 
 const byId = (id) => document.getElementById(id);
-
-/** Make an element with attributes and children; texts among them stay texts. */
-export function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
-}
 
 /** Show the groups with their counts; `onChange` is called when one is switched. */
 export function legend(data, onChange) {
@@ -121,7 +110,8 @@ export function details(data, item, others, onPick) {
     ? [[data.from, before[item]], [data.day, after[item]]]
     : [[data.day, after[item]]];
   body.append(table(data, states, new Set(fields[item])));
-  body.append(...links(data, data.row(item)));
+  const link = osmLink(data.value("source_ref", item), "Show in OpenStreetMap");
+  if (link) body.append(element("p", {}, link));
   byId("details").hidden = false;
 }
 
@@ -151,46 +141,4 @@ function table(data, states, differing) {
   const head = element("tr", {}, element("td", {}), ...heads);
   const caption = element("caption", { class: "hidden" }, "All values");
   return element("table", {}, caption, element("thead", {}, head), body);
-}
-
-const heading = (name) => name.replaceAll("_", " ");
-
-const isEmpty = (value) =>
-  value === null || value === "" ||
-  (typeof value === "object" && Object.keys(value).length === 0);
-
-/** Return a value as text; objects and lists as lines. */
-function content(value) {
-  const box = element("div", { dir: "auto" });
-  if (value === null) return box;
-  if (typeof value !== "object") {
-    box.append(linked(String(value)));
-  } else if (Array.isArray(value)) {
-    for (const each of value) box.append(content(each));
-  } else {
-    for (const [key, each] of Object.entries(value)) {
-      const inner = Array.isArray(each) ? each : [each];
-      const line = element("div", {}, element("bdi", {}, key), ": ");
-      inner.forEach((part, place) => {
-        if (place) line.append(", ");
-        line.append(typeof part === "object" && part !== null
-          ? element("bdi", {}, JSON.stringify(part)) : linked(String(part)));
-      });
-      box.append(line);
-    }
-  }
-  return box;
-}
-
-/** Return a text; as a link where all of it is the URL of a web page. */
-function linked(text) {
-  if (!/^https?:\/\/\S+$/.test(text) || !URL.canParse(text)) return element("bdi", {}, text);
-  return element("a", { href: text, rel: "noreferrer nofollow" }, element("bdi", {}, text));
-}
-
-function links(data, row) {
-  const [, type, id] = /^(node|way|relation)\/(\d+)/.exec(data.columns.source_ref[row]) ?? [];
-  if (!type) return [];
-  const href = `https://www.openstreetmap.org/${type}/${id}`;
-  return [element("p", {}, element("a", { href, rel: "noreferrer" }, "Show in OpenStreetMap"))];
 }

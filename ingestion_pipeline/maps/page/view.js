@@ -1,5 +1,5 @@
 /** The map itself, drawn by MapLibre GL JS (the global `maplibregl`). */
-import { arrowHead, cluster, image } from "map/symbols.js";
+import { arrowHead, cluster, image } from "./symbols.js";
 
 /** More items than this are drawn as clusters, which keeps the map fluid. */
 const CLUSTERED_FROM = 5000;
@@ -32,8 +32,8 @@ async function styleOf(basemap) {
 }
 
 export class View {
-  /** Draw all items; `onPick` gets the items at a place that was clicked. */
-  static async open(data, { container, onPick, onMove }) {
+  /** Draw all items; `onPick` gets the items at a place that was clicked, `label` names the map. */
+  static async open(data, { container, onPick, onMove, label }) {
     const map = new maplibregl.Map({
       container,
       style: await styleOf(data.basemap),
@@ -51,7 +51,7 @@ export class View {
     map.addControl(new maplibregl.NavigationControl({ showCompass: false }), "top-right");
     map.addControl(new maplibregl.ScaleControl({ maxWidth: 120 }), "bottom-left");
     if (data.basemap) map.addControl(new maplibregl.AttributionControl(), "top-left");
-    map.getCanvas().setAttribute("aria-label", "Map; arrow keys move it, plus and minus zoom");
+    map.getCanvas().setAttribute("aria-label", label);
     await new Promise((resolve) => map.once("load", resolve));
     return new View(map, data, { onPick, onMove });
   }

@@ -226,6 +226,7 @@ def test_the_map_has_the_items_of_the_list(reviewed: Api, sides: Mapping[str, st
     items, columns = shown["items"], shown["columns"]
     listed = all_items(reviewed, sides)
     assert items["id"] == [each["item"] for each in listed]
+    assert items["size"] == [each["size"]["value"] for each in listed]
     assert shown["count"] == len(listed)
     for number, each in enumerate(listed):
         assert items["place"][number] == each["place"]
