@@ -461,6 +461,7 @@ def running_platform(
     towns: Sequence[Mapping[str, Any]],
     dagster_yaml: Path = DEPLOY / "dagster.yaml",
     module: str = "ingestion_pipeline.definitions",
+    checkout: Path | None = None,
     **settings: str,
 ) -> Iterator[Platform]:
     """Start the platform in an empty folder, and end every process of it whatever happens.
@@ -473,6 +474,7 @@ def running_platform(
         towns: The cities.
         dagster_yaml: How Dagster is set up.
         module: Where the code server finds the definitions.
+        checkout: Another checkout, whose code the processes run.
         settings: Further environment variables.
     """
     (home := folder / "dagster_home").mkdir(parents=True)
@@ -493,11 +495,15 @@ def running_platform(
             "DATABASE_URL": database_url,
             "DAGSTER_STORAGE_URL": dagster_url,
             "DAGSTER_URL": f"http://127.0.0.1:{ports['webserver']}",
+            **({"PYTHONPATH": str(checkout)} if checkout else {}),
             **settings,
         }
-        engine = create_engine(database_url)
-        migrate(engine)
-        engine.dispose()
+        if checkout:  # it may have other migrations
+            subprocess.run([SCRIPTS / "poi-ingest", "migrate"], env=environment, check=True)
+        else:
+            engine = create_engine(database_url)
+            migrate(engine)
+            engine.dispose()
         programs = {
             name: Program(command, environment, logs / f"{name}.log")
             for name, command in _commands(folder, ports, module).items()
