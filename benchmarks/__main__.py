@@ -19,6 +19,7 @@ from benchmarks.inputs import Inputs
 from benchmarks.scenarios import (
     backfill,
     city_day,
+    cost,
     enqueue,
     extract,
     growth,
@@ -46,6 +47,7 @@ SCENARIOS = {
     "imports": imports,
     "city-day": city_day,
     "backfill": backfill,
+    "cost": cost,
     "enqueue": enqueue,
 }
 RUNS = 3
@@ -62,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--out", type=Path, default=ROOT / "build" / "bench", help="where results.* are written"
     )
+    parser.add_argument("--base", metavar="COMMIT", help="what `cost` compares this checkout with")
     given = parser.parse_args(arguments)
     try:
         names = list(each_once(given.only, SCENARIOS))
@@ -70,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Whoever stops the benchmarks stops the servers that they started too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        bench = Bench(given.full, Inputs.here(), Path(folder))
+        bench = Bench(given.full, Inputs.here(), Path(folder), given.base)
         try:
             print(run(bench, names, runs=given.runs, out=given.out))
         finally:

@@ -34,11 +34,13 @@ class Bench:
         full: Whether the large ones are made too.
         inputs: What they work on.
         folder: An empty folder.
+        base: The commit that this checkout is compared with, if any.
     """
 
     full: bool
     inputs: Inputs
     folder: Path
+    base: str | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 

@@ -493,6 +493,7 @@ def running_platform(
     dagster_yaml: Path = DEPLOY / "dagster.yaml",
     module: str = "ingestion_pipeline.definitions",
     workers: bool = False,
+    checkout: Path | None = None,
     **settings: str,
 ) -> Iterator[Platform]:
     """Start the platform in an empty folder, and end every process of it whatever happens.
@@ -506,6 +507,7 @@ def running_platform(
         dagster_yaml: How Dagster is set up.
         module: Where the code server finds the definitions.
         workers: Whether two workers of Celery execute the runs, with a Redis between.
+        checkout: Another checkout, whose code the processes run.
         settings: Further environment variables.
     """
     (home := folder / "dagster_home").mkdir(parents=True)
@@ -528,6 +530,7 @@ def running_platform(
             "DATABASE_URL": database_url,
             "DAGSTER_STORAGE_URL": dagster_url,
             "DAGSTER_URL": f"http://127.0.0.1:{ports['webserver']}",
+            **({"PYTHONPATH": str(checkout)} if checkout else {}),
             **settings,
         }
         if workers:
@@ -536,9 +539,12 @@ def running_platform(
                 "CELERY_BROKER_URL": f"{of_redis}/0",
                 "CELERY_BACKEND_URL": f"{of_redis}/1",
             }
-        engine = create_engine(database_url)
-        migrate(engine)
-        engine.dispose()
+        if checkout:  # it may have other migrations
+            subprocess.run([SCRIPTS / "poi-ingest", "migrate"], env=environment, check=True)
+        else:
+            engine = create_engine(database_url)
+            migrate(engine)
+            engine.dispose()
         programs = {
             name: Program(command, environment, logs / f"{name}.log")
             for name, command in _commands(folder, ports, module).items()

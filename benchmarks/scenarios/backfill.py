@@ -19,7 +19,7 @@ from testbed.platform_processes import DEPLOY, SCRIPTS, running_platform, wait_u
 from testbed.towns import cafes, town, write_extract
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from benchmarks.bench import Bench
@@ -66,9 +66,7 @@ def comparisons(bench: Bench) -> Iterator[Comparison]:
 def _backfill(bench: Bench, set_up: SetUp) -> Values:
     """Start a platform, let it do the backfill, and give its costs per partition."""
     folder = bench.new_folder()
-    for day in DAYS:
-        at = datetime(day.year, day.month, day.day, 20, tzinfo=UTC)
-        write_extract(folder / "extracts" / f"{day}.osm.pbf", cafes(TOWN, named=str(day)), at=at)
+    write_days(folder, DAYS)
     with running_platform(
         folder,
         towns=[town(TOWN)],
@@ -77,26 +75,33 @@ def _backfill(bench: Bench, set_up: SetUp) -> Values:
         PARTITIONS_START=str(DAYS[0]),
         PYTHONPATH=str(ROOT),
     ) as platform:
-        platform.allow_fetches(len(DAYS))
-        before, start = _cpu_s(platform), time.perf_counter()
-        backfill = platform.backfill([f"town-{TOWN}|{day}" for day in DAYS])
-        wait_until(
-            lambda: platform.backfill_status(backfill).startswith("COMPLETED"),
-            "the backfill is done",
-            timeout=LONGEST_S,
-            every=1,
-        )
-        if platform.backfill_status(backfill) != "COMPLETED_SUCCESS":
-            raise RuntimeError(f"the backfill failed:\n{platform.logs()}")
-        wall, cpu = time.perf_counter() - start, _cpu_s(platform) - before
+        values = backfilled(platform, DAYS)
         alone = _work(bench, platform)
-    partitions = len(DAYS)
-    return {
-        "wall s": wall / partitions,
-        "CPU s": cpu / partitions,
-        "its work's CPU s": alone,
-        "CPU s beyond the work": cpu / partitions - alone,
-    }
+    return {**values, "its work's CPU s": alone, "CPU s beyond the work": values["CPU s"] - alone}
+
+
+def write_days(folder: Path, days: Sequence[date]) -> None:
+    """Write the extract of each day of the town, where a platform in the folder looks for it."""
+    for day in days:
+        at = datetime(day.year, day.month, day.day, 20, tzinfo=UTC)
+        write_extract(folder / "extracts" / f"{day}.osm.pbf", cafes(TOWN, named=str(day)), at=at)
+
+
+def backfilled(platform: Platform, days: Sequence[date]) -> Values:
+    """Let a platform do the backfill of the town's days, and give its costs per partition."""
+    platform.allow_fetches(len(days))
+    before, start = _cpu_s(platform), time.perf_counter()
+    backfill = platform.backfill([f"town-{TOWN}|{day}" for day in days])
+    wait_until(
+        lambda: platform.backfill_status(backfill).startswith("COMPLETED"),
+        "the backfill is done",
+        timeout=LONGEST_S,
+        every=1,
+    )
+    if platform.backfill_status(backfill) != "COMPLETED_SUCCESS":
+        raise RuntimeError(f"the backfill failed:\n{platform.logs()}")
+    wall, cpu = time.perf_counter() - start, _cpu_s(platform) - before
+    return {"wall s": wall / len(days), "CPU s": cpu / len(days)}
 
 
 def _cpu_s(platform: Platform) -> float:

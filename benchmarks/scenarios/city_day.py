@@ -26,7 +26,7 @@ POI_INGEST = Path(sys.executable).with_name("poi-ingest")
 def comparisons(bench: Bench) -> Iterator[Comparison]:
     """Compare the first run of a day, its work alone, and the day once more."""
     runs: list[Values] = []
-    empty = _environment(bench.new_folder())
+    empty = environment_in(bench.new_folder())
     measure([POI_INGEST, "migrate"], empty)
     environment = empty
     run: list[str | Path] = [POI_INGEST, "run", "--city", CITY, "--day", DAY]
@@ -57,13 +57,13 @@ def comparisons(bench: Bench) -> Iterator[Comparison]:
 
 def _copy(bench: Bench, empty: Mapping[str, str]) -> dict[str, str]:
     """Give the environment of an installation of its own, with an empty database."""
-    environment = _environment(bench.new_folder())
+    environment = environment_in(bench.new_folder())
     shutil.copytree(empty["DATA_DIR"], environment["DATA_DIR"])
     return environment
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    """Name an installation's parts."""
+def environment_in(folder: Path) -> dict[str, str]:
+    """Return the environment variables of an installation in a folder."""
     return {
         "DATA_DIR": str(folder / "data"),
         "DAGSTER_HOME": str(folder / "dagster"),

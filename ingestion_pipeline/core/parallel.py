@@ -19,6 +19,7 @@ import sys
 import warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import pairwise
 from multiprocessing import current_process, get_context
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -124,9 +125,18 @@ def _pass_over_what_was_made() -> None:
     has frozen objects (`dagster_runtime/warm.py`), nothing is done: to unfreeze these would copy
     their pages.
     """
-    if not gc.get_freeze_count():
+    if not holds_frozen_objects():
         gc.freeze()
         gc.unfreeze()
+
+
+@cache
+def holds_frozen_objects() -> bool:
+    """Return whether objects were frozen when this was first called.
+
+    Asked once: to count them visits each, which takes longer than many a part of the work.
+    """
+    return gc.get_freeze_count() > 0
 
 
 def on_spans(function: Callable[[slice], Result], number: int, *, worth: int) -> list[Result]:

@@ -18,7 +18,13 @@ import pytest
 from ingestion_pipeline.core import parallel
 from ingestion_pipeline.core.boundary import BboxBoundary
 from ingestion_pipeline.core.geo import Bbox
-from ingestion_pipeline.core.parallel import ProcessDied, ahead, on_each, spans
+from ingestion_pipeline.core.parallel import (
+    ProcessDied,
+    ahead,
+    holds_frozen_objects,
+    on_each,
+    spans,
+)
 from ingestion_pipeline.osm.area import Area
 from ingestion_pipeline.osm.errors import BoundaryBroken
 from ingestion_pipeline.osm.normalize import Pois, normalize
@@ -47,6 +53,7 @@ def test_the_collector_passes_over_what_was_made() -> None:
 
 def test_what_a_server_has_frozen_stays_frozen() -> None:
     gc.freeze()
+    holds_frozen_objects.cache_clear()
     try:
         frozen = gc.get_freeze_count()
         on_each(str, [1, 2], processes=1)
@@ -54,6 +61,7 @@ def test_what_a_server_has_frozen_stays_frozen() -> None:
         assert gc.get_freeze_count() > 0.99 * frozen
     finally:
         gc.unfreeze()
+        holds_frozen_objects.cache_clear()
 
 
 @pytest.mark.process
