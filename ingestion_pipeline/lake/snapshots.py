@@ -424,7 +424,11 @@ class Lake:
         """
         key = _manifest_key(*_day_of(manifest), state=_refused(manifest))
         with self._reachable(key):
-            return bool(self._filesystem.exists(self.address(key)))
+            try:
+                self._store.read(key)
+            except FileNotFoundError:
+                return False
+            return True
 
     def manifest(
         self, dataset: str, city_slug: str, boundary_ref: str, day: date
