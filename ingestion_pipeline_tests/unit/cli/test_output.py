@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from ingestion_pipeline.cli.output import _bar_of, _WithProgressBar
+from ingestion_pipeline.cli.output import _bar_of, _WithProgressBar, print_table, print_wrapped
 from ingestion_pipeline.core.progress import ATTRIBUTE, State
 
 
@@ -53,3 +53,13 @@ def test_a_line_takes_the_place_of_the_bar_and_the_bar_goes_where_its_step_ends(
     handler.emit(record("", State("rows", 2, 2, is_over=True)))
     handler.emit(record("staged"))
     assert shown(stream.getvalue()) == ["a warning", "staged", ""]
+
+
+def test_characters_that_a_terminal_obeys_are_shown_and_not_obeyed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name = "a\x1b[2J\x9b\u202eb\ud800\nc é 日本 \u200f"
+    print_table(("name",), [(name,)])
+    print_wrapped(name)
+    shown = "a\\x1b[2J\\x9b\\u202eb\\ud800 c é 日本 \u200f"
+    assert capsys.readouterr().out == f"name\n{shown}\n{shown}\n"
