@@ -71,8 +71,7 @@ def lease(store: Store, what: str, pace: Pace) -> Iterator[None]:
     finally:
         ended.set()
         renewing.join()
-        with suppress(LakeError):  # otherwise it ends by itself
-            store.remove(held.key(number))
+        held.release(number)
 
 
 class _Lease:
@@ -111,16 +110,29 @@ class _Lease:
         while not ended.wait(self._pace.renewed_s):
             times += 1
             try:
-                if max(self._numbers(), default=0) != number:
+                if not self._is_own(number):
                     log.warning("Another run took over a %s from this one", self._what)
                     return
                 self._store.put(self.key(number), self._content(times))
             except LakeError as error:
                 log.warning("The lease of a %s was not renewed: %s", self._what, error)
 
+    def release(self, number: int) -> None:
+        """Remove the lease, unless another process has taken it over."""
+        with suppress(LakeError):  # otherwise it ends by itself
+            if self._is_own(number):
+                self._store.remove(self.key(number))
+
+    def _is_own(self, number: int) -> bool:
+        latest = self._latest()
+        if latest is None or latest[0] != number:
+            return False
+        return bool(json.loads(latest[1])["holder"] == self._holder)
+
     def _created(self, number: int, *, after: tuple[int, bytes] | None) -> bool:
         """Create a number; give it up if another process holds the lease."""
-        if not self._store.create(self.key(number), self._content(0)):
+        # A request that was repeated, because its answer was lost, finds what it wrote itself.
+        if not self._store.create(self.key(number), self._content(0)) and not self._is_own(number):
             return False
         other = self._latest(but=number)
         if other is None or other == after:
