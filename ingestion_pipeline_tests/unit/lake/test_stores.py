@@ -316,7 +316,7 @@ def test_a_writer_that_is_killed_leaves_nothing_or_all(s3: S3, lake: Lake, tmp_p
     sha256 = hashlib.sha256(LARGE).hexdigest()
     key, chance = f"raw/{sha256[:2]}/{sha256}.pbf", random.Random(7)
     part = Part(sha256, len(LARGE), len(LARGE), key, None, MOMENT, MOMENT)
-    for after in [0, *(chance.randrange(1, 8) for _ in range(3))]:
+    for after in [0, *(chance.randrange(1, 8) for _ in range(2))]:
         before = len(s3.requests)
         command = [sys.executable, "-c", UPLOADS, s3.lake, str(tmp_path / "x.pbf")]
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=dict(os.environ)) as writer:
