@@ -243,13 +243,13 @@ def test_a_worker_that_is_cut_off_ends_its_request_before_another_asks(
 
     with Holding() as server, Line(database) as line:
         cut_off = create_engine(line.url)
-        run = threading.Thread(target=ask, args=(gate_of(cut_off, tmp_path / "a"),))
+        run = threading.Thread(target=ask, args=(gate_of(cut_off, tmp_path / "a"),), daemon=True)
         run.start()
         assert server.is_asked.wait(timeout=30)
         line.falls_silent.set()
         with gate_of(postgresql, tmp_path / "b").request(Server("overpass", name_of(server))):
             is_over = server.is_over.is_set()
-        run.join(timeout=30)
+        run.join(timeout=10)
     cut_off.dispose()
     assert is_over
     (error,) = errors
@@ -356,14 +356,14 @@ class Holding:
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/api/interpreter"
         self.is_asked = threading.Event()
         self.is_over = threading.Event()
-        self._thread = threading.Thread(target=self._serve)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._thread.join(timeout=30)
+        self._thread.join(timeout=5)
         self._listener.close()
 
     def _serve(self) -> None:
