@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.server
 
 AREA = Area(Bbox(7.40, 43.72, 7.44, 43.76), None)
-SHORT = Terms(lasts_s=2.0, renewal_s=0.3, margin_s=0.8)
+SHORT = Terms(lasts_s=4.0, renewal_s=0.4, margin_s=1.0)
 
 
 def gate_of(
@@ -176,7 +176,7 @@ def postgresql(database: str) -> Iterator[sa.Engine]:
 
 
 def test_a_request_that_lasts_keeps_its_lease(postgresql: sa.Engine, tmp_path: Path) -> None:
-    slow = replace(whole(), delay_s=2 * SHORT.lasts_s)
+    slow = replace(whole(), delay_s=1.5 * SHORT.lasts_s)
     gates = [gate_of(postgresql, tmp_path / name) for name in "ab"]
     with OverpassServer(default=whole()) as server:
         server.enqueue(slow)
@@ -200,7 +200,7 @@ from ingestion_pipeline.staging.upstream import Server
 engine = create_engine(sys.argv[1])
 gate = DatabaseGate(
     lambda: engine, clock=SystemClock(), lock_dir=pathlib.Path("/nowhere"), worker="other host",
-    budgets={}, terms=Terms(2.0, 0.3, 0.8),
+    budgets={}, terms=Terms(4.0, 0.4, 1.0),
 )
 with gate.request(Server("overpass", sys.argv[2])):
     print("held", flush=True)
@@ -221,13 +221,12 @@ def test_the_lease_of_a_killed_worker_ends_by_itself(
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         time.sleep(SHORT.lasts_s)  # it renews
-        (held,) = upstream.leases(postgresql)
-        assert held.worker == "other host"
         holder.kill()
-    killed_at = time.monotonic()
+    (held,) = upstream.leases(postgresql)
+    assert held.worker == "other host"
     with gate.request(server):
-        waited = time.monotonic() - killed_at
-    assert SHORT.lasts_s - SHORT.renewal_s - 0.5 < waited < SHORT.lasts_s + 5
+        taken_at = datetime.now(UTC)  # the server of these tests runs on this machine
+    assert held.leased_until <= taken_at < held.leased_until + timedelta(seconds=20)
 
 
 def test_a_worker_that_is_cut_off_ends_its_request_before_another_asks(
@@ -244,13 +243,13 @@ def test_a_worker_that_is_cut_off_ends_its_request_before_another_asks(
 
     with Holding() as server, Line(database) as line:
         cut_off = create_engine(line.url)
-        run = threading.Thread(target=ask, args=(gate_of(cut_off, tmp_path / "a"),))
+        run = threading.Thread(target=ask, args=(gate_of(cut_off, tmp_path / "a"),), daemon=True)
         run.start()
         assert server.is_asked.wait(timeout=30)
         line.falls_silent.set()
         with gate_of(postgresql, tmp_path / "b").request(Server("overpass", name_of(server))):
             is_over = server.is_over.is_set()
-        run.join(timeout=30)
+        run.join(timeout=10)
     cut_off.dispose()
     assert is_over
     (error,) = errors
@@ -357,14 +356,14 @@ class Holding:
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/api/interpreter"
         self.is_asked = threading.Event()
         self.is_over = threading.Event()
-        self._thread = threading.Thread(target=self._serve)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._thread.join(timeout=30)
+        self._thread.join(timeout=5)
         self._listener.close()
 
     def _serve(self) -> None:

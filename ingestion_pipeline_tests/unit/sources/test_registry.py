@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ingestion_pipeline.config.cities import load_cities
-from ingestion_pipeline.datasets.registry import DATASETS
+from ingestion_pipeline.datasets.registry import DATASETS, selection_of_all
 from ingestion_pipeline.lake.snapshots import Manifest, Part
-from ingestion_pipeline.osm.selection import POIS, Selection, overpass_query
+from ingestion_pipeline.osm.selection import POIS, AnyOf, Selection, any_of, overpass_query
 from ingestion_pipeline.sources import registry
 from ingestion_pipeline.sources.registry import SOURCES, holds_what_is_asked
 from ingestion_pipeline_tests.support.toy_source import ToySource
@@ -94,7 +94,7 @@ def test_an_answer_for_another_bbox_or_selection_is_not_used(city: City) -> None
     assert not holds_what_is_asked(replace(manifest, selection="another"), city)
 
 
-def asked_with(city: City, selection: Selection, *, is_old: bool = False) -> Manifest:
+def asked_with(city: City, selection: Selection | AnyOf, *, is_old: bool = False) -> Manifest:
     """The snapshot of POIs that were asked for with a selection; an old one keeps its digest."""
     manifest = snapshot(city, "poi", question(city, "poi", date=None))
     selected = None if is_old else selection.as_json()
@@ -105,9 +105,18 @@ WIDER = replace(POIS, open_keys=(*POIS.open_keys, "emergency_service"))
 NARROWER = replace(POIS, open_keys=POIS.open_keys[:-1])
 
 
-@pytest.mark.parametrize(("selection", "is_used"), [(POIS, True), (WIDER, True), (NARROWER, False)])
+@pytest.mark.parametrize(
+    ("selection", "is_used"),
+    [
+        (POIS, True),
+        (WIDER, True),
+        (NARROWER, False),
+        (selection_of_all(), True),
+        (any_of([NARROWER, DATASETS["helper"].selection]), False),
+    ],
+)
 def test_an_answer_is_used_if_it_was_asked_for_with_all_that_is_selected_now(
-    city: City, selection: Selection, is_used: bool
+    city: City, selection: Selection | AnyOf, is_used: bool
 ) -> None:
     assert holds_what_is_asked(asked_with(city, selection), city) is is_used
 
