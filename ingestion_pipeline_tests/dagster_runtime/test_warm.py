@@ -15,15 +15,20 @@ from ingestion_pipeline.dagster_runtime import warm
 from testbed.platform_processes import tags_of_partition
 
 PROGRAM = """
+import sys
 from ingestion_pipeline.dagster_runtime import warm
 from ingestion_pipeline.datasets.registry import DATASETS
 from ingestion_pipeline.datasets.rules import rules_of, rules_of_feeds
 
 warm.preload()
+warm.build_definitions()
+built = sys.modules["ingestion_pipeline.definitions"]._built[2]
 read = rules_of.cache_info().misses
 rules_of_feeds(), [dataset.rules for dataset in DATASETS.values()]
 warm.require_single_thread()
 print(read, rules_of.cache_info().misses)
+print(sys.modules["ingestion_pipeline.definitions"].definitions() is built)
+print("engine" in vars(built.resources["pipeline"].pipeline))
 """
 
 
@@ -37,7 +42,7 @@ def run_of(city: str, day: str) -> dg.DagsterRun:
 
 
 @pytest.mark.process
-def test_a_forked_run_need_not_read_the_rules() -> None:
+def test_a_forked_run_need_not_read_the_rules_or_build_definitions() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         env=os.environ | warm.SINGLE_THREADED,
@@ -45,7 +50,7 @@ def test_a_forked_run_need_not_read_the_rules() -> None:
         capture_output=True,
         text=True,
     )
-    assert done.stdout.split() == ["3", "3"]
+    assert done.stdout.split() == ["3", "3", "True", "False"]
 
 
 @pytest.mark.parametrize(
