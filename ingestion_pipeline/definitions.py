@@ -5,8 +5,8 @@ Every Dagster process imports this module, so its imports are kept small. A test
 
 import dagster as dg
 
-from ingestion_pipeline.config.cities import load_cities
-from ingestion_pipeline.config.settings import load_settings
+from ingestion_pipeline.config.cities import Cities, load_cities
+from ingestion_pipeline.config.settings import Settings, load_settings
 from ingestion_pipeline.dagster_runtime.console import print_expected_errors_in_one_line
 from ingestion_pipeline.datasets.registry import DATASETS
 from ingestion_pipeline.defs.assets.city_day import FEEDS_POOL, UPSTREAM_POOL, build_assets
@@ -67,4 +67,18 @@ def definitions() -> dg.Definitions:
         CitiesFileError: The cities file is invalid.
     """
     settings = load_settings()
-    return build_definitions(PipelineResources(settings, load_cities(settings.cities_file)))
+    return _of(settings, load_cities(settings.cities_file))
+
+
+def _of(settings: Settings, cities: Cities) -> dg.Definitions:
+    """Return the definitions of these settings and cities, built once.
+
+    Dagster loads them twice in each run. A forked run has those of the process that forked it.
+    """
+    global _built  # noqa: PLW0603 - the last ones only
+    if _built is None or _built[:2] != (settings, cities):
+        _built = settings, cities, build_definitions(PipelineResources(settings, cities))
+    return _built[2]
+
+
+_built: tuple[Settings, Cities, dg.Definitions] | None = None

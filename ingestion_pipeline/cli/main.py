@@ -13,6 +13,7 @@ import click
 
 from ingestion_pipeline.cli.backfill import backfill
 from ingestion_pipeline.cli.cities import cities
+from ingestion_pipeline.cli.collector import collect_nothing_at_the_end
 from ingestion_pipeline.cli.error import error
 from ingestion_pipeline.cli.feed import feed
 from ingestion_pipeline.cli.maintenance import migrate, prune
@@ -41,6 +42,7 @@ class _Commands(click.Group):
     """A group that prints an error as one sentence and exits with its code."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        collect_nothing_at_the_end()
         try:
             return super().invoke(ctx)
         except IngestionError as error:

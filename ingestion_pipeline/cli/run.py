@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ingestion_pipeline.cli.collector import loading
 from ingestion_pipeline.cli.instance import dagster_instance
 from ingestion_pipeline.cli.options import DAY, JOB_TYPE, job_option, open_database
 from ingestion_pipeline.cli.output import (
@@ -62,10 +63,11 @@ def run(slug: str, day: date, job_type: str, *, refetch: bool, reason: str | Non
     Exit codes beside those of all commands: 4 staged, but some of the city's feeds failed; 5
     staged, but all of them failed. The table of the sources says why.
     """
-    from ingestion_pipeline.defs.jobs import JOBS
-
     if reason is not None and not reason.strip():
         raise click.BadParameter("say why the day's data is right", param_hint="--accept")
+    with loading():
+        from ingestion_pipeline.defs.jobs import JOBS
+
     settings = load_settings()
     cities = load_cities(settings.cities_file)
     city = cities.get(slug)
@@ -135,31 +137,35 @@ def _run_job(
     refetch: bool,
     reason: str | None,
 ) -> dg.ExecuteInProcessResult:
-    from ingestion_pipeline.core.identity import CityDay
-    from ingestion_pipeline.definitions import build_definitions
-    from ingestion_pipeline.defs.failures import Retrying
-    from ingestion_pipeline.defs.resources import PipelineResources
-    from ingestion_pipeline.defs.work import TRIGGER_TAG
+    with loading():
+        import pyarrow.parquet  # noqa: F401 - the steps import both
+        import shapely  # noqa: F401
 
-    settings = settings.with_partition_of(day)
-    # No retries: exit code 75 tells the caller, a person or cron, to try again.
-    pipeline = PipelineResources(settings, cities, retrying=Retrying(maximum=0))
-    with dagster_instance(settings.dagster_home) as instance:
-        return (
-            # Without pools: only a daemon frees the slot of a killed process. The lock of each
-            # server still serializes requests.
-            build_definitions(pipeline, with_pools=False)
-            .resolve_job_def(job.job_type)
-            .execute_in_process(
-                partition_key=str(CityDay(city.slug, day)),
-                instance=instance,
-                raise_on_error=False,
-                tags={TRIGGER_TAG: "cli"},
-                run_config={
-                    **job.run_config(refetch=refetch, accepted_reason=reason),
-                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-                },
-            )
+        from ingestion_pipeline.core.identity import CityDay
+        from ingestion_pipeline.dagster_runtime.event_batches import batch_events
+        from ingestion_pipeline.definitions import build_definitions
+        from ingestion_pipeline.defs.failures import Retrying
+        from ingestion_pipeline.defs.resources import PipelineResources
+        from ingestion_pipeline.defs.work import TRIGGER_TAG
+
+        settings = settings.with_partition_of(day)
+        # No retries: exit code 75 tells the caller, a person or cron, to try again.
+        pipeline = PipelineResources(settings, cities, retrying=Retrying(maximum=0))
+        # Without pools: only a daemon frees the slot of a killed process. The lock of each server
+        # still serializes requests.
+        definition = build_definitions(pipeline, with_pools=False).resolve_job_def(job.job_type)
+        opened = dagster_instance(settings.dagster_home)
+    with opened as instance:
+        batch_events(instance)
+        return definition.execute_in_process(
+            partition_key=str(CityDay(city.slug, day)),
+            instance=instance,
+            raise_on_error=False,
+            tags={TRIGGER_TAG: "cli"},
+            run_config={
+                **job.run_config(refetch=refetch, accepted_reason=reason),
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            },
         )
 
 

@@ -35,6 +35,18 @@ def texts(values: Sequence[str | None]) -> pa.StringArray:
     return array
 
 
+def doubles(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    """Return a column of doubles as an array (N,), NaN for null; `to_numpy` would import pandas."""
+    if column.null_count:
+        column = column.fill_null(float("nan"))
+    chunks = [
+        np.frombuffer(chunk.buffers()[1], np.float64)[chunk.offset : chunk.offset + len(chunk)]
+        for chunk in column.chunks
+        if len(chunk)
+    ]
+    return np.concatenate(chunks) if chunks else np.empty(0)
+
+
 def binaries(values: Sequence[bytes | None]) -> pa.BinaryArray:
     """Return an array of bytes, null for None."""
     import pyarrow as pa

@@ -20,6 +20,7 @@ from dagster_celery.launcher import CeleryRunLauncher
 from dagster_celery.make_app import make_app
 
 from ingestion_pipeline.core.errors import IngestionError
+from ingestion_pipeline.core.parallel import holds_frozen_objects
 from ingestion_pipeline.dagster_runtime import warm
 from ingestion_pipeline.dagster_runtime.single_thread import require_single_thread
 
@@ -102,9 +103,11 @@ def serve(app: Celery, *, concurrency: int, queue: str, name: str) -> int:
 def _import_all(**_: object) -> None:
     """Import what runs need, before the pool forks its processes."""
     warm.preload()
+    warm.build_definitions()
     require_single_thread()
     gc.collect()
     gc.freeze()  # the collector would write to every shared page, and so copy it
+    holds_frozen_objects()  # so that no run has to count them
 
 
 def _keep_logging(**_: object) -> None:

@@ -22,6 +22,7 @@ from dagster._serdes import ConfigurableClassData, serialize_value
 
 from ingestion_pipeline.config.settings import environment
 from ingestion_pipeline.dagster_runtime import warm
+from ingestion_pipeline.dagster_runtime.daemon_storage import spare_statements
 from ingestion_pipeline.dagster_runtime.liveness import FORKED_BY, has_died, process_of
 from ingestion_pipeline.dagster_runtime.single_thread import SINGLE_THREADED
 
@@ -52,6 +53,11 @@ class WarmRunLauncher(DefaultRunLauncher):
         super().__init__(inst_data)
         self._lock = threading.Lock()
         self._warm: _WarmProcess | None = None
+
+    def register_instance(self, instance: dg.DagsterInstance) -> None:
+        """Take the instance, in whose process this is, and let it use its storages sparingly."""
+        super().register_instance(instance)
+        spare_statements(instance)
 
     def launch_run(self, context: LaunchRunContext) -> None:
         """Fork a process for the run, or start one as Dagster does.

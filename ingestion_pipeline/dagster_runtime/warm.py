@@ -25,7 +25,10 @@ from pathlib import Path
 import dagster as dg
 
 import ingestion_pipeline
+from ingestion_pipeline.config.cities import CitiesFileError
 from ingestion_pipeline.config.settings import SettingsError, load_settings, set_in_environment
+from ingestion_pipeline.core.parallel import holds_frozen_objects
+from ingestion_pipeline.dagster_runtime.event_batches import batch_events
 from ingestion_pipeline.dagster_runtime.liveness import WORKER_TAG, worker
 from ingestion_pipeline.dagster_runtime.single_thread import require_single_thread
 from ingestion_pipeline.datasets.registry import DATASETS
@@ -77,7 +80,6 @@ LIBRARIES = (
     "psycopg.types.json",
     "psycopg2",
     "pyarrow.compute",
-    "pyarrow.dataset",
     "pyarrow.pandas_compat",
     "pyarrow.parquet",
     "pypinyin.seg.mmseg",
@@ -126,11 +128,13 @@ def main() -> None:
     """Import everything, then fork a run for each order, until the socket is closed."""
     installed = state_of_installation()
     preload()
+    build_definitions()
     require_single_thread()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the runs; this ends after them
     signal.signal(signal.SIGCHLD, _reap_children)
     gc.collect()
     gc.freeze()  # the collector would write to every shared page, and so copy it
+    holds_frozen_objects()  # so that no run has to count them
     with socket.socket(fileno=0) as orders:
         while True:
             received, descriptors, *_ = socket.recv_fds(orders, 1, 1)
@@ -174,6 +178,17 @@ def preload() -> None:
     for dataset in DATASETS.values():
         _ = dataset.rules
     rules_of_feeds()
+
+
+def build_definitions() -> None:
+    """Build the definitions of the settings and cities of now.
+
+    Runs for which both are equal use them. They have opened no connection.
+    """
+    module = importlib.import_module("ingestion_pipeline.definitions")
+    with suppress(SettingsError, CitiesFileError):  # the run reports them
+        for job in module.definitions().get_repository_def().get_all_jobs():
+            job.asset_layer  # noqa: B018 - is computed
 
 
 def _reap_children(*_: object) -> None:
@@ -236,6 +251,7 @@ def execute(
 
     # By default, each of a run's hundred statements opens a connection to PostgreSQL.
     instance.optimize_for_webserver(statement_timeout=0, pool_recycle=CONNECTION_S, max_overflow=-1)
+    batch_events(instance)
     # Before STARTED, so that the process of a started run can be interrupted.
     instance.add_run_tags(run_id, {WORKER_TAG: worker()})
     _have_partition_of(instance.get_run_by_id(run_id))

@@ -105,6 +105,8 @@ def of_stored_frame(
 
 def of_frame(frame: Frame, dataset: Dataset, *, window: Bbox) -> dict[str, dg.MetadataValue]:
     """Return the metadata of a frame's rows: values, counts and a map."""
+    from ingestion_pipeline.columns.arrow import doubles
+
     rows = frame.rows
     return {
         **{
@@ -117,8 +119,8 @@ def of_frame(frame: Frame, dataset: Dataset, *, window: Bbox) -> dict[str, dg.Me
         "map": dg.MetadataValue.md(
             picture_of_day(
                 Places(
-                    rows.column("lon").to_numpy(),
-                    rows.column("lat").to_numpy(),
+                    doubles(rows.column("lon")),
+                    doubles(rows.column("lat")),
                     list(map(str, rows.column(dataset.class_column).to_pylist())),
                 ),
                 legend=LEGENDS[dataset.name],

@@ -161,7 +161,7 @@ def read_table(lake: Lake, key: str) -> pa.Table:
     import pyarrow.parquet as pq
 
     with _opened(lake, key) as stream:
-        return pq.read_table(stream)
+        return pq.ParquetFile(stream).read()  # `pq.read_table` imports pandas
 
 
 @contextmanager

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ingestion_pipeline.columns.arrow import doubles
 from ingestion_pipeline.quality.catalogue import GEOMETRY, LICENCE, POSITION, UNIQUE_REFS
 from ingestion_pipeline.quality.findings import SAMPLES, Finding, some_of
 
@@ -52,7 +53,7 @@ def check_position(frame: pa.Table, *, boundary: shapely.Geometry) -> Finding:
     """
     import shapely
 
-    lon, lat = (_floats(frame, name) for name in ("lon", "lat"))
+    lon, lat = (doubles(frame.column(name)) for name in ("lon", "lat"))
     known = np.isfinite(lon) & np.isfinite(lat)
     shapely.prepare(boundary)
     inside = shapely.intersects_xy(boundary, lon, lat)
@@ -113,8 +114,3 @@ def _geometries(frame: pa.Table) -> npt.NDArray[np.object_]:
     wkb = np.asarray(frame.column("geometry").to_pylist(), dtype=object)
     geometries: npt.NDArray[np.object_] = shapely.from_wkb(wkb, on_invalid="ignore")
     return geometries
-
-
-def _floats(frame: pa.Table, name: str) -> npt.NDArray[np.float64]:
-    column: Any = frame.column(name)
-    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=float)

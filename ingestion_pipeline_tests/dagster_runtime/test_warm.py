@@ -16,16 +16,21 @@ from ingestion_pipeline.dagster_runtime.single_thread import SINGLE_THREADED
 from testbed.platform_processes import tags_of_partition
 
 PROGRAM = """
+import sys
 from ingestion_pipeline.dagster_runtime import warm
 from ingestion_pipeline.dagster_runtime.single_thread import require_single_thread
 from ingestion_pipeline.datasets.registry import DATASETS
 from ingestion_pipeline.datasets.rules import rules_of, rules_of_feeds
 
 warm.preload()
+warm.build_definitions()
+built = sys.modules["ingestion_pipeline.definitions"]._built[2]
 read = rules_of.cache_info().misses
 rules_of_feeds(), [dataset.rules for dataset in DATASETS.values()]
 require_single_thread()
 print(read, rules_of.cache_info().misses)
+print(sys.modules["ingestion_pipeline.definitions"].definitions() is built)
+print("engine" in vars(built.resources["pipeline"].pipeline))
 """
 
 
@@ -39,7 +44,7 @@ def run_of(city: str, day: str) -> dg.DagsterRun:
 
 
 @pytest.mark.process
-def test_a_forked_run_need_not_read_the_rules() -> None:
+def test_a_forked_run_need_not_read_the_rules_or_build_definitions() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         env=os.environ | SINGLE_THREADED,
@@ -47,7 +52,7 @@ def test_a_forked_run_need_not_read_the_rules() -> None:
         capture_output=True,
         text=True,
     )
-    assert done.stdout.split() == ["3", "3"]
+    assert done.stdout.split() == ["3", "3", "True", "False"]
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from importlib import resources
 from typing import TYPE_CHECKING
 
 import dagster as dg
 import pytest
 
+from ingestion_pipeline import definitions as module
 from ingestion_pipeline.datasets.poi import POI
 from ingestion_pipeline.definitions import build_definitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from ingestion_pipeline_tests.support.installation import Installation
 
@@ -82,6 +85,22 @@ def test_there_is_a_partition_for_each_city_and_utc_day_the_current_one_included
 
 def test_dagster_finds_no_fault_with_the_definitions(definitions: dg.Definitions) -> None:
     dg.Definitions.validate_loadable(definitions)
+
+
+def test_definitions_are_built_once_for_equal_settings_and_cities(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shipped = resources.files("ingestion_pipeline").joinpath("cities.toml").read_text("utf-8")
+    (file := tmp_path / "cities.toml").write_text(shipped, encoding="utf-8")
+    monkeypatch.setenv("CITIES_FILE", str(file))
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    built = module.definitions()
+    assert module.definitions() is built
+    file.write_text(shipped.replace("enabled = true", "enabled = false", 1), encoding="utf-8")
+    changed = module.definitions()
+    assert changed is not built
+    monkeypatch.setenv("OVERPASS_CONTACT", "another@example.org")
+    assert module.definitions() is not changed
 
 
 def test_loading_the_definitions_imports_nothing_that_only_work_needs() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -108,3 +110,16 @@ def test_frames_of_other_boundaries_and_days_stand_beside_each_other() -> None:
     assert frame_key("poi", "kazan", "relation/1", date(2026, 11, 20)) == (
         "frames/poi/kazan/relation-1/2026-11-20.parquet"
     )
+
+
+@pytest.mark.process
+def test_reading_rows_imports_no_pandas(tmp_path: Path) -> None:
+    pq.write_table(ROWS, tmp_path / "rows.parquet")
+    code = (
+        "import sys\n"
+        "from ingestion_pipeline.lake.frames import read_table\n"
+        "from ingestion_pipeline.lake.snapshots import Lake\n"
+        "assert read_table(Lake(sys.argv[1]), 'rows.parquet').num_rows == 2\n"
+        "sys.exit(bool({'pandas', 'pyarrow.dataset'} & {*sys.modules}))"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path], check=True)
