@@ -6,23 +6,28 @@ import gzip
 import json
 from dataclasses import replace
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ingestion_pipeline.admin_api.review.differences import KEPT, Differences, Sides, resolve
 from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.promotion import ledger, table
 from ingestion_pipeline.promotion.events import ORDER
+from ingestion_pipeline.promotion.promote import revert
 from ingestion_pipeline.promotion.rows import metres_between
 from ingestion_pipeline.staging.database import read_transaction
 from ingestion_pipeline.staging.days import difference
 from ingestion_pipeline_tests.support.api_server import BOUNDARY, claim, fail, succeed
 from ingestion_pipeline_tests.support.installation import TODAY
-from ingestion_pipeline_tests.support.promoted import BY_REF, promote, stage_places
+from ingestion_pipeline_tests.support.promoted import BY_REF, SOMEBODY, promote, stage_places
 from testbed.claims import evidence_of, slice_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import sqlalchemy as sa
 
     from ingestion_pipeline_tests.support.api_server import Api
 
@@ -405,3 +410,39 @@ def test_nothing_is_readable_without_the_token(api: Api) -> None:
             reply = api.ask("GET", address, token, params={**PROPOSED, "place": "x"})
             assert reply.status_code == status
             assert "town" not in reply.text
+
+
+def test_a_revert_that_waits_is_a_proposal_with_what_it_restores(reviewed: Api) -> None:
+    waiting = promote(reviewed.engine, "town", TODAY, matcher=BY_REF, policy="review")
+    ledger.approve(reviewed.engine, waiting.id, SOMEBODY)
+    promoted = promote(reviewed.engine, "town", TODAY, matcher=BY_REF)
+    assert promoted.status == "PROMOTED"
+    revert(reviewed.engine, promoted.id, SOMEBODY)
+    shown = get(reviewed, DIFFERENCE, **PROPOSED)
+    assert (shown["from_day"], shown["to_day"]) == (str(TODAY), str(YESTERDAY))
+    assert sorted(each["item"] for each in shown["items"]) == sorted(stored_events(reviewed))
+    restored = [each for each in shown["items"] if each["kind"] == "reopened"]
+    assert [each["name"] for each in restored] == ["Goes", "Also goes"]
+    assert {each["size"]["unit"] for each in restored} == {"tags"}
+    assert {each["group"] for each in restored} == {"added"}
+    state = get(reviewed, f"{REVIEW}/cities")["cities"][0]["promotion"]["open"]
+    assert (state["status"], state["reverts"]) == ("APPROVED", promoted.id)
+    assert state["decided_by"] == SOMEBODY.who
+
+
+def test_only_the_last_differences_are_kept_and_one_that_is_kept_is_not_read_again(
+    embedded: sa.Engine,
+) -> None:
+    days = [TODAY - timedelta(days=number) for number in range(4, -1, -1)]
+    for number, day in enumerate(days):
+        stage_places(embedded, "town", day, {"node/1": place(name=f"Name {number}")})
+    kept = Differences()
+    with read_transaction(embedded) as connection:
+        compared = [
+            resolve(connection, "town", Sides(before, after)) for before, after in pairwise(days)
+        ]
+        first = [kept.of(connection, each) for each in compared]
+        assert kept.of(connection, compared[-1]) is first[-1]
+        assert kept.of(connection, compared[0]) is not first[0]
+        assert kept.of(connection, compared[0]).items == first[0].items
+    assert len({each.version for each in compared}) == len(compared) == KEPT + 2
