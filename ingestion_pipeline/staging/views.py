@@ -28,7 +28,7 @@ from ingestion_pipeline.staging.tables import (
     promotion,
     staged_partition,
 )
-from ingestion_pipeline.staging.types import Json
+from ingestion_pipeline.staging.types import BIG_INTEGER, Json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,11 +70,8 @@ def valid_on(
 
 def create(connection: sa.Connection) -> None:
     """Create all views; in a GeoPackage those with a geometry become layers with a style."""
-    days = {names.day: dataset for dataset, names in VIEWS.items()}
     for name, defined in definitions().items():
-        typed = is_geopackage(connection) and name in days
-        selected = _with_type_of_number(defined, VERSION_TABLES[days[name]]) if typed else defined
-        statement = selected.compile(
+        statement = defined.compile(
             dialect=connection.dialect, compile_kwargs={"literal_binds": True}
         )
         connection.exec_driver_sql(f"CREATE VIEW {name} AS {statement}")
@@ -132,53 +129,54 @@ def grant_select(connection: sa.Connection, may: Mapping[str, set[str]]) -> None
             connection.exec_driver_sql(f"GRANT SELECT ON {name} TO {reader}")
 
 
-class _DayNumber(GenericFunction[int]):
-    """The days from 1970-01-01 to a day."""
+class _RowNumber(GenericFunction[int]):
+    """A number that no other row of a view has: that of a version and a day."""
 
-    type = sa.BigInteger()
-    name = "day_number"
+    type = BIG_INTEGER
+    name = "row_number_of_day"
     inherit_cache = True
 
 
-@compiles(_DayNumber, "postgresql")
-def _of_postgresql(element: _DayNumber, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"({compiler.process(element.clauses, **kw)} - DATE '1970-01-01')"
+@compiles(_RowNumber, "postgresql")
+def _number_of_postgresql(element: _RowNumber, compiler: SQLCompiler, **kw: Any) -> str:
+    version, day = (compiler.process(each, **kw) for each in element.clauses)
+    return f"({version} * {_DAYS_SPAN} + ({day} - DATE '1970-01-01'))"
 
 
-@compiles(_DayNumber, "sqlite")
-def _of_sqlite(element: _DayNumber, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"CAST(julianday({compiler.process(element.clauses, **kw)}) - 2440587.5 AS INTEGER)"
+@compiles(_RowNumber, "sqlite")
+def _number_of_sqlite(element: _RowNumber, compiler: SQLCompiler, **kw: Any) -> str:
+    """Return the number, with a declared type: OGC 12-128r18 demands INTEGER of a first column.
+
+    SQLite declares none for an expression, but for a subquery that of its last part, which has no
+    rows here.
+    """
+    version, day = (compiler.process(each, **kw) for each in element.clauses)
+    number = f"{version} * {_DAYS_SPAN} + CAST(julianday({day}) - 2440587.5 AS INTEGER)"
+    return f"(SELECT {number} UNION ALL SELECT rows FROM staged_partition WHERE 0)"  # noqa: S608
 
 
 def _day(dataset: str) -> sa.Select[Any]:
-    """Select the rows of every staged day."""
-    table, staged = VERSION_TABLES[dataset], staged_partition
-    # A layer's first column must be unique, and a version is valid on many days.
-    number = sa.cast(table.c.id * _DAYS_SPAN + _DayNumber(staged.c.day), table.c.id.type)
-    return _rows(dataset, number.label("id")).join_from(
-        staged,
-        table,
-        sa.and_(
-            staged.c.dataset == dataset,
-            table.c.city_slug == staged.c.city_slug,
-            table.c.source == staged.c.source,
-            *valid_on(table, staged.c.day),
-        ),
-    )
+    """Select the rows of every staged day.
 
-
-def _with_type_of_number(
-    selected: sa.Select[Any] | sa.CompoundSelect[Any], table: sa.Table
-) -> sa.CompoundSelect[Any]:
-    """Declare the first column of a view to be INTEGER, which OGC 12-128r18 demands.
-
-    A computed column has no declared type in SQLite, and a compound has the types of its first
-    part. That part has no rows.
+    A layer's first column must be unique, and a version is valid on many days. With the version's
+    own number too, GDAL and QGIS find a window by the spatial index of the table.
     """
-    assert isinstance(selected, sa.Select)
-    _, *others = selected.selected_columns
-    empty = selected.with_only_columns(table.c.id, *others, maintain_column_froms=True)
-    return sa.union_all(empty.where(sa.false()), selected)
+    table, staged = VERSION_TABLES[dataset], staged_partition
+    number = _RowNumber(table.c.id, staged.c.day).label("id")
+    return (
+        _rows(dataset, number)
+        .add_columns(table.c.id.label("version_id"))
+        .join_from(
+            staged,
+            table,
+            sa.and_(
+                staged.c.dataset == dataset,
+                table.c.city_slug == staged.c.city_slug,
+                table.c.source == staged.c.source,
+                *valid_on(table, staged.c.day),
+            ),
+        )
+    )
 
 
 def _current(dataset: str) -> sa.Select[Any]:

@@ -305,7 +305,13 @@ def test_an_index_has_the_bounds_of_every_version_whatever_became_of_it(path: Pa
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("layer", [LAYER, "poi_staging_current", "helper_place_current"])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        *(LAYER, "poi_staging_current", "helper_place_current"),
+        *("poi_staging_day", "helper_place_day"),
+    ],
+)
 def test_gdal_reads_a_window_by_the_index(path: Path, layer: str) -> None:
     engine = create_engine(f"sqlite:///{path}")
     stage_helpers(engine, "kazan", DAY, {"feed:wc": {"1#toilets": "wc", "9000#atm": "x"}})

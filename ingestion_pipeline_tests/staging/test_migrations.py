@@ -328,7 +328,7 @@ def test_the_ledger_and_the_staged_days_come_through_the_second_migration_both_w
     migrate(empty, "0001")
     assert columns_and_indexes(empty) == first
     assert rows_without(empty, ADDED_SINCE_0001) == rows
-    with pytest.raises(DatabaseNotMigrated, match=r"at migration 0001 .* needs 0009"):
+    with pytest.raises(DatabaseNotMigrated, match=r"at migration 0001 .* needs 0014"):
         require_migrated(empty)
 
     migrate(empty)
@@ -596,7 +596,7 @@ def test_looking_for_a_geopackage_does_not_make_one(tmp_path: Path) -> None:
 def test_a_database_at_another_migration_is_refused_with_both_levels(engine: sa.Engine) -> None:
     set_revision(engine, "0000")
     with pytest.raises(
-        DatabaseNotMigrated, match=r"at migration 0000 .* needs 0009\. Run 'poi-ingest migrate'"
+        DatabaseNotMigrated, match=r"at migration 0000 .* needs 0014\. Run 'poi-ingest migrate'"
     ):
         require_migrated(engine)
 
@@ -679,7 +679,7 @@ def test_a_database_that_is_ahead_is_not_migrated_by_an_older_version(engine: sa
     for revision in ("head", "0001"):
         with pytest.raises(
             DatabaseNotMigrated,
-            match=r"from 9999 .*known migrations: 0001, 0002, .* 0007, 0008, 0009",
+            match=r"from 9999 .*known migrations: 0001, 0002, .* 0007, 0008, 0009, 0014",
         ):
             migrate(engine, revision)
     with pytest.raises(DatabaseNotMigrated, match="at migration 9999"):
@@ -690,7 +690,7 @@ def test_a_database_that_is_ahead_is_not_migrated_by_an_older_version(engine: sa
 def test_a_migration_that_does_not_exist_is_refused_with_those_that_do(empty: sa.Engine) -> None:
     with pytest.raises(
         DatabaseNotMigrated,
-        match=r"'no-such'.*migrations: 0001, 0002, 0003, 0004, 0005, 0006, 0007, 0008, 0009",
+        match=r"'no-such'.*migrations: 0001, 0002, 0003, 0004, 0005, 0006, 0007, 0008, 0009, 0014",
     ):
         migrate(empty, "no-such")
     assert tables(empty) == set()

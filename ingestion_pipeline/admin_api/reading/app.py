@@ -4,6 +4,8 @@ Belongs here: what is around tipg's endpoints, such as errors, unknown parameter
 not belong here: the token (`mount.py`), and what a collection is (`collections.py`).
 """
 
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from http import HTTPStatus
@@ -12,6 +14,7 @@ from typing import Annotated, Any
 
 import asyncpg
 from fastapi import Depends, FastAPI, Path, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from morecantile import Tile, tms
 from morecantile.defaults import TileMatrixSets
@@ -40,6 +43,7 @@ from ingestion_pipeline.admin_api.problems import (
     ProblemError,
     install_error_handlers,
     invalid,
+    mistakes_in,
     problem_response,
 )
 from ingestion_pipeline.admin_api.reading.collections import Collections, collection_of
@@ -78,7 +82,12 @@ class _Endpoints(Endpoints):
     @property
     def conforms_to(self) -> list[str]:
         """The conformance classes."""
-        return [*super().conforms_to, *CONFORMANCE]
+        return [*_met(super().conforms_to), *CONFORMANCE]
+
+
+def _met(classes: Iterable[str]) -> list[str]:
+    """Return the conformance classes that are met: the contract is in OpenAPI 3.1, not 3.0."""
+    return [each for each in classes if not each.endswith("/oas30")]
 
 
 def create_reading_app(url: str, cities: Cities, *, first_day: date, is_public: bool) -> FastAPI:
@@ -101,6 +110,7 @@ def create_reading_app(url: str, cities: Cities, *, first_day: date, is_public: 
     # tipg takes this from the environment only, and the contract when the endpoints are made.
     for module in (tipg_collections, tipg_factory):
         module.features_settings.default_features_limit = PAGE_SIZE
+    tipg_factory.COMMON_CONFORMS[:] = _met(tipg_factory.COMMON_CONFORMS)
     app.state.pool = ReaderPool(url)
     collections = Collections(app.state.pool, cities, first_day=first_day)
     _update_openapi(app)  # the media type that OGC requires
@@ -203,6 +213,8 @@ def _declare_tokens(app: FastAPI) -> None:
 def _install_error_handlers(app: FastAPI) -> None:
     """Convert every error of tipg and its libraries to a problem."""
     install_error_handlers(app)
+    app.add_exception_handler(ProblemError, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
     for kind in (
         NotFound,
         InvalidPropertyName,
@@ -216,8 +228,22 @@ def _install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(asyncpg.PostgresError, _statement)
 
 
-async def _answer(kind: Any, _: Request, error: Exception) -> JSONResponse:
-    return problem_response(ProblemError(kind, f"{str(error).strip().rstrip('.')}."))
+async def _problem(_: Request, error: Exception) -> JSONResponse:
+    """Answer with a problem; a wrong parameter is 400 (OGC 17-069r4, 7.14), and not 422."""
+    assert isinstance(error, ProblemError)
+    if error.kind is INVALID_REQUEST:
+        kind = replace(INVALID_REQUEST, status=HTTPStatus.BAD_REQUEST)
+        error = ProblemError(kind, error.detail, errors=error.errors, headers=error.headers)
+    return problem_response(error)
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    return await _problem(request, invalid(mistakes_in(error.errors(), skip=1)))
+
+
+async def _answer(kind: Any, request: Request, error: Exception) -> JSONResponse:
+    return await _problem(request, ProblemError(kind, f"{str(error).strip().rstrip('.')}."))
 
 
 async def _statement(request: Request, error: Exception) -> JSONResponse:
@@ -230,7 +256,7 @@ async def _statement(request: Request, error: Exception) -> JSONResponse:
         return problem_response(problem)
     if not state.startswith(_STATEMENT_STATES):
         raise error
-    return problem_response(ProblemError(INVALID_REQUEST, f"{error.args[0]}."))
+    return await _problem(request, ProblemError(INVALID_REQUEST, f"{error.args[0]}."))
 
 
 class _EmptyCsv:

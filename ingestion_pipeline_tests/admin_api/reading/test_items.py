@@ -182,7 +182,7 @@ def test_a_parameter_that_is_wrong_is_named(
     reading: Reading, parameters: dict[str, str], said: str
 ) -> None:
     reply = reading.http.get("collections/poi_staging_current/items", params=parameters)
-    assert reply.status_code == 422, reply.text
+    assert reply.status_code == 400, reply.text
     assert reply.json()["code"] == "invalid_request"
     assert said in json.dumps(reply.json(), ensure_ascii=False)
 
