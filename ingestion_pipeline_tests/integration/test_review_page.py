@@ -52,6 +52,9 @@ EARLIER, LATER = "2021-04-21", "2023-12-26"
 FIRST, SECOND = date(2024, 5, 30), date(2024, 5, 31)
 MANY = 100_000
 WHO = "ann@example.org"
+PLAIN = (0xEC, 0xEF, 0xF1)
+"""The map's background without a basemap, in the light scheme."""
+
 WHOLE: ViewportSize = {"width": 1300, "height": 1400}
 BY_MOUSE, BY_KEYBOARD, BY_ANOTHER, LOOKED_AT = "by-mouse", "by-keyboard", "by-another", "looked-at"
 PICTURE = Path(__file__).parents[2] / "docs" / "img" / "review-of-a-proposal.png"
@@ -188,6 +191,10 @@ class Review(pages.Opened):
         self.page.keyboard.press("Enter")
         expect(self.page.locator("#sign-in")).to_have_count(0)
         expect(self.page.locator("main[aria-busy]")).to_have_count(0)
+
+    def picture(self) -> Image.Image:
+        self.page.locator("#panes").evaluate("each => each.scrollIntoView()")
+        return super().picture()
 
     def until_drawn(self) -> None:
         self.page.wait_for_selector("#difference[data-state=ready]")
@@ -340,7 +347,6 @@ def test_the_difference_of_the_sample_is_that_of_diff_on_the_map_and_in_the_list
     kinds = Counter(change["change"] for change in changes.values())
     with reviewed(browser, desk, f"#city/monaco/days/{EARLIER}/{LATER}") as shown:
         page = shown.page
-        page.locator("#difference").scroll_into_view_if_needed()
         page.locator("#panes").evaluate("each => each.scrollIntoView()")
         page.screenshot(path=artifacts / "review-of-the-sample.png")
         assert [each.key for each in CHANGES.groups if not has_colour(shown.picture(), each)] == []
@@ -707,7 +713,7 @@ def test_a_basemap_is_drawn_below_the_changes_where_there_is_one(
 ) -> None:
     address = f"#city/monaco/days/{EARLIER}/{LATER}"
     with reviewed(browser, desk, address) as shown:
-        assert shown.picture().getpixel((10, 300)) != BASEMAP_COLOUR
+        assert shown.picture().getpixel((10, 300)) == PLAIN
     with (
         serving_basemap() as host,
         running_api(
@@ -772,7 +778,7 @@ def test_a_hundred_thousand_changes_stay_fluid(
         }
         (artifacts / "review-of-many.json").write_text(json.dumps(told, indent=1))
         # A machine without a graphics card, with all other tests beside it.
-        assert at["drawn"] - at["asked"] < 60_000, told
+        assert at["drawn"] - at["asked"] - answer < 30_000, told
         assert middle < 100, told
         page.get_by_role("searchbox").fill("restaurant")
         expect(page.locator("#count")).to_contain_text(" of 100,001")
