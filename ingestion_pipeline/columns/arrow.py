@@ -35,8 +35,8 @@ def texts(values: Sequence[str | None]) -> pa.StringArray:
     return array
 
 
-def doubles(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
-    """Return a column of doubles as an array (N,), NaN for null; `to_numpy` would import pandas."""
+def doubles(column: Any) -> npt.NDArray[np.float64]:
+    """Return a chunked column of doubles as (N,), NaN for null; `to_numpy` would import pandas."""
     if column.null_count:
         column = column.fill_null(float("nan"))
     chunks = [
