@@ -18,6 +18,7 @@ from ingestion_pipeline.admin_api.problems import (
     UNKNOWN_PLACE,
     Mistake,
     ProblemError,
+    Responses,
     invalid,
     responses,
 )
@@ -29,6 +30,11 @@ from ingestion_pipeline.promotion.errors import BadOverride, UnknownOverride
 router = APIRouter(prefix="/v1/admin", tags=["promotions"], dependencies=[Authorized])
 
 _PATH = "/pois/{poi_id:uuid}/overrides"
+
+_SET: Responses = {
+    200: {"model": Override, "description": "The same override is in force already"},
+    201: {"model": Override, "description": "In force; the next promotion applies it"},
+}
 
 
 async def _override_body(request: Request) -> OverrideRequest:
@@ -52,10 +58,7 @@ def list_overrides(poi_id: uuid.UUID, service: ServiceDep) -> Overrides:
     operation_id="set_override",
     summary="Give a column of a public place a value",
     status_code=201,
-    responses={
-        200: {"model": Override, "description": "The same override is in force already"},
-        201: {"model": Override, "description": "In force; the next promotion applies it"},
-    }
+    responses=_SET
     | responses(
         *AUTHORIZATION, NOT_FOUND, UNKNOWN_PLACE, BODY_TOO_LARGE, INVALID_REQUEST, *DATABASE
     ),

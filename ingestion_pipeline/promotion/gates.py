@@ -533,7 +533,7 @@ def _with_pause(share: float, pause_days: int) -> float:
 def _keeps(before: Any, after: Any) -> bool:
     """Return whether a value is still there, with others or without."""
     if isinstance(before, dict):
-        return all(_keeps(value, after.get(key)) for key, value in before.items())
+        return all(_keeps(value, (after or {}).get(key)) for key, value in before.items())
     if isinstance(before, list):
         return set(before) <= set(after or ())
     return before is None or before == after

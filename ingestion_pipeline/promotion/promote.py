@@ -410,22 +410,19 @@ def _staged_day(connection: sa.Connection, target: Slice, staged: sa.RowMapping)
     columns = target.table.c
     of_day = (*in_history(target), *valid_on(target.table, target.day))
     by = (columns.category, columns.licence, columns.attribution)
-    licences = connection.execute(
-        sa.select(*by, sa.func.count()).where(*of_day).group_by(*by).order_by(*by)
-    )
-    without = sa.or_(
-        *(sa.func.trim(columns[name]) == "" for name in ("source", "licence", "attribution"))
-    )
-    unlicensed = connection.execute(
-        sa.select(columns.source_ref).where(*of_day, without).order_by(columns.source_ref)
-    )
+    mix = sa.select(*by, sa.func.count()).where(*of_day).group_by(*by).order_by(*by)
+    licences = [Licensed(*row) for row in connection.execute(mix)]
+    without = sa.or_(*(sa.func.trim(columns[name]) == "" for name in ("licence", "attribution")))
+    unlicensed = sa.select(columns.source_ref).where(*of_day, without).order_by(columns.source_ref)
+    # A look at each row is saved where the mix shows that none lacks one.
+    is_blank = any(not (each.licence.strip() and each.attribution.strip()) for each in licences)
     return StagedDay(
         day=target.day,
         accepted_reason=staged["accepted_reason"],
         stale_reason=staged["stale_reason"],
         warnings=staged["warnings"] or {},
-        licences=[Licensed(*row) for row in licences],
-        unlicensed=list(unlicensed.scalars()),
+        licences=licences,
+        unlicensed=list(connection.execute(unlicensed).scalars()) if is_blank else [],
     )
 
 

@@ -134,12 +134,14 @@ def test_a_usual_loss_passes(engine: sa.Engine) -> None:
         ),
         ({"opening_hours": None}, "mass_overwrite", "30 places of 300 had hours, contacts,"),
         ({"contact": {"phone": ["+7 1"]}}, "mass_overwrite", "30 places of 300 had hours,"),
+        ({"contact": {}}, "mass_overwrite", "30 places of 300 had hours,"),
     ],
 )
 def test_a_mass_of_changes_waits_for_a_person(
     engine: sa.Engine, change: dict[str, Any], name: str, sentence: str
 ) -> None:
-    more = {"opening_hours": "24/7", "contact": {"phone": ["+7 2"]}}
+    contact = {"phone": ["+7 2"], "not_understood": {"website": ["?"]}}
+    more = {"opening_hours": "24/7", "contact": contact}
     whole = cafes(range(1, 301), **more)
     changed = whole | cafes(range(1, 31), **{**more, **change})
     proposed = second_day(engine, whole, changed)
