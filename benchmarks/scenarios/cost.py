@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tarfile
 from datetime import date, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from benchmarks import peers
@@ -43,24 +44,24 @@ def comparisons(bench: Bench) -> Iterator[Comparison]:
     }
     ratios = ("CPU s",)
     first = [
-        Contender(name, lambda at=checkout: _first_day(bench, at))
+        Contender(name, partial(_first_day, bench, checkout))
         for name, checkout in checkouts.items()
     ]
     yield Comparison(Words("poi-ingest run, a first day"), first, ratios)
     staged = {name: _staged(bench, checkout) for name, checkout in checkouts.items()}
-    again = [Contender(name, lambda env=env: measure(_RUN, env)) for name, env in staged.items()]
+    again = [Contender(name, partial(measure, _RUN, env)) for name, env in staged.items()]
     yield Comparison(Words("poi-ingest run, a replayed day"), again, ratios)
     missing = peers.missing_postgresql()
     if bench.full:
         backfills = [
-            Contender(name, lambda at=checkout: _backfill(bench, at), missing)
+            Contender(name, partial(_backfill, bench, checkout), missing)
             for name, checkout in checkouts.items()
         ]
         what = Words(f"a backfill of {len(DAYS)} days of a town, per partition")
         yield Comparison(what, backfills, ratios)
 
 
-_RUN = [POI_INGEST, "run", "--city", CITY, "--day", DAY]
+_RUN: list[str | Path] = [POI_INGEST, "run", "--city", CITY, "--day", DAY]
 
 
 def _first_day(bench: Bench, checkout: Path) -> Values:

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
 from dagster import DagsterEventType as Type
@@ -27,9 +27,9 @@ from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
     INDEX_SHARD_NAME,
-    SQLITE_BUSY_TIMEOUT_SECONDS,
     SqliteEventLogStorage,
 )
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -64,7 +64,7 @@ def batch_events(instance: dg.DagsterInstance) -> None:
     batched = _BATCHED_BY_NAME.get(type(storage).__name__)
     if batched is not None and isinstance(storage, SqlEventLogStorage):
         storage.__class__ = batched(type(storage))
-        storage.prepare()
+        cast("_Batches", storage).prepare()
 
 
 class _Batches(SqlEventLogStorage):
@@ -79,7 +79,7 @@ class _Batches(SqlEventLogStorage):
         self._columns: dict[str, bool] = {}
 
     @cached_property
-    def supports_asset_checks(self) -> bool:  # type: ignore[override]
+    def supports_asset_checks(self) -> bool:
         return bool(super().supports_asset_checks)
 
     def _has_asset_key_col_on_connection(self, conn: "sa.Connection", column_name: str) -> bool:
@@ -187,7 +187,7 @@ def _postgres(base: type[Any]) -> type[Any]:
         def has_table(self, table_name: str) -> bool:
             known = self._tables
             if table_name not in known:
-                known[table_name] = super().has_table(table_name)
+                known[table_name] = bool(base.has_table(self, table_name))
             return known[table_name]
 
         @cached_property
@@ -213,7 +213,7 @@ def _sqlite(base: type[Any]) -> type[Any]:
             return {}
 
         def _shards_of_waiting(self) -> set[tuple[str, ...]]:
-            runs = {(event.run_id,) for event in self._waiting}
+            runs: set[tuple[str, ...]] = {(event.run_id,) for event in self._waiting}
             indexed = ASSET_EVENTS | ASSET_CHECK_EVENTS
             if any(event.dagster_event_type in indexed for event in self._waiting):
                 runs.add((INDEX_SHARD_NAME,))

@@ -84,7 +84,7 @@ def counted_statements() -> Iterator[Counter[str]]:
 def reported(here: Installation, run_id: str) -> list[tuple[Any, ...]]:
     """Return what the log of a run shows, in its order, and what is kept beside the log."""
     instance = here.instance
-    shown = [
+    shown: list[tuple[Any, ...]] = [
         (event.dagster_event_type, event.step_key, event.level)
         for event in instance.all_logs(run_id)
     ]
