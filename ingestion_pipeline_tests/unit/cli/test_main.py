@@ -154,7 +154,7 @@ def test_cities_check_says_what_a_run_would_find_and_its_code(
     write_extract(tmp_path / f"x-{NOON:%Y-%m-%d}.osm.pbf", {1: "A"})
     result = invoke("cities", "check", "--day", f"{NOON:%Y-%m-%d}")
     assert result.exit_code == 0, result.output
-    head, row = result.output.splitlines()
+    head, row = result.stdout.splitlines()
     assert head.split() == ["slug", "source", "as", "of", "age", "boundary", "covered", "result"]
     assert row.split()[:4] == ["town", "extract", f"{NOON:%Y-%m-%d}", "12:00"]
     assert row.split()[-6:] == ["h", "bbox", "100%", "by", "header", "good"]
