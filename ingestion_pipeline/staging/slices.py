@@ -568,15 +568,26 @@ def _differences(connection: sa.Connection, target: Slice) -> dict[str, int]:
     """
     table, day = target.table, target.day
     begun, ended = table.alias("begun"), table.alias("ended")
-    begins = (*in_history(target, begun), begun.c.valid_from == day)
-    ends = (*in_history(target, ended), ended.c.valid_to == day)
-    ended_and_begun = sa.exists().where(*begins, begun.c.source_ref == ended.c.source_ref)
-    counts = (
-        sa.select(sa.func.count()).select_from(begun).where(*begins),
-        sa.select(sa.func.count()).select_from(ended).where(*ends),
-        sa.select(sa.func.count()).select_from(ended).where(*ends, ended_and_begun),
-    )
+    both = sa.union_all(
+        sa.select(begun.c.source_ref, sa.literal(1).label("begins")).where(
+            *in_history(target, begun), begun.c.valid_from == day
+        ),
+        sa.select(ended.c.source_ref, sa.literal(0)).where(
+            *in_history(target, ended), ended.c.valid_to == day
+        ),
+    ).subquery()
+    # Grouped and not joined: PostgreSQL has no statistics of rows that this transaction wrote, and
+    # would compare each with each.
+    is_new = sa.func.max(both.c.begins)
+    was_there = 1 - sa.func.min(both.c.begins)
+    refs = sa.select(is_new.label("new"), was_there.label("old")).group_by(both.c.source_ref)
+    each = refs.subquery().c
     new, old, changed = connection.execute(
-        sa.select(*(count.scalar_subquery() for count in counts))
+        sa.select(
+            *(
+                sa.func.coalesce(sa.func.sum(number), 0)
+                for number in (each.new, each.old, each.new * each.old)
+            )
+        )
     ).one()
     return {"added": new - changed, "changed": changed, "removed": old - changed}

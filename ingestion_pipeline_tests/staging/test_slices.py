@@ -721,3 +721,26 @@ def _everything(engine: sa.Engine, but: tuple[str, ...] = ()) -> dict[str, list[
             )
             if table.name not in but
         }
+
+
+def test_the_changes_of_a_day_are_counted_without_comparing_each_row_with_each(
+    engine: sa.Engine,
+) -> None:
+    """A day on which 13,000 of 20,000 rows changed took 96 s on PostgreSQL, and 1 s since."""
+    city = next(CITIES)
+    stage(engine, city, days_after(0), {"node/1": "a", "node/2": "a", "node/3": "a"})
+    counting: list[str] = []
+
+    @sa.event.listens_for(engine, "before_cursor_execute")
+    def collect(_: Any, __: Any, statement: str, *___: Any) -> None:
+        if statement.count(poi_ingestion_staging.name) > 1 and statement.startswith("SELECT"):
+            counting.append(statement)
+
+    try:
+        stage(engine, city, days_after(1), {"node/1": "a", "node/2": "b", "node/4": "a"})
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", collect)
+    assert partitions(engine, city)[days_after(1)] == (3, 1, 1, 1)
+    assert any("GROUP BY" in statement for statement in counting)
+    # The rows are of this transaction, so the planner has no statistics to choose a join by.
+    assert not [statement for statement in counting if "EXISTS" in statement or "JOIN" in statement]
