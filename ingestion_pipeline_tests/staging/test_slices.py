@@ -733,7 +733,7 @@ def test_the_changes_of_a_day_are_counted_without_comparing_each_row_with_each(
 
     @sa.event.listens_for(engine, "before_cursor_execute")
     def collect(_: Any, __: Any, statement: str, *___: Any) -> None:
-        if statement.count(poi_ingestion_staging.name) > 1 and statement.startswith("SELECT"):
+        if f"{poi_ingestion_staging.name} AS begun" in statement:
             counting.append(statement)
 
     try:
@@ -741,6 +741,7 @@ def test_the_changes_of_a_day_are_counted_without_comparing_each_row_with_each(
     finally:
         sa.event.remove(engine, "before_cursor_execute", collect)
     assert partitions(engine, city)[days_after(1)] == (3, 1, 1, 1)
-    assert any("GROUP BY" in statement for statement in counting)
+    (statement,) = counting
     # The rows are of this transaction, so the planner has no statistics to choose a join by.
-    assert not [statement for statement in counting if "EXISTS" in statement or "JOIN" in statement]
+    assert "EXISTS" not in statement
+    assert "JOIN" not in statement
