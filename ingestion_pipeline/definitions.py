@@ -3,6 +3,8 @@
 Every Dagster process imports this module, so its imports are kept small. A test enforces that.
 """
 
+from datetime import date
+
 import dagster as dg
 
 from ingestion_pipeline.config.cities import Cities, load_cities
@@ -76,9 +78,11 @@ def _of(settings: Settings, cities: Cities) -> dg.Definitions:
     Dagster loads them twice in each run. A forked run has those of the process that forked it.
     """
     global _built  # noqa: PLW0603 - the last ones only
-    if _built is None or _built[:2] != (settings, cities):
-        _built = settings, cities, build_definitions(PipelineResources(settings, cities))
-    return _built[2]
+    # Equal settings differ where one has been set to its default: see `Settings.first_partition`.
+    given = settings, settings.first_partition, cities
+    if _built is None or _built[0] != given:
+        _built = given, build_definitions(PipelineResources(settings, cities))
+    return _built[1]
 
 
-_built: tuple[Settings, Cities, dg.Definitions] | None = None
+_built: tuple[tuple[Settings, date, Cities], dg.Definitions] | None = None

@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 
 from ingestion_pipeline import definitions as module
+from ingestion_pipeline.config.settings import Settings
 from ingestion_pipeline.datasets.poi import POI
 from ingestion_pipeline.definitions import build_definitions
 
@@ -100,7 +101,11 @@ def test_definitions_are_built_once_for_equal_settings_and_cities(
     changed = module.definitions()
     assert changed is not built
     monkeypatch.setenv("OVERPASS_CONTACT", "another@example.org")
-    assert module.definitions() is not changed
+    again = module.definitions()
+    assert again is not changed
+    # The value of a field that is unset, which has another first partition.
+    monkeypatch.setenv("PARTITIONS_START", str(Settings.model_fields["partitions_start"].default))
+    assert module.definitions() is not again
 
 
 def test_loading_the_definitions_imports_nothing_that_only_work_needs() -> None:

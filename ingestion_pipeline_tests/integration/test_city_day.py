@@ -28,6 +28,7 @@ from ingestion_pipeline.staging.tables import (
     poi_ingestion_staging,
     staged_partition,
 )
+from ingestion_pipeline.staging.upstream import usage_since
 from ingestion_pipeline_tests.support.independent import things_of
 from ingestion_pipeline_tests.support.installation import (
     TODAY,
@@ -561,7 +562,7 @@ def test_without_a_server_nothing_is_sent_and_the_message_says_what_to_set(
     with installed(tmp_path, geopackage, cities=[TOWN], clock=ScriptedClock(NOON)) as here:
         assert_nothing_is_staged(here, str(TODAY), code="overpass_not_configured", again=False)
         assert "Set it to the interpreter of a server" in (here.ledger()[0].error_message or "")
-        assert not here.workshop.settings.state_dir.exists()  # not even a lock was taken
+        assert usage_since(here.engine, date.min) == []  # no request was counted
 
 
 def test_a_way_whose_nodes_the_server_lacks_is_rejected_by_name_and_the_rest_is_staged(
