@@ -33,7 +33,8 @@ SHORT_TIER = ingestion_pipeline_tests/unit/osm ingestion_pipeline_tests/unit/hel
 	ingestion_pipeline_tests/unit/cli ingestion_pipeline_tests/staging ingestion_pipeline_tests/defs \
 	ingestion_pipeline_tests/dagster_runtime ingestion_pipeline_tests/integration/test_city_day.py
 
-pytest = -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# One process more than there are cores: many tests wait for a process or for a time limit.
+pytest = -m pytest -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 SAMPLE_CITY = monaco
 SAMPLE_DAYS = 2021-04-21 2023-12-26
@@ -79,10 +80,12 @@ test: $(VENV)/.dev ## Run all tests, with a private PostgreSQL + PostGIS
 test-fast: $(VENV)/.dev ## Run the fast tier of tests: no server, no process, under two minutes
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m 'not slow' $(PYTEST_ARGS)
 
-test-histories: $(VENV)/.dev ## Try 500 random histories of promotions on each database
+test-histories: $(VENV)/.dev ## Try 500 random histories of promotions on each database, and kill 50 of them
 	@scripts/system-packages test
-	@HISTORIES=$${HISTORIES:-500} $(BIN)/python -m pytest -n 0 --timeout=0 \
-		ingestion_pipeline_tests/promotion/test_histories.py $(PYTEST_ARGS)
+	@HISTORIES=$${HISTORIES:-500} PROMOTION_KILLS=$${PROMOTION_KILLS:-50} \
+		$(BIN)/python -m pytest -n 0 --timeout=0 \
+		ingestion_pipeline_tests/promotion/test_histories.py \
+		ingestion_pipeline_tests/promotion/test_at_once.py $(PYTEST_ARGS)
 
 test-python: $(VENV)/.dev ## Run the fast tier with each supported Python that is installed
 	@scripts/test-python $(BIN)/uv $(PYTEST_ARGS)

@@ -104,10 +104,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         without.append("real_data")
     if any(item.get_closest_marker("namespaces") for item in items) and not _may_unshare():
         without.append("namespaces")
-    extra = [item for item in items if any(map(item.get_closest_marker, without))]
+    extra = {item for item in items if any(map(item.get_closest_marker, without))}
     if extra:
-        config.hook.pytest_deselected(items=extra)
-        items[:] = [item for item in items if not item.get_closest_marker("real_data")]
+        config.hook.pytest_deselected(items=list(extra))
+        items[:] = [item for item in items if item not in extra]
 
 
 def _may_unshare() -> bool:

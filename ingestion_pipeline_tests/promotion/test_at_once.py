@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 DAY = date(2026, 11, 1)
 CLIENTS = 50
-KILLS = int(os.environ.get("PROMOTION_KILLS", "50"))
+KILLS = int(os.environ.get("PROMOTION_KILLS", "15"))
 PLACES = 300
 
 
