@@ -24,7 +24,7 @@ from ingestion_pipeline.datasets.rules import rules_of, rules_of_feeds
 
 warm.preload()
 warm.build_definitions()
-built = sys.modules["ingestion_pipeline.definitions"]._built[2]
+built = sys.modules["ingestion_pipeline.definitions"]._built[1]
 read = rules_of.cache_info().misses
 rules_of_feeds(), [dataset.rules for dataset in DATASETS.values()]
 require_single_thread()

@@ -325,11 +325,19 @@ def test_one_that_is_interrupted_while_it_waits_gives_its_place_up(
     caplog.set_level(logging.INFO)
     server = Server("overpass", "interrupted.example:443")
     with gate_of(postgresql, tmp_path / "a").request(server):
-        interrupting = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
-        interrupting.start()
-        with pytest.raises(KeyboardInterrupt), gate_of(postgresql, tmp_path / "b").request(server):
-            pytest.fail("two at once")
-        interrupting.join()
+        # A shell lets its background processes ignore the signal.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            interrupting = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+            interrupting.start()
+            with (
+                pytest.raises(KeyboardInterrupt),
+                gate_of(postgresql, tmp_path / "b").request(server),
+            ):
+                pytest.fail("two at once")
+            interrupting.join()
+        finally:
+            signal.signal(signal.SIGINT, before)
     with postgresql.begin() as connection:
         assert connection.exec_driver_sql("SELECT * FROM upstream_waiter").all() == []
     assert "Waiting for the lease: another run has a request to interrupted.example" in caplog.text
