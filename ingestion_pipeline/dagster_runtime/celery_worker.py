@@ -5,7 +5,6 @@ Each run has a process of its own, forked from the worker, which has already imp
 
 from __future__ import annotations
 
-import gc
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +19,7 @@ from dagster_celery.launcher import CeleryRunLauncher
 from dagster_celery.make_app import make_app
 
 from ingestion_pipeline.core.errors import IngestionError
-from ingestion_pipeline.core.parallel import holds_frozen_objects
 from ingestion_pipeline.dagster_runtime import warm
-from ingestion_pipeline.dagster_runtime.single_thread import require_single_thread
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -85,7 +82,7 @@ def serve(app: Celery, *, concurrency: int, queue: str, name: str) -> int:
         queue: The queue with the tasks.
         name: The worker's name, before `@` and the host's.
     """
-    worker_init.connect(_import_all, weak=False)
+    worker_init.connect(_prepare, weak=False)
     setup_logging.connect(_keep_logging, weak=False)
     worker = app.Worker(
         concurrency=concurrency,
@@ -100,14 +97,9 @@ def serve(app: Celery, *, concurrency: int, queue: str, name: str) -> int:
     return int(worker.exitcode or os.EX_OK)
 
 
-def _import_all(**_: object) -> None:
-    """Import what runs need, before the pool forks its processes."""
-    warm.preload()
-    warm.build_definitions()
-    require_single_thread()
-    gc.collect()
-    gc.freeze()  # the collector would write to every shared page, and so copy it
-    holds_frozen_objects()  # so that no run has to count them
+def _prepare(**_: object) -> None:
+    """Load what runs need, before the pool forks its processes."""
+    warm.prepare_to_fork()
 
 
 def _keep_logging(**_: object) -> None:

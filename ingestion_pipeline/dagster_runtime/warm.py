@@ -127,14 +127,9 @@ CONNECTION_S = 10
 def main() -> None:
     """Import everything, then fork a run for each order, until the socket is closed."""
     installed = state_of_installation()
-    preload()
-    build_definitions()
-    require_single_thread()
+    prepare_to_fork()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the runs; this ends after them
     signal.signal(signal.SIGCHLD, _reap_children)
-    gc.collect()
-    gc.freeze()  # the collector would write to every shared page, and so copy it
-    holds_frozen_objects()  # so that no run has to count them
     with socket.socket(fileno=0) as orders:
         while True:
             received, descriptors, *_ = socket.recv_fds(orders, 1, 1)
@@ -160,6 +155,16 @@ def state_of_installation() -> Sequence[object]:
     ]
     libraries = (Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib"))
     return [*state, *(folder.stat().st_mtime_ns for folder in libraries)]
+
+
+def prepare_to_fork() -> None:
+    """Load what runs need, so that their processes share it with this one."""
+    preload()
+    build_definitions()
+    require_single_thread()
+    gc.collect()
+    gc.freeze()  # the collector would write to every shared page, and so copy it
+    holds_frozen_objects()  # so that no run has to count them
 
 
 def preload() -> None:
