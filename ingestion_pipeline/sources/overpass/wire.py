@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import zlib
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -207,6 +207,20 @@ class Wire:
             to=to,
         )
 
+    @contextmanager
+    def _turn(self) -> Iterator[Turn]:
+        """Wait for the right to send a request; it is ended if the right is lost."""
+        with self.gate.request(self.server) as turn:
+            turn.abort_by(self.line.cut)
+            try:
+                yield turn
+            except Exception as error:
+                if turn.lost is None:
+                    raise
+                raise Refusal(
+                    OverpassLeaseLost, f"the request was ended, because {turn.lost}"
+                ) from error
+
     def _exchange(
         self,
         method: str,
@@ -217,79 +231,50 @@ class Wire:
         most_bytes: int,
         to: Path,
     ) -> Reply:
-        with self.gate.request(self.server) as turn:
-            turn.abort_by(self.line.cut)
-            try:
-                return self._exchanged(
-                    turn,
-                    method,
-                    address,
-                    form=form,
-                    timeout_s=timeout_s,
-                    most_bytes=most_bytes,
-                    to=to,
-                )
-            except Exception as error:
-                if turn.lost is None:
-                    raise
-                raise Refusal(
-                    OverpassLeaseLost, f"the request was ended, because {turn.lost}"
-                ) from error
-
-    def _exchanged(
-        self,
-        turn: Turn,
-        method: str,
-        address: str,
-        *,
-        form: dict[str, str] | None,
-        timeout_s: int,
-        most_bytes: int,
-        to: Path,
-    ) -> Reply:
         import httpx
 
-        requested_at = self.clock.now()
-        try:
-            with self.http.stream(
-                method,
-                address,
-                data=form,
-                headers={
-                    "User-Agent": self.user_agent,
-                    "Accept-Encoding": "gzip",
-                    "Cache-Control": "no-cache",  # so that proxies return no older data
-                },
-                timeout=httpx.Timeout(
-                    self.patience.connect_s,
-                    read=timeout_s + self.patience.beyond_timeout_s,
-                ),
-                # A redirected POST would become a GET (301, 302, 303) or carry the
-                # credentials elsewhere.
-                follow_redirects=False,
-                auth=self.endpoint.auth or httpx.USE_CLIENT_DEFAULT,
-                extensions={"trace": self.line.look(turn)},
-            ) as response:
-                self._save(
-                    response,
-                    turn,
-                    to=to,
-                    before=requested_at,
-                    timeout_s=timeout_s,
-                    most_bytes=most_bytes,
-                )
-        except httpx.TransportError as error:
-            raise Refusal(OverpassUnreachable, _named(error)) from error
-        received_at = self.clock.now()
-        return Reply(
-            status=response.status_code,
-            content_type=_media_type(response),
-            redirect=response.headers.get("Location", ""),
-            retry_after_s=_retry_after_s(response, now=received_at),
-            path=to,
-            requested_at=requested_at,
-            received_at=received_at,
-        )
+        with self._turn() as turn:
+            requested_at = self.clock.now()
+            try:
+                with self.http.stream(
+                    method,
+                    address,
+                    data=form,
+                    headers={
+                        "User-Agent": self.user_agent,
+                        "Accept-Encoding": "gzip",
+                        "Cache-Control": "no-cache",  # so that proxies return no older data
+                    },
+                    timeout=httpx.Timeout(
+                        self.patience.connect_s,
+                        read=timeout_s + self.patience.beyond_timeout_s,
+                    ),
+                    # A redirected POST would become a GET (301, 302, 303) or carry the
+                    # credentials elsewhere.
+                    follow_redirects=False,
+                    auth=self.endpoint.auth or httpx.USE_CLIENT_DEFAULT,
+                    extensions={"trace": self.line.look(turn)},
+                ) as response:
+                    self._save(
+                        response,
+                        turn,
+                        to=to,
+                        before=requested_at,
+                        timeout_s=timeout_s,
+                        most_bytes=most_bytes,
+                    )
+            except httpx.TransportError as error:
+                raise Refusal(OverpassUnreachable, _named(error)) from error
+            received_at = self.clock.now()
+            return Reply(
+                status=response.status_code,
+                content_type=_media_type(response),
+                redirect=response.headers.get("Location", ""),
+                retry_after_s=_retry_after_s(response, now=received_at),
+                path=to,
+                requested_at=requested_at,
+                received_at=received_at,
+            )
 
     def _save(
         self,
