@@ -3,9 +3,9 @@
     <lake>/locks/<digest of the work>/<number>.json     the holder, and how often it renewed it
 
 A lease is created once, by a conditional write. Its holder renews it from a thread that dies with
-its process. Whoever waits watches it for changes, by the time that passes on its own machine, so
-that clocks may differ. A lease that does not change is dead: whoever creates the next number holds
-it from then on.
+its process. A process that waits watches it for changes, by the time that passes on its own
+machine, so that clocks may differ. A lease that does not change is dead: the process that creates
+the next number holds it from then on.
 
 A holder that was only suspended may go on beside the next one. So a lease must guard work that may
 be done twice, such as writing a file that is named by its digest.
@@ -41,7 +41,7 @@ class Pace:
     Attributes:
         renewed_s: Its holder renews it so often.
         dead_s: It is dead after so long without a change.
-        looked_s: Whoever waits looks at it so often.
+        looked_s: How often a process that waits looks at it.
     """
 
     renewed_s: float = 15

@@ -357,7 +357,7 @@ class _Lease:
 
 
 def _steady() -> float:
-    """Return seconds of a clock that nobody sets, and that runs while the machine sleeps."""
+    """Return seconds of a clock that is never set, and that runs while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 

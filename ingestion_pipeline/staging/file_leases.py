@@ -38,7 +38,7 @@ class FileLease:
         """
         folder.mkdir(exist_ok=True)
         self._path = folder / dagster_run_id
-        # Locked before it has its name, so that nobody finds it without its lock.
+        # Locked before it has its name, so that no process finds it without its lock.
         nameless = folder / f".{uuid.uuid4()}"
         self._file = nameless.open("w")
         fcntl.flock(self._file, fcntl.LOCK_EX)

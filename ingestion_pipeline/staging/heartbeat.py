@@ -116,7 +116,7 @@ class Heartbeat:
             try:
                 engine = engine or _connecting(self._engine)
                 held = leases.renew(engine, self._run_id, token=self.token, seconds=self._lease_s)
-            except Exception:  # noqa: BLE001 - whatever it is, the lease goes on until its end
+            except Exception:  # noqa: BLE001 - after any error the lease goes on until its end
                 wait = self._beat_s / RETRIES_PER_BEAT
                 continue
             finally:
@@ -153,6 +153,6 @@ def _connecting(engine: sa.Engine) -> sa.Engine:
 
 
 def _now() -> float:
-    """Return a clock that nobody sets, and that counts the time in which a machine sleeps."""
+    """Return a clock that is never set, and that counts the time in which a machine sleeps."""
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return time.clock_gettime(clock)

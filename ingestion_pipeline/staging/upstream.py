@@ -86,7 +86,7 @@ def take_lease(
     lasts: timedelta,
     asked: tuple[Server, Budget] | None = None,
 ) -> bool:
-    """Take a lease of a PostgreSQL database if it is free and nobody has waited longer.
+    """Take a lease of a PostgreSQL database if it is free and no one else has waited longer.
 
     Args:
         engine: The database.
@@ -240,7 +240,7 @@ def _now(connection: sa.Connection) -> datetime:
 
 
 def _is_first(connection: sa.Connection, name: str, holder: str, now: datetime) -> bool:
-    """Return whether nobody else who still waits has waited longer."""
+    """Return whether no other worker that still waits has waited longer."""
     waiter = upstream_waiter.c
     first = connection.execute(
         sa.select(waiter.holder)
