@@ -35,13 +35,10 @@ MOST_STATEMENTS = {"sqlite": 250, "postgres": 160}
 """Of a run with 52 events, with those that create it. Without batches it is twice as many."""
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture
 def here(
-    request: pytest.FixtureRequest,
-    install_town: Callable[..., Installation],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Installation]:
+    install_town: Callable[..., Installation], stored_instance: dg.DagsterInstance, tmp_path: Path
+) -> Installation:
     """The invented town, with Dagster's storage as in development and as in production."""
     for day in DAYS[:-1]:
         at = datetime(day.year, day.month, day.day, 20, tzinfo=UTC)
@@ -51,19 +48,7 @@ def here(
         osm_source="extract",
         osm_extract=str(tmp_path / "{day}.osm.pbf"),
     )
-    home = tmp_path / "home"
-    home.mkdir()
-    if request.param == "postgres":
-        url = sa.make_url(request.getfixturevalue("postgis_url"))
-        monkeypatch.setenv(
-            "DAGSTER_STORAGE_URL",
-            url.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False),
-        )
-        shutil.copy(ROOT / "deploy" / "dagster.yaml", home)
-    else:
-        shutil.copy(ROOT / "ingestion_pipeline" / "dagster.yaml", home)
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        yield replace(town, instance=instance)
+    return replace(town, instance=stored_instance)
 
 
 @contextmanager
@@ -116,7 +101,7 @@ def test_a_run_reports_in_batches_what_it_reports_without(
     assert first.success, why(first)
     assert second.success, why(second)
     assert reported(here, second.run_id) == reported(here, first.run_id)
-    kind = request.node.callspec.params["here"]
+    kind = request.node.callspec.params["stored_instance"]
     assert after.total() <= MOST_STATEMENTS[kind] < before.total(), (before, after)
     failed = here.run(f"town|{DAYS[3]}")
     kinds = [event.dagster_event_type for event in here.instance.all_logs(failed.run_id)]

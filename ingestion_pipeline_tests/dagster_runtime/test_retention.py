@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
-import sqlalchemy as sa
 from dagster._core.storage.dagster_run import DagsterRunStatus
 
 from ingestion_pipeline.dagster_runtime.retention import Pruned, StorageNotPrunable, prune
@@ -21,11 +19,10 @@ from ingestion_pipeline_tests.support.installation import TODAY, ScriptedClock, 
 from testbed.towns import NOON, write_extract
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from ingestion_pipeline_tests.support.installation import Installation
 
-ROOT = Path(__file__).parents[2]
 DAYS = [TODAY - timedelta(days=number) for number in (3, 2, 1)]
 
 
@@ -39,30 +36,13 @@ def town(install_town: Callable[..., Installation], tmp_path: Path) -> Installat
     return install_town(clock=ScriptedClock(NOON), osm_source="extract", osm_extract=template)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def here(
-    request: pytest.FixtureRequest,
-    town: Installation,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Installation]:
+@pytest.fixture
+def here(stored_instance: dg.DagsterInstance, town: Installation) -> Installation:
     """The town, with Dagster's storage as in development and as in production, and three runs."""
-    home = tmp_path / "home"
-    home.mkdir()
-    if request.param == "postgres":
-        url = sa.make_url(request.getfixturevalue("postgis_url"))
-        monkeypatch.setenv(
-            "DAGSTER_STORAGE_URL",
-            url.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False),
-        )
-        shutil.copy(ROOT / "deploy" / "dagster.yaml", home)
-    else:
-        shutil.copy(ROOT / "ingestion_pipeline" / "dagster.yaml", home)
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        here = replace(town, instance=instance)
-        results = [here.run(f"town|{day}") for day in DAYS]
-        assert [result.success for result in results] == [True, True, False], why(results[0])
-        yield here
+    here = replace(town, instance=stored_instance)
+    results = [here.run(f"town|{day}") for day in DAYS]
+    assert [result.success for result in results] == [True, True, False], why(results[0])
+    return here
 
 
 def soon() -> datetime:
