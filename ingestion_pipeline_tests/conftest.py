@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     EmptyDatabase = Callable[[], AbstractContextManager[str]]
 
 
+# A failed assertion there shows its values, as one in a test does.
+pytest.register_assert_rewrite("ingestion_pipeline_tests.support", "testbed.platform_processes")
+
 pytest_plugins = ["ingestion_pipeline_tests.support.installations"]
 
 

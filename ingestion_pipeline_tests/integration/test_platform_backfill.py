@@ -105,7 +105,8 @@ def test_an_interrupted_backfill_submitted_again_finishes_only_what_is_missing(
     platform.cancel_backfill(first)
     platform.kill("daemon")
     platform.start("daemon")
-    wait_until(lambda: platform.backfill_status(first) == "CANCELED", "it is canceled")
+    # A run that the daemon was about to start is given up after `start_timeout_seconds`, 180.
+    wait_until(lambda: platform.backfill_status(first) == "CANCELED", "it is canceled", timeout=400)
     wait_until(lambda: all(run.is_finished for run in platform.dagster_runs()), "its runs are over")
     wait_until(lambda: all(job.finished_at for job in platform.ledger()), "the ledger says so")
     before, rows_before = staged(platform), platform.ledger()
