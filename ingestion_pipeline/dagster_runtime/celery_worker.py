@@ -50,6 +50,9 @@ def app_of(instance: dg.DagsterInstance) -> Celery:
     app: Celery = make_app(launcher.app_args())  # type: ignore[no-untyped-call]
     app.conf.update(
         worker_max_tasks_per_child=1,
+        # A run waits in Redis until a process is free: not behind one worker's runs while another
+        # worker is idle.
+        worker_disable_prefetch=True,
         worker_prefetch_multiplier=1,
         # Output belongs to the run, whose captured output Dagster stores.
         worker_redirect_stdouts=False,

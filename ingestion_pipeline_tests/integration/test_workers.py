@@ -103,6 +103,20 @@ def test_two_workers_execute_the_jobs_each_in_a_process_of_its_own(
         assert run.tags[WORKER_TAG] == job.worker
 
 
+def test_no_run_waits_behind_one_worker_s_runs_while_the_other_is_idle(
+    platform: Platform, upstream: Upstream
+) -> None:
+    _, second = WORKERS
+    platform.kill(second)
+    with slices_locked(platform):
+        ids = enqueue(platform, upstream.new_days(2))
+        wait_until(lambda: len(running(platform, ids)) == AT_ONCE // 2, "one worker has its runs")
+        wait_until(lambda: "QUEUED" not in statuses_of(platform, ids), "all have been sent")
+        platform.start(second)
+        wait_until(lambda: len(running(platform, ids)) == AT_ONCE, "the other has the others")
+    assert_all_staged_by_one_run_each(platform, ids)
+
+
 def test_a_job_that_is_canceled_over_http_ends_so_and_is_not_tried_again(
     platform: Platform, upstream: Upstream
 ) -> None:
