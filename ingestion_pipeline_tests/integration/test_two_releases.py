@@ -85,6 +85,14 @@ def platform(upstream: Upstream) -> Iterator[Platform]:
         yield platform
 
 
+@pytest.fixture
+def migrated(platform: Platform, newer: Path) -> Platform:
+    """The platform with the schema of the newer release."""
+    done = platform.command("migrate", PYTHONPATH=str(newer))
+    assert done.returncode == 0, done.stderr
+    return platform
+
+
 def rules_of(platform: Platform, jobs: Sequence[runs.Run]) -> set[str]:
     """Return the rules by which the slices of jobs were made."""
     with platform.engine.connect() as connection:
@@ -146,7 +154,7 @@ def test_a_deploy_goes_through_without_a_pause(
 
     # The same worker of the older release, under the newer daemon.
     platform.replace("code-server", checkout=newer)
-    platform.replace("daemon", "webserver", "api", checkout=newer)
+    platform.replace("webserver", "daemon", "api", checkout=newer)
     with both_at_work(platform, upstream.new_days(2)) as ids:
         jobs = jobs_of(platform, ids)
         assert {worker_of(platform, job) for job in jobs} == {OLD, NEW}
@@ -160,8 +168,9 @@ def test_a_deploy_goes_through_without_a_pause(
 
 
 def test_two_releases_that_ask_for_one_key_at_once_take_turns(
-    platform: Platform, upstream: Upstream, newer: Path
+    migrated: Platform, upstream: Upstream, newer: Path
 ) -> None:
+    platform = migrated
     (day,) = upstream.new_days(1)
     orders = {"town-1": (None, newer), "town-2": (newer, None)}
     with slices_locked(platform):
@@ -204,8 +213,9 @@ def start_by_hand(
 
 
 def test_a_column_of_the_newer_release_survives_days_that_the_older_one_stages(
-    platform: Platform, upstream: Upstream, newer: Path
+    migrated: Platform, upstream: Upstream, newer: Path
 ) -> None:
+    platform = migrated
     first, second, third = upstream.new_days(3)
     pois = {100 + number: {"amenity": "cafe", "brand": "Stars"} for number in range(1, CAFES + 1)}
     for day in (first, second, third):
