@@ -158,8 +158,8 @@ class Program:
         self, command: Sequence[str | Path], environment: Mapping[str, str], log: Path
     ) -> None:
         self.log = log
+        self.environment = environment
         self._command = command
-        self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self.starts = 0
 
@@ -179,7 +179,7 @@ class Program:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
-                env=self._environment,
+                env=self.environment,
                 cwd=self.log.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -243,6 +243,14 @@ class Platform:
         """Ask processes to end (SIGTERM), and wait for it."""
         for name in names:
             self.programs[name].stop()
+
+    def replace(self, *names: Name, checkout: Path) -> None:
+        """Ask processes to end, and start them again with the code of another checkout."""
+        self.stop(*names)
+        for name in names:
+            program = self.programs[name]
+            program.environment = {**program.environment, "PYTHONPATH": str(checkout)}
+        self.start(*names)
 
     def crash(self) -> None:
         """Kill every process at once, run workers and PostgreSQL too: the machine is lost."""

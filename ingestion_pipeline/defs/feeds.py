@@ -18,7 +18,7 @@ Bytes of a later day are never used.
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
@@ -394,12 +394,12 @@ def _take(
 ) -> bool:
     """Request a feed once; return whether it failed with a transient error."""
     from ingestion_pipeline.sources.feed.acquire import acquire
-    from ingestion_pipeline.sources.feed.fetch import NotModified
+    from ingestion_pipeline.sources.feed.fetch import NotModified, server_of
 
     stored = None if work.claim.refetch else _known_feed(pipeline, work, feed)
     try:
         with scratch_folder() as folder:
-            with _contained(feed):
+            with _turn(pipeline, server_of(feed, work.day)), _contained(feed):
                 acquired = acquire(
                     feed,
                     work.day,
@@ -442,6 +442,11 @@ def _take(
         _keep_known(pipeline, work, feed, acquired, part)
         log.info("fetched %s bytes of feed %s", f"{manifest.raw_bytes:,}", feed.slug)
     return False
+
+
+def _turn(pipeline: PipelineResources, server: str | None) -> AbstractContextManager[None]:
+    """Let no other worker ask the server for a feed meanwhile."""
+    return nullcontext() if server is None else pipeline.gate.alone(f"feed request to {server}")
 
 
 def _known_feed(

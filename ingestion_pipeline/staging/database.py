@@ -17,9 +17,10 @@ from ingestion_pipeline.staging.errors import (
     UnsupportedDatabase,
 )
 from ingestion_pipeline.staging.geopackage_index import register_functions
+from ingestion_pipeline.staging.tables import schema_compatibility
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from alembic.config import Config
 
@@ -266,6 +267,8 @@ def is_geopackage(connection: sa.Connection) -> bool:
 def migrate(engine: sa.Engine, revision: str = "head") -> None:
     """Migrate the schema up or down to a revision.
 
+    With `head`, a newer schema that works with this version stays as it is.
+
     Args:
         engine: The database.
         revision: `head`, `base`, or a migration's number such as `0001`.
@@ -276,7 +279,6 @@ def migrate(engine: sa.Engine, revision: str = "head") -> None:
         DatabaseNotMigrated: The revision does not exist.
     """
     from alembic import command
-    from alembic.script import ScriptDirectory
     from alembic.util import CommandError
 
     if engine.dialect.name == "sqlite" and engine.url.database is not None:
@@ -290,9 +292,10 @@ def migrate(engine: sa.Engine, revision: str = "head") -> None:
             _require_postgis(connection)
         config.attributes["connection"] = connection
         current = current_revision(connection)
+        known = _known_migrations()
+        if revision == "head" and _is_ahead_and_usable(connection, current, known):
+            return
         try:
-            scripts = ScriptDirectory.from_config(config)
-            known = [script.revision for script in scripts.walk_revisions()]
             target = known[0] if revision == "head" else revision
             downwards = target == "base" or (
                 current in known and target in known and known.index(target) > known.index(current)
@@ -357,25 +360,28 @@ def _schema_of_postgis(connection: sa.Connection) -> str | None:
 
 
 def require_migrated(engine: sa.Engine) -> None:
-    """Check that the database's schema is that of this version.
+    """Check that this version can use the database's schema.
+
+    It can if the schema is its own, or a newer one that was made to work with it: during an upgrade
+    the previous release works on (docs/adr/025-two-releases-share-a-database.md).
 
     Raises:
         DatabaseUnavailable: The database cannot be reached.
-        DatabaseNotMigrated: It is empty, behind or ahead.
+        DatabaseNotMigrated: It is empty, behind, or too far ahead.
     """
-    from alembic.script import ScriptDirectory
-
-    (head,) = ScriptDirectory.from_config(_alembic_config()).get_heads()
+    known = _known_migrations()
     missing = (
         engine.dialect.name == "sqlite"
         and engine.url.database is not None
         and not Path(engine.url.database).exists()
     )
     current = None
+    is_usable = False
     elsewhere: list[str] = []
     if not missing:
         with read_transaction(engine) as connection:
             current = current_revision(connection)
+            is_usable = current == known[0] or _is_ahead_and_usable(connection, current, known)
             if current is None and not is_geopackage(connection):
                 elsewhere = _schemas_with_tables(connection)
     if elsewhere:
@@ -384,12 +390,44 @@ def require_migrated(engine: sa.Engine) -> None:
             "which is not in this role's search_path. Run ALTER ROLE ... IN DATABASE ... SET "
             "search_path, and grant USAGE on the schema."
         )
-    if current != head:
+    if is_usable:
+        return
+    if current is None or current in known:
         raise DatabaseNotMigrated(
             f"Database {describe(engine)} is at migration {current or 'none'} but this version of "
-            f"ingestion_pipeline needs {head}. Run 'poi-ingest migrate'. If the database is ahead, "
-            "install the newer version."
+            f"ingestion_pipeline needs {known[0]}. Run 'poi-ingest migrate'."
         )
+    raise DatabaseNotMigrated(
+        f"Database {describe(engine)} is at migration {current}, which is newer than "
+        f"{known[0]} of this version of ingestion_pipeline and does not work with it. Install the "
+        "newer version."
+    )
+
+
+def _is_ahead_and_usable(
+    connection: sa.Connection, current: str | None, known: Sequence[str]
+) -> bool:
+    """Return whether the database is at a newer migration that works with this version."""
+    table = schema_compatibility
+    if current is None or current in known or not sa.inspect(connection).has_table(table.name):
+        return False
+    oldest = connection.execute(sa.select(table.c.oldest_code)).scalar_one_or_none()
+    return oldest in known
+
+
+def set_oldest_code(connection: sa.Connection, migration: str) -> None:
+    """Store the newest migration of the oldest release that can use the schema."""
+    table = schema_compatibility
+    connection.execute(sa.delete(table))
+    connection.execute(sa.insert(table).values(oldest_code=migration))
+
+
+def _known_migrations() -> list[str]:
+    """Return the migrations of this version, the newest first."""
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory.from_config(_alembic_config())
+    return [script.revision for script in scripts.walk_revisions()]
 
 
 def _schemas_with_tables(connection: sa.Connection) -> list[str]:

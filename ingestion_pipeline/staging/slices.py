@@ -460,16 +460,8 @@ def _carry_out(
     table = target.table
     for ids in chunks(work.delete):
         connection.execute(sa.delete(table).where(table.c.id.in_(ids)))
-    copied = [column.name for column in table.columns if column.name not in ("id", "valid_from")]
-    for ids in chunks(work.copy_from):
-        connection.execute(
-            sa.insert(table).from_select(
-                ["valid_from", *copied],
-                sa.select(
-                    sa.literal(following, sa.Date), *(table.c[name] for name in copied)
-                ).where(table.c.id.in_(ids)),
-            )
-        )
+    if work.copy_from:
+        _copy_remainders(connection, table.name, work.copy_from, following)
     for start, moved in work.move_start.items():
         for ids in chunks(moved):
             connection.execute(sa.update(table).where(table.c.id.in_(ids)).values(valid_from=start))
@@ -478,6 +470,20 @@ def _carry_out(
             connection.execute(sa.update(table).where(table.c.id.in_(ids)).values(valid_to=end))
     if work.insert:
         load(connection, table, _as_first_versions(target, rows, work.insert, following))
+
+
+def _copy_remainders(
+    connection: sa.Connection, name: str, ids: Sequence[int], following: date | None
+) -> None:
+    """Copy versions whose remainder begins on a day, with columns of a newer release too."""
+    every = connection.exec_driver_sql(f"SELECT * FROM {name} LIMIT 0").keys()  # noqa: S608 - ours
+    kept = [column for column in every if column not in ("id", "valid_from")]
+    table = sa.table(name, sa.column("id"), sa.column("valid_from"), *map(sa.column, kept))
+    for some in chunks(ids):
+        remainder = sa.select(
+            sa.literal(following, sa.Date), *(table.c[column] for column in kept)
+        ).where(table.c.id.in_(some))
+        connection.execute(sa.insert(table).from_select(["valid_from", *kept], remainder))
 
 
 def _as_first_versions(

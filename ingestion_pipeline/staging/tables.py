@@ -308,6 +308,12 @@ sensor_tick = sa.Table(
     sa.Column("ticked_at", UtcDateTime, nullable=False),
 )
 
+schema_compatibility = sa.Table(
+    "schema_compatibility",
+    metadata,
+    sa.Column("oldest_code", sa.Text, primary_key=True),
+)
+
 # Apart from `ingestion_run`: the transaction that writes a slice locks its row there.
 run_lease = sa.Table(
     "run_lease",

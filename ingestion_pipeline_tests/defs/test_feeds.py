@@ -8,11 +8,13 @@ import math
 import re
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 import sqlalchemy as sa
@@ -739,6 +741,21 @@ def test_a_feed_that_is_down_holds_no_place_at_upstream_while_it_is_waited_for(
         assert "failed" not in town.counts()
         assert town.clock.now() - before == timedelta(minutes=1)  # `run` itself; no step slept
     assert slots == [("asked", 1), ("waits", 0)]
+
+
+def test_a_server_is_asked_for_one_feed_at_a_time_by_all_workers(world: World) -> None:
+    """The pool does not see `poi-ingest run`, and may be given a higher limit."""
+    address = urlsplit(world.server.url)
+    other = world.here.workshop.gate.alone(f"feed request to {address.hostname}:{address.port}")
+    with ThreadPoolExecutor(1) as pool:
+        with other:
+            run = pool.submit(world.run, SATURDAY)
+            with pytest.raises(TimeoutError):
+                run.result(timeout=5)
+            assert world.here.ledger()[-1].status == "RUNNING"
+            assert world.server.requests == []
+        run.result(timeout=60)
+    assert len(world.server.requests) == 2
 
 
 def test_a_refetch_that_a_later_step_is_asked_for_is_made(town: World) -> None:

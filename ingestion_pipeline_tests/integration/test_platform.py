@@ -345,6 +345,20 @@ def test_jobs_under_way_outlive_what_started_them(
     assert_all_staged(platform, ids)
 
 
+def test_processes_that_are_asked_to_end_leave_active_runs_to_finish(
+    platform: Platform, upstream: Upstream
+) -> None:
+    with slices_locked(platform):
+        ids = enqueue(platform, upstream.new_days(1))
+        wait_until(lambda: len(running(platform, ids)) == len(ids), "all are under way")
+        platform.stop("api", "daemon", "webserver", "code-server")
+        assert len(running(platform, ids)) == len(ids)
+    wait_until(lambda: not running(platform, ids), "they have ended", timeout=IN_THE_END_S)
+    platform.start("code-server")
+    platform.start("webserver", "daemon", "api")
+    assert_all_staged_by_one_run_each(platform, ids)
+
+
 def test_queued_runs_wait_for_a_code_server_that_is_away(
     platform: Platform, upstream: Upstream
 ) -> None:

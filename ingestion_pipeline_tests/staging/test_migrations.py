@@ -22,6 +22,7 @@ from ingestion_pipeline.staging.database import (
     migrate,
     read_transaction,
     require_migrated,
+    set_oldest_code,
     write_transaction,
 )
 from ingestion_pipeline.staging.days import Slice
@@ -274,7 +275,7 @@ def test_migrating_again_changes_nothing(engine: sa.Engine) -> None:
         connection.execute(sa.text("CREATE TABLE mine (number INTEGER)"))
     before = tables(engine)
     migrate(engine)
-    migrate(engine, "0013")
+    migrate(engine, "0014")
     assert tables(engine) == before
 
 
@@ -328,7 +329,7 @@ def test_the_ledger_and_the_staged_days_come_through_the_second_migration_both_w
     migrate(empty, "0001")
     assert columns_and_indexes(empty) == first
     assert rows_without(empty, ADDED_SINCE_0001) == rows
-    with pytest.raises(DatabaseNotMigrated, match=r"at migration 0001 .* needs 0013"):
+    with pytest.raises(DatabaseNotMigrated, match=r"at migration 0001 .* needs 0014"):
         require_migrated(empty)
 
     migrate(empty)
@@ -594,9 +595,9 @@ def test_looking_for_a_geopackage_does_not_make_one(tmp_path: Path) -> None:
 
 
 def test_a_database_at_another_migration_is_refused_with_both_levels(engine: sa.Engine) -> None:
-    set_revision(engine, "0000")
+    set_revision(engine, "0012")
     with pytest.raises(
-        DatabaseNotMigrated, match=r"at migration 0000 .* needs 0013\. Run 'poi-ingest migrate'"
+        DatabaseNotMigrated, match=r"at migration 0012 .* needs 0014\. Run 'poi-ingest migrate'"
     ):
         require_migrated(engine)
 
@@ -675,11 +676,13 @@ def test_the_tables_of_promotion_come_and_go_and_staging_stays(engine: sa.Engine
 
 def test_a_database_that_is_ahead_is_not_migrated_by_an_older_version(engine: sa.Engine) -> None:
     set_revision(engine, "9999")
+    with write_transaction(engine) as connection:
+        set_oldest_code(connection, "9999")
     before = tables(engine)
     for revision in ("head", "0001"):
         with pytest.raises(
             DatabaseNotMigrated,
-            match=r"from 9999 .*known migrations: 0001, 0002, .* 0010, 0011, 0012, 0013",
+            match=r"from 9999 .*known migrations: 0001, 0002, .* 0010, 0011, 0012, 0013, 0014",
         ):
             migrate(engine, revision)
     with pytest.raises(DatabaseNotMigrated, match="at migration 9999"):
@@ -690,7 +693,7 @@ def test_a_database_that_is_ahead_is_not_migrated_by_an_older_version(engine: sa
 def test_a_migration_that_does_not_exist_is_refused_with_those_that_do(empty: sa.Engine) -> None:
     with pytest.raises(
         DatabaseNotMigrated,
-        match=r"'no-such'.*migrations: 0001, 0002, .* 0009, 0010, 0011, 0012, 0013",
+        match=r"'no-such'.*migrations: 0001, 0002, .* 0009, 0010, 0011, 0012, 0013, 0014",
     ):
         migrate(empty, "no-such")
     assert tables(empty) == set()

@@ -212,6 +212,31 @@ def test_two_days_staged_in_either_order_give_the_same_tables(engine: sa.Engine)
     assert partitions(engine, "kazan") == partitions(engine, "sochi")
 
 
+@pytest.mark.owner
+def test_the_rest_of_a_version_that_is_cut_keeps_columns_of_a_newer_release(
+    engine: sa.Engine,
+) -> None:
+    """While two releases share the database, the older one does not know all columns."""
+    for day in (DAY, days_after(2)):
+        stage(engine, "kazan", day, {"node/1": "a", "node/2": "b"})
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE poi_ingestion_staging ADD COLUMN brand TEXT")
+        connection.exec_driver_sql("UPDATE poi_ingestion_staging SET brand = 'of ' || name")
+    stage(engine, "kazan", days_after(1), {"node/1": "c"})
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql(
+            "SELECT source_ref, name, brand FROM poi_ingestion_staging "
+            "ORDER BY source_ref, valid_from"
+        )
+        assert [tuple(row) for row in found] == [
+            ("node/1", "a", "of a"),
+            ("node/1", "c", None),
+            ("node/1", "a", "of a"),
+            ("node/2", "b", "of b"),
+            ("node/2", "b", "of b"),
+        ]
+
+
 def test_a_day_that_is_not_staged_reads_as_none_and_an_empty_one_as_empty(
     engine: sa.Engine,
 ) -> None:

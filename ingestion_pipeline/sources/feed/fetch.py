@@ -199,6 +199,11 @@ def fetch_metadata(
     return fetching.document_over_http(location, http)
 
 
+def server_of(feed: Feed, day: date) -> str | None:
+    """Return the server that is asked for a feed's bytes, `host:port`; None for a file or store."""
+    return _server_of(feed.location_on(day))
+
+
 def _server_of(location: str) -> str | None:
     return Endpoint.parse(location).server if is_http(location) else None
 
