@@ -52,8 +52,8 @@ def build_definitions(pipeline: PipelineResources, *, with_pools: bool = True) -
         ],
         asset_checks=coverage.checks,
         jobs=[*(job.definition for job in requested_jobs().values()), coverage.job],
-        schedules=[*build_schedules(pipeline), coverage.schedule],
-        sensors=build_sensors(),
+        schedules=[coverage.schedule],
+        sensors=[*build_sensors(), *build_schedules(pipeline)],
         resources=build_resources(pipeline),
         # One process per step costs twenty times as much as the work of the steps.
         executor=dg.in_process_executor,

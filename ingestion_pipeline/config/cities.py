@@ -322,6 +322,11 @@ class Cities:
 
     path: Path
     cities: tuple[City, ...]
+    _by_slug: Mapping[str, City] = dataclasses.field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Index the cities, of which a tick looks up thousands."""
+        object.__setattr__(self, "_by_slug", {city.slug: city for city in self.cities})
 
     def __iter__(self) -> Iterator[City]:
         """Iterate over all cities."""
@@ -341,12 +346,11 @@ class Cities:
         Raises:
             UnknownCity: There is none; the message lists those of the file.
         """
-        by_slug = {city.slug: city for city in self.cities}
-        if slug in by_slug:
-            return by_slug[slug]
+        if slug in self._by_slug:
+            return self._by_slug[slug]
         raise UnknownCity(
-            f"{self.path} has no city {slug!r}{did_you_mean(slug, by_slug)}; "
-            f"it has {', '.join(sorted(by_slug))}"
+            f"{self.path} has no city {slug!r}{did_you_mean(slug, self._by_slug)}; "
+            f"it has {', '.join(sorted(self._by_slug))}"
         )
 
 

@@ -28,10 +28,12 @@ from ingestion_pipeline.dagster_runtime.private import (
     WILL_RETRY_TAG,
 )
 from ingestion_pipeline.dagster_runtime.slots import free_slots
+from ingestion_pipeline.defs.pressure import Pressure
 from ingestion_pipeline.defs.requests import (
     is_carried_on,
     may_be_asked_for_again,
     runs_of,
+    why_held,
     why_impossible,
 )
 from ingestion_pipeline.defs.resources import PipelineResources
@@ -173,14 +175,20 @@ class _Sweep:
 
     def _expire(self, job: Run) -> None:
         """End a job for which Dagster has created no run within the start deadline."""
-        if self.pipeline.ledger_now() - job.requested_at > self.start_deadline:
-            self._end(
-                job,
-                "FAILED",
-                runs.NEVER_STARTED,
-                "Dagster made no run of it in time; look at the ticks of admin_trigger_sensor in "
-                "the UI, then enqueue it again",
-            )
+        now = self.pipeline.ledger_now()
+        if now - job.requested_at <= self.start_deadline:
+            return
+        held = why_held(job, Pressure(self.pipeline, now=now))
+        if held is not None:
+            self._end(job, "FAILED", runs.NEVER_STARTED, f"{held}. Enqueue it again then")
+            return
+        self._end(
+            job,
+            "FAILED",
+            runs.NEVER_STARTED,
+            "Dagster made no run of it in time; look at the ticks of admin_trigger_sensor in the "
+            "UI, then enqueue it again",
+        )
 
     def _stop(self, dagster_run: dg.DagsterRun) -> None:
         if dagster_run.status == dg.DagsterRunStatus.CANCELING:
