@@ -31,7 +31,7 @@ def build_definitions(pipeline: PipelineResources, *, with_pools: bool = True) -
     """
     print_expected_errors_in_one_line()
     upstream_pool, feeds_pool = (UPSTREAM_POOL, FEEDS_POOL) if with_pools else (None, None)
-    partitions = build_partitions(pipeline.cities, pipeline.settings.first_partition)
+    partitions = build_partitions(pipeline.own_cities, pipeline.settings.first_partition)
     coverage = build_coverage(pipeline)
     return dg.Definitions(
         assets=[

@@ -183,7 +183,7 @@ def _waiting(
     waiting = Waiting.parse(context.cursor) if context.cursor else Waiting(begins or now)
     if begins is not None and waiting.until < begins:  # it was switched off meanwhile
         waiting = Waiting(begins)
-    cities = {city.slug: city for city in pipeline.cities.enabled()}
+    cities = {city.slug: city for city in pipeline.own_cities.enabled()}
     after = max(waiting.until, now - LONGEST_BACK)
     new = due_between(cities.values(), job.job_type, after=after, until=now)
     oldest = (now - LONGEST_BACK).date()

@@ -41,7 +41,11 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
     def admin_trigger_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         pipeline = pipeline_of(context)
         pending = runs.active(
-            pipeline.engine, "PENDING", after=_position(context.cursor), limit=BATCH
+            pipeline.engine,
+            "PENDING",
+            after=_position(context.cursor),
+            limit=BATCH,
+            without=pipeline.slugs_of_others,
         )
         now = pipeline.ledger_now()
         ticks.record(pipeline.engine, ticks.TRIGGER_SENSOR, now=now)
