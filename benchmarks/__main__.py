@@ -22,6 +22,7 @@ from benchmarks.scenarios import (
     cost,
     enqueue,
     extract,
+    fleet,
     growth,
     history,
     identity,
@@ -48,6 +49,7 @@ SCENARIOS = {
     "city-day": city_day,
     "backfill": backfill,
     "cost": cost,
+    "fleet": fleet,
     "enqueue": enqueue,
 }
 RUNS = 3
@@ -64,7 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--out", type=Path, default=ROOT / "build" / "bench", help="where results.* are written"
     )
-    parser.add_argument("--base", metavar="COMMIT", help="what `cost` compares this checkout with")
+    parser.add_argument(
+        "--base", metavar="COMMIT", help="what `cost` and `fleet` compare this checkout with"
+    )
     given = parser.parse_args(arguments)
     try:
         names = list(each_once(given.only, SCENARIOS))

@@ -31,7 +31,7 @@ def build_definitions(pipeline: PipelineResources, *, with_pools: bool = True) -
     """
     print_expected_errors_in_one_line()
     upstream_pool, feeds_pool = (UPSTREAM_POOL, FEEDS_POOL) if with_pools else (None, None)
-    partitions = build_partitions(pipeline.cities, pipeline.settings.first_partition)
+    partitions = build_partitions(pipeline.own_cities, pipeline.settings.first_partition)
     coverage = build_coverage(pipeline)
     return dg.Definitions(
         assets=[
@@ -52,8 +52,8 @@ def build_definitions(pipeline: PipelineResources, *, with_pools: bool = True) -
         ],
         asset_checks=coverage.checks,
         jobs=[*(job.definition for job in requested_jobs().values()), coverage.job],
-        schedules=[*build_schedules(pipeline), coverage.schedule],
-        sensors=build_sensors(),
+        schedules=[coverage.schedule],
+        sensors=[*build_sensors(), *build_schedules(pipeline)],
         resources=build_resources(pipeline),
         # One process per step costs twenty times as much as the work of the steps.
         executor=dg.in_process_executor,

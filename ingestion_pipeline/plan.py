@@ -178,8 +178,12 @@ def _way(
     from_stored = _from_stored(city, day, kept)
     if day < settings.first_partition and (from_stored is None or from_stored[0] == "snapshot"):
         return "none", (
-            f"there are no partitions before {settings.first_partition}; set PARTITIONS_START to "
-            "an earlier day"
+            f"there are no partitions before {settings.first_partition}; "
+            + (
+                "set PARTITIONS_DAYS to more, or enqueue jobs of these days"
+                if settings.partitions_days
+                else "set PARTITIONS_START to an earlier day"
+            )
         )
     if from_stored is not None:
         return from_stored

@@ -164,6 +164,12 @@ class Program:
         self.starts = 0
 
     @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def cpu_s(self) -> float:
         """The CPU time that it and whatever it has started have taken."""
         assert self._process is not None

@@ -39,8 +39,8 @@ def comparisons(bench: Bench) -> Iterator[Comparison]:
     if bench.base is None:
         return
     checkouts = {
-        f"before ({bench.base})": _unpacked(bench, bench.base),
-        "now": _copied(bench),
+        f"before ({bench.base})": unpacked(bench),
+        "now": copied(bench),
     }
     ratios = ("CPU s",)
     first = [
@@ -95,18 +95,19 @@ def _backfill(bench: Bench, checkout: Path) -> Values:
         return backfilled(platform, DAYS)
 
 
-def _unpacked(bench: Bench, commit: str) -> Path:
-    """Return a folder with the code of a commit."""
+def unpacked(bench: Bench) -> Path:
+    """Return a folder with the code of the commit that is compared with."""
+    assert bench.base is not None
     folder = bench.new_folder()
     packed = folder / "packed.tar"
-    git = ["git", "-C", str(ROOT), "archive", "--output", str(packed), commit, *PACKED]
+    git = ["git", "-C", str(ROOT), "archive", "--output", str(packed), bench.base, *PACKED]
     subprocess.run(git, check=True)
     with tarfile.open(packed) as tar:
         tar.extractall(folder, filter="data")
     return _compiled(folder)
 
 
-def _copied(bench: Bench) -> Path:
+def copied(bench: Bench) -> Path:
     """Return a folder with the code of this checkout, which may be changed meanwhile."""
     folder = bench.new_folder()
     ignored = shutil.ignore_patterns("__pycache__")

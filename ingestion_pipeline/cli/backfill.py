@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from ingestion_pipeline.config.cities import City
+    from ingestion_pipeline.config.cities import Cities, City
     from ingestion_pipeline.config.settings import Settings
     from ingestion_pipeline.defs.jobs import IngestionJob
     from ingestion_pipeline.plan import PlannedDay
@@ -75,6 +75,12 @@ class Backfill:
 @job_option
 @click.option("--all", "again", is_flag=True, help="Include days that are already staged.")
 @click.option("--dry-run", is_flag=True, help="Only print the plan.")
+@click.option(
+    "--enqueue",
+    "as_jobs",
+    is_flag=True,
+    help="Enqueue jobs instead of a backfill of Dagster, which needs a partition of each day.",
+)
 def backfill(
     slugs: Sequence[str],
     first: date,
@@ -84,6 +90,7 @@ def backfill(
     all_cities: bool,
     again: bool,
     dry_run: bool,
+    as_jobs: bool,
 ) -> None:
     """Plan days of cities, and submit those with available data to Dagster as a backfill.
 
@@ -97,12 +104,17 @@ def backfill(
     if bool(slugs) == all_cities:
         raise click.UsageError("Use either --city or --all-cities.")
     settings = load_settings()
-    cities = load_cities(settings.cities_file)
+    cities = load_cities(settings.cities_file).of_group(settings.city_group)
     chosen = cities.enabled() if all_cities else [cities.get(slug) for slug in dict.fromkeys(slugs)]
     if not chosen:
         raise click.UsageError("The cities file enables no city. Select cities with --city.")
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-    planned = _plan(settings, chosen, days, JOBS[job_type])
+    planned = _plan(
+        settings.with_partitions_of_all_days() if as_jobs else settings,
+        chosen,
+        days,
+        JOBS[job_type],
+    )
     _print_plan(planned)
     due = [day for day in planned if day.is_possible and (again or not day.is_staged)]
     staged = sum(day.is_staged for day in planned)
@@ -116,6 +128,9 @@ def backfill(
     if not due:
         click.echo("Nothing to submit")
         sys.exit(0 if staged else FAILED)
+    if as_jobs:
+        _enqueue(settings, cities, job_type, due)
+        return
     _submit(settings, JOBS[job_type], due, title=f"{len(chosen)} cities, {first} to {last}")
 
 
@@ -143,6 +158,23 @@ def _print_plan(planned: Iterable[PlannedDay]) -> None:
             for s in spans(planned)
         ],
     )
+
+
+def _enqueue(settings: Settings, cities: Cities, job_type: str, due: Iterable[PlannedDay]) -> None:
+    """Enqueue a job for each day; one that is active already stays as it is."""
+    from ingestion_pipeline.core.clock import SystemClock
+    from ingestion_pipeline.core.identity import JobKey
+    from ingestion_pipeline.staging.clock import DatabaseClock
+    from ingestion_pipeline.staging.runs import enqueue
+
+    engine = open_database(settings)
+    now = DatabaseClock(engine, SystemClock()).now()
+    made = 0
+    for planned in due:
+        city = cities.get(planned.city_slug)
+        key = JobKey(job_type, city.slug, city.boundary_key, planned.day)
+        made += enqueue(engine, key, trigger="backfill", now=now)[1]
+    click.echo(f"{made:,} jobs are enqueued; admin_trigger_sensor starts their runs")
 
 
 def _submit(

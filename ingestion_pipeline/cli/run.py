@@ -148,7 +148,7 @@ def _run_job(
         from ingestion_pipeline.defs.resources import PipelineResources
         from ingestion_pipeline.defs.work import TRIGGER_TAG
 
-        settings = settings.with_partition_of(day)
+        settings = settings.with_partition_of(day).model_copy(update={"city_group": None})
         # No retries: exit code 75 tells the caller, a person or cron, to try again.
         pipeline = PipelineResources(settings, cities, retrying=Retrying(maximum=0))
         # Without pools: only a daemon frees the slot of a killed process. The lock of each server

@@ -32,6 +32,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from ingestion_pipeline.config.feeds import Feed, feed_conflicts
+from ingestion_pipeline.config.settings import SettingsError
 from ingestion_pipeline.config.sources import SOURCE_CODE, SourceKind
 from ingestion_pipeline.config.toml_tables import (
     TABLE,
@@ -268,6 +269,8 @@ class City:
     """
     enabled: Annotated[StrictBool, Expected("true or false")]
     """Whether the city has a daily schedule. Any city can be run by hand."""
+    group: Slug | None = None
+    """The group of the city, for several Dagsters that share a database (CITY_GROUP)."""
     promotion: Annotated[PromotionPolicy, Expected('"off", "review" or "automatic"')] = "off"
     """Whether staged days become public: not at all, after a person approved each, or by themselves
     if no gate asks for a review."""
@@ -318,10 +321,17 @@ class Cities:
     Attributes:
         path: The file that they were read from.
         cities: All of them, enabled or not; slugs are unique.
+        group: The group that these are, or None for all cities of the file.
     """
 
     path: Path
     cities: tuple[City, ...]
+    group: str | None = None
+    _by_slug: Mapping[str, City] = dataclasses.field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Index the cities, of which a tick looks up thousands."""
+        object.__setattr__(self, "_by_slug", {city.slug: city for city in self.cities})
 
     def __iter__(self) -> Iterator[City]:
         """Iterate over all cities."""
@@ -335,19 +345,39 @@ class Cities:
         """Return the cities that have a daily schedule."""
         return tuple(city for city in self.cities if city.enabled)
 
+    def of_group(self, group: str | None) -> "Cities":
+        """Return the cities of a group; all of them for None.
+
+        Raises:
+            SettingsError: No city has this group.
+        """
+        if group is None:
+            return self
+        chosen = tuple(city for city in self.cities if city.group == group)
+        if not chosen:
+            groups = sorted({city.group for city in self.cities if city.group})
+            raise SettingsError(
+                f"CITY_GROUP is {group}, and no city of {self.path} has that group"
+                f"{did_you_mean(group, groups)}; its groups are: {', '.join(groups) or 'none'}"
+            )
+        return Cities(self.path, chosen, group)
+
     def get(self, slug: str) -> City:
         """Return the city with this slug.
 
         Raises:
             UnknownCity: There is none; the message lists those of the file.
         """
-        by_slug = {city.slug: city for city in self.cities}
-        if slug in by_slug:
-            return by_slug[slug]
+        if slug in self._by_slug:
+            return self._by_slug[slug]
         raise UnknownCity(
-            f"{self.path} has no city {slug!r}{did_you_mean(slug, by_slug)}; "
-            f"it has {', '.join(sorted(by_slug))}"
+            f"{self.path} has no city {slug!r}{self._in_group}{did_you_mean(slug, self._by_slug)}; "
+            f"it has {', '.join(sorted(self._by_slug))}"
         )
+
+    @property
+    def _in_group(self) -> str:
+        return f" in group {self.group} (CITY_GROUP)" if self.group else ""
 
 
 class CitiesFile(BaseModel):

@@ -7,7 +7,8 @@ each variable; a test compares the two.
 
 import os
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -23,6 +24,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ingestion_pipeline.config.sources import SourceKind
 from ingestion_pipeline.core.errors import IngestionError
+from ingestion_pipeline.core.identity import SLUG
 from ingestion_pipeline.core.locations import http_parts
 
 
@@ -129,6 +131,12 @@ class Settings(BaseSettings):
     cities_file: AbsolutePath | None = Field(
         None, description="Your own `cities.toml`, instead of the shipped one."
     )
+    city_group: str | None = Field(
+        None,
+        pattern=SLUG.pattern,
+        description="The group of cities (key `group`) that this Dagster stages, where several "
+        "share a database. Unset: all cities.",
+    )
     osm_source: SourceKind = Field(
         "overpass", description="`overpass` or `extract`, for cities without `osm_source`."
     )
@@ -185,6 +193,14 @@ class Settings(BaseSettings):
         "Unset: days since 2019-04-21, the day of the oldest sample, can be run by command and by "
         "the admin API, and partitions begin at 2026-01-01. Set it to the first day that you need: "
         "with more than about 100,000 partitions (cities x days) Dagster becomes slow.",
+    )
+    partitions_days: int = Field(
+        0,
+        ge=0,
+        description="How many days before today partitions begin, at the latest on the first of "
+        "that month; 0: they begin at PARTITIONS_START. For fleets: 1,000 cities reach 100,000 "
+        "partitions in 100 days. It is counted when a process starts. Earlier days can still be "
+        "run, as jobs.",
     )
     state_dir: AbsolutePath = Field(
         Path("~/.local/state/ingestion_pipeline"),
@@ -295,11 +311,19 @@ class Settings(BaseSettings):
         backfill. Its rows, its job in the ledger and its events in Dagster are like others.
         """
         is_set = "partitions_start" in self.model_fields_set
-        return self.partitions_start if is_set else FIRST_PARTITION
+        begin = self.partitions_start if is_set else FIRST_PARTITION
+        if not self.partitions_days:
+            return begin
+        return max(begin, rolling_start(_first_today(), self.partitions_days))
 
     def with_partition_of(self, day: date) -> Self:
         """Return settings by which a day has a partition, for a process that runs this day only."""
-        return self.model_copy(update={"partitions_start": min(day, self.first_partition)})
+        begin = min(day, self.first_partition)
+        return self.model_copy(update={"partitions_start": begin, "partitions_days": 0})
+
+    def with_partitions_of_all_days(self) -> Self:
+        """Return settings by which each day that can be run has a partition."""
+        return self.with_partition_of(self.partitions_start)
 
     @property
     def owners(self) -> tuple[str, ...]:
@@ -321,6 +345,24 @@ class Settings(BaseSettings):
                 "the embedded GeoPackage; set DATABASE_URL"
             )
         return f"sqlite:///{self.data_dir}/{EMBEDDED_DATABASE}"
+
+
+def rolling_start(today: date, days: int) -> date:
+    """Return the first of the month that a number of days before today is in.
+
+    Dagster reads all events of an asset again when its partitions begin at another day, so the
+    start moves once a month.
+    """
+    return (today - timedelta(days=days)).replace(day=1)
+
+
+@cache
+def _first_today() -> date:
+    """Return the day on which this process, or the one that it was forked from, first asked.
+
+    The definitions of a process are built once, and everything else in it must agree with them.
+    """
+    return datetime.now(UTC).date()
 
 
 def environment_with(settings: Settings, **changed: str) -> dict[str, str]:

@@ -276,6 +276,7 @@ def _have_partition_of(run: dg.DagsterRun | None) -> None:
         settings = load_settings()
         if settings.partitions_start <= date.fromisoformat(day) < settings.first_partition:
             set_in_environment("PARTITIONS_START", day)
+            set_in_environment("PARTITIONS_DAYS", "0")
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ def _cities(pipeline: PipelineResources, job: IngestionJob) -> list[CityCoverage
                 local_time_of(job.job_type, city.slug), ZoneInfo(city.timezone), now=now
             ),
         )
-        for city in pipeline.cities.enabled()
+        for city in pipeline.own_cities.enabled()
     ]
     return [
         CityCoverage(city.slug, due=day, newest=newest.get((city.slug, city.boundary_key)))

@@ -132,7 +132,8 @@ def build_promotion_sensor() -> dg.SensorDefinition:
     def promotion_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         pipeline = pipeline_of(context)
         first = pipeline.settings.first_partition
-        requests = [_request(each, first=first) for each in due(pipeline.engine, pipeline.cities)]
+        own = pipeline.own_cities
+        requests = [_request(each, first=first) for each in due(pipeline.engine, own)]
         requested = json.loads(context.cursor or "[]")
         return dg.SensorResult(
             run_requests=[each for each in requests if each.run_key not in requested],

@@ -28,10 +28,12 @@ from ingestion_pipeline.dagster_runtime.private import (
     WILL_RETRY_TAG,
 )
 from ingestion_pipeline.dagster_runtime.slots import free_slots
+from ingestion_pipeline.defs.pressure import Pressure
 from ingestion_pipeline.defs.requests import (
     is_carried_on,
     may_be_asked_for_again,
     runs_of,
+    why_held,
     why_impossible,
 )
 from ingestion_pipeline.defs.resources import PipelineResources
@@ -70,6 +72,8 @@ def reconcile(
 ) -> Compared:
     """Compare all RUNNING jobs and a batch of PENDING jobs with Dagster, and end those that ended.
 
+    Jobs of cities that another Dagster stages are left to it.
+
     First, Dagster runs whose process is gone, or whose lease has ended, are reported to Dagster as
     ended, even if they have no job in the ledger. Otherwise Dagster would wait for them, and they
     would occupy its queue and the slots of its pools.
@@ -90,13 +94,24 @@ def reconcile(
         running += 1
         with _alone(f"Job {job.id} ({job.idempotency_key})"):
             sweep.look_at_running(job)
-    pending = runs.active(pipeline.engine, "PENDING", after=after, limit=limit)
+    pending = runs.active(
+        pipeline.engine,
+        "PENDING",
+        after=after,
+        limit=limit,
+        without=pipeline.slugs_of_others,
+    )
     dagster_runs = runs_of(instance, pending)
     for job in pending:
         with _alone(f"Job {job.id} ({job.idempotency_key})"):
             sweep.look_at_pending(job, dagster_runs[job.id])
     now = pipeline.ledger_now()
-    runs.expire(pipeline.engine, requested_before=now - sweep.start_deadline, now=now)
+    runs.expire(
+        pipeline.engine,
+        requested_before=now - sweep.start_deadline,
+        now=now,
+        without=pipeline.slugs_of_others,
+    )
     leases.forget_ended(pipeline.engine)
     return Compared(running, pending)
 
@@ -173,14 +188,20 @@ class _Sweep:
 
     def _expire(self, job: Run) -> None:
         """End a job for which Dagster has created no run within the start deadline."""
-        if self.pipeline.ledger_now() - job.requested_at > self.start_deadline:
-            self._end(
-                job,
-                "FAILED",
-                runs.NEVER_STARTED,
-                "Dagster made no run of it in time; look at the ticks of admin_trigger_sensor in "
-                "the UI, then enqueue it again",
-            )
+        now = self.pipeline.ledger_now()
+        if now - job.requested_at <= self.start_deadline:
+            return
+        held = why_held(job, Pressure(self.pipeline, now=now))
+        if held is not None:
+            self._end(job, "FAILED", runs.NEVER_STARTED, f"{held}. Enqueue it again then")
+            return
+        self._end(
+            job,
+            "FAILED",
+            runs.NEVER_STARTED,
+            "Dagster made no run of it in time; look at the ticks of admin_trigger_sensor in the "
+            "UI, then enqueue it again",
+        )
 
     def _stop(self, dagster_run: dg.DagsterRun) -> None:
         if dagster_run.status == dg.DagsterRunStatus.CANCELING:
@@ -261,8 +282,10 @@ class _Sweep:
 
 
 def _all_running(pipeline: PipelineResources, limit: int) -> Iterator[Run]:
-    after = None
-    while batch := runs.active(pipeline.engine, "RUNNING", after=after, limit=limit):
+    after, others = None, pipeline.slugs_of_others
+    while batch := runs.active(
+        pipeline.engine, "RUNNING", after=after, limit=limit, without=others
+    ):
         yield from batch
         after = Position(batch[-1].requested_at, batch[-1].id)
 

@@ -16,14 +16,17 @@ from ingestion_pipeline.dagster_runtime.private import (
     PRIORITY_TAG,
     WILL_RETRY_TAG,
 )
+from ingestion_pipeline.defs.jobs import JOBS
+from ingestion_pipeline.defs.order import days_behind, priority_of
 from ingestion_pipeline.defs.partitions import key_and_tags
+from ingestion_pipeline.defs.pressure import Closed, Pressure
 from ingestion_pipeline.defs.promotion import requested_jobs
 from ingestion_pipeline.defs.resources import PipelineResources
 from ingestion_pipeline.defs.work import RUN_ID_TAG, TRIGGER_TAG
 from ingestion_pipeline.staging.runs import Run
 
-ASKED_FOR = "10"
-"""The priority of jobs of the ledger. Schedules and backfills have priority 0 and run later."""
+ASKED_FOR = 10
+"""The lowest priority of jobs of the ledger. Runs of schedules and backfills have less."""
 
 
 FIRST_WAIT = timedelta(seconds=15)
@@ -32,13 +35,16 @@ FIRST_WAIT = timedelta(seconds=15)
 LONGEST_WAIT = timedelta(minutes=10)
 
 
-def request_of(run: Run, *, first_partition: date, failed: int = 0) -> dg.RunRequest:
+def request_of(
+    run: Run, *, first_partition: date, failed: int = 0, priority: int = ASKED_FOR
+) -> dg.RunRequest:
     """Return the run request of a PENDING job.
 
     Args:
         run: The job.
         first_partition: The first day with a partition.
         failed: The number of Dagster runs of the job that ended before they began to work on it.
+        priority: The priority in Dagster's queue.
     """
     job = requested_jobs()[run.job_type]
     key, tags = key_and_tags(CityDay(run.city_slug, run.day), first=first_partition)
@@ -51,7 +57,7 @@ def request_of(run: Run, *, first_partition: date, failed: int = 0) -> dg.RunReq
         tags={
             RUN_ID_TAG: run.id,
             TRIGGER_TAG: run.trigger,
-            PRIORITY_TAG: ASKED_FOR,
+            PRIORITY_TAG: str(priority),
             **tags,
         },
     )
@@ -66,6 +72,7 @@ def next_request(
     dagster_now: datetime,
     patience: timedelta,
     first_partition: date,
+    priority: int = ASKED_FOR,
 ) -> dg.RunRequest | None:
     """Return the run request that a PENDING job needs now.
 
@@ -80,12 +87,13 @@ def next_request(
         dagster_now: The current moment by the clock of Dagster's processes: this machine's.
         patience: The maximum time that a job waits for its run to begin.
         first_partition: The first day with a partition.
+        priority: The priority of the run in Dagster's queue.
 
     Returns:
         None while a run is queued or starting, until the next one is due, or if there will be none.
     """
     if not dagster_runs:
-        return request_of(job, first_partition=first_partition)
+        return request_of(job, first_partition=first_partition, priority=priority)
     last = dagster_runs[0]
     if not may_be_asked_for_again(job, dagster_runs, now=now, patience=patience):
         return None
@@ -94,7 +102,9 @@ def next_request(
     wait = min(FIRST_WAIT * 2 ** min(len(dagster_runs) - 1, 10), LONGEST_WAIT)
     if _ended_within(wait, last, instance, dagster_now):
         return None
-    return request_of(job, first_partition=first_partition, failed=len(dagster_runs))
+    return request_of(
+        job, first_partition=first_partition, failed=len(dagster_runs), priority=priority
+    )
 
 
 def may_be_asked_for_again(
@@ -182,3 +192,32 @@ def why_impossible(run: Run, pipeline: PipelineResources) -> str | None:
 def is_due(run: Run, pipeline: PipelineResources) -> bool:
     """Return whether the job's day has begun; the requesting machine's clock may be ahead."""
     return run.day <= pipeline.ledger_now().date()
+
+
+def ready(jobs: Sequence[Run], pipeline: PipelineResources) -> list[tuple[Run, int]]:
+    """Return the jobs of which runs may be requested now, with their priorities, highest first.
+
+    The city that lags most comes first, for jobs of one dataset.
+    """
+    possible = [job for job in jobs if why_impossible(job, pipeline) is None]
+    pressure = Pressure(pipeline, now=pipeline.ledger_now())
+    due = [job for job in possible if is_due(job, pipeline) and why_held(job, pressure) is None]
+    priorities = dict.fromkeys((job.id for job in due), ASKED_FOR)
+    for job_type, ingestion in JOBS.items():
+        of_type = {job.id: _partition_of(job) for job in due if job.job_type == job_type}
+        behind = days_behind(pipeline, ingestion.dataset, {*of_type.values()})
+        for job_id, partition in of_type.items():
+            priorities[job_id] += priority_of(behind[partition])
+    due.sort(key=lambda job: -priorities[job.id])  # stable: then the one that was requested first
+    return [(job, priorities[job.id]) for job in due]
+
+
+def why_held(job: Run, pressure: Pressure) -> Closed | None:
+    """Return why a job of a known city waits for its upstream server; None if it does not."""
+    if job.job_type not in JOBS:  # a promotion asks no upstream
+        return None
+    return pressure.why_held(_partition_of(job), refetch=job.refetch)
+
+
+def _partition_of(job: Run) -> CityDay:
+    return CityDay(job.city_slug, job.day)

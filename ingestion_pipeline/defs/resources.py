@@ -128,6 +128,21 @@ class PipelineResources:
         if lease is not None:
             lease.end()
 
+    @cached_property
+    def own_cities(self) -> Cities:
+        """The cities that this Dagster stages; `cities` has those of other groups, too.
+
+        Raises:
+            SettingsError: CITY_GROUP is no group of the cities file.
+        """
+        return self.cities.of_group(self.settings.city_group)
+
+    @property
+    def slugs_of_others(self) -> frozenset[str]:
+        """The cities that another Dagster stages. Its jobs and runs are not judged here."""
+        own = {city.slug for city in self.own_cities}
+        return frozenset(city.slug for city in self.cities if city.slug not in own)
+
     @property
     def database_address(self) -> str:
         """The address of the database, without its password."""
@@ -207,7 +222,7 @@ class PipelineResource(SettingsResource):
     @staticmethod
     def configuration(pipeline: PipelineResources) -> dict[str, Any]:
         """Return what the page of the resource shows."""
-        settings, cities = pipeline.settings, pipeline.cities
+        settings, cities = pipeline.settings, pipeline.own_cities
         return {
             "cities_file": str(cities.path),
             "cities": [city.slug for city in cities],

@@ -11,7 +11,7 @@ import dagster as dg
 
 from ingestion_pipeline.defs.promotion import build_promotion_sensor, requested_jobs
 from ingestion_pipeline.defs.reconcile import reconcile
-from ingestion_pipeline.defs.requests import is_due, next_request, runs_of, why_impossible
+from ingestion_pipeline.defs.requests import next_request, ready, runs_of
 from ingestion_pipeline.defs.resources import LEDGER_RESOURCES, pipeline_of
 from ingestion_pipeline.staging import runs, ticks
 from ingestion_pipeline.staging.runs import Position, Run
@@ -41,7 +41,11 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
     def admin_trigger_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         pipeline = pipeline_of(context)
         pending = runs.active(
-            pipeline.engine, "PENDING", after=_position(context.cursor), limit=BATCH
+            pipeline.engine,
+            "PENDING",
+            after=_position(context.cursor),
+            limit=BATCH,
+            without=pipeline.slugs_of_others,
         )
         now = pipeline.ledger_now()
         ticks.record(pipeline.engine, ticks.TRIGGER_SENSOR, now=now)
@@ -56,9 +60,9 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
                 dagster_now=pipeline.clock.now(),
                 patience=patience,
                 first_partition=pipeline.settings.first_partition,
+                priority=priority,
             )
-            for job in pending
-            if why_impossible(job, pipeline) is None and is_due(job, pipeline)
+            for job, priority in ready(pending, pipeline)
         ]
         return dg.SensorResult(
             run_requests=[request for request in wanted if request is not None],

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ingestion_pipeline.osm.features import Reading
     from ingestion_pipeline.osm.selection import AnyOf, Selection
     from ingestion_pipeline.sources.gate import Gate
+    from ingestion_pipeline.staging.upstream import Server
 
 Way = Literal["staged", "snapshot", "dated extract", "history", "current data", "none"]
 """The evidence for staging a day, the cheapest first. `staged`: already staged from equal inputs.
@@ -129,6 +130,14 @@ class Source(ABC):
         Raises:
             OsmError: The source is not configured.
         """
+
+    def server(self, day: date) -> Server | None:  # noqa: ARG002 - used by sources with a server
+        """Return the server that a day's data is requested from, as its requests are counted.
+
+        Returns:
+            None if no request is counted.
+        """
+        return None
 
     def state(self, day: date) -> str | None:  # noqa: ARG002 - used by shared sources
         """Return an identifier of the current state of a shared file, without fetching it.

@@ -122,6 +122,10 @@ class Gate(ABC):
         """
 
     @abstractmethod
+    def pause(self, server: Server, seconds: float) -> None:
+        """Record that a server has no slot for some time, so that no further run begins for it."""
+
+    @abstractmethod
     def alone(self, what: str) -> AbstractContextManager[None]:
         """Let no other worker do the named work meanwhile, as far as this worker can be seen.
 
@@ -147,6 +151,9 @@ class LocalGate(Gate):
     def download(self, server: Server) -> Iterator[Turn]:  # noqa: ARG002 - none is counted
         """Admit every download."""
         yield Turn()
+
+    def pause(self, server: Server, seconds: float) -> None:
+        """Record nothing."""
 
     def alone(self, what: str) -> AbstractContextManager[None]:
         """Hold a file lock."""
@@ -200,6 +207,15 @@ class DatabaseGate(Gate):
         turn = Turn()
         with self._counted(server, turn):
             yield turn
+
+    def pause(self, server: Server, seconds: float) -> None:
+        """Store the pause; see `Gate.pause`. A database that cannot be reached is logged."""
+        now = None if self._has_leases else self._clock.now()
+        lasts = timedelta(seconds=seconds)
+        try:
+            upstream.pause(self._engine(), server, lasts, worker=self._worker, now=now)
+        except StagingError as error:  # runs that begin meanwhile are refused, and wait as this one
+            log.warning("The pause of %s was not recorded: %s", server.name, error)
 
     @contextmanager
     def alone(self, what: str) -> Iterator[None]:

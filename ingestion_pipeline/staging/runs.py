@@ -35,7 +35,7 @@ from ingestion_pipeline.staging.errors import CancelRequested, ClaimLost, KeyHel
 from ingestion_pipeline.staging.tables import callback_message, ingestion_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from datetime import date, datetime
 
     from ingestion_pipeline.core.identity import JobKey, JobType
@@ -555,11 +555,19 @@ def end_if_unchanged(
         return True
 
 
-def expire(engine: sa.Engine, *, requested_before: datetime, now: datetime) -> int:
+def expire(
+    engine: sa.Engine, *, requested_before: datetime, now: datetime, without: Collection[str] = ()
+) -> int:
     """End PENDING runs that were requested before a moment as FAILED, if no run has started since.
 
     While runs start, the queue moves and the others wait for their turn. Moments later than now
     come from a clock that was ahead, and are set to now.
+
+    Args:
+        engine: The database.
+        requested_before: The moment.
+        now: The current moment.
+        without: The slugs of cities whose runs are left out.
 
     Returns:
         The number of runs ended.
@@ -577,6 +585,7 @@ def expire(engine: sa.Engine, *, requested_before: datetime, now: datetime) -> i
             .where(
                 ingestion_run.c.status == "PENDING",
                 ingestion_run.c.requested_at < requested_before,
+                ingestion_run.c.city_slug.not_in(without) if without else sa.true(),
                 sa.not_(
                     sa.exists().where(
                         another.c.started_at >= requested_before, another.c.started_at <= now
@@ -589,8 +598,9 @@ def expire(engine: sa.Engine, *, requested_before: datetime, now: datetime) -> i
                 error_code=NEVER_STARTED,
                 error_message=(
                     "No Dagster run started in time. Check that the daemon, the code location and "
-                    "admin_trigger_sensor are running (GET /v1/api/health) and that the run queue "
-                    "moves, then enqueue the day again."
+                    "admin_trigger_sensor are running (GET /v1/api/health), that the run queue "
+                    "moves, and that the upstream server may be asked (poi-ingest upstream). Then "
+                    "enqueue the day again."
                 ),
             )
         )
@@ -598,7 +608,12 @@ def expire(engine: sa.Engine, *, requested_before: datetime, now: datetime) -> i
 
 
 def active(
-    engine: sa.Engine, status: Status, *, after: Position | None = None, limit: int
+    engine: sa.Engine,
+    status: Status,
+    *,
+    after: Position | None = None,
+    limit: int,
+    without: Collection[str] = (),
 ) -> list[Run]:
     """Return runs with an active status in the order of their requests.
 
@@ -607,9 +622,12 @@ def active(
         status: PENDING or RUNNING.
         after: The position to start after; None for the beginning.
         limit: The maximum number of runs.
+        without: The slugs of cities whose runs are left out.
     """
     columns = ingestion_run.c
     query = sa.select(ingestion_run).where(columns.status == status)
+    if without:
+        query = query.where(columns.city_slug.not_in(without))
     if after is not None:
         query = query.where(_row_position > _at(after))
     query = query.order_by(columns.requested_at, columns.id).limit(limit)

@@ -8,6 +8,9 @@ holder renews its lease. If it dies or is cut off, the lease ends by itself. Eac
 Those who wait have a row too. A lease goes to the one that has waited longest, as long as it keeps
 its row alive, so no worker overtakes another.
 
+A server that has no slot for a request is paused: a lease that no worker holds says until when, so
+that no further run is started for it.
+
 Usage is counted on both databases. A request is counted in the transaction that gives the lease,
 so no two workers spend the last request of a budget.
 """
@@ -60,6 +63,10 @@ class Held(NamedTuple):
     name: str
     worker: str
     leased_until: datetime
+
+
+_PAUSE = "pause of "
+"""How the name of a lease begins that pauses a server."""
 
 
 class BudgetSpentError(Exception):
@@ -185,6 +192,41 @@ def count_bytes(
                 set_={"bytes": usage.bytes + number},
             )
         )
+
+
+def pause(
+    engine: sa.Engine, server: Server, lasts: timedelta, *, worker: str, now: datetime | None = None
+) -> None:
+    """Record that a server has asked for no request for some time; see `count_request`.
+
+    Raises:
+        DatabaseUnavailable: The database cannot be reached.
+    """
+    with write_transaction(engine) as connection:
+        ends = (now or _now(connection)) + lasts
+        given = {"holder": _PAUSE.strip(), "worker": worker, "leased_until": ends}
+        connection.execute(
+            _insert(connection)(upstream_lease)
+            .values(name=f"{_PAUSE}{server.source} {server.name}", **given)
+            .on_conflict_do_update(index_elements=["name"], set_=given)
+        )
+
+
+def pauses(engine: sa.Engine, *, now: datetime) -> dict[Server, datetime]:
+    """Return until when servers are paused at a moment.
+
+    Raises:
+        DatabaseUnavailable: The database cannot be reached.
+    """
+    columns = upstream_lease.c
+    query = sa.select(columns.name, columns.leased_until).where(
+        columns.name.startswith(_PAUSE, autoescape=True), columns.leased_until > now
+    )
+    with read_transaction(engine) as connection:
+        return {
+            Server(*name.removeprefix(_PAUSE).split(" ", 1)): ends
+            for name, ends in connection.execute(query)
+        }
 
 
 def usage_since(engine: sa.Engine, day: date) -> list[Usage]:

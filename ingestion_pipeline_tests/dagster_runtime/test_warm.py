@@ -70,6 +70,14 @@ def test_the_day_of_a_run_is_a_partition_of_its_process(day: str, first: date) -
     assert load_settings().first_partition == first
 
 
+def test_a_day_before_the_last_days_is_a_partition_of_its_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PARTITIONS_DAYS", "30")
+    warm._have_partition_of(run_of("town", "2024-06-01"))
+    assert load_settings().first_partition == date(2024, 6, 1)
+
+
 def test_the_start_of_an_operator_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PARTITIONS_START", "2026-03-01")
     warm._have_partition_of(run_of("town", "2026-02-01"))

@@ -3,51 +3,73 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
-from dagster._utils.schedules import cron_string_iterator
 from pydantic import SecretStr
 
+from ingestion_pipeline.core.identity import CityDay
 from ingestion_pipeline.definitions import build_definitions
+from ingestion_pipeline.defs.pressure import LOOKS
 from ingestion_pipeline.defs.resources import build_resources
-from ingestion_pipeline.defs.schedules import build_schedules, local_time_of
+from ingestion_pipeline.defs.schedules import (
+    BATCH,
+    INTERVAL_S,
+    LONGEST_BACK,
+    Waiting,
+    build_schedules,
+    due_between,
+    local_time_of,
+)
 from ingestion_pipeline.defs.work import trigger_of
+from ingestion_pipeline.staging import upstream
+from ingestion_pipeline.staging.upstream import Server
 from ingestion_pipeline_tests.support.installation import ScriptedClock, why
-from testbed.towns import TOWN, write_extract
+from testbed.towns import TOWN, town, write_extract
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ingestion_pipeline.core.identity import JobType
+    from dagster._core.definitions.sensor_definition import SensorExecutionData
+
     from ingestion_pipeline_tests.support.installation import Installation
 
 DAY = date(2024, 6, 1)
 DUE = datetime(2024, 6, 1, 0, 14, tzinfo=UTC)
 """03:14 in the town's summer: when it is due."""
 
+BEFORE = Waiting(DUE - timedelta(minutes=1))
+"""The cursor of the tick before the town is due."""
 
-def tick(here: Installation, due: datetime = DUE) -> tuple[list[dg.RunRequest], str | None]:
-    """Evaluate the town's schedule as the daemon does; give what it asks for, or why nothing."""
-    definitions = build_definitions(here.workshop)
-    (schedule,) = (
-        schedule
-        for schedule in definitions.schedules or ()
-        if schedule.name == "osm_import_town_schedule"
-    )
-    assert isinstance(schedule, dg.ScheduleDefinition)
-    with dg.build_schedule_context(
+
+def evaluated(
+    here: Installation, waiting: Waiting | None = BEFORE, *, started: datetime | None = None
+) -> SensorExecutionData:
+    """Evaluate the schedule of POIs as the daemon does."""
+    repository = build_definitions(here.workshop).get_repository_def()
+    with dg.build_sensor_context(
         instance=here.instance,
-        scheduled_execution_time=due,
+        cursor=None if waiting is None else str(waiting),
         resources=build_resources(here.workshop),
-        repository_def=definitions.get_repository_def(),
+        repository_def=repository,
+        last_sensor_start_time=None if started is None else started.timestamp(),
     ) as context:
-        done = schedule.evaluate_tick(context)
-    return list(done.run_requests or ()), done.skip_message
+        return repository.get_sensor_def("osm_import_schedule").evaluate_tick(context)
+
+
+def tick(here: Installation, waiting: Waiting | None = BEFORE) -> list[dg.RunRequest]:
+    """Evaluate the schedule of POIs; give what it asks for."""
+    return list(evaluated(here, waiting).run_requests or ())
+
+
+def left_after(done: SensorExecutionData) -> Waiting:
+    assert done.cursor is not None
+    return Waiting.parse(done.cursor)
 
 
 # When
@@ -67,48 +89,40 @@ def test_cities_are_spread_over_the_early_morning() -> None:
 
 
 @pytest.mark.parametrize("zone", ["Europe/Helsinki", "America/Sao_Paulo", "Asia/Yekaterinburg"])
-def test_a_city_is_due_once_on_every_day_whatever_becomes_of_the_clocks(zone: str) -> None:
+def test_a_city_is_due_once_on_every_day_whatever_becomes_of_the_clocks(
+    install: Callable[..., Installation], zone: str
+) -> None:
     # Helsinki's clocks change between 3 and 4: on one day that hour is missing, on one it is there
-    # twice.
-    for hour, minute in ((3, 0), (3, 14), (3, 59), (4, 0), (5, 59)):
-        ticks = cron_string_iterator(
-            datetime(2024, 1, 1, tzinfo=UTC).timestamp(), f"{minute} {hour} * * *", zone
-        )
-        days = [next(ticks).astimezone(ZoneInfo(zone)).date() for _ in range(366)]
-        assert days == [days[0] + timedelta(days=number) for number in range(366)]
+    # twice. Moments are looked for as ticks do, in pieces.
+    towns = [town(number, timezone=zone) for number in range(40)]
+    cities = list(install(cities=towns).workshop.cities)
+    begin = datetime(2024, 1, 1, 12, tzinfo=UTC)
+    found: Counter[str] = Counter()
+    for piece in range(366 * 4):
+        after = begin + timedelta(hours=6 * piece)
+        due = list(due_between(cities, "osm_import", after=after, until=after + timedelta(hours=6)))
+        assert len({*due}) == len(due)
+        found.update(each.city for each in due)
+    assert found == {city.slug: 366 for city in cities}
 
 
-def test_there_is_a_schedule_for_each_enabled_city_and_job(
+def test_the_number_of_schedules_does_not_grow_with_that_of_the_cities(
     install: Callable[..., Installation],
 ) -> None:
     new = {"slug": "new-town", "timezone": "Asia/Omsk", "bbox": [10.1, 50.0, 10.2, 50.1]}
-    rest = {"slug": "at-rest", "enabled": False, "bbox": [10.2, 50.0, 10.3, 50.1]}
-    here = install(cities=[TOWN, TOWN | new, TOWN | rest])
-    schedules = build_schedules(here.workshop)
-    assert [(s.name, s.job_name, s.cron_schedule, s.execution_timezone) for s in schedules] == [
-        (f"{job}_{name}_schedule", job, cron_of(job, slug), zone)
-        for job in ("osm_import", "helpers_import")
-        for name, slug, zone in (
-            ("town", "town", "Europe/Helsinki"),
-            ("new_town", "new-town", "Asia/Omsk"),
-        )
+    here = install(cities=[TOWN, TOWN | new])
+    assert [(each.name, each.job_name) for each in build_schedules(here.workshop)] == [
+        ("osm_import_schedule", "osm_import"),
+        ("helpers_import_schedule", "helpers_import"),
     ]
-
-
-def cron_of(job: JobType, slug: str) -> str:
-    due = local_time_of(job, slug)
-    return f"{due.minute} {due.hour} * * *"
 
 
 @pytest.mark.parametrize(
     ("schedules", "status"),
-    [
-        ("on", dg.DefaultScheduleStatus.RUNNING),
-        ("off", dg.DefaultScheduleStatus.STOPPED),
-    ],
+    [("on", dg.DefaultSensorStatus.RUNNING), ("off", dg.DefaultSensorStatus.STOPPED)],
 )
 def test_the_setting_tells_whether_schedules_run(
-    install_town: Callable[..., Installation], schedules: str, status: dg.DefaultScheduleStatus
+    install_town: Callable[..., Installation], schedules: str, status: dg.DefaultSensorStatus
 ) -> None:
     built = build_schedules(install_town(schedules=schedules).workshop)
     assert [schedule.default_status for schedule in built] == [status, status]
@@ -118,7 +132,26 @@ def test_schedules_are_off_unless_they_are_set_on(
     install_town: Callable[..., Installation],
 ) -> None:
     built = build_schedules(install_town().workshop)
-    assert {schedule.default_status for schedule in built} == {dg.DefaultScheduleStatus.STOPPED}
+    assert {schedule.default_status for schedule in built} == {dg.DefaultSensorStatus.STOPPED}
+
+
+def test_a_city_that_is_not_enabled_is_not_due(install: Callable[..., Installation]) -> None:
+    rest = {"slug": "at-rest", "enabled": False, "bbox": [10.2, 50.0, 10.3, 50.1]}
+    here = install(cities=[TOWN, TOWN | rest], clock=ScriptedClock(DUE + timedelta(days=1)))
+    assert {request.partition_key for request in tick(here)} == {"town|2024-06-02"}
+
+
+def test_nothing_is_due_of_the_time_before_the_schedule_was_switched_on(
+    install_town: Callable[..., Installation],
+) -> None:
+    here = install_town(clock=ScriptedClock(DUE + timedelta(seconds=20)))
+    assert tick(here, None) == []
+    on_since = DUE + timedelta(seconds=10)
+    off_before = Waiting(DUE - timedelta(days=2), frozenset({CityDay("town", date(2024, 5, 30))}))
+    assert not evaluated(here, None, started=on_since).run_requests
+    assert not evaluated(here, off_before, started=on_since).run_requests
+    (request,) = evaluated(here, None, started=DUE - timedelta(seconds=10)).run_requests or ()
+    assert request.partition_key == "town|2024-06-01"
 
 
 # In time
@@ -127,8 +160,12 @@ def test_schedules_are_off_unless_they_are_set_on(
 def test_a_tick_asks_for_the_utc_day_of_its_moment(
     install_town: Callable[..., Installation],
 ) -> None:
-    (request,), _ = tick(install_town(clock=ScriptedClock(DUE + timedelta(seconds=2))))
-    assert (request.partition_key, request.run_key) == ("town|2024-06-01",) * 2
+    here = install_town(clock=ScriptedClock(DUE + timedelta(seconds=2)))
+    done = evaluated(here)
+    (request,) = done.run_requests or ()
+    assert request.partition_key == "town|2024-06-01"
+    assert request.run_key == "schedule|osm_import|town|2024-06-01"
+    assert left_after(done) == Waiting(DUE + timedelta(seconds=2))
     assert request.tags["dagster/partition/city"] == "town"
     assert request.tags["dagster/partition/day"] == "2024-06-01"
     assert trigger_of(request.tags) == "schedule"
@@ -142,32 +179,164 @@ def test_the_day_is_of_utc_and_not_of_the_city(
 ) -> None:
     local = datetime(2024, 6, 1, 3, 14, tzinfo=ZoneInfo(zone))
     here = install_town(city={"timezone": zone}, clock=ScriptedClock(local.astimezone(UTC)))
-    (request,), _ = tick(here, local)
+    (request,) = tick(here, Waiting(local.astimezone(UTC) - timedelta(minutes=1)))
     assert request.partition_key == f"town|{day}"
 
 
 def test_a_late_tick_asks_for_its_day_as_long_as_it_is_the_current_one(
     install_town: Callable[..., Installation],
 ) -> None:
-    (request,), _ = tick(
-        install_town(clock=ScriptedClock(datetime(2024, 6, 1, 23, 59, tzinfo=UTC)))
-    )
+    (request,) = tick(install_town(clock=ScriptedClock(datetime(2024, 6, 1, 23, 59, tzinfo=UTC))))
     assert request.partition_key == "town|2024-06-01"
 
 
-def test_a_clock_that_is_slightly_behind_the_daemons_does_no_harm(
+def test_a_tick_that_is_repeated_asks_for_the_same_run(
     install_town: Callable[..., Installation],
 ) -> None:
-    midnight = datetime(2024, 6, 1, tzinfo=UTC)
-    (request,), _ = tick(
-        install_town(clock=ScriptedClock(midnight - timedelta(seconds=1))), midnight
+    here = install_town(clock=ScriptedClock(DUE + timedelta(hours=1)))
+    once, again = tick(here), tick(here)
+    assert [each.run_key for each in once] == [each.run_key for each in again]
+
+
+# Many at once
+
+
+def fleet(install: Callable[..., Installation], number: int, **settings: Any) -> Installation:
+    """Set up towns that were due while the daemon was down."""
+    towns = [town(each, timezone="UTC") for each in range(number)]
+    return install(
+        cities=towns, clock=ScriptedClock(datetime(2024, 6, 1, 12, tzinfo=UTC)), **settings
     )
-    assert request.partition_key == "town|2024-06-01"
+
+
+AT_MIDNIGHT = Waiting(datetime(2024, 6, 1, tzinfo=UTC))
+
+
+def test_a_tick_asks_for_a_batch_and_the_next_ones_for_the_rest(
+    install: Callable[..., Installation],
+) -> None:
+    here = fleet(install, 2 * BATCH + 10)
+    seen: list[str | None] = []
+    waiting = AT_MIDNIGHT
+    for size in (BATCH, BATCH, 10, 0):
+        done = evaluated(here, waiting)
+        assert len(done.run_requests or ()) == size
+        seen += [request.partition_key for request in done.run_requests or ()]
+        waiting = left_after(done)
+    assert sorted(map(str, seen)) == sorted(
+        f"town-{number}|2024-06-01" for number in range(2 * BATCH + 10)
+    )
+
+
+def test_the_city_that_lags_most_comes_first_and_has_the_highest_priority(
+    install: Callable[..., Installation], tmp_path: Path
+) -> None:
+    here = fleet(install, 4, osm_source="extract", osm_extract=str(tmp_path / "{day}.osm.pbf"))
+    newest = {0: date(2024, 5, 31), 1: date(2024, 5, 28), 2: date(2024, 4, 1)}
+    for number, day in newest.items():
+        cafes = {100 * number + 50: "A"}
+        noon = datetime.combine(day, time(12), UTC)
+        write_extract(tmp_path / f"{day}.osm.pbf", cafes, at=noon)
+        result = here.run(f"town-{number}|{day}")
+        assert result.success, why(result)
+    asked = [
+        (each.partition_key, each.tags["dagster/priority"]) for each in tick(here, AT_MIDNIGHT)
+    ]
+    assert asked == [
+        ("town-3|2024-06-01", "9"),  # never staged
+        ("town-2|2024-06-01", "9"),
+        ("town-1|2024-06-01", "3"),
+        ("town-0|2024-06-01", "0"),
+    ]
+
+
+def test_a_city_waits_while_its_server_takes_no_request_and_the_others_do_not(
+    install: Callable[..., Installation],
+) -> None:
+    clock = ScriptedClock(DUE + timedelta(seconds=2))
+    of_a_file = {"osm_source": "extract", "osm_extract": "/data/{day}.osm.pbf"}
+    cities = [
+        TOWN | {"slug": "asks"},
+        TOWN | {"slug": "reads", "bbox": [10.1, 50.0, 10.2, 50.1]} | of_a_file,
+    ]
+    here = install(
+        cities=cities,
+        clock=clock,
+        overpass_url=SecretStr("https://overpass.example/api/interpreter"),
+    )
+    server = Server("overpass", "overpass.example:443")
+    upstream.pause(here.engine, server, timedelta(minutes=5), worker="w", now=clock.now())
+    both = frozenset(CityDay(str(city["slug"]), DAY) for city in cities)
+    done = evaluated(here, Waiting(clock.now(), both))
+    assert [each.partition_key for each in done.run_requests or ()] == ["reads|2024-06-01"]
+    again = evaluated(here, left_after(done))
+    assert not again.run_requests
+    assert again.skip_message == (
+        "1 due city-days wait, because overpass.example:443 takes no request until 00:19 UTC: "
+        "it had no slot for the last one"
+    )
+    clock.sleep(300)
+    (request,) = tick(here, left_after(again))
+    assert request.partition_key == "asks|2024-06-01"
+
+
+def test_of_many_that_are_held_back_each_that_is_in_the_lake_is_found(
+    install: Callable[..., Installation], tmp_path: Path
+) -> None:
+    clock = ScriptedClock(datetime(2024, 6, 1, 12, tzinfo=UTC))
+    here = install(
+        cities=[town(number, timezone="UTC") for number in range(LOOKS + 5)],
+        clock=clock,
+        overpass_url=SecretStr("https://overpass.example/api/interpreter"),
+        osm_extract=str(tmp_path / "{day}.osm.pbf"),
+    )
+    settings = here.workshop.settings.model_copy(update={"osm_source": "extract"})
+    last = LOOKS + 4
+    write_extract(tmp_path / "2024-06-01.osm.pbf", {100 * last + 50: "A"}, at=clock.now())
+    once = replace(here, workshop=replace(here.workshop, settings=settings))
+    result = once.run(f"town-{last}|{DAY}")
+    assert result.success, why(result)
+    server = Server("overpass", "overpass.example:443")
+    upstream.pause(here.engine, server, timedelta(hours=1), worker="w", now=clock.now())
+    due = frozenset(CityDay(f"town-{number}", DAY) for number in range(LOOKS + 5))
+    waiting, seen = Waiting(clock.now(), due), []
+    for _ in range(LOOKS + 5):
+        done = evaluated(here, waiting)
+        waiting = left_after(done)
+        seen += [each.partition_key for each in done.run_requests or ()]
+        clock.sleep(INTERVAL_S)
+    assert seen == [f"town-{last}|{DAY}"]
+    assert len(waiting.left) == LOOKS + 4
+
+
+def test_what_has_waited_too_long_or_has_no_schedule_any_more_is_forgotten(
+    install_town: Callable[..., Installation],
+) -> None:
+    now = DUE + timedelta(seconds=2)
+    old = CityDay("town", (now - LONGEST_BACK - timedelta(days=1)).date())
+    gone = CityDay("gone", now.date())
+    done = evaluated(install_town(clock=ScriptedClock(now)), Waiting(now, frozenset({old, gone})))
+    assert done.run_requests == []
+    assert done.skip_message == "no city is due"
+    assert left_after(done) == Waiting(now)
 
 
 # Too late
 
 LATE = DUE + timedelta(days=3)
+
+FIRST_OF_JUNE = Waiting(LATE, frozenset({CityDay("town", date(2024, 6, 1))}))
+"""The cursor of a schedule that has not asked for a day that has passed."""
+
+
+def test_after_days_without_a_daemon_each_of_them_is_asked_for(
+    install_town: Callable[..., Installation],
+) -> None:
+    dated = {"osm_source": "extract", "osm_extract": "/data/{day}.osm.pbf"}
+    asked = tick(install_town(clock=ScriptedClock(LATE), **dated))
+    assert [each.partition_key for each in asked] == [
+        f"town|2024-06-0{day}" for day in (4, 3, 2, 1)
+    ]
 
 
 def test_a_day_that_has_passed_is_never_filled_with_todays_data(
@@ -177,8 +346,10 @@ def test_a_day_that_has_passed_is_never_filled_with_todays_data(
         city={"osm_source": "extract", "osm_extract": "/data/latest.osm.pbf"},
         clock=ScriptedClock(LATE),
     )
-    requests, reason = tick(here)
-    assert requests == []
+    done = evaluated(here, FIRST_OF_JUNE)
+    assert not done.run_requests
+    assert left_after(done) == Waiting(LATE)
+    reason = done.skip_message
     assert reason is not None
     assert "2024-06-01 has passed" in reason
     assert "names no {day}" in reason
@@ -196,7 +367,7 @@ def test_a_day_that_has_passed_is_never_filled_with_todays_data(
 def test_a_day_that_can_be_had_later_is_asked_for_later(
     install_town: Callable[..., Installation], settings: dict[str, Any]
 ) -> None:
-    (request,), _ = tick(install_town(clock=ScriptedClock(LATE), **settings))
+    (request,) = tick(install_town(clock=ScriptedClock(LATE), **settings), FIRST_OF_JUNE)
     assert request.partition_key == "town|2024-06-01"
 
 
@@ -209,18 +380,16 @@ def test_a_day_that_was_staged_while_the_daemon_was_down_is_left_alone(
     )
     result = here.run("town|2024-06-01")
     assert result.success, why(result)
-    requests, reason = tick(here)
-    assert requests == []
-    assert reason is not None
-    assert "nothing to do" in reason
+    done = evaluated(here, FIRST_OF_JUNE)
+    assert not done.run_requests
+    assert done.skip_message is not None
+    assert "nothing to do" in done.skip_message
 
 
 def test_a_day_before_the_partitions_is_skipped_with_the_reason(
     install_town: Callable[..., Installation],
 ) -> None:
-    requests, reason = tick(
-        install_town(clock=ScriptedClock(DUE), partitions_start=date(2024, 6, 2))
-    )
-    assert requests == []
-    assert reason is not None
-    assert "PARTITIONS_START" in reason
+    done = evaluated(install_town(clock=ScriptedClock(DUE), partitions_start=date(2024, 6, 2)))
+    assert not done.run_requests
+    assert done.skip_message is not None
+    assert "PARTITIONS_START" in done.skip_message

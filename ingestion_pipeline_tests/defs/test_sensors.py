@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
+from pydantic import SecretStr
 
 from ingestion_pipeline.config.settings import Settings
 from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.definitions import build_definitions
+from ingestion_pipeline.defs.reconcile import reconcile
 from ingestion_pipeline.defs.resources import build_resources
 from ingestion_pipeline.defs.sensors import BATCH
-from ingestion_pipeline.staging import runs, ticks
-from ingestion_pipeline_tests.support.installation import TODAY, Installation, ScriptedClock
-from testbed.towns import NOON
+from ingestion_pipeline.staging import runs, ticks, upstream
+from ingestion_pipeline.staging.upstream import Budget, Server
+from ingestion_pipeline_tests.support.installation import TODAY, Installation, ScriptedClock, why
+from testbed.towns import NOON, town, write_extract
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dagster._core.definitions.sensor_definition import SensorExecutionData
 
     from ingestion_pipeline.core.identity import JobType
@@ -243,3 +248,127 @@ def test_the_moment_in_a_cursor_is_read_back_exactly(here: Installation) -> None
         enqueue(here, date(2020, 1, 1) + timedelta(days=number), at=at)
     first = tick(here)
     assert asked(tick(here, first.cursor)) == []
+
+
+# The order
+
+
+def staged(here: Installation, slug: str, day: date) -> None:
+    """Stage a day of a town, from an extract with one café in it."""
+    number = int(slug.removeprefix("town-"))
+    at = datetime.combine(day, time(12), UTC)
+    write_extract(here.folder / f"{day}.osm.pbf", {100 * number + 50: "A"}, at=at)
+    result = here.run(f"{slug}|{day}")
+    assert result.success, why(result)
+
+
+def test_of_jobs_that_wait_the_city_that_lags_most_comes_first(
+    install: Install, tmp_path: Path
+) -> None:
+    here = install(
+        cities=[town(number) for number in range(4)],
+        clock=ScriptedClock(),
+        partitions_start=date(2020, 1, 1),
+        osm_source="extract",
+        osm_extract=str(tmp_path / "{day}.osm.pbf"),
+    )
+    staged(here, "town-0", TODAY - timedelta(days=1))
+    staged(here, "town-1", TODAY - timedelta(days=5))
+    staged(here, "town-2", TODAY - timedelta(days=40))
+    for number in range(4):
+        boundary = here.workshop.cities.get(f"town-{number}").boundary_key
+        enqueue(here, city=f"town-{number}", boundary=boundary)
+        enqueue(here, city=f"town-{number}", boundary=boundary, job_type="helpers_import")
+    requests = tick(here).run_requests or ()
+    asked = [
+        (request.job_name, request.tags["dagster/partition/city"], request.tags["dagster/priority"])
+        for request in requests
+    ]
+    assert [each[1:] for each in asked if each[0] == "osm_import"] == [
+        ("town-2", "19"),
+        ("town-3", "19"),
+        ("town-1", "14"),
+        ("town-0", "10"),
+    ]
+    assert {each[2] for each in asked if each[0] == "helpers_import"} == {"19"}
+
+
+# Back-pressure
+
+OVERPASS = Server("overpass", "overpass.example:443")
+
+
+@pytest.fixture
+def asking(install_town: Install) -> Installation:
+    """Give a town that comes from an Overpass server, of which two requests a day are allowed."""
+    return install_town(
+        clock=ScriptedClock(),
+        partitions_start=date(2020, 1, 1),
+        overpass_url=SecretStr("https://overpass.example/api/interpreter"),
+        overpass_daily_requests=2,
+    )
+
+
+def spend(here: Installation, requests: int) -> None:
+    for _ in range(requests):
+        upstream.count_request(here.engine, OVERPASS, Budget(), now=NOON)
+
+
+@pytest.mark.parametrize("spent", [0, 1, 2])
+def test_no_run_is_requested_for_a_server_whose_budget_is_spent(
+    asking: Installation, spent: int
+) -> None:
+    job = enqueue(asking)
+    spend(asking, spent)
+    assert asked(tick(asking)) == ([] if spent == 2 else [job.id])
+    asking.workshop.clock.sleep(12 * 3600)  # the next day in UTC
+    assert asked(tick(asking)) == [job.id]
+
+
+def test_no_run_is_requested_for_a_server_that_is_paused(asking: Installation) -> None:
+    job = enqueue(asking)
+    upstream.pause(asking.engine, OVERPASS, timedelta(seconds=60), worker="w", now=NOON)
+    assert asked(tick(asking)) == []
+    asking.workshop.clock.sleep(60)
+    assert asked(tick(asking)) == [job.id]
+
+
+def test_a_day_that_is_in_the_lake_and_a_city_of_another_source_wait_for_no_server(
+    install: Install, tmp_path: Path
+) -> None:
+    here = install(
+        cities=[town(0, osm_source="extract"), town(1)],
+        clock=ScriptedClock(),
+        partitions_start=date(2020, 1, 1),
+        osm_extract=str(tmp_path / "{day}.osm.pbf"),
+        overpass_url=SecretStr("https://overpass.example/api/interpreter"),
+    )
+    settings = here.workshop.settings.model_copy(update={"osm_source": "extract"})
+    staged(replace(here, workshop=replace(here.workshop, settings=settings)), "town-1", TODAY)
+    upstream.pause(here.engine, OVERPASS, timedelta(seconds=60), worker="w", now=NOON)
+
+    def ask(number: int, day: date, *, refetch: bool = False) -> str:
+        slug = f"town-{number}"
+        boundary = here.workshop.cities.get(slug).boundary_key
+        return enqueue(here, day, city=slug, boundary=boundary, refetch=refetch).id
+
+    yesterday = TODAY - timedelta(days=1)
+    of_the_extract = {ask(0, TODAY), ask(0, yesterday)}
+    stored = ask(1, TODAY)
+    ask(1, yesterday)
+    assert set(asked(tick(here))) == of_the_extract | {stored}
+    runs.request_cancel(here.engine, stored, now=NOON)
+    ask(1, TODAY, refetch=True)
+    assert set(asked(tick(here))) == of_the_extract
+
+
+def test_a_job_that_its_server_held_back_for_too_long_says_so(asking: Installation) -> None:
+    enqueue(asking, at=NOON - timedelta(hours=7))
+    spend(asking, 2)
+    reconcile(asking.workshop, asking.instance, after=None, limit=BATCH)
+    (job,) = asking.ledger()
+    assert (job.status, job.error_code) == ("FAILED", runs.NEVER_STARTED)
+    assert job.error_message == (
+        "overpass.example:443 takes no request until 00:00 UTC: the budget of the day is spent. "
+        "Enqueue it again then"
+    )

@@ -269,10 +269,7 @@ def test_the_steps_require_the_resources_that_they_use(pipeline: PipelineResourc
         "poi": {"pipeline", "database"},
     }
     sensors = [sensor.required_resource_keys for sensor in definitions.sensors or ()]
-    assert sensors == [{"pipeline", "database"}] * 3
-    for schedule in definitions.schedules or ():
-        if isinstance(schedule, dg.ScheduleDefinition) and schedule.name.endswith("town_schedule"):
-            assert schedule.required_resource_keys == stored
+    assert sensors == [{"pipeline", "database"}] * 3 + [stored] * 2
 
 
 def test_a_resource_shows_its_configuration_and_no_secret(pipeline: PipelineResources) -> None:

@@ -182,9 +182,9 @@ def _has_come_in_every_way(platform: Platform, slug: str, day: str, job_id: str)
     (job,) = [job for job in platform.ledger(slug) if job.id == job_id]
     return (
         any(tag.get("ingestion/trigger") == "graphql" for tag in tags)
-        and any("dagster/schedule_name" in tag for tag in tags)
+        and any(tag.get("dagster/sensor_name") == "osm_import_schedule" for tag in tags)
         and any("dagster/backfill" in tag for tag in tags)
-        and (any("dagster/sensor_name" in tag for tag in tags) or job.status != "PENDING")
+        and (any("ingestion/run_id" in tag for tag in tags) or job.status != "PENDING")
     )
 
 

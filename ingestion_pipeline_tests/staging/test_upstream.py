@@ -76,6 +76,20 @@ def test_the_last_request_of_a_budget_is_spent_once(engine: sa.Engine) -> None:
     assert usage_of(engine) == {date(2026, 11, 20): (5, 0)}
 
 
+# Pauses
+
+
+def test_a_pause_is_seen_until_it_ends_and_the_last_one_counts(engine: sa.Engine) -> None:
+    other = Server("overpass", "100_%.example:443")
+    for server, seconds in ((SERVER, 30), (other, 5), (SERVER, 90)):
+        lasts = timedelta(seconds=seconds)
+        upstream.pause(engine, server, lasts, worker="w", now=BEFORE_MIDNIGHT)
+    after = BEFORE_MIDNIGHT + timedelta(seconds=60)
+    assert upstream.pauses(engine, now=BEFORE_MIDNIGHT).keys() == {SERVER, other}
+    assert upstream.pauses(engine, now=after) == {SERVER: BEFORE_MIDNIGHT + timedelta(seconds=90)}
+    assert upstream.pauses(engine, now=BEFORE_MIDNIGHT + timedelta(seconds=90)) == {}
+
+
 # Leases of PostgreSQL
 
 

@@ -755,6 +755,7 @@ class _CityFetch:
         if refusal.status == HTTPStatus.TOO_MANY_REQUESTS:
             least = max(NO_SLOT_WAIT_S, self._seconds_to_slot())
             seconds = least + self.jitter()
+            self.wire.gate.pause(self.wire.server, seconds)
         elif refusal.less_helps:
             least = max(least, self._seconds_to_slot())
         least = max(least, refusal.retry_after_s or 0)

@@ -6,6 +6,7 @@ asked (`client.py`).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ingestion_pipeline.osm.features import Reading
     from ingestion_pipeline.osm.selection import Selection
     from ingestion_pipeline.sources.base import Acquisition, Asked
+    from ingestion_pipeline.staging.upstream import Server
 
 
 class OverpassSource(Source):
@@ -49,6 +51,15 @@ class OverpassSource(Source):
         from ingestion_pipeline.sources.overpass.client import endpoint_of
 
         return endpoint_of(self._url()).public
+
+    def server(self, day: date) -> Server | None:  # noqa: ARG002 - a server has all days
+        """Return the server; None if it is not configured."""
+        from ingestion_pipeline.sources.overpass.client import endpoint_of
+        from ingestion_pipeline.staging.upstream import Server
+
+        with suppress(OverpassNotConfigured):
+            return Server(self.kind, endpoint_of(self._url()).server)
+        return None
 
     def acquire(self, day: date, asked: Asked) -> Acquisition:
         """Get the raw bytes of a day; see `OverpassClient.acquire`."""

@@ -32,7 +32,7 @@ from ingestion_pipeline.core.clock import SystemClock
 from ingestion_pipeline.core.formats import Format
 from ingestion_pipeline.core.rejection import Rejection
 from ingestion_pipeline.lake.snapshots import Lake
-from ingestion_pipeline.staging import upstream
+from ingestion_pipeline.staging import runs, upstream
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline.staging.upstream import Budget, Server
@@ -472,6 +472,44 @@ def submitted(dagster: OverpassServer) -> dict[str, Any]:
     (request,) = dagster.requests
     parameters: dict[str, Any] = json.loads(request.body)["variables"]["parameters"]
     return parameters
+
+
+@pytest.mark.server
+def test_days_without_a_partition_are_enqueued_as_jobs(
+    three_towns: Invoke, dagster: OverpassServer, tmp_path: Path
+) -> None:
+    few = {"PARTITIONS_DAYS": "30"}
+    days = ["--from", "2024-01-01", "--to", "2024-01-03"]
+    as_a_backfill = three_towns("backfill", "--all-cities", *days, env=few)
+    assert as_a_backfill.exit_code == FAILED
+    assert "PARTITIONS_DAYS" in as_a_backfill.output
+    for made in (9, 0):  # a job that is active stays
+        result = three_towns("backfill", "--all-cities", *days, "--enqueue", env=few)
+        assert result.exit_code == 0, result.output
+        assert f"\n{made} jobs are enqueued" in result.output
+    assert dagster.requests == []
+    engine = create_engine(f"sqlite:///{tmp_path}/staging.gpkg")
+    jobs = runs.active(engine, "PENDING", limit=20)
+    engine.dispose()
+    assert {(job.city_slug, str(job.day)) for job in jobs} == {
+        (f"town-{town}", f"2024-01-0{day}") for town in (0, 1, 2) for day in (1, 2, 3)
+    }
+    assert {job.trigger for job in jobs} == {"backfill"}
+
+
+@pytest.mark.server
+def test_a_group_plans_its_own_cities_only(three_towns: Invoke, tmp_path: Path) -> None:
+    cities = [
+        TOWN | {"slug": "in", "group": "north"},
+        TOWN | {"slug": "out", "bbox": [11, 50, 12, 51]},
+    ]
+    write_cities(tmp_path / "cities.toml", cities)
+    north = {"CITY_GROUP": "north"}
+    plan = three_towns("backfill", "--all-cities", *ONE_DAY, "--dry-run", env=north)
+    assert "1 city-days: 1 to run" in plan.output
+    other = three_towns("backfill", "--city", "out", *ONE_DAY, "--dry-run", env=north)
+    assert other.exit_code == WRONG_USAGE
+    assert "has no city 'out' in group north (CITY_GROUP)" in other.output
 
 
 @pytest.mark.server

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from ingestion_pipeline.config.settings import (
     SettingsError,
     environment,
     load_settings,
+    rolling_start,
 )
 from ingestion_pipeline.staging.database import create_engine
 
@@ -181,6 +182,23 @@ def test_a_process_that_runs_one_day_has_a_partition_of_it() -> None:
     unset = Settings()
     assert unset.with_partition_of(date(2024, 6, 1)).first_partition == date(2024, 6, 1)
     assert unset.with_partition_of(date(2026, 6, 1)).first_partition == date(2026, 1, 1)
+
+
+def test_partitions_of_a_number_of_days_begin_with_a_month_and_not_before_the_start() -> None:
+    assert rolling_start(date(2026, 11, 28), 90) == date(2026, 8, 1)
+    assert rolling_start(date(2026, 11, 28), 27) == date(2026, 11, 1)
+    assert rolling_start(date(2026, 1, 1), 1) == date(2025, 12, 1)
+    begin = rolling_start(datetime.now(UTC).date(), 40)
+    rolling = Settings(partitions_days=40, partitions_start=date(2019, 4, 21))
+    assert rolling.first_partition == begin
+    later = begin + timedelta(days=1)
+    assert Settings(partitions_days=40, partitions_start=later).first_partition == later
+
+
+def test_a_process_that_runs_an_earlier_day_has_a_partition_of_it_whatever_their_number() -> None:
+    rolling = Settings(partitions_days=40)
+    assert rolling.with_partition_of(date(2024, 6, 1)).first_partition == date(2024, 6, 1)
+    assert rolling.with_partitions_of_all_days().first_partition == date(2019, 4, 21)
 
 
 @pytest.mark.parametrize("owners", ["team:places", "team:a,b@c.example", "maps@town.example"])

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from ingestion_pipeline.core.clock import SystemClock
 from ingestion_pipeline.core.geo import Bbox
 from ingestion_pipeline.osm.area import Area
-from ingestion_pipeline.osm.errors import OverpassLeaseLost, UpstreamBudgetSpent
+from ingestion_pipeline.osm.errors import OverpassBusy, OverpassLeaseLost, UpstreamBudgetSpent
 from ingestion_pipeline.sources.gate import DatabaseGate, Terms
 from ingestion_pipeline.sources.overpass.client import OverpassClient
 from ingestion_pipeline.sources.pbf import extract
@@ -59,6 +59,34 @@ def gate_of(
         budgets={"overpass": budget or Budget(), "extract": budget or Budget()},
         terms=terms,
     )
+
+
+def test_a_server_without_a_slot_is_paused_for_all_workers_until_it_has_one(
+    engine: sa.Engine, tmp_path: Path
+) -> None:
+    no_slot = Reply(429, "rate_limited", "text/html")
+    status = Reply(200, "Slot available after: x, in 240 seconds.\n", "text/plain")
+    with OverpassServer() as server, httpx.Client() as http:
+        server.enqueue(no_slot, status)
+        client = OverpassClient(
+            url=server.url,
+            http=http,
+            clock=SystemClock(),
+            gate=gate_of(engine, tmp_path),
+            user_agent="tests",
+            caller_retries=True,
+        )
+        with pytest.raises(OverpassBusy):
+            client.acquire(
+                AREA,
+                day=datetime.now(UTC).date(),
+                maximum_age=timedelta(hours=24),
+                workdir=tmp_path / "work",
+            )
+        now = datetime.now(UTC)
+        (paused,) = upstream.pauses(engine, now=now).items()
+    assert paused[0] == Server("overpass", name_of(server))
+    assert timedelta(minutes=3) < paused[1] - now < timedelta(minutes=5)
 
 
 def name_of(server: OverpassServer | Holding) -> str:
