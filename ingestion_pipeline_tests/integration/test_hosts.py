@@ -13,6 +13,7 @@ import random
 import time
 from collections import Counter
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -35,7 +36,6 @@ from testbed.platform_processes import DEPLOY, WORKERS, wait_until
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
-    from pathlib import Path
 
     from ingestion_pipeline.staging import runs
 
@@ -55,6 +55,7 @@ HEARTBEAT_S, LEASE_S = 4, 24
 START_TIMEOUT_S = 90
 """After it, a run that was sent and has not started is launched again; 600 in `deploy/`."""
 
+CHECKOUT = Path(__file__).parents[2]
 HOURS = 3600
 
 
@@ -177,6 +178,7 @@ def test_no_job_is_lost_or_written_twice_whatever_is_killed_or_cut_off(
         concurrency=per_worker,
         HEARTBEAT_SECONDS=str(HEARTBEAT_S),
         LEASE_SECONDS=str(LEASE_S),
+        PYTHONPATH=str(CHECKOUT),
     ) as fleet:
         fleet.extracts.wait_s, fleet.overpass.delay_s = 3, 0.5
         platform = fleet.platform
@@ -192,7 +194,7 @@ def test_no_job_is_lost_or_written_twice_whatever_is_killed_or_cut_off(
                 at = time.monotonic() - began
                 print(f"{at:6.0f} s  {number} {kind}, {len(fault.hit)} jobs at work", flush=True)  # noqa: T201
                 patiently(lambda: assert_right(platform.engine, list(towns)))
-                assert fleet.overpass.most_at_once == 1
+                assert fleet.overpass.most_at_once <= 1
         finally:
             caller.stop()
         faults.end()
@@ -200,10 +202,11 @@ def test_no_job_is_lost_or_written_twice_whatever_is_killed_or_cut_off(
             platform.wait_for(name, timeout=HOURS)
         until_all_ended(fleet)
         ended = {job.id: job for job in assert_right(platform.engine, list(towns))}
+        minutes = (time.monotonic() - began) / 60
         failed = Counter(job.error_code for job in ended.values() if job.status == "FAILED")
         lines = [
-            f"seed {SEED}: {len(faults.injected)} faults in {(time.monotonic() - began) / 60:.0f} "
-            f"minutes, {len(ended)} jobs: {dict(Counter(job.status for job in ended.values()))}",
+            f"seed {SEED}: {len(faults.injected)} faults in {minutes:.0f} minutes",
+            f"jobs: {dict(Counter(job.status for job in ended.values()))}",
             f"FAILED: {dict(failed)}",
             f"refused by the API: {dict(caller.refused)}; started again: {dict(faults.restarted)}",
             "",

@@ -310,7 +310,7 @@ def table(faults: Sequence[Fault], ended: dict[str, runs.Run]) -> str:
         ended: The jobs as they ended, by id. A job that several faults hit counts for each.
     """
     lines = [
-        "| fault | count | jobs at work | same run | later run | FAILED | CANCELED | attempts | ended |",
+        "| fault | count | at work | same run | later run | FAILED | CANCELED | attempts | ended |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for kind in sorted({fault.kind for fault in faults}):

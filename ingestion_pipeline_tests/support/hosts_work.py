@@ -75,7 +75,7 @@ def expected_versions(number: int, days: Sequence[date]) -> list[Version]:
     one version for both.
     """
     days = sorted(days)
-    ends = [*days[1:], None]
+    ends = [*days[1:], None][: len(days)]
     names: dict[int, list[tuple[date, date | None, str | None]]] = defaultdict(list)
     for day, end in zip(days, ends, strict=True):
         there = cafes_on(number, day)
