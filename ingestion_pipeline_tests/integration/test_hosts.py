@@ -243,8 +243,10 @@ def assert_nothing_is_held(fleet: Fleet) -> None:
             assert connection.execute(sa.select(lease)).all() == []
         live = sa.select(run_lease).where(run_lease.c.expires_at > sa.func.clock_timestamp())
         assert connection.execute(live).all() == []
-    slots = fleet.platform.graphql(
-        "{ instance { __typename concurrencyLimits { concurrencyKey activeSlotCount } } }"
+    slots = patiently(
+        lambda: fleet.platform.graphql(
+            "{ instance { __typename concurrencyLimits { concurrencyKey activeSlotCount } } }"
+        )
     )
     held = {each["concurrencyKey"]: each["activeSlotCount"] for each in slots["concurrencyLimits"]}
     assert set(held.values()) <= {0}, held
