@@ -14,13 +14,14 @@ import time
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 import pytest
 import sqlalchemy as sa
 import yaml
 
+from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.tables import run_lease, upstream_lease, upstream_waiter
 from ingestion_pipeline_tests.support import hurried_definitions
 from ingestion_pipeline_tests.support.hosts_faults import Caller, Faults, active, patiently, table
@@ -34,10 +35,8 @@ from ingestion_pipeline_tests.support.platform_jobs import enqueue
 from testbed.platform_processes import DEPLOY, WORKERS, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import date
-
-    from ingestion_pipeline.staging import runs
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(0)]
 
@@ -45,6 +44,12 @@ CITIES = int(os.environ.get("HOSTS_CITIES", "20"))
 DAYS = int(os.environ.get("HOSTS_DAYS", "5"))
 WAIT_S = float(os.environ.get("HOSTS_WAIT_S", "15"))
 """How long the server of extracts waits before it sends one."""
+
+FEWER_DAYS = 2
+"""The days that one worker alone does, at half the speed."""
+
+PER_WORKER = 3
+"""The runs at a time of a worker."""
 
 FAULTS = int(os.environ.get("HOSTS_FAULTS", "100"))
 SEED = int(os.environ.get("HOSTS_SEED") or random.randrange(10**6))
@@ -88,107 +93,118 @@ def until_all_ended(fleet: Fleet) -> None:
     wait_until(idle, "every job and run has ended", timeout=HOURS, every=2)
 
 
-def days_from(number: int) -> list[date]:
-    return [FIRST_DAY + timedelta(days=number + each) for each in range(DAYS)]
+class Measured(NamedTuple):
+    """How fast jobs were done."""
+
+    how: str
+    jobs: int
+    seconds: float
+    cpu_s: float
+    hosts: Counter[str]
+
+    @property
+    def per_minute(self) -> float:
+        return 60 * self.jobs / self.seconds
+
+    def __str__(self) -> str:
+        """Return a line for people."""
+        hosts = ", ".join(f"{name} {count}" for name, count in sorted(self.hosts.items()))
+        return (
+            f"{self.how}: {self.jobs} city-days in {self.seconds:.0f} s, {self.per_minute:.1f} a "
+            f"minute, {self.cpu_s / self.jobs:.2f} CPU s each ({hosts})"
+        )
 
 
-def by_host(jobs: Sequence[runs.Run]) -> Counter[str]:
-    return Counter((job.worker or "").partition("/")[0] for job in jobs)
+def measured(fleet: Fleet, how: str, days: Sequence[date], start: Callable[[], None]) -> Measured:
+    """Start the jobs of days and wait for them; measure from the first start to the last end."""
+    cpu_s = fleet.platform.cpu_s
+    start()
+    jobs = CITIES * len(days)
 
+    def ended() -> bool:
+        rows = [job for job in fleet.platform.ledger() if job.day in days]
+        return len(rows) == jobs and not any(job.status in runs.ACTIVE for job in rows)
 
-def timed(fleet: Fleet, days: Sequence[date], jobs: int) -> tuple[float, Counter[str]]:
-    """Wait for the jobs of days; return how long they worked together, and how many each host."""
+    wait_until(ended, "the jobs have ended", timeout=HOURS, every=1)
     until_all_ended(fleet)
     done = [job for job in assert_right(fleet.platform.engine, range(CITIES)) if job.day in days]
-    assert len(done) == jobs
     assert {job.status for job in done} == {"SUCCEEDED"}
     starts = [job.started_at for job in done if job.started_at is not None]
     ends = [job.finished_at for job in done if job.finished_at is not None]
-    return (max(ends) - min(starts)).total_seconds(), by_host(done)
+    seconds = (max(ends) - min(starts)).total_seconds()
+    hosts = Counter((job.worker or "").partition("/")[0] for job in done)
+    return Measured(how, jobs, seconds, fleet.platform.cpu_s - cpu_s, hosts)
 
 
 def test_two_workers_share_the_work_of_the_sensor_and_of_a_backfill(
     tmp_path: Path, artifacts: Path
 ) -> None:
-    per_worker = 4
-    jobs = CITIES * DAYS
+    first, second = WORKERS
     towns = list(range(CITIES))
     with running_fleet(
         tmp_path / "platform",
         towns=dict.fromkeys(towns, "extract"),
-        dagster_yaml=configured(tmp_path, at_once=2 * per_worker),
-        concurrency=per_worker,
+        dagster_yaml=configured(tmp_path, at_once=2 * PER_WORKER),
+        concurrency=PER_WORKER,
     ) as fleet:
         fleet.extracts.wait_s = WAIT_S
         platform = fleet.platform
-        platform.allow_fetches(2 * per_worker)
-        lines = [f"{CITIES} cities x {DAYS} days, {WAIT_S:g} s of waiting for each"]
+        platform.allow_fetches(2 * PER_WORKER)
+        days = [FIRST_DAY + timedelta(days=number) for number in range(2 * DAYS + FEWER_DAYS)]
+        by_sensor, by_backfill, alone = days[:DAYS], days[DAYS : 2 * DAYS], days[2 * DAYS :]
 
-        def note(how: str, seconds: float, hosts: Counter[str], cpu_s: float) -> None:
-            each = ", ".join(f"{name} {count}" for name, count in sorted(hosts.items()))
-            lines.append(
-                f"{how}: {seconds:.0f} s, {60 * jobs / seconds:.1f} city-days a minute, "
-                f"{cpu_s / jobs:.2f} CPU s each ({each})"
-            )
+        def backfill() -> None:
+            platform.backfill([f"town-{town}|{day}" for town in towns for day in by_backfill])
 
-        cpu_s = platform.cpu_s
-        enqueue(platform, days_from(0), towns)
-        two, hosts = timed(fleet, days_from(0), jobs)
-        note("the sensor, two workers", two, hosts, platform.cpu_s - cpu_s)
-        assert min(hosts[name] for name in WORKERS) > jobs / 4
-
-        cpu_s = platform.cpu_s
-        partitions = [f"town-{town}|{day}" for town in towns for day in days_from(DAYS)]
-        backfill = platform.backfill(partitions)
-        wait_until(
-            lambda: platform.backfill_status(backfill) == "COMPLETED_SUCCESS",
-            "the backfill has ended",
-            timeout=HOURS,
-            every=2,
+        two = measured(
+            fleet, "sensor, two workers", by_sensor, lambda: _enqueue(fleet, by_sensor, towns)
         )
-        seconds, hosts = timed(fleet, days_from(DAYS), jobs)
-        note("a backfill, two workers", seconds, hosts, platform.cpu_s - cpu_s)
-        assert min(hosts[name] for name in WORKERS) > jobs / 4
-
-        platform.programs["worker-2"].stop()
-        cpu_s = platform.cpu_s
-        enqueue(platform, days_from(2 * DAYS), towns)
-        one, hosts = timed(fleet, days_from(2 * DAYS), jobs)
-        note("the sensor, one worker", one, hosts, platform.cpu_s - cpu_s)
-        assert set(hosts) == {"worker-1"}
-
-        lines.append(f"two workers do {one / two:.2f} times the work of one")
+        platform.stop(second)
+        one = measured(fleet, "sensor, one worker", alone, lambda: _enqueue(fleet, alone, towns))
+        platform.start(second)
+        filled = measured(fleet, "backfill, two workers", by_backfill, backfill)
+        lines = [
+            f"{CITIES} cities, a wait of {WAIT_S:g} s in each run, {PER_WORKER} runs per worker",
+            *map(str, (two, one, filled)),
+            f"two workers do {two.per_minute / one.per_minute:.2f} times the work of one",
+        ]
         report(artifacts, "hosts-throughput.txt", "\n".join(lines))
+        for shared in (two, filled):
+            assert min(shared.hosts[name] for name in WORKERS) > shared.jobs / 4
+        assert set(one.hosts) == {first}
         # Each extract came once.
         assert set(fleet.extracts.sent.values()) == {1}
-        assert len(fleet.extracts.sent) == 3 * jobs
+        assert len(fleet.extracts.sent) == CITIES * len(days)
+
+
+def _enqueue(fleet: Fleet, days: Sequence[date], towns: Sequence[int]) -> None:
+    enqueue(fleet.platform, days, towns)
 
 
 def test_no_job_is_lost_or_written_twice_whatever_is_killed_or_cut_off(
     tmp_path: Path, artifacts: Path
 ) -> None:
     print(f"HOSTS_SEED={SEED}")  # noqa: T201 - to run the same faults again
-    per_worker = 3
     towns = {number: "overpass" if number % 2 else "extract" for number in range(8)}
     with running_fleet(
         tmp_path / "platform",
         towns=towns,
-        dagster_yaml=configured(tmp_path, at_once=2 * per_worker),
+        dagster_yaml=configured(tmp_path, at_once=2 * PER_WORKER),
         module=hurried_definitions.__name__,
-        concurrency=per_worker,
+        concurrency=PER_WORKER,
         HEARTBEAT_SECONDS=str(HEARTBEAT_S),
         LEASE_SECONDS=str(LEASE_S),
         PYTHONPATH=str(CHECKOUT),
     ) as fleet:
         fleet.extracts.wait_s, fleet.overpass.delay_s = 3, 0.5
         platform = fleet.platform
-        platform.allow_fetches(2 * per_worker)
+        platform.allow_fetches(2 * PER_WORKER)
         caller = Caller(fleet, list(towns), SEED, most_active=10)
         faults = Faults(fleet, SEED, lease_s=LEASE_S)
         began = time.monotonic()
         caller.start()
         try:
-            wait_until(lambda: len(active(platform.engine)) > per_worker, "jobs are active")
+            wait_until(lambda: len(active(platform.engine)) > PER_WORKER, "jobs are active")
             for number, kind in enumerate(faults.order(FAULTS), start=1):
                 fault = faults.inject(kind)
                 at = time.monotonic() - began
