@@ -269,7 +269,7 @@ def test_a_limit_that_ends_a_copy_is_named_and_may_pass(postgis_url: str) -> Non
     engine.dispose()
 
 
-def load_by_copy(connection: sa.Connection) -> None:
+def copy(connection: sa.Connection) -> None:
     load(connection, poi_ingestion_staging, pa.table({"source": pa.array(["osm"])}))
 
 
@@ -387,11 +387,11 @@ class Interrupted(BaseException):
     """An interruption that is not Ctrl-C, such as that of Dagster."""
 
 
-def insert(connection: sa.Connection) -> None:
+def insert_lease(connection: sa.Connection) -> None:
     connection.execute(sa.insert(run_lease).values(dagster_run_id="a", **_LEASE))
 
 
-def load_by_copy(connection: sa.Connection) -> None:
+def copy_lease(connection: sa.Connection) -> None:
     rows = pa.table({"dagster_run_id": ["a"], **{name: [each] for name, each in _LEASE.items()}})
     load(connection, run_lease, rows)
 
@@ -399,7 +399,7 @@ def load_by_copy(connection: sa.Connection) -> None:
 _LEASE = {"token": "t", "beat_at": NOW, "expires_at": NOW}
 
 
-@pytest.mark.parametrize("write", [insert, load_by_copy])
+@pytest.mark.parametrize("write", [insert_lease, copy_lease])
 @pytest.mark.parametrize("kind", [Interrupted, KeyboardInterrupt])
 def test_an_interrupted_statement_ends_in_the_server_too_while_it_waits_for_a_lock(
     engine: sa.Engine,
