@@ -41,7 +41,7 @@ SAMPLE_DAYS = 2021-04-21 2023-12-26
 SAMPLE_MAP = $(CURDIR)/data/monaco.html
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev dev-cluster test test-fast test-lowest test-python test-histories coverage check site build release \
+.PHONY: help run dev dev-cluster test test-fast test-lowest test-python test-histories test-hosts coverage check site build release \
 	bench lock audit clean
 
 help: ## List the commands
@@ -86,6 +86,12 @@ test-histories: $(VENV)/.dev ## Try 500 random histories of promotions on each d
 		$(BIN)/python -m pytest -n 0 --timeout=0 \
 		ingestion_pipeline_tests/promotion/test_histories.py \
 		ingestion_pipeline_tests/promotion/test_at_once.py $(PYTEST_ARGS)
+
+test-hosts: $(VENV)/.dev ## Kill and cut off the hosts of a platform a hundred times, as root, in an hour (HOSTS_SEED=number)
+	@[ "$$(id -u)" = 0 ] || { echo 'make test-hosts makes network namespaces, which needs root: call it by sudo' >&2; exit 2; }
+	@scripts/system-packages test
+	@scripts/system-packages hosts
+	@TEST_HOSTS=1 $(BIN)/python -m pytest -n 0 -s ingestion_pipeline_tests/integration/test_hosts.py $(PYTEST_ARGS)
 
 test-python: $(VENV)/.dev ## Run the fast tier with each supported Python that is installed
 	@scripts/test-python $(BIN)/uv $(PYTEST_ARGS)

@@ -62,7 +62,7 @@ MARKERS_OF_FIXTURES = {
 }
 """What a test needs that uses a fixture, directly or through another one."""
 
-SLOW = frozenset({"postgis", "platform", "browser", "server", "process", "real_data"})
+SLOW = frozenset({"postgis", "platform", "browser", "server", "process", "real_data", "hosts"})
 """The markers with which a test is not in the fast tier."""
 
 SLOW_FOLDERS = frozenset({"dagster_runtime", "defs", "integration"})
@@ -96,15 +96,18 @@ def _note_start(event: str, _: object) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give tests their markers, and leave out those for which this machine lacks something.
 
-    These are those on real data without OSM_TEST_DATA, and those in namespaces of their own where
-    this user may not make any, as in most containers. They are deselected and not skipped: a skip
-    is always a fault in this project.
+    These are those on real data without OSM_TEST_DATA, those in namespaces of their own where
+    this user may not make any, as in most containers, and those on hosts, which take an hour,
+    without TEST_HOSTS. They are deselected and not skipped: a skip is always a fault in this
+    project.
     """
     for item in items:
         _mark(item)
     without = []
     if not os.environ.get("OSM_TEST_DATA"):
         without.append("real_data")
+    if not os.environ.get("TEST_HOSTS"):
+        without.append("hosts")
     if any(item.get_closest_marker("namespaces") for item in items) and not _may_unshare():
         without.append("namespaces")
     extra = {item for item in items if any(map(item.get_closest_marker, without))}

@@ -22,7 +22,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import httpx
 import psutil
@@ -32,7 +32,7 @@ from ingestion_pipeline.config.settings import Settings
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.tables import ingestion_run
-from testbed.postgres_server import Cluster, free_port, private_cluster
+from testbed.postgres_server import free_port, private_cluster
 from testbed.towns import write_cities
 
 if TYPE_CHECKING:
@@ -151,6 +151,18 @@ class DagsterRun:
         return self.status in {"SUCCESS", "FAILURE", "CANCELED"}
 
 
+class Database(Protocol):
+    """The PostgreSQL of a platform."""
+
+    running: bool
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+
+    def stop(self) -> None:
+        """Let it crash."""
+
+
 class Program:
     """A long-running process that can be killed and started again, with one log for it all."""
 
@@ -218,14 +230,15 @@ class Program:
 
 @dataclass
 class Platform:
-    """One platform; `programs` are its processes by name."""
+    """One platform; `programs` are its processes by name, which listen at `address`."""
 
     folder: Path
     database_url: str
     environment: Mapping[str, str]
     ports: Mapping[Name, int]
     programs: Mapping[Name, Program]
-    postgres: Cluster
+    postgres: Database
+    address: str = "127.0.0.1"
     _clients: ExitStack = field(default_factory=ExitStack)
 
     # Processes
@@ -235,10 +248,12 @@ class Platform:
         for name in names:
             self.programs[name].start()
         for name in names:
-            wait_until(
-                lambda name=name: self._works(name),  # type: ignore[misc]
-                f"{name} works; its log: {self.programs[name].log}",
-            )
+            self.wait_for(name)
+
+    def wait_for(self, name: Name, *, timeout: float = LONG_ENOUGH_S) -> None:
+        """Wait until a process that was started works."""
+        what = f"{name} works; its log: {self.programs[name].log}"
+        wait_until(lambda: self._works(name), what, timeout=timeout)
 
     def kill(self, *names: Name) -> None:
         """Kill processes (SIGKILL), and leave their children alone."""
@@ -290,7 +305,7 @@ class Platform:
         assert name is not None
         _, pid, _ = name.rsplit(" ", 2)
         worker = psutil.Process(int(pid))
-        assert _is_of(worker, self.environment["DAGSTER_HOME"])
+        assert _is_of(worker, self.folder)
         return worker
 
     def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -324,15 +339,14 @@ class Platform:
         return sum(sum(process.cpu_times()[:4]) for process in self._all_processes())
 
     def _all_processes(self) -> list[psutil.Process]:
-        home = self.environment["DAGSTER_HOME"]
-        return [process for process in psutil.process_iter() if _is_of(process, home)]
+        return [process for process in psutil.process_iter() if _is_of(process, self.folder)]
 
     # Dagster
 
     def graphql(self, query: str, **variables: Any) -> Any:
         """Ask Dagster's webserver; give the value of the one field that is asked for."""
         reply = httpx.post(
-            f"http://127.0.0.1:{self.ports['webserver']}/graphql",
+            f"http://{self.address}:{self.ports['webserver']}/graphql",
             json={"query": query, "variables": variables},
             timeout=LONG_ENOUGH_S,
         )
@@ -452,7 +466,7 @@ class Platform:
     def new_client(self) -> httpx.Client:
         """Return another client of the admin API, with connections of its own."""
         return httpx.Client(
-            base_url=f"http://127.0.0.1:{self.ports['api']}",
+            base_url=f"http://{self.address}:{self.ports['api']}",
             headers={"X-Admin-Token": TOKEN},
             timeout=LONG_ENOUGH_S,
         )
@@ -478,7 +492,7 @@ class Platform:
             return all(daemon["healthy"] for daemon in health if daemon["required"])
         if name in WORKERS:
             return program.log.read_text(errors="replace").count("ready.") >= program.starts
-        if not _listens(self.ports[name]):
+        if not _listens(self.address, self.ports[name]):
             return False
         if name == "webserver":
             (entry,) = self.graphql(LOCATIONS)["locationEntries"]
@@ -487,14 +501,16 @@ class Platform:
         return True
 
 
-def _listens(port: int) -> bool:
+def _listens(address: str, port: int) -> bool:
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((address, port)) == 0
 
 
-def _is_of(process: psutil.Process, home: str) -> bool:
+def _is_of(process: psutil.Process, folder: Path) -> bool:
+    """Return whether a process belongs to a platform, by its DAGSTER_HOME."""
     try:
-        return process.environ().get("DAGSTER_HOME") == home
+        home = process.environ().get("DAGSTER_HOME")
+        return home is not None and Path(home).is_relative_to(folder)
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return False
 
@@ -536,11 +552,8 @@ def running_platform(
         project, dagster = (cluster.create_database(name) for name in ("project", "dagster"))
         database_url = project.render_as_string()
         dagster_url = dagster.set(drivername="postgresql+psycopg2").render_as_string()
-        (folder / "workspace.yaml").write_text(
-            "load_from:\n  - grpc_server:\n      host: 127.0.0.1\n"
-            f"      port: {ports['code-server']}\n      location_name: {LOCATION}\n"
-        )
-        environment = _environment(folder) | {
+        write_workspace(folder, "127.0.0.1", ports["code-server"])
+        environment = environment_of(folder) | {
             "DATABASE_URL": database_url,
             "DAGSTER_STORAGE_URL": dagster_url,
             "DAGSTER_URL": f"http://127.0.0.1:{ports['webserver']}",
@@ -561,7 +574,7 @@ def running_platform(
             engine.dispose()
         programs = {
             name: Program(command, environment, logs / f"{name}.log")
-            for name, command in _commands(folder, ports, module).items()
+            for name, command in commands_of(folder, ports, module=module).items()
             if name in ports or workers
         }
         platform = Platform(folder, database_url, environment, ports, programs, cluster)
@@ -572,7 +585,15 @@ def running_platform(
             platform.close()
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def write_workspace(folder: Path, address: str, port: int) -> None:
+    """Write the file by which Dagster's processes find the code server."""
+    (folder / "workspace.yaml").write_text(
+        f"load_from:\n  - grpc_server:\n      host: {address}\n"
+        f"      port: {port}\n      location_name: {LOCATION}\n"
+    )
+
+
+def environment_of(folder: Path) -> dict[str, str]:
     """Return the processes' environment: the tests' own, with nothing that the project reads."""
     ours = {name.upper() for name in Settings.model_fields} | {"PYTHONDONTWRITEBYTECODE"}
     inherited = {name: value for name, value in os.environ.items() if name not in ours}
@@ -589,29 +610,48 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _commands(folder: Path, ports: Mapping[Name, int], module: str) -> dict[Name, list[str | Path]]:
+def commands_of(
+    folder: Path,
+    ports: Mapping[Name, int],
+    *,
+    module: str,
+    address: str = "127.0.0.1",
+    concurrency: int = 2,
+) -> dict[Name, list[str | Path]]:
+    """Return the commands of a platform's processes.
+
+    Args:
+        folder: The platform's folder.
+        ports: Where they listen.
+        module: Where the code server finds the definitions.
+        address: Where they listen.
+        concurrency: The number of runs at a time of a worker.
+    """
     workspace = ["-w", str(folder / "workspace.yaml")]
     return {
         "code-server": [
             *(SCRIPTS / "dagster", "api", "grpc", "-m", module),
-            *("--host", "127.0.0.1", "--port", str(ports["code-server"])),
+            *("--host", address, "--port", str(ports["code-server"])),
             *("--location-name", LOCATION),
         ],
         "daemon": [SCRIPTS / "dagster-daemon", "run", *workspace],
         "webserver": [
-            *(SCRIPTS / "dagster-webserver", "--host", "127.0.0.1"),
+            *(SCRIPTS / "dagster-webserver", "--host", address),
             *("--port", str(ports["webserver"]), *workspace),
         ],
         "api": [
-            *(SCRIPTS / "poi-ingest", "serve", "--host", "127.0.0.1"),
+            *(SCRIPTS / "poi-ingest", "serve", "--host", address),
             *("--port", str(ports["api"])),
         ],
         "redis": [
-            *("redis-server", "--bind", "127.0.0.1", "--port", str(ports.get("redis", 0))),
-            *("--save", "", "--dir", folder),
+            *("redis-server", "--bind", address, "--port", str(ports.get("redis", 0))),
+            *("--protected-mode", "no", "--save", "", "--dir", folder),
         ],
         **{
-            name: [SCRIPTS / "poi-ingest", "worker", "--concurrency", "2", "--name", name]
+            name: [
+                *(SCRIPTS / "poi-ingest", "worker"),
+                *("--concurrency", str(concurrency), "--name", name),
+            ]
             for name in WORKERS
         },
     }

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 TEMPLATE = "ingestion_test_template"
 
@@ -122,23 +122,47 @@ def running_standby(primary: Cluster) -> Iterator[Cluster]:
 class Cluster:
     """A server in a folder of its own, which can be stopped and started again."""
 
-    def __init__(self, home: Path, port: int, *, durable: bool, fsync: bool) -> None:
+    def __init__(
+        self,
+        home: Path,
+        port: int,
+        *,
+        durable: bool,
+        fsync: bool,
+        address: str = "127.0.0.1",
+        within: Sequence[str] = (),
+    ) -> None:
+        """Prepare a server.
+
+        Args:
+            home: Its folder.
+            port: Its port.
+            durable: Whether what is committed outlives a crash of the server.
+            fsync: Whether it also outlives a crash of the machine.
+            address: Where it listens; everybody on the network of this address is trusted.
+            within: The beginning of a command that runs in the namespaces of a host.
+        """
         self.home = home
+        self.address = address
         self.port = port
-        self.url = f"postgresql://{ADMINISTRATOR}@127.0.0.1:{port}/postgres"
+        self.url = f"postgresql://{ADMINISTRATOR}@{address}:{port}/postgres"
         self.running = False
         self._durable = durable
         self._fsync = fsync
-        self._prefix = _not_as_root(home)
+        self._prefix = [*within, *_not_as_root(home)]
 
     def create(self) -> None:
         """Make its files."""
         self._run("initdb", "-U", ADMINISTRATOR, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8")
+        with (self.home / "data" / "pg_hba.conf").open("a", encoding="utf-8") as trusted:
+            trusted.writelines(
+                f"host {databases} all samenet trust\n" for databases in ("all", "replication")
+            )
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
         settings = {
-            "listen_addresses": "127.0.0.1",
+            "listen_addresses": self.address,
             "port": self.port,
             "unix_socket_directories": self.home,
             "fsync": "on" if self._fsync else "off",
@@ -158,7 +182,7 @@ class Cluster:
 
     def follow(self, primary: Cluster) -> None:
         """Copy the files of another server, to be its standby."""
-        address = ("-h", "127.0.0.1", "-p", str(primary.port), "-U", ADMINISTRATOR)
+        address = ("-h", primary.address, "-p", str(primary.port), "-U", ADMINISTRATOR)
         self._run("pg_basebackup", *address, "--write-recovery-conf", "--checkpoint=fast")
 
     def promote(self) -> None:
@@ -168,8 +192,12 @@ class Cluster:
     def create_database(self, name: str) -> sa.URL:
         """Make an empty database; give its URL."""
         url = sa.make_url(self.url)
-        _administer(url.set(drivername="postgresql+psycopg"), f"CREATE DATABASE {name}")
+        self.administer(f"CREATE DATABASE {name}")
         return url.set(database=name)
+
+    def administer(self, statement: str) -> None:
+        """Execute a statement as the administrator, outside of a transaction."""
+        _administer(sa.make_url(self.url).set(drivername="postgresql+psycopg"), statement)
 
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(

@@ -74,7 +74,12 @@ def _toml(value: Any) -> str:
 
 
 def write_extract(
-    path: Path, pois: Mapping[int, str], *, at: datetime = NOON, spread: float = 0.001
+    path: Path,
+    pois: Mapping[int, str],
+    *,
+    at: datetime = NOON,
+    edited: datetime | None = None,
+    spread: float = 0.001,
 ) -> Path:
     """Write a small `.osm.pbf` of cafés in the invented town: `{node id: name}`.
 
@@ -82,10 +87,11 @@ def write_extract(
         path: Where to; a file that is there is replaced.
         pois: The cafés.
         at: The replication timestamp.
+        edited: When the cafés were edited; a day before, if nothing else is said.
         spread: How far east of the one before each stands, in degrees.
     """
     cafes = {number: {"amenity": "cafe", "name": name} for number, name in pois.items()}
-    return write_nodes(path, in_a_row(cafes, spread=spread), at=at)
+    return write_nodes(path, in_a_row(cafes, spread=spread), at=at, edited=edited)
 
 
 def in_a_row(

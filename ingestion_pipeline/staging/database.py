@@ -108,6 +108,13 @@ def _create_postgresql_engine(url: sa.URL, service_connections: int | None) -> s
         connect_args=connect,
         **pool,
     )
+
+    @sa.event.listens_for(engine, "do_connect")
+    def _connect(_: Any, __: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        from ingestion_pipeline.staging.interrupts import InterruptibleConnection
+
+        return InterruptibleConnection.connect(*arguments, **named)
+
     calls = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings.items())
 
     @sa.event.listens_for(engine, "begin")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -32,9 +33,10 @@ from ingestion_pipeline.staging.errors import (
     UnsupportedDatabase,
 )
 from ingestion_pipeline.staging.statistics import collect
-from ingestion_pipeline.staging.tables import poi_ingestion_staging
+from ingestion_pipeline.staging.tables import poi_ingestion_staging, run_lease
 from ingestion_pipeline_tests.support.staged import poi_rows, stage
 from testbed.claims import NOW, claim_key, evidence_of, replace_slice, slice_of
+from testbed.platform_processes import wait_until
 from testbed.postgres_server import READER, as_role, make_roles, set_for_all
 
 if TYPE_CHECKING:
@@ -379,3 +381,55 @@ def test_a_right_that_lacks_is_named_and_does_not_pass(postgis_url: str) -> None
 def test_a_wrong_statement_stays_a_fault_of_ours(engine: sa.Engine) -> None:
     with pytest.raises(sa.exc.ProgrammingError), read_transaction(engine) as connection:
         connection.exec_driver_sql("SELECT 1 FROM no_such_table")
+
+
+class Interrupted(BaseException):
+    """An interruption that is not Ctrl-C, such as that of Dagster."""
+
+
+def insert_lease(connection: sa.Connection) -> None:
+    connection.execute(sa.insert(run_lease).values(dagster_run_id="a", **_LEASE))
+
+
+def copy_lease(connection: sa.Connection) -> None:
+    rows = pa.table({"dagster_run_id": ["a"], **{name: [each] for name, each in _LEASE.items()}})
+    load(connection, run_lease, rows)
+
+
+_LEASE = {"token": "t", "beat_at": NOW, "expires_at": NOW}
+
+
+@pytest.mark.parametrize("write", [insert_lease, copy_lease])
+@pytest.mark.parametrize("kind", [Interrupted, KeyboardInterrupt])
+def test_an_interrupted_statement_ends_in_the_server_too_while_it_waits_for_a_lock(
+    engine: sa.Engine,
+    postgis_url: str,
+    kind: type[BaseException],
+    write: Callable[[sa.Connection], None],
+) -> None:
+    other = create_engine(postgis_url)
+    waiting = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+
+    def interrupt(*_: object) -> None:
+        raise kind
+
+    def interrupt_when_it_waits() -> None:
+        with other.connect() as connection:
+            wait_until(lambda: connection.execute(waiting).scalar_one(), "it waits")
+        signal.raise_signal(signal.SIGALRM)
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with other.begin() as holder:
+            holder.exec_driver_sql("LOCK TABLE run_lease IN SHARE MODE")
+            thread = threading.Thread(target=interrupt_when_it_waits)
+            thread.start()
+            with pytest.raises(kind), write_transaction(engine) as connection:
+                write(connection)
+            thread.join()
+            assert holder.execute(waiting).scalar_one() == 0
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    with write_transaction(engine) as connection:
+        write(connection)
+    other.dispose()

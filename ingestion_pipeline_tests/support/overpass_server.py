@@ -225,8 +225,13 @@ class OverpassServer:
         asides: The requests that these answered, in order; they are not among `requests`.
     """
 
-    def __init__(self, default: Reply | Callable[[Request], Reply] | None = None) -> None:
-        """Listen on a free port of 127.0.0.1; requests are answered from `__enter__` on."""
+    def __init__(
+        self,
+        default: Reply | Callable[[Request], Reply] | None = None,
+        *,
+        address: str = "127.0.0.1",
+    ) -> None:
+        """Listen on a free port of an address; requests are answered from `__enter__` on."""
         self.requests: list[Request] = []
         self.default = default
         self.timestamp: str | None = None
@@ -238,7 +243,7 @@ class OverpassServer:
         self._replies: deque[Reply] = deque()
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._http = _ThreadingServer(("127.0.0.1", 0), self._handler_class())
+        self._http = _ThreadingServer((address, 0), self._handler_class())
         self._thread = threading.Thread(
             target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
         )
@@ -265,7 +270,8 @@ class OverpassServer:
     @property
     def url(self) -> str:
         """The address of the interpreter."""
-        return f"http://127.0.0.1:{self._http.server_port}/api/interpreter"
+        host, port = self._http.server_address[:2]
+        return f"http://{host!s}:{port}/api/interpreter"
 
     @property
     def queries(self) -> list[str]:

@@ -10,7 +10,7 @@ import logging
 import re
 import threading
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from moto.server import ThreadedMotoServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 KEY, SECRET = "AKIDEXAMPLE", "hush-hush-secret"
 ENVIRONMENT = {
@@ -85,7 +86,7 @@ class S3:
         fault: Called with each request; what it returns happens instead of the server's answer.
     """
 
-    def __init__(self, upstream: tuple[str, int]) -> None:
+    def __init__(self, upstream: tuple[str, int], *, address: str = "127.0.0.1") -> None:
         self.bucket = ""
         self.requests: list[Request] = []
         self.fault: Callable[[Request], Answer | None] | None = None
@@ -109,9 +110,9 @@ class S3:
             def log_message(self, format: str, *_: object) -> None:  # noqa: A002
                 pass
 
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http = ThreadingHTTPServer((address, 0), Handler)
         self.http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
+        self.url = f"http://{address}:{self.http.server_port}"
 
     def renew(self) -> None:
         """Create another bucket, and forget requests and faults."""
@@ -212,12 +213,20 @@ def _body(handler: BaseHTTPRequestHandler) -> bytes:
 
 
 @contextmanager
-def running_s3() -> Iterator[S3]:
-    """Run the server and its proxy in threads of this process."""
+def running_s3(
+    address: str = "127.0.0.1", listening: AbstractContextManager[object] | None = None
+) -> Iterator[S3]:
+    """Run the server and its proxy in threads of this process.
+
+    Args:
+        address: Where the proxy listens.
+        listening: Entered while the proxy's socket is made, such as a network namespace.
+    """
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it logs every request
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
-    s3 = S3(server.get_host_and_port())
+    with listening or nullcontext():
+        s3 = S3(server.get_host_and_port(), address=address)
     thread = threading.Thread(target=s3.http.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
