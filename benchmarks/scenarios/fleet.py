@@ -19,6 +19,7 @@ from benchmarks import peers
 from benchmarks.harness import ROOT, Comparison, Contender, Values, Words, measure, program
 from benchmarks.scenarios.cost import copied, unpacked
 from testbed.platform_processes import SCRIPTS, cpu_s_of, running_platform
+from testbed.postgres_server import Cluster
 from testbed.towns import TOWN, write_nodes
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ def _left(platform: Platform) -> int:
 
 def _cpu_s(platform: Platform) -> dict[str, float]:
     """Give the CPU time of each part, with that of what it has started."""
+    assert isinstance(platform.postgres, Cluster)
     pid = (platform.postgres.home / "data" / "postmaster.pid").read_text(encoding="utf-8")
     found: dict[str, float] = {name: platform.programs[name].cpu_s for name in PARTS}
     return found | {"postgres": cpu_s_of(psutil.Process(int(pid.split()[0])))}

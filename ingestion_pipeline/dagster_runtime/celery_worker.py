@@ -54,8 +54,6 @@ def app_of(instance: dg.DagsterInstance) -> Celery:
         # worker is idle.
         worker_disable_prefetch=True,
         worker_prefetch_multiplier=1,
-        # A busy worker must not take a run for which another one has room.
-        worker_disable_prefetch=True,
         # Output belongs to the run, whose captured output Dagster stores.
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,
