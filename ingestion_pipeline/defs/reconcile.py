@@ -35,7 +35,7 @@ from ingestion_pipeline.defs.requests import (
     why_impossible,
 )
 from ingestion_pipeline.defs.resources import PipelineResources
-from ingestion_pipeline.staging import leases, runs
+from ingestion_pipeline.staging import leases, runs, upstream
 from ingestion_pipeline.staging.errors import DatabaseUnavailable
 from ingestion_pipeline.staging.runs import Position, Run
 
@@ -98,6 +98,7 @@ def reconcile(
     now = pipeline.ledger_now()
     runs.expire(pipeline.engine, requested_before=now - sweep.start_deadline, now=now)
     leases.forget_ended(pipeline.engine)
+    upstream.forget_ended(pipeline.engine)
     return Compared(running, pending)
 
 
