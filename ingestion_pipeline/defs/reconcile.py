@@ -37,7 +37,7 @@ from ingestion_pipeline.defs.requests import (
     why_impossible,
 )
 from ingestion_pipeline.defs.resources import PipelineResources
-from ingestion_pipeline.staging import leases, runs
+from ingestion_pipeline.staging import leases, runs, upstream
 from ingestion_pipeline.staging.errors import DatabaseUnavailable
 from ingestion_pipeline.staging.runs import Position, Run
 
@@ -113,6 +113,7 @@ def reconcile(
         without=pipeline.slugs_of_others,
     )
     leases.forget_ended(pipeline.engine)
+    upstream.forget_ended(pipeline.engine)
     return Compared(running, pending)
 
 

@@ -29,6 +29,9 @@ from ingestion_pipeline.staging.tables import upstream_lease, upstream_usage, up
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+KEPT = timedelta(days=1)
+"""How long the lease of a worker that died is kept, unless another one takes it."""
+
 WAITER = timedelta(seconds=10)
 """How long a waiter keeps its place without looking again."""
 
@@ -266,6 +269,22 @@ def leases(engine: sa.Engine) -> Sequence[Held]:
             .order_by(columns.name)
         )
         return [Held(*row) for row in connection.execute(query)]
+
+
+def forget_ended(engine: sa.Engine) -> None:
+    """Delete the leases and places of workers that died long ago, and that nobody took over.
+
+    The name of a lease may contain a day, so it may never be asked for again.
+
+    Raises:
+        DatabaseUnavailable: The database cannot be reached.
+    """
+    if engine.dialect.name != "postgresql":
+        return
+    with write_transaction(engine) as connection:
+        before = _now(connection) - KEPT
+        for ended in (upstream_lease.c.leased_until, upstream_waiter.c.waits_until):
+            connection.execute(sa.delete(ended.table).where(ended < before))
 
 
 def server_key(server: Server) -> dict[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import time
 from collections import Counter
 from datetime import timedelta
@@ -213,6 +214,8 @@ def test_no_job_is_lost_or_written_twice_whatever_is_killed_or_cut_off(
                 assert fleet.overpass.most_at_once <= 1
         finally:
             caller.stop()
+            logs = artifacts / f"hosts-logs-{SEED}"
+            shutil.copytree(platform.folder / "logs", logs, dirs_exist_ok=True)
         faults.end()
         for name in WORKERS:
             platform.wait_for(name, timeout=HOURS)
@@ -224,7 +227,8 @@ def test_no_job_is_lost_or_written_twice_whatever_is_killed_or_cut_off(
             f"seed {SEED}: {len(faults.injected)} faults in {minutes:.0f} minutes",
             f"jobs: {dict(Counter(job.status for job in ended.values()))}",
             f"FAILED: {dict(failed)}",
-            f"refused by the API: {dict(caller.refused)}; started again: {dict(faults.restarted)}",
+            f"refused by the API: {dict(caller.refused)}",
+            *(f"started again: {service}" for service in faults.restarted),
             "",
             table(faults.injected, ended),
         ]
@@ -254,11 +258,15 @@ def test_no_job_is_lost_or_written_twice_whatever_is_killed_or_cut_off(
 
 def assert_nothing_is_held(fleet: Fleet) -> None:
     """Check that no lease of a run or of an upstream server, and no slot of a pool, is left."""
+    now = sa.func.clock_timestamp()
+    ends = (
+        upstream_lease.c.leased_until,
+        upstream_waiter.c.waits_until,
+        run_lease.c.expires_at,
+    )
     with fleet.platform.engine.connect() as connection:
-        for lease in (upstream_lease, upstream_waiter):
-            assert connection.execute(sa.select(lease)).all() == []
-        live = sa.select(run_lease).where(run_lease.c.expires_at > sa.func.clock_timestamp())
-        assert connection.execute(live).all() == []
+        for end in ends:
+            assert connection.execute(sa.select(end.table).where(end > now)).all() == []
     slots = patiently(
         lambda: fleet.platform.graphql(
             "{ instance { __typename concurrencyLimits { concurrencyKey activeSlotCount } } }"

@@ -130,14 +130,40 @@ def give_back(engine: sa.Engine, holder: str) -> None:
     upstream.return_lease(engine, "request", holder=holder)
 
 
-def let_end(engine: sa.Engine, column: sa.Column[datetime], holder: str) -> None:
+def let_end(
+    engine: sa.Engine,
+    column: sa.Column[datetime],
+    holder: str,
+    *,
+    ago: timedelta = timedelta(hours=1),
+) -> None:
     """Let a lease, or a place among those who wait, end, as time does."""
     with engine.begin() as connection:
         connection.execute(
             sa.update(column.table)
             .where(column.table.c.holder == holder)
-            .values({column: datetime.now(UTC) - timedelta(hours=1)})
+            .values({column: datetime.now(UTC) - ago})
         )
+
+
+def test_leases_of_workers_that_died_are_forgotten_after_a_day(leasing: sa.Engine) -> None:
+    assert take(leasing, "died")
+    assert not take(leasing, "waits")
+    let_end(leasing, upstream_lease.c.leased_until, "died")
+    let_end(leasing, upstream_waiter.c.waits_until, "waits")
+    upstream.forget_ended(leasing)
+    assert holders(leasing) == {"died", "waits"}
+    long_ago = timedelta(hours=1) + upstream.KEPT
+    let_end(leasing, upstream_lease.c.leased_until, "died", ago=long_ago)
+    let_end(leasing, upstream_waiter.c.waits_until, "waits", ago=long_ago)
+    upstream.forget_ended(leasing)
+    assert holders(leasing) == set()
+
+
+def holders(engine: sa.Engine) -> set[str]:
+    with engine.connect() as connection:
+        tables = (upstream_lease, upstream_waiter)
+        return {row.holder for table in tables for row in connection.execute(sa.select(table))}
 
 
 def test_a_lease_goes_to_those_who_wait_in_the_order_in_which_they_came(

@@ -114,12 +114,12 @@ class Faults:
 
     Attributes:
         injected: The faults, in order.
-        restarted: How often a service had ended by itself, and was started again.
+        restarted: The services that had ended by themselves, and their last line.
     """
 
     def __init__(self, fleet: Fleet, seed: int, *, lease_s: int) -> None:
         self.injected: list[Fault] = []
-        self.restarted: Counter[str] = Counter()
+        self.restarted: list[str] = []
         self._fleet = fleet
         self._platform = fleet.platform
         self._random = random.Random(seed)
@@ -256,7 +256,8 @@ class Faults:
         for name in (*SERVICES, *WORKERS):
             program = self._platform.programs[name]
             if not program.runs:
-                self.restarted[name] += 1
+                last = program.log.read_text(errors="replace").rstrip().rpartition("\n")[2]
+                self.restarted.append(f"{name} ({self.injected[-1].kind}): {last}")
                 program.start()
 
     def _now(self) -> datetime:
