@@ -29,7 +29,6 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
     INDEX_SHARD_NAME,
     SqliteEventLogStorage,
 )
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -50,6 +49,9 @@ WAITING = {
 }
 """The events of the machinery of a step, and of planning where this process creates the run. All
 others are stored when they are reported."""
+
+SQLITE_BUSY_S = 30
+"""How long a writer waits for another one, as in Dagster's newer releases."""
 
 MOST = 100
 """The number of events that may wait, for steps with very many outputs."""
@@ -226,7 +228,7 @@ def _sqlite(base: type[Any]) -> type[Any]:
                 self._engines[name] = sa.create_engine(
                     self.conn_string_for_shard(name),
                     poolclass=NullPool,
-                    connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
+                    connect_args={"timeout": SQLITE_BUSY_S},
                 )
             engine = self._engines[name]
             if name not in self._initialized_dbs:

@@ -32,8 +32,8 @@ from ingestion_pipeline.core.evidence import SliceEvidence
 from ingestion_pipeline.core.frame import Frame
 from ingestion_pipeline.datasets.provenance import evidence_of_feed, judged_beside_osm
 from ingestion_pipeline.datasets.registry import WITH_FEEDS
+from ingestion_pipeline.defs.fetching import manifest_of, store_part
 from ingestion_pipeline.defs.resources import PipelineResources
-from ingestion_pipeline.defs.snapshots import manifest_of, store_part
 from ingestion_pipeline.defs.work import ClaimedPartition
 from ingestion_pipeline.lake.errors import SnapshotDamaged
 from ingestion_pipeline.lake.scratch import scratch_folder

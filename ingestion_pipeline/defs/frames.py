@@ -12,6 +12,7 @@ from ingestion_pipeline.core.frame import Frame
 from ingestion_pipeline.datasets.base import Dataset, DayRead
 from ingestion_pipeline.datasets.provenance import evidence_of
 from ingestion_pipeline.defs import metadata, snapshots
+from ingestion_pipeline.defs.extract_coverage import require_covered
 from ingestion_pipeline.defs.resources import PipelineResources
 from ingestion_pipeline.defs.work import ClaimedPartition
 from ingestion_pipeline.lake.errors import FrameOutdated, SnapshotDamaged, SnapshotMissing
@@ -101,7 +102,7 @@ def _shaped(
     """
     reading = snapshots.read(pipeline, work, manifest, dataset)
     boundary = snapshots.boundary_in(reading, work)
-    coverage = snapshots.require_covered(pipeline, work, manifest, boundary)
+    coverage = require_covered(pipeline, work, manifest, boundary)
     evidence = replace(evidence, coverage=coverage)
     if len(reading.features) >= MANY_FEATURES:
         log.info("shaping rows of %s features", f"{len(reading.features):,}")

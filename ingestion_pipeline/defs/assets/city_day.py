@@ -1,8 +1,8 @@
 """The assets of a dataset: `[feeds ->] snapshot -> [frame ->] staging`.
 
-The steps are implemented in `defs/feeds.py`, `defs/snapshots.py`, `defs/frames.py` and
-`defs/staging.py`, the reported metadata in `defs/metadata.py`. `datasets/` declares how datasets
-differ.
+The steps are implemented in `defs/feeds.py`, `defs/snapshots.py`, `defs/fetching.py`,
+`defs/frames.py` and `defs/staging.py`, the reported metadata in `defs/metadata.py`. `datasets/`
+declares how datasets differ.
 """
 
 from collections.abc import Iterator, Sequence
