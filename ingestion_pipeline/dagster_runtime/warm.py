@@ -28,6 +28,11 @@ import ingestion_pipeline
 from ingestion_pipeline.config.cities import CitiesFileError
 from ingestion_pipeline.config.settings import SettingsError, load_settings, set_in_environment
 from ingestion_pipeline.core.parallel import holds_frozen_objects
+from ingestion_pipeline.dagster_runtime.daemon_storage import (
+    CONNECTION_S,
+    remember_tables,
+    without_creation,
+)
 from ingestion_pipeline.dagster_runtime.event_batches import batch_events
 from ingestion_pipeline.dagster_runtime.liveness import WORKER_TAG, worker
 from ingestion_pipeline.dagster_runtime.single_thread import require_single_thread
@@ -43,9 +48,13 @@ STARTED = "started"
 other text is the error that kept the run from starting."""
 
 LIBRARIES = (
+    "PIL.BmpImagePlugin",
+    "PIL.GifImagePlugin",
     "PIL.ImageDraw",
     "PIL.ImageFont",
+    "PIL.JpegImagePlugin",
     "PIL.PngImagePlugin",
+    "PIL.PpmImagePlugin",
     "_strptime",
     "alembic.command",
     "anyascii",
@@ -55,7 +64,9 @@ LIBRARIES = (
     "dagster._core.executor.in_process",
     "dagster._core.instance.factory",
     "dagster._core.storage.local_compute_log_manager",
+    "dagster._core.storage.root",
     "dagster._core.storage.sqlite_storage",
+    "dagster._core.system_config.composite_descent",
     "dagster._core.types.transform_typing",
     "dagster._core.workspace.autodiscovery",
     "dagster._utils.test.definitions",
@@ -78,10 +89,12 @@ LIBRARIES = (
     "pandas",
     "phonenumbers",
     "psycopg.types.json",
-    "psycopg2",
+    "psycopg2._ipaddress",
+    "psycopg2.extras",
     "pyarrow.compute",
     "pyarrow.pandas_compat",
     "pyarrow.parquet",
+    "pyarrow.vendored.version",
     "pypinyin.seg.mmseg",
     "pyogrio",
     "pyproj",
@@ -120,9 +133,6 @@ PACKAGES = (
 )
 """The subpackages whose modules a run imports."""
 
-CONNECTION_S = 10
-"""The time a run keeps an idle connection to Dagster's PostgreSQL."""
-
 
 def main() -> None:
     """Import everything, then fork a run for each order, until the socket is closed."""
@@ -159,8 +169,10 @@ def state_of_installation() -> Sequence[object]:
 
 def prepare_to_fork() -> None:
     """Load what runs need, so that their processes share it with this one."""
+    gc.disable()  # it would go through all modules many times
     preload()
     build_definitions()
+    gc.enable()
     require_single_thread()
     gc.collect()
     gc.freeze()  # the collector would write to every shared page, and so copy it
@@ -238,7 +250,8 @@ def _run(conversation: socket.socket) -> None:
     with capture_interrupts():
         with conversation.makefile("r", encoding="utf-8") as order:
             args = deserialize_value(order.read(), ExecuteRunArgs)
-        with get_instance_for_cli(instance_ref=args.instance_ref) as instance:
+        ref = args.instance_ref and without_creation(args.instance_ref)
+        with get_instance_for_cli(instance_ref=ref) as instance:
             execute(args.run_id, instance, on_start=report_start)
 
 
@@ -257,6 +270,7 @@ def execute(
     # By default, each of a run's hundred statements opens a connection to PostgreSQL.
     instance.optimize_for_webserver(statement_timeout=0, pool_recycle=CONNECTION_S, max_overflow=-1)
     batch_events(instance)
+    remember_tables(instance)
     # Before STARTED, so that the process of a started run can be interrupted.
     instance.add_run_tags(run_id, {WORKER_TAG: worker()})
     _have_partition_of(instance.get_run_by_id(run_id))

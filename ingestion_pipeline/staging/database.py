@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -363,9 +364,7 @@ def require_migrated(engine: sa.Engine) -> None:
         DatabaseUnavailable: The database cannot be reached.
         DatabaseNotMigrated: It is empty, behind or ahead.
     """
-    from alembic.script import ScriptDirectory
-
-    (head,) = ScriptDirectory.from_config(_alembic_config()).get_heads()
+    head = needed_revision()
     missing = (
         engine.dialect.name == "sqlite"
         and engine.url.database is not None
@@ -390,6 +389,19 @@ def require_migrated(engine: sa.Engine) -> None:
             f"ingestion_pipeline needs {head}. Run 'poi-ingest migrate'. If the database is ahead, "
             "install the newer version."
         )
+
+
+def needed_revision() -> str:
+    """Return the migration that this version needs: the last one."""
+    return _last_of(tuple(sorted(path.name for path in migrations_folder().glob("versions/*.py"))))
+
+
+@cache  # the migrations are read only once; runs are forked from a process that has read them
+def _last_of(_: tuple[str, ...]) -> str:
+    from alembic.script import ScriptDirectory
+
+    (head,) = ScriptDirectory.from_config(_alembic_config()).get_heads()
+    return head
 
 
 def _schemas_with_tables(connection: sa.Connection) -> list[str]:
