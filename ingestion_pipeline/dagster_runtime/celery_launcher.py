@@ -14,6 +14,7 @@ from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 from dagster_celery.launcher import CeleryRunLauncher
 from dagster_celery.tags import DAGSTER_CELERY_TASK_ID_TAG
 
+from ingestion_pipeline.dagster_runtime.daemon_storage import spare_statements
 from ingestion_pipeline.dagster_runtime.liveness import has_died
 
 if TYPE_CHECKING:
@@ -25,6 +26,11 @@ class CeleryLauncher(CeleryRunLauncher):
 
     It has the configuration of `dagster_celery.launcher.CeleryRunLauncher`.
     """
+
+    def register_instance(self, instance: dg.DagsterInstance) -> None:
+        """Take the instance, in whose process this is, and let it use its storages sparingly."""
+        super().register_instance(instance)
+        spare_statements(instance)
 
     def terminate(self, run_id: str) -> bool:
         """Interrupt a run as Ctrl-C does; return False if it has ended.

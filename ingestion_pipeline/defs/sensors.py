@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 
+from ingestion_pipeline.dagster_runtime.ticks import with_shared_instance
 from ingestion_pipeline.defs.promotion import build_promotion_sensor, requested_jobs
 from ingestion_pipeline.defs.reconcile import reconcile
 from ingestion_pipeline.defs.requests import next_request, ready, runs_of
@@ -89,7 +90,9 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
             cursor=_cursor(compared.pending),
         )
 
-    return [admin_trigger_sensor, ledger_sweep_sensor, build_promotion_sensor()]
+    return with_shared_instance(
+        [admin_trigger_sensor, ledger_sweep_sensor, build_promotion_sensor()]
+    )
 
 
 def _position(cursor: str | None) -> Position | None:

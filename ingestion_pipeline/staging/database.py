@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -299,7 +300,7 @@ def migrate(engine: sa.Engine, revision: str = "head") -> None:
             _require_postgis(connection)
         config.attributes["connection"] = connection
         current = current_revision(connection)
-        known = _known_migrations()
+        known = known_migrations()
         if revision == "head" and _is_ahead_and_usable(connection, current, known):
             return
         try:
@@ -376,7 +377,7 @@ def require_migrated(engine: sa.Engine) -> None:
         DatabaseUnavailable: The database cannot be reached.
         DatabaseNotMigrated: It is empty, behind, or too far ahead.
     """
-    known = _known_migrations()
+    known = known_migrations()
     missing = (
         engine.dialect.name == "sqlite"
         and engine.url.database is not None
@@ -429,12 +430,19 @@ def set_oldest_code(connection: sa.Connection, migration: str) -> None:
     connection.execute(sa.insert(table).values(oldest_code=migration))
 
 
-def _known_migrations() -> list[str]:
+def known_migrations() -> Sequence[str]:
     """Return the migrations of this version, the newest first."""
+    return _migrations_of(
+        tuple(sorted(path.name for path in migrations_folder().glob("versions/*.py")))
+    )
+
+
+@cache  # the migrations are read only once; runs are forked from a process that has read them
+def _migrations_of(_: tuple[str, ...]) -> Sequence[str]:
     from alembic.script import ScriptDirectory
 
     scripts = ScriptDirectory.from_config(_alembic_config())
-    return [script.revision for script in scripts.walk_revisions()]
+    return tuple(script.revision for script in scripts.walk_revisions())
 
 
 def _schemas_with_tables(connection: sa.Connection) -> list[str]:
