@@ -10,6 +10,7 @@ import dagster as dg
 from ingestion_pipeline.config.cities import Cities, load_cities
 from ingestion_pipeline.config.settings import Settings, load_settings
 from ingestion_pipeline.dagster_runtime.console import print_expected_errors_in_one_line
+from ingestion_pipeline.dagster_runtime.ticks import with_shared_instance
 from ingestion_pipeline.datasets.registry import DATASETS
 from ingestion_pipeline.defs.assets.city_day import FEEDS_POOL, UPSTREAM_POOL, build_assets
 from ingestion_pipeline.defs.coverage import build_coverage
@@ -53,7 +54,7 @@ def build_definitions(pipeline: PipelineResources, *, with_pools: bool = True) -
         asset_checks=coverage.checks,
         jobs=[*(job.definition for job in requested_jobs().values()), coverage.job],
         schedules=[coverage.schedule],
-        sensors=[*build_sensors(), *build_schedules(pipeline)],
+        sensors=with_shared_instance([*build_sensors(), *build_schedules(pipeline)]),
         resources=build_resources(pipeline),
         # One process per step costs twenty times as much as the work of the steps.
         executor=dg.in_process_executor,

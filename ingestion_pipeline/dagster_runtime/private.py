@@ -16,6 +16,7 @@ from dagster._core.storage.tags import (
     PARENT_RUN_ID_TAG,
     PRIORITY_TAG,
     RETRY_NUMBER_TAG,
+    SENSOR_NAME_TAG,
     WILL_RETRY_TAG,
 )
 
@@ -25,6 +26,7 @@ __all__ = [
     "PARENT_RUN_ID_TAG",
     "PRIORITY_TAG",
     "RETRY_NUMBER_TAG",
+    "SENSOR_NAME_TAG",
     "WILL_RETRY_TAG",
     "AssetJob",
     "ErrorSource",

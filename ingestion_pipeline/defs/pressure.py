@@ -5,10 +5,12 @@ slot. A city-day whose data is in the lake needs no server, and does not wait. N
 of a shared extract, of which one request serves all its cities.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
-from typing import NamedTuple
+from random import Random
+from typing import NamedTuple, TypeVar
 
 from ingestion_pipeline.core.identity import CityDay
 from ingestion_pipeline.datasets.registry import DATASETS
@@ -20,6 +22,8 @@ from ingestion_pipeline.staging.upstream import Server, pauses, usage_since
 
 LOOKS = 50
 """The number of city-days of a tick that the lake is asked about."""
+
+T = TypeVar("T")
 
 
 class Closed(NamedTuple):
@@ -48,6 +52,15 @@ class Pressure:
         self._pipeline = pipeline
         self._now = now
         self._looks = 0
+
+    def by_turns(self, found: Sequence[T]) -> Sequence[T]:
+        """Return what is to be looked at, beginning at another one in each tick.
+
+        A tick asks the lake about some only, and none is to be left out for good.
+        """
+        turn = Random(int(self._now.timestamp()))  # noqa: S311 - spreads looks, no cryptography
+        first = turn.randrange(len(found) or 1)
+        return [*found[first:], *found[:first]]
 
     def why_held(self, partition: CityDay, *, refetch: bool = False) -> Closed | None:
         """Return why no run of a city-day is requested now; None if it may be.

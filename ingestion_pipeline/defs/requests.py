@@ -189,27 +189,65 @@ def why_impossible(run: Run, pipeline: PipelineResources) -> str | None:
     return None
 
 
-def is_due(run: Run, pipeline: PipelineResources) -> bool:
+def is_due(run: Run, *, now: datetime) -> bool:
     """Return whether the job's day has begun; the requesting machine's clock may be ahead."""
-    return run.day <= pipeline.ledger_now().date()
+    return run.day <= now.date()
 
 
-def ready(jobs: Sequence[Run], pipeline: PipelineResources) -> list[tuple[Run, int]]:
+def next_requests(
+    pending: Sequence[Run],
+    pipeline: PipelineResources,
+    instance: dg.DagsterInstance,
+    *,
+    now: datetime,
+    room: int,
+) -> tuple[list[dg.RunRequest], bool]:
+    """Return the run requests of PENDING jobs, and whether these are all that they need now.
+
+    Args:
+        pending: The jobs.
+        pipeline: The resources.
+        instance: The Dagster instance.
+        now: The current moment by the ledger's clock.
+        room: The maximum number of requests.
+    """
+    dagster_runs = runs_of(instance, pending)
+    requests: list[dg.RunRequest] = []
+    for job, priority in ready(pending, pipeline, now=now):
+        request = next_request(
+            job,
+            dagster_runs[job.id],
+            instance,
+            now=now,
+            dagster_now=pipeline.clock.now(),
+            patience=timedelta(minutes=pipeline.settings.start_deadline_minutes),
+            first_partition=pipeline.settings.first_partition,
+            priority=priority,
+        )
+        if request is not None and len(requests) == room:
+            return requests, False
+        requests += [request] if request is not None else []
+    return requests, True
+
+
+def ready(
+    jobs: Sequence[Run], pipeline: PipelineResources, *, now: datetime
+) -> list[tuple[Run, int]]:
     """Return the jobs of which runs may be requested now, with their priorities, highest first.
 
     The city that lags most comes first, for jobs of one dataset.
     """
     possible = [job for job in jobs if why_impossible(job, pipeline) is None]
-    pressure = Pressure(pipeline, now=pipeline.ledger_now())
-    due = [job for job in possible if is_due(job, pipeline) and why_held(job, pressure) is None]
-    priorities = dict.fromkeys((job.id for job in due), ASKED_FOR)
+    pressure = Pressure(pipeline, now=now)
+    held = {job.id for job in pressure.by_turns(possible) if why_held(job, pressure) is not None}
+    due = [job for job in possible if is_due(job, now=now) and job.id not in held]
+    behind = dict.fromkeys((job.id for job in due), 0)
     for job_type, ingestion in JOBS.items():
         of_type = {job.id: _partition_of(job) for job in due if job.job_type == job_type}
-        behind = days_behind(pipeline, ingestion.dataset, {*of_type.values()})
-        for job_id, partition in of_type.items():
-            priorities[job_id] += priority_of(behind[partition])
-    due.sort(key=lambda job: -priorities[job.id])  # stable: then the one that was requested first
-    return [(job, priorities[job.id]) for job in due]
+        days = days_behind(pipeline, ingestion.dataset, {*of_type.values()})
+        behind |= {job_id: days[partition] for job_id, partition in of_type.items()}
+    due.sort(key=lambda job: -behind[job.id])  # stable: then the one that was requested first
+    return [(job, ASKED_FOR + priority_of(behind[job.id])) for job in due]
 
 
 def why_held(job: Run, pressure: Pressure) -> Closed | None:

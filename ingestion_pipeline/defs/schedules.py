@@ -21,8 +21,8 @@ from ingestion_pipeline.config.cities import City
 from ingestion_pipeline.core.identity import CityDay, JobType
 from ingestion_pipeline.dagster_runtime.private import PRIORITY_TAG
 from ingestion_pipeline.defs.jobs import JOBS, IngestionJob
-from ingestion_pipeline.defs.order import days_behind, priority_of
-from ingestion_pipeline.defs.pressure import LOOKS, Closed, Pressure
+from ingestion_pipeline.defs.order import days_behind, priority_of, room_for
+from ingestion_pipeline.defs.pressure import Closed, Pressure
 from ingestion_pipeline.defs.resources import STORED_RESOURCES, PipelineResources, pipeline_of
 from ingestion_pipeline.defs.work import TRIGGER_TAG
 from ingestion_pipeline.plan import look, plan
@@ -35,9 +35,6 @@ WINDOW_MINUTES = 180
 TRIGGER: Final[Trigger] = "schedule"
 
 INTERVAL_S = 30
-
-BATCH = 50
-"""City-days per tick: Dagster takes up to half a second to create a run."""
 
 SHOWN = 3
 """The number of city-days whose reason a tick without a request shows; its log has all."""
@@ -111,11 +108,16 @@ def build_schedules(
     return [_schedule(pipeline, job) for job in jobs]
 
 
+def name_of(job: IngestionJob) -> str:
+    """Return the name of a job's schedule."""
+    return f"{job.job_type}_schedule"
+
+
 def _schedule(pipeline: PipelineResources, job: IngestionJob) -> dg.SensorDefinition:
     is_on = pipeline.settings.schedules == "on"
 
     @dg.sensor(
-        name=f"{job.job_type}_schedule",
+        name=name_of(job),
         job=job.definition,
         minimum_interval_seconds=INTERVAL_S,
         required_resource_keys=set(STORED_RESOURCES),
@@ -140,8 +142,9 @@ def _tick(
     waiting = _waiting(context, pipeline, job, now=now)
     behind = days_behind(pipeline, job.dataset, waiting.left)
     ordered = sorted(waiting.left, key=lambda each: (-behind[each], each.day, each.city))
-    held = _held(Pressure(pipeline, now=now), ordered, now=now)
-    taken = [partition for partition in ordered if partition not in held][:BATCH]
+    held = _held(Pressure(pipeline, now=now), ordered)
+    room = room_for(context.instance, name_of(job))
+    taken = [partition for partition in ordered if partition not in held][:room]
     requests, passed_over = [], []
     for partition in taken:
         why_not = _why_not(pipeline, job, partition, now=now)
@@ -152,18 +155,14 @@ def _tick(
             context.log.warning(passed_over[-1])
     return dg.SensorResult(
         run_requests=requests,
-        skip_reason=None if requests else _reason(passed_over, held),
+        skip_reason=None if requests else _reason(passed_over, held) or _idle(waiting),
         cursor=str(Waiting(now, waiting.left.difference(taken))),
     )
 
 
-def _held(
-    pressure: Pressure, ordered: Sequence[CityDay], *, now: datetime
-) -> Mapping[CityDay, Closed]:
+def _held(pressure: Pressure, due: Sequence[CityDay]) -> Mapping[CityDay, Closed]:
     """Return the city-days whose upstream server takes no request now."""
-    # A tick asks the lake about some of them. Each begins at another, so that none is left out.
-    first = int(now.timestamp()) // INTERVAL_S * LOOKS % (len(ordered) or 1)
-    found = {each: pressure.why_held(each) for each in [*ordered[first:], *ordered[:first]]}
+    found = {each: pressure.why_held(each) for each in pressure.by_turns(due)}
     return {each: closed for each, closed in found.items() if closed is not None}
 
 
@@ -223,9 +222,15 @@ def _request(job: IngestionJob, partition: CityDay, *, priority: int) -> dg.RunR
 
 
 def _reason(passed_over: Sequence[str], held: Mapping[CityDay, Closed]) -> str:
-    """Return why a tick requests nothing."""
+    """Return what a tick that requests nothing passed over, and what it holds back."""
     reasons = [*passed_over[:SHOWN]]
     for server in {closed.server for closed in held.values()}:
         waiting = [closed for closed in held.values() if closed.server == server]
         reasons.append(f"{len(waiting)} due city-days wait, because {waiting[0]}")
-    return "; ".join(reasons) or "no city is due"
+    return "; ".join(reasons)
+
+
+def _idle(waiting: Waiting) -> str:
+    if waiting.left:
+        return f"{len(waiting.left)} due city-days wait until runs of this schedule have started"
+    return "no city is due"

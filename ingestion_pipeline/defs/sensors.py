@@ -5,20 +5,23 @@
 
 import json
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import dagster as dg
 
-from ingestion_pipeline.dagster_runtime.ticks import with_shared_instance
+from ingestion_pipeline.defs.order import room_for
 from ingestion_pipeline.defs.promotion import build_promotion_sensor, requested_jobs
 from ingestion_pipeline.defs.reconcile import reconcile
-from ingestion_pipeline.defs.requests import next_request, ready, runs_of
+from ingestion_pipeline.defs.requests import next_requests
 from ingestion_pipeline.defs.resources import LEDGER_RESOURCES, pipeline_of
 from ingestion_pipeline.staging import runs, ticks
 from ingestion_pipeline.staging.runs import Position, Run
 
+READ = 1000
+"""Jobs that a tick chooses from: the city that lags most comes first among them."""
+
 BATCH = 50
-"""Jobs per tick: Dagster takes up to half a second to create a run."""
+"""Jobs that a tick of the sweep compares with Dagster."""
 
 FROM_THE_START = "from the start"
 """The cursor of the beginning. Dagster ignores an empty cursor and keeps the old one."""
@@ -45,29 +48,16 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
             pipeline.engine,
             "PENDING",
             after=_position(context.cursor),
-            limit=BATCH,
+            limit=READ,
             without=pipeline.slugs_of_others,
         )
         now = pipeline.ledger_now()
         ticks.record(pipeline.engine, ticks.TRIGGER_SENSOR, now=now)
-        dagster_runs = runs_of(context.instance, pending)
-        patience = timedelta(minutes=pipeline.settings.start_deadline_minutes)
-        wanted = [
-            next_request(
-                job,
-                dagster_runs[job.id],
-                context.instance,
-                now=now,
-                dagster_now=pipeline.clock.now(),
-                patience=patience,
-                first_partition=pipeline.settings.first_partition,
-                priority=priority,
-            )
-            for job, priority in ready(pending, pipeline)
-        ]
+        room = room_for(context.instance, ticks.TRIGGER_SENSOR)
+        requests, are_all = next_requests(pending, pipeline, context.instance, now=now, room=room)
         return dg.SensorResult(
-            run_requests=[request for request in wanted if request is not None],
-            cursor=_cursor(pending),
+            run_requests=requests,
+            cursor=_cursor(pending, READ) if are_all else context.cursor or FROM_THE_START,
         )
 
     @dg.sensor(
@@ -87,12 +77,10 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
         return dg.SensorResult(
             skip_reason=f"compared {compared.running} RUNNING and {len(compared.pending)} PENDING "
             "jobs with Dagster",
-            cursor=_cursor(compared.pending),
+            cursor=_cursor(compared.pending, BATCH),
         )
 
-    return with_shared_instance(
-        [admin_trigger_sensor, ledger_sweep_sensor, build_promotion_sensor()]
-    )
+    return [admin_trigger_sensor, ledger_sweep_sensor, build_promotion_sensor()]
 
 
 def _position(cursor: str | None) -> Position | None:
@@ -102,12 +90,12 @@ def _position(cursor: str | None) -> Position | None:
     return Position(datetime.fromisoformat(requested_at), run_id)
 
 
-def _cursor(jobs: Sequence[Run]) -> str:
+def _cursor(jobs: Sequence[Run], limit: int) -> str:
     """Return the cursor of the next tick: after a full batch, or else from the beginning.
 
     Jobs are read repeatedly until they are no longer PENDING. So no job is lost that was committed
     behind the cursor, or whose run was never created.
     """
-    if len(jobs) < BATCH:
+    if len(jobs) < limit:
         return FROM_THE_START
     return json.dumps([jobs[-1].requested_at.isoformat(), jobs[-1].id])

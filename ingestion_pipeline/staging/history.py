@@ -102,9 +102,22 @@ def stored_check_results(engine: sa.Engine, target: Slice) -> StoredCheckResults
 
 
 def newest_days(
-    engine: sa.Engine, *, dataset: str, source: str, slugs: Collection[str] | None = None
+    engine: sa.Engine,
+    *,
+    dataset: str,
+    source: str,
+    slugs: Collection[str] | None = None,
+    since: date | None = None,
 ) -> dict[tuple[str, str], date]:
-    """Return the newest staged day of each city, or of some, by slug and boundary."""
+    """Return the newest staged day of each city, by slug and boundary.
+
+    Args:
+        engine: The database.
+        dataset: The dataset.
+        source: The source.
+        slugs: Only these cities.
+        since: Only days from this one on, so that a city's past is not read.
+    """
     columns = staged_partition.c
     by = (columns.city_slug, columns.boundary_ref)
     query = (
@@ -114,6 +127,8 @@ def newest_days(
     )
     if slugs is not None:
         query = query.where(columns.city_slug.in_(slugs))
+    if since is not None:
+        query = query.where(columns.day >= since)
     with read_transaction(engine) as connection:
         return {(row.city_slug, row.boundary_ref): row.day for row in connection.execute(query)}
 

@@ -14,10 +14,10 @@ from pydantic import SecretStr
 
 from ingestion_pipeline.core.identity import CityDay
 from ingestion_pipeline.definitions import build_definitions
+from ingestion_pipeline.defs.order import AHEAD, BATCH
 from ingestion_pipeline.defs.pressure import LOOKS
 from ingestion_pipeline.defs.resources import build_resources
 from ingestion_pipeline.defs.schedules import (
-    BATCH,
     INTERVAL_S,
     LONGEST_BACK,
     Waiting,
@@ -228,11 +228,27 @@ def test_a_tick_asks_for_a_batch_and_the_next_ones_for_the_rest(
     )
 
 
+def test_a_schedule_waits_while_enough_of_its_runs_are_queued(
+    install: Callable[..., Installation],
+) -> None:
+    here = fleet(install, 3)
+    sensor = {"dagster/sensor_name": "osm_import_schedule"}
+    for _ in range(AHEAD - 1):
+        here.queue_run(**sensor)
+    first = evaluated(here, AT_MIDNIGHT)
+    assert len(first.run_requests or ()) == 1
+    here.queue_run(**sensor)
+    second = evaluated(here, left_after(first))
+    assert not second.run_requests
+    assert second.skip_message == "2 due city-days wait until runs of this schedule have started"
+    assert len(left_after(second).left) == 2
+
+
 def test_the_city_that_lags_most_comes_first_and_has_the_highest_priority(
     install: Callable[..., Installation], tmp_path: Path
 ) -> None:
     here = fleet(install, 4, osm_source="extract", osm_extract=str(tmp_path / "{day}.osm.pbf"))
-    newest = {0: date(2024, 5, 31), 1: date(2024, 5, 28), 2: date(2024, 4, 1)}
+    newest = {0: date(2024, 5, 31), 1: date(2024, 5, 28), 2: date(2024, 4, 10)}
     for number, day in newest.items():
         cafes = {100 * number + 50: "A"}
         noon = datetime.combine(day, time(12), UTC)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
+import sqlalchemy as sa
 from pydantic import SecretStr
 
 from ingestion_pipeline.config.settings import Settings
 from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.definitions import build_definitions
+from ingestion_pipeline.defs.order import AHEAD, BATCH
 from ingestion_pipeline.defs.reconcile import reconcile
 from ingestion_pipeline.defs.resources import build_resources
-from ingestion_pipeline.defs.sensors import BATCH
+from ingestion_pipeline.defs.sensors import FROM_THE_START, READ
 from ingestion_pipeline.staging import runs, ticks, upstream
+from ingestion_pipeline.staging.database import write_transaction
+from ingestion_pipeline.staging.tables import ingestion_run
 from ingestion_pipeline.staging.upstream import Budget, Server
 from ingestion_pipeline_tests.support.installation import TODAY, Installation, ScriptedClock, why
 from testbed.towns import NOON, town, write_extract
@@ -212,29 +217,63 @@ def test_a_job_that_cannot_be_run_does_not_keep_the_others_from_their_runs(
     assert asked(tick(here)) == [good.id]
 
 
+def fill_a_page(here: Installation, *, at: datetime = NOON) -> None:
+    """Enqueue as many jobs as a tick reads, of days that have not begun."""
+    first = enqueue(here, TODAY + timedelta(days=1), at=at)
+    rows = []
+    for number in range(1, READ):
+        day = first.day + timedelta(days=number)
+        key = first.idempotency_key.replace(str(first.day), str(day))
+        rows.append({**asdict(first), "id": f"{number}", "day": day, "idempotency_key": key})
+    with write_transaction(here.engine) as connection:
+        connection.execute(sa.insert(ingestion_run), rows)
+
+
 def test_thousands_of_jobs_are_asked_for_in_batches_and_each_of_them(here: Installation) -> None:
-    jobs = [
-        enqueue(
-            here, date(2020, 1, 1) + timedelta(days=number), at=NOON + timedelta(seconds=number % 7)
+    jobs = {
+        job.id: job
+        for job in (
+            enqueue(here, date(2020, 1, 1) + timedelta(days=number), at=NOON)
+            for number in range(2 * BATCH + 10)
         )
-        for number in range(2 * BATCH + 10)
-    ]
+    }
     seen: list[str] = []
     cursor: str | None = None
-    for size in (BATCH, BATCH, 10):
+    for size in (BATCH, BATCH, 10, 0):
         result = tick(here, cursor)
         assert len(asked(result)) == size
+        for job_id in asked(result):
+            dagster_run(here, jobs[job_id], dg.DagsterRunStatus.STARTED)
         seen += asked(result)
         cursor = result.cursor
-    assert sorted(seen) == sorted(job.id for job in jobs)
-    assert len(asked(tick(here, cursor))) == BATCH  # from the start again: none is lost for ever
+    assert sorted(seen) == sorted(jobs)
+
+
+def test_no_more_runs_are_requested_than_may_wait_in_the_queue(here: Installation) -> None:
+    for number in range(BATCH):
+        enqueue(here, date(2020, 1, 1) + timedelta(days=number))
+    sensor = {"dagster/sensor_name": ticks.TRIGGER_SENSOR}
+    waiting = [here.queue_run(**sensor) for _ in range(AHEAD)]
+    here.queue_run(**{"dagster/backfill": "b"})
+    full = tick(here)
+    assert asked(full) == []
+    for run_id in waiting[:3]:
+        here.instance.delete_run(run_id)
+    assert len(asked(tick(here, full.cursor))) == 3
+
+
+def test_a_page_of_jobs_that_need_no_run_does_not_hide_those_after_it(here: Installation) -> None:
+    fill_a_page(here)
+    late = enqueue(here, at=NOON + timedelta(seconds=1))
+    first = tick(here)
+    assert asked(first) == []
+    assert asked(tick(here, first.cursor)) == [late.id]
 
 
 def test_a_job_that_was_committed_behind_the_cursor_is_found_in_the_next_round(
     here: Installation,
 ) -> None:
-    for number in range(BATCH):
-        enqueue(here, date(2020, 1, 1) + timedelta(days=number))
+    fill_a_page(here)
     cursor = tick(here).cursor
     late = enqueue(here, at=NOON - timedelta(minutes=5))
     following = tick(here, cursor)
@@ -244,10 +283,11 @@ def test_a_job_that_was_committed_behind_the_cursor_is_found_in_the_next_round(
 
 def test_the_moment_in_a_cursor_is_read_back_exactly(here: Installation) -> None:
     at = datetime(2024, 6, 1, 12, 0, 0, 123000, tzinfo=UTC)
-    for number in range(BATCH):
-        enqueue(here, date(2020, 1, 1) + timedelta(days=number), at=at)
+    fill_a_page(here, at=at)
     first = tick(here)
-    assert asked(tick(here, first.cursor)) == []
+    assert first.cursor is not None
+    assert json.loads(first.cursor)[0] == at.isoformat()
+    assert tick(here, first.cursor).cursor == FROM_THE_START  # nothing is after it
 
 
 # The order
@@ -285,8 +325,8 @@ def test_of_jobs_that_wait_the_city_that_lags_most_comes_first(
         for request in requests
     ]
     assert [each[1:] for each in asked if each[0] == "osm_import"] == [
-        ("town-2", "19"),
         ("town-3", "19"),
+        ("town-2", "19"),
         ("town-1", "14"),
         ("town-0", "10"),
     ]

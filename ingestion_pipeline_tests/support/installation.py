@@ -18,6 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import sqlalchemy as sa
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 from pydantic import SecretStr
 
 from ingestion_pipeline.config.cities import load_cities
@@ -147,6 +152,19 @@ class Installation:
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
             },
         )
+
+    def queue_run(self, **tags: str) -> str:
+        """Put a run into Dagster's queue, which nothing takes it from; give its id."""
+        location = RegisteredCodeLocationOrigin("ingestion_pipeline")
+        run = self.instance.create_run_for_job(
+            self.job(),
+            status=dg.DagsterRunStatus.QUEUED,
+            tags=tags,
+            remote_job_origin=RemoteJobOrigin(
+                RemoteRepositoryOrigin(location, "__repository__"), "osm_import"
+            ),
+        )
+        return run.run_id
 
     def ledger(self) -> list[runs.Run]:
         """Return all runs of the ledger in the order in which they were asked for."""
