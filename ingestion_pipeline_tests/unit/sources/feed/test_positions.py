@@ -151,6 +151,8 @@ def test_a_text_of_many_digits_takes_no_time() -> None:
     assert number_of("1" * 60_000 + "x", ".") is None
 
 
+# pyproj tries whether an array of one is a number, which NumPy 1.26 only deprecates.
+@pytest.mark.filterwarnings("ignore:Conversion of an array:DeprecationWarning")
 @pytest.mark.parametrize(
     ("crs", "xy", "lon_lat"),
     [
