@@ -188,8 +188,8 @@ def test_dagster_is_of_the_minor_release_that_the_private_names_were_tested_with
         "dagster-postgres": "0.29",
     }.items():
         number, _, last = minor.rpartition(".")
-        assert bounds[name].contains(f"{minor}.0"), name
         assert bounds[name].contains(version(name)), name
+        assert not bounds[name].contains(f"{number}.{int(last) - 1}.99"), name
         assert not bounds[name].contains(f"{number}.{int(last) + 1}.0"), name
 
 
