@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ingestion_pipeline.core.errors import IngestionError
+
 if TYPE_CHECKING:
     import dagster as dg
 
@@ -22,15 +24,42 @@ CELERY = {
 """The launcher of several machines, as in `deploy/celery/dagster.yaml`."""
 
 
+class DagsterStorageUnavailable(IngestionError):
+    """Dagster's own database does not answer."""
+
+    code = "dagster_storage_unavailable"
+    should_retry = True
+
+
 def dagster_instance(home: Path) -> dg.DagsterInstance:
-    """Open Dagster's instance; set up its folder on first use."""
+    """Open Dagster's instance; set up its folder on first use.
+
+    Raises:
+        DagsterStorageUnavailable: Its storage does not answer for some seconds.
+    """
     import dagster as dg
     import filelock
 
     prepare_dagster_home(home)
-    # Two processes that create Dagster's tables at the same time fail.
-    with filelock.FileLock(home / "first-use.lock"):
-        return dg.DagsterInstance.from_config(str(home))
+    try:
+        # Two processes that create Dagster's tables at the same time fail.
+        with filelock.FileLock(home / "first-use.lock"):
+            return dg.DagsterInstance.from_config(str(home))
+    except Exception as error:
+        if not _is_of_storage(error):
+            raise
+        # Its text may contain the address with a password.
+        raise DagsterStorageUnavailable(
+            f"Dagster's storage does not answer ({type(error).__name__}). Start its server, or "
+            f"correct 'storage' in {home / CONFIGURATION} and the variables that it names."
+        ) from error
+
+
+def _is_of_storage(error: Exception) -> bool:
+    from sqlalchemy.exc import OperationalError
+
+    # By its name: most processes need not load the storage in PostgreSQL.
+    return isinstance(error, OperationalError) or type(error).__name__ == "DagsterPostgresException"
 
 
 def prepare_dagster_home(home: Path) -> None:

@@ -126,7 +126,10 @@ def test_a_database_that_takes_no_writes_is_told_until_it_does_again(
             assert "DATABASE_URL" in refused.json()["detail"]
         assert api.http.get("/v1/jobs").json()["jobs"] == [job]  # reading goes on
         set_for_all(postgis_url, "default_transaction_read_only", "off")
-        assert api.enqueue(day="2024-05-31").status_code == 202
+        # It may meet the session that has read, which began before; that one is replaced then.
+        if (accepted := api.enqueue(day="2024-05-31")).status_code == 503:
+            accepted = api.enqueue(day="2024-05-31")
+        assert accepted.status_code == 202
         assert health(api)[0] == 200
     engine.dispose()
 
