@@ -164,8 +164,8 @@ def stage_all(platform: Platform) -> None:
             launch(platform, ACCEPTED, config=accept),
             platform.launch("town-0", str(EDITED)),
             launch(platform, DAMAGED, only=["poi_staging"]),
-            platform.launch_job("coverage"),
         )
+        wait_for(platform, platform.launch_job("coverage"))  # it names the newest of these days
     assert from_overpass.result().returncode == 0, from_overpass.result().stderr
 
 
