@@ -18,7 +18,7 @@ import pytest
 from playwright.sync_api import ViewportSize, expect
 
 from ingestion_pipeline.quality.catalogue import CHECKS
-from ingestion_pipeline_tests.support.browser import running_browser
+from ingestion_pipeline_tests.support.browser import photograph, running_browser
 from ingestion_pipeline_tests.support.installation import overpass_cafes
 from ingestion_pipeline_tests.support.overpass_server import OverpassServer, Reply, overpass_json
 from testbed.platform_processes import (
@@ -218,7 +218,7 @@ class Screen:
 
     def keep(self, name: str) -> None:
         """Keep a picture of the whole page."""
-        self.page.screenshot(path=self.artifacts / f"{name}.png", full_page=True)
+        photograph(self.page, self.artifacts / f"{name}.png", full_page=True)
 
 
 @pytest.fixture(scope="module")

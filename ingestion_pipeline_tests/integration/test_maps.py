@@ -23,7 +23,7 @@ from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.days import Slice, read_day
 from ingestion_pipeline_tests.support import pages
 from ingestion_pipeline_tests.support.basemap import BASEMAP_COLOUR, serving_basemap
-from ingestion_pipeline_tests.support.browser import running_browser
+from ingestion_pipeline_tests.support.browser import photograph, running_browser
 from ingestion_pipeline_tests.support.crowd import crowd as crowd_rows
 from ingestion_pipeline_tests.support.hostile import MARKUP, NAMES, stage_hostile
 from ingestion_pipeline_tests.support.installation import installed
@@ -152,7 +152,7 @@ def test_every_place_of_a_day_is_on_the_list_and_in_its_colour_on_the_map(
     rows = staged(sample, LATER)
     groups = Counter(POIS.group_of(row["category"]).key for row in rows.values())
     with opened(browser, day_map) as shown:
-        shown.page.screenshot(path=artifacts / "map-of-a-day.png")
+        photograph(shown.page, artifacts / "map-of-a-day.png")
         assert shown.counts == {group.key: groups[group.key] for group in POIS.all}
         assert sorted(shown.refs) == sorted(rows)
         assert [group.key for group in POIS.all if not has_colour(shown.picture(), group)] == []
@@ -220,7 +220,7 @@ def test_a_click_on_the_map_shows_the_place_in_full(
             expect(details).to_contain_text(value)
         link = details.get_by_role("link", name="Show in OpenStreetMap")
         expect(link).to_have_attribute("href", f"https://www.openstreetmap.org/{row['source_ref']}")
-        shown.page.screenshot(path=artifacts / "map-of-a-place.png")
+        photograph(shown.page, artifacts / "map-of-a-place.png")
 
 
 # The map of a difference
@@ -235,7 +235,7 @@ def test_a_difference_has_every_feature_of_diff_and_no_other_with_before_and_aft
     before, after = staged(sample, EARLIER), staged(sample, LATER)
     with opened(browser, difference_map) as shown:
         shown.page.wait_for_timeout(500)
-        shown.page.screenshot(path=artifacts / "map-of-a-difference.png")
+        photograph(shown.page, artifacts / "map-of-a-difference.png")
         kinds = Counter(change["change"] for change in changes)
         counts = shown.counts
         assert counts["moved"] > 100
@@ -276,7 +276,7 @@ def test_what_moved_has_an_arrow_from_where_it_was(
         shown.only(moved)
         shown.page.locator("#items button").first.click()
         shown.page.wait_for_timeout(1200)
-        shown.page.screenshot(path=artifacts / "map-of-a-move.png")
+        photograph(shown.page, artifacts / "map-of-a-move.png")
         colours = shown.picture().getcolors(10**6) or []
         assert sum(count for count, colour in colours if colour == arrow) > 50
         rows = shown.page.locator("#details tr.differs")
@@ -330,7 +330,7 @@ def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_window(
         assert shown.violations() == []
         assert shown.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         name = f"map-{map_file.stem}-{scheme}-{size['width']}.png"
-        shown.page.screenshot(path=artifacts / name, full_page=True)
+        photograph(shown.page, artifacts / name, full_page=True)
 
 
 def test_without_webgl_the_list_has_the_places_and_the_page_says_so(
@@ -378,7 +378,7 @@ def test_whatever_a_city_contains_is_shown_as_text(
             assert words.count(name) >= 5, ref
             hrefs = page.locator("#details a").evaluate_all("all => all.map((a) => a.protocol)")
             assert set(hrefs) == {"https:"}
-        page.screenshot(path=artifacts / f"map-of-a-hostile-{'-'.join(earlier[:1])}town.png")
+        photograph(page, artifacts / f"map-of-a-hostile-{'-'.join(earlier[:1])}town.png")
         assert page.title().startswith("Town <img")
         assert page.locator("img, main script, iframe").count() == 0
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -440,7 +440,7 @@ def test_a_hundred_thousand_places_stay_fluid(
         page = shown.page
         drawn = page.evaluate("performance.getEntriesByName('drawn')[0].startTime")
         assert sum(shown.counts.values()) == MANY
-        page.screenshot(path=artifacts / "map-of-many.png")
+        photograph(page, artifacts / "map-of-many.png")
         frames = shown.pan()
         middle, late = frames[len(frames) // 2], frames[len(frames) * 95 // 100]
         told = {

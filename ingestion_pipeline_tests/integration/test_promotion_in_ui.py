@@ -16,7 +16,7 @@ from playwright.sync_api import ViewportSize, expect
 from ingestion_pipeline.defs.promotion import SENSOR
 from ingestion_pipeline.promotion import ledger
 from ingestion_pipeline.staging import ticks
-from ingestion_pipeline_tests.support.browser import running_browser
+from ingestion_pipeline_tests.support.browser import photograph, running_browser
 from ingestion_pipeline_tests.support.promoted import public_rows
 from testbed.platform_processes import (
     LOCATION,
@@ -209,12 +209,12 @@ def test_a_person_rejects_in_the_terminal_and_approves_and_reverts_by_http(
     command = f"poi-ingest promotions {proposed.id}"
     for text in ("PROPOSED", command, "amenity/cafe loses 33 of 99 (café "):
         expect(shown).to_contain_text(text)
-    page.screenshot(path=artifacts / "promotion-proposed.png")
+    photograph(page, artifacts / "promotion-proposed.png")
     page.get_by_text("[Show Markdown]").click()
     losses = page.get_by_role("row").filter(has_text="category_losses")
     expect(losses).to_contain_text("review")
     expect(losses).to_contain_text("amenity/cafe loses 33 of 99 (café ")
-    page.screenshot(path=artifacts / "promotion-gates.png")
+    photograph(page, artifacts / "promotion-gates.png")
 
     asked = requested(platform)
     looked = platform.command(*command.split()[1:])
@@ -238,7 +238,7 @@ def test_a_person_rejects_in_the_terminal_and_approves_and_reverts_by_http(
     open_run(platform, page, run_id)
     for text in ("PROMOTED", f"by {WHO}: the cafés are gone, changeset 123"):
         expect(shown).to_contain_text(text)
-    page.screenshot(path=artifacts / "promotion-promoted.png")
+    photograph(page, artifacts / "promotion-promoted.png")
     assert platform.api.get(job["links"]["self"]).json()["status"] == "SUCCEEDED"
 
     platform.graphql(START_SENSOR, sensor=selector(ticks.TRIGGER_SENSOR))

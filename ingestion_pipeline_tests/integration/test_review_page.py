@@ -28,7 +28,7 @@ from ingestion_pipeline.staging.database import create_engine, read_transaction
 from ingestion_pipeline_tests.support import pages
 from ingestion_pipeline_tests.support.api_server import NEXT_TOKEN, TOKEN, Api, running_api
 from ingestion_pipeline_tests.support.basemap import BASEMAP_COLOUR, serving_basemap
-from ingestion_pipeline_tests.support.browser import running_browser
+from ingestion_pipeline_tests.support.browser import photograph, running_browser
 from ingestion_pipeline_tests.support.crowd import crowd
 from ingestion_pipeline_tests.support.hostile import MARKUP, NAMES, stage_hostile
 from ingestion_pipeline_tests.support.installation import installed
@@ -277,7 +277,7 @@ def test_nothing_is_shown_without_a_token_and_the_token_is_kept_in_memory_alone(
         page.on("request", lambda request: asked.append(urlsplit(request.url).path))
         assert page.evaluate("document.activeElement.id") == "token"
         assert "Café" not in page.content()
-        page.screenshot(path=artifacts / "review-sign-in.png")
+        photograph(page, artifacts / "review-sign-in.png")
         page.keyboard.press("Enter")
         expect(page.locator("#token-problem")).to_contain_text("Enter a token")
         assert asked == []
@@ -327,7 +327,7 @@ def test_the_cities_have_their_newest_day_checks_promotion_and_lag(
     browser: Browser, desk: Desk, artifacts: Path
 ) -> None:
     with reviewed(browser, desk) as shown:
-        shown.page.screenshot(path=artifacts / "review-cities.png")
+        photograph(shown.page, artifacts / "review-cities.png")
         rows = shown.page.locator(".cities tbody tr")
         monaco = rows.filter(has_text="Monaco")
         for text in ("Dec 26, 2023", "1,899 POIs", "9 passed", "Automatic", "158 days behind"):
@@ -348,7 +348,7 @@ def test_the_difference_of_the_sample_is_that_of_diff_on_the_map_and_in_the_list
     with reviewed(browser, desk, f"#city/monaco/days/{EARLIER}/{LATER}") as shown:
         page = shown.page
         page.locator("#panes").evaluate("each => each.scrollIntoView()")
-        page.screenshot(path=artifacts / "review-of-the-sample.png")
+        photograph(page, artifacts / "review-of-the-sample.png")
         assert [each.key for each in CHANGES.groups if not has_colour(shown.picture(), each)] == []
         counts = shown.counts
         assert counts["moved"] > 100
@@ -401,7 +401,7 @@ def test_what_would_become_public_is_every_event_of_the_proposal_in_its_group_of
         expect(page.locator("#details")).to_be_visible()
         page.evaluate("map_.jumpTo({ center: map_.getCenter(), zoom: 15.2 }); scrollTo(0, 0)")
         page.wait_for_timeout(1000)
-        page.screenshot(path=artifacts / PICTURE.name)
+        photograph(page, artifacts / PICTURE.name)
 
 
 def test_filters_leave_what_matches_on_the_map_and_in_the_list(
@@ -456,7 +456,7 @@ def test_a_proposal_is_examined_approved_and_reverted_by_mouse(
         expect(page.locator("dialog .problem")).to_contain_text("Enter who decides")
         page.get_by_label("Who decides").fill(WHO)
         page.get_by_label("Reason").fill("The cafés are gone, changeset 123")
-        page.screenshot(path=artifacts / "review-decision.png")
+        photograph(page, artifacts / "review-decision.png")
         page.get_by_role("button", name="Approve", exact=True).click()
         status = page.locator("#promotion-status")
         expect(status).to_have_attribute("data-status", "APPROVED")
@@ -647,7 +647,7 @@ def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_window(
             assert shown.violations() == [], name
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
             path = artifacts / f"review-{name}-{name_of(look)}.png"
-            page.screenshot(path=path, full_page=name != "dialog")
+            photograph(page, path, full_page=name != "dialog")
 
         check("token")
         assert page.evaluate("document.documentElement.lang") == locale
@@ -692,7 +692,7 @@ def test_whatever_a_city_contains_is_shown_as_text(
             assert set(hrefs) == {"https:"}
         page.get_by_role("searchbox").fill("")
         page.wait_for_timeout(300)
-        page.screenshot(path=artifacts / "review-of-a-hostile-town.png")
+        photograph(page, artifacts / "review-of-a-hostile-town.png")
         page.get_by_role("button", name="Reject…").click()
         expect(page.locator("dialog h2")).to_contain_text(MARKUP)
         page.get_by_label("Who decides").fill(MARKUP)
@@ -760,7 +760,7 @@ def test_a_hundred_thousand_changes_stay_fluid(
         )
         assert shown.counts == {"added": MANY, "removed": 1}
         page.locator("#panes").evaluate("each => each.scrollIntoView()")
-        page.screenshot(path=artifacts / "review-of-many.png")
+        photograph(page, artifacts / "review-of-many.png")
         frames = shown.pan()
         middle, late = frames[len(frames) // 2], frames[len(frames) * 95 // 100]
         answer = page.evaluate(

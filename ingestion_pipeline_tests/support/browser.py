@@ -1,6 +1,7 @@
 """A real browser for tests.
 
-Belongs here: how it is found and started. Does not belong here: what is read on a page.
+Belongs here: how it is found and started, and pictures of its pages. Does not belong here: what is
+read on a page.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Error, sync_playwright
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -32,6 +34,9 @@ ARGUMENTS = (
 
 START_MS = 60_000
 
+PICTURES = 4
+"""How often a picture is tried: the browser of a busy machine may be unable to take one."""
+
 
 @contextmanager
 def running_browser() -> Iterator[Browser]:
@@ -46,3 +51,15 @@ def running_browser() -> Iterator[Browser]:
         )
         yield browser
         browser.close()
+
+
+def photograph(page: Page, path: Path | None = None, *, full_page: bool = False) -> bytes:
+    """Take a picture of a page, and keep it at a path."""
+    for _ in range(PICTURES - 1):
+        try:
+            return page.screenshot(path=path, full_page=full_page)
+        except Error as error:
+            if "Unable to capture screenshot" not in error.message:
+                raise
+            page.wait_for_timeout(1_000)
+    return page.screenshot(path=path, full_page=full_page)

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 
+from ingestion_pipeline_tests.support.browser import photograph
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -62,7 +64,7 @@ class Opened:
     def picture(self) -> Image.Image:
         """The map as it is drawn, without what stands over its edges."""
         box = self.box
-        shot = Image.open(BytesIO(self.page.screenshot())).convert("RGB")
+        shot = Image.open(BytesIO(photograph(self.page))).convert("RGB")
         left, top = round(box["x"]), round(box["y"])
         right, bottom = left + round(box["width"]), top + round(box["height"])
         return shot.crop((left, top, right - 50, bottom - 40))

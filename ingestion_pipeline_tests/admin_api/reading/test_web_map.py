@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse
 
 from ingestion_pipeline_tests.admin_api.reading.conftest import READ_TOKEN
 from ingestion_pipeline_tests.support.api_server import served
-from ingestion_pipeline_tests.support.browser import running_browser
+from ingestion_pipeline_tests.support.browser import photograph, running_browser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +74,7 @@ def test_maplibre_draws_the_places_of_a_city(
     page.add_script_tag(content=given + example.replace("kazan", "town"))
     page.wait_for_function("() => map.getLayer('poi')")
     drawn = page.evaluate(FOUND)
-    page.screenshot(path=artifacts / "reading-maplibre.png")
+    photograph(page, artifacts / "reading-maplibre.png")
     places = reading.items("poi_staging_current", city_slug="town", osm_type="node")["features"]
     assert sorted(set(drawn)) == sorted(each["properties"]["name"] for each in places)
     assert [text for text in told if "GPU stall" not in text] == []
