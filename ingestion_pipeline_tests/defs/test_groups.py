@@ -14,7 +14,7 @@ from ingestion_pipeline.config.settings import SettingsError
 from ingestion_pipeline.core.identity import JobKey
 from ingestion_pipeline.definitions import build_definitions
 from ingestion_pipeline.defs.reconcile import reconcile
-from ingestion_pipeline.defs.resources import PipelineResources, build_resources
+from ingestion_pipeline.defs.resources import PipelineResources
 from ingestion_pipeline.defs.sensors import BATCH
 from ingestion_pipeline.staging import runs, ticks
 from ingestion_pipeline_tests.support.installation import TODAY, Installation, ScriptedClock
@@ -65,15 +65,7 @@ def enqueue(here: Installation, slug: str) -> runs.Run:
 
 def evaluated(here: Installation, sensor: str, cursor: str | None = None) -> set[str | None]:
     """Evaluate a sensor; give the partitions that it requests."""
-    repository = build_definitions(here.workshop).get_repository_def()
-    with dg.build_sensor_context(
-        instance=here.instance,
-        repository_def=repository,
-        cursor=cursor,
-        resources=build_resources(here.workshop),
-    ) as context:
-        done = repository.get_sensor_def(sensor).evaluate_tick(context)
-    return {request.partition_key for request in done.run_requests or ()}
+    return {request.partition_key for request in here.tick(sensor, cursor).run_requests or ()}
 
 
 def test_a_group_has_the_partitions_of_its_cities_only(

@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
-import dagster as dg
 import pytest
 
 from ingestion_pipeline.columns.hashing import digest
@@ -22,7 +21,7 @@ from testbed.claims import evidence_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dagster._core.definitions.sensor_definition import SensorExecutionData
+    import dagster as dg
 
     from ingestion_pipeline_tests.support.installations import Install
 
@@ -69,17 +68,6 @@ def shown(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
     return {name: value.value for name, value in event.metadata.items()}
 
 
-def tick(here: Installation, sensor: str, cursor: str | None = None) -> SensorExecutionData:
-    repository = build_definitions(here.workshop).get_repository_def()
-    with dg.build_sensor_context(
-        instance=here.instance,
-        repository_def=repository,
-        resources={"pipeline": here.workshop},
-        cursor=cursor,
-    ) as context:
-        return repository.get_sensor_def(sensor).evaluate_tick(context)
-
-
 def test_a_staged_day_becomes_public_under_a_key_of_its_own(here: Installation) -> None:
     stage(here, TODAY, cafes(1))
     result = materialize(here, TODAY)
@@ -124,7 +112,7 @@ def test_a_third_of_the_cafes_is_proposed_approved_and_reverted_by_requests_of_t
 
 def run_of_request(here: Installation) -> dict[str, Any]:
     """Run what the ledger asks for, as the daemon does."""
-    (request,) = tick(here, ticks.TRIGGER_SENSOR).run_requests or ()
+    (request,) = here.tick(ticks.TRIGGER_SENSOR).run_requests or ()
     assert request.job_name == "poi_promotion"
     assert request.partition_key is not None
     day = date.fromisoformat(request.partition_key.split("|")[1])
@@ -153,24 +141,24 @@ def test_a_gate_that_stops_fails_the_run_with_what_to_do(here: Installation) -> 
 
 
 def test_the_sensor_asks_once_for_each_time_a_day_was_staged(here: Installation) -> None:
-    assert not tick(here, SENSOR).run_requests
+    assert not here.tick(SENSOR).run_requests
     stage(here, YESTERDAY, cafes(1))
     stage(here, TODAY, cafes(1))
-    looked = tick(here, SENSOR)
+    looked = here.tick(SENSOR)
     (first,) = looked.run_requests or ()
     assert first.partition_key == f"town|{TODAY}"
-    assert not tick(here, SENSOR, looked.cursor).run_requests
-    (same,) = tick(here, SENSOR).run_requests or ()
+    assert not here.tick(SENSOR, looked.cursor).run_requests
+    (same,) = here.tick(SENSOR).run_requests or ()
     assert same.run_key == first.run_key
     stage(here, TODAY, cafes(2))
-    (again,) = tick(here, SENSOR, looked.cursor).run_requests or ()
+    (again,) = here.tick(SENSOR, looked.cursor).run_requests or ()
     assert again.run_key != first.run_key
 
 
 def test_the_sensor_leaves_a_city_alone_that_is_not_promoted(install_town: Install) -> None:
     here = install_town(clock=ScriptedClock(), partitions_start=date(2020, 1, 1))
     stage(here, TODAY, cafes(1))
-    assert not tick(here, SENSOR).run_requests
+    assert not here.tick(SENSOR).run_requests
 
 
 def test_the_asset_is_downstream_of_staging_on_the_same_partitions(here: Installation) -> None:

@@ -13,10 +13,8 @@ import pytest
 from pydantic import SecretStr
 
 from ingestion_pipeline.core.identity import CityDay
-from ingestion_pipeline.definitions import build_definitions
 from ingestion_pipeline.defs.order import AHEAD, BATCH
 from ingestion_pipeline.defs.pressure import LOOKS
-from ingestion_pipeline.defs.resources import build_resources
 from ingestion_pipeline.defs.schedules import (
     INTERVAL_S,
     LONGEST_BACK,
@@ -51,15 +49,8 @@ def evaluated(
     here: Installation, waiting: Waiting | None = BEFORE, *, started: datetime | None = None
 ) -> SensorExecutionData:
     """Evaluate the schedule of POIs as the daemon does."""
-    repository = build_definitions(here.workshop).get_repository_def()
-    with dg.build_sensor_context(
-        instance=here.instance,
-        cursor=None if waiting is None else str(waiting),
-        resources=build_resources(here.workshop),
-        repository_def=repository,
-        last_sensor_start_time=None if started is None else started.timestamp(),
-    ) as context:
-        return repository.get_sensor_def("osm_import_schedule").evaluate_tick(context)
+    cursor = None if waiting is None else str(waiting)
+    return here.tick("osm_import_schedule", cursor, started=started)
 
 
 def tick(here: Installation, waiting: Waiting | None = BEFORE) -> list[dg.RunRequest]:

@@ -14,10 +14,8 @@ from pydantic import SecretStr
 
 from ingestion_pipeline.config.settings import Settings
 from ingestion_pipeline.core.identity import JobKey
-from ingestion_pipeline.definitions import build_definitions
 from ingestion_pipeline.defs.order import AHEAD, BATCH
 from ingestion_pipeline.defs.reconcile import reconcile
-from ingestion_pipeline.defs.resources import build_resources
 from ingestion_pipeline.defs.sensors import FROM_THE_START, READ
 from ingestion_pipeline.staging import runs, ticks, upstream
 from ingestion_pipeline.staging.database import write_transaction
@@ -59,14 +57,7 @@ def enqueue(
 
 
 def tick(here: Installation, cursor: str | None = None) -> SensorExecutionData:
-    repository = build_definitions(here.workshop).get_repository_def()
-    with dg.build_sensor_context(
-        instance=here.instance,
-        repository_def=repository,
-        cursor=cursor,
-        resources=build_resources(here.workshop),
-    ) as context:
-        return repository.get_sensor_def(ticks.TRIGGER_SENSOR).evaluate_tick(context)
+    return here.tick(ticks.TRIGGER_SENSOR, cursor)
 
 
 def asked(result: SensorExecutionData) -> list[str]:

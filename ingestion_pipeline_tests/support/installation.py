@@ -31,7 +31,7 @@ from ingestion_pipeline.core.clock import SystemClock
 from ingestion_pipeline.definitions import build_definitions
 from ingestion_pipeline.defs.failures import Retrying
 from ingestion_pipeline.defs.jobs import JOBS
-from ingestion_pipeline.defs.resources import PipelineResources
+from ingestion_pipeline.defs.resources import PipelineResources, build_resources
 from ingestion_pipeline.staging import runs
 from ingestion_pipeline.staging.database import create_engine, migrate
 from ingestion_pipeline.staging.tables import (
@@ -46,6 +46,8 @@ from testbed.towns import NOON, write_cities
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from dagster._core.definitions.sensor_definition import SensorExecutionData
 
     from ingestion_pipeline.core.clock import Clock
     from ingestion_pipeline.core.errors import IngestionError
@@ -123,6 +125,20 @@ class Installation:
 
     def job(self, job_type: str = "osm_import") -> dg.JobDefinition:
         return build_definitions(self.workshop).resolve_job_def(job_type)
+
+    def tick(
+        self, sensor: str, cursor: str | None = None, *, started: datetime | None = None
+    ) -> SensorExecutionData:
+        """Evaluate a sensor as the daemon does; `started` is when it was switched on."""
+        repository = build_definitions(self.workshop).get_repository_def()
+        with dg.build_sensor_context(
+            instance=self.instance,
+            repository_def=repository,
+            cursor=cursor,
+            resources=build_resources(self.workshop),
+            last_sensor_start_time=None if started is None else started.timestamp(),
+        ) as context:
+            return repository.get_sensor_def(sensor).evaluate_tick(context)
 
     def run(
         self,
