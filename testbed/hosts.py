@@ -322,7 +322,7 @@ class HostsPlatform(Platform):
             clock.write(struct.pack("@q", offset_s))
 
     def kill_worker(self, name: str | None) -> None:
-        """Kill the process of a run on whatever host it is, by its name in the ledger."""
+        """Kill the process of a run on any host, by its name in the ledger."""
         assert name is not None
         for worker in WORKERS:
             process = self.worker(worker).run_process(name)
@@ -350,7 +350,7 @@ def running_on(
     concurrency: int = 2,
     **settings: str,
 ) -> Iterator[HostsPlatform]:
-    """Start the platform on hosts, in an empty folder, and end every process whatever happens.
+    """Start the platform on hosts, in an empty folder, and end every process in any case.
 
     PostgreSQL and its standby, Redis, code server, daemon, webserver and admin API are on the host
     `core`, and each worker is on a host of its own.

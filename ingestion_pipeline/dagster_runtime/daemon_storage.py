@@ -142,9 +142,14 @@ def _keep_connections(instance: dg.DagsterInstance) -> None:
     """
     if not all(isinstance(engine.pool, sa.NullPool) for engine in engines_of(instance)):
         return
-    instance.optimize_for_webserver(statement_timeout=0, pool_recycle=CONNECTION_S, max_overflow=-1)
+    pool_connections(instance)
     for engine in engines_of(instance):
         sa.event.listen(engine, "checkout", _require_connected)
+
+
+def pool_connections(instance: dg.DagsterInstance) -> None:
+    """Let the storages keep connections; by default each statement opens one to PostgreSQL."""
+    instance.optimize_for_webserver(statement_timeout=0, pool_recycle=CONNECTION_S, max_overflow=-1)
 
 
 def engines_of(instance: dg.DagsterInstance) -> list[sa.Engine]:

@@ -29,7 +29,7 @@ from ingestion_pipeline.config.cities import CitiesFileError
 from ingestion_pipeline.config.settings import SettingsError, load_settings, set_in_environment
 from ingestion_pipeline.core.parallel import holds_frozen_objects
 from ingestion_pipeline.dagster_runtime.daemon_storage import (
-    CONNECTION_S,
+    pool_connections,
     remember_tables,
     without_creation,
 )
@@ -282,8 +282,7 @@ def execute(
     """
     from dagster._cli.api import _execute_run_command_body
 
-    # By default, each of a run's hundred statements opens a connection to PostgreSQL.
-    instance.optimize_for_webserver(statement_timeout=0, pool_recycle=CONNECTION_S, max_overflow=-1)
+    pool_connections(instance)
     batch_events(instance)
     remember_tables(instance)
     # Before STARTED, so that the process of a started run can be interrupted.

@@ -143,7 +143,7 @@ def _tick(
     behind = days_behind(pipeline, job.dataset, waiting.left)
     ordered = sorted(waiting.left, key=lambda each: (-behind[each], each.day, each.city))
     held = _held(Pressure(pipeline, now=now), ordered)
-    room = room_for(context.instance, name_of(job))
+    room = room_for(context.instance, name_of(job)) if ordered else 0
     taken = [partition for partition in ordered if partition not in held][:room]
     requests, passed_over = [], []
     for partition in taken:

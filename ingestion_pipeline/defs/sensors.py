@@ -53,7 +53,7 @@ def build_sensors() -> Sequence[dg.SensorDefinition]:
         )
         now = pipeline.ledger_now()
         ticks.record(pipeline.engine, ticks.TRIGGER_SENSOR, now=now)
-        room = room_for(context.instance, ticks.TRIGGER_SENSOR)
+        room = room_for(context.instance, ticks.TRIGGER_SENSOR) if pending else 0
         requests, are_all = next_requests(pending, pipeline, context.instance, now=now, room=room)
         return dg.SensorResult(
             run_requests=requests,

@@ -272,7 +272,7 @@ def leases(engine: sa.Engine) -> Sequence[Held]:
 
 
 def forget_ended(engine: sa.Engine) -> None:
-    """Delete the leases and places of workers that died long ago, and that nobody took over.
+    """Delete the leases and places of workers that died long ago, and that no other one took over.
 
     The name of a lease may contain a day, so it may never be asked for again.
 

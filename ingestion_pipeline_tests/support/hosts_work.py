@@ -69,7 +69,7 @@ def cafes_on(number: int, day: date) -> dict[int, str]:
 
 
 def expected_versions(number: int, days: Sequence[date]) -> list[Version]:
-    """Return the versions that staging these days must leave, whatever the order and the faults.
+    """Return the versions that staging these days must leave, in any order and with any faults.
 
     One version for each change: a café that is equal on two staged days that follow each other has
     one version for both.
